@@ -1,0 +1,148 @@
+"""Quantities as people write them, read exactly: `200B` tokens, `1325 steps`, `90%`, `4MiB`.
+
+Nothing here goes through binary floats: `0.1` percent of a whole must be a whole number's business.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([A-Za-z%]*)\s*([a-z]*)\s*\Z")
+LARGEST = 10**16  # beyond any corpus; keeps one typo from becoming a plan of a million years
+
+
+def _refuse(what: str, *hints: str) -> PydanticCustomError:
+    return PydanticCustomError("quantity", what.replace("{", "{{").replace("}", "}}"), {"hints": list(hints)})
+
+
+def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str, float)):
+        raise _refuse(f"expected a number of {noun}", f"for example `{example}`")
+    if isinstance(value, float):
+        if value != int(value):
+            raise _refuse(f"`{value}` is not a whole number of {noun}", f"for example `{example}`")
+        value = int(value)
+    match = _NUMBER.match(str(value)[:64])
+    if not match or match[2] + match[3] not in units:
+        raise _refuse(f"cannot read `{str(value)[:40]}` as a number of {noun}", f"for example `{example}`; units: {', '.join(u for u in units if u)}")
+    exact = Fraction(match[1].replace("_", "")) * units[match[2] + match[3]]
+    if exact.denominator != 1:
+        raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_"))
+    if exact > LARGEST:
+        raise _refuse(f"`{str(value)[:40]}` is more than {LARGEST:.0e} {noun}")
+    return int(exact)
+
+
+_TOKEN_UNITS = {f"{si}{noun}": factor for noun in ("", "tokens", "tok") for si, factor in _SI.items()}
+_BYTE_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def read_tokens(value: Any) -> int:
+    """Tokens [tokens] from `200B`, `1.2M`, `600k`, `4Mi`, or a whole number."""
+    return _scaled(value, "tokens", "200B", _TOKEN_UNITS)
+
+
+def read_bytes(value: Any) -> int:
+    """Bytes [bytes] from `4MiB`, `200kB`, or a whole number."""
+    return _scaled(value, "bytes", "4MiB", _BYTE_UNITS)
+
+
+def read_share(value: Any) -> Fraction:
+    """An exact share of a whole from `90%`, `33.3%` or `1/3`. A bare number is refused: 0.5 and 50 are each other's typo."""
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        percent = f"{value * 100:g}%" if 0 < value <= 1 else f"{value:g}%"
+        raise _refuse(f"`{value}` has no unit", f"write `{percent}`")
+    text = str(value).strip()[:64]
+    if match := re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*%", text):
+        share = Fraction(match[1].replace("_", "")) / 100
+    elif match := re.fullmatch(r"(\d{1,15})\s*/\s*(\d{1,15})", text):
+        if int(match[2]) == 0:
+            raise _refuse(f"`{text}` divides by zero")
+        share = Fraction(int(match[1]), int(match[2]))
+    else:
+        raise _refuse(f"cannot read `{text[:40]}` as a share", "for example `90%` or `1/3`")
+    if share > 1:
+        raise _refuse(f"`{text}` is more than the whole", "a share lies between 0% and 100%")
+    return share
+
+
+@dataclass(frozen=True)
+class Length:
+    """A stretch of training: whole `steps`, whole `tokens`, or a `share` of the stage. Exactly one is set."""
+
+    steps: int | None = None
+    tokens: int | None = None
+    share: Fraction | None = None
+
+    def __str__(self) -> str:
+        if self.steps is not None:
+            return f"{self.steps} steps"
+        return f"{self.tokens} tokens" if self.tokens is not None else show_share(self.share)
+
+    def in_steps(self, stage_steps: int, tokens_per_step: int) -> int:
+        """This length in steps of a stage, rounded up."""
+        if self.steps is not None:
+            return self.steps
+        exact = Fraction(self.tokens, tokens_per_step) if self.tokens is not None else self.share * stage_steps
+        return -(-exact.numerator // exact.denominator)
+
+
+def read_length(value: Any) -> Length:
+    """A `Length` from `1325 steps`, `5.56B tokens` or `10%`; 0 is no length at all. A bare number has no unit and is refused."""
+    if isinstance(value, Length):
+        return value
+    if value == 0 and not isinstance(value, bool):
+        return Length(steps=0)
+    if isinstance(value, str):
+        text = value.strip()
+        if text.endswith("%") or "/" in text:
+            return Length(share=read_share(text))
+        if match := re.fullmatch(r"(\d[\d_]{0,15})\s*steps?", text):
+            return Length(steps=int(match[1].replace("_", "")))
+        if re.search(r"tok(ens)?\Z", text) or re.search(r"[A-Za-z]\Z", text):
+            return Length(tokens=read_tokens(text))
+    raise _refuse(f"cannot read `{str(value)[:40]}` as a length of training", "for example `1325 steps`, `2B tokens` or `10%`")
+
+
+def show_tokens(n: int) -> str:
+    """A short form that never hides what matters: `419.4B`, `1.2M`, `950`."""
+    for factor, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if n >= factor:
+            return f"{n / factor:.4g}{unit}" if n < 1000 * factor else f"{n // factor}{unit}"
+    return str(n)
+
+
+def show_share(share: Fraction) -> str:
+    """A percentage, exact where four decimals can say it, else as a fraction's nearest with `~`."""
+    percent = share * 100
+    text = f"{float(percent):.4f}".rstrip("0").rstrip(".")
+    return f"{text}%" if Fraction(text) == percent else f"~{text}%"
+
+
+def exact_share(share: Fraction) -> str:
+    """Text that `read_share` reads back to the same fraction."""
+    percent = share * 100
+    text = f"{float(percent):.6f}".rstrip("0").rstrip(".")
+    return f"{text}%" if Fraction(text) == percent else f"{share.numerator}/{share.denominator}"
+
+
+_QUANTITY = {"type": ["string", "integer"]}
+Tokens = Annotated[int, BeforeValidator(read_tokens), WithJsonSchema(_QUANTITY | {"description": "tokens, e.g. 200B"})]
+Bytes = Annotated[int, BeforeValidator(read_bytes), WithJsonSchema(_QUANTITY | {"description": "bytes, e.g. 4MiB"})]
+Share = Annotated[
+    Fraction, BeforeValidator(read_share), PlainSerializer(exact_share, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9._]+\s*%$|^[0-9]+\s*/\s*[0-9]+$", "description": "a share, e.g. 90%"}),
+]  # fmt: skip
+LengthField = Annotated[
+    Length, BeforeValidator(read_length), PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["string", "integer"], "description": "a length of training, e.g. `1325 steps`, `2B tokens`, `10%`"}),
+]  # fmt: skip
