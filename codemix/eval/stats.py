@@ -1,0 +1,152 @@
+"""How much of a difference is noise: paired bootstrap over the same examples, standard errors, spread over seeds.
+
+Scores are ratios of sums (bits over bytes, correct over asked), so an example is a pair (numerator, denominator) and
+resampling draws whole examples: a long document counts with all its bytes, never as one vote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+_CHUNK = 2**22  # resampled indices held at once; bounds memory whatever the number of examples
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`b - a` of two ratios of sums on the same examples, with a percentile interval over resampled examples."""
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    n_examples: int
+    level: float
+
+    @property
+    def relative(self) -> float:
+        """`b / a - 1`; NaN when `a` is 0."""
+        return self.b / self.a - 1 if self.a else math.nan
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def as_json(self) -> dict:
+        return {
+            "a": self.a, "b": self.b, "difference": self.difference, "low": self.low, "high": self.high,
+            "relative": self.relative, "n_examples": self.n_examples, "level": self.level,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of `n` values with its standard error."""
+
+    value: float
+    se: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the seeds of one variant gave: mean, sample standard deviation (0 for one seed), least and largest."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def range(self) -> float:
+        return self.high - self.low
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """Sum over sum. Raises ValueError when the denominators sum to nothing or anything is not finite."""
+    top, bottom = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    if top.shape != bottom.shape or top.ndim != 1:
+        raise ValueError(f"need two equally long lists, got shapes {top.shape} and {bottom.shape}")
+    if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
+        raise ValueError("a score record is not finite")
+    if bottom.sum() <= 0:
+        raise ValueError("the denominators sum to nothing")
+    return float(top.sum() / bottom.sum())
+
+
+def paired_bootstrap(
+    a: tuple[Sequence[float], Sequence[float]],
+    b: tuple[Sequence[float], Sequence[float]],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """`ratio(b) - ratio(a)` with a percentile interval; example `i` of `a` and of `b` is the same document or question.
+
+    Both sides see the same resamples, so what makes an example hard for both cancels. Swapping `a` and `b` negates
+    the result; equal runs give exactly zero.
+    """
+    value_a, value_b = ratio(*a), ratio(*b)
+    (top_a, bottom_a), (top_b, bottom_b) = ((np.asarray(x, np.float64) for x in side) for side in (a, b))
+    n = len(top_a)
+    if len(top_b) != n:
+        raise ValueError(f"not paired: {n} examples against {len(top_b)}")
+    rng = np.random.default_rng(seed)
+    differences = np.empty(resamples)
+    at_once = max(1, min(resamples, _CHUNK // n))
+    for first in range(0, resamples, at_once):
+        drawn = rng.integers(0, n, size=(min(at_once, resamples - first), n))
+        bottoms_a, bottoms_b = bottom_a[drawn].sum(1), bottom_b[drawn].sum(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            differences[first : first + len(drawn)] = top_b[drawn].sum(1) / bottoms_b - top_a[drawn].sum(1) / bottoms_a
+    differences = differences[np.isfinite(differences)]  # a resample of nothing but empty documents says nothing
+    tail = (1 - level) / 2
+    low, high = np.quantile(differences, [tail, 1 - tail])
+    return Difference(value_a, value_b, value_b - value_a, float(low), float(high), n, level)
+
+
+def accuracy(correct: Sequence[float]) -> Mean:
+    """Share correct with its standard error, sqrt(p (1 - p) / (n - 1)) for 0/1 records."""
+    values = np.asarray(correct, np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError("no examples")
+    if not np.isfinite(values).all():
+        raise ValueError("a score record is not finite")
+    se = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    return Mean(float(values.mean()), se, len(values))
+
+
+def centred(score: Mean, chance: float) -> Mean:
+    """A score rescaled so that guessing is 0 and perfect is 1; its standard error is rescaled with it."""
+    if not 0 <= chance < 1:
+        raise ValueError(f"chance {chance} is not in [0, 1)")
+    return Mean((score.value - chance) / (1 - chance), score.se / (1 - chance), score.n)
+
+
+def seed_spread(values: Sequence[float]) -> Spread:
+    """Mean and spread of one number over seeds."""
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not len(array):
+        raise ValueError("no seeds")
+    sd = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    return Spread(float(array.mean()), sd, float(array.min()), float(array.max()), len(array))
+
+
+def verdict(difference: Difference, a: Spread | None = None, b: Spread | None = None, *, lower_is_better: bool = True) -> str:
+    """"better" or "worse" (`b` against `a`), or "no call" when the interval holds 0 or seeds differ by as much.
+
+    With seeds on either side, the difference must also exceed the larger range that seeds alone produce.
+    """
+    if not difference.excludes_zero:
+        return "no call"
+    noise = max((s.range for s in (a, b) if s is not None and s.n > 1), default=0.0)
+    if abs(difference.difference) <= noise:
+        return "no call"
+    return "better" if (difference.difference < 0) == lower_is_better else "worse"
