@@ -1,0 +1,120 @@
+"""Learning-rate schedules: pure host arithmetic from a place in training to one rate. No jax, no numpy.
+
+Every schedule runs on *tokens*: a length in steps means the tokens of those steps, so that a growing batch bends
+nothing. The rate of a step is the curve's value at the *end* of that step: the first warm-up step already learns,
+and the last step of a stage uses exactly the floor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.errors import CodemixError, Problem
+from codemix.recipe.component import Component
+from codemix.recipe.quantities import Length
+
+Rate = Annotated[float, Field(gt=0, lt=100)]
+RateOrZero = Annotated[float, Field(ge=0, lt=100)]
+Previous = Literal["previous"]
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in training: one step of one stage, and where that stage lies in its run.
+
+    `tokens_per_step` holds stretches of constant batch size as (first step, tokens a step); a plain stage has one.
+    `run_tokens` are the lineage's tokens before the stage; `run_total` those at the end of the recipe's last stage of
+    the same lineage (default: the end of this stage). `previous` is the rate of the parent's last step.
+
+    >>> Position(step=2, steps=4, tokens_per_step=((0, 100), (3, 200))).tokens_after
+    300
+    """
+
+    step: int
+    steps: int
+    tokens_per_step: tuple[tuple[int, int], ...]
+    run_tokens: int = 0
+    run_total: int | None = None
+    previous: float | None = None
+
+    def tokens_before(self, step: int) -> int:
+        """Tokens of this stage before `step`; beyond the stage, as if its last stretch went on [tokens]."""
+        total = 0
+        for i, (first, tokens) in enumerate(self.tokens_per_step):
+            last = self.tokens_per_step[i + 1][0] if i + 1 < len(self.tokens_per_step) else step
+            total += max(0, min(step, last) - first) * tokens
+        return total
+
+    @property
+    def tokens_after(self) -> int:
+        """Tokens of this stage up to the end of this step: the clock of every schedule [tokens]."""
+        return self.tokens_before(self.step + 1)
+
+    @property
+    def stage_total(self) -> int:
+        return self.tokens_before(self.steps)
+
+    @property
+    def end_of_run(self) -> int:
+        return self.run_tokens + self.stage_total if self.run_total is None else self.run_total
+
+    def in_tokens(self, length: Length, whole: int) -> float:
+        """A recipe's length [tokens]; a share is a share of `whole`."""
+        if length.steps is not None:
+            return self.tokens_before(length.steps)
+        return length.tokens if length.tokens is not None else float(length.share * whole)
+
+    def rate(self, value: float | Previous) -> float:
+        """A rate as the recipe gives it, `previous` replaced by the rate at the parent's end."""
+        if value != "previous":
+            return value
+        if self.previous is None:
+            raise CodemixError(NO_PREVIOUS)
+        return self.previous
+
+
+NO_PREVIOUS = Problem(
+    "the learning rate starts from `previous`, and this stage has no stage before it", rule="previous-without-parent",
+    hints=("give a number, for example `3e-4`", "or start this stage from another one"),
+)  # fmt: skip
+
+
+class Schedule(Component):
+    """A learning rate [1/step] as a function of the tokens seen."""
+
+    family: ClassVar[str] = "schedule"
+
+    def lr(self, position: Position) -> float:
+        """The rate of one step."""
+        raise NotImplementedError
+
+    def problems(self, position: Position) -> list[Problem]:
+        """What cannot work at this stage; `position` is any step of it."""
+        return []
+
+    @property
+    def needs_run_total(self) -> bool:
+        """Whether stages that come later change the rate of this one; then they belong to its identity."""
+        return False
+
+
+def between(start: float, end: float, x: float) -> float:
+    """From `start` at x = 0 to `end` at x = 1, exact at both and outside."""
+    return start if x <= 0 else end if x >= 1 else start * (1 - x) + end * x
+
+
+def too_long(parts: dict[str, float], whole: float, of: str) -> list[Problem]:
+    """A problem when lengths that follow each other [tokens] exceed the `whole` [tokens]."""
+    if sum(parts.values()) <= whole:
+        return []
+    named = " and ".join(f"`{name}` ({tokens:,.0f} tokens)" for name, tokens in parts.items() if tokens)
+    return [Problem(f"{named} last longer than the {of} ({whole:,.0f} tokens)", rule="schedule-longer-than-stage",
+                    hints=(f"together at most {whole:,.0f} tokens, or a longer {of}",))]  # fmt: skip
+
+
+def needs_previous(position: Position, *rates: float | Previous) -> list[Problem]:
+    """A problem when one of the rates is `previous` and there is no stage before."""
+    return [NO_PREVIOUS] if "previous" in rates and position.previous is None else []

@@ -1,0 +1,37 @@
+"""`exponential`: see the class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from codemix.errors import Problem
+from codemix.recipe.quantities import Length, LengthField
+from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
+
+
+class Exponential(Schedule):
+    """A rate that shrinks by the same factor every token, from `start` to `floor` over the stage."""
+
+    kind: Literal["exponential"] = "exponential"
+    start: Rate | Previous = Field("previous", description="rate at the start; `previous` continues from the parent's end")
+    floor: Rate = Field(description="rate of the last step, above 0")
+    warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `start`")
+    warmup_from: RateOrZero | Previous = Field(0.0, description="rate just before the first step, when there is a warm-up")
+
+    EXAMPLES = (
+        {"kind": "exponential", "start": "previous", "floor": 0.000001},
+        {"kind": "exponential", "start": 0.001, "floor": 0.00001, "warmup": "10 steps"},
+    )
+
+    def lr(self, position: Position) -> float:
+        now, whole, start = position.tokens_after, position.stage_total, position.rate(self.start)
+        warm = position.in_tokens(self.warmup, whole)
+        if now < warm:
+            return between(position.rate(self.warmup_from), start, now / warm)
+        return self.floor if now >= whole else start * (self.floor / start) ** ((now - warm) / (whole - warm))
+
+    def problems(self, position: Position) -> list[Problem]:
+        whole = position.stage_total
+        return too_long({"warmup": position.in_tokens(self.warmup, whole)}, whole, "stage") + needs_previous(position, self.start, self.warmup_from)

@@ -1,0 +1,37 @@
+"""`linear`: see the class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from codemix.errors import Problem
+from codemix.recipe.quantities import Length, LengthField
+from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
+
+
+class Linear(Schedule):
+    """A straight line from `start` to `floor` over the stage: the paper's cooldown, which ends at 1e-6 (section 3.5)."""
+
+    kind: Literal["linear"] = "linear"
+    start: Rate | Previous = Field("previous", description="rate at the start of the line; `previous` continues from the parent's end")
+    floor: RateOrZero = Field(0.0, description="rate of the last step")
+    warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `start`")
+    warmup_from: RateOrZero | Previous = Field(0.0, description="rate just before the first step, when there is a warm-up")
+
+    EXAMPLES = (
+        {"kind": "linear", "start": "previous", "floor": 0.000001},
+        {"kind": "linear", "start": 0.0003, "floor": 0.00001, "warmup": "1%"},
+    )
+
+    def lr(self, position: Position) -> float:
+        now, whole, start = position.tokens_after, position.stage_total, position.rate(self.start)
+        warm = position.in_tokens(self.warmup, whole)
+        if now < warm:
+            return between(position.rate(self.warmup_from), start, now / warm)
+        return self.floor if now >= whole else between(start, self.floor, (now - warm) / (whole - warm))
+
+    def problems(self, position: Position) -> list[Problem]:
+        whole = position.stage_total
+        return too_long({"warmup": position.in_tokens(self.warmup, whole)}, whole, "stage") + needs_previous(position, self.start, self.warmup_from)

@@ -1,0 +1,55 @@
+"""`wsd`: see the class."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from codemix.errors import Problem
+from codemix.recipe.quantities import Length, LengthField
+from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
+
+
+class Wsd(Schedule):
+    """Warm-up, a stable rate, and a decay to `floor` at the end of the stage."""
+
+    kind: Literal["wsd"] = "wsd"
+    peak: Rate | Previous = Field(description="the stable rate; `previous` continues from the parent's end")
+    floor: RateOrZero = Field(0.0, description="rate of the last step")
+    warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `peak`")
+    warmup_from: RateOrZero | Previous = Field(0.0, description="rate just before the first step, when there is a warm-up")
+    decay: LengthField = Field(description="length of the decay, which ends with the stage")
+    shape: Literal["linear", "exponential", "cosine", "sqrt"] = Field("linear", description="of the decay; sqrt is 1 - sqrt(x)")
+
+    EXAMPLES = (
+        {"kind": "wsd", "peak": 0.001, "warmup": "100 steps", "decay": "20%"},
+        {"kind": "wsd", "peak": "previous", "floor": 0.000001, "decay": "40B tokens", "shape": "sqrt"},
+        {"kind": "wsd", "peak": 0.001, "floor": 0.00001, "decay": "10%", "shape": "exponential"},
+    )
+
+    @model_validator(mode="after")
+    def _reachable(self):
+        if self.shape == "exponential" and not self.floor:
+            raise PydanticCustomError("schedule", "an exponential decay never reaches 0", {"hints": ["give `floor:`, for example 1e-6"]})
+        return self
+
+    def lr(self, position: Position) -> float:
+        now, whole, peak = position.tokens_after, position.stage_total, position.rate(self.peak)
+        warm, decay = (position.in_tokens(length, whole) for length in (self.warmup, self.decay))
+        if now < warm:
+            return between(position.rate(self.warmup_from), peak, now / warm)
+        if now <= whole - decay:
+            return peak
+        x = (now - (whole - decay)) / decay
+        if self.shape == "exponential":
+            return self.floor if x >= 1 else peak * (self.floor / peak) ** x
+        kept = {"linear": 1 - x, "cosine": 0.5 + 0.5 * math.cos(math.pi * x), "sqrt": 1 - math.sqrt(x)}[self.shape]
+        return between(self.floor, peak, 0.0 if x >= 1 else kept)
+
+    def problems(self, position: Position) -> list[Problem]:
+        whole = position.stage_total
+        parts = {"warmup": position.in_tokens(self.warmup, whole), "decay": position.in_tokens(self.decay, whole)}
+        return too_long(parts, whole, "stage") + needs_previous(position, self.peak, self.warmup_from)
