@@ -1,0 +1,105 @@
+"""Tokenizers: the family, and the folder in the store that holds a finished one.
+
+Every kind ends as one `tokenizer.json` (the format of the `tokenizers` package) with an end-of-document token that text
+can never produce. Standard library and pydantic only at import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from codemix.data.store import read_json
+from codemix.errors import CodemixError
+from codemix.recipe.component import Component
+
+if TYPE_CHECKING:
+    import tokenizers
+
+# Their encodings are kept in every manifest, so that two tokenizers that differ can be told apart by looking.
+PROBES = ("def f(x):\n    return x + 1\n", "The quick brown fox, 1234 times.", "naïve café — 東京 🦊\t\r\n", "<|endoftext|>", "")
+
+
+class Tokenizer(Component):
+    """What turns text into token ids."""
+
+    family: ClassVar[str] = "tokenizer"
+
+    def files(self) -> tuple[str, ...]:
+        """Paths, relative to the data root, of files that decide the result; their content hashes are identity."""
+        return ()
+
+    def trains_on(self, sources: tuple[str, ...]) -> dict[str, float]:
+        """The sources whose documents this tokenizer is trained on, with their shares; empty for a ready one."""
+        return {}
+
+    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]], seed: int = 0) -> tokenizers.Tokenizer:
+        """The tokenizer. `texts()` yields training documents; ready tokenizers never call it."""
+        raise NotImplementedError
+
+    def end_token(self) -> str | None:
+        """The end-of-document token, or None to look for the usual names."""
+        return None
+
+
+@dataclass(frozen=True)
+class TokenizerFile:
+    """A finished tokenizer in the store: `folder/tokenizer.json` and what the manifests say about it."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> TokenizerFile:
+        """Raises CodemixError (`tokenizer-changed`) when the file is not the one that was stored."""
+        self = cls(folder, read_json(folder / "meta.json"))
+        if content_hash(self.path) != self.meta["sha256"]:
+            raise CodemixError(
+                f"{self.path} is not the file that was stored: its content hash differs",
+                hints=["delete its folder and build the data again"], rule="tokenizer-changed",
+            )  # fmt: skip
+        return self
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of the canonical JSON of a tokenizer.json: layout of the file does not matter, content does."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("truncation", None)
+    content.pop("padding", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<EOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>", "<|im_end|>")
+
+
+def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None) -> dict[str, Any]:
+    """What manifests record of a tokenizer: hash, vocabulary size, special tokens, probes. Refuses one without a safe EOS."""
+    special = {added.content: i for i, added in sorted(tokenizer.get_added_tokens_decoder().items()) if added.special}
+    names = [end_token] if end_token else [name for name in END_TOKENS if name in special]
+    eos = names[0] if names else None
+    eos_id = tokenizer.token_to_id(eos) if eos else None
+    if eos_id is None:
+        raise CodemixError(
+            f"the tokenizer has no end-of-document token{f' {end_token!r}' if end_token else ''}",
+            hints=[f"name one of its special tokens with `eos:`: {', '.join(list(special)[:8]) or '(it has none)'}"], rule="tokenizer-eos",
+        )  # fmt: skip
+    tokenizer.encode_special_tokens = True  # text that spells a special token stays text
+    probes = [[text, tokenizer.encode(text, add_special_tokens=False).ids] for text in (*PROBES, eos)]
+    if any(eos_id in ids for _, ids in probes):
+        raise CodemixError(
+            f"text can produce the end-of-document token {eos!r} (id {eos_id})",
+            hints=["mark it `special` in the tokenizer.json, or name another token with `eos:`"], rule="tokenizer-eos",
+        )  # fmt: skip
+    vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1  # ids may have gaps: rows of the embedding, not entries
+    return {
+        "sha256": content_hash(path), "vocab_size": vocab_size, "eos_id": eos_id, "eos_token": eos, "bos": None,
+        "special": special, "probe": probes[:-1],
+    }  # fmt: skip
