@@ -8,7 +8,7 @@ and the last step of a stage uses exactly the floor.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -90,6 +90,13 @@ class Schedule(Component):
     def lr(self, position: Position) -> float:
         """The rate of one step."""
         raise NotImplementedError
+
+    def at(self, stage: Any, step: int) -> Position:
+        """The `Position` of a step of a `recipe.plan.StagePlan`."""
+        return Position(
+            step, stage.steps, tuple((first, size * stage.seq_len) for first, size in stage.batches), stage.run_tokens, stage.run_total,
+            stage.parent.lr(stage.parent.steps - 1) if stage.parent is not None and stage.parent.steps else None,
+        )  # fmt: skip
 
     def problems(self, position: Position) -> list[Problem]:
         """What cannot work at this stage; `position` is any step of it."""
