@@ -214,10 +214,10 @@ class Training(Spec):
 
 
 class InitFrom(Spec):
-    """Start a stage from another recipe's stage."""
+    """Start a stage from an earlier stage of this recipe, or from another recipe's stage."""
 
-    recipe: str = Field(description="path of the other recipe, relative to this file")
-    stage: Name = Field(description="stage of that recipe")
+    recipe: str | None = Field(None, description="path of the other recipe, relative to this file; default this recipe")
+    stage: Name = Field(description="stage to start from")
     load: Literal["weights", "state"] = Field("state", description="weights only, or weights with optimizer state")
 
 
