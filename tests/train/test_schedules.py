@@ -111,7 +111,8 @@ def test_lengths_that_do_not_fit_the_stage_are_a_problem(fields):
 
 @pytest.mark.parametrize("fields", [
     dict(kind="cosine", peak=0.0), dict(kind="cosine", peak=-1e-3), dict(kind="cosine", peak=float("nan")),
-    dict(kind="cosine", peak="previous", over="run"), dict(kind="cosine", peak=1e-3, over=0), dict(kind="wsd", peak=1e-3, decay="10%", shape="exponential"),
+    dict(kind="cosine", peak="previous", over="run"), dict(kind="cosine", peak=1e-3, over=0),
+    dict(kind="wsd", peak=1e-3, decay="10%", shape="exponential"),
     dict(kind="exponential", start=1e-3, floor=0), dict(kind="cosine", peak=1e-3, warmup=100),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(fields):

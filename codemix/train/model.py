@@ -1,0 +1,143 @@
+"""The decoder: parallel attention and MLP from one LayerNorm, SwiGLU, interleaved RoPE, no biases, tied embedding.
+
+The block is the paper's (arXiv 2408.10914, section 2.3) and, name by name, Hugging Face's `CohereForCausalLM`.
+Shapes carry one letter a dimension, here and in the modules beside:
+B rows, T positions of a row, L layers, D d_model, K key-value heads, G query heads a key-value head, H d_head,
+F d_ff, V rows of the embedding (the vocabulary and its padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from codemix.recipe import schema
+
+Attention = Callable[..., Array]  # (queries, keys, values, segments or None) -> [B, T, K, G, H]; see train/attention.py
+
+
+class Blocks(eqx.Module):
+    """All layers, stacked along the first axis; a slice of it is one layer."""
+
+    norm: Float[Array, "L D"]
+    query: Float[Array, "L D K G H"]
+    key: Float[Array, "L D K H"]
+    value: Float[Array, "L D K H"]
+    out: Float[Array, "L K G H D"]
+    gate: Float[Array, "L D F"]
+    up: Float[Array, "L D F"]
+    down: Float[Array, "L F D"]
+
+
+class Decoder(eqx.Module):
+    """A decoder-only language model. Arrays are the float32 master weights; what runs is a cast of them."""
+
+    embedding: Float[Array, "V D"]
+    blocks: Blocks
+    norm: Float[Array, " D"]
+    vocab_size: int = eqx.field(static=True)  # ids from here to V are padding and are never predicted
+    rope_theta: float = eqx.field(static=True)
+    norm_eps: float = eqx.field(static=True)
+    logit_scale: float = eqx.field(static=True)
+
+
+def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Decoder:
+    """A decoder with fresh weights: glorot-normal matrices (paper section 3.1), norms at 1, the embedding normal with
+    `init_std` (ours: the paper does not say; glorot over 256,000 rows would start it almost at zero)."""
+    L, D, F, H, K = spec.n_layers, spec.d_model, spec.d_ff, spec.head_size, spec.kv_heads
+    G = spec.n_heads // K
+    keys = iter(jax.random.split(key, 8))
+
+    def matrix(shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
+        std = (2 / (fan_in + fan_out)) ** 0.5 if spec.init == "glorot_normal" else spec.init_std
+        return std * jax.random.normal(next(keys), (L, *shape), jnp.float32)
+
+    blocks = Blocks(
+        norm=jnp.ones((L, D), jnp.float32),
+        query=matrix((D, K, G, H), D, K * G * H),
+        key=matrix((D, K, H), D, K * H),
+        value=matrix((D, K, H), D, K * H),
+        out=matrix((K, G, H, D), K * G * H, D),
+        gate=matrix((D, F), D, F),
+        up=matrix((D, F), D, F),
+        down=matrix((F, D), F, D),
+    )
+    embedding = spec.init_std * jax.random.normal(next(keys), (spec.vocab(vocab_size), D), jnp.float32)
+    return Decoder(embedding, blocks, jnp.ones(D, jnp.float32), vocab_size, spec.rope_theta, spec.norm_eps, spec.logit_scale)
+
+
+def layer_norm(x: Float[Array, "*B D"], gain: Float[Array, " D"], eps: float) -> Float[Array, "*B D"]:
+    """x, mean 0 and variance 1 over D, times `gain`. Computed in float32."""
+    wide = x.astype(jnp.float32)
+    centred = wide - wide.mean(-1, keepdims=True)
+    return (centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps) * gain.astype(jnp.float32)).astype(x.dtype)
+
+
+def rope_angles(positions: Int[Array, "B T"], head: int, theta: float) -> tuple[Float[Array, "B T C"], Float[Array, "B T C"]]:
+    """Cosine and sine of the angle of each of the `head / 2` pairs at each position, in float32."""
+    angle = positions[..., None].astype(jnp.float32) * theta ** (-jnp.arange(0, head, 2, dtype=jnp.float32) / head)
+    return jnp.cos(angle), jnp.sin(angle)
+
+
+def rotate(x: Float[Array, "B T *heads H"], cos: Float[Array, "B T C"], sin: Float[Array, "B T C"]) -> Float[Array, "B T *heads H"]:
+    """x with neighbours (0,1), (2,3), ... of H turned by their angle: interleaved RoPE."""
+    between = tuple(range(2, x.ndim - 1))
+    cos, sin = jnp.expand_dims(cos, between), jnp.expand_dims(sin, between)
+    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
+    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape).astype(x.dtype)
+
+
+def block(
+    x: Float[Array, "B T D"], layer: Blocks, cos: Array, sin: Array, segments: Int[Array, "B T"] | None, attention: Attention, eps: float
+) -> Float[Array, "B T D"]:
+    """One layer: x + attention(norm(x)) + mlp(norm(x))."""
+    h = layer_norm(x, layer.norm, eps)
+    queries = rotate(jnp.einsum("btd,dkgh->btkgh", h, layer.query), cos, sin)
+    keys = rotate(jnp.einsum("btd,dkh->btkh", h, layer.key), cos, sin)
+    values = jnp.einsum("btd,dkh->btkh", h, layer.value)
+    attended = jnp.einsum("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
+    return x + attended + (jax.nn.silu(h @ layer.gate) * (h @ layer.up)) @ layer.down
+
+
+REMAT = {  # what the backward pass finds saved: everything | only the block's input | also matmul results
+    "none": lambda f: f,
+    "full": jax.checkpoint,
+    "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable),
+}
+
+
+def hidden(
+    model: Decoder,
+    inputs: Int[Array, "B T"],
+    positions: Int[Array, "B T"] | None = None,
+    segments: Int[Array, "B T"] | None = None,
+    *,
+    compute_dtype: jnp.dtype = jnp.float32,
+    attention: Attention,
+    remat: str = "none",
+    unroll: int | bool = 1,
+) -> Float[Array, "B T D"]:
+    """The final hidden states, normed, ready for `model.embedding`.
+
+    `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment (and, as
+    ever, nothing after itself).
+    """
+    if positions is None:
+        positions = jnp.broadcast_to(jnp.arange(inputs.shape[1], dtype=jnp.int32), inputs.shape)
+    cos, sin = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
+
+    def one(x: Array, layer: Blocks) -> tuple[Array, None]:
+        return block(x, jax.tree.map(lambda w: w.astype(compute_dtype), layer), cos, sin, segments, attention, model.norm_eps), None
+
+    x, _ = jax.lax.scan(REMAT[remat](one), model.embedding[inputs].astype(compute_dtype), model.blocks, unroll=unroll)
+    return layer_norm(x, model.norm, model.norm_eps)
+
+
+def logits(model: Decoder, states: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
+    """Scores of every id in float32; padding of the vocabulary gets minus infinity."""
+    scores = model.logit_scale * jnp.einsum("...d,vd->...v", states, model.embedding.astype(states.dtype), preferred_element_type=jnp.float32)
+    return jnp.where(jnp.arange(scores.shape[-1]) < model.vocab_size, scores, -jnp.inf)
