@@ -148,8 +148,8 @@ class _Cursor:
     epochs: Fraction
 
 
-# (recipe path as written, stage name) -> the planned stage of another recipe and the cursors at its end
-Outside = Callable[[schema.InitFrom], "tuple[StagePlan, dict[str, _Cursor]]"]
+End = tuple[StagePlan, dict[str, _Cursor]]  # a planned stage, and how far its lineage has read each source
+Outside = Callable[[int, schema.InitFrom], End | None]  # finds the stage of another recipe that stage i starts from
 
 
 class Planner:
@@ -158,7 +158,7 @@ class Planner:
     def __init__(self, recipe: schema.Recipe, pools: Mapping[str, Pool], outside: Outside | None = None):
         self.recipe, self.pools, self.outside = recipe, pools, outside
         self.problems: list[Found] = []
-        self.ends: dict[str, tuple[StagePlan, dict[str, _Cursor]]] = {}
+        self.ends: dict[str, End] = {}
 
     def plan(self) -> Plan:
         stages = [self._stage(i) for i in range(len(self.recipe.stages))]
@@ -166,6 +166,7 @@ class Planner:
         for draft, total in zip(stages, self._run_totals(stages), strict=True):
             stage = dataclasses.replace(draft, run_total=total, parent=finished.get(id(draft.parent), draft.parent))
             finished[id(draft)] = dataclasses.replace(stage, fingerprint=stage_fingerprint(stage))
+        self.ends = {name: (finished[id(draft)], cursors) for name, (draft, cursors) in self.ends.items()}
         return Plan(self.recipe, tuple(finished.values()))
 
     def _run_totals(self, stages: list[StagePlan]) -> list[int]:
@@ -233,10 +234,11 @@ class Planner:
                 self._found(("stages", index, "init_from", "stage"), "unknown-stage", f"there is no earlier stage `{spec.init_from.stage}`", f"earlier stages: {', '.join(self.ends) or 'none'}")
                 return None, {}, None
             parent, cursors = found
-        elif self.outside is None:
-            return None, {}, None
         else:
-            parent, cursors = self.outside(spec.init_from)
+            found = self.outside(index, spec.init_from) if self.outside else None
+            if found is None:
+                return None, {}, None
+            parent, cursors = found
         if parent.model != self.recipe.model:
             self._found(("stages", index, "init_from"), "model-changes", f"stage `{parent.name}` has another model than this recipe", "give both recipes the same `model:`")
         load = "weights" if spec.optimizer_state == "reset" or (isinstance(spec.init_from, schema.InitFrom) and spec.init_from.load == "weights") else "state"

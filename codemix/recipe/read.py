@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import types
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,8 @@ def _problems(errors: list[dict], document: text.Document, base: tuple, model: A
         if e["type"] == "nested":  # a component's own errors, carried out whole by recipe/component.py
             out += _problems(context["errors"], document, loc, context["fields"])
             continue
+        if e["type"] == "too_short" and len(e["input"]) >= context["min_length"]:
+            continue  # pydantic counts the items that failed as missing; their own problems are listed
         out.append(_problem(e, context, _existing(loc, document), document, model))
     return out
 
@@ -123,32 +127,24 @@ def _problem(e: dict, context: dict, path: tuple, document: text.Document, model
 
 
 def _show(value: Any) -> str:
-    return {None: "nothing", True: "true", False: "false"}.get(value, f"`{str(value)[:40]}`") if value is None or isinstance(value, bool) else f"`{str(value)[:40]}`"
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else f"`{str(value)[:40]}`"
 
 
 def _fields_at(model: Any, path: tuple) -> list[str]:
     """The keys that the schema knows at a path, for "did you mean"."""
-    import typing
-
-    current: Any = model
     for part in path:
-        fields = getattr(current, "model_fields", None)
+        model = _model_in(model)
+        fields = getattr(model, "model_fields", None)
         if fields is not None:
-            by_alias = {f.alias or n: f.annotation for n, f in fields.items()}
-            current = by_alias.get(part)
-        current = _strip(current, part, typing)
-    fields = getattr(current, "model_fields", None) or {}
-    return [f.alias or n for n, f in fields.items()]
+            model = {f.alias or n: f.annotation for n, f in fields.items()}.get(part)
+        else:  # a list or a mapping of something: any key leads to the something
+            model = next(iter([a for a in typing.get_args(model) if a is not Ellipsis][-1:]), None)
+    return [f.alias or n for n, f in (getattr(_model_in(model), "model_fields", None) or {}).items()]
 
 
-def _strip(annotation: Any, part: Any, typing: Any) -> Any:
-    """The model inside `dict[str, M]`, `tuple[M, ...]`, `M | None`."""
-    seen = 0
-    while annotation is not None and not hasattr(annotation, "model_fields") and seen < 8:
-        args = [a for a in typing.get_args(annotation) if a is not type(None) and a is not Ellipsis]
-        if not args:
-            return None
-        models = [a for a in args if hasattr(a, "model_fields")]
-        annotation = models[0] if models else args[-1]
-        seen += 1
+def _model_in(annotation: Any) -> Any:
+    """The model or container inside `X | None` and `Annotated[X, ...]`."""
+    while typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        inner = [a for a in typing.get_args(annotation) if a is not type(None)]
+        annotation = next((a for a in inner if hasattr(a, "model_fields")), inner[0])
     return annotation
