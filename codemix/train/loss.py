@@ -16,7 +16,7 @@ def next_token_loss(
     """Sums over the batch, to be divided once by the global number of tokens.
 
     The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2. The
-    rest is `nats` and `tokens` by source [n_sources] and `z`, the unweighted sum of log(Z)^2.
+    rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the unweighted sum of log(Z)^2.
     """
     states = hidden(model, batch["inputs"], batch.get("positions"), batch.get("segments"), compute_dtype=compute_dtype, attention=attention,
                     remat=remat, unroll=unroll)  # fmt: skip
@@ -29,5 +29,6 @@ def next_token_loss(
     def by_source(rows: Float[Array, " B"]) -> Float[Array, " S"]:
         return jax.ops.segment_sum(rows, batch["source"], n_sources)
 
-    sums = {"nats": by_source(nats), "tokens": by_source(weights.sum(-1)), "z": z}
+    rows = by_source(jnp.ones(nats.shape, jnp.int32))
+    sums = {"nats": by_source(nats), "tokens": by_source(weights.sum(-1)), "rows": rows, "z": z}
     return nats.sum() + z_loss * z, jax.tree.map(jax.lax.stop_gradient, sums)

@@ -28,7 +28,7 @@ class TrainState(eqx.Module):
 class Step:
     """The compiled step. Call it as `state, metrics = step(state, batch, lr)`; the state given is used up.
 
-    `metrics` are device arrays: `nats` and `tokens` by source [n_sources], `z` (sum of log(Z)^2), `grad_norm`, and `ok`,
+    `metrics` are device arrays: `nats`, `tokens` and `rows` by source [n_sources], `z` (sum of log(Z)^2), `grad_norm`, and `ok`,
     False where a loss or gradient was not finite: then the state that comes back is the one that went in.
     `traces` counts compilations: one for every set of shapes.
     """
