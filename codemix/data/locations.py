@@ -1,0 +1,163 @@
+"""Where inputs may lie: paths under the data root, addresses of remote objects, and the running interpreter. Standard library only."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from codemix.errors import CodemixError, Problem, did_you_mean
+
+REMOTE = ("s3", "gs", "hf")  # read through fsspec
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_SECRET = re.compile(r"(?i)token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|\bsig\b|\bauth")
+
+
+def interpreter_root(scheme: str) -> Path | None:
+    """The folder behind `stdlib:` (this interpreter's standard library) and `installed:` (its packages); None for others."""
+    if scheme in ("stdlib", "installed"):
+        return Path(sysconfig.get_path("stdlib" if scheme == "stdlib" else "purelib"))
+    return None
+
+
+def scheme_of(path: str) -> str:
+    """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, empty for a plain path."""
+    match = _SCHEME.match(path)
+    return match[1].lower() if match and (match[2] or interpreter_root(match[1])) else ""
+
+
+def redacted(uri: str) -> str:
+    """A URI without user, password and query, safe to show."""
+    return re.sub(r"(://)[^/@]*@", r"\1***@", uri.split("?")[0])
+
+
+def check_uri(uri: str) -> None:
+    """Raises CodemixError for a scheme that is not read, or for credentials inside the URI, which are never repeated."""
+    parts = urlsplit(uri)
+    in_query = any(_SECRET.search(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+    # `hf://datasets/owner/name@revision/...` is the one place where an @ stands for something else
+    in_host = "@" in parts.netloc
+    if in_host or in_query:
+        raise CodemixError(
+            f"the address {redacted(uri)} carries credentials",
+            hints=[
+                "take them out of the recipe, and revoke them if the recipe was shared",
+                "give them through the environment (AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)",
+            ],
+            rule="credentials-in-url",
+        )  # fmt: skip
+    if parts.scheme.lower() not in REMOTE:
+        raise CodemixError(
+            f"`{parts.scheme}://` addresses are not read: {redacted(uri)}",
+            hints=[f"read here: local paths, {', '.join(f'{s}://' for s in REMOTE)}", "download the data first, and give its local path"],
+            rule="unknown-scheme",
+        )  # fmt: skip
+
+
+def locate(path: str, root: Path) -> Path:
+    """The real file of an input that is not remote. Raises CodemixError when it is missing or lies outside its root."""
+    scheme = scheme_of(path)
+    inside = interpreter_root(scheme)
+    name = path[len(scheme) + 1 :] if inside else path
+    base = (inside or root).resolve()
+    if "\0" in name:
+        raise CodemixError(f"the path {path!r} contains a zero byte", rule="bad-path")
+    try:
+        real = (base / name).resolve()
+        missing = not real.exists()
+    except (OSError, RuntimeError) as error:  # a loop of links, a name too long, a folder that may not be entered
+        raise CodemixError(f"cannot open {path}: {getattr(error, 'strerror', None) or error}", rule="input-unreadable") from error
+    if missing and real.is_relative_to(base):
+        under = "" if inside else f" under {root}"
+        raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
+    if not real.is_relative_to(base):
+        how = "leads" if not (base / name).is_symlink() else "is a symbolic link that leads"
+        raise CodemixError(
+            f"{path} {how} outside the data root",
+            hints=["move or copy the data under the data root", "or choose a data root that holds both, with `--data-root`"],
+            rule="outside-data-root",
+        )  # fmt: skip
+    return real
+
+
+def _nearby(name: str, base: Path) -> tuple[str, ...]:
+    """Hints about what is there, for a path or pattern that is not."""
+    parent = base
+    for piece in Path(name).parts[:-1]:
+        if any(c in piece for c in "*?[") or not (parent / piece).is_dir():
+            break
+        parent = parent / piece
+    try:
+        names = sorted(p.name for p in parent.iterdir() if not p.name.startswith("."))[:10_000]
+    except OSError:
+        return ("check `--data-root`: the folder cannot be read",)
+    shown = parent.relative_to(base).as_posix() if parent != base else "the data root"
+    wanted = Path(name).parts[len(parent.relative_to(base).parts) :][:1]
+    close = did_you_mean(wanted[0], names) if wanted and len(names) > 20 else ()
+    return (f"{shown} holds: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else f"{shown} is empty", *close)
+
+
+def expand(patterns: str | Iterable[str], root: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
+    """Files that paths and glob patterns (`**` allowed) name, sorted, each once, as paths relative to the data root or URIs.
+
+    Raises CodemixError for a pattern without a match, a path outside the root, a suffix that is not one of `suffixes`.
+    """
+    found, problems = set(), []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        try:
+            found.update(_expand_remote(pattern) if scheme_of(pattern) else _expand_local(pattern, root))
+        except CodemixError as error:
+            problems += error.problems
+    for name in sorted(found) if suffixes else ():
+        if not name.lower().endswith(suffixes):
+            problems.append(Problem(
+                f"cannot tell how to read {redacted(name)}: its suffix is not one of {', '.join(suffixes)}",
+                hints=("rename the file to what it holds, or narrow the pattern",), rule="unknown-suffix",
+            ))  # fmt: skip
+    if problems:
+        raise CodemixError(*problems[:20])
+    return sorted(found)
+
+
+def _expand_local(pattern: str, root: Path) -> list[str]:
+    base = root.resolve()
+    name = pattern
+    if os.path.isabs(pattern):
+        for start in (root, base):
+            if Path(pattern).is_relative_to(start):
+                name = Path(pattern).relative_to(start).as_posix()
+                break
+        else:
+            raise CodemixError(
+                f"{pattern} lies outside the data root {root}",
+                hints=["give paths relative to the data root", "or choose another data root with `--data-root`"], rule="outside-data-root",
+            )  # fmt: skip
+    if not base.is_dir():
+        raise CodemixError(f"the data root {root} is not a folder", hints=["choose it with `--data-root`"], rule="input-missing")
+    if not any(c in name for c in "*?["):
+        if locate(name, root).is_dir():
+            hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
+            raise CodemixError(f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder")
+        return [os.path.normpath(name)]
+    matches = [os.path.normpath(m) for m in glob.glob(name, root_dir=base, recursive=True)]
+    files = [m for m in matches if not locate(m, root).is_dir()]
+    if not files:
+        raise CodemixError(f"no file matches {pattern} under {root}", hints=_nearby(name, base), rule="glob-no-match")
+    return files
+
+
+def _expand_remote(pattern: str) -> list[str]:
+    check_uri(pattern)
+    if not any(c in pattern for c in "*?["):
+        return [pattern]
+    from codemix.data.opening import remote_filesystem
+
+    found = remote_filesystem(pattern)[0].glob(pattern)
+    if not found:
+        hint = "list the folder with your cloud's own tool to see its names"
+        raise CodemixError(f"no object matches {redacted(pattern)}", hints=[hint], rule="glob-no-match")
+    return [f"{scheme_of(pattern)}://{name}" for name in found]

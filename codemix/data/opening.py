@@ -1,0 +1,140 @@
+"""The one place that opens inputs: local files and remote objects, whole, in pieces, or as lines. Strict everywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from codemix.data.decompress import MAX_EXPANSION, Damaged, decompressed, named_compression
+from codemix.data.document import Unreadable
+from codemix.data.inputs import Input, Part
+from codemix.data.locations import REMOTE, locate, redacted, scheme_of
+from codemix.errors import CodemixError
+
+MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
+
+
+def remote_filesystem(uri: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URI, and the path in it. Raises CodemixError when its package is not installed."""
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        raise CodemixError(
+            f"reading {scheme_of(uri)}:// needs a package that is not installed: {error}",
+            hints=['install it with `pip install "codemix[cloud]"`'], rule="package-missing",
+        ) from error  # fmt: skip
+
+
+class Opener:
+    """Opens the inputs of a source under one data root. Cheap to make; pickles."""
+
+    def __init__(self, root: Path, *, max_expansion: float = MAX_EXPANSION, max_line_bytes: int = MAX_LINE_BYTES):
+        self.root, self.max_expansion, self.max_line_bytes = Path(root), max_expansion, max_line_bytes
+
+    def open(self, given: Input) -> BinaryIO:
+        """The raw bytes of an input. Raises CodemixError when it is gone, or has another size than when it was frozen."""
+        if scheme_of(given.path) in REMOTE:
+            filesystem, path = remote_filesystem(given.path)
+            try:
+                return filesystem.open(path, "rb")
+            except Exception as error:  # each filesystem has its own, and some repeat the credentials
+                raise CodemixError(f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable") from error
+        try:
+            file = open(locate(given.path, self.root), "rb")  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise CodemixError(f"cannot open {given.path}: {error.strerror}", rule="input-unreadable") from error
+        if (size := os.fstat(file.fileno()).st_size) != given.bytes:
+            file.close()
+            raise CodemixError(
+                f"{given.path} changed while it was in use: it had {given.bytes:,} bytes and now has {size:,}",
+                hints=["let the program that writes it finish, then run the same command again"], rule="input-changed",
+            )  # fmt: skip
+        return file
+
+    def pieces(self, part: Part) -> Iterator[bytes]:
+        """The decompressed content of a part in pieces of about 1 MiB. Raises Damaged."""
+        with self.open(part.input) as file:
+            if part.start or part.stop is not None:
+                yield from _stretch(file, part.start, part.stop)
+            else:
+                yield from decompressed(file, part.input.path, max_expansion=self.max_expansion)
+
+    def whole(self, given: Input) -> bytes:
+        """All of an input, decompressed. Raises Damaged, also when it is larger than one document may be."""
+        out = io.BytesIO()
+        for piece in self.pieces(Part(given)):
+            out.write(piece)
+            if out.tell() > self.max_line_bytes:
+                raise Damaged("too_large", f"more than {self.max_line_bytes:,} bytes in one document")
+        return out.getvalue()
+
+    def lines(self, part: Part) -> Iterator[tuple[int, list[bytes] | Unreadable]]:
+        """Blocks of whole lines of a part: (number of the first row, lines without their end); or one Unreadable.
+
+        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one.
+        Lists rather than single lines, because one step a line would cost as much as parsing it.
+        """
+        row, pieces, size, skipping = part.first_row, [], 0, False
+        name = part.input.path
+        try:
+            for piece in self.pieces(part):
+                cut = piece.rfind(b"\n")
+                if cut < 0:
+                    if not skipping:
+                        pieces.append(piece)
+                        size += len(piece)
+                        if size > self.max_line_bytes:
+                            pieces, skipping = [], True
+                    continue
+                if skipping:
+                    yield row, Unreadable("line_too_long", f"{redacted(name)}#{row}", f"more than {self.max_line_bytes:,} bytes")
+                    row, skipping = row + 1, False
+                    begin = piece.find(b"\n") + 1
+                    lines = piece[begin:cut].split(b"\n") if begin <= cut else []
+                else:
+                    pieces.append(piece[:cut])
+                    lines = b"".join(pieces).split(b"\n")
+                pieces, size = [piece[cut + 1 :]], len(piece) - cut - 1
+                if lines:
+                    yield row, lines
+                row += len(lines)
+            if skipping:
+                yield row, Unreadable("line_too_long", f"{redacted(name)}#{row}", f"more than {self.max_line_bytes:,} bytes")
+            elif rest := b"".join(pieces):
+                yield row, [rest]
+        except Damaged as damage:
+            yield row, Unreadable(damage.reason, f"{redacted(name)}#{row}", damage.detail, rest_lost=True)
+
+    def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
+        """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.
+
+        Counting the line ends costs one more reading of the file (over 1 GB a second), and keeps row numbers true.
+        """
+        if given.bytes <= 2 * part_bytes or named_compression(given.path) or scheme_of(given.path) in REMOTE:
+            return [Part(given)]
+        parts, start, first_row, at, row = [], 0, 0, 0, 0
+        with self.open(given) as file:
+            while piece := file.read(1 << 20):
+                end = piece.rfind(b"\n") + 1
+                if end and at + end - start >= part_bytes:
+                    rows = row + piece.count(b"\n", 0, end)
+                    parts.append(Part(given, start, at + end, first_row, at + end - start))
+                    start, first_row = at + end, rows
+                row += piece.count(b"\n")
+                at += len(piece)
+        if start < at:
+            parts.append(Part(given, start, at, first_row, at - start))
+        return parts
+
+
+def _stretch(file: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
+    file.seek(start)
+    left = (1 << 62) if stop is None else stop - start
+    while left > 0 and (piece := file.read(min(1 << 20, left))):
+        left -= len(piece)
+        yield piece
