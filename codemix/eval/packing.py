@@ -1,0 +1,60 @@
+"""Which sequences share a row, and which rows a batch: few shapes, little padding. Standard library only.
+
+Sequences that share a row never see each other: each has its own segment and its own positions from 0.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+
+SMALLEST_ROW = 256
+
+
+def row_lengths(longest: int) -> list[int]:
+    """The row lengths [tokens] in use: 256, 1024, 4096, ... up to the longest row allowed. Each costs one compilation."""
+    lengths, length = [], SMALLEST_ROW
+    while length < longest:
+        lengths.append(length)
+        length *= 4
+    return [*lengths, longest]
+
+
+def rows(lengths: Sequence[int], room: int, items: Sequence[int]) -> list[list[int]]:
+    """Items (indices into `lengths`) in rows of at most `room` tokens: longest first, each into the fullest row that still has room."""
+    filled: list[list[int]] = []
+    open_rows: list[tuple[int, int]] = []  # (room left, row), sorted
+    for item in sorted(items, key=lambda i: (-lengths[i], i)):
+        at = bisect.bisect_left(open_rows, (lengths[item], -1))
+        if at == len(open_rows):
+            left, row = room, len(filled)
+            filled.append([])
+        else:
+            left, row = open_rows.pop(at)
+        filled[row].append(item)
+        if left > lengths[item]:
+            bisect.insort(open_rows, (left - lengths[item], row))
+    return filled
+
+
+def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator[tuple[int, int, list[list[int]]]]:
+    """(row length, rows in the batch's shape, rows) such that every sequence comes exactly once.
+
+    A sequence goes to the shortest row that is at least four times its length, which keeps both padding and attention
+    small; what does not fill a batch moves on to longer rows. Only the last batch may have empty rows.
+    """
+    waiting: list[int] = []
+    shapes = row_lengths(longest)
+    for place, room in enumerate(shapes):
+        last = place == len(shapes) - 1
+        below = 0 if place == 0 else shapes[place - 1]
+        waiting += [i for i, n in enumerate(lengths) if (4 * n > below or place == 0) and (last or 4 * n <= room)]
+        height = max(1, batch_tokens // room)
+        packed = rows(lengths, room, waiting)
+        whole = len(packed) // height * height
+        for start in range(0, whole, height):
+            yield room, height, packed[start : start + height]
+        waiting = [i for row in packed[whole:] for i in row]
+        if last and waiting:
+            left = packed[whole:]
+            yield room, min(height, 1 << (len(left) - 1).bit_length()), left

@@ -1,0 +1,229 @@
+"""Scores of text under a model: log-probabilities of continuations and of whole documents.
+
+Sequences are packed several to a row (see `packing`), logits are made only where something is scored, a few positions at
+a time, in float32. Tokens become text boundaries by lm-eval's rule, so that numbers agree with that harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from codemix.errors import CodemixError
+from codemix.eval import packing
+from codemix.progress import progress
+from codemix.train import attention
+from codemix.train.mesh import BATCH
+from codemix.train.model import Decoder, hidden, logits
+
+LOGIT_VALUES = 2**24  # float32 logits held at once: 64 MiB
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one continuation or document: sum of log p [nats], tokens that were scored, whether each was the likeliest one."""
+
+    log_p: float
+    tokens: int
+    greedy: bool
+    truncated: bool = False  # whether context was cut on the left to fit
+
+    @property
+    def bits(self) -> float:
+        return -self.log_p / float(np.log(2.0))
+
+
+class Text:
+    """A tokenizer as evaluation needs it: no special token is ever made from text, and EOS stands before a text."""
+
+    def __init__(self, path: str, eos_id: int):
+        import tokenizers
+
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.eos_id = eos_id
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Tokens of context and continuation. Spaces that end the context go to the continuation (lm-eval's rule);
+        an empty context is EOS."""
+        bare = context.rstrip()
+        continuation = context[len(bare) :] + continuation
+        if not bare:
+            return [self.eos_id], self.encode(continuation)
+        before, whole = self.encode(bare), self.encode(bare + continuation)
+        return before, whole[len(before) :]
+
+
+class Engine:
+    """A model ready to score. `longest` is how many tokens it may look at: the seq_len it was trained with."""
+
+    def __init__(
+        self, model: Decoder, text: Text, *, longest: int, compute_dtype: str = "auto", batch_tokens: int | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+    ):  # fmt: skip
+        """`batch_tokens`: tokens a forward pass [tokens]; `mesh`: where the model lies, when it lies on several devices."""
+        self.model, self.text, self.longest, self.mesh = model, text, longest, mesh
+        platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+        self.batch_tokens = max(longest, batch_tokens or (2048 if platform == "cpu" else 2**16))
+        dtype = jnp.dtype(("float32" if platform == "cpu" else "bfloat16") if compute_dtype == "auto" else compute_dtype)
+        self.options = dict(attention=attention.for_platform(platform, mesh), compute_dtype=dtype)
+        self._compiled = eqx.filter_jit(partial(_log_probabilities, options=self.options))
+
+    def score_continuations(self, pairs: Sequence[tuple[str, str]], label: str = "scoring") -> list[Score]:
+        """Score of each continuation after its context, in order. A context too long is cut on the left; a continuation
+        that does not fit alone is refused."""
+        return self.score_tokens([self.text.pair(*pair) for pair in pairs], label)
+
+    def score_tokens(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], label: str = "scoring") -> list[Score]:
+        """Like `score_continuations`, on tokens."""
+        sequences, scored = [], []
+        for number, (context, continuation) in enumerate(pairs):
+            if not len(continuation) or not len(context):
+                raise CodemixError(
+                    f"request {number} has no {'continuation' if len(context) else 'context'} to score: its text makes no token of its own",
+                    hints=["look at that example of the task's file"], rule="empty-continuation",
+                )  # fmt: skip
+            if len(continuation) > self.longest:
+                raise CodemixError(
+                    f"request {number} asks for the score of {len(continuation):,} tokens; the model was trained on {self.longest:,} at a time",
+                    hints=[f"leave it out, or evaluate a model with seq_len {len(continuation)} or more"], rule="continuation-too-long",
+                )  # fmt: skip
+            sequences.append(np.concatenate([np.asarray(context, np.int64), np.asarray(continuation, np.int64)])[-(self.longest + 1) :])
+            scored.append(len(continuation))
+        log_p, greedy = self._run(sequences, scored, label)
+        return [
+            Score(float(np.sum(p, dtype=np.float64)), len(p), bool(np.all(g)), len(c) + len(t) - 1 > self.longest)
+            for p, g, (c, t) in zip(log_p, greedy, pairs, strict=True)
+        ]
+
+    def score_documents(self, documents: Sequence[Sequence[int]], label: str = "scoring") -> list[Score]:
+        """Score of every token of each document (EOS left out of the documents), the first one after EOS.
+
+        Long documents are cut into windows that each score up to `longest` tokens: a window sees the token before it,
+        the last one as much as fits (lm-eval's rolling rule). No document sees another.
+        """
+        windows, owner = [], []
+        for number, document in enumerate(documents):
+            for window in rolling(document, self.text.eos_id, self.longest):
+                windows.append(window)
+                owner.append(number)
+        totals = [[0.0, 0, True] for _ in documents]
+        for number, score in zip(owner, self.score_tokens(windows, label), strict=True):
+            total = totals[number]
+            total[0] += score.log_p
+            total[1] += score.tokens
+            total[2] = total[2] and score.greedy
+        return [Score(*total) for total in totals]
+
+    def _run(self, sequences: list[np.ndarray], scored: list[int], label: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        lengths = [len(s) - 1 for s in sequences]
+        log_p: list[Any] = [None] * len(sequences)
+        greedy: list[Any] = [None] * len(sequences)
+        with progress(label, sum(lengths), "tokens") as advance:
+            pending = None  # the device works on one batch while the host unpacks the one before
+            for room, height, rows in packing.batches(lengths, self.longest, self.batch_tokens * self._row_shards):
+                batch, places = _fill(rows, sequences, scored, room, height)
+                result = self._forward(batch)
+                if pending:
+                    advance(_unpack(*pending, log_p, greedy))
+                pending = (result, places)
+            if pending:
+                advance(_unpack(*pending, log_p, greedy))
+        return log_p, greedy
+
+    def _forward(self, batch: dict[str, np.ndarray]) -> tuple[jax.Array, jax.Array]:
+        return self._compiled(self.model, {name: self._put(value) for name, value in batch.items()})
+
+    def _put(self, value: np.ndarray) -> Any:
+        """An array with its rows spread over the mesh; rows that belong to nobody are added where they do not divide."""
+        if self.mesh is None or not value.ndim:
+            return value
+        short = -len(value) % self._row_shards
+        value = np.concatenate([value, np.zeros((short, *value.shape[1:]), value.dtype)]) if short else value
+        return jax.device_put(value, jax.sharding.NamedSharding(self.mesh, BATCH))
+
+    @property
+    def _row_shards(self) -> int:
+        return 1 if self.mesh is None else self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+
+
+def rolling(document: Sequence[int], eos_id: int, longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(context, tokens to score) windows of one document: each token is scored once, and no window looks at more than `longest`.
+
+    >>> [(list(c), list(t)) for c, t in rolling([1, 2, 3, 4, 5], 0, 3)]
+    [([0], [1, 2, 3]), ([2, 3], [4, 5])]
+    """
+    tokens = np.concatenate([[eos_id], np.asarray(document, np.int64)])
+    windows, done, n = [], 0, len(tokens) - 1
+    while done < n:
+        end = min(n, done + longest)
+        start = 0 if done == 0 else end - longest if end - done < longest else done
+        windows.append((tokens[start : done + 1], tokens[done + 1 : end + 1]))
+        done = end
+    return windows
+
+
+def _fill(rows: list[list[int]], sequences: list[np.ndarray], scored: list[int], room: int, height: int):
+    """One batch of arrays [rows, tokens] and where each sequence's scored tokens will be found: (item, row, first place, n)."""
+    batch = {k: np.zeros((height, room), np.int32) for k in ("inputs", "targets", "positions", "segments", "places")}
+    found, most = [], 0
+    for r, row in enumerate(rows):
+        column = count = 0
+        for s, item in enumerate(row):
+            tokens, n = sequences[item], scored[item]
+            end = column + len(tokens) - 1
+            batch["inputs"][r, column:end], batch["targets"][r, column:end] = tokens[:-1], tokens[1:]
+            batch["positions"][r, column:end], batch["segments"][r, column:end] = np.arange(len(tokens) - 1), s + 1
+            batch["places"][r, count : count + n] = np.arange(end - n, end)
+            found.append((item, r, count, n))
+            column, count = end, count + n
+        most = max(most, count)
+    return batch | {"most": np.asarray(most, np.int32)}, found
+
+
+def _unpack(result: tuple[jax.Array, jax.Array], places: list[tuple[int, int, int, int]], log_p: list[Any], greedy: list[Any]) -> int:
+    p, g = (np.asarray(a) for a in result)
+    tokens = 0
+    for item, row, start, n in places:
+        log_p[item], greedy[item] = p[row, start : start + n], g[row, start : start + n]
+        if not np.isfinite(log_p[item]).all():
+            raise CodemixError(
+                "the model gives scores that are not numbers (NaN or infinity)",
+                hints=["its training diverged, or its checkpoint is damaged: look at the loss in its metrics"], rule="scores-not-finite",
+            )  # fmt: skip
+        tokens += n
+    return tokens
+
+
+def _log_probabilities(model: Decoder, batch: dict[str, jax.Array], *, options: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """log p of the targets at `places` [rows, tokens], and whether each is the likeliest token."""
+    states = hidden(model, batch["inputs"], batch["positions"], batch["segments"], **options)
+    height, room = batch["inputs"].shape
+    chunk = max(1, min(room, LOGIT_VALUES // (height * len(model.embedding))))
+    places = jnp.pad(batch["places"], ((0, 0), (0, -room % chunk)))
+
+    def body(i, carry):
+        at = jax.lax.dynamic_slice_in_dim(places, i * chunk, chunk, 1)
+        target = jnp.take_along_axis(batch["targets"], at, 1)
+        scores = logits(model, jnp.take_along_axis(states, at[..., None], 1))
+        p = jnp.take_along_axis(scores, target[..., None], -1)[..., 0] - jax.nn.logsumexp(scores, -1)
+        found = p, jnp.argmax(scores, -1) == target
+        return tuple(jax.lax.dynamic_update_slice_in_dim(old, new, i * chunk, 1) for old, new in zip(carry, found, strict=True))
+
+    nothing = jnp.zeros(places.shape, jnp.float32), jnp.zeros(places.shape, bool)
+    return jax.lax.fori_loop(0, -(-batch["most"] // chunk), body, nothing)
