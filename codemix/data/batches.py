@@ -1,0 +1,177 @@
+"""Batches of a stage, step by step, carried by Grain.
+
+A Grain element is the whole batch that a host holds in one step, and an element's index is the step: the only state of the loader
+is the step, which the checkpoint has anyway. Threads prefetch; there are no worker processes, for the tokens are mapped files and
+copying them is cheaper than sending them.
+
+A batch is a dict of arrays, B rows of T = `seq_len` places:
+
+    inputs, targets  int32 [B, T]    targets are inputs one token later
+    weights          float32 [B, T]  0 where `doc_mask: segment` and the target is the first token of another document, else 1
+    source           int32 [B]       index in the stage's sources
+    segments         int32 [B, T]    with `doc_mask: segment`: 0, 1, ... by document inside the row
+    positions        int32 [B, T]    with `reset_positions: true`: 0, 1, ... from each document's beginning (the row's, for the first)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from codemix.data import fim
+from codemix.data.order import Order, Rows
+from codemix.data.shards import Shards
+from codemix.errors import CodemixError
+
+Batch = dict[str, np.ndarray]
+RowRanges = Sequence[tuple[int, int]] | np.ndarray | Callable[[int], "Sequence[tuple[int, int]] | np.ndarray"] | None
+_BLOCK = 2048  # rows whose order is computed at once; a small batch would pay more for its order than for its tokens
+
+
+def batches(
+    stage, shards: Mapping[str, Shards], *, start_step: int = 0, row_ranges: RowRanges = None, prefetch: int = 2, threads: int = 1,
+    sentinels: tuple[int, int, int] | None = None,
+) -> Iterator[tuple[int, Batch]]:  # fmt: skip
+    """`(step, batch)` from `start_step` to the end of the stage.
+
+    `row_ranges` are the rows of a batch that this host holds: half-open ranges or an index array, or a function from the batch size to
+    either (needed when the batch size changes); None for all. What a row holds never depends on them. `sentinels` are the ids of
+    fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it.
+
+    Raises CodemixError (`shard-corrupt`, `shards-not-planned`, `fim-tokens`).
+    """
+    import grain
+
+    source = StepSource(stage, shards, row_ranges, sentinels)
+    if not 0 <= start_step <= stage.steps:
+        raise ValueError(f"step {start_step} is outside stage {stage.name} of {stage.steps} steps")
+    if start_step == stage.steps:
+        return
+    carried = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads)))
+    iterator = iter(carried)
+    grain.experimental.set_next_index(iterator, start_step)
+    try:
+        for step in range(start_step, stage.steps):
+            yield step, next(iterator)
+    finally:
+        iterator.close()
+
+
+def sentinels_of(tokenizer: Mapping) -> tuple[int, int, int]:
+    """The ids of fill-in-the-middle's three tokens, from a manifest's `tokenizer`. Raises CodemixError (`fim-tokens`)."""
+    special = tokenizer.get("special") or {}
+    if missing := [token for token in fim.SENTINELS if token not in special]:
+        raise CodemixError(
+            f"fill-in-the-middle needs the tokens {', '.join(f'`{m}`' for m in missing)}, which the tokenizer lacks",
+            hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"], rule="fim-tokens",
+        )  # fmt: skip
+    return tuple(int(special[token]) for token in fim.SENTINELS)
+
+
+class StepSource:
+    """The batches of a stage as a random-access sequence: item `step` is this host's part of that step's batch."""
+
+    def __init__(self, stage, shards: Mapping[str, Shards], row_ranges: RowRanges = None, sentinels: tuple[int, int, int] | None = None):
+        self.stage, self.order, self.row_ranges, self.sentinels = stage, Order(stage), row_ranges, sentinels
+        self.shards = [shards.get(s.source) for s in stage.sources]
+        self.rates = [Fraction(stage.fim.get(s.source, 0)) for s in stage.sources]
+        for planned, found in zip(stage.sources, self.shards, strict=True):
+            if planned.windows and (found is None or found.windows != planned.pool_windows or found.seq_len != stage.seq_len):
+                raise CodemixError(
+                    f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, "
+                    + (f"its shards hold {found.windows:,} of {found.seq_len} tokens" if found else "and it has no shards"),
+                    hints=["run `codemix plan` again: the data has changed since the stage was planned"], rule="shards-not-planned",
+                )  # fmt: skip
+        self.vocab_size = min((s.vocab_size for s in self.shards if s), default=0)
+        if any(self.rates) and (sentinels is None or not all(0 <= s < self.vocab_size for s in sentinels)):
+            raise CodemixError(
+                f"stage `{stage.name}` asks for fill-in-the-middle, and its three tokens are not known to the tokenizer",
+                hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"], rule="fim-tokens",
+            )  # fmt: skip
+        self._block: tuple[int, Rows] = (0, self.order.between(0, 0))
+
+    def __len__(self) -> int:
+        return self.stage.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.batch(self.rows(step))
+
+    def rows(self, step: int) -> Rows:
+        """What this host's rows of a step read."""
+        first, size = self.stage.first_row(step), self.stage.batch_size(step)
+        begin, block = self._block  # one assignment: a thread sees a whole block, old or new
+        if not begin <= first <= first + size <= begin + len(block):
+            begin, block = first, self.order.between(first, min(self.stage.rows, first + max(size, _BLOCK)))
+            self._block = (begin, block)
+        whole = block.take(slice(first - begin, first - begin + size))
+        ranges = self.row_ranges(size) if callable(self.row_ranges) else self.row_ranges
+        if ranges is None:
+            return whole
+        index = ranges if isinstance(ranges, np.ndarray) else np.concatenate([np.arange(*r) for r in ranges])
+        return whole.take(index)
+
+    def batch(self, rows: Rows) -> Batch:
+        """The arrays of some rows."""
+        n, length = len(rows), self.stage.seq_len
+        inputs, targets = np.empty((n, length), np.int32), np.empty((n, length), np.int32)
+        ends = self._fill(rows, inputs, targets)
+        if any(self.rates):
+            self._rearrange(rows, inputs, targets, ends)
+        batch = {"inputs": inputs, "targets": targets, "weights": np.ones((n, length), np.float32), "source": rows.source.astype(np.int32)}
+        mask, reset = self.stage.doc_mask == "segment", self.stage.reset_positions
+        if mask or reset:
+            counts = np.fromiter((len(e) for e in ends), np.int64, n)
+            place = np.concatenate(ends) if n else np.zeros(0, np.int64)  # [1, T + 1]
+            row = np.repeat(np.arange(n), counts)
+            if mask:
+                inside = place <= length
+                batch["weights"][row[inside], place[inside] - 1] = 0
+            _documents(batch, row[place < length], place[place < length], mask, reset)
+        return batch
+
+    def _fill(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
+        """Write the tokens; for each row the places at which documents end in it."""
+        ends: list[np.ndarray] = [None] * len(rows)
+        by_source = np.argsort(rows.source, kind="stable")
+        bounds = np.searchsorted(rows.source[by_source], np.arange(len(self.shards) + 1))
+        for source, (first, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            if stop > first:
+                mine = by_source[first:stop]
+                for row, found in zip(mine.tolist(), self.shards[source].fill(rows.window[mine], mine, inputs, targets), strict=True):
+                    ends[row] = found
+        if len(rows) and max(int(inputs.view(np.uint32).max()), int(targets[:, -1].max())) >= self.vocab_size:
+            for row in range(len(rows)):
+                for tokens in (inputs[row : row + 1], np.ascontiguousarray(targets[row : row + 1])):
+                    self.shards[rows.source[row]].check_ids(tokens, rows.window[row : row + 1])
+        return ends
+
+    def _rearrange(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray, ends: list[np.ndarray]) -> None:
+        for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[rows.source]).tolist():
+            window = np.append(inputs[row], targets[row, -1])
+            self.fill_in_the_middle(window, ends[row], rows, row)
+            inputs[row], targets[row] = window[:-1], window[1:]
+
+    def fill_in_the_middle(self, window: np.ndarray, ends: np.ndarray, rows: Rows, row: int) -> int:
+        """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens lost in each."""
+        source = int(rows.source[row])
+        return fim.rearrange(
+            window, ends, seed=self.stage.seed, source=self.stage.sources[source].source, epoch=int(rows.epoch[row]), number=int(rows.window[row]),
+            rate=self.rates[source], spm=Fraction(self.stage.spec.fim_spm), sentinels=self.sentinels,
+        )  # fmt: skip
+
+
+def _documents(batch: Batch, row: np.ndarray, place: np.ndarray, mask: bool, reset: bool) -> None:
+    """Add segments and positions, given the places in [1, T) where documents begin (rows ascending, places ascending inside)."""
+    n, length = batch["inputs"].shape
+    flat = np.sort(np.concatenate((np.arange(n) * length, row * length + place)))
+    lengths = np.diff(flat, append=n * length)
+    starts = flat % length
+    if mask:
+        first = np.flatnonzero(starts == 0)  # each row's first document
+        number = np.arange(len(flat)) - np.repeat(first, np.diff(first, append=len(flat)))
+        batch["segments"] = np.repeat(number.astype(np.int32), lengths).reshape(n, length)
+    if reset:
+        begun = np.repeat(starts.astype(np.int32), lengths).reshape(n, length)
+        batch["positions"] = np.subtract(np.arange(length, dtype=np.int32), begun, out=begun)

@@ -1,0 +1,212 @@
+"""Windows of a source's token shards, read in place.
+
+Window `w` of a split is `seq_len + 1` tokens; consecutive windows of a shard start `seq_len` tokens apart, so each of a window's
+`seq_len` inputs has its target. Windows never cross shards; the tail of a shard that is shorter than a window is never read.
+
+A `Shards` holds no file open. Maps are made on first use, in a cache that the whole process shares and that is bounded, so a
+source of thousands of shards does not run out of file descriptors, and pickling a `Shards` copies no tokens.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codemix.data.manifest import TOKEN_BYTES, Manifest, file_digest
+from codemix.errors import CodemixError
+
+_MAX_MAPS = 384  # file descriptors held; well below the usual limit of 1,024
+_maps: collections.OrderedDict[tuple[str, int], np.ndarray] = collections.OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Span:
+    """A document inside a window: its number in the shard, the window's tokens `start` to `stop - 1`, and where that begins in the document."""
+
+    document: int
+    start: int
+    stop: int
+    from_token: int  # in the document
+    tokens: int  # of the whole document, its EOS included
+
+
+class Shards:
+    """One split of one source, as windows."""
+
+    def __init__(self, manifest: Manifest, split: str, seq_len: int):
+        self.source, self.folder, self.split, self.seq_len = manifest.source, Path(manifest.folder), split, seq_len
+        self.vocab_size = int(manifest.tokenizer["vocab_size"])
+        self._dtype = f"<u{TOKEN_BYTES[manifest.dtype]}"
+        self.shards = manifest.shards(split)
+        self._paths = [str(self.folder / s.path) for s in self.shards]
+        self._last = np.cumsum([max(0, (s.tokens - 1) // seq_len) for s in self.shards], dtype=np.int64)  # windows up to and with each shard
+        self.windows = int(self._last[-1]) if len(self._last) else 0
+
+    def __len__(self) -> int:
+        return self.windows
+
+    def place(self, window: int) -> tuple[int, int]:
+        """The shard (its number) that holds a window, and the token at which the window begins there."""
+        shards, offsets = self._places(np.array([window], np.int64))
+        return shards[0], offsets[0]
+
+    def gather(self, windows: np.ndarray) -> np.ndarray:
+        """The tokens of `windows`: int32 [n, seq_len + 1]."""
+        out = np.empty((len(windows), self.seq_len + 1), np.int32)
+        shards, offsets = self._places(windows)
+        for i, (shard, offset) in enumerate(zip(shards, offsets, strict=True)):
+            out[i] = self._tokens(shard)[offset : offset + self.seq_len + 1]
+        self.check_ids(out, windows)
+        return out
+
+    def fill(self, windows: np.ndarray, rows: np.ndarray, inputs: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
+        """Write `windows` into `rows` of `inputs` and `targets` [B, seq_len].
+
+        Returns for each window the places in it at which a document has just ended: in [1, seq_len + 1], so that seq_len + 1 says
+        that its last token is a document's last.
+        """
+        length, found = self.seq_len, []
+        shards, offsets = self._places(windows)
+        maps = {shard: (self._tokens(shard), self._ends(shard)) for shard in set(shards)}
+        for row, shard, offset in zip(rows.tolist(), shards, offsets, strict=True):
+            tokens, ends = maps[shard]
+            window = tokens[offset : offset + length + 1]
+            inputs[row], targets[row] = window[:-1], window[1:]
+            low, high = ends.searchsorted((offset, offset + length + 1), "right")
+            found.append(ends[low:high] - offset)
+        return found
+
+    def spans(self, window: int) -> list[Span]:
+        """The documents that a window touches, in order; together they cover its `seq_len + 1` tokens."""
+        shard, offset = self.place(window)
+        ends, stop = self._ends(shard), offset + self.seq_len + 1
+        document, spans = int(ends.searchsorted(offset, "right")), []
+        while True:
+            start = int(ends[document - 1]) if document else 0
+            end = int(ends[document])
+            spans.append(Span(document, max(start, offset) - offset, min(end, stop) - offset, max(0, offset - start), end - start))
+            if end >= stop:
+                return spans
+            document += 1
+
+    def windows_of(self, shard: int, document: int) -> range:
+        """The windows that hold any token of a document of a shard (as input or as target)."""
+        ends = self._ends(shard)
+        start, stop = int(ends[document - 1]) if document else 0, int(ends[document])
+        before = int(self._last[shard - 1]) if shard else 0
+        inside = int(self._last[shard]) - before
+        # window w covers tokens [w T, w T + T]: its last token is also the next window's first
+        first = max(0, -(-(start - self.seq_len) // self.seq_len))
+        return range(before + min(first, inside), before + min((stop - 1) // self.seq_len + 1, inside))
+
+    def check(self, *, hashes: bool = False) -> None:
+        """Compare each shard with the manifest: size, number and last end of documents; with `hashes`, every byte.
+
+        Raises CodemixError (`shard-corrupt`) that names each file that differs.
+        """
+        problems = []
+        for number, shard in enumerate(self.shards):
+            for path, expected, read in ((self._paths[number], shard.sha256, self._tokens), (f"{self._paths[number]}.index", shard.index_sha256, self._ends)):
+                try:
+                    read(number)
+                    if hashes and (found := file_digest(Path(path))) != expected:
+                        raise self._corrupt(path, f"its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}...")
+                except CodemixError as error:
+                    problems += error.problems
+        if problems:
+            raise CodemixError(*problems)
+
+    def path(self, shard: int) -> Path:
+        return Path(self._paths[shard])
+
+    def metadata(self, shard: int, documents: set[int]) -> dict[int, dict]:
+        """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by number."""
+        return {number: json.loads(line) for number, line in enumerate(self._sidecar(shard)) if number in documents}
+
+    def find(self, document_id: str) -> list[tuple[int, int]]:
+        """(shard, document) of each document with this id; reads what the build wrote about every document of the split."""
+        spellings = tuple(json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True))
+        return [
+            (shard, number)
+            for shard in range(len(self.shards))
+            for number, line in enumerate(self._sidecar(shard))
+            if any(s in line for s in spellings) and json.loads(line)["id"] == document_id
+        ]
+
+    def _sidecar(self, shard: int) -> Iterator[bytes]:
+        import zstandard
+
+        path, rest = self.folder / self.shards[shard].docs, b""
+        try:
+            with open(path, "rb") as f:
+                stream = zstandard.ZstdDecompressor().stream_reader(f, read_across_frames=True)
+                while block := stream.read(1 << 20):
+                    *whole, rest = (rest + block).split(b"\n")
+                    yield from whole
+        except (OSError, zstandard.ZstdError) as error:
+            raise self._corrupt(path, str(error)) from None
+        if rest:
+            yield rest
+
+    def _places(self, windows: np.ndarray) -> tuple[list[int], list[int]]:
+        windows = np.asarray(windows, np.int64)
+        if len(windows) and not (0 <= windows.min() and windows.max() < self.windows):
+            raise IndexError(f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})")
+        shards = np.searchsorted(self._last, windows, "right")
+        before = np.concatenate(([0], self._last[:-1]))[shards] if len(windows) else windows
+        return shards.tolist(), ((windows - before) * self.seq_len).tolist()
+
+    def _tokens(self, shard: int) -> np.ndarray:
+        """Unsigned, as wide as the manifest says."""
+        return self._map(self._paths[shard], self._dtype, self.shards[shard].tokens, "tokens")
+
+    def _ends(self, shard: int) -> np.ndarray:
+        """Where each document ends [tokens]. Signed: searching unsigned 64-bit ends for a Python int would copy them all to floats."""
+        path, entry = f"{self._paths[shard]}.index", self.shards[shard]
+        ends = self._map(path, "<i8", entry.documents, "documents")
+        if entry.documents and ends[-1] != entry.tokens:
+            raise self._corrupt(path, f"its last document ends at token {int(ends[-1]):,}, the manifest counts {entry.tokens:,}")
+        return ends
+
+    def _map(self, path: str, dtype: str, count: int, noun: str) -> np.ndarray:
+        with _lock:
+            if (path, count) in _maps:
+                _maps.move_to_end((path, count))
+                return _maps[path, count]
+        try:
+            size, wanted = os.path.getsize(path), count * np.dtype(dtype).itemsize
+        except OSError as error:
+            raise self._corrupt(path, error.strerror or str(error)) from None
+        if size != wanted:
+            raise self._corrupt(path, f"it has {size:,} bytes, and {count:,} {noun} take {wanted:,}")
+        array = np.memmap(path, dtype, "r").view(np.ndarray) if count else np.zeros(0, dtype)  # slicing a memmap object is several times slower
+        with _lock:
+            _maps[path, count] = array
+            while len(_maps) > _MAX_MAPS:
+                _maps.popitem(last=False)  # an array in use keeps its own map alive
+        return array
+
+    def check_ids(self, tokens: np.ndarray, windows: np.ndarray) -> None:
+        """Raises CodemixError when a token of these rows, which hold `windows`, is not an id of the tokenizer."""
+        unsigned = tokens.view(np.uint32)
+        if unsigned.size and int(unsigned.max()) >= self.vocab_size:
+            row = int((unsigned >= self.vocab_size).any(-1).argmax())
+            shard, offset = self.place(int(windows[row]))
+            raise self._corrupt(
+                self.path(shard), f"token {int(unsigned[row].max()):,} near offset {offset:,} is not below the vocabulary of {self.vocab_size:,}"
+            )
+
+    def _corrupt(self, path: str | Path, why: str) -> CodemixError:
+        return CodemixError(
+            f"{path} is not what its manifest says: {why}",
+            hints=[f"delete {self.folder} and run `codemix build-data`: the same inputs give the same tokens"], rule="shard-corrupt",
+        )  # fmt: skip
+
