@@ -91,7 +91,7 @@ def field(family: str) -> Any:
     return Annotated[
         SerializeAsAny[Component],
         BeforeValidator(lambda value: _load(family, value)),
-        WithJsonSchema({"$ref": f"#/$defs/{family}"}),  # recipe/jsonschema.py fills the definition from all kinds
+        WithJsonSchema({"component": family}),  # recipe/jsonschema.py puts the schema of all kinds here
     ]
 
 

@@ -64,7 +64,15 @@ def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, r
         here = (*at, name)
         if isinstance(weight, Group):
             if name in recipe.sources:
-                problems.append(Found(here, Problem(f"`{name}` is a source; it cannot also be a group here", hints=("give the group a name of its own",), rule="group-name"), True))
+                problems.append(
+                    Found(
+                        here,
+                        Problem(
+                            f"`{name}` is a source; it cannot also be a group here", hints=("give the group a name of its own",), rule="group-name"
+                        ),
+                        True,
+                    )
+                )
             inner, inner_at = weight.of, (*here, "of")
         elif name in recipe.groups:
             inner, inner_at = recipe.groups[name], ("groups", name)
@@ -72,7 +80,15 @@ def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, r
             out.append(Leaf(name, start, end, groups, here))
             continue
         else:
-            problems.append(Found(here, Problem(f"there is no source or group `{name}`", hints=did_you_mean(name, [*recipe.sources, *recipe.groups]), rule="unknown-source"), True))
+            problems.append(
+                Found(
+                    here,
+                    Problem(
+                        f"there is no source or group `{name}`", hints=did_you_mean(name, [*recipe.sources, *recipe.groups]), rule="unknown-source"
+                    ),
+                    True,
+                )
+            )
             continue
         if name in seen:
             problems.append(Found(here, Problem(f"the group `{name}` holds itself", hints=("remove one of the two",), rule="group-cycle"), True))
@@ -80,7 +96,9 @@ def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, r
         for leaf in _leaves(recipe, inner, inner_at, (*groups, name), relative and isinstance(weight, Group), problems, (*seen, name)):
             # A ramp inside a ramp would be quadratic; the share of the product is kept exact at both ends only when one of them is constant.
             if start != end and leaf.start != leaf.end:
-                problems.append(Found(here, Problem(f"`{name}` ramps and so does `{leaf.source}` inside it", hints=("ramp one of the two",), rule="nested-ramp")))
+                problems.append(
+                    Found(here, Problem(f"`{name}` ramps and so does `{leaf.source}` inside it", hints=("ramp one of the two",), rule="nested-ramp"))
+                )
             out.append(replace(leaf, start=start * leaf.start, end=end * leaf.end))
     return out
 
@@ -103,7 +121,16 @@ def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[F
     if relative:
         if rest or len(plain) != len(mixture):
             odd = next(n for n in mixture if n not in plain)
-            problems.append(Found((*at, odd), Problem(f"under `weights: relative` `{odd}` must be a plain number", hints=("write every weight as a number, or every share in %",), rule="weight-unit")))
+            problems.append(
+                Found(
+                    (*at, odd),
+                    Problem(
+                        f"under `weights: relative` `{odd}` must be a plain number",
+                        hints=("write every weight as a number, or every share in %",),
+                        rule="weight-unit",
+                    ),
+                )
+            )
             return shares
         total = sum(s for s, _ in shares.values())
         if total <= 0 or any(s < 0 for s, _ in shares.values()):
@@ -113,20 +140,42 @@ def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[F
     for name in plain:
         value = shares[name][0]
         text = f"{float(value * 100):g}%" if 0 < value < 1 else f"{float(value):g}%"
-        problems.append(Found((*at, name), Problem(f"the weight of `{name}` has no unit", hints=(f"write `{text}`, or say `weights: relative` in the stage",), rule="weight-unit")))
+        problems.append(
+            Found(
+                (*at, name),
+                Problem(
+                    f"the weight of `{name}` has no unit", hints=(f"write `{text}`, or say `weights: relative` in the stage",), rule="weight-unit"
+                ),
+            )
+        )
     if plain:
         return shares
     ends = [sum(s[i] for s in shares.values()) for i in (0, 1)]
     if len(rest) > 1:
-        problems.append(Found((*at, rest[1]), Problem("`rest` is given twice in one mixture", hints=("one name takes what is left",), rule="weights-sum")))
+        problems.append(
+            Found((*at, rest[1]), Problem("`rest` is given twice in one mixture", hints=("one name takes what is left",), rule="weights-sum"))
+        )
     elif rest and all(e <= 1 for e in ends):
         shares[rest[0]] = (ONE - ends[0], ONE - ends[1])
         if ends == [1, 1]:
-            problems.append(Found((*at, rest[0]), Problem(f"nothing is left for `{rest[0]}: rest`: the others take 100%", hints=(f"lower another share, or delete `{rest[0]}`",), rule="weights-sum")))
+            problems.append(
+                Found(
+                    (*at, rest[0]),
+                    Problem(
+                        f"nothing is left for `{rest[0]}: rest`: the others take 100%",
+                        hints=(f"lower another share, or delete `{rest[0]}`",),
+                        rule="weights-sum",
+                    ),
+                )
+            )
     elif ends != [1, 1]:
         off = ends[0] if ends[0] != 1 else ends[1]
         when = "" if ends[0] == ends[1] else " at the start of the stage" if ends[0] != 1 else " at the end of the stage"
-        problems.append(Found(at, Problem(f"the shares sum to {show_share(off)}{when}, not 100%", hints=_sum_hints(mixture, shares, off), rule="weights-sum"), True))
+        problems.append(
+            Found(
+                at, Problem(f"the shares sum to {show_share(off)}{when}, not 100%", hints=_sum_hints(mixture, shares, off), rule="weights-sum"), True
+            )
+        )
     return shares
 
 
@@ -154,7 +203,14 @@ def _replace(recipe: Recipe, leaves: list[Leaf], rule: Any, at: tuple, stage: St
     elif rule.by in recipe.sources:
         given = [Leaf(rule.by, ONE, ONE, (), (*at, "by"))]
     else:
-        problems.append(Found((*at, "by"), Problem(f"there is no source or group `{rule.by}`", hints=did_you_mean(rule.by, [*recipe.sources, *recipe.groups]), rule="unknown-source")))
+        problems.append(
+            Found(
+                (*at, "by"),
+                Problem(
+                    f"there is no source or group `{rule.by}`", hints=did_you_mean(rule.by, [*recipe.sources, *recipe.groups]), rule="unknown-source"
+                ),
+            )
+        )
         return leaves
     moved = (sum(x.start for x in inside) * rule.share, sum(x.end for x in inside) * rule.share)
     kept = [replace(x, start=x.start * (1 - rule.share), end=x.end * (1 - rule.share)) if x in inside else x for x in leaves]

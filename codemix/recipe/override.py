@@ -128,7 +128,9 @@ def _resolve(target: Layered, path: tuple, value: Any, key: str, source: Documen
         else:
             inside = f"`{show_path(path)}`" if path else "the base recipe"
             hint = "lists are replaced whole: give the whole list" if isinstance(value, list) else "give its new value instead"
-            raise CodemixError(Problem(f"`{rest}` leads into {inside}, which has no names inside", source.where(at, key=True), (hint,), "override-path"))
+            raise CodemixError(
+                Problem(f"`{rest}` leads into {inside}, which has no names inside", source.where(at, key=True), (hint,), "override-path")
+            )
         path = (*path, part)
         if not rest:
             return path

@@ -187,7 +187,12 @@ class Planner:
         seed = recipe.seed if spec.seed is None else spec.seed
         if rows == 0:
             at, needed = ("stages", index, "tokens"), batches[0][1] * training.seq_len
-            self._found(at, "stage-too-short", f"the stage is shorter than one step ({needed:,} tokens)", f"give it at least {show_tokens(needed)} tokens, or a smaller batch_size")
+            self._found(
+                at,
+                "stage-too-short",
+                f"the stage is shorter than one step ({needed:,} tokens)",
+                f"give it at least {show_tokens(needed)} tokens, or a smaller batch_size",
+            )
         leaves, found = flatten(recipe, index)
         broken = bool(found)
         self.problems += found
@@ -210,7 +215,9 @@ class Planner:
             pool_print = pool.fingerprint if pool else ""
             before = cursor.epochs if cursor and cursor.pool == pool_print else Fraction(0)
             pool_windows = pool.windows(training.seq_len) if pool else None
-            source = StageSource(leaf.source, shares[leaf.source], windows, starts[leaf.source], pool_windows, recipe.sources[leaf.source].tags, before, pool_print)
+            source = StageSource(
+                leaf.source, shares[leaf.source], windows, starts[leaf.source], pool_windows, recipe.sources[leaf.source].tags, before, pool_print
+            )
             sources.append(source)
             self._check(index, leaf, source, rows, training.seq_len, spec)
             cursors[leaf.source] = _Cursor(pool_print, training.seq_len, seed, source.start + windows, source.epochs_after or before)
@@ -231,7 +238,12 @@ class Planner:
         elif spec.init_from.recipe is None:
             found = self.ends.get(spec.init_from.stage)
             if found is None:
-                self._found(("stages", index, "init_from", "stage"), "unknown-stage", f"there is no earlier stage `{spec.init_from.stage}`", f"earlier stages: {', '.join(self.ends) or 'none'}")
+                self._found(
+                    ("stages", index, "init_from", "stage"),
+                    "unknown-stage",
+                    f"there is no earlier stage `{spec.init_from.stage}`",
+                    f"earlier stages: {', '.join(self.ends) or 'none'}",
+                )
                 return None, {}, None
             parent, cursors = found
         else:
@@ -240,8 +252,17 @@ class Planner:
                 return None, {}, None
             parent, cursors = found
         if parent.model != self.recipe.model:
-            self._found(("stages", index, "init_from"), "model-changes", f"stage `{parent.name}` has another model than this recipe", "give both recipes the same `model:`")
-        load = "weights" if spec.optimizer_state == "reset" or (isinstance(spec.init_from, schema.InitFrom) and spec.init_from.load == "weights") else "state"
+            self._found(
+                ("stages", index, "init_from"),
+                "model-changes",
+                f"stage `{parent.name}` has another model than this recipe",
+                "give both recipes the same `model:`",
+            )
+        load = (
+            "weights"
+            if spec.optimizer_state == "reset" or (isinstance(spec.init_from, schema.InitFrom) and spec.init_from.load == "weights")
+            else "state"
+        )
         return parent, {k: dataclasses.replace(v) for k, v in cursors.items()}, load
 
     def _start(self, index: int, leaf: Leaf, seq_len: int, seed: int, cursors: dict[str, _Cursor], spec: schema.Stage) -> int:
@@ -263,7 +284,12 @@ class Planner:
         for leaf in leaves:
             pool = self.pools.get(leaf.source)
             if pool is None or not pool.documents:
-                self._found(leaf.path, "documents-unknown", f"the number of documents of `{leaf.source}` is unknown, so its share of documents has no size in tokens", "declare `tokens:` and `documents:` of the source, or build it first")
+                self._found(
+                    leaf.path,
+                    "documents-unknown",
+                    f"the number of documents of `{leaf.source}` is unknown, so its share of documents has no size in tokens",
+                    "declare `tokens:` and `documents:` of the source, or build it first",
+                )
                 return leaves
             lengths.append(Fraction(pool.tokens, pool.documents))
         totals = [sum(getattr(x, end) * n for x, n in zip(leaves, lengths, strict=True)) for end in ("start", "end")]
@@ -279,14 +305,21 @@ class Planner:
         exact = (Fraction(str(source.max_epochs)) - used) * pool.windows(seq_len)
         return max(0, exact.numerator // exact.denominator)
 
-    def _redistribute(self, index: int, leaves: list[Leaf], rows: int, seq_len: int, cursors: dict[str, _Cursor], starts: dict[str, int]) -> list[Leaf]:
+    def _redistribute(
+        self, index: int, leaves: list[Leaf], rows: int, seq_len: int, cursors: dict[str, _Cursor], starts: dict[str, int]
+    ) -> list[Leaf]:
         """Hand what a source over its cap cannot give to its siblings, then to the groups around, exactly."""
         capped: set[str] = set()
         for _ in range(len(leaves)):
             over = []
             for leaf in leaves:
                 left = self._left(leaf, seq_len, cursors)
-                if left is not None and self.recipe.sources[leaf.source].on_cap == "redistribute" and leaf.source not in capped and leaf.mean * rows > left:
+                if (
+                    left is not None
+                    and self.recipe.sources[leaf.source].on_cap == "redistribute"
+                    and leaf.source not in capped
+                    and leaf.mean * rows > left
+                ):
                     over.append((leaf, Fraction(left, rows) / leaf.mean))
             if not over:
                 return leaves
@@ -300,7 +333,12 @@ class Planner:
             else:
                 takers = []
             if not takers:
-                self._found(leaf.path, "nothing-left", "every source of this mixture is at its `max_epochs`; nothing can take the rest", "raise a `max_epochs`, or shorten the stage")
+                self._found(
+                    leaf.path,
+                    "nothing-left",
+                    "every source of this mixture is at its `max_epochs`; nothing can take the rest",
+                    "raise a `max_epochs`, or shorten the stage",
+                )
                 return leaves
             whole = sum(x.mean for x in takers)
             leaves = [
@@ -320,7 +358,12 @@ class Planner:
         if s.pool_windows is None:
             return
         if s.pool_windows == 0:
-            self._found(leaf.path, "source-too-short", f"`{s.source}` has no window of {seq_len} tokens: its largest shard has {max(self.pools[s.source].shard_tokens, default=0):,}", "use a shorter seq_len, or more data")
+            self._found(
+                leaf.path,
+                "source-too-short",
+                f"`{s.source}` has no window of {seq_len} tokens: its largest shard has {max(self.pools[s.source].shard_tokens, default=0):,}",
+                "use a shorter seq_len, or more data",
+            )
             return
         source = self.recipe.sources[s.source]
         cap, after = Fraction(str(source.max_epochs)), s.epochs_after
@@ -329,13 +372,20 @@ class Planner:
             left_windows = left.numerator // left.denominator
             pool_tokens, asked = s.pool_windows * seq_len, s.windows * seq_len
             share_fix, rows_fix = Fraction(left_windows, rows), left_windows / leaf.mean
-            hints = [f"it has {show_tokens(pool_tokens)} tokens and is asked for {show_tokens(asked)}" + (f" after {float(s.epochs_before):.2f} epochs in earlier stages" if s.epochs_before else "")]
+            hints = [
+                f"it has {show_tokens(pool_tokens)} tokens and is asked for {show_tokens(asked)}"
+                + (f" after {float(s.epochs_before):.2f} epochs in earlier stages" if s.epochs_before else "")
+            ]
             if left_windows:
-                hints.append(f"lower its share to {_down(share_fix)}, the stage to {show_tokens(int(rows_fix) * seq_len)} tokens, or raise `max_epochs` to {_up(after)}")
+                hints.append(
+                    f"lower its share to {_down(share_fix)}, the stage to {show_tokens(int(rows_fix) * seq_len)} tokens, or raise `max_epochs` to {_up(after)}"
+                )
             else:
                 hints.append(f"remove it from this stage, or raise its `max_epochs` to {_up(after)}")
             hints.append("or say `on_cap: redistribute` in the source, and its siblings take the rest")
-            self._found(leaf.path, "max-epochs", f"`{s.source}` would be read {float(after):.2f} times (limit `max_epochs: {source.max_epochs:g}`)", *hints)
+            self._found(
+                leaf.path, "max-epochs", f"`{s.source}` would be read {float(after):.2f} times (limit `max_epochs: {source.max_epochs:g}`)", *hints
+            )
         elif spec.cursor == "disjoint" and s.start + s.windows > s.pool_windows:
             fresh = max(0, s.pool_windows - s.start)
             self._found(
@@ -348,10 +398,18 @@ class Planner:
         for name, rate in self.recipe.stages[index].fim.items():
             inside = [x.source for x in leaves if x.source == name or name in x.groups]
             if not inside and leaves:
-                self._found(("stages", index, "fim", name), "unknown-source", f"`{name}` is not in this stage's mixture", f"known here: {', '.join(sorted({x.source for x in leaves}))}", on_key=True)
+                self._found(
+                    ("stages", index, "fim", name),
+                    "unknown-source",
+                    f"`{name}` is not in this stage's mixture",
+                    f"known here: {', '.join(sorted({x.source for x in leaves}))}",
+                    on_key=True,
+                )
             for source in inside:
                 if source in rates and rates[source] != rate:
-                    self._found(("stages", index, "fim", name), "fim-twice", f"`{source}` is given two fill-in-the-middle rates", "name it once", on_key=True)
+                    self._found(
+                        ("stages", index, "fim", name), "fim-twice", f"`{source}` is given two fill-in-the-middle rates", "name it once", on_key=True
+                    )
                 rates[source] = rate
         return dict(sorted(rates.items()))
 

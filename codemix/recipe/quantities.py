@@ -41,7 +41,19 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
 
 
 _TOKEN_UNITS = {f"{si}{noun}": factor for noun in ("", "tokens", "tok") for si, factor in _SI.items()}
-_BYTE_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_BYTE_UNITS = {
+    "": 1,
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 
 
 def read_tokens(value: Any) -> int:

@@ -50,7 +50,14 @@ def parse_recipe(content: str, file: str) -> Source:
     """The recipe in `content`; `file` is the name that problems show."""
     document = text.parse(content, file)
     if isinstance(document.value, dict) and "study" in document.value:
-        raise CodemixError(Problem("this is a study, not a recipe", document.where(("study",), key=True), ("use `codemix study`, which expands it into recipes",), "study-not-recipe"))
+        raise CodemixError(
+            Problem(
+                "this is a study, not a recipe",
+                document.where(("study",), key=True),
+                ("use `codemix study`, which expands it into recipes",),
+                "study-not-recipe",
+            )
+        )
     return Source(validate(schema.Recipe, document), document)
 
 
@@ -70,7 +77,9 @@ def _problems(errors: list[dict], document: text.Document, base: tuple, model: A
     out = []
     for e in errors:
         context = e.get("ctx") or {}
-        loc = base + tuple(p for p in e["loc"] if not (isinstance(p, str) and re.match(r"(function-|constrained-|tagged-|lax-or|json-or|is-instance|chain\[)", p)))
+        loc = base + tuple(
+            p for p in e["loc"] if not (isinstance(p, str) and re.match(r"(function-|constrained-|tagged-|lax-or|json-or|is-instance|chain\[)", p))
+        )
         if e["type"] == "nested":  # a component's own errors, carried out whole by recipe/component.py
             out += _problems(context["errors"], document, loc, context["fields"])
             continue
@@ -111,7 +120,12 @@ def _problem(e: dict, context: dict, path: tuple, document: text.Document, model
         given = str(e.get("input"))[:40]
         expected = re.findall(r"'([^']*)'|\b(\d+)\b", context.get("expected", ""))
         words = [a or b for a, b in expected]
-        return Problem(f"`{given}` is not one of {', '.join(f'`{w}`' for w in words)}", document.where(path), did_you_mean(given, words)[:1] if len(words) > 3 else (), "schema")
+        return Problem(
+            f"`{given}` is not one of {', '.join(f'`{w}`' for w in words)}",
+            document.where(path),
+            did_you_mean(given, words)[:1] if len(words) > 3 else (),
+            "schema",
+        )
     if kind == "string_pattern_mismatch":
         return Problem(
             f"`{str(e.get('input'))[:40]}` is not a name", document.where(path, key="[key]" in e["loc"]),

@@ -82,21 +82,31 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
         at = ("stages", index, "init_from", "recipe")
         path = (source.folder / spec.recipe).resolve()
         if Path(spec.recipe).is_absolute() or not path.is_relative_to(root):
-            found.append(_found(at, "outside-root", f"`{spec.recipe}` lies outside {root.name}/", "a recipe reads only recipes beside it, by a relative path"))
+            found.append(
+                _found(at, "outside-root", f"`{spec.recipe}` lies outside {root.name}/", "a recipe reads only recipes beside it, by a relative path")
+            )
         elif path in (*_seen, here) or len(_seen) >= MAX_LINEAGE:
             found.append(_found(at, "lineage-cycle", "recipes start from each other in a circle", "one of them must start from scratch"))
         else:
             try:
                 other = read.read_recipe(path)
-                same = {n: p for n, p in (pools or {}).items() if n in other.recipe.sources and spec_fingerprint(other.recipe, n) == spec_fingerprint(recipe, n)}
+                same = {
+                    n: p
+                    for n, p in (pools or {}).items()
+                    if n in other.recipe.sources and spec_fingerprint(other.recipe, n) == spec_fingerprint(recipe, n)
+                }
                 checked = check(other, same, root=root, _seen=(*_seen, here))
                 checked.require()
             except CodemixError as error:
-                found.append(_found(at, "init-from", f"`{spec.recipe}` cannot be used: {error.problems[0].what}", f"`codemix validate {path.name}` says more"))
+                found.append(
+                    _found(at, "init-from", f"`{spec.recipe}` cannot be used: {error.problems[0].what}", f"`codemix validate {path.name}` says more")
+                )
                 return None
             if spec.stage in checked.ends:
                 return checked.ends[spec.stage]
-            found.append(_found((*at[:-1], "stage"), "unknown-stage", f"`{spec.recipe}` has no stage `{spec.stage}`", *did_you_mean(spec.stage, checked.ends)))
+            found.append(
+                _found((*at[:-1], "stage"), "unknown-stage", f"`{spec.recipe}` has no stage `{spec.stage}`", *did_you_mean(spec.stage, checked.ends))
+            )
         return None
 
     planner = Planner(recipe, {**declared_pools(recipe), **(pools or {})}, outside)
@@ -137,7 +147,13 @@ def _names(recipe: schema.Recipe) -> Iterator[Found]:
     for group, mixture in recipe.groups.items():
         for name in _names_in(mixture):
             if group not in used and name not in recipe.sources and name not in recipe.groups:  # used groups are judged where they are used
-                yield _found(("groups", group, name), "unknown-source", f"there is no source or group `{name}`", *did_you_mean(name, [*recipe.sources, *recipe.groups]), on_key=True)
+                yield _found(
+                    ("groups", group, name),
+                    "unknown-source",
+                    f"there is no source or group `{name}`",
+                    *did_you_mean(name, [*recipe.sources, *recipe.groups]),
+                    on_key=True,
+                )
 
 
 def _names_in(mixture: dict) -> Iterator[str]:
@@ -171,7 +187,13 @@ def _held_out(recipe: schema.Recipe) -> Iterator[Found]:
                 f"give both `held_out: {show_share(max(source.held_out, recipe.sources[other].held_out))}`; documents are split by their hash, so equal shares agree", on_key=True,
             )  # fmt: skip
     if recipe.evaluation.bits_per_byte and all(s.held_out == 0 for s in recipe.sources.values()):
-        yield _found(("sources",), "nothing-held-out", "no source holds out documents, so bits per byte cannot be scored", "add `held_out: 1%` to the sources, or say `evaluation: {bits_per_byte: false}`", on_key=True)
+        yield _found(
+            ("sources",),
+            "nothing-held-out",
+            "no source holds out documents, so bits per byte cannot be scored",
+            "add `held_out: 1%` to the sources, or say `evaluation: {bits_per_byte: false}`",
+            on_key=True,
+        )
 
 
 def matches(tags: Mapping[str, str], where: Mapping[str, str | list[str]]) -> bool:
@@ -215,7 +237,12 @@ def _schedule(stage: StagePlan) -> Iterator[Found]:
     at = ("stages", stage.index, "learning_rate")
     for problem in schedule.problems(schedule.at(stage, 0)):
         if problem.rule == "schedule-longer-than-stage" and not hasattr(schedule, "decay"):
-            yield _found((*at, "warmup"), "warmup-longer-than-stage", f"the warm-up is longer than stage `{stage.name}` ({stage.steps:,} steps)", *problem.hints)
+            yield _found(
+                (*at, "warmup"),
+                "warmup-longer-than-stage",
+                f"the warm-up is longer than stage `{stage.name}` ({stage.steps:,} steps)",
+                *problem.hints,
+            )
         else:
             yield Found(at, problem, True)
 
@@ -226,17 +253,41 @@ def _literature(recipe: schema.Recipe, stage: StagePlan) -> Iterator[Found]:
     at = ("stages", stage.index, "mixture")
     code = share_of(stage, {"kind": list(CODE_KINDS)})
     if code > Fraction(3, 4):
-        yield _found(at, "code-share-high", f"stage `{stage.name}` is {show_share(code)} code", "25% to 50% code kept language ability in the paper's sweep", on_key=True)
+        yield _found(
+            at,
+            "code-share-high",
+            f"stage `{stage.name}` is {show_share(code)} code",
+            "25% to 50% code kept language ability in the paper's sweep",
+            on_key=True,
+        )
     lineage, ancestor = [], stage.parent
     while ancestor is not None:
         lineage.append(ancestor)
         ancestor = ancestor.parent
     last, first = stage.lr(stage.steps - 1), stage.lr(0)
-    if lineage and code == 0 and last < first / 2 and stage.spec.learning_rate.kind in ("linear", "exponential") and any(share_of(s, {"kind": list(CODE_KINDS)}) for s in lineage):
-        yield _found(at, "cooldown-without-code", f"the cooldown `{stage.name}` has no code, and earlier stages had", "the paper's cooldown has 20% code", on_key=True)
+    if (
+        lineage
+        and code == 0
+        and last < first / 2
+        and stage.spec.learning_rate.kind in ("linear", "exponential")
+        and any(share_of(s, {"kind": list(CODE_KINDS)}) for s in lineage)
+    ):
+        yield _found(
+            at,
+            "cooldown-without-code",
+            f"the cooldown `{stage.name}` has no code, and earlier stages had",
+            "the paper's cooldown has 20% code",
+            on_key=True,
+        )
     for s in stage.sources:
         if s.epochs_after is not None and s.epochs_after > 4 >= s.epochs_before:
-            yield _found((*at, s.source), "many-epochs", f"`{s.source}` is read {float(s.epochs_after):.1f} times by the end of stage `{stage.name}`", f"at 4 epochs it gives {show_tokens(4 * s.pool_windows * stage.seq_len)} tokens", on_key=True)
+            yield _found(
+                (*at, s.source),
+                "many-epochs",
+                f"`{s.source}` is read {float(s.epochs_after):.1f} times by the end of stage `{stage.name}`",
+                f"at 4 epochs it gives {show_tokens(4 * s.pool_windows * stage.seq_len)} tokens",
+                on_key=True,
+            )
 
 
 def _silenced(recipe: schema.Recipe, found: list[Found]) -> Iterator[Found]:

@@ -93,8 +93,12 @@ class Source(Spec):
     tags: dict[str, str] = Field({}, description="axes: kind, language, quality, licence, ... for limits, reports and marginals")
     tokens: Tokens | None = Field(None, description="declared size [tokens], used by `plan` until the source is built", gt=0)
     documents: int | None = Field(None, description="declared number of documents, for weights by documents", gt=0)
-    max_epochs: float = Field(1.0, gt=0, le=1000, description="how often a token may be read over the whole lineage; the paper does not say, 1 is ours")
-    on_cap: Literal["error", "redistribute"] = Field("error", description="over the cap: refuse, or hand the excess to the rest of its mixture at plan time")
+    max_epochs: float = Field(
+        1.0, gt=0, le=1000, description="how often a token may be read over the whole lineage; the paper does not say, 1 is ours"
+    )
+    on_cap: Literal["error", "redistribute"] = Field(
+        "error", description="over the cap: refuse, or hand the excess to the rest of its mixture at plan time"
+    )
     held_out: Share = Field(Fraction(0), description="documents (by hash) never trained on and used for bits per byte")
     on_bad: Literal["error", "skip"] = Field("error", description="an unreadable document: stop the build, or skip and count it")
     max_bad: Share = Field(Fraction(1, 1000), description="with `on_bad: skip`, the share of unreadable documents that still stops the build")
@@ -147,7 +151,9 @@ class Model(Spec):
     @model_validator(mode="after")
     def _shapes(self):
         if self.d_head is None and self.d_model % self.n_heads:
-            raise PydanticCustomError("shape", f"d_model {self.d_model} does not divide by n_heads {self.n_heads}", {"hints": ["give `d_head:`, or change one"]})
+            raise PydanticCustomError(
+                "shape", f"d_model {self.d_model} does not divide by n_heads {self.n_heads}", {"hints": ["give `d_head:`, or change one"]}
+            )
         if (self.n_kv_heads or self.n_heads) > self.n_heads or self.n_heads % (self.n_kv_heads or self.n_heads):
             raise PydanticCustomError("shape", f"n_heads {self.n_heads} does not divide by n_kv_heads {self.n_kv_heads}", {"hints": []})
         if self.head_size % 2:
@@ -206,11 +212,15 @@ class Training(Spec):
 
     seq_len: int = Field(ge=8, le=2**22, description="tokens a row [tokens]")
     batch_size: int | BatchRamp = Field(description="rows a step [sequences]")
-    doc_mask: Literal["none", "segment"] = Field("none", description="segment: attention and loss stay inside a document; paper unstated, default ours")
+    doc_mask: Literal["none", "segment"] = Field(
+        "none", description="segment: attention and loss stay inside a document; paper unstated, default ours"
+    )
     reset_positions: bool = Field(False, description="positions start again at each document; paper unstated, default ours")
     optimizer: Optimizer = Optimizer()
     z_loss: float = Field(0.0, ge=0, description="weight of log(Z)^2, reported apart")
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on accelerators, float32 on CPU; master weights are float32")
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 on accelerators, float32 on CPU; master weights are float32"
+    )
 
 
 class InitFrom(Spec):
@@ -230,11 +240,15 @@ class Stage(Spec):
     steps: int | None = Field(None, gt=0, description="budget in steps, instead of tokens")
     mixture: Mixture = Field(min_length=1, description="shares of groups and sources, summing to 100%")
     weights: Literal["percent", "relative"] = Field("percent", description="relative: plain numbers, divided by their sum, as you asked")
-    by: Literal["tokens", "documents"] = Field("tokens", description="what the shares count; with documents, `plan` prints the token shares they imply")
+    by: Literal["tokens", "documents"] = Field(
+        "tokens", description="what the shares count; with documents, `plan` prints the token shares they imply"
+    )
     replace: tuple[Replace, ...] = Field((), description="applied after the mixture, in order")
     learning_rate: component.field("schedule") = Field(description="the schedule of this stage")
     optimizer_state: Literal["keep", "reset"] = Field("keep", description="Adam moments from the parent stage; paper unstated, default ours")
-    cursor: Literal["continue", "restart", "disjoint"] = Field("continue", description="continue each source where the parent stopped; restart its order; or continue and refuse to wrap")
+    cursor: Literal["continue", "restart", "disjoint"] = Field(
+        "continue", description="continue each source where the parent stopped; restart its order; or continue and refuse to wrap"
+    )
     seq_len: int | None = Field(None, ge=8, le=2**22)
     batch_size: int | BatchRamp | None = None
     doc_mask: Literal["none", "segment"] | None = None

@@ -51,13 +51,16 @@ class Sweep(Spec):
     of: Name = Field(description="the group or source whose share varies")
     shares: tuple[Share, ...] = Field(min_length=1, max_length=256, description="its shares of the stage, one point each")
     kind: Literal["competitive", "additive"] = Field(
-        "competitive", description="competitive: the stage's tokens stay, so more of one is less of the rest; additive: the tokens of the rest stay, so the total grows to rest / (1 - share)"
+        "competitive",
+        description="competitive: the stage's tokens stay, so more of one is less of the rest; additive: the tokens of the rest stay, so the total grows to rest / (1 - share)",
     )
 
     @model_validator(mode="after")
     def _finite(self):
         if self.kind == "additive" and Fraction(1) in self.shares:
-            raise PydanticCustomError("sweep", "an additive sweep cannot reach 100%: the rest keeps its tokens", {"hints": ["end below 100%, or use `kind: competitive`"]})
+            raise PydanticCustomError(
+                "sweep", "an additive sweep cannot reach 100%: the rest keeps its tokens", {"hints": ["end below 100%, or use `kind: competitive`"]}
+            )
         if len(set(self.shares)) != len(self.shares):
             raise PydanticCustomError("sweep", "a share stands twice in `shares`", {"hints": ["give each share once"]})
         return self
@@ -115,7 +118,14 @@ def load_study(path: str | Path) -> Study:
     """The study in a file. Raises CodemixError with every syntax and schema problem."""
     document = text.parse(text.read_text(path), str(path))
     if isinstance(document.value, dict) and "stages" in document.value and "study" not in document.value:
-        raise CodemixError(Problem("this is a recipe, not a study", document.where(("stages",), key=True), ("a study has `study:`, `base:` and variations",), "recipe-not-study"))
+        raise CodemixError(
+            Problem(
+                "this is a recipe, not a study",
+                document.where(("stages",), key=True),
+                ("a study has `study:`, `base:` and variations",),
+                "recipe-not-study",
+            )
+        )
     return Study(read.validate(StudySpec, document), document)
 
 
@@ -136,7 +146,14 @@ def sources(study: Study) -> dict[str, read.Source]:
         try:
             recipe = read.validate(schema.Recipe, point.document)
             if recipe.name in out:
-                raise CodemixError(Problem(f"two points become `{recipe.name}`", study.document.where(("study",)), ("give axes and variations names that differ",), "study-name"))
+                raise CodemixError(
+                    Problem(
+                        f"two points become `{recipe.name}`",
+                        study.document.where(("study",)),
+                        ("give axes and variations names that differ",),
+                        "study-name",
+                    )
+                )
             out[recipe.name] = read.Source(recipe, point.document)
         except CodemixError as error:
             for problem in error.problems:
@@ -202,11 +219,18 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
     mixture = stage.get("mixture") if isinstance(stage.get("mixture"), dict) else {}
     known = {*mixture, *(point.value.get("groups") or {}), *(point.value.get("sources") or {})}
     if sweep.of not in known:
-        raise CodemixError(Problem(f"there is no source or group `{sweep.of}`", document.where(("sweep", "of")), did_you_mean(sweep.of, known), "unknown-source"))
+        raise CodemixError(
+            Problem(f"there is no source or group `{sweep.of}`", document.where(("sweep", "of")), did_you_mean(sweep.of, known), "unknown-source")
+        )
     rest = {name: weight for name, weight in mixture.items() if name != sweep.of}
     if not rest and share != 1:
         raise CodemixError(
-            Problem(f"`{sweep.stage}` reads only `{sweep.of}`, so nothing can make up the rest", document.where(("sweep", "stage")), ("let the base recipe's mixture hold what stays",), "sweep-rest")
+            Problem(
+                f"`{sweep.stage}` reads only `{sweep.of}`, so nothing can make up the rest",
+                document.where(("sweep", "stage")),
+                ("let the base recipe's mixture hold what stays",),
+                "sweep-rest",
+            )
         )
     whole = {name: _plain_share(point, (*here, "mixture", name), weight) for name, weight in rest.items()}
     left = sum(whole.values(), Fraction(0))
@@ -216,7 +240,14 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
     put(point, (*here, "mixture"), new, document, at)
     if sweep.kind == "additive":
         if "tokens" not in stage:
-            raise CodemixError(Problem(f"an additive sweep needs `tokens:` in `{sweep.stage}`", document.where(("sweep", "kind")), ("give the stage's budget in tokens instead of steps",), "sweep-budget"))
+            raise CodemixError(
+                Problem(
+                    f"an additive sweep needs `tokens:` in `{sweep.stage}`",
+                    document.where(("sweep", "kind")),
+                    ("give the stage's budget in tokens instead of steps",),
+                    "sweep-budget",
+                )
+            )
         total = Fraction(read_tokens(stage["tokens"])) * left / (1 - share)
         put(point, (*here, "tokens"), round(total), document, at)
 
@@ -228,7 +259,14 @@ def _plain_share(point: Layered, path: tuple, weight: Any) -> Fraction:
             return read_share(value)
     except PydanticCustomError:
         pass
-    raise CodemixError(Problem(f"a sweep needs a plain share of `{path[-1]}` in the base mixture", point.where(path), ("write it in %, for example `50%`",), "sweep-share"))
+    raise CodemixError(
+        Problem(
+            f"a sweep needs a plain share of `{path[-1]}` in the base mixture",
+            point.where(path),
+            ("write it in %, for example `50%`",),
+            "sweep-share",
+        )
+    )
 
 
 def _scaled(weight: Any, share: Fraction) -> Any:
@@ -246,7 +284,9 @@ def _base(study: Study, name: str, at: tuple, bases: dict[str, text.Document]) -
         return bases[name]
     inner = PurePosixPath(name)
     if inner.is_absolute() or inner.suffix not in (".yaml", ".yml"):
-        raise CodemixError(Problem(f"`{name}` is not a recipe beside this study", study.document.where(at), ("give a relative path to a .yaml file",), "study-base"))
+        raise CodemixError(
+            Problem(f"`{name}` is not a recipe beside this study", study.document.where(at), ("give a relative path to a .yaml file",), "study-base")
+        )
     path = study.folder / name
     try:
         document = text.parse(text.read_text(path), str(path))

@@ -76,12 +76,18 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.is_dir():
-            raise CodemixError(f"{path} is a folder, not a recipe", hints=[f"give one of its files: {', '.join(sorted(p.name for p in path.glob('*.y*ml'))[:5])}"], rule="file")
+            raise CodemixError(
+                f"{path} is a folder, not a recipe",
+                hints=[f"give one of its files: {', '.join(sorted(p.name for p in path.glob('*.y*ml'))[:5])}"],
+                rule="file",
+            )
         with open(path, "rb") as f:
             raw = f.read(MAX_BYTES + 1)
     except OSError as error:
         near = sorted(p.name for p in path.parent.glob("*.y*ml"))[:8] if path.parent.is_dir() else []
-        raise CodemixError(f"cannot read {path}: {error.strerror}", hints=[f"files there: {', '.join(near)}"] if near else ["check the path"], rule="file") from None
+        raise CodemixError(
+            f"cannot read {path}: {error.strerror}", hints=[f"files there: {', '.join(near)}"] if near else ["check the path"], rule="file"
+        ) from None
     if len(raw) > MAX_BYTES:
         raise CodemixError(f"{path} is larger than {MAX_BYTES:,} bytes", hints=["a recipe is a page of YAML; is this the right file?"], rule="file")
     try:
@@ -161,7 +167,9 @@ class _Reader:
                 continue
             if key in out:
                 first = self.document.keys[(*path, key)][0]
-                self.problem(key_node, (*path, key), f"`{key}` is given twice (first on line {first})", "keep one of the two", rule="yaml-duplicate-key")
+                self.problem(
+                    key_node, (*path, key), f"`{key}` is given twice (first on line {first})", "keep one of the two", rule="yaml-duplicate-key"
+                )
                 continue
             self.document.keys[(*path, key)] = _mark(key_node)
             out[key] = self.value(value_node, (*path, key), depth + 1)
@@ -181,7 +189,13 @@ class _Reader:
             if len(text) > MAX_DIGITS:
                 return self.problem(node, path, f"a number of {len(text)} digits", "nothing in a recipe is that large", rule="yaml-number")
             if len(text.lstrip("+-")) > 1 and text.lstrip("+-").startswith("0"):
-                return self.problem(node, path, f"`{text}` begins with 0: octal to some readers, decimal to others", f"write `{int(text)}`, or quote it", rule="yaml-number")
+                return self.problem(
+                    node,
+                    path,
+                    f"`{text}` begins with 0: octal to some readers, decimal to others",
+                    f"write `{int(text)}`, or quote it",
+                    rule="yaml-number",
+                )
             return int(text)
         if _FLOAT.match(text):
             number = float(text) if len(text) <= 400 else math.inf

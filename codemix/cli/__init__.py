@@ -1,0 +1,90 @@
+"""The command line: parse words, call the functions that do the work, print what they return. Nothing is decided here.
+
+Exit codes: 0 done, 1 a problem in recipe, data or store, 2 a bad command line, 3 a bug in codemix, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import codemix
+from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
+
+app = typer.Typer(name="codemix", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=codemix.__doc__)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"codemix {codemix.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+) -> None:
+    if quiet:
+        import codemix.progress
+
+        codemix.progress.QUIET = True
+
+
+def _register() -> None:
+    from codemix.cli import data, evaluation, recipe, study, train
+
+    for module in (recipe, data, train, evaluation, study):
+        module.register(app)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the `codemix` command."""
+    words = sys.argv[1:] if args is None else args
+    try:
+        _register()
+        status = app(words, standalone_mode=False)
+        code = status if isinstance(status, int) else 0
+    except CodemixError as error:
+        _print_problems(error, as_json="--json" in words)
+        code = EXIT_PROBLEM
+    except KeyboardInterrupt:
+        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:  # `codemix plan ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        code = EXIT_INTERRUPTED
+    except Exception as error:
+        code = _usage_or_bug(error)
+    sys.exit(code)
+
+
+def _print_problems(error: CodemixError, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"problems": [p.as_json() for p in error.problems]}, indent=1))
+        return
+    for i, problem in enumerate(error.problems):
+        print(("\n" if i else "") + problem.render(), file=sys.stderr)
+
+
+def _usage_or_bug(error: Exception) -> int:
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own: a bad command line
+        error.show()
+        return error.exit_code
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="codemix-bug-", suffix=".txt", delete=False) as f:
+        traceback.print_exc(file=f)
+    print(f"error: a bug in codemix: {type(error).__name__}: {error}\nhint: the traceback is in {f.name}; please report it", file=sys.stderr)
+    if os.environ.get("CODEMIX_DEBUG"):
+        traceback.print_exc()
+    return EXIT_BUG

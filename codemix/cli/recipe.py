@@ -1,0 +1,217 @@
+"""Commands that need no data and no accelerator: validate, plan, diff, lock, schema, components, init, import, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, JsonOption, RecipeArg, StoreOption, print_json, problem, show_warnings
+from codemix.errors import EXIT_PROBLEM
+
+ChipOption = Annotated[str, typer.Option("--chip", help="Accelerator for the estimate of hours and dollars.")]
+MfuOption = Annotated[float, typer.Option("--mfu", min=0.01, max=1.0, help="Model FLOPs utilisation the estimate assumes.")]
+
+
+def validate(
+    recipes: Annotated[list[Path], typer.Argument(help="Recipes to check.", show_default=False)],
+    json: JsonOption = False,
+) -> int:
+    """Check recipes: every problem at once, each with its place, cause and remedy."""
+    from codemix.errors import CodemixError
+    from codemix.recipe import read, rules
+
+    problems, fine = [], []
+    for path in recipes:
+        try:
+            if is_study(path):
+                from codemix.recipe.study import expand, load_study
+
+                fine.append(f"{path}: ok ({len(expand(load_study(path)))} recipes)")
+                continue
+            checked = rules.check(read.read_recipe(path))
+            problems += checked.problems
+            if not checked.errors:
+                plan = checked.plan
+                fine.append(f"{path}: ok ({len(plan.stages)} stage{'s' * (len(plan.stages) != 1)}, {sum(s.tokens for s in plan.stages):,} tokens)")
+        except CodemixError as error:
+            problems += error.problems
+    if json:
+        print_json({"problems": [p.as_json() for p in problems]})
+    else:
+        for p in problems:
+            print(p.render() + "\n", file=sys.stderr)
+        for line in fine:
+            print(line)
+    return EXIT_PROBLEM if any(p.severity == "error" for p in problems) else 0
+
+
+def is_study(path: Path) -> bool:
+    """Whether a YAML file is a study (it has a key `study`)."""
+    from codemix.recipe import text
+
+    value = text.parse(text.read_text(path), str(path)).value
+    return isinstance(value, dict) and "study" in value
+
+
+def plan(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    chip: ChipOption = "v5e",
+    mfu: MfuOption = 0.4,
+) -> None:
+    """Say what a recipe will do, in whole tokens, before any compute."""
+    from codemix.cli.context import load
+    from codemix.recipe import show
+    from codemix.tables import Table
+
+    if is_study(recipe):
+        from codemix.cli.study import print_study_plan
+
+        return print_study_plan(recipe, json=json, markdown=markdown, chip=chip, mfu=mfu)
+    context = load(recipe, store, data_root)
+    made = context.plan
+    existing = {
+        "sources": {n: {"built": f.manifest is not None, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
+        "stages": {s.name: {"trained": (context.store.path("stages", s.name, s.fingerprint) / "done.json").exists()} for s in made.stages},
+    }
+    if json:
+        return print_json(show.as_json(made, existing, chip, mfu))
+    table = Table("In the store", ["what", "state", "why"])
+    for name, f in context.found.items():
+        table.rows.append([f"data {name}", "built" if f.manifest is not None else "to build", f.reason])
+    for stage in made.stages:
+        trained = existing["stages"][stage.name]["trained"]
+        table.rows.append([f"stage {stage.name}", "trained" if trained else "to train", stage.fingerprint[:12] if trained else "not in the store"])
+    tables = [show.stage_table(made, chip, mfu), show.mixture_table(made), show.marginals_table(made), table]
+    show_warnings(context.checked)
+    for t in filter(None, tables):
+        print(t.markdown()) if markdown else t.print()
+    return None
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A recipe, or REVISION:PATH in git.", show_default=False)],
+    b: Annotated[str, typer.Argument(help="Another.", show_default=False)],
+    json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+) -> None:
+    """Compare two recipes by their effects: tokens moved, data rebuilt, steps that stay identical."""
+    from codemix.recipe import diff as differ
+
+    found = differ.diff(differ.load_side(a), differ.load_side(b))
+    if json:
+        print_json(found.as_json())
+    else:
+        print(found.markdown() if markdown else found.text())
+
+
+def lock(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    check: Annotated[bool, typer.Option("--check", help="Compare the store with an existing lock instead of writing one.")] = False,
+) -> int:
+    """Pin inputs, token counts, tokenizer and component versions beside the recipe, as <recipe>.lock."""
+    from codemix.cli.context import load
+    from codemix.recipe import lock as locks
+
+    context = load(recipe, store, data_root)
+    path = recipe.with_suffix(".lock")
+    current = locks.make(context.source.recipe, context.found)
+    if check:
+        differences = locks.compare(locks.read(path), current)
+        for line in differences:
+            print(line.render() + "\n", file=sys.stderr)
+        print(f"{path}: {'the store agrees' if not differences else f'{len(differences)} differences'}")
+        return EXIT_PROBLEM if differences else 0
+    context.manifests  # noqa: B018 - refuses an unbuilt source
+    locks.write(path, current)
+    print(path)
+    return 0
+
+
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from codemix.recipe.jsonschema import recipe_schema
+
+    print_json(recipe_schema())
+
+
+def components(
+    family: Annotated[str | None, typer.Argument(help="source, op, tokenizer, schedule or task.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="One kind, with its fields and examples.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List and describe every kind of component."""
+    from codemix.errors import did_you_mean
+    from codemix.recipe import component
+    from codemix.tables import Table
+
+    if family is not None and family not in component.FAMILIES:
+        raise problem(f"there is no family `{family}`", *did_you_mean(family, component.FAMILIES))
+    families = [family] if family else list(component.FAMILIES)
+    if kind is not None:
+        if kind not in component.kinds(families[0]):
+            raise problem(f"there is no {families[0]} of kind `{kind}`", *did_you_mean(kind, component.kinds(families[0])))
+        from codemix.recipe.docs import describe_kind
+
+        return print(describe_kind(families[0], kind))
+    listed = [(f, k, (component.component_class(f, k).__doc__ or "").strip().split("\n")[0]) for f in families for k in component.kinds(f)]
+    if json:
+        return print_json([{"family": f, "kind": k, "description": d} for f, k, d in listed])
+    table, last = Table("", ["family", "kind", "what"]), None
+    for f, k, d in listed:
+        table.rows.append([f if f != last else "", k, d])
+        last = f
+    return table.print()
+
+
+def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("recipe.yaml")) -> None:
+    """Write a commented recipe to start from; it runs on the embedded data."""
+    from codemix.recipe.init import starting_recipe
+
+    if path.exists():
+        raise problem(f"{path} exists already", "give another path; nothing was written", rule="exists")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(starting_recipe(path.stem), encoding="utf-8")
+    print(f"{path}: now `codemix validate {path}`, then `codemix run {path}`")
+
+
+def import_(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="The other tool's file.", show_default=False)],
+) -> None:
+    """Turn another tool's mixture into a recipe, and say what did not add up."""
+    from codemix.recipe.interop import import_mixture
+
+    imported = import_mixture(form, path)
+    for note in imported.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(imported.yaml, end="")
+
+
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False)],
+    recipe: RecipeArg,
+) -> None:
+    """Write a recipe's mixture in another tool's form."""
+    from codemix.recipe import read, rules
+    from codemix.recipe.interop import export_mixture
+
+    checked = rules.check(read.read_recipe(recipe))
+    exported = export_mixture(form, checked.require())
+    for note in exported.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(exported.text, end="")
+
+
+def register(app: typer.Typer) -> None:
+    for function in (validate, plan, diff, lock, schema, components, init, export):
+        app.command()(function)
+    app.command("import")(import_)

@@ -1,0 +1,68 @@
+"""What a plan costs: parameters, FLOPs, chip-hours, dollars, bytes on disk. Estimates, and called so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe.plan import Plan, StagePlan
+
+
+@dataclass(frozen=True)
+class Chip:
+    """An accelerator: dense bf16 peak [TFLOP/s], memory [GB], and an on-demand list price [USD/hour] to scale by, not to quote."""
+
+    tflops: float
+    memory_gb: float
+    usd_per_hour: float
+
+
+CHIPS = {  # peaks from the makers' data sheets; prices are round figures of ours and move often
+    "v4": Chip(275, 32, 3.22),
+    "v5e": Chip(197, 16, 1.20),
+    "v5p": Chip(459, 95, 4.20),
+    "v6e": Chip(918, 32, 2.70),
+    "a100": Chip(312, 80, 3.00),
+    "h100": Chip(989, 80, 5.00),
+    "h200": Chip(989, 141, 6.00),
+    "b200": Chip(2250, 192, 9.00),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage or of a run."""
+
+    tokens: int
+    flops: int
+    chip_hours: float
+    dollars: float
+    shard_bytes: int  # of the tokens it reads, each counted once
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars", "shard_bytes")))
+
+
+NOTHING = Cost(0, 0, 0.0, 0.0, 0)
+
+
+def chip_named(name: str) -> Chip:
+    """A chip of `CHIPS`. Raises CodemixError for another name."""
+    if name not in CHIPS:
+        raise CodemixError(f"there is no chip `{name}`", hints=did_you_mean(name, CHIPS), rule="unknown-chip")
+    return CHIPS[name]
+
+
+def vocabulary(plan: Plan) -> int:
+    """The tokenizer's vocabulary size, as far as the recipe tells; 0 when only its file knows."""
+    return getattr(plan.recipe.tokenizer, "vocab_size", None) or 0
+
+
+def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cost:
+    """Estimated cost of one stage at a model-FLOPs utilisation `mfu` in (0, 1]."""
+    runs = max(1, len(stage.spec.average_seeds))
+    flops = runs * stage.tokens * stage.model.flops_per_token(vocab_size, stage.seq_len)
+    hours = flops / (chip.tflops * 1e12 * mfu) / 3600
+    width = 2 if 0 < vocab_size <= 65536 else 4
+    once = sum(min(s.windows, s.pool_windows or s.windows) for s in stage.sources) * stage.seq_len
+    return Cost(runs * stage.tokens, flops, hours, hours * chip.usd_per_hour, once * width)
