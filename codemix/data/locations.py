@@ -63,7 +63,7 @@ def locate(path: str, root: Path) -> Path:
     scheme = scheme_of(path)
     inside = interpreter_root(scheme)
     name = path[len(scheme) + 1 :] if inside else path
-    base = (inside or root).resolve()
+    base = inside or root.resolve()
     if "\0" in name:
         raise CodemixError(f"the path {path!r} contains a zero byte", rule="bad-path")
     try:
@@ -71,10 +71,11 @@ def locate(path: str, root: Path) -> Path:
         missing = not real.exists()
     except (OSError, RuntimeError) as error:  # a loop of links, a name too long, a folder that may not be entered
         raise CodemixError(f"cannot open {path}: {getattr(error, 'strerror', None) or error}", rule="input-unreadable") from error
-    if missing and real.is_relative_to(base):
+    within = ".." not in Path(name).parts if inside else real.is_relative_to(base)  # installers may link packages to their cache
+    if missing and within:
         under = "" if inside else f" under {root}"
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
-    if not real.is_relative_to(base):
+    if not within:
         how = "leads" if not (base / name).is_symlink() else "is a symbolic link that leads"
         raise CodemixError(
             f"{path} {how} outside the data root",

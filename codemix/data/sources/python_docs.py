@@ -1,0 +1,129 @@
+"""English prose that every machine has: Python's help topics, READMEs and licences of installed packages, docstring prose.
+
+About 2 MB. Three parts, each switchable: `pydoc`'s language reference topics; the README (package description) and
+licence texts in the metadata of the packages installed beside codemix; paragraphs of the standard library's docstrings
+that read as prose. It shares no text with `python_stdlib`, which takes docstrings out. The metadata part depends on
+what is installed; every file read is an input with its hash, so installing a package makes another source.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.document import Document, Source, Unreadable
+from codemix.data.inputs import Part
+from codemix.data.locations import interpreter_root
+from codemix.data.opening import Opener
+from codemix.data.sources.python_stdlib import stdlib_modules
+from codemix.errors import CodemixError
+
+_TOPICS = "stdlib:pydoc_data/topics.py"
+_LICENCES = ("LICENSE", "LICENCE", "COPYING", "NOTICE")
+
+
+class PythonDocs(Source):
+    """Python help topics, installed packages' READMEs and licences, and docstring prose."""
+
+    kind: Literal["python_docs"] = "python_docs"
+    topics: bool = Field(True, description="the help topics of `pydoc`")
+    packages: bool = Field(True, description="READMEs and licence texts of installed packages")
+    docstrings: bool = Field(True, description="prose paragraphs of the standard library's docstrings")
+    EXAMPLES: ClassVar = ({"kind": "python_docs"}, {"kind": "python_docs", "packages": False})
+
+    def inputs(self, root: Path) -> list[str]:
+        found = stdlib_modules() if self.docstrings else []
+        if self.topics and (interpreter_root("stdlib") / "pydoc_data" / "topics.py").is_file():
+            found.append(_TOPICS)
+        if self.packages:
+            found += _package_files(interpreter_root("installed"))
+        if not found:
+            hint = "switch on one of `topics:`, `packages:`, `docstrings:`"
+            raise CodemixError("`python_docs` has nothing to read", hints=[hint], rule="no-inputs")
+        return sorted(found)
+
+    def fingerprint_extra(self) -> dict[str, str]:
+        return {"python": platform.python_version()}
+
+    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable]:
+        name, data = part.input.path, opener.whole(part.input)
+        if name == _TOPICS:
+            yield from _read_topics(name, data)
+        elif name.startswith("stdlib:"):
+            yield from _read_docstrings(name, data)
+        else:
+            text = _readme(data) if name.endswith("/METADATA") else _text(data)
+            if text.strip():
+                package = name.removeprefix("installed:").split("-")[0]
+                yield Document(f"{name}#0", text, {"path": name.split("/")[-1], "language": "English", "repo": package, "set": "packages"})
+
+
+def _package_files(root: Path) -> list[str]:
+    """METADATA and licence files in every *.dist-info folder but codemix's own, whose README changes as we write it.
+
+    Most packages ship one of a few licences, so of files that differ in their copyright lines only the first is read.
+    """
+    found, seen = [], set()
+    for folder in sorted(root.glob("*.dist-info")):
+        for path in sorted(folder.rglob("*")) if not folder.name.startswith("codemix-") else ():
+            name = f"installed:{path.relative_to(root).as_posix()}"
+            if path.name == "METADATA" and path.parent == folder:
+                found.append(name)
+            elif path.name.upper().startswith(_LICENCES) and path.is_file():
+                lines = _text(path.read_bytes()).lower().splitlines()
+                words = " ".join(word for line in lines if not line.strip().startswith(("copyright", "(c)")) for word in line.split())
+                if words not in seen:
+                    seen.add(words)
+                    found.append(name)
+    return found
+
+
+def _text(data: bytes) -> str:
+    """Old licence files are Latin-1 where they are not UTF-8."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\0", "")
+
+
+def _readme(data: bytes) -> str:
+    """The description in a package's metadata: the body after the headers, or the `Description:` header of old formats."""
+    from email.parser import HeaderParser
+
+    message = HeaderParser().parsestr(_text(data))
+    body = message.get_payload().strip() or (message.get("Description") or "").replace("\n        ", "\n").strip()
+    return "" if body == "UNKNOWN" else body
+
+
+def _read_topics(name: str, data: bytes) -> Iterator[Document | Unreadable]:
+    """Topics read as data, not imported: the file is one dictionary of strings."""
+    import ast
+
+    from codemix.data.python_source import decode, parse
+
+    try:
+        topics = ast.literal_eval(parse(decode(data)).body[-1].value)
+    except (SyntaxError, ValueError, AttributeError, IndexError) as error:
+        yield Unreadable("does_not_parse", f"{name}#0", str(error), rest_lost=True)
+        return
+    for row, (topic, text) in enumerate(sorted(topics.items())):
+        yield Document(f"{name}#{row}", text, {"path": topic, "language": "English", "licence": "PSF-2.0", "set": "topics"})
+
+
+def _read_docstrings(name: str, data: bytes) -> Iterator[Document | Unreadable]:
+    from codemix.data.python_source import decode, docstrings, prose_paragraphs
+
+    try:
+        found = docstrings(decode(data))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        yield Unreadable("does_not_parse", f"{name}#0", str(error))
+        return
+    paragraphs = dict.fromkeys(p for text in found for p in prose_paragraphs(text))  # each once: methods repeat their class's words
+    if paragraphs:
+        path = name.removeprefix("stdlib:")
+        yield Document(f"{name}#0", "\n\n".join(paragraphs), {"path": path, "language": "English", "licence": "PSF-2.0", "set": "docstrings"})
