@@ -1,22 +1,9 @@
 """A small decoder with random weights and a byte tokenizer, shared by the tests of evaluation."""
 
-import json
-
+import made_store
 import pytest
 
 SEQ_LEN = 64
-
-
-def byte_tokenizer_json() -> str:
-    """A tokenizers file with one token a byte and `<|endoftext|>` as id 256."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True)])
-    return tokenizer.to_str()
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +11,7 @@ def byte_text(tmp_path_factory):
     from codemix.eval.score import Text
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    path.write_text(json.dumps(json.loads(byte_tokenizer_json())))
+    path.write_text(made_store.byte_tokenizer_json())
     return Text(path, 256)
 
 
@@ -41,7 +28,7 @@ def decoder(model_spec):
 
     from codemix.train.model import init_decoder
 
-    return init_decoder(model_spec, 257, jax.random.key(1))
+    return jax.jit(lambda key: init_decoder(model_spec, 257, key))(jax.random.key(1))
 
 
 @pytest.fixture(scope="session")

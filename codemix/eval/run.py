@@ -1,0 +1,171 @@
+"""The evaluation of one finished stage: what it measures, where the numbers go, and how it goes on after an interruption."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codemix.data.manifest import Manifest
+from codemix.data.store import Store, read_json, write_json, write_text
+from codemix.data.tokenizer import TokenizerFile
+from codemix.errors import CodemixError
+from codemix.recipe.fingerprint import fingerprint
+from codemix.recipe.plan import Plan, StagePlan
+
+FORMAT = 1
+ENGINE_VERSION = 1  # raised when the same checkpoint and text would score otherwise
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Place, not meaning."""
+
+    data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it
+    data_root: Path = Path(".")  # what a task's own `path:` is relative to
+    mesh: Any = None  # the devices the model is spread over; None: the first one
+    batch_tokens: int | None = None
+    unsafe_exec: bool = False  # consent to run model-written code without bubblewrap
+    workers: int | None = None  # programs that run at once
+    contamination: bool = True  # look for the tasks' texts in what the run read
+
+
+def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], stage_dir: Path, *, options: EvalOptions | None = None) -> Path:
+    """The folder with the scores of stage `index` of a plan: results.json, documents.jsonl, examples/<task>.jsonl.
+
+    Measures bits per byte of every source in `manifests` that holds documents out, also those the stage did not read, and
+    the recipe's tasks. What is already in the store is not measured again; each finished part survives an interruption.
+    """
+    options = options or EvalOptions()
+    stage, evaluation = plan.stages[index], plan.recipe.evaluation
+    tasks = named_tasks(evaluation.tasks)
+    data = {name: task.find(options) for name, task in tasks.items()}
+    print_ = evaluation_fingerprint(plan, index, manifests, {name: d.sha256 for name, d in data.items()}, options)
+    final = store.path("evals", stage.name, print_)
+    if (final / "results.json").is_file():
+        return final
+    engine = None
+
+    def ready():
+        nonlocal engine
+        engine = engine or make_engine(stage, store, manifests, stage_dir, options)
+        return engine
+
+    with store.building(final) as work:
+        results = {
+            "format": FORMAT, "engine_version": ENGINE_VERSION, "stage": stage.name, "stage_fingerprint": stage.fingerprint, "fingerprint": print_,
+            "tokenizer_sha256": _tokenizer(manifests)["sha256"], "bits_per_byte": {}, "bits_per_byte_macro": None, "tasks": {}, "aggregates": {},
+            "environment": environment(),
+        }  # fmt: skip
+        if evaluation.bits_per_byte:
+            results["bits_per_byte"], records = _bits(work, ready, manifests, evaluation.max_bytes)
+            write_text(work / "documents.jsonl", _lines(records))
+            values = [summary["bits_per_byte"] for summary in results["bits_per_byte"].values()]
+            results["bits_per_byte_macro"] = sum(values) / len(values) if values else None
+        if data:
+            from codemix.eval.tasks_run import run_tasks
+
+            results["tasks"], results["aggregates"] = run_tasks(work, ready, plan, index, manifests, data, options)
+        write_json(work / "results.json", results)
+    return final
+
+
+def named_tasks(tasks) -> dict[str, Any]:
+    """Tasks by the name their results go by: the kind, or the task's own `name:`. Raises CodemixError when two share one."""
+    named: dict[str, Any] = {}
+    for task in tasks:
+        name = task.name or task.kind
+        if name in named:
+            raise CodemixError(
+                f"two tasks are called `{name}`", hints=["give one of them a `name:` of its own"], rule="task-twice",
+            )  # fmt: skip
+        named[name] = task
+    return named
+
+
+def evaluation_fingerprint(plan: Plan, index: int, manifests: Mapping[str, Manifest], data: Mapping[str, str], options: EvalOptions) -> str:
+    """The identity of an evaluation: the weights, what is measured, and the content of the text it is measured on."""
+    evaluation = plan.recipe.evaluation
+    return fingerprint({
+        "engine": ENGINE_VERSION, "stage": plan.stages[index].fingerprint, "evaluation": evaluation, "data": dict(data),
+        "held_out": {s: [[x.sha256, x.docs_sha256] for x in m.shards("held_out")] for s, m in manifests.items()} if evaluation.bits_per_byte else {},
+        "contamination": options.contamination if evaluation.tasks else None,
+    })  # fmt: skip
+
+
+def make_engine(stage: StagePlan, store: Store, manifests: Mapping[str, Manifest], stage_dir: Path, options: EvalOptions):
+    """The stage's final weights with their tokenizer, ready to score and to generate."""
+    from codemix.eval.score import Engine, Text
+    from codemix.train.checkpoint import load_model
+
+    tokenizer = _tokenizer(manifests)
+    text = Text(tokenizer_file(store, tokenizer["sha256"]).path, tokenizer["eos_id"])
+    sharding = None
+    if options.mesh is not None:
+        import jax
+
+        from codemix.train.mesh import shardings
+        from codemix.train.model import init_decoder
+
+        sharding = shardings(options.mesh, jax.eval_shape(lambda: init_decoder(stage.model, tokenizer["vocab_size"], jax.random.key(0))))
+    model = load_model(stage_dir, stage.model, tokenizer["vocab_size"], sharding=sharding)
+    dtype = stage.training.compute_dtype
+    return Engine(model, text, longest=stage.seq_len, compute_dtype=dtype, batch_tokens=options.batch_tokens, mesh=options.mesh)
+
+
+def tokenizer_file(store: Store, sha256: str) -> TokenizerFile:
+    """The stored tokenizer with this content hash. Raises CodemixError when the store does not hold it."""
+    for meta in sorted((store.root / "tokenizers").glob("*/meta.json")):
+        if read_json(meta).get("sha256") == sha256:
+            return TokenizerFile.load(meta.parent)
+    raise CodemixError(
+        f"the store has no tokenizer {sha256[:12]}, with which the shards were made",
+        hints=["run `codemix build-data` with the same recipe and store"], rule="tokenizer-missing",
+    )  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """What ran: versions and device, for the record; no part of identity."""
+    import jax
+
+    import codemix
+
+    return {"codemix": codemix.__version__, "jax": jax.__version__, "python": platform.python_version(), "device": jax.devices()[0].device_kind}
+
+
+def part(work: Path, name: str, compute) -> dict[str, Any]:
+    """A part of the results, computed once and kept beside the work in progress."""
+    path = work / "parts" / f"{name}.json"
+    if not path.is_file():
+        write_json(path, compute())
+    return read_json(path)
+
+
+def _bits(work: Path, ready, manifests: Mapping[str, Manifest], max_bytes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from codemix.eval.bits import bits_per_byte
+
+    summaries, records = {}, []
+    for source in sorted(manifests):
+        if manifests[source].documents("held_out"):
+            found = part(work, f"bits-{source}", lambda: bits_per_byte(ready(), manifests[source], max_bytes))  # noqa: B023 -- called at once
+            if found is not None:
+                summaries[source] = found[0]
+                records += found[1]
+    return summaries, records
+
+
+def _tokenizer(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+    """What the manifests say about their one tokenizer."""
+    by_hash = {m.tokenizer["sha256"]: m for m in manifests.values()}
+    if len(by_hash) != 1:
+        names = ", ".join(f"{m.source}: {h[:12]}" for h, m in by_hash.items()) or "there are no shards"
+        what = f"the sources were not made with one tokenizer ({names})"
+        raise CodemixError(what, hints=["run `codemix build-data` again"], rule="tokenizer-differs")
+    return next(iter(by_hash.values())).tokenizer
+
+
+def _lines(records: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)

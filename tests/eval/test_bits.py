@@ -1,0 +1,95 @@
+"""Bits per byte on held-out documents, from shards on disk to results.json."""
+
+import json
+
+import made_store as made
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_store import byte_tokenizer_json
+
+from codemix.data.store import Store
+from codemix.errors import CodemixError
+from codemix.eval import bits
+from codemix.eval.run import evaluate
+
+SEQ_LEN = 64
+
+
+@pytest.fixture
+def store(tmp_path, byte_text):
+    store = Store(tmp_path / "store")
+    tokenizer = made.save_tokenizer(store, byte_tokenizer_json())
+    words = [f"{'line ' * (3 * i % 40)} of document {i}, naïve — 東京\n" for i in range(30)]
+    documents = [{"id": f"a.jsonl#{i}", "text": w, "language": "en" if i % 3 else "ja"} for i, w in enumerate(words)]
+    manifests = {
+        name: made.save_source(store, name, {"train": [documents[:5]], "held_out": shards}, byte_text.encode, tokenizer)
+        for name, shards in (("text", [documents[5:20], documents[20:]]), ("none", []))
+    }
+    return store, manifests, documents[5:]
+
+
+def test_held_out_documents_come_back_as_they_were(store, byte_text):
+    _, manifests, documents = store
+    found = bits.held_out(manifests["text"])
+    assert [(d.id, d.bytes, d.language) for d in found] == [(d["id"], len(d["text"].encode()), d["language"]) for d in documents]
+    texts = [byte_text.decode(t) for t in bits.tokens(manifests["text"], found)]
+    assert texts == [d["text"] for d in documents]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 400))
+def test_the_subset_is_a_prefix_in_hash_order_that_fits(sizes, max_bytes):
+    documents = [bits.HeldOut(f"d{i}", n, "", 0, i) for i, n in enumerate(sizes)]
+    chosen = bits.subset(documents, max_bytes)
+    assert chosen == bits.subset(documents[::-1], max_bytes)
+    assert chosen and len(set(chosen)) == len(chosen)
+    if min(sizes) <= max_bytes:
+        assert sum(d.bytes for d in chosen) <= max_bytes
+        fewer = bits.subset(documents, max_bytes // 2)
+        assert min(sizes) > max_bytes // 2 or set(fewer) <= set(chosen) or max(sizes) > max_bytes // 2
+    if sum(sizes) <= max_bytes:
+        assert len(chosen) == len(sizes)
+
+
+def test_evaluate_sums_then_divides_and_saves_every_document(store, model_spec, decoder, engine):
+    place, manifests, documents = store
+    plan = made.plan(model_spec, SEQ_LEN, max_bytes=10**6)
+    folder = evaluate(plan, 0, place, manifests, made.save_stage(place, decoder))
+    results = json.loads((folder / "results.json").read_text())
+    found = results["bits_per_byte"]["text"]
+    assert set(results["bits_per_byte"]) == {"text"} and not found["subset"]
+    assert found["bytes"] == sum(len(d["text"].encode()) for d in documents) == found["tokens"]
+    direct = engine.score_documents([engine.text.encode(d["text"]) for d in documents])
+    assert found["bits"] == pytest.approx(sum(s.bits for s in direct), rel=1e-5)
+    assert found["bits_per_byte"] == found["bits"] / found["bytes"]
+    assert sum(part["bits"] for part in found["by_language"].values()) == pytest.approx(found["bits"])
+    records = [json.loads(line) for line in (folder / "documents.jsonl").read_text().splitlines()]
+    assert {r["id"] for r in records} == {d["id"] for d in documents}
+    assert np.sum([r["bits"] for r in records]) == pytest.approx(found["bits"])
+    assert evaluate(plan, 0, place, manifests, place.root / "no such stage") == folder  # found in the store; nothing is loaded
+
+
+def test_a_cap_changes_the_evaluation_and_is_said(store, model_spec, decoder):
+    place, manifests, _ = store
+    stage = made.save_stage(place, decoder)
+    all_of_it, capped = (evaluate(made.plan(model_spec, SEQ_LEN, max_bytes=n), 0, place, manifests, stage) for n in (10**6, 500))
+    assert all_of_it != capped
+    found = json.loads((capped / "results.json").read_text())["bits_per_byte"]["text"]
+    assert found["subset"] and 0 < found["bytes"] <= 500 < found["available"]["bytes"]
+
+
+def test_a_damaged_shard_and_a_missing_tokenizer_are_said(store, model_spec, decoder):
+    place, manifests, _ = store
+    stage, plan = made.save_stage(place, decoder), made.plan(model_spec, SEQ_LEN)
+    shard = manifests["text"].folder / manifests["text"].shards("held_out")[0].path
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-2])
+    with pytest.raises(CodemixError) as caught:
+        evaluate(plan, 0, place, manifests, stage)
+    assert caught.value.problems[0].rule == "shard-corrupt"
+    shard.write_bytes(whole)
+    (place.root / "tokenizers/0123456789ab/meta.json").unlink()
+    with pytest.raises(CodemixError) as caught:
+        evaluate(plan, 0, place, manifests, stage)
+    assert caught.value.problems[0].rule == "tokenizer-missing"
