@@ -173,6 +173,10 @@ def _components(recipe: schema.Recipe) -> Iterator[Found]:
     for at, component in placed:
         for path, problem in getattr(component, "check", lambda recipe, at: ())(recipe, at):
             yield Found(path, problem)
+    for name, source in recipe.sources.items():
+        for i, op in enumerate(source.ops):
+            if problem := op.refuses(source.tags):
+                yield Found(("sources", name, "ops", i), problem)
 
 
 def _held_out(recipe: schema.Recipe) -> Iterator[Found]:

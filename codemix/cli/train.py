@@ -1,0 +1,162 @@
+"""Commands that train: train, run, status, aot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codemix.cli.context import (
+    DATA_ROOT, STORE, Context, DataRootOption, ExecutorOption, JsonOption, RecipeArg, StoreOption, WorkersOption, load, print_json, problem, show_warnings,
+)  # fmt: skip
+
+MeshOption = Annotated[str | None, typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default all on data.")]
+SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")]
+SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every so many seconds.")]
+TrackOption = Annotated[list[str] | None, typer.Option("--track", help="Also write metrics to tensorboard, wandb or trackio.")]
+
+
+def train(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    mesh: MeshOption = None,
+    until: Annotated[str | None, typer.Option("--until", help="Stop after so many steps of the run, e.g. `200 steps`.")] = None,
+    save_every_steps: SaveStepsOption = None,
+    save_every_s: SaveSecondsOption = 600.0,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Newest checkpoints kept of an unfinished stage.")] = 2,
+    microbatches: Annotated[int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")] = 1,
+    remat: Annotated[str, typer.Option("--remat", help="Recompute activations: none, dots or full.")] = "none",
+    track: TrackOption = None,
+    coordinator: Annotated[str | None, typer.Option("--coordinator", help="Several hosts: address:port of process 0.")] = None,
+    hosts: Annotated[int | None, typer.Option("--hosts", help="Several hosts: how many processes.")] = None,
+    host: Annotated[int | None, typer.Option("--host", help="Several hosts: the index of this process.")] = None,
+    on_spike: Annotated[str, typer.Option("--on-spike", help="A sudden rise of the loss: stop or warn.")] = "stop",
+) -> None:
+    """Train every stage that the store lacks; an interrupted run goes on where it stopped."""
+    from codemix.train.options import Hosts, TrainOptions
+
+    context = load(recipe, store, data_root)
+    show_warnings(context.checked)
+    together = Hosts(coordinator, hosts, host) if coordinator or hosts is not None else None
+    options = TrainOptions(
+        save_every_steps=save_every_steps, save_every_s=save_every_s, keep=keep, until=_steps(until), track=tuple(track or ()), on_spike=on_spike,
+        mesh=_mesh(mesh), step={"microbatches": microbatches, "remat": remat}, hosts=together,
+    )  # fmt: skip
+    for folder in train_stages(context, options):
+        print(folder)
+
+
+def train_stages(context: Context, options) -> list[Path]:
+    """Train the plan of `context`; the stage folders."""
+    from codemix.train.loop import train as train_plan
+
+    return train_plan(context.plan, context.store, context.manifests, options=options)
+
+
+def _steps(until: str | None) -> int | None:
+    if until is None:
+        return None
+    from codemix.recipe.quantities import read_length
+
+    length = read_length(f"{until} steps" if until.strip().isdigit() else until)
+    if length.steps is None:
+        raise problem(f"`--until {until}` is not a number of steps", "for example `--until '200 steps'`")
+    return length.steps
+
+
+def _mesh(text: str | None) -> dict[str, int] | None:
+    if text is None:
+        return None
+    axes: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, size = part.partition("=")
+        if name not in ("data", "fsdp", "model") or not size.isdigit() or int(size) < 1:
+            raise problem(f"cannot read `--mesh {text}`", "for example `--mesh data=16,fsdp=16`; axes: data, fsdp, model")
+        axes[name] = int(size)
+    return axes
+
+
+def run(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    workers: WorkersOption = 1,
+    executor: ExecutorOption = "local",
+    mesh: MeshOption = None,
+    save_every_steps: SaveStepsOption = None,
+    save_every_s: SaveSecondsOption = 600.0,
+    track: TrackOption = None,
+    json: JsonOption = False,
+) -> None:
+    """The whole path: validate, plan, build-data, train, eval, report. What exists already is not done again."""
+    from codemix.cli.data import data_table
+    from codemix.cli.evaluation import evaluate_stages, write_report
+    from codemix.data.build import build
+    from codemix.data.store import Store
+    from codemix.recipe import read, rules, show
+    from codemix.train.options import TrainOptions
+
+    source = read.read_recipe(recipe)
+    checked = rules.check(source)
+    checked.require()
+    if not json:
+        show_warnings(checked)
+    manifests = build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
+    context = load(recipe, store, data_root)
+    if not json:
+        data_table(manifests).print()
+        show.stage_table(context.plan).print()
+        show.mixture_table(context.plan).print()
+    stages = train_stages(context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=_mesh(mesh)))
+    evals = evaluate_stages(context, stages)
+    page = write_report(context, stages, evals)
+    if json:
+        print_json({"stages": [str(s) for s in stages], "evals": [str(e) for e in evals], "report": str(page)})
+    else:
+        print(f"\nreport: {page}")
+
+
+def status(store: StoreOption = STORE, json: JsonOption = False) -> None:
+    """What every stage in the store is doing."""
+    import dataclasses
+
+    from codemix.data.store import Store
+    from codemix.tables import Table
+    from codemix.train.status import status as read_status
+
+    found = read_status(Store(store))
+    if json:
+        return print_json([dataclasses.asdict(s) for s in found])
+    if not found:
+        return print(f"{store}: no stages")
+    names = [f.name for f in dataclasses.fields(found[0])]
+    table = Table("", names)
+    table.rows = [["" if (v := getattr(s, n)) is None else f"{v:.4g}" if isinstance(v, float) else str(v) for n in names] for s in found]
+    return table.print()
+
+
+def aot(
+    recipe: RecipeArg,
+    topology: Annotated[str, typer.Option("--topology", help="A TPU slice, e.g. v5e:16x16.")] = "v5e:16x16",
+    stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each.")] = None,
+    mesh: MeshOption = None,
+    microbatches: Annotated[int, typer.Option("--microbatches", min=1)] = 1,
+    remat: Annotated[str, typer.Option("--remat")] = "full",
+    mfu: Annotated[float, typer.Option("--mfu", min=0.01, max=1.0, help="Utilisation that times are estimated at.")] = 0.4,
+    json: JsonOption = False,
+) -> int:
+    """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time. Exit 3: does not fit."""
+    from codemix.recipe import read, rules
+    from codemix.train import aot as ahead
+
+    made = rules.check(read.read_recipe(recipe)).require()
+    results = ahead.aot(made, topology, stage=stage, mesh=_mesh(mesh), microbatches=microbatches, remat=remat, mfu=mfu)
+    print_json([r.as_json() for r in results]) if json else ahead.render(results)
+    return 0 if all(r.fits for r in results) else 3
+
+
+def register(app: typer.Typer) -> None:
+    for function in (train, run, status, aot):
+        app.command()(function)
