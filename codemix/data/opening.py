@@ -57,7 +57,7 @@ class Opener:
         return file
 
     def pieces(self, part: Part) -> Iterator[bytes]:
-        """The decompressed content of a part in pieces of about 1 MiB. Raises Damaged."""
+        """The decompressed content of a part in pieces of 64 KiB to 1 MiB. Raises Damaged."""
         with self.open(part.input) as file:
             if part.start or part.stop is not None:
                 yield from _stretch(file, part.start, part.stop)
@@ -79,36 +79,40 @@ class Opener:
         Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one.
         Lists rather than single lines, because one step a line would cost as much as parsing it.
         """
-        row, pieces, size, skipping = part.first_row, [], 0, False
-        name = part.input.path
+        name, row = redacted(part.input.path), part.first_row
+        begun: list[bytes] = []  # pieces of a line that has not ended
+        size, skipping = 0, False
         try:
             for piece in self.pieces(part):
-                cut = piece.rfind(b"\n")
-                if cut < 0:
+                lines = piece.split(b"\n")
+                if len(lines) == 1:
+                    size += len(piece)
+                    if size > self.max_line_bytes:
+                        begun, skipping = [], True
                     if not skipping:
-                        pieces.append(piece)
-                        size += len(piece)
-                        if size > self.max_line_bytes:
-                            pieces, skipping = [], True
+                        begun.append(piece)
                     continue
-                if skipping:
-                    yield row, Unreadable("line_too_long", f"{redacted(name)}#{row}", f"more than {self.max_line_bytes:,} bytes")
-                    row, skipping = row + 1, False
-                    begin = piece.find(b"\n") + 1
-                    lines = piece[begin:cut].split(b"\n") if begin <= cut else []
-                else:
-                    pieces.append(piece[:cut])
-                    lines = b"".join(pieces).split(b"\n")
-                pieces, size = [piece[cut + 1 :]], len(piece) - cut - 1
+                if skipping or size + len(lines[0]) > self.max_line_bytes:
+                    yield row, self._too_long(name, row)
+                    row, skipping, begun = row + 1, False, []
+                    del lines[0]
+                elif begun:
+                    begun.append(lines[0])
+                    lines[0] = b"".join(begun)
+                begun = [lines.pop()]
+                size = len(begun[0])
                 if lines:
                     yield row, lines
-                row += len(lines)
+                    row += len(lines)
             if skipping:
-                yield row, Unreadable("line_too_long", f"{redacted(name)}#{row}", f"more than {self.max_line_bytes:,} bytes")
-            elif rest := b"".join(pieces):
+                yield row, self._too_long(name, row)
+            elif rest := b"".join(begun):
                 yield row, [rest]
         except Damaged as damage:
-            yield row, Unreadable(damage.reason, f"{redacted(name)}#{row}", damage.detail, rest_lost=True)
+            yield row, Unreadable(damage.reason, f"{name}#{row}", damage.detail, rest_lost=True)
+
+    def _too_long(self, name: str, row: int) -> Unreadable:
+        return Unreadable("line_too_long", f"{name}#{row}", f"more than {self.max_line_bytes:,} bytes")
 
     def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
         """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.
