@@ -213,3 +213,20 @@ def _mark(node: yaml.Node) -> tuple[int, int, int]:
     start, end = node.start_mark, node.end_mark
     length = end.column - start.column if end.line == start.line else 1
     return start.line + 1, start.column + 1, max(1, length)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that is not plainly a word, so that no reader takes it for anything else."""
+
+
+def _write_text(dumper: yaml.Dumper, text: str) -> yaml.Node:
+    plain = re.fullmatch(r"[A-Za-z_][\w./ %-]*(?<! )", text) and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _write_text)
+
+
+def dump(value: Any) -> str:
+    """YAML text of plain values; `parse` reads it back to the same."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,184 @@
+"""Checkpoints of a stage: weights, optimizer state and a JSON of what they belong to. The only owner of orbax.
+
+    checkpoints/<step>/{model,opt_state,meta}      a step is there whole, or not at all
+
+`<step>` counts finished steps of the stage. Saves are asynchronous: values are copied before `save` returns, files are
+written behind, and the folder gets its name when everything is in it. A checkpoint can be restored onto any mesh.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from codemix.errors import CodemixError, Problem
+
+if TYPE_CHECKING:
+    from codemix.recipe import schema
+    from codemix.train.model import Decoder
+
+_PARTS = ("model", "opt_state")
+
+
+class Checkpoints:
+    """The checkpoints in one folder. All processes of a run make the same calls in the same order."""
+
+    def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
+        """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides. Left-overs of a crash are removed."""
+        self.folder = Path(folder).absolute()
+        self.keep_every = keep_every
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated as soon as this returns."""
+        parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
+        content = dict(meta) | {"leaves": {part: _leaves(getattr(state, part)) for part in _PARTS}}
+        with _disk_errors(self.folder):
+            self._manager.save(step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True)
+
+    def steps(self) -> list[int]:
+        """Steps that are there whole, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def latest(self) -> int | None:
+        """The newest whole step."""
+        return max(self.steps(), default=None)
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """What was saved as `meta` with a step."""
+        with self._damage(step):
+            return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
+    def restore(self, step: int, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
+        """The parts of a step, each shaped, typed and sharded as `like.<part>` (arrays, or `ShapeDtypeStruct` with shardings).
+
+        Raises CodemixError (`checkpoint-mismatch`) that names every leaf that differs, (`checkpoint-damaged`) when files are.
+        """
+        saved = self.meta(step)["leaves"]
+        problems = [problem for part in parts for problem in _differences(self.folder / str(step), part, saved[part], _leaves(getattr(like, part)))]
+        if problems:
+            raise CodemixError(*problems)
+        with self._damage(step):
+            wanted = {part: ocp.args.StandardRestore(jax.tree.map(_abstract, getattr(like, part))) for part in parts}
+            restored = self._manager.restore(step, args=ocp.args.Composite(**wanted))
+        return {part: restored[part] for part in parts}
+
+    def reached_preemption(self, step: int) -> bool:
+        """Whether the machine's owner asked for it back; all processes get the same answer for the same step."""
+        return self._manager.reached_preemption(step)
+
+    def check(self) -> None:
+        """Raise what went wrong in a save behind our back."""
+        with _disk_errors(self.folder):
+            self._manager.check_for_errors()
+
+    def wait(self) -> None:
+        """Return when every save is on disk, whole."""
+        with _disk_errors(self.folder):
+            self._manager.wait_until_finished()
+
+    def keep_only(self, final: int) -> None:
+        """Remove what a finished stage needs no more: all but `final` and the multiples of `keep_every`."""
+        self.wait()
+        for step in self.steps():
+            if step != final and not (self.keep_every and step % self.keep_every == 0):
+                self._manager.delete(step)
+
+    def close(self) -> None:
+        with _disk_errors(self.folder):
+            self._manager.close()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _damage(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            place = self.folder / str(step)
+            raise CodemixError(
+                f"the checkpoint {place} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                hints=["delete that folder; training goes on from the checkpoint before it, or from the start of the stage"],
+                rule="checkpoint-damaged",
+            ) from error
+
+
+def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding: Any = None) -> Decoder:
+    """The final weights of a finished stage: on `sharding` (a tree of shardings, or one), else on the first device."""
+    from codemix.train.model import init_decoder
+
+    class Like:
+        model = jax.eval_shape(lambda: init_decoder(spec, vocab_size, jax.random.key(0)))
+
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if isinstance(sharding, jax.sharding.Sharding):
+        sharding = jax.tree.map(lambda _: sharding, Like.model)
+    Like.model = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), Like.model, sharding)
+    folder = Path(stage_dir) / "checkpoints"
+    with Checkpoints(folder) if folder.is_dir() else _none(folder) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            return _none(folder)
+        return checkpoints.restore(step, Like, parts=("model",))["model"]
+
+
+def warm_up() -> None:
+    """Start orbax's threads and event loop with a throw-away save, so that the first real one does not hold training up."""
+    folder = Path(tempfile.mkdtemp(prefix="codemix-"))
+    try:
+        with ocp.CheckpointManager(folder / "warm") as manager:
+            manager.save(0, args=ocp.args.StandardSave({"x": jax.numpy.zeros(1)}))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _none(folder: Path) -> Any:
+    raise CodemixError(f"there is no checkpoint in {folder}", hints=["train the stage first"], rule="no-checkpoint")
+
+
+def _leaves(tree: Any) -> dict[str, list]:
+    """Path of each leaf -> [shape, dtype], as JSON keeps them."""
+    return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _differences(place: Path, part: str, saved: dict[str, list], wanted: dict[str, list]) -> Iterator[Problem]:
+    hint = ("restore with the model and optimizer it was saved from, or start from scratch",)
+    for path in sorted(saved.keys() | wanted.keys()):
+        have, want = saved.get(path), wanted.get(path)
+        if have != want:
+            text = " but ".join(f"{side} {f'{leaf[1]}{leaf[0]}' if leaf else 'nothing'}" for side, leaf in (("the checkpoint has", have), ("this recipe needs", want)))
+            yield Problem(f"{place}: {part}{path}: {text}", hints=hint, rule="checkpoint-mismatch")
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """The user's words for a disk that is full or not writable; orbax and tensorstore report it in several types."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        for sign, what, rule in (("No space left", "the disk is full", "disk-full"), ("quota exceeded", "the disk quota is used up", "disk-full"),
+                                 ("Permission denied", "the folder is not writable", "store-write"), ("Read-only file", "the disk is read-only", "store-write")):  # fmt: skip
+            if sign.lower() in text.lower():
+                raise CodemixError(
+                    f"{what} while saving a checkpoint in {folder}",
+                    hints=["earlier checkpoints are kept; after making room the same command goes on from the newest"], rule=rule,
+                ) from error  # fmt: skip
+        raise

@@ -1,0 +1,130 @@
+"""What a person sees while a stage trains: a live panel in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from codemix import progress
+
+
+class View:
+    """Says nothing; the base of the other two, and what every process but the first has."""
+
+    def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
+        """A stage begins, or goes on after `done` steps."""
+
+    def step(self, done: int) -> None:
+        """So many steps are done."""
+
+    def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
+        """A new line of metrics."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def close(self) -> None:
+        """The run ends or stops."""
+
+
+class Lines(View):
+    """Plain lines on stderr, at most one in `every_s` seconds, and the last of each stage."""
+
+    def __init__(self, every_s: float = 5.0):
+        self.every_s, self._said, self._steps = every_s, 0.0, 0
+
+    def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
+        self._name, self._steps, self._said = stage, steps, time.monotonic()
+        self.note(f"train {stage} ({index + 1} of {stages}): {steps:,} steps" + (f", going on after step {done:,}" if done else ""))
+
+    def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
+        now = time.monotonic()
+        if now - self._said < self.every_s and line["step"] < self._steps:
+            return
+        self._said = now
+        self.note(f"train {self._name}: step {line['step']:,} of {self._steps:,}  {describe(line)}" + (f"  {show_time(left_s)} left" if left_s else ""))
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Panel(View):
+    """A progress bar with the losses under it, kept in place at the foot of the terminal."""
+
+    def __init__(self):
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._console = Console(stderr=True)
+        self._bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), auto_refresh=False)
+        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
+        self._line: Mapping[str, Any] = {}
+        self._task = None
+        self._live.start()
+
+    def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
+        self._line = {}
+        self._task = self._bar.add_task(f"{stage} ({index + 1}/{stages})", total=steps, completed=done, left="")
+
+    def step(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
+        self._line = line
+        self._bar.update(self._task, completed=line["step"], left=f"{show_time(left_s)} left" if left_s else "")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _render(self):
+        from rich.console import Group
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for name, value in source_losses(self._line).items():
+            table.add_row(f"  {name}", f"{value:.3f} nats/token")
+        return Group(self._bar, "  " + describe(self._line) if self._line else "", table)
+
+
+def open_view(live: bool | None = None) -> View:
+    """The view that fits: silent under --quiet and --json, a panel in a terminal, lines elsewhere."""
+    if progress.QUIET:
+        return View()
+    return Panel() if (sys.stderr.isatty() if live is None else live) else Lines()
+
+
+def source_losses(line: Mapping[str, Any]) -> dict[str, float]:
+    """Source -> loss [nats/token] of a metrics line."""
+    return {key.split("/")[1]: value for key, value in line.items() if key.startswith("train/") and key.count("/") == 2}
+
+
+def describe(line: Mapping[str, Any]) -> str:
+    """One line of text for one line of metrics."""
+    parts = [f"loss {line['train/loss_nats_per_token']:.3f}"]
+    sources = source_losses(line)
+    if 1 < len(sources) <= 4:
+        parts.append("(" + ", ".join(f"{name} {value:.3f}" for name, value in sources.items()) + ")")
+    parts.append(f"lr {line['lr']:.3g}")
+    if "tokens_per_s" in line:
+        parts.append(f"{line['tokens_per_s']:,.0f} tokens/s")
+    if "mfu" in line:
+        parts.append(f"MFU {line['mfu']:.1%}")
+    return "  ".join(parts)
+
+
+def show_time(seconds: float) -> str:
+    """A length of time as people say it: `42 s`, `3 min 05 s`, `2 h 10 min`, `5 d 3 h`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"

@@ -1,0 +1,179 @@
+"""A plan's stages, trained in order: each is looked up in the store first, and is in the store when it is done.
+
+A stage in work lives under `.building/`, with its checkpoints, and gets its place when it is whole. The same command
+therefore does nothing for what is done, goes on with what was begun, and starts what is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+
+from codemix.data.manifest import Manifest
+from codemix.data.store import Store, write_json, write_text
+from codemix.errors import CodemixError
+from codemix.recipe.text import dump
+from codemix.train import average, checkpoint, hosts, lineage, mesh
+from codemix.train.interrupt import Interrupts
+from codemix.train.live import View, open_view
+from codemix.train.options import TrainOptions
+from codemix.train.stages import StageRun, Stopped
+from codemix.train.step import make_step
+from codemix.train.trackers import check_trackers
+
+if TYPE_CHECKING:
+    from codemix.recipe.plan import Plan, StagePlan
+
+
+def train(plan: Plan, store: Store, manifests: Mapping[str, Manifest], *, options: TrainOptions | None = None) -> list[Path]:
+    """The folders of the plan's finished stages; all of them, unless `options.until` stops before the end.
+
+    Raises KeyboardInterrupt (after Ctrl-C) and SystemExit(0) (after SIGTERM or a preemption), both after a checkpoint;
+    CodemixError when something is wrong with the data, the store or the loss.
+    """
+    with _session(plan, store, manifests, options or TrainOptions()) as session:
+        return [folder for stage in plan.stages if (folder := session.stage(stage)) is not None]
+
+
+def train_stage(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], *, options: TrainOptions | None = None) -> Path | None:
+    """The folder of one finished stage, whose parent is in the store; None when `options.until` stopped it before its end."""
+    with _session(plan, store, manifests, options or TrainOptions()) as session:
+        return session.stage(plan.stages[index])
+
+
+class Session:
+    """What the stages of a run share: the mesh, the compiled step, the view, the signals."""
+
+    def __init__(self, plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions, view: View, interrupts: Interrupts):
+        self.plan, self.store, self.manifests, self.options, self.view, self.interrupts = plan, store, manifests, options, view, interrupts
+        self.stages = len(plan.stages)
+        self.paused = False
+        self._step = None
+        check_trackers(options.track)
+        self.tokenizer = lineage.tokenizer_of(plan, manifests)
+
+    @property
+    def step(self):
+        """The compiled step, one for all stages; made when the first stage needs it."""
+        if self._step is None:
+            training, shape = self.plan.recipe.training, mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"])
+            self._step = make_step(
+                self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), mesh.make_mesh(**shape),
+                optimizer=training.optimizer, z_loss=training.z_loss, compute_dtype=training.compute_dtype, **self.options.step,
+            )  # fmt: skip
+            import equinox
+            import numpy
+            import optax
+            import orbax.checkpoint
+
+            from codemix import __version__
+
+            modules = {"jax": jax, "equinox": equinox, "optax": optax, "orbax": orbax.checkpoint, "numpy": numpy}
+            versions = {name: module.__version__ for name, module in modules.items()}
+            device = jax.devices()[0]
+            self.place = {"mesh": shape, "processes": jax.process_count(), "device": device.device_kind, "versions": {"codemix": __version__, **versions}}
+        return self._step
+
+    def stage(self, stage: StagePlan) -> Path | None:
+        """The folder of one finished stage, trained now if need be; None once the run is paused."""
+        final = lineage.stage_dir(self.store, stage)
+        if self.paused:
+            return None
+        if hosts.any_of([hosts.first() and lineage.is_done(final)])[0]:
+            self.view.note(f"train {stage.name}: in the store already ({final.name})")
+            return final
+        if stage.spec.average_seeds:
+            return average.soup(self, stage)
+        if self.interrupts.asked is not None:
+            raise Stopped(self.interrupts.asked, stage.name, 0)
+        began = time.time()
+        try:
+            with self.building(stage) as work:
+                if work is not None:
+                    ledger = StageRun(self, stage, work).run()
+                    self.finish(stage, work, ledger, {"seconds": round(time.time() - began, 1), **self.place})
+        except Stopped as stop:
+            if stop.cause != "until":
+                raise
+            self.paused = True
+            self.view.note(f"{stop}, as asked; the same command without `--until` goes on from there")
+            return None
+        return final
+
+    @contextlib.contextmanager
+    def building(self, stage: StagePlan) -> Iterator[Path | None]:
+        """The folder in which a stage is made, its place in the store when this ends well; None when another process was faster."""
+        final = lineage.stage_dir(self.store, stage)
+        work = self.store.work(final)
+        with self.store.lock(work) if hosts.first() else contextlib.nullcontext():
+            if hosts.first() and lineage.is_done(final):
+                yield None
+                return
+            if hosts.first():
+                work.mkdir(parents=True, exist_ok=True)
+                write_json(work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer))
+                write_text(work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True)))
+            hosts.barrier(f"begin {stage.fingerprint}")
+            yield work
+            hosts.barrier(f"end {stage.fingerprint}")
+            if hosts.first():
+                final.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(work, final)
+            hosts.barrier(f"done {stage.fingerprint}")
+
+    def finish(self, stage: StagePlan, work: Path, ledger: dict, more: dict) -> None:
+        """Write what says that a stage is whole; done.json last."""
+        if hosts.first():
+            write_json(work / "ledger.json", ledger)
+            write_json(work / "done.json", {"stage": stage.name, "fingerprint": stage.fingerprint, "steps": stage.steps, "tokens": stage.tokens, "finished": round(time.time(), 1), **more})  # fmt: skip
+
+
+def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, int]:
+    """The mesh asked for, or every device: weights over the most of them (up to 16) that divide d_model, rows over the rest.
+
+    Raises CodemixError for what does not divide.
+    """
+    shape = dict(options.mesh or {})
+    if not shape:
+        devices, fsdp = jax.device_count(), 1
+        while fsdp < 16 and devices % (2 * fsdp) == 0 and plan.recipe.model.d_model % (2 * fsdp) == 0:
+            fsdp *= 2
+        shape = {"data": devices // fsdp, "fsdp": fsdp, "model": 1}
+    wanted = shape.get("data", 1) * shape.get("fsdp", 1) * shape.get("model", 1)
+    if wanted > jax.device_count():
+        raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")
+    sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
+    problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, **shape)}
+    if problems:
+        raise CodemixError(*problems.values())
+    return shape
+
+
+@contextlib.contextmanager
+def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions) -> Iterator[Session]:
+    hosts.join(options.hosts)
+    hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
+    view = open_view(options.live) if hosts.first() else View()
+    alone = jax.process_count() == 1
+    try:
+        with contextlib.closing(view), Interrupts(view.note, take_sigterm=alone) as interrupts:
+            if alone and any(not lineage.is_done(lineage.stage_dir(store, s)) for s in plan.stages):
+                threading.Thread(target=checkpoint.warm_up, daemon=True).start()
+            yield Session(plan, store, manifests, options, view, interrupts)
+            if interrupts.asked is not None:
+                raise Stopped(interrupts.asked, plan.stages[-1].name, plan.stages[-1].steps)
+    except Stopped as stop:
+        if hosts.first():
+            print(f"{stop}, with a checkpoint; the same command goes on from there", file=sys.stderr, flush=True)
+        if stop.cause == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(0) from None

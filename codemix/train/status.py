@@ -1,0 +1,72 @@
+"""What every stage in a store is doing, read from its files: no jax, and nothing is changed or locked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from codemix.data.store import Store, read_json
+from codemix.train.metrics import read_metrics
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage in the store."""
+
+    name: str
+    fingerprint: str
+    recipe: str
+    state: Literal["done", "training", "stopped"]
+    step: int  # of the newest metrics line; of the end when done
+    steps: int | None
+    checkpoint: int | None  # the step a stopped stage goes on from
+    last: dict[str, Any]  # newest line of metrics.jsonl
+    folder: Path
+    process: int | None = None  # that trains it
+
+
+def status(store: Store) -> list[StageStatus]:
+    """Every stage, those in work first, each group by name."""
+    found = [_read(folder, store) for base in (store.root / ".building" / "stages", store.root / "stages") if base.is_dir()
+             for folder in sorted(base.iterdir()) if (folder / "lineage.json").exists()]  # fmt: skip
+    return sorted(found, key=lambda s: (("training", "stopped", "done").index(s.state), s.name, s.fingerprint))
+
+
+def _read(folder: Path, store: Store) -> StageStatus:
+    lineage = read_json(folder / "lineage.json")
+    lines = read_metrics(folder / "metrics.jsonl")
+    last = lines[-1] if lines else {}
+    checkpoints = folder / "checkpoints"
+    saved = [int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()] if checkpoints.is_dir() else []
+    done = (folder / "done.json").exists() and folder.parent == store.root / "stages"
+    process = None if done else holder(folder.with_name(folder.name + ".lock"))
+    return StageStatus(
+        name=lineage["stage"], fingerprint=lineage["fingerprint"], recipe=lineage["recipe"], folder=folder, process=process, last=last,
+        state="done" if done else "training" if process else "stopped", step=read_json(folder / "done.json")["steps"] if done else last.get("step", 0),
+        steps=lineage.get("steps"), checkpoint=max(saved, default=None),
+    )  # fmt: skip
+
+
+def holder(lock: Path) -> int | None:
+    """The process that holds a lock of the store, None when nobody does."""
+    try:
+        written = lock.read_text()
+        inode = lock.stat().st_ino
+        process = int(written)
+    except (OSError, ValueError):
+        return None
+    try:
+        held = {line.split()[5].rsplit(":", 1)[1] for line in Path("/proc/locks").read_text().splitlines() if "FLOCK" in line}
+        if held and str(inode) not in held:
+            return None
+    except (OSError, IndexError):
+        pass  # no /proc: the process id has to do
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return process
