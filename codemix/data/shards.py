@@ -48,7 +48,8 @@ class Shards:
         self.shards = manifest.shards(split)
         self._paths = [str(self.folder / s.path) for s in self.shards]
         self._last = np.cumsum([max(0, (s.tokens - 1) // seq_len) for s in self.shards], dtype=np.int64)  # windows up to and with each shard
-        self.windows = int(self._last[-1]) if len(self._last) else 0
+        self._before = np.concatenate(([0], self._last))
+        self.windows = int(self._before[-1])
 
     def __len__(self) -> int:
         return self.windows
@@ -101,8 +102,7 @@ class Shards:
         """The windows that hold any token of a document of a shard (as input or as target)."""
         ends = self._ends(shard)
         start, stop = int(ends[document - 1]) if document else 0, int(ends[document])
-        before = int(self._last[shard - 1]) if shard else 0
-        inside = int(self._last[shard]) - before
+        before, inside = int(self._before[shard]), int(self._before[shard + 1] - self._before[shard])
         # window w covers tokens [w T, w T + T]: its last token is also the next window's first
         first = max(0, -(-(start - self.seq_len) // self.seq_len))
         return range(before + min(first, inside), before + min((stop - 1) // self.seq_len + 1, inside))
@@ -161,8 +161,7 @@ class Shards:
         if len(windows) and not (0 <= windows.min() and windows.max() < self.windows):
             raise IndexError(f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})")
         shards = np.searchsorted(self._last, windows, "right")
-        before = np.concatenate(([0], self._last[:-1]))[shards] if len(windows) else windows
-        return shards.tolist(), ((windows - before) * self.seq_len).tolist()
+        return shards.tolist(), ((windows - self._before[shards]) * self.seq_len).tolist()
 
     def _tokens(self, shard: int) -> np.ndarray:
         """Unsigned, as wide as the manifest says."""

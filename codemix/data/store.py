@@ -1,9 +1,9 @@
 """The store: finished things named by their fingerprint, written aside and renamed when whole. Standard library only.
 
-    data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the ops
-    dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
-    stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one checkpoint
-    reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in progress, locked
+data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the ops
+dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
+stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one checkpoint
+reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in progress, locked
 """
 
 from __future__ import annotations
