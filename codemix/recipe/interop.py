@@ -1,0 +1,175 @@
+"""Mixtures of other systems, read into a recipe and written from a plan; what does not add up is said, never smoothed.
+
+`import_mixture` reads a Megatron blend, nanotron `data_stages`, Levanter `train_weights` or an OLMo-core source
+mixture. `recipe_text` turns the result into a recipe to finish by hand: those formats name tokens, not documents, so
+where the documents are is left to you. `export_mixture` writes a plan in any of the four.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.recipe.quantities import show_share
+
+KINDS = ("megatron", "nanotron", "levanter", "olmo-core")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One source as the other system names it. `weight` is the number as written; `max_epochs` where the format has a cap."""
+
+    name: str
+    location: str
+    weight: Fraction
+    max_epochs: float | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with constant weights; `steps` or `tokens` where the file says how long it is."""
+
+    name: str
+    weights: tuple[Weight, ...]
+    steps: int | None = None
+    tokens: int | None = None
+    learning_rate: dict[str, Any] | None = None
+
+    @property
+    def total(self) -> Fraction:
+        return sum((w.weight for w in self.weights), Fraction(0))
+
+    def shares(self) -> dict[str, Fraction]:
+        """What the other system really trains on: each weight over their sum."""
+        return {w.name: w.weight / self.total for w in self.weights}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file of another system says, and what about it a person should know."""
+
+    kind: str
+    name: str
+    phases: tuple[Phase, ...]
+    seq_len: int | None = None
+    batch_size: int | None = None  # [sequences]
+    model: dict[str, Any] = field(default_factory=dict)
+    tokenizer: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files by name, in the other system's format, and what that format cannot say."""
+
+    files: dict[str, str]
+    problems: tuple[Problem, ...] = ()
+
+
+def import_mixture(content: str, file: str, kind: str | None = None) -> Imported:
+    """The mixture in a file of another system. Raises CodemixError when it cannot be one.
+
+    `kind` is one of KINDS; by default the content tells. A sum that is not one is kept as written and reported.
+    """
+    from codemix.recipe import interop_read
+
+    kind = kind or interop_read.detect(content, file)
+    if kind not in KINDS:
+        raise CodemixError(f"`{kind}` is not a format that can be imported", hints=did_you_mean(kind, KINDS), rule="import-kind")
+    reader: Callable[..., Imported] = getattr(interop_read, kind.replace("-", "_"))
+    imported = reader(content, file)
+    problems = [*imported.problems]
+    for phase in imported.phases:
+        problems += _adds_up(phase, kind)
+    return Imported(imported.kind, imported.name, imported.phases, imported.seq_len, imported.batch_size, imported.model, imported.tokenizer, tuple(problems))
+
+
+def export_mixture(plan: Any, kind: str) -> Exported:
+    """A plan's mixtures in another system's format: shares as planned, in decimals that sum to exactly one."""
+    from codemix.recipe import interop_write
+
+    if kind not in KINDS:
+        raise CodemixError(f"`{kind}` is not a format that can be exported", hints=did_you_mean(kind, KINDS), rule="export-kind")
+    return getattr(interop_write, kind.replace("-", "_"))(plan)
+
+
+def _adds_up(phase: Phase, kind: str) -> list[Problem]:
+    if phase.total in (0, 1) or (kind == "megatron" and phase.total == 100):
+        return []
+    if phase.total > 2 or kind == "megatron":  # counts or percentages: relative by intention
+        return [Problem(
+            f"the weights of `{phase.name}` sum to {_number(phase.total)}; they were meant as proportions",
+            hints=("the recipe keeps them as written, with `weights: relative`",), rule="import-relative", severity="warning",
+        )]  # fmt: skip
+    largest = max(phase.weights, key=lambda w: w.weight)
+    return [Problem(
+        f"the weights of `{phase.name}` sum to {_number(phase.total)}, not 1",
+        hints=(
+            f"{kind} divides by the sum in silence: `{largest.name}` is written {show_share(largest.weight)} and trained at {show_share(largest.weight / phase.total)}",
+            "the recipe keeps the numbers as written, with `weights: relative`; `plan` shows both",
+        ),
+        rule="import-sum", severity="warning",
+    )]  # fmt: skip
+
+
+def recipe_text(imported: Imported, name: str | None = None) -> str:
+    """A recipe that validates, with the imported shares as written and a comment wherever you have something to fill in."""
+    lines = ["codemix: 1", f"name: {name or imported.name}", f"description: imported from a {imported.kind} file", ""]
+    lines += [f"# {line}" for p in imported.problems for line in (f"{p.severity}: {p.what}", *(f"  {h}" for h in p.hints))]
+    lines += [f"# The original tokenizer: {imported.tokenizer}"] if imported.tokenizer else []
+    lines += ["tokenizer: {kind: tokenizer_json, path: tokenizer.json} # fill in", ""]
+    lines += ["# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are", "# built, how many `tokens:` they hold, so that `plan` can count epochs.", "sources:"]  # fmt: skip
+    seen: dict[str, Weight] = {}
+    for weight in (w for phase in imported.phases for w in phase.weights):
+        seen.setdefault(weight.name, weight)
+    for weight in seen.values():
+        lines += [f"  {weight.name}: # {weight.location}", f"    read: {{kind: jsonl, paths: [{weight.name}/*.jsonl.zst]}} # fill in"]
+        lines += [f"    max_epochs: {weight.max_epochs:g}"] if weight.max_epochs is not None else []
+    model = imported.model or {"preset": "120M"}
+    lines += ["", "model: {" + ", ".join(f"{k}: {v}" for k, v in model.items()) + "}" + ("" if imported.model else " # fill in: not in the file")]
+    seq_len, batch = imported.seq_len or 4096, imported.batch_size or 512
+    unknown = [n for n, v in (("seq_len", imported.seq_len), ("batch_size", imported.batch_size)) if v is None]
+    lines += [f"training: {{seq_len: {seq_len}, batch_size: {batch}}}" + (f" # fill in {' and '.join(unknown)}: not in the file" if unknown else ""), "", "stages:"]
+    for phase in imported.phases:
+        lines += _stage_lines(phase)
+    return "\n".join(lines) + "\n"
+
+
+def _stage_lines(phase: Phase) -> list[str]:
+    budget = f"steps: {phase.steps}" if phase.steps else f"tokens: {phase.tokens}" if phase.tokens else "tokens: 10B # fill in: not in the file"
+    lines = [f"  - name: {phase.name}", f"    {budget}"]
+    rate = phase.learning_rate or {"kind": "constant", "value": 0.0003}
+    lines += ["    learning_rate: {" + ", ".join(f"{k}: {v}" for k, v in rate.items()) + "}" + ("" if phase.learning_rate else " # fill in: not in the file")]
+    whole = phase.total == 1 or phase.total == 100
+    lines += ([] if whole else [f"    weights: relative # they sum to {_number(phase.total)}"]) + ["    mixture:"]
+    factor = 1 if phase.total == 100 else 100
+    return lines + [f"      {w.name}: {_number(w.weight * factor)}%" if whole else f"      {w.name}: {_number(w.weight)}" for w in phase.weights]
+
+
+def _number(value: Fraction) -> str:
+    """A decimal, exact where one exists: every weight read from a file is one."""
+    for places in range(0, 19):
+        scaled = value * 10**places
+        if scaled.denominator == 1:
+            text = f"{scaled.numerator:0{places + 1}d}"
+            return text if places == 0 else f"{text[:-places]}.{text[-places:]}"
+    return f"{float(value):.12g}"
+
+
+_DULL = {"standard", "tokenized", "train", "data", "merged", "text_document", "content_document", "default", "shards", "dataset", ""}
+
+
+def names_for(locations: list[str]) -> list[str]:
+    """Short source names for paths: the last part that says something, made unique."""
+    out: list[str] = []
+    for location in locations:
+        parts = [p for p in re.split(r"[/\\]", re.sub(r"\*.*$", "", location)) if p]
+        said = next((p for p in reversed(parts) if re.sub(r"[_.-]?(text|content)_document$", "", p.lower()) not in _DULL), parts[-1] if parts else "source")
+        name = re.sub(r"[^a-z0-9_.+-]+", "-", re.sub(r"[_.-]?(text|content)_document$", "", said.lower())).strip("-._+") or "source"
+        name = name[:60]
+        out.append(name if name not in out else next(f"{name}-{i}" for i in range(2, 10**6) if f"{name}-{i}" not in out))
+    return out
