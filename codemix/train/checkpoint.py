@@ -8,6 +8,7 @@ written behind, and the folder gets its name when everything is in it. A checkpo
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -135,6 +136,7 @@ def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding
         return checkpoints.restore(step, Like, parts=("model",))["model"]
 
 
+@functools.cache
 def warm_up() -> None:
     """Start orbax's threads and event loop with a throw-away save, so that the first real one does not hold training up."""
     folder = Path(tempfile.mkdtemp(prefix="codemix-"))

@@ -7,6 +7,7 @@ therefore does nothing for what is done, goes on with what was begun, and starts
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from codemix.train.interrupt import Interrupts
 from codemix.train.live import View, open_view
 from codemix.train.options import TrainOptions
 from codemix.train.stages import StageRun, Stopped
-from codemix.train.step import make_step
+from codemix.train.step import Step, make_step
 from codemix.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -62,25 +63,15 @@ class Session:
         self.tokenizer = lineage.tokenizer_of(plan, manifests)
 
     @property
-    def step(self):
+    def step(self) -> Step:
         """The compiled step, one for all stages; made when the first stage needs it."""
         if self._step is None:
             training, shape = self.plan.recipe.training, mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"])
-            self._step = make_step(
-                self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), mesh.make_mesh(**shape),
-                optimizer=training.optimizer, z_loss=training.z_loss, compute_dtype=training.compute_dtype, **self.options.step,
+            self._step = _step(
+                self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), tuple(shape.items()),
+                training.optimizer, training.z_loss, training.compute_dtype, tuple(sorted(self.options.step.items())),
             )  # fmt: skip
-            import equinox
-            import numpy
-            import optax
-            import orbax.checkpoint
-
-            from codemix import __version__
-
-            modules = {"jax": jax, "equinox": equinox, "optax": optax, "orbax": orbax.checkpoint, "numpy": numpy}
-            versions = {name: module.__version__ for name, module in modules.items()}
-            device = jax.devices()[0]
-            self.place = {"mesh": shape, "processes": jax.process_count(), "device": device.device_kind, "versions": {"codemix": __version__, **versions}}
+            self.place = {"mesh": shape, "processes": jax.process_count(), "device": jax.devices()[0].device_kind, "versions": versions()}
         return self._step
 
     def stage(self, stage: StagePlan) -> Path | None:
@@ -159,6 +150,36 @@ def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, 
 
 
 @contextlib.contextmanager
+def _warm() -> Iterator[None]:
+    """Orbax is started while the step compiles. Waited for at the end: a thread cut off by the end of the process is noisy."""
+    thread = threading.Thread(target=checkpoint.warm_up, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bits of a result."""
+    import equinox
+    import numpy
+    import optax
+    import orbax.checkpoint
+
+    import codemix
+
+    return {module.__name__.split(".")[0]: module.__version__ for module in (codemix, jax, equinox, optax, orbax.checkpoint, numpy)}
+
+
+@functools.lru_cache(maxsize=2)
+def _step(spec, vocab_size, n_sources, shape, optimizer, z_loss, compute_dtype, more) -> Step:
+    """Kept between calls, so that stages trained one call at a time still compile once."""
+    devices = mesh.make_mesh(**dict(shape))
+    return make_step(spec, vocab_size, n_sources, devices, optimizer=optimizer, z_loss=z_loss, compute_dtype=compute_dtype, **dict(more))
+
+
+@contextlib.contextmanager
 def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions) -> Iterator[Session]:
     hosts.join(options.hosts)
     hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
@@ -166,9 +187,9 @@ def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], option
     alone = jax.process_count() == 1
     try:
         with contextlib.closing(view), Interrupts(view.note, take_sigterm=alone) as interrupts:
-            if alone and any(not lineage.is_done(lineage.stage_dir(store, s)) for s in plan.stages):
-                threading.Thread(target=checkpoint.warm_up, daemon=True).start()
-            yield Session(plan, store, manifests, options, view, interrupts)
+            work_to_do = any(not lineage.is_done(lineage.stage_dir(store, s)) for s in plan.stages)
+            with _warm() if alone and work_to_do else contextlib.nullcontext():
+                yield Session(plan, store, manifests, options, view, interrupts)
             if interrupts.asked is not None:
                 raise Stopped(interrupts.asked, plan.stages[-1].name, plan.stages[-1].steps)
     except Stopped as stop:
