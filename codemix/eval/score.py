@@ -136,7 +136,7 @@ class Engine:
         greedy: list[Any] = [None] * len(sequences)
         with progress(label, sum(lengths), "tokens") as advance:
             pending = None  # the device works on one batch while the host unpacks the one before
-            for room, height, rows in packing.batches(lengths, self.longest, self.batch_tokens * self._row_shards):
+            for room, height, rows in packing.batches(lengths, self.longest, self.batch_tokens * self.row_shards):
                 batch, places = _fill(rows, sequences, scored, room, height)
                 result = self._forward(batch)
                 if pending:
@@ -147,18 +147,18 @@ class Engine:
         return log_p, greedy
 
     def _forward(self, batch: dict[str, np.ndarray]) -> tuple[jax.Array, jax.Array]:
-        return self._compiled(self.model, {name: self._put(value) for name, value in batch.items()})
+        return self._compiled(self.model, {name: self.put(value) for name, value in batch.items()})
 
-    def _put(self, value: np.ndarray) -> Any:
+    def put(self, value: np.ndarray) -> Any:
         """An array with its rows spread over the mesh; rows that belong to nobody are added where they do not divide."""
         if self.mesh is None or not value.ndim:
             return value
-        short = -len(value) % self._row_shards
+        short = -len(value) % self.row_shards
         value = np.concatenate([value, np.zeros((short, *value.shape[1:]), value.dtype)]) if short else value
         return jax.device_put(value, jax.sharding.NamedSharding(self.mesh, BATCH))
 
     @property
-    def _row_shards(self) -> int:
+    def row_shards(self) -> int:
         return 1 if self.mesh is None else self.mesh.shape["data"] * self.mesh.shape["fsdp"]
 
 

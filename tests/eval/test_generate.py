@@ -1,0 +1,63 @@
+"""Generation with the cache against the likeliest token of a full forward pass, token by token."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import pytest
+from test_score import greedily
+
+from codemix.errors import CodemixError
+from codemix.eval.generate import Decoding, generate
+from codemix.eval.score import Engine
+
+PROMPTS = ["", "a", "def f(x):\n    return", "naïve 東京 " * 2, "x" * 30, "The quick brown fox"]
+
+
+def test_cached_generation_is_the_likeliest_token_each_time(engine, decoder):
+    found = generate(engine, PROMPTS, Decoding(max_tokens=24))
+    for prompt, [one] in zip(PROMPTS, found, strict=True):
+        ids = greedily(decoder, engine.text.encode(prompt) or [256], 24)
+        if 256 in ids:
+            ids = ids[: ids.index(256)]
+        assert one.text == engine.text.decode(ids)
+        assert (one.tokens, one.truncated) == (len(ids), False)
+
+
+def test_a_long_prompt_keeps_its_end(engine, decoder):
+    prompt = "abcdefghij" * 20
+    [[one]] = generate(engine, [prompt], Decoding(max_tokens=24))
+    assert one.truncated
+    ids = greedily(decoder, engine.text.encode(prompt)[-40:], 24)
+    assert one.text == engine.text.decode(ids[: ids.index(256)] if 256 in ids else ids)
+
+
+def test_half_of_what_the_model_sees_is_kept_for_the_prompt(engine):
+    assert Decoding(max_tokens=1000).within(64).max_tokens == 32
+
+
+def test_stop_strings_are_cut(engine):
+    whole = generate(engine, ["The quick"], Decoding(max_tokens=24))[0][0].text
+    stop = whole[7:10]
+    [[one]] = generate(engine, ["The quick"], Decoding(max_tokens=24, stop=("\0never", stop)))
+    assert one.text == whole[: whole.index(stop)] and one.finish == "stop"
+
+
+def test_a_text_depends_on_its_seed_only(engine):
+    decoding = Decoding(max_tokens=12, temperature=0.8, top_p=0.9, samples=3, seed=5)
+    together = generate(engine, PROMPTS, decoding)
+    assert generate(engine, PROMPTS[:6][::-1], decoding) != together[::-1]  # a text's place is part of its seed
+    assert generate(engine, [*PROMPTS[:5], "another"], decoding)[:5] == together[:5]
+    assert len({g.text for g in together[4]}) > 1
+    assert generate(engine, PROMPTS, dataclasses.replace(decoding, seed=6)) != together
+
+
+def test_a_vanishing_top_p_is_greedy(engine):
+    greedy, sampled = (generate(engine, PROMPTS * 3, d) for d in (Decoding(max_tokens=12), Decoding(max_tokens=12, temperature=1.0, top_p=1e-6)))
+    assert [g.text for [g] in greedy] == [g.text for [g] in sampled]
+
+
+def test_a_broken_model_writes_nothing(decoder, byte_text):
+    broken = dataclasses.replace(decoder, norm=decoder.norm.at[0].set(jnp.nan))
+    with pytest.raises(CodemixError) as caught:
+        generate(Engine(broken, byte_text, longest=64), ["a"], Decoding(max_tokens=4))
+    assert caught.value.problems[0].rule == "scores-not-finite"
