@@ -18,6 +18,7 @@ import yaml
 from codemix.errors import CodemixError, Problem, Where
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 4_000_000, 48, 100_000, 40
+SAFE_OPENERS = 2000  # fewer openings than this cannot nest deeply enough to hurt
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
 _INT = re.compile(r"[-+]?[0-9]+\Z")
@@ -102,6 +103,8 @@ def parse(text: str, file: str) -> Document:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
     document = Document(file, text)
     try:
+        if sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS:
+            _check_depth(text, document)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -123,6 +126,16 @@ def parse(text: str, file: str) -> Document:
     if reader.problems:
         raise CodemixError(*sorted(reader.problems, key=lambda p: (p.where.line, p.where.column))[:50])
     return document
+
+
+def _check_depth(text: str, document: Document) -> None:
+    """Refuse what would overflow the C stack of the composer, which recurses; events do not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH + 1:
+            where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())
+            raise CodemixError(Problem(f"nested more than {MAX_DEPTH} deep", where, ("flatten it",), "yaml-size"))
 
 
 class _Reader:

@@ -1,0 +1,69 @@
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
+
+from codemix.recipe.quantities import Length, exact_share, read_bytes, read_length, read_share, read_tokens, show_share, show_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("200B", 200 * 10**9), ("1.2M", 1_200_000), ("600k", 600_000), ("4Mi", 4 * 2**20), ("7T", 7 * 10**12), (12, 12), ("1_000", 1000), ("3.5B tokens", 35 * 10**8), (1e9, 10**9)],
+)
+def test_tokens(text, tokens):
+    assert read_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30])
+def test_not_tokens(text):
+    with pytest.raises(PydanticCustomError):
+        read_tokens(text)
+
+
+def test_bytes_and_tokens_differ_in_B():
+    assert read_bytes("200B") == 200
+    assert read_bytes("4MiB") == 4 * 2**20
+
+
+@pytest.mark.parametrize(("text", "share"), [("50%", Fraction(1, 2)), ("33.3%", Fraction(333, 1000)), ("1/3", Fraction(1, 3)), ("0%", Fraction(0)), ("100%", Fraction(1))])
+def test_shares_are_exact(text, share):
+    assert read_share(text) == share
+
+
+@pytest.mark.parametrize("text", [0.5, 50, "0.5", "120%", "5/0", "-3%", "half"])
+def test_not_shares(text):
+    with pytest.raises(PydanticCustomError):
+        read_share(text)
+
+
+@given(st.fractions(0, 1, max_denominator=10**6))
+def test_shares_survive_writing(share):
+    assert read_share(exact_share(share)) == share
+    assert show_share(share).startswith("~") or read_share(show_share(share)) == share
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("1325 steps", Length(steps=1325)), ("1 step", Length(steps=1)), ("2B tokens", Length(tokens=2 * 10**9)), ("500M", Length(tokens=5 * 10**8)), ("10%", Length(share=Fraction(1, 10))), (0, Length(steps=0))],
+)
+def test_lengths(text, length):
+    assert read_length(text) == length
+    assert read_length(str(length)) == length
+
+
+@pytest.mark.parametrize("text", [1325, "1325", 0.1, "ten steps", True])
+def test_lengths_need_a_unit(text):
+    with pytest.raises(PydanticCustomError):
+        read_length(text)
+
+
+def test_lengths_round_up_to_steps():
+    assert Length(tokens=1001).in_steps(100, 1000) == 2
+    assert Length(share=Fraction(1, 3)).in_steps(100, 1) == 34
+
+
+@pytest.mark.parametrize(("n", "text"), [(419_430_400_000, "419.4B"), (950, "950"), (1_200_000, "1.2M"), (10**12, "1T")])
+def test_short_tokens(n, text):
+    assert show_tokens(n) == text
