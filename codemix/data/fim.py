@@ -26,8 +26,17 @@ SHORTEST = 10  # tokens of text, three of which give way
 
 
 def rearrange(
-    window: np.ndarray, ends: np.ndarray, *, seed: int, source: str, epoch: int, number: int, rate: Fraction, spm: Fraction, sentinels: tuple[int, int, int],
-    ) -> int:  # fmt: skip
+    window: np.ndarray,
+    ends: np.ndarray,
+    *,
+    seed: int,
+    source: str,
+    epoch: int,
+    number: int,
+    rate: Fraction,
+    spm: Fraction,
+    sentinels: tuple[int, int, int],
+) -> int:
     """Rearrange pieces of a window [T + 1] in place and return how many were. `ends` are the places in [1, T + 1] at which a document has
     just ended.
 

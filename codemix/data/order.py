@@ -84,7 +84,12 @@ class Order:
         counts = np.array([s.counts for s in stage.segments], np.int64).reshape(len(stage.segments), len(self.names))
         lengths = np.array([s.rows for s in stage.segments], np.int64)
         self.first_row = np.array([s.first_row for s in stage.segments], np.int64)
-        if not (counts >= 0).all() or (counts.sum(1) != lengths).any() or (np.cumsum(lengths) - lengths != self.first_row).any() or lengths.sum() != stage.rows:
+        if (
+            not (counts >= 0).all()
+            or (counts.sum(1) != lengths).any()
+            or (np.cumsum(lengths) - lengths != self.first_row).any()
+            or lengths.sum() != stage.rows
+        ):
             raise ValueError(f"stage {stage.name}: the segments do not add up to {stage.rows} rows")
         if lengths.max(initial=0) > MAX_SEGMENT_ROWS:
             raise CodemixError(
@@ -116,7 +121,7 @@ class Order:
 
     def cursors(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each row its source and the source's cursor: how many of its windows were read before, over the whole lineage."""
-        if len(row) and not (0 <= row.min() and row.max() < self.stage.rows):
+        if len(row) and not (row.min() >= 0 and row.max() < self.stage.rows):
             raise IndexError(f"rows {row.min()} to {row.max()} are not all in [0, {self.stage.rows})")
         segment = np.searchsorted(self.first_row, row, "right") - 1 if len(self.first_row) > 1 else np.zeros(len(row), np.int64)
         tree, base = self.tree.reshape(-1), segment * (2 * self._leaf)

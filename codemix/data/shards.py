@@ -10,6 +10,7 @@ source of thousands of shards does not run out of file descriptors, and pickling
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import os
 import threading
@@ -107,6 +108,11 @@ class Shards:
         first = max(0, -(-(start - self.seq_len) // self.seq_len))
         return range(before + min(first, inside), before + min((stop - 1) // self.seq_len + 1, inside))
 
+    def document_tokens(self, shard: int, document: int) -> int:
+        """Tokens of a document, its EOS included."""
+        ends = self._ends(shard)
+        return int(ends[document] - (ends[document - 1] if document else 0))
+
     def check(self, *, hashes: bool = False) -> None:
         """Compare each shard with the manifest: size, number and last end of documents; with `hashes`, every byte.
 
@@ -114,7 +120,10 @@ class Shards:
         """
         problems = []
         for number, shard in enumerate(self.shards):
-            for path, expected, read in ((self._paths[number], shard.sha256, self._tokens), (f"{self._paths[number]}.index", shard.index_sha256, self._ends)):
+            for path, expected, read in (
+                (self._paths[number], shard.sha256, self._tokens),
+                (f"{self._paths[number]}.index", shard.index_sha256, self._ends),
+            ):
                 try:
                     read(number)
                     if hashes and (found := file_digest(Path(path))) != expected:
@@ -129,17 +138,14 @@ class Shards:
 
     def metadata(self, shard: int, documents: set[int]) -> dict[int, dict]:
         """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by number."""
-        return {number: json.loads(line) for number, line in enumerate(self._sidecar(shard)) if number in documents}
+        lines = itertools.islice(enumerate(self._sidecar(shard)), max(documents, default=-1) + 1)
+        return {number: json.loads(line) for number, line in lines if number in documents}
 
-    def find(self, document_id: str) -> list[tuple[int, int]]:
-        """(shard, document) of each document with this id; reads what the build wrote about every document of the split."""
+    def find(self, shard: int, document_id: str) -> list[int]:
+        """The documents of a shard with this id, by number; reads what the build wrote about every document of the shard."""
         spellings = tuple(json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True))
-        return [
-            (shard, number)
-            for shard in range(len(self.shards))
-            for number, line in enumerate(self._sidecar(shard))
-            if any(s in line for s in spellings) and json.loads(line)["id"] == document_id
-        ]
+        lines = enumerate(self._sidecar(shard))
+        return [number for number, line in lines if any(s in line for s in spellings) and json.loads(line)["id"] == document_id]
 
     def _sidecar(self, shard: int) -> Iterator[bytes]:
         import zstandard
@@ -158,7 +164,7 @@ class Shards:
 
     def _places(self, windows: np.ndarray) -> tuple[list[int], list[int]]:
         windows = np.asarray(windows, np.int64)
-        if len(windows) and not (0 <= windows.min() and windows.max() < self.windows):
+        if len(windows) and not (windows.min() >= 0 and windows.max() < self.windows):
             raise IndexError(f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})")
         shards = np.searchsorted(self._last, windows, "right")
         return shards.tolist(), ((windows - self._before[shards]) * self.seq_len).tolist()
@@ -208,4 +214,3 @@ class Shards:
             f"{path} is not what its manifest says: {why}",
             hints=[f"delete {self.folder} and run `codemix build-data`: the same inputs give the same tokens"], rule="shard-corrupt",
         )  # fmt: skip
-

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import zstandard
+
 from codemix.data.manifest import Manifest, Shard, split_summary
 from codemix.recipe.apportion import apportion
 from codemix.recipe.plan import Segment, StagePlan, StageSource
@@ -17,7 +18,21 @@ from codemix.recipe.plan import Segment, StagePlan, StageSource
 EOS, VOCAB = 0, 1000
 
 
-def make_stage(segments, pools, *, starts=None, names=None, seq_len=8, batches=None, batch_size=4, seed=1, doc_mask="none", reset_positions=False, fim=None, name="stage"):
+def make_stage(
+    segments,
+    pools,
+    *,
+    starts=None,
+    names=None,
+    seq_len=8,
+    batches=None,
+    batch_size=4,
+    seed=1,
+    doc_mask="none",
+    reset_positions=False,
+    fim=None,
+    name="stage",
+):
     """A `StagePlan` of `segments` (a tuple of counts each), whose sources have `pools` windows."""
     totals = [sum(c) for c in zip(*segments, strict=True)]
     rows = sum(totals)
@@ -33,7 +48,8 @@ def make_stage(segments, pools, *, starts=None, names=None, seq_len=8, batches=N
     steps += left // batches[-1][1]
     names = names or [f"s{i:03}" for i in range(len(pools))]
     sources = tuple(
-        StageSource(n, Fraction(t, rows), t, start, pool, {}) for n, t, start, pool in zip(names, totals, starts or [0] * len(pools), pools, strict=True)
+        StageSource(n, Fraction(t, rows), t, start, pool, {})
+        for n, t, start, pool in zip(names, totals, starts or [0] * len(pools), pools, strict=True)
     )
     return StagePlan(
         name=name, index=0, spec=SimpleNamespace(fim_spm=Fraction(1, 2), name=name), model=None,
@@ -60,10 +76,22 @@ def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16",
         path, docs = f"shards/train-{number:05}.ds", f"shards/train-{number:05}.docs.jsonl.zst"
         (folder / path).write_bytes(tokens.astype(tokens.dtype.newbyteorder("<")).tobytes())
         (folder / f"{path}.index").write_bytes(ends.astype("<u8").tobytes())
-        lines = [json.dumps({"id": f"{source}/{number}.py#{i}", "bytes": 3 * n, "language": "python", "licence": "MIT"}) for i, n in enumerate(documents)]
+        lines = [
+            json.dumps({"id": f"{source}/{number}.py#{i}", "bytes": 3 * n, "language": "python", "licence": "MIT"}) for i, n in enumerate(documents)
+        ]
         (folder / docs).write_bytes(zstandard.compress("".join(line + "\n" for line in lines).encode()))
         hashes = [hashlib.sha256((folder / p).read_bytes()).hexdigest() for p in (path, f"{path}.index", docs)]
         shards.append(Shard(path, int(sum(documents)), len(documents), 3 * int(sum(documents)), hashes[0], hashes[1], docs, hashes[2]))
-    tokenizer = {"sha256": "0" * 64, "vocab_size": vocab, "eos_id": EOS, "eos_token": "<|endoftext|>", "special": special or {}, "bos": None, "probe": []}
-    Manifest(source, "f" * 64, {}, tokenizer, dtype, {"train": split_summary(shards)}, [], {}, {}, {"read": 0, "kept": 0, "dropped": {}, "unreadable": 0}).save(folder)
+    tokenizer = {
+        "sha256": "0" * 64,
+        "vocab_size": vocab,
+        "eos_id": EOS,
+        "eos_token": "<|endoftext|>",
+        "special": special or {},
+        "bos": None,
+        "probe": [],
+    }
+    Manifest(
+        source, "f" * 64, {}, tokenizer, dtype, {"train": split_summary(shards)}, [], {}, {}, {"read": 0, "kept": 0, "dropped": {}, "unreadable": 0}
+    ).save(folder)
     return Manifest.load(folder)

@@ -9,12 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codemix.data import order
-from codemix.data.order import Order, key, permute, rows, unpermute
-from codemix.errors import CodemixError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_stages import make_stage, share_stage
+
+from codemix.data import order
+from codemix.data.order import Order, key, permute, rows, unpermute
+from codemix.errors import CodemixError
 
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=9).filter(any)
 
