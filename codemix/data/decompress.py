@@ -10,7 +10,7 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}  # suffix -> com
 MAX_EXPANSION = 200  # bytes out a byte in; source code and prose stay under 20, only bombs and blank files exceed this
 _EXPANSION_FREE = 1 << 26  # up to 64 MiB any ratio is harmless
 _READ = 1 << 20
-_PIECE = 1 << 16  # small enough to stay in the cache between decompressing and splitting
+_PIECE = 1 << 17  # small enough to stay in the cache between decompressing and splitting
 # One zstd block of 4 bytes can stand for 128 KiB. Feeding 8 KiB at a time bounds what one call can return (256 MiB), at no cost in speed.
 _ZSTD_FEED = 1 << 13
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "parquet", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}

@@ -77,8 +77,9 @@ class Source(Component):
         """The stretches in which one input can be read on its own, in order. They depend on the input only, never on workers."""
         return [Part(given)]
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable]:
-        """The documents of one part, in a fixed order; what cannot be read is yielded as `Unreadable`, never left out."""
+    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+        """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a row that the
+        source's own conditions (`where:`) leave out as `Drop`; nothing is left out in silence."""
         raise NotImplementedError
 
     def fingerprint_extra(self) -> dict[str, str]:
@@ -99,6 +100,10 @@ class Op(Component):
     def inputs(self, root: Path) -> list[str]:
         """Files that the op itself reads, such as evaluation texts; their content is part of the fingerprint."""
         return []
+
+    def fingerprint_extra(self) -> dict[str, str]:
+        """What else than the fields and the inputs decides the verdicts, such as the version of a grammar."""
+        return {}
 
     def prepare(self, root: Path) -> Any:
         """Something costly and picklable, made once before the workers start; None when there is nothing."""

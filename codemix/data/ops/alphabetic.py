@@ -1,0 +1,30 @@
+"""Drops documents with too few letters: data, drawings, encoded blobs.
+
+StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarter of the characters are letters, but fornlanguages where that fails too often (name those in
+`except_languages`). Letters are Unicode's, so that comments in any script count.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Op
+
+
+class Alphabetic(Op):
+    """Drops documents in which less than `min_frac` of the characters are letters."""
+
+    kind: Literal["alphabetic"] = "alphabetic"
+    min_frac: float = Field(0.25, ge=0, le=1, description="share of the characters that are letters [fraction]")
+    except_languages: tuple[str, ...] = Field((), description="languages let through")
+    EXAMPLES: ClassVar = ({"kind": "alphabetic"}, {"kind": "alphabetic", "min_frac": 0.4, "except_languages": ["CSV"]})
+
+    def apply(self, doc: Document) -> Document | Drop:
+        if sum(map(str.isalpha, doc.text)) >= self.min_frac * len(doc.text):
+            return doc
+        if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
+            return doc
+        return Drop("few_alphabetic")

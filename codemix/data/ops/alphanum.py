@@ -1,0 +1,30 @@
+"""Drops documents with too few letters and digits: data, drawings, encoded blobs.
+
+The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at least a quarter of the characters arenletters or digits.
+Letters are Unicode's, so that comments in any script count.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Op
+
+
+class Alphanum(Op):
+    """Drops documents in which less than `min_frac` of the characters are letters and digits."""
+
+    kind: Literal["alphanum"] = "alphanum"
+    min_frac: float = Field(0.25, ge=0, le=1, description="share of the characters that are letters and digits [fraction]")
+    except_languages: tuple[str, ...] = Field((), description="languages let through")
+    EXAMPLES: ClassVar = ({"kind": "alphanum"}, {"kind": "alphanum", "min_frac": 0.4, "except_languages": ["CSV"]})
+
+    def apply(self, doc: Document) -> Document | Drop:
+        if sum(map(str.isalnum, doc.text)) >= self.min_frac * len(doc.text):
+            return doc
+        if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
+            return doc
+        return Drop("few_alphanum")

@@ -1,0 +1,24 @@
+"""Drops documents that contain the string `0x`.
+
+Paper (arXiv 2408.10914) App. A.1, second of its four filters, against tables of hexadecimal data. It also drops
+ordinary C and Go: look at what it takes with `codemix inspect`, or use `encoded_runs`, which asks for long runs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.document import Document, Drop, Op
+
+
+class Contains0x(Op):
+    """Drops documents with more than `max_count` times the string `0x` (paper App. A.1: any)."""
+
+    kind: Literal["contains_0x"] = "contains_0x"
+    max_count: int = Field(0, ge=0, description="occurrences that are still kept; paper: none")
+    EXAMPLES: ClassVar = ({"kind": "contains_0x"}, {"kind": "contains_0x", "max_count": 20})
+
+    def apply(self, doc: Document) -> Document | Drop:
+        return Drop("contains_0x") if doc.text.count("0x") > self.max_count else doc

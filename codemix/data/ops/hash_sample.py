@@ -1,0 +1,30 @@
+"""Keeps a share of the documents, chosen by a hash of their id.
+
+The same documents on any number of workers and after any change of the ops before it; a larger share holds every
+document of a smaller one with the same salt. Sampling by position (as a seeded random draw does) has neither property.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.document import Document, Drop, Op
+from codemix.recipe.quantities import Share
+
+
+class HashSample(Op):
+    """Keeps a share of the documents by a hash of their id (or text)."""
+
+    kind: Literal["hash_sample"] = "hash_sample"
+    keep: Share = Field(description="share of the documents kept, e.g. 10%")
+    by: Literal["id", "text"] = Field("id", description="text: equal texts share their fate")
+    salt: str = Field("", description="another word, another sample")
+    EXAMPLES: ClassVar = ({"kind": "hash_sample", "keep": "10%"}, {"kind": "hash_sample", "keep": "1/3", "by": "text", "salt": "second"})
+
+    def apply(self, doc: Document) -> Document | Drop:
+        content = f"{self.salt}\0{doc.id if self.by == 'id' else doc.text}"
+        digest = int.from_bytes(hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        return doc if digest * self.keep.denominator < self.keep.numerator << 64 else Drop("not_sampled")

@@ -1,0 +1,42 @@
+"""Drops HTML documents that show little text: templates, trackers, pages of scripts.
+
+StarCoder (arXiv 2305.06161, section 3.1) keeps HTML in which visible text is at least 20 % of the characters, and at
+least 100 characters long. Visible is what is left without scripts, styles, comments and tags.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Op
+
+_HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|template|noscript|head)\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<[/!?a-zA-Z][^>]*>")
+
+
+def visible_text(source: str) -> str:
+    """The text a browser would show, white space folded."""
+    return " ".join(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", source))).split())
+
+
+class HtmlVisibleText(Op):
+    """Drops HTML with too little visible text, as a share and in characters."""
+
+    kind: Literal["html_visible_text"] = "html_visible_text"
+    min_frac: float = Field(0.2, ge=0, le=1, description="visible share of the characters [fraction]")
+    min_chars: int = Field(100, ge=0, description="visible characters")
+    languages: tuple[str, ...] = Field(("HTML",), description="languages looked at; others pass")
+    EXAMPLES: ClassVar = ({"kind": "html_visible_text"},)
+
+    def apply(self, doc: Document) -> Document | Drop:
+        if languages.of(doc) not in map(languages.canonical, self.languages):
+            return doc
+        n_visible = len(visible_text(doc.text))
+        if n_visible < self.min_chars:
+            return Drop("little_visible_text")
+        return doc if n_visible >= self.min_frac * len(doc.text) else Drop("small_visible_share")

@@ -1,0 +1,36 @@
+"""Drops documents with long lines: minified code, data, and generated tables.
+
+The Stack (arXiv 2211.15533) and StarCoder (arXiv 2305.06161, section 3.1) keep files whose lines have at most 100
+characters on average and at most 1000 at the longest; Codex (arXiv 2107.03374) had the same two numbers. StarCoder
+leaves HTML, JSON, Markdown and the like out of it: name those in `except_languages`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Op
+
+
+class LineLengths(Op):
+    """Drops documents whose lines are too long on average, or at the longest."""
+
+    kind: Literal["line_lengths"] = "line_lengths"
+    max_mean_chars: float = Field(100, gt=0, description="mean length of a line [characters]")
+    max_line_chars: int = Field(1000, ge=1, description="length of the longest line [characters]")
+    except_languages: tuple[str, ...] = Field((), description="languages let through, e.g. [HTML, JSON, Markdown]")
+    EXAMPLES: ClassVar = ({"kind": "line_lengths"}, {"kind": "line_lengths", "max_line_chars": 500, "except_languages": ["Markdown"]})
+
+    def apply(self, doc: Document) -> Document | Drop:
+        lines = doc.text.split("\n")
+        if len(lines) > 1 and not lines[-1]:
+            lines.pop()  # what ends with a line end has no empty line after it
+        too_long = max(map(len, lines)) > self.max_line_chars
+        if not too_long and len(doc.text) - doc.text.count("\n") <= self.max_mean_chars * len(lines):
+            return doc
+        if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
+            return doc
+        return Drop("long_line" if too_long else "long_mean_line")

@@ -1,0 +1,43 @@
+"""Replaces e-mail addresses and public IP addresses in prose by fixed placeholders. A transform: nothing is dropped.
+
+Dolma (arXiv 2402.00159, section 3.1.2) and FineWeb (arXiv 2406.17557) mask the same two kinds. Placeholders do not
+depend on the order of documents. On code it is refused: version numbers look like addresses, and licence headers name
+their authors on purpose.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.document import Document, Drop, ProseOp
+
+_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w-])")
+_IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)")
+
+
+class Pii(ProseOp):
+    """Replaces e-mail addresses and public IPv4 addresses in prose by placeholders."""
+
+    kind: Literal["pii"] = "pii"
+    email: str | None = Field("email@example.com", description="what replaces an e-mail address; null to leave them")
+    ip: str | None = Field("192.0.2.1", description="what replaces a public IPv4 address; null to leave them. Private and reserved ones stay")
+    EXAMPLES: ClassVar = ({"kind": "pii"}, {"kind": "pii", "email": "<EMAIL>", "ip": None})
+
+    def apply(self, doc: Document) -> Document | Drop:
+        text = doc.text
+        if self.email is not None and "@" in text:
+            text = _EMAIL.sub(lambda _: self.email, text)
+        if self.ip is not None:
+            text = _IPV4.sub(self._masked, text)
+        return doc if text == doc.text else doc.with_text(text)
+
+    def _masked(self, match: re.Match) -> str:
+        try:
+            public = ipaddress.IPv4Address(match[0]).is_global
+        except ValueError:  # 01.02.03.04 is no address
+            public = False
+        return self.ip if public else match[0]

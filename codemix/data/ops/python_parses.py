@@ -1,0 +1,34 @@
+"""Drops Python that does not parse, with the grammar of the Python that runs codemix.
+
+Phi-1 style and OpenCoder-style corpora ask for code that parses. Python 2 does not. It is the dearest of the filters
+(about 4 MB a second), so it belongs last.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import ClassVar, Literal
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Op
+
+
+class PythonParses(Op):
+    """Drops Python documents that are not valid Python 3; other languages pass."""
+
+    kind: Literal["python_parses"] = "python_parses"
+    EXAMPLES: ClassVar = ({"kind": "python_parses"},)
+
+    def fingerprint_extra(self) -> dict[str, str]:
+        return {"python_grammar": ".".join(platform.python_version_tuple()[:2])}
+
+    def apply(self, doc: Document) -> Document | Drop:
+        from codemix.data.python_source import parse
+
+        if languages.of(doc) != "Python":
+            return doc
+        try:
+            parse(doc.text)
+        except SyntaxError:
+            return Drop("does_not_parse")
+        return doc

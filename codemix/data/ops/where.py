@@ -1,0 +1,36 @@
+"""Keeps documents by exact conditions on what is known of them: repository, set, stars, any kept metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.conditions import Where, compiled
+from codemix.data.document import Document, Drop, Op
+
+
+class WhereOp(Op):
+    """Keeps documents whose metadata satisfies every condition."""
+
+    kind: Literal["where"] = "where"
+    fields: Where = Field(min_length=1, description="metadata name -> a value, a list of values, or {in, not_in, all_in, min, max, missing}")
+    EXAMPLES: ClassVar = (
+        {"kind": "where", "fields": {"set": {"not_in": ["Github", "StackExchange"]}}},
+        {"kind": "where", "fields": {"stars": {"min": 10, "missing": "drop"}, "language": ["Python", "Go"]}},
+    )
+
+    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+        passes = compiled(self.fields)
+
+        def apply(doc: Document) -> Document | Drop:
+            passed, missing = passes(doc.meta)
+            if missing:  # counted under its own reason: a name that no document has would show there at once
+                return Drop(f"missing_{missing}")
+            return doc if passed else Drop("where")
+
+        return apply
+
+    def apply(self, doc: Document) -> Document | Drop:
+        return self.start(None)(doc)
