@@ -1,0 +1,179 @@
+"""A page of findings as a value, and its three forms: self-contained HTML, Markdown, JSON.
+
+A `Page` is text, tables, figures and notices; the templates know nothing about recipes. The HTML needs no network and no
+script: its Content-Security-Policy forbids both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codemix.data.manifest import digest
+from codemix.data.store import Store, write_text
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A table cell that carries more than text: a tone ("good", "bad", "muted", "strong") or a source's colour."""
+
+    text: str
+    tone: str = ""
+    swatch: str = ""
+
+
+Cell = str | Mark
+
+
+@dataclass
+class Table:
+    """Rows under `columns`; `align` has one letter a column (l, r). The first cell of a row is its header."""
+
+    title: str
+    columns: Sequence[str]
+    align: str
+    rows: list[Sequence[Cell]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An inline SVG, what it shows in words, and the same numbers as a table."""
+
+    title: str
+    svg: str
+    description: str
+    table: Table
+    open: bool = False  # the table stands below the figure, unfolded
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence that must not be missed. `tone`: "good", "warn", "bad" or "plain"."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """A folded listing, such as a recipe."""
+
+    title: str
+    text: str
+
+
+@dataclass
+class Section:
+    id: str
+    title: str
+    lead: str = ""
+    blocks: list[Table | Figure | Note | Code] = field(default_factory=list)
+
+
+@dataclass
+class Page:
+    """`answer` is what a hurried reader takes away; `tiles` are (label, value, remark)."""
+
+    kind: str
+    title: str
+    answer: list[str]
+    remark: str = ""
+    tiles: list[tuple[str, str, str]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+    footer: str = ""
+
+
+def look() -> str:
+    """A hash of everything that decides how a page looks and reads, so that a new look gets a new place."""
+    here = Path(__file__).parent
+    names = sorted([*here.glob("templates/*"), *(here / f"{n}.py" for n in _LOOK)])
+    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names if path.is_file()})
+
+
+_LOOK = ("pages", "plots", "facts", "report", "report_plots", "compare", "compare_tree", "compare_tables", "compare_plots", "paper_numbers", "stats")
+
+
+def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str = "report") -> Path:
+    """The HTML page of `facts`; made by `make() -> Page` unless a page of equal facts and look is there already."""
+    folder = store.path("reports", name, digest({"facts": tidy(facts), "look": look()}))
+    if not (folder / f"{stem}.html").is_file():
+        page = make()
+        with store.building(folder, keep=False) as work:
+            write_text(work / f"{stem}.md", markdown(page))
+            write_text(work / f"{stem}.json", json.dumps(tidy({**facts, "answer": page.answer}), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+            write_text(work / f"{stem}.html", html(page))
+    return folder / f"{stem}.html"
+
+
+def tidy(value: Any) -> Any:
+    """JSON that every reader accepts: numbers that are not finite become null, fractions floats."""
+    if isinstance(value, Mapping):
+        return {str(k): tidy(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [tidy(v) for v in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def html(page: Page) -> str:
+    """One file that opens anywhere: styles and figures inside, light and dark, printable."""
+    from codemix.eval import plots
+
+    environment = _environment(autoescape=True)
+    css = environment.loader.get_source(environment, "page.css")[0]
+    text = environment.get_template("page.html").render(page=page, css=css, palette=plots.stylesheet())
+    return re.sub(r"\n\s*\n+", "\n", text) + "\n"
+
+
+def markdown(page: Page) -> str:
+    """The same page for a terminal or a pull request; figures become their tables."""
+    text = _environment(autoescape=False).get_template("page.md").render(page=page)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _environment(autoescape: bool):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"inline": _inline, "cell": _markdown_cell, "rule": _rule, "slug": slug}
+    environment.tests |= {name.lower(): (lambda block, cls=cls: isinstance(block, cls)) for name, cls in _BLOCKS.items()}
+    return environment
+
+
+_BLOCKS = {"Table": Table, "Figure": Figure, "Note": Note, "Code": Code, "Mark": Mark}
+
+
+def _inline(text: str):
+    """Escaped text whose `backticks` become code and whose **stars** become strong."""
+    from markupsafe import Markup, escape
+
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = cell.text if isinstance(cell, Mark) else cell
+    text = text.replace("|", "\\|").replace("\n", " ")
+    return f"**{text}**" if isinstance(cell, Mark) and cell.tone in ("strong", "bad") and text else text
+
+
+def _rule(align: str) -> str:
+    return "|" + "|".join(" ---: " if letter == "r" else " --- " for letter in align) + "|"
+
+
+def slug(text: str) -> str:
+    """A name that can be an id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
