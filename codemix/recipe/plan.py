@@ -378,18 +378,19 @@ class Planner:
             ]
             if left_windows:
                 hints.append(
-                    f"lower its share to {_down(share_fix)}, the stage to {show_tokens(int(rows_fix) * seq_len)} tokens, or raise `max_epochs` to {_up(after)}"
+                    f"lower its share to {_down(share_fix)} of stage `{spec.name}`, the stage to {show_tokens(int(rows_fix) * seq_len)} tokens, or raise `max_epochs` to {_up(after)}"
                 )
             else:
                 hints.append(f"remove it from this stage, or raise its `max_epochs` to {_up(after)}")
-            hints.append("or say `on_cap: redistribute` in the source, and its siblings take the rest")
+            if source.on_cap == "error":
+                hints.append("or say `on_cap: redistribute` in the source, and its siblings take the rest")
             self._found(
-                leaf.path, "max-epochs", f"`{s.source}` would be read {float(after):.2f} times (limit `max_epochs: {source.max_epochs:g}`)", *hints
+                leaf.path, "max-epochs", f"`{s.source}` would be read {float(after):.2f} times by the end of stage `{spec.name}` (limit `max_epochs: {source.max_epochs:g}`)", *hints
             )
         elif spec.cursor == "disjoint" and s.start + s.windows > s.pool_windows:
             fresh = max(0, s.pool_windows - s.start)
             self._found(
-                leaf.path, "cursor-disjoint", f"`{s.source}` has {fresh:,} unread windows, and this `cursor: disjoint` stage asks for {s.windows:,}",
+                leaf.path, "cursor-disjoint", f"`{s.source}` has {fresh:,} unread windows, and the `cursor: disjoint` stage `{spec.name}` asks for {s.windows:,}",
                 f"lower its share to {_down(Fraction(fresh, rows))}, or say `cursor: continue` and let it repeat",
             )  # fmt: skip
 

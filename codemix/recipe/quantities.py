@@ -31,7 +31,7 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         value = int(value)
     match = _NUMBER.match(str(value)[:64])
     if not match or match[2] + match[3] not in units:
-        raise _refuse(f"cannot read `{str(value)[:40]}` as a number of {noun}", f"for example `{example}`; units: {', '.join(u for u in units if u)}")
+        raise _refuse(f"cannot read `{str(value)[:40]}` as a number of {noun}", f"for example `{example}`; units: {', '.join(u for u in units if 0 < len(u) <= 3 and u != 'tok')}")
     exact = Fraction(match[1].replace("_", "")) * units[match[2] + match[3]]
     if exact.denominator != 1:
         raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_"))
@@ -148,13 +148,13 @@ def exact_share(share: Fraction) -> str:
 
 
 _QUANTITY = {"type": ["string", "integer"]}
-Tokens = Annotated[int, BeforeValidator(read_tokens), WithJsonSchema(_QUANTITY | {"description": "tokens, e.g. 200B"})]
-Bytes = Annotated[int, BeforeValidator(read_bytes), WithJsonSchema(_QUANTITY | {"description": "bytes, e.g. 4MiB"})]
+Tokens = Annotated[int, BeforeValidator(read_tokens), WithJsonSchema(_QUANTITY | {"format": "tokens", "description": "tokens, e.g. 200B"})]
+Bytes = Annotated[int, BeforeValidator(read_bytes), WithJsonSchema(_QUANTITY | {"format": "bytes", "description": "bytes, e.g. 4MiB"})]
 Share = Annotated[
     Fraction, BeforeValidator(read_share), PlainSerializer(exact_share, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9._]+\s*%$|^[0-9]+\s*/\s*[0-9]+$", "description": "a share, e.g. 90%"}),
+    WithJsonSchema({"type": "string", "format": "share", "pattern": r"^[0-9._]+\s*%$|^[0-9]+\s*/\s*[0-9]+$", "description": "a share, e.g. 90%"}),
 ]  # fmt: skip
 LengthField = Annotated[
     Length, BeforeValidator(read_length), PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": ["string", "integer"], "description": "a length of training, e.g. `1325 steps`, `2B tokens`, `10%`"}),
+    WithJsonSchema({"type": ["string", "integer"], "format": "length", "description": "a length of training, e.g. `1325 steps`, `2B tokens`, `10%`"}),
 ]  # fmt: skip

@@ -89,7 +89,7 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
             found.append(_found(at, "lineage-cycle", "recipes start from each other in a circle", "one of them must start from scratch"))
         else:
             try:
-                other = read.read_recipe(path)
+                other = read.read_recipe(Path(document.file).parent / spec.recipe)
                 same = {
                     n: p
                     for n, p in (pools or {}).items()
@@ -239,7 +239,11 @@ def _schedule(stage: StagePlan) -> Iterator[Found]:
         return
     schedule = stage.spec.learning_rate
     at = ("stages", stage.index, "learning_rate")
-    for problem in schedule.problems(schedule.at(stage, 0)):
+    try:
+        position = schedule.at(stage, 0)
+    except CodemixError:  # the parent's schedule has no rate; that is told at the parent
+        return
+    for problem in schedule.problems(position):
         if problem.rule == "schedule-longer-than-stage" and not hasattr(schedule, "decay"):
             yield _found(
                 (*at, "warmup"),
@@ -268,12 +272,10 @@ def _literature(recipe: schema.Recipe, stage: StagePlan) -> Iterator[Found]:
     while ancestor is not None:
         lineage.append(ancestor)
         ancestor = ancestor.parent
-    last, first = stage.lr(stage.steps - 1), stage.lr(0)
     if (
         lineage
         and code == 0
-        and last < first / 2
-        and stage.spec.learning_rate.kind in ("linear", "exponential")
+        and _is_cooldown(stage)
         and any(share_of(s, {"kind": list(CODE_KINDS)}) for s in lineage)
     ):
         yield _found(
@@ -292,6 +294,14 @@ def _literature(recipe: schema.Recipe, stage: StagePlan) -> Iterator[Found]:
                 f"at 4 epochs it gives {show_tokens(4 * s.pool_windows * stage.seq_len)} tokens",
                 on_key=True,
             )
+
+
+def _is_cooldown(stage: StagePlan) -> bool:
+    """Whether the stage lets the learning rate fall from where it starts, by half or more."""
+    try:
+        return stage.spec.learning_rate.kind in ("linear", "exponential") and stage.lr(stage.steps - 1) < stage.lr(0) / 2
+    except CodemixError:  # a schedule without a rate is a problem of its own
+        return False
 
 
 def _silenced(recipe: schema.Recipe, found: list[Found]) -> Iterator[Found]:

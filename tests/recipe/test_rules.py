@@ -1,0 +1,128 @@
+import ast
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from bent import BASE, checked, recipe_text
+
+from codemix.errors import CodemixError
+from codemix.recipe import mixture, plan, read, rules, text
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = yaml.safe_load((GOLDEN / "rules.yaml").read_text())
+ELSEWHERE = {  # rules that need files around the recipe; tested by name below or where their files are
+    "file", "lineage-cycle", "model-changes",
+}  # fmt: skip
+
+
+def problems_of(case):
+    content = case["text"] if "text" in case else recipe_text(case["change"])
+    try:
+        return rules.check(read.parse_recipe(content, "recipe.yaml"), root=Path.cwd()).problems
+    except CodemixError as error:
+        return error.problems
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_each_rule_fires_with_its_exact_message(rule):
+    found = problems_of(CASES[rule])
+    message = "\n\n".join(p.render() for p in found) + "\n"
+    golden = GOLDEN / "rules" / f"{rule}.txt"
+    if os.environ.get("CODEMIX_UPDATE_GOLDEN"):
+        golden.write_text(message)
+    assert rule in {p.rule for p in found}, message
+    assert all(p.where is not None for p in found)
+    assert message == golden.read_text()
+
+
+def rules_in(module):
+    """Every rule that a module can report: `rule=` of any call, and the second word of `_found(...)`."""
+    out = set()
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        if isinstance(node, ast.Call):
+            words = [k.value for k in node.keywords if k.arg == "rule"]
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in ("_found", "problem") and len(node.args) > 1:
+                words.append(node.args[1])
+            if name == "Problem" and len(node.args) > 3:
+                words.append(node.args[3])
+            out |= {w.value for word in words for w in ast.walk(word) if isinstance(w, ast.Constant) and isinstance(w.value, str)}
+    return {w for w in out if w and set(w) <= set("abcdefghijklmnopqrstuvwxyz-")}
+
+
+def test_no_rule_is_dead():
+    known = set().union(*(rules_in(m) for m in (text, read, mixture, plan, rules))) - {"component_kind"}
+    assert known - set(CASES) - ELSEWHERE == set()
+    assert set(rules.WARNINGS) <= set(CASES)
+
+
+def test_all_problems_at_once_in_file_order():
+    result = checked({"{prose: 50%, code: 50%}": "{prose: 60%, cod: 50%}", "{prose: 80%, code: 20%}": "{prose: 70%, code: 20%}"})
+    lines = [p.where.line for p in result.problems]
+    assert len(lines) >= 3 and lines == sorted(lines)
+
+
+def test_recipes_that_start_from_each_other_in_a_circle(tmp_path):
+    for a, b in (("one", "two"), ("two", "one")):
+        (tmp_path / f"{a}.yaml").write_text(recipe_text({"    tokens: 2M\n": f"    tokens: 2M\n    init_from: {{recipe: {b}.yaml, stage: cooldown}}\n"}))
+    found = rules.check(read.read_recipe(tmp_path / "one.yaml")).errors
+    assert "circle" in found[0].what
+
+
+def test_a_stage_may_start_from_another_recipe_and_continues_its_cursors(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "more.yaml").write_text(recipe_text({"name: base": "name: more", "    tokens: 2M\n": "    tokens: 1M\n    init_from: {recipe: base.yaml, stage: init}\n"}))
+    base, more = (rules.check(read.read_recipe(tmp_path / n)).require() for n in ("base.yaml", "more.yaml"))
+    first = more.stages[0]
+    assert first.parent.fingerprint == base.stages[0].fingerprint
+    assert {s.source: s.start for s in first.sources} == {s.source: s.windows for s in base.stages[0].sources}
+    changed = (tmp_path / "more.yaml").read_text().replace("d_ff: 128", "d_ff: 256")
+    (tmp_path / "more.yaml").write_text(changed)
+    assert "model-changes" in {p.rule for p in rules.check(read.read_recipe(tmp_path / "more.yaml")).errors}
+
+
+def test_a_silenced_warning_is_silent():
+    change = CASES["code-share-high"]["change"] | {"model: {": "silence: {code-share-high: a code model is wanted}\nmodel: {"}
+    assert not checked(change).problems
+
+
+def test_thousands_of_mutations_never_raise_anything_but_located_problems():
+    generator = random.Random(0)
+    words = ["%", ":", "-", "{", "}", "[", "]", "1e9", "rest", "null", "!!x", "&a", "*a", "'", '"', "\t", "\n  ", "kind", "999999999999999999999", "from", "é", "\0", "~", "0", "-1", "steps"]
+    located = 0
+    for _ in range(int(os.environ.get("CODEMIX_FUZZ", "1500"))):
+        content = BASE
+        for _ in range(generator.randint(1, 3)):
+            at = generator.randrange(len(content))
+            move = generator.random()
+            if move < 0.35:
+                content = content[:at] + generator.choice(words) + content[at:]
+            elif move < 0.7:
+                content = content[:at] + content[at + generator.randint(1, 12) :]
+            else:
+                lines = content.split("\n")
+                i, j = generator.randrange(len(lines)), generator.randrange(len(lines))
+                lines[i], lines[j] = lines[j], lines[i]
+                content = "\n".join(lines)
+        try:
+            problems = rules.check(read.parse_recipe(content, "recipe.yaml"), root=Path.cwd()).problems
+        except CodemixError as error:
+            problems = error.problems
+            assert problems
+        assert all(p.where is not None and p.where.line >= 1 and p.where.column >= 1 for p in problems), content
+        located += bool(problems)
+    assert located > 500
+
+
+def test_validate_and_plan_import_nothing_heavy():
+    code = (
+        "import sys\nfrom codemix.recipe import read, rules, show\n"
+        f"plan = rules.check(read.read_recipe({str(Path('recipes/quickstart.yaml').resolve())!r})).require()\nshow.as_json(plan)\n"
+        "print([m for m in ('jax', 'numpy', 'datatrove', 'grain', 'pyarrow', 'tokenizers', 'equinox', 'optax', 'orbax') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert told.stdout.strip() == "[]"
