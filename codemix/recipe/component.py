@@ -108,6 +108,6 @@ def identity(value: Any) -> Any:
         return [identity(v) for v in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if isinstance(value, float):
-        return repr(value)
+    if isinstance(value, float):  # `100` and `100.0` are one number, whichever a field's default spells
+        return int(value) if value.is_integer() and abs(value) < 2**53 else repr(value)
     return str(value)  # Fraction, Length: their text is exact

@@ -1,0 +1,122 @@
+"""The structure that docs/design.md promises, as a test; and a test that each of these rules can fail."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "codemix"
+LAYERS = ["errors", "progress", "tables", "sandbox", "recipe", "data", "train", "eval", "cli"]  # each may import those before it
+OWNERS = {  # heavy package -> the modules that may import it
+    "yaml": {"recipe/text.py"},
+    "typer": {"cli"},
+    "grain": {"data/batches.py"},
+    "optax": {"train/optimizer.py"},
+    "orbax": {"train/checkpoint.py"},
+    "matplotlib": {"eval/plots.py", "eval/report_plots.py", "eval/compare_plots.py"},
+    "jinja2": {"eval/pages.py"},
+    "torch": set(),
+}  # fmt: skip
+LIGHT = ("jax", "numpy", "datatrove", "grain", "pyarrow", "tokenizers", "tiktoken", "equinox", "optax", "orbax", "matplotlib", "rich")
+LIGHT_AT_IMPORT = ("errors.py", "progress.py", "tables.py", "recipe/", "cli/", "data/store.py", "data/manifest.py", "data/inputs.py", "data/document.py",
+                   "data/build.py", "data/sources/", "data/ops/", "data/tokenizers/", "train/schedule.py", "train/schedules/", "eval/tasks/")  # fmt: skip
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+
+
+def imports(tree, *, top_level_only=False):
+    """Modules that a file imports; with `top_level_only`, those that importing the file imports."""
+    nodes = ast.walk(tree)
+    if top_level_only:
+        nodes, todo = [], list(tree.body)
+        while todo:
+            node = todo.pop()
+            nodes.append(node)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                continue
+            if isinstance(node, (ast.If, ast.Try, ast.With, ast.ClassDef)):
+                todo += node.body
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def upward(path, tree):
+    layer = LAYERS.index(path.split("/")[0].removesuffix(".py"))
+    for name in imports(tree):
+        parts = name.split(".")
+        if parts[0] == "codemix" and len(parts) > 1 and parts[1] in LAYERS and LAYERS.index(parts[1]) > layer:
+            yield f"{path} imports {name}, which is above it"
+
+
+def unowned(path, tree):
+    for name in imports(tree):
+        package = name.split(".")[0]
+        if package in OWNERS and path not in OWNERS[package] and path.split("/")[0] not in OWNERS[package]:
+            yield f"{path} imports {package}, which belongs to {', '.join(OWNERS[package]) or 'nobody'}"
+
+
+def heavy(path, tree):
+    if path.startswith(LIGHT_AT_IMPORT):
+        for name in imports(tree, top_level_only=True):
+            if name.split(".")[0] in LIGHT:
+                yield f"{path} imports {name} when it is imported"
+
+
+def badly_named(path, tree):
+    if path.split("/")[-1].removesuffix(".py").lstrip("_") in BANNED_NAMES:
+        yield f"{path} is named after nothing"
+
+
+def files():
+    for path in sorted(ROOT.rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if name != "__init__.py":
+            yield name, ast.parse(path.read_text())
+
+
+@pytest.mark.parametrize("rule", [upward, unowned, heavy, badly_named])
+def test_structure(rule):
+    assert [line for path, tree in files() for line in rule(path, tree)] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source"),
+    [
+        (upward, "recipe/x.py", "from codemix.data.store import Store"),
+        (upward, "data/x.py", "def f():\n    import codemix.train.loop"),
+        (unowned, "data/x.py", "import yaml"),
+        (unowned, "train/x.py", "from torch import nn"),
+        (heavy, "recipe/x.py", "import numpy as np"),
+        (heavy, "data/ops/x.py", "try:\n    import jax\nexcept ImportError:\n    pass"),
+        (badly_named, "data/utils.py", ""),
+    ],
+)
+def test_each_rule_can_fail(rule, path, source):
+    assert list(rule(path, ast.parse(source)))
+
+
+def test_what_is_light_passes():
+    assert not list(heavy("data/ops/x.py", ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy\ndef f():\n    import numpy")))
+
+
+def test_packages_are_empty_so_that_importing_one_module_imports_no_other():
+    for package in ROOT.rglob("__init__.py"):
+        if package.parent not in (ROOT, ROOT / "cli"):
+            assert len(package.read_text().splitlines()) <= 3, package
+
+
+def test_the_project_names_no_machine():
+    """No registry address, no path of a developer's machine, in any file that is tracked."""
+    import subprocess
+
+    found = subprocess.run(["git", "ls-files"], cwd=ROOT.parent, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("not a git checkout")
+    banned = ["/" + "work/", "/" + "root/", "pypi" + ".org", "files." + "pythonhosted", "/" + "opt/"]
+    for name in found.stdout.split():
+        path = ROOT.parent / name
+        if path.suffix not in (".png", ".gz", ".zst") and path.is_file():
+            content = path.read_text(errors="replace")
+            assert not [b for b in banned if b in content], name
