@@ -26,7 +26,9 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
     "XML": (".xml", ".xsd", ".svg", ".xul"), "XSLT": (".xsl", ".xslt"), "YAML": (".yaml", ".yml"), "Zig": (".zig",),
     "reStructuredText": (".rst", ".rest"),
 }  # fmt: skip
-_NAMES = {"makefile": "Makefile", "gnumakefile": "Makefile", "dockerfile": "Dockerfile", "cmakelists.txt": "CMake", "rakefile": "Ruby", "gemfile": "Ruby"}
+_NAMES = {
+    "makefile": "Makefile", "gnumakefile": "Makefile", "dockerfile": "Dockerfile", "cmakelists.txt": "CMake", "rakefile": "Ruby", "gemfile": "Ruby",
+}  # fmt: skip
 _BY_EXTENSION = {extension: name for name, extensions in EXTENSIONS.items() for extension in extensions}
 _ALIASES = {
     "c-sharp": "C#", "csharp": "C#", "cpp": "C++", "cplusplus": "C++", "f-sharp": "F#", "golang": "Go", "js": "JavaScript", "ts": "TypeScript",

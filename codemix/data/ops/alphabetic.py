@@ -1,7 +1,8 @@
 """Drops documents with too few letters: data, drawings, encoded blobs.
 
-StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarter of the characters are letters, but fornlanguages where that fails too often (name those in
-`except_languages`). Letters are Unicode's, so that comments in any script count.
+StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarter of the characters are letters, but for
+languages where that fails too often (name those in `except_languages`). Letters are Unicode's, so that comments in any
+script count.
 """
 
 from __future__ import annotations

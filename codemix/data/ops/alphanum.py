@@ -1,7 +1,7 @@
 """Drops documents with too few letters and digits: data, drawings, encoded blobs.
 
-The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at least a quarter of the characters arenletters or digits.
-Letters are Unicode's, so that comments in any script count.
+The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at least a quarter of the characters are
+letters or digits. Letters are Unicode's, so that comments in any script count.
 """
 
 from __future__ import annotations

@@ -1,0 +1,143 @@
+"""Drops documents that share a long run of words with evaluation texts, by datatrove's n-gram filter over our own index.
+
+The method is GPT-3's (arXiv 2005.14165, appendix C) with datatrove's 12 words. Evaluation texts come from local files:
+jsonl (every string of a row, or the named fields, joined in order so that runs across prompt and solution count) or
+plain text. `normalize: prose` folds case, digits and punctuation; `code` keeps them, and then a sign is a word too, so
+ask for longer runs there. Texts shorter than `n_grams` words can never match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.document import Document, Drop, Op, Unreadable
+from codemix.data.inputs import Input, Part
+from codemix.errors import CodemixError
+
+_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "txt", "md", "py") for c in ("", ".gz", ".zst", ".zstd"))
+
+
+class Decontaminate(Op):
+    """Drops documents that share a run of `n_grams` words with evaluation texts (datatrove)."""
+
+    kind: Literal["decontaminate"] = "decontaminate"
+    paths: str | tuple[str, ...] = Field(description="evaluation files under the data root: jsonl or plain text, compressed or not")
+    fields: tuple[str, ...] = Field((), description="fields of jsonl rows, in order; default: every string in the row")
+    n_grams: int = Field(12, ge=3, le=200, description="words in a row that make a match")
+    normalize: Literal["prose", "code"] = Field("prose", description="prose: fold case, digits, punctuation; code: as written, white space folded")
+    EXAMPLES: ClassVar = (
+        {"kind": "decontaminate", "paths": "eval/*.jsonl"},
+        {
+            "kind": "decontaminate",
+            "paths": ["eval/humaneval.jsonl.gz"],
+            "fields": ["prompt", "canonical_solution"],
+            "n_grams": 30,
+            "normalize": "code",
+        },
+    )
+
+    def inputs(self, root: Path) -> list[str]:
+        from codemix.data.locations import expand
+
+        return expand(self.paths, root, _SUFFIXES)
+
+    def prepare(self, root: Path) -> dict[str, bytes]:
+        """The index: task (the file's name) -> distinct uint64 hashes of its n-grams, sorted, as bytes.
+
+        Raises CodemixError for a file that cannot be read, and when no text is long enough to match anything.
+        """
+        import numpy as np
+        from datatrove.utils.hashing import create_hash_func
+        from datatrove.utils.text import ngrams, simplify_text
+
+        from codemix.data.words import datatrove_words
+
+        config, words = self._config(), datatrove_words()
+        hashed = create_hash_func(config.hash_config)
+        index: dict[str, set[int]] = {}
+        for name in self.inputs(root):
+            found = index.setdefault(Path(name).name.split(".")[0], set())
+            for text in self._texts(name, root):
+                tokens = words.word_tokenize(simplify_text(text, config.norm_config))
+                found.update(hashed(" ".join(run)) for run in ngrams(tokens, self.n_grams))
+        if not any(index.values()):
+            raise CodemixError(
+                f"no evaluation text in {self.paths} has {self.n_grams} words, so nothing could ever match",
+                hints=["lower `n_grams:`, or check `fields:`"], rule="decontaminate-empty",
+            )  # fmt: skip
+        return {task: np.array(sorted(found), "<u8").tobytes() for task, found in index.items()}
+
+    def start(self, state: dict[str, bytes]) -> Callable[[Document], Document | Drop]:
+        import tempfile
+
+        from datatrove.data import Document as DatatroveDocument
+        from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
+
+        from codemix.data.blocks import silence
+        from codemix.data.words import datatrove_words
+
+        silence()
+        with tempfile.TemporaryDirectory() as folder:  # read once, then the filter holds the index itself
+            write_index(state, Path(folder))
+            block = NGramsDecontFilter(folder, config=self._config(), language=datatrove_words())
+            block.load_index_hashes()
+
+        def apply(doc: Document) -> Document | Drop:
+            given = DatatroveDocument(text=doc.text, id=doc.id)
+            return doc if block.filter(given) is True else Drop(f"contaminated_{given.metadata['contaminated_task']}")
+
+        return apply
+
+    def _config(self) -> Any:
+        from datatrove.pipeline.decont.n_grams import NGramsDecontConfig
+        from datatrove.utils.text import TextNormConfig
+
+        fold = self.normalize == "prose"
+        norm = TextNormConfig(lowercase=fold, remove_punctuation=fold, norm_numbers=fold, norm_unicode_diacritics=fold)
+        return NGramsDecontConfig(n_grams=self.n_grams, find_query_ngrams=True, norm_config=norm)
+
+    def _texts(self, name: str, root: Path) -> Iterator[str]:
+        import orjson
+
+        from codemix.data.conditions import MISSING, field_getter
+        from codemix.data.decompress import Damaged
+        from codemix.data.locations import locate
+        from codemix.data.opening import Opener
+
+        opener, given = Opener(root), Input(name, locate(name, root).stat().st_size, "")
+        getters = [(field, field_getter(field)) for field in self.fields]
+        try:
+            if ".json" not in name:
+                yield opener.whole(given).decode()
+                return
+            for first, lines in opener.lines(Part(given)):
+                if isinstance(lines, Unreadable):
+                    raise CodemixError(f"cannot read the evaluation texts: {lines}", rule="eval-unreadable")
+                for number, line in enumerate(lines, first):
+                    row = orjson.loads(line) if line.strip() else {}
+                    for field, get in getters if row else ():
+                        if get(row) is MISSING:
+                            here = f"fields here: {', '.join(row)}"
+                            raise CodemixError(f"{name}#{number} has no field `{field}`", hints=[here], rule="eval-unreadable")
+                    yield "\n".join(_strings([get(row) for _, get in getters] if getters else row))
+        except (Damaged, UnicodeDecodeError, orjson.JSONDecodeError) as error:
+            raise CodemixError(f"cannot read the evaluation texts in {name}: {error}", rule="eval-unreadable") from error
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string inside a JSON value, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def write_index(index: dict[str, bytes], folder: Path) -> None:
+    """The index in datatrove's format: a `<task>.index.hashes` file of little-endian uint64 each."""
+    for task, hashes in index.items():
+        (folder / f"{task}.index.hashes").write_bytes(hashes)

@@ -1,0 +1,49 @@
+"""Gopher's quality rules for prose, by datatrove's block with a regular-expression word tokenizer in place of spaCy.
+
+Gopher (arXiv 2112.11446), Table A1. Made for English web text: on code nearly everything is dropped, so it is refused
+there. `null` switches one rule off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.document import Document, Drop, ProseOp
+
+
+class GopherQuality(ProseOp):
+    """Drops prose that fails Gopher's quality rules: words, symbols, bullets, stop words (datatrove)."""
+
+    kind: Literal["gopher_quality"] = "gopher_quality"
+    min_words: int | None = Field(50, ge=1, description="words that are not symbols")
+    max_words: int | None = Field(100_000, ge=1, description="words that are not symbols")
+    min_mean_word_chars: float | None = Field(3, gt=0, description="mean length of a word [characters]")
+    max_mean_word_chars: float | None = Field(10, gt=0, description="mean length of a word [characters]")
+    max_symbols_per_word: float | None = Field(0.1, gt=0, description="`#` or `...` per word")
+    max_frac_bullet_lines: float | None = Field(0.9, gt=0, le=1, description="lines that begin with a bullet or hyphen [fraction]")
+    max_frac_ellipsis_lines: float | None = Field(0.3, gt=0, le=1, description="lines that end in an ellipsis [fraction]")
+    min_frac_alpha_words: float | None = Field(0.8, gt=0, le=1, description="words with at least one letter [fraction]")
+    min_stop_words: int | None = Field(2, ge=1, description="different stop words")
+    stop_words: tuple[str, ...] = Field(("the", "be", "to", "of", "and", "that", "have", "with"), description="stop words, as written in lower case")
+    EXAMPLES: ClassVar = ({"kind": "gopher_quality"}, {"kind": "gopher_quality", "min_words": 20, "min_stop_words": None})
+
+    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+        from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
+
+        from codemix.data.blocks import silence, verdicts
+        from codemix.data.words import datatrove_words
+
+        silence()
+        return verdicts(GopherQualityFilter(
+            min_doc_words=self.min_words, max_doc_words=self.max_words, min_avg_word_length=self.min_mean_word_chars,
+            max_avg_word_length=self.max_mean_word_chars, max_symbol_word_ratio=self.max_symbols_per_word,
+            max_bullet_lines_ratio=self.max_frac_bullet_lines, max_ellipsis_lines_ratio=self.max_frac_ellipsis_lines,
+            max_non_alpha_words_ratio=self.min_frac_alpha_words, min_stop_words=self.min_stop_words, stop_words=list(self.stop_words),
+            language=datatrove_words(),
+        ))  # fmt: skip
+
+    def apply(self, doc: Document) -> Document | Drop:
+        return self.start(None)(doc)
