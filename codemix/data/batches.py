@@ -16,6 +16,7 @@ A batch is a dict of arrays, B rows of T = `seq_len` places:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -27,18 +28,19 @@ from codemix.errors import CodemixError
 
 Batch = dict[str, np.ndarray]
 RowRanges = Sequence[tuple[int, int]] | np.ndarray | Callable[[int], "Sequence[tuple[int, int]] | np.ndarray"] | None
-_BLOCK = 2048  # rows whose order is computed at once; a small batch would pay more for its order than for its tokens
+_BLOCK = 2048  # rows that are found at once
 
 
 def batches(
-    stage, shards: Mapping[str, Shards], *, start_step: int = 0, row_ranges: RowRanges = None, prefetch: int = 2, threads: int = 1,
+    stage, shards: Mapping[str, Shards], *, start_step: int = 0, row_ranges: RowRanges = None, prefetch: int = 2,
     sentinels: tuple[int, int, int] | None = None,
 ) -> Iterator[tuple[int, Batch]]:  # fmt: skip
     """`(step, batch)` from `start_step` to the end of the stage.
 
     `row_ranges` are the rows of a batch that this host holds: half-open ranges or an index array, or a function from the batch size to
-    either (needed when the batch size changes); None for all. What a row holds never depends on them. `sentinels` are the ids of
-    fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it.
+    either (needed when the batch size changes); None for all. What a row holds never depends on them. `prefetch` batches are made
+    ahead in a thread, which hides slow storage; 0 makes each when it is asked for, which for small batches in the page cache is
+    faster. `sentinels` are the ids of fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it.
 
     Raises CodemixError (`shard-corrupt`, `shards-not-planned`, `fim-tokens`).
     """
@@ -49,7 +51,7 @@ def batches(
         raise ValueError(f"step {start_step} is outside stage {stage.name} of {stage.steps} steps")
     if start_step == stage.steps:
         return
-    carried = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads)))
+    carried = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=min(prefetch, 1), prefetch_buffer_size=prefetch))
     iterator = iter(carried)
     grain.experimental.set_next_index(iterator, start_step)
     try:
@@ -68,6 +70,23 @@ def sentinels_of(tokenizer: Mapping) -> tuple[int, int, int]:
             hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"], rule="fim-tokens",
         )  # fmt: skip
     return tuple(int(special[token]) for token in fim.SENTINELS)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where rows lie, and where documents end in them. Found for many steps at once: for a small batch it would cost more than copying."""
+
+    rows: Rows
+    shard: np.ndarray  # [B]
+    offset: np.ndarray  # [B] tokens
+    which: np.ndarray  # [E] row of each end, ascending
+    place: np.ndarray  # [E] in [1, T + 1]
+    bounds: np.ndarray  # [B + 1] the ends of row i are bounds[i] to bounds[i + 1] - 1
+
+    def between(self, first: int, stop: int) -> _Found:
+        part, ends = slice(first, stop), slice(self.bounds[first], self.bounds[stop])
+        bounds = self.bounds[first : stop + 1] - self.bounds[first]
+        return _Found(self.rows.take(part), self.shard[part], self.offset[part], self.which[ends] - first, self.place[ends], bounds)
 
 
 class StepSource:
@@ -90,70 +109,91 @@ class StepSource:
                 f"stage `{stage.name}` asks for fill-in-the-middle, and its three tokens are not known to the tokenizer",
                 hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"], rule="fim-tokens",
             )  # fmt: skip
-        self._block: tuple[int, Rows] = (0, self.order.between(0, 0))
+        self._block: tuple[int, list[int], _Found] | None = None
 
     def __len__(self) -> int:
         return self.stage.steps
 
     def __getitem__(self, step: int) -> Batch:
-        return self.batch(self.rows(step))
+        first, bounds, found = self._block or (0, [0], None)  # read once: a thread sees a whole block, old or new
+        if not first <= step < first + len(bounds) - 1:
+            rows, bounds = [], [0]
+            for later in range(step, self.stage.steps):
+                rows.append(self.row_ids(later))
+                bounds.append(bounds[-1] + len(rows[-1]))
+                if bounds[-1] >= _BLOCK:
+                    break
+            self._block = first, bounds, found = step, bounds, self._find(self.order.at(np.concatenate(rows)))
+        return self._batch(found.between(bounds[step - first], bounds[step - first + 1]))
+
+    def row_ids(self, step: int) -> np.ndarray:
+        """This host's rows of a step, as rows of the stage."""
+        first, size = self.stage.first_row(step), self.stage.batch_size(step)
+        ranges = self.row_ranges(size) if callable(self.row_ranges) else self.row_ranges
+        if ranges is None:
+            return np.arange(first, first + size)
+        index = ranges if isinstance(ranges, np.ndarray) else np.concatenate([np.arange(*r) for r in ranges])
+        if len(index) and not (index.min() >= 0 and index.max() < size):
+            raise IndexError(f"rows {index.min()} to {index.max()} are not all in a batch of {size}")
+        return first + index.astype(np.int64)
 
     def rows(self, step: int) -> Rows:
         """What this host's rows of a step read."""
-        first, size = self.stage.first_row(step), self.stage.batch_size(step)
-        begin, block = self._block  # one assignment: a thread sees a whole block, old or new
-        if not begin <= first <= first + size <= begin + len(block):
-            begin, block = first, self.order.between(first, min(self.stage.rows, first + max(size, _BLOCK)))
-            self._block = (begin, block)
-        whole = block.take(slice(first - begin, first - begin + size))
-        ranges = self.row_ranges(size) if callable(self.row_ranges) else self.row_ranges
-        if ranges is None:
-            return whole
-        index = ranges if isinstance(ranges, np.ndarray) else np.concatenate([np.arange(*r) for r in ranges])
-        return whole.take(index)
+        return self.order.at(self.row_ids(step))
 
     def batch(self, rows: Rows) -> Batch:
         """The arrays of some rows."""
-        n, length = len(rows), self.stage.seq_len
+        return self._batch(self._find(rows))
+
+    def _find(self, rows: Rows) -> _Found:
+        n = len(rows)
+        shard, offset, which, places = np.zeros(n, np.int64), np.zeros(n, np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        by_source = np.argsort(rows.source, kind="stable")
+        sources, first = np.unique(rows.source[by_source], return_index=True)
+        for source, mine in zip(sources.tolist(), np.split(by_source, first[1:]), strict=True):
+            shard[mine], offset[mine] = self.shards[source].places(rows.window[mine])
+            if self.stage.doc_mask == "segment" or self.stage.reset_positions or self.rates[source]:
+                window, place = self.shards[source].ends_inside(shard[mine], offset[mine])
+                which.append(mine[window])
+                places.append(place)
+        which, places = np.concatenate(which), np.concatenate(places)
+        order = np.argsort(which, kind="stable")
+        bounds = np.searchsorted(which[order], np.arange(n + 1))
+        return _Found(rows, shard, offset, which[order], places[order], bounds)
+
+    def _batch(self, found: _Found) -> Batch:
+        n, length = len(found.rows), self.stage.seq_len
         mask, reset = self.stage.doc_mask == "segment", self.stage.reset_positions
         names = ["inputs", "targets", "weights", *["segments"] * mask, *["positions"] * reset]
         batch = dict(zip(names, np.empty((len(names), n, length), np.int32), strict=True))  # one block: cheaper for the allocator than five
         batch["weights"] = batch["weights"].view(np.float32)
         batch["weights"].fill(1)
-        batch["source"] = rows.source.astype(np.int32)
-        ends = self._fill(rows, batch["inputs"], batch["targets"])
+        batch["source"] = found.rows.source.astype(np.int32)
+        inputs, targets = batch["inputs"], batch["targets"]
+        for row, (source, shard, offset) in enumerate(zip(batch["source"].tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)):
+            tokens = self.shards[source].tokens(shard)
+            inputs[row], targets[row] = tokens[offset : offset + length], tokens[offset + 1 : offset + length + 1]
+        self._check(found.rows, inputs, targets)
         if any(self.rates):
-            self._rearrange(rows, batch["inputs"], batch["targets"], ends)
+            self._rearrange(found, inputs, targets)
+        if mask:
+            inside = found.place <= length
+            batch["weights"][found.which[inside], found.place[inside] - 1] = 0
         if mask or reset:
-            counts = np.fromiter((len(e) for e in ends), np.int64, n)
-            place = np.concatenate(ends) if n else np.zeros(0, np.int64)  # [1, T + 1]
-            row = np.repeat(np.arange(n), counts)
-            if mask:
-                inside = place <= length
-                batch["weights"][row[inside], place[inside] - 1] = 0
-            _documents(batch, row[place < length], place[place < length], mask, reset)
+            begun = found.place < length
+            _documents(batch, found.which[begun], found.place[begun], mask, reset)
         return batch
 
-    def _fill(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
-        """Write the tokens; for each row the places at which documents end in it."""
-        ends: list[np.ndarray] = [None] * len(rows)
-        by_source = np.argsort(rows.source, kind="stable")
-        bounds = np.searchsorted(rows.source[by_source], np.arange(len(self.shards) + 1))
-        for source, (first, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
-            if stop > first:
-                mine = by_source[first:stop]
-                for row, found in zip(mine.tolist(), self.shards[source].fill(rows.window[mine], mine, inputs, targets), strict=True):
-                    ends[row] = found
-        if len(rows) and max(int(inputs.view(np.uint32).max()), int(targets[:, -1].max())) >= self.vocab_size:
+    def _check(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray) -> None:
+        if len(rows) and max(int(inputs.view(np.uint32).max()), int(targets.view(np.uint32)[:, -1].max())) >= self.vocab_size:
             for row in range(len(rows)):
-                for tokens in (inputs[row : row + 1], np.ascontiguousarray(targets[row : row + 1])):
+                for tokens in (inputs[row : row + 1], targets[row : row + 1]):
                     self.shards[rows.source[row]].check_ids(tokens, rows.window[row : row + 1])
-        return ends
 
-    def _rearrange(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray, ends: list[np.ndarray]) -> None:
-        for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[rows.source]).tolist():
+    def _rearrange(self, found: _Found, inputs: np.ndarray, targets: np.ndarray) -> None:
+        for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[found.rows.source]).tolist():
             window = np.append(inputs[row], targets[row, -1])
-            self.fill_in_the_middle(window, ends[row], rows, row)
+            self.fill_in_the_middle(window, found.place[found.bounds[row] : found.bounds[row + 1]], found.rows, row)
             inputs[row], targets[row] = window[:-1], window[1:]
 
     def fill_in_the_middle(self, window: np.ndarray, ends: np.ndarray, rows: Rows, row: int) -> int:

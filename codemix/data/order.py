@@ -115,7 +115,11 @@ class Order:
 
     def between(self, first: int, stop: int) -> Rows:
         """What rows `first` to `stop - 1` of the stage read."""
-        source, cursor = self.cursors(np.arange(first, stop, dtype=np.int64))
+        return self.at(np.arange(first, stop, dtype=np.int64))
+
+    def at(self, row: np.ndarray) -> Rows:
+        """What these rows of the stage read."""
+        source, cursor = self.cursors(row)
         epoch, position = np.divmod(cursor, self.pool[source])
         return Rows(source.astype(np.int16), epoch.astype(np.int32), self._windows(source, epoch, position, backwards=False))
 

@@ -57,39 +57,49 @@ class Shards:
 
     def place(self, window: int) -> tuple[int, int]:
         """The shard (its number) that holds a window, and the token at which the window begins there."""
-        shards, offsets = self._places(np.array([window], np.int64))
-        return shards[0], offsets[0]
+        shard, offset = self.places(np.array([window], np.int64))
+        return int(shard[0]), int(offset[0])
+
+    def places(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`place` of each window."""
+        windows = np.asarray(windows, np.int64)
+        if len(windows) and not (windows.min() >= 0 and windows.max() < self.windows):
+            raise IndexError(f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})")
+        shard = np.searchsorted(self._last, windows, "right")
+        return shard, (windows - self._before[shard]) * self.seq_len
 
     def gather(self, windows: np.ndarray) -> np.ndarray:
         """The tokens of `windows`: int32 [n, seq_len + 1]."""
         out = np.empty((len(windows), self.seq_len + 1), np.int32)
-        shards, offsets = self._places(windows)
-        for i, (shard, offset) in enumerate(zip(shards, offsets, strict=True)):
-            out[i] = self._tokens(shard)[offset : offset + self.seq_len + 1]
+        for i, (shard, offset) in enumerate(zip(*(x.tolist() for x in self.places(windows)), strict=True)):
+            out[i] = self.tokens(shard)[offset : offset + self.seq_len + 1]
         self.check_ids(out, windows)
         return out
 
-    def fill(self, windows: np.ndarray, rows: np.ndarray, inputs: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
-        """Write `windows` into `rows` of `inputs` and `targets` [B, seq_len].
+    def ends_inside(self, shard: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where documents have just ended in the windows at these places: (which window, place in it), by window, then place.
 
-        Returns for each window the places in it at which a document has just ended: in [1, seq_len + 1], so that seq_len + 1 says
-        that its last token is a document's last.
+        Places are in [1, seq_len + 1]; the latter says that the window's last token is its document's last.
         """
-        length, found = self.seq_len, []
-        shards, offsets = self._places(windows)
-        maps = {shard: (self._tokens(shard), self._ends(shard)) for shard in set(shards)}
-        for row, shard, offset in zip(rows.tolist(), shards, offsets, strict=True):
-            tokens, ends = maps[shard]
-            window = tokens[offset : offset + length + 1]
-            inputs[row], targets[row] = window[:-1], window[1:]
-            low, high = ends.searchsorted((offset, offset + length + 1), "right")
-            found.append(ends[low:high] - offset)
-        return found
+        which, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        by_shard = np.argsort(shard, kind="stable")
+        numbers, first = np.unique(shard[by_shard], return_index=True)
+        for number, mine in zip(numbers.tolist(), np.split(by_shard, first[1:]), strict=True):
+            ends, at = self.ends(number), offset[mine]
+            low, high = ends.searchsorted(at, "right"), ends.searchsorted(at + (self.seq_len + 1), "right")
+            count = high - low
+            window = np.repeat(np.arange(len(mine)), count)
+            index = np.arange(len(window)) + (low - np.cumsum(count) + count)[window]
+            which.append(mine[window])
+            places.append(ends[index] - at[window])
+        which, places = np.concatenate(which), np.concatenate(places)
+        order = np.argsort(which, kind="stable")
+        return which[order], places[order]
 
     def spans(self, window: int) -> list[Span]:
         """The documents that a window touches, in order; together they cover its `seq_len + 1` tokens."""
         shard, offset = self.place(window)
-        ends, stop = self._ends(shard), offset + self.seq_len + 1
+        ends, stop = self.ends(shard), offset + self.seq_len + 1
         document, spans = int(ends.searchsorted(offset, "right")), []
         while True:
             start = int(ends[document - 1]) if document else 0
@@ -101,7 +111,7 @@ class Shards:
 
     def windows_of(self, shard: int, document: int) -> range:
         """The windows that hold any token of a document of a shard (as input or as target)."""
-        ends = self._ends(shard)
+        ends = self.ends(shard)
         start, stop = int(ends[document - 1]) if document else 0, int(ends[document])
         before, inside = int(self._before[shard]), int(self._before[shard + 1] - self._before[shard])
         # window w covers tokens [w T, w T + T]: its last token is also the next window's first
@@ -110,7 +120,7 @@ class Shards:
 
     def document_tokens(self, shard: int, document: int) -> int:
         """Tokens of a document, its EOS included."""
-        ends = self._ends(shard)
+        ends = self.ends(shard)
         return int(ends[document] - (ends[document - 1] if document else 0))
 
     def check(self, *, hashes: bool = False) -> None:
@@ -121,8 +131,8 @@ class Shards:
         problems = []
         for number, shard in enumerate(self.shards):
             for path, expected, read in (
-                (self._paths[number], shard.sha256, self._tokens),
-                (f"{self._paths[number]}.index", shard.index_sha256, self._ends),
+                (self._paths[number], shard.sha256, self.tokens),
+                (f"{self._paths[number]}.index", shard.index_sha256, self.ends),
             ):
                 try:
                     read(number)
@@ -162,18 +172,11 @@ class Shards:
         if rest:
             yield rest
 
-    def _places(self, windows: np.ndarray) -> tuple[list[int], list[int]]:
-        windows = np.asarray(windows, np.int64)
-        if len(windows) and not (windows.min() >= 0 and windows.max() < self.windows):
-            raise IndexError(f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})")
-        shards = np.searchsorted(self._last, windows, "right")
-        return shards.tolist(), ((windows - self._before[shards]) * self.seq_len).tolist()
-
-    def _tokens(self, shard: int) -> np.ndarray:
-        """Unsigned, as wide as the manifest says."""
+    def tokens(self, shard: int) -> np.ndarray:
+        """All tokens of a shard, mapped: unsigned, as wide as the manifest says."""
         return self._map(self._paths[shard], self._dtype, self.shards[shard].tokens, "tokens")
 
-    def _ends(self, shard: int) -> np.ndarray:
+    def ends(self, shard: int) -> np.ndarray:
         """Where each document ends [tokens]. Signed: searching unsigned 64-bit ends for a Python int would copy them all to floats."""
         path, entry = f"{self._paths[shard]}.index", self.shards[shard]
         ends = self._map(path, "<i8", entry.documents, "documents")

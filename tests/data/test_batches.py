@@ -117,7 +117,7 @@ def test_resuming_at_every_step_reads_on(shards):
 
 def test_order_in_the_batch_size_changes_only_the_cuts(shards):
     a = [b for _, b in batches(stage_of(shards, 96, batches=((0, 8),)), shards)]
-    b = [b for _, b in batches(stage_of(shards, 96, batches=((0, 1), (8, 2), (12, 16))), shards, row_ranges=lambda n: [(0, n)], threads=2)]
+    b = [b for _, b in batches(stage_of(shards, 96, batches=((0, 1), (8, 2), (12, 16))), shards, row_ranges=lambda n: [(0, n)], prefetch=0)]
     assert [len(x["source"]) for x in b] == [1] * 8 + [2] * 4 + [16] * 5
     assert all((np.concatenate([x[k] for x in a]) == np.concatenate([x[k] for x in b])).all() for k in a[0])
 
