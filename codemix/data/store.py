@@ -87,8 +87,7 @@ class Store:
             try:
                 work.mkdir(parents=True, exist_ok=True)
                 yield work
-                final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(work, final)
+                self.publish(final)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
                     raise disk_problem(error, Path(error.filename or work)) from error
@@ -96,6 +95,14 @@ class Store:
             finally:
                 if not keep and work.exists():
                     shutil.rmtree(work, ignore_errors=True)
+
+    def publish(self, final: Path) -> None:
+        """Rename finished work into place, whole. The caller holds its lock."""
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.work(final), final)
+        except OSError as error:
+            raise disk_problem(error, final) from error
 
     @contextlib.contextmanager
     def lock(self, work: Path) -> Iterator[None]:
@@ -118,4 +125,7 @@ class Store:
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
-            yield
+            try:
+                yield
+            finally:
+                handle.truncate(0)  # whoever reads it does not take us for the holder still

@@ -60,9 +60,9 @@ class Panel(View):
 
         self._console = Console(stderr=True)
         self._bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), auto_refresh=False)
-        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
         self._line: Mapping[str, Any] = {}
         self._task = None
+        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
         self._live.start()
 
     def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
@@ -85,11 +85,12 @@ class Panel(View):
     def _render(self):
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         for name, value in source_losses(self._line).items():
-            table.add_row(f"  {name}", f"{value:.3f} nats/token")
-        return Group(self._bar, "  " + describe(self._line) if self._line else "", table)
+            table.add_row(Text(f"  {name}"), Text(f"{value:.3f} nats/token"))
+        return Group(self._bar, Text("  " + describe(self._line)), table) if self._line else self._bar
 
 
 def open_view(live: bool | None = None) -> View:

@@ -139,6 +139,9 @@ def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, 
         while fsdp < 16 and devices % (2 * fsdp) == 0 and plan.recipe.model.d_model % (2 * fsdp) == 0:
             fsdp *= 2
         shape = {"data": devices // fsdp, "fsdp": fsdp, "model": 1}
+    for axis, size in shape.items():
+        if axis not in mesh.AXES or size < 1:
+            raise CodemixError(f"`{axis}: {size}` is no axis of a mesh", hints=["axes are data, fsdp and model, each at least 1"], rule="mesh-axis")
     wanted = shape.get("data", 1) * shape.get("fsdp", 1) * shape.get("model", 1)
     if wanted > jax.device_count():
         raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")

@@ -1,0 +1,225 @@
+"""What `train` does with a store: finds what is done, goes on with what was begun, and says what is wrong."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+from codemix.data.store import Store
+from codemix.errors import CodemixError
+from codemix.recipe import schema
+from codemix.recipe.text import parse
+from codemix.train import loop, stages
+from codemix.train.alarm import Spike
+from codemix.train.loop import train, train_stage
+from codemix.train.options import TrainOptions
+from codemix.train.status import status
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    plan, store, manifests = tiny.make_run(tmp_path_factory.mktemp("made"))
+    return plan, store, manifests, train(plan, store, manifests, options=tiny.options())
+
+
+def problems(error):
+    return [p.rule for p in error.value.problems]
+
+
+def test_every_stage_is_in_the_store_whole(made):
+    plan, store, _, folders = made
+    for stage, folder in zip(plan.stages, folders, strict=True):
+        assert folder == store.path("stages", stage.name, stage.fingerprint)
+        assert {p.name for p in folder.iterdir()} == {"recipe.yaml", "lineage.json", "metrics.jsonl", "checkpoints", "ledger.json", "done.json"}
+        assert [p.name for p in (folder / "checkpoints").iterdir()] == [str(stage.steps)]
+        ledger = json.loads((folder / "ledger.json").read_text())
+        assert ledger["planned"] == ledger["consumed"] == stage.planned_tokens()
+        done = json.loads((folder / "done.json").read_text())
+        assert done["fingerprint"] == stage.fingerprint and done["mesh"] == {"data": 1, "fsdp": 1, "model": 1} and "jax" in done["versions"]
+        assert json.loads((folder / "lineage.json").read_text())["path"][-1]["fingerprint"] == stage.fingerprint
+
+
+def test_the_recipe_is_kept_whole(made):
+    plan, _, _, folders = made
+    value = parse((folders[0] / "recipe.yaml").read_text(), "recipe.yaml").value
+    value["tokenizer"] = tiny.Numbers()
+    for source in value["sources"].values():
+        source["read"] = tiny.Made()
+    assert schema.Recipe.model_validate(value) == plan.recipe
+
+
+def test_done_stages_are_found_and_nothing_is_trained(made, monkeypatch, capsys):
+    plan, store, manifests, folders = made
+    monkeypatch.setattr(stages.StageRun, "run", lambda self: pytest.fail("a finished stage was trained again"))
+    assert train(plan, store, manifests, options=tiny.options()) == folders
+    assert capsys.readouterr().err.count("in the store already") == 3
+
+
+def test_recipes_that_begin_alike_share_their_first_stages(made):
+    plan, store, manifests, folders = made
+    other = tiny.make_plan(tiny.make_recipe([*tiny.STAGES[:2], tiny.STAGES[2] | {"name": "long", "steps": 6}], name="other"), manifests)
+    again = train(other, store, manifests, options=tiny.options())
+    assert again[:2] == folders[:2] and again[2] != folders[2]
+
+
+def test_the_step_compiles_once_for_all_stages(tmp_path):
+    loop._step.cache_clear()
+    plan, store, manifests = tiny.make_run(tmp_path)
+    train_stage(plan, 0, store, manifests, options=tiny.options())
+    train(plan, store, manifests, options=tiny.options())
+    assert loop._step.cache_info().misses == 1
+    training = plan.recipe.training
+    shape = (("data", 1), ("fsdp", 1), ("model", 1))
+    assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, training.optimizer, training.z_loss, training.compute_dtype, ()).traces == 1
+
+
+def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    assert len(train(plan, store, manifests, options=tiny.options(until=9))) == 1
+    assert "stopped after step 2 of `continue`, as asked" in capsys.readouterr().err
+    assert [(s.name, s.state, s.checkpoint) for s in status(store)] == [("continue", "stopped", 2), ("init", "done", 7)]
+    assert train_stage(plan, 1, store, manifests, options=tiny.options(until=10)) is None
+    assert len(train(plan, store, manifests, options=tiny.options())) == 3
+
+
+def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
+    _, _, manifests, folders = made
+    fixed = {"kind": "constant", "value": 1e-12}
+    ends = {}
+    for kept in ("keep", "reset"):
+        plan = tiny.make_plan(tiny.make_recipe([tiny.STAGES[0], tiny.STAGES[0] | {"name": "next", "steps": 1, "learning_rate": fixed, "optimizer_state": kept}]), manifests)
+        ends[kept] = tiny.weights(train(plan, Store(made[1].root), manifests, options=tiny.options())[1])
+    start = tiny.weights(folders[0])
+    assert np.allclose(ends["keep"][".model.embedding"], start[".model.embedding"], atol=1e-9)
+    assert np.allclose(ends["reset"][".model.embedding"], start[".model.embedding"], atol=1e-9)
+    [count] = [k for k in start if k.endswith(".count")]
+    assert (ends["keep"][count], ends["reset"][count]) == (8, 1)
+
+
+def test_a_stage_of_another_recipe_can_be_the_parent(made, tmp_path):
+    plan, store, manifests, folders = made
+    other = tiny.make_recipe([tiny.STAGES[2] | {"name": "branch", "init_from": {"recipe": "tiny.yaml", "stage": "init"}}], name="branching")
+    child = plan.stages[2]
+    branch = replace(child, name="branch", index=0, spec=other.stages[0], parent=plan.stages[0], run_tokens=plan.stages[0].tokens)
+    branch = replace(branch, fingerprint=loop.average.stage_fingerprint(branch))
+    folder = train_stage(replace(plan, recipe=other, stages=(branch,)), 0, store, manifests, options=tiny.options())
+    lineage = json.loads((folder / "lineage.json").read_text())
+    assert lineage["parent"]["fingerprint"] == plan.stages[0].fingerprint and lineage["run_steps_before"] == 7
+    with pytest.raises(CodemixError, match="starts from `init`, which is not in the store") as error:
+        train_stage(replace(plan, recipe=other, stages=(branch,)), 0, Store(tmp_path), manifests, options=tiny.options())
+    assert problems(error) == ["parent-missing"]
+
+
+def test_sources_that_are_not_built_or_speak_another_tokenizer_are_refused(made, tmp_path):
+    plan, _, manifests, _ = made
+    with pytest.raises(CodemixError, match="source `text` is not built") as error:
+        train(plan, Store(tmp_path), {"code": manifests["code"]}, options=tiny.options())
+    assert problems(error) == ["not-built"]
+    other = tiny.make_source(Store(tmp_path), "text", sha256="1" * 64)
+    with pytest.raises(CodemixError, match="different tokenizers") as error:
+        train(plan, Store(tmp_path), manifests | {"text": other}, options=tiny.options())
+    assert problems(error) == ["tokenizer-mismatch"]
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_rows(tmp_path, monkeypatch):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    spoil(monkeypatch, 4, lambda batch: batch["weights"].fill(np.nan))
+    with pytest.raises(CodemixError, match="not a number at step 5 of `init`") as error:
+        train(plan, store, manifests, options=tiny.options(save_every_steps=3))
+    assert problems(error) == ["loss-not-finite"]
+    assert "`text` window" in str(error.value) and "(text/" in str(error.value)
+    assert "the checkpoint after step 3 is kept" in str(error.value)
+    [seen] = status(store)
+    stopped = json.loads((seen.folder / "stopped.json").read_text())
+    assert stopped["step"] == 5 and len(stopped["rows"]) == 4 and all(row["documents"] for row in stopped["rows"])
+    assert seen.checkpoint == 3
+    monkeypatch.undo()
+    finished = train(plan, store, manifests, options=tiny.options())
+    assert len(finished) == 3 and not (finished[0] / "stopped.json").exists()
+
+
+def spoil(monkeypatch, at, change):
+    batches = stages.batches
+
+    def spoiled(*arguments, **words):
+        for step, batch in batches(*arguments, **words):
+            if step == at:
+                batch = {k: v.copy() for k, v in batch.items()}
+                change(batch)
+            yield step, batch
+
+    monkeypatch.setattr(stages, "batches", spoiled)
+
+
+def test_a_source_read_in_place_of_another_fails_the_ledger(tmp_path, monkeypatch):
+    plan, store, manifests = tiny.make_run(tmp_path)
+
+    def swap(batch):
+        batch["source"][0] = 1 - batch["source"][0]
+
+    spoil(monkeypatch, 4, swap)
+    with pytest.raises(CodemixError, match="but the plan says 224") as error:
+        train(plan, store, manifests, options=tiny.options())
+    assert set(problems(error)) == {"ledger-mismatch"}
+    assert not list((store.root / "stages").glob("*")) if (store.root / "stages").exists() else True
+
+
+def test_a_spike_is_a_jump_and_not_noise():
+    spike, rng = Spike(), np.random.default_rng(0)
+    assert all(spike.add(4 + x) is None for x in rng.normal(0, 0.05, 200))
+    assert spike.add(4.9) is None  # less than a nat
+    assert spike.add(6.0) == pytest.approx(4.0, abs=0.05)
+    early = Spike()
+    assert all(early.add(x) is None for x in (4.0, 9.0, 4.0))
+
+
+@pytest.mark.parametrize("on_spike", ["stop", "warn"])
+def test_a_spike_stops_or_warns(tmp_path, monkeypatch, capsys, on_spike):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    monkeypatch.setattr(stages.alarm, "Spike", lambda: SimpleSpike())
+    if on_spike == "warn":
+        assert len(train(plan, store, manifests, options=tiny.options(on_spike="warn"))) == 3
+        assert "warning: the loss jumped from 1.000 to" in capsys.readouterr().err
+    else:
+        with pytest.raises(CodemixError, match="the loss jumped from 1.000 to 4.* at step 3 of `init`") as error:
+            train(plan, store, manifests, options=tiny.options())
+        assert problems(error) == ["loss-spike"] and "on-spike warn" in str(error.value)
+
+
+class SimpleSpike:
+    """A jump at the third step."""
+
+    def __init__(self):
+        self.n = 0
+
+    def add(self, loss):
+        self.n += 1
+        return 1.0 if self.n == 3 else None
+
+
+@pytest.mark.parametrize("word", [{"save_every_steps": 0}, {"keep": 0}, {"until": 0}, {"save_every_s": 0.0}, {"log_every": -1}])
+def test_options_that_make_no_sense_are_refused(word):
+    with pytest.raises(CodemixError) as error:
+        TrainOptions(**word)
+    assert problems(error) == ["train-option"] and next(iter(word)) in str(error.value)
+
+
+@pytest.mark.parametrize(("mesh", "rule"), [({"data": 64}, "mesh-too-big"), ({"data": 0}, "mesh-axis"), ({"rows": 1}, "mesh-axis")])
+def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
+    plan, _, manifests, _ = made
+    with pytest.raises(CodemixError) as error:
+        train(plan, Store(tmp_path), manifests, options=tiny.options(mesh=mesh))
+    assert problems(error) == [rule]
+
+
+def test_log_lines_are_about_a_hundred_a_stage():
+    assert [TrainOptions().log_interval(n) for n in (1, 99, 300, 1000, 50_000)] == [1, 1, 3, 10, 10]
+
+
+def test_a_changing_batch_size_trains_to_the_token(tmp_path):
+    stage = tiny.STAGES[0] | {"steps": 8, "batch_size": {"from": 2, "to": 4, "over": "4 steps", "n_steps": 2}}
+    plan, store, manifests = tiny.make_run(tmp_path, tiny.make_recipe([stage]))
+    assert len(plan.stages[0].batches) > 1
+    [folder] = train(plan, store, manifests, options=tiny.options())
+    assert json.loads((folder / "ledger.json").read_text())["tokens"] == plan.stages[0].tokens == 16 * sum(plan.stages[0].batch_size(s) for s in range(8))
