@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.recipe import text
+from codemix.recipe.plan import Plan
 from codemix.recipe.quantities import show_share
 
 KINDS = ("megatron", "nanotron", "levanter", "olmo-core")
@@ -61,6 +64,16 @@ class Imported:
     tokenizer: str | None = None
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know, a line each."""
+        return _notes(self.problems)
+
+    @property
+    def yaml(self) -> str:
+        """The recipe to finish by hand."""
+        return recipe_text(self)
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -69,11 +82,32 @@ class Exported:
     files: dict[str, str]
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """What was lost on the way, a line each."""
+        return _notes(self.problems)
 
-def import_mixture(content: str, file: str, kind: str | None = None) -> Imported:
-    """The mixture in a file of another system. Raises CodemixError when it cannot be one.
+    @property
+    def text(self) -> str:
+        """The file, or several with their names between."""
+        if len(self.files) == 1:
+            return next(iter(self.files.values()))
+        return "\n".join(f"# ----- {name}\n{content}" for name, content in self.files.items())
 
-    `kind` is one of KINDS; by default the content tells. A sum that is not one is kept as written and reported.
+
+def _notes(problems: tuple[Problem, ...]) -> list[str]:
+    return ["; ".join((p.what, *p.hints)) for p in problems]
+
+
+def import_mixture(kind: str | None, path: str | Path) -> Imported:
+    """The mixture in a file of another system; `kind` is one of KINDS, None to let the content tell."""
+    return parse_mixture(kind, text.read_text(path), str(path))
+
+
+def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
+    """The mixture in `content`; `file` is the name that problems show. Raises CodemixError when it cannot be one.
+
+    A sum that is not one is kept as written, and reported.
     """
     from codemix.recipe import interop_read
 
@@ -85,10 +119,10 @@ def import_mixture(content: str, file: str, kind: str | None = None) -> Imported
     problems = [*imported.problems]
     for phase in imported.phases:
         problems += _adds_up(phase, kind)
-    return Imported(imported.kind, imported.name, imported.phases, imported.seq_len, imported.batch_size, imported.model, imported.tokenizer, tuple(problems))
+    return replace(imported, problems=tuple(problems))
 
 
-def export_mixture(plan: Any, kind: str) -> Exported:
+def export_mixture(kind: str, plan: Plan) -> Exported:
     """A plan's mixtures in another system's format: shares as planned, in decimals that sum to exactly one."""
     from codemix.recipe import interop_write
 

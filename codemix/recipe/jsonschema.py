@@ -37,14 +37,16 @@ def _assemble(model: type, title: str) -> dict[str, Any]:
             continue
         kinds = component.kinds(family)
         for kind in kinds:
-            definitions[f"{family}.{kind}"] = _component(family, kind, definitions)
+            definitions[f"{family}.{kind}"] = component_schema(family, kind, definitions)
         definitions[family] = {
             "description": f"one {family}; `kind` says which",
             "type": "object",
             "required": ["kind"],
             "anyOf": [{"$ref": f"#/$defs/{family}.{kind}"} for kind in kinds],
         }
-    return {"$schema": DIALECT, "title": title} | _clean(body) | {"$defs": {k: _clean(v) for k, v in sorted(definitions.items())}}
+    if "Model" in definitions:  # a preset stands in for the shape
+        definitions["Model"]["anyOf"] = [{"required": ["preset"]}, {"required": definitions["Model"].pop("required")}]
+    return {"$schema": DIALECT, "title": title} | cleaned(body) | {"$defs": {k: cleaned(v) for k, v in sorted(definitions.items())}}
 
 
 def _mentions(value: Any, family: str) -> bool:
@@ -53,7 +55,8 @@ def _mentions(value: Any, family: str) -> bool:
     return isinstance(value, list) and any(_mentions(v, family) for v in value)
 
 
-def _component(family: str, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
+def component_schema(family: str, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of one kind; what it refers to is added to `definitions`."""
     cls = component.component_class(family, kind)
     out = _of(cls, definitions)
     out["required"] = ["kind", *(k for k in out.get("required", ()) if k != "kind")]
@@ -67,10 +70,10 @@ def _of(model: type, definitions: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _clean(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
     """References in place of component markers; no titles (they repeat the keys); descriptions on one line."""
     if isinstance(value, list):
-        return [_clean(v) for v in value]
+        return [cleaned(v) for v in value]
     if not isinstance(value, dict):
         return value
     out: dict[str, Any] = {}
@@ -80,11 +83,11 @@ def _clean(value: Any) -> Any:
         if key == "component" and inner in component.FAMILIES:
             out["allOf"] = [{"$ref": f"#/$defs/{inner}"}]
         elif key == "properties":
-            out[key] = {name: _clean(v) for name, v in inner.items()}
+            out[key] = {name: cleaned(v) for name, v in inner.items()}
         elif key == "description" and isinstance(inner, str):
             out[key] = " ".join(inner.split())
         elif key not in ("examples", "default", "const", "enum"):
-            out[key] = _clean(inner)
+            out[key] = cleaned(inner)
         else:
             out[key] = inner
     return out

@@ -3,7 +3,7 @@
 A study is a base recipe and overrides. An override is a mapping laid over the base:
 
 - a key may be a dotted path: `stages.cooldown.tokens: 40B` is `stages: {cooldown: {tokens: 40B}}`;
-- stages are named, not numbered; a whole new stage under a new name is appended;
+- stages are named, not numbered; a whole new stage under a new name is added, at the end or `before:` another;
 - mappings merge, everything else replaces. A mixture and a group replace whole, for their shares only mean something
   together, and so does a component when its `kind` changes.
 """
@@ -85,9 +85,9 @@ def stage_index(target: Layered, name: str, source: Document, at: tuple) -> int:
 def _merge(target: Layered, path: tuple, value: Any, change: dict, source: Document, at: tuple) -> None:
     for key, new in change.items():
         here = (*at, key)
-        if isinstance(value, list) and path == ("stages",) and _stage(value, key) is None and "." not in str(key) and _is_stage(new):
-            value.append({})
-            put(target, ("stages", len(value) - 1), {"name": key} | new, source, here)
+        stages, name = target.value.get("stages") if path == () else value, str(key).removeprefix("stages.") if path == () else str(key)
+        if path in ((), ("stages",)) and isinstance(stages, list) and (path or name != key) and _is_stage(new) and _stage(stages, name) is None:
+            _add_stage(target, stages, name, new, source, here)
             continue
         inner = _resolve(target, path, value, str(key), source, here, missing=True)
         try:
@@ -100,6 +100,22 @@ def _merge(target: Layered, path: tuple, value: Any, change: dict, source: Docum
             raise CodemixError(Problem("the base recipe has no stages to change", source.where(here, key=True), rule="override-path"))
         else:
             put(target, inner, new, source, here)
+
+
+def _add_stage(target: Layered, stages: list, name: str, new: dict, source: Document, at: tuple) -> None:
+    """A whole new stage, at the end or before the one that it names; the stages after it keep their origins."""
+    place = len(stages)
+    if "before" in new:
+        place = _stage(stages, new["before"])
+        if place is None:
+            raise _nowhere(str(new["before"]), [s.get("name", "") for s in stages], ("stages",), source, (*at, "before"))
+    for i in range(len(stages) - 1, place - 1, -1):
+        moved = {("stages", i + 1, *p[2:]): o for p, o in target.origins.items() if p[:2] == ("stages", i)}
+        moved.setdefault(("stages", i + 1), _origin(target, ("stages", i)))
+        _forget(target, ("stages", i))
+        target.origins.update(moved)
+    stages.insert(place, {})
+    put(target, ("stages", place), {"name": name} | {k: v for k, v in new.items() if k != "before"}, source, at)
 
 
 def _merges(path: tuple, old: Any, new: dict) -> bool:

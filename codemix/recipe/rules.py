@@ -15,6 +15,7 @@ from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe import read, schema
 from codemix.recipe.fingerprint import fingerprint
 from codemix.recipe.mixture import Found
+from codemix.recipe.override import Layered
 from codemix.recipe.plan import End, Plan, Planner, Pool, StagePlan, StageSource
 from codemix.recipe.quantities import show_share, show_tokens
 
@@ -115,7 +116,7 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
     found += [*_names(recipe), *_components(recipe), *_held_out(recipe)]
     for stage in plan.stages:
         found += [*_limits(recipe, stage), *_schedule(stage), *_literature(recipe, stage)]
-    found += _silenced(recipe, found)
+    found += _silenced(recipe, found, one_of_many=isinstance(document, Layered))
     problems = []
     for f in found:
         if f.problem.severity == "warning" and f.problem.rule in recipe.silence:
@@ -304,13 +305,16 @@ def _is_cooldown(stage: StagePlan) -> bool:
         return False
 
 
-def _silenced(recipe: schema.Recipe, found: list[Found]) -> Iterator[Found]:
-    """A silence that names no warning, gives no reason, or silences nothing is itself a mistake."""
+def _silenced(recipe: schema.Recipe, found: list[Found], one_of_many: bool) -> Iterator[Found]:
+    """A silence that names no warning, gives no reason, or silences nothing is itself a mistake.
+
+    The points of a study share their silences, so there it need not silence something in each.
+    """
     for rule, reason in recipe.silence.items():
         at = ("silence", rule)
         if rule not in WARNINGS:
             yield _found(at, "unknown-warning", f"there is no warning `{rule}`", *did_you_mean(rule, WARNINGS), on_key=True)
         elif not reason.strip():
             yield _found(at, "silence-reason", f"`{rule}` is silenced without a reason", "write why, for the next reader")
-        elif not any(f.problem.rule == rule for f in found):
+        elif not one_of_many and not any(f.problem.rule == rule for f in found):
             yield _found(at, "silence-unused", f"`{rule}` does not occur in this recipe", "delete this line", on_key=True)

@@ -24,11 +24,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe import read, schema, text
+from codemix.recipe import read, rules, schema, text
 from codemix.recipe.component import Spec
 from codemix.recipe.override import Layered, get, layered, override, put, remove, stage_index
 from codemix.recipe.quantities import Share, exact_share, read_share, read_tokens, show_share
 from codemix.recipe.schema import Name
+from codemix.recipe.tree import tree
+
+__all__ = ["Study", "StudySpec", "check", "expand", "load_study", "sources", "tree", "write_recipes"]
 
 MAX_POINTS = 4096
 Overrides = dict[str, Any]
@@ -161,6 +164,34 @@ def sources(study: Study) -> dict[str, read.Source]:
     if found:
         raise CodemixError(*(replace(p, hints=(*p.hints, _in_points(names))) for p, names in found.items()))
     return out
+
+
+def check(study: Study, pools: Any = None) -> tuple[dict[str, rules.Checked], tuple[Problem, ...]]:
+    """Every point planned and judged, and the problems of all, each told once with the points that have it."""
+    found: dict[Problem, list[str]] = {}
+    checked = {}
+    for name, source in sources(study).items():
+        checked[name] = rules.check(source, pools)
+        for problem in checked[name].problems:
+            found.setdefault(problem, []).append(name.removeprefix(f"{study.name}-"))
+    return checked, tuple(replace(p, hints=(*p.hints, _in_points(names))) for p, names in found.items())
+
+
+def write_recipes(study: Study, folder: Path) -> list[Path]:
+    """Write every point as a recipe of its own. `init_from` paths stay as seen from the study. Returns the files."""
+    written = []
+    header = f"# A point of the study `{study.name}`, complete; made by `codemix study expand`.\n"
+    for name, source in sources(study).items():
+        path = folder / f"{name}.yaml"
+        value = dict(source.document.value)
+        alone = read.Source(source.recipe, replace(text.parse(text.dump(value), str(study.folder / path.name)), file=str(study.folder / path.name)))
+        unused = {p.where.path.split(".", 1)[1] for p in rules.check(alone).problems if p.rule == "silence-unused"}
+        if unused:  # the study's points share their silences; a recipe of its own keeps those that it needs
+            value["silence"] = {k: v for k, v in value["silence"].items() if k not in unused}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(header + text.dump({k: v for k, v in value.items() if v != {}}), encoding="utf-8")
+        written.append(path)
+    return written
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ written, and holds across studies as well as within one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from codemix.recipe import estimate
 from codemix.recipe.plan import Plan, StagePlan
+from codemix.recipe.quantities import show_tokens
 from codemix.tables import Table
 
 
@@ -40,8 +41,89 @@ class Saving:
     chip_hours_apart: float
 
 
-def tree(plans: Mapping[str, Plan]) -> tuple[Node, ...]:
-    """The roots of the tree, in the order of the plans. Parents in other recipes (`init_from`) are part of it."""
+@dataclass(frozen=True)
+class Tree:
+    """The roots, in the order of the plans, and the accelerator that the estimates assume."""
+
+    roots: tuple[Node, ...]
+    recipes: tuple[str, ...]
+    vocab_size: int
+    chip: str
+    mfu: float
+
+    def walk(self) -> list[tuple[int, Node]]:
+        """Every node with its depth, parents before children."""
+        return _walk(self.roots, 0)
+
+    def cost(self, node: Node) -> estimate.Cost:
+        return estimate.stage_cost(node.stage, self.vocab_size, estimate.chip_named(self.chip), self.mfu)
+
+    def saving(self) -> Saving:
+        """Tokens and estimated chip-hours with and without sharing."""
+        nodes = [n for _, n in self.walk()]
+        costs, times = [self.cost(n) for n in nodes], [len(n.recipes) for n in nodes]
+        return Saving(
+            len(nodes), sum(times), sum(c.tokens for c in costs), sum(c.tokens * t for c, t in zip(costs, times, strict=True)),
+            sum(c.chip_hours for c in costs), sum(c.chip_hours * t for c, t in zip(costs, times, strict=True)),
+        )  # fmt: skip
+
+    def notes(self) -> list[str]:
+        """What sharing saves, in sentences."""
+        s = self.saving()
+        return [
+            f"{len(self.recipes)} recipes need {s.stages} stages; one by one they would train {s.stages_apart}",
+            f"sharing saves {show_tokens(s.tokens_apart - s.tokens)} of {show_tokens(s.tokens_apart)} tokens and "
+            f"{s.chip_hours_apart - s.chip_hours:,.4g} of {s.chip_hours_apart:,.4g} {self.chip} hours (estimated at {self.mfu:.0%} of its peak)",
+        ]
+
+    def text(self, state: Callable[[StagePlan], str] | None = None) -> str:
+        """The tree as text; `state` says something about each stage, for example whether it is trained."""
+        lines: list[tuple[str, ...]] = []
+
+        def draw(node: Node, before: str, branch: str) -> None:
+            names = node.recipes
+            ends = [n for n in names if all(n not in c.recipes for c in node.children)]
+            told = f"-> {', '.join(ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
+            hours = f"{self.cost(node).chip_hours:,.4g} {self.chip} hours"
+            lines.append((before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told))
+            inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
+            for i, child in enumerate(node.children):
+                draw(child, inner, "└─ " if i == len(node.children) - 1 else "├─ ")
+
+        for root in self.roots:
+            draw(root, "", "")
+        widths = [max((len(line[i]) for line in lines), default=0) for i in range(5)]
+        drawn = ["  ".join(cell.ljust(w) if i not in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)) if w).rstrip() for line in lines]
+        return "\n".join([*drawn, "", *self.notes()])
+
+    def table(self) -> Table:
+        """One line a stage, and below it what sharing saves."""
+        table = Table("Stages to train", ["stage", ">tokens", ">steps", f">{self.chip} hours", ">recipes", "trained for"], notes=self.notes())
+        for depth, node in self.walk():
+            shown = ", ".join(node.recipes[:3]) + (f" and {len(node.recipes) - 3} more" if len(node.recipes) > 3 else "")
+            row = ["· " * depth + node.stage.name, f"{node.stage.tokens:,}", f"{node.stage.steps:,}", f"{self.cost(node).chip_hours:,.4g}", str(len(node.recipes)), shown]
+            table.rows.append(row)
+        return table
+
+    def markdown(self) -> str:
+        return self.table().markdown()
+
+    def as_json(self) -> dict[str, Any]:
+        """The tree for programs."""
+
+        def show(node: Node) -> dict[str, Any]:
+            cost = self.cost(node)
+            return {
+                "stage": node.stage.name, "fingerprint": node.fingerprint, "tokens": node.stage.tokens, "steps": node.stage.steps,
+                "chip_hours": cost.chip_hours, "recipes": list(node.recipes), "children": [show(c) for c in node.children],
+            }  # fmt: skip
+
+        return {"recipes": list(self.recipes), "stages": [show(n) for n in self.roots], "saving": asdict(self.saving()), "chip": self.chip, "mfu": self.mfu}
+
+
+def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree:
+    """The tree of some plans by recipe name. Parents in other recipes (`init_from`) are part of it."""
+    estimate.chip_named(chip)
     stages: dict[str, StagePlan] = {}
     recipes: dict[str, list[str]] = {}
     children: dict[str | None, list[str]] = {}
@@ -58,7 +140,8 @@ def tree(plans: Mapping[str, Plan]) -> tuple[Node, ...]:
     def node(fingerprint: str) -> Node:
         return Node(stages[fingerprint], tuple(recipes[fingerprint]), tuple(node(f) for f in children.get(fingerprint, ())))
 
-    return tuple(node(f) for f in children.get(None, ()))
+    vocab = max((estimate.vocabulary(p) for p in plans.values()), default=0)
+    return Tree(tuple(node(f) for f in children.get(None, ())), tuple(plans), vocab, chip, mfu)
 
 
 def lineage(stage: StagePlan) -> list[StagePlan]:
@@ -69,53 +152,5 @@ def lineage(stage: StagePlan) -> list[StagePlan]:
     return out[::-1]
 
 
-def walk(nodes: tuple[Node, ...]) -> list[tuple[int, Node]]:
-    """Every node with its depth, parents before children."""
-    out: list[tuple[int, Node]] = []
-    for node in nodes:
-        out += [(0, node), *((depth + 1, inner) for depth, inner in walk(node.children))]
-    return out
-
-
-def saving(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Saving:
-    """Tokens and estimated chip-hours with and without sharing."""
-    named = estimate.chip_named(chip)
-    vocab = max((estimate.vocabulary(p) for p in plans.values()), default=0)
-    shared = [n for _, n in walk(tree(plans))]
-    costs = [estimate.stage_cost(n.stage, vocab, named, mfu) for n in shared]
-    times = [len(n.recipes) for n in shared]
-    return Saving(
-        len(shared), sum(times), sum(c.tokens for c in costs), sum(c.tokens * t for c, t in zip(costs, times, strict=True)),
-        sum(c.chip_hours for c in costs), sum(c.chip_hours * t for c, t in zip(costs, times, strict=True)),
-    )  # fmt: skip
-
-
-def tree_table(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Table:
-    """The tree as a table, one line a stage, and below it what sharing saves."""
-    named = estimate.chip_named(chip)
-    vocab = max((estimate.vocabulary(p) for p in plans.values()), default=0)
-    table = Table("Stages to train", ["stage", ">tokens", ">steps", f">{chip} hours", ">recipes", "trained for"])
-    for depth, node in walk(tree(plans)):
-        cost = estimate.stage_cost(node.stage, vocab, named, mfu)
-        names = list(node.recipes)
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        table.rows.append([("· " * depth) + node.stage.name, f"{node.stage.tokens:,}", f"{node.stage.steps:,}", f"{cost.chip_hours:,.4g}", str(len(names)), shown])
-    s = saving(plans, chip, mfu)
-    table.notes.append(f"{s.stages} stages train {len(plans)} recipes; one by one they would be {s.stages_apart}")
-    table.notes.append(
-        f"sharing saves {s.tokens_apart - s.tokens:,} of {s.tokens_apart:,} tokens, {s.chip_hours_apart - s.chip_hours:,.4g} of {s.chip_hours_apart:,.4g} {chip} hours (estimated at {mfu:.0%})"
-    )
-    return table
-
-
-def as_json(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> dict[str, Any]:
-    """The tree for programs."""
-
-    def show(node: Node) -> dict[str, Any]:
-        stage = node.stage
-        return {
-            "stage": stage.name, "fingerprint": stage.fingerprint, "tokens": stage.tokens, "steps": stage.steps, "recipes": list(node.recipes),
-            "children": [show(c) for c in node.children],
-        }  # fmt: skip
-
-    return {"stages": [show(n) for n in tree(plans)], "saving": saving(plans, chip, mfu).__dict__, "chip": chip, "mfu": mfu}
+def _walk(nodes: tuple[Node, ...], depth: int) -> list[tuple[int, Node]]:
+    return [item for node in nodes for item in [(depth, node), *_walk(node.children, depth + 1)]]
