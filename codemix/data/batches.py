@@ -79,14 +79,16 @@ class _Found:
     rows: Rows
     shard: np.ndarray  # [B]
     offset: np.ndarray  # [B] tokens
-    which: np.ndarray  # [E] row of each end, ascending
-    place: np.ndarray  # [E] in [1, T + 1]
-    bounds: np.ndarray  # [B + 1] the ends of row i are bounds[i] to bounds[i + 1] - 1
+    which: np.ndarray  # [E] row of each beginning and end, ascending
+    place: np.ndarray  # [E] in [0, T + 1]: 0 once a row, then where documents have just ended
+    number: np.ndarray  # [E] 0, 1, ... inside each row
+    bounds: np.ndarray  # [B + 1] row i has the places bounds[i] to bounds[i + 1] - 1
 
     def between(self, first: int, stop: int) -> _Found:
         part, ends = slice(first, stop), slice(self.bounds[first], self.bounds[stop])
         bounds = self.bounds[first : stop + 1] - self.bounds[first]
-        return _Found(self.rows.take(part), self.shard[part], self.offset[part], self.which[ends] - first, self.place[ends], bounds)
+        which, place, number = self.which[ends] - first, self.place[ends], self.number[ends]
+        return _Found(self.rows.take(part), self.shard[part], self.offset[part], which, place, number, bounds)
 
 
 class StepSource:
@@ -109,6 +111,7 @@ class StepSource:
                 f"stage `{stage.name}` asks for fill-in-the-middle, and its three tokens are not known to the tokenizer",
                 hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"], rule="fim-tokens",
             )  # fmt: skip
+        self._places = np.arange(stage.seq_len, dtype=np.int32)
         self._block: tuple[int, list[int], _Found] | None = None
 
     def __len__(self) -> int:
@@ -147,7 +150,7 @@ class StepSource:
 
     def _find(self, rows: Rows) -> _Found:
         n = len(rows)
-        shard, offset, which, places = np.zeros(n, np.int64), np.zeros(n, np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        shard, offset, which, places = np.zeros(n, np.int64), np.zeros(n, np.int64), [np.arange(n)], [np.zeros(n, np.int64)]
         by_source = np.argsort(rows.source, kind="stable")
         sources, first = np.unique(rows.source[by_source], return_index=True)
         for source, mine in zip(sources.tolist(), np.split(by_source, first[1:]), strict=True):
@@ -158,18 +161,15 @@ class StepSource:
                 places.append(place)
         which, places = np.concatenate(which), np.concatenate(places)
         order = np.argsort(which, kind="stable")
-        bounds = np.searchsorted(which[order], np.arange(n + 1))
-        return _Found(rows, shard, offset, which[order], places[order], bounds)
+        which, places = which[order], places[order]
+        bounds = np.searchsorted(which, np.arange(n + 1))
+        return _Found(rows, shard, offset, which, places, np.arange(len(which)) - bounds[which], bounds)
 
     def _batch(self, found: _Found) -> Batch:
         n, length = len(found.rows), self.stage.seq_len
         mask, reset = self.stage.doc_mask == "segment", self.stage.reset_positions
-        names = ["inputs", "targets", "weights", *["segments"] * mask, *["positions"] * reset]
-        batch = dict(zip(names, np.empty((len(names), n, length), np.int32), strict=True))  # one block: cheaper for the allocator than five
-        batch["weights"] = batch["weights"].view(np.float32)
-        batch["weights"].fill(1)
-        batch["source"] = found.rows.source.astype(np.int32)
-        inputs, targets = batch["inputs"], batch["targets"]
+        inputs, targets = np.empty((2, n, length), np.int32)
+        batch = {"inputs": inputs, "targets": targets, "weights": np.ones((n, length), np.float32), "source": found.rows.source.astype(np.int32)}
         for row, (source, shard, offset) in enumerate(zip(batch["source"].tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)):
             tokens = self.shards[source].tokens(shard)
             inputs[row], targets[row] = tokens[offset : offset + length], tokens[offset + 1 : offset + length + 1]
@@ -177,11 +177,18 @@ class StepSource:
         if any(self.rates):
             self._rearrange(found, inputs, targets)
         if mask:
-            inside = found.place <= length
-            batch["weights"][found.which[inside], found.place[inside] - 1] = 0
+            ended = (found.place > 0) & (found.place <= length)
+            batch["weights"][found.which[ended], found.place[ended] - 1] = 0
         if mask or reset:
             begun = found.place < length
-            _documents(batch, found.which[begun], found.place[begun], mask, reset)
+            place, number = found.place[begun].astype(np.int32), found.number[begun].astype(np.int32)
+            until = np.append(found.which[begun] * length + place, n * length)
+            lengths = until[1:] - until[:-1]
+            if mask:
+                batch["segments"] = np.repeat(number, lengths).reshape(n, length)
+            if reset:
+                started = np.repeat(place, lengths).reshape(n, length)
+                batch["positions"] = np.subtract(self._places, started, out=started)
         return batch
 
     def _check(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray) -> None:
@@ -193,7 +200,7 @@ class StepSource:
     def _rearrange(self, found: _Found, inputs: np.ndarray, targets: np.ndarray) -> None:
         for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[found.rows.source]).tolist():
             window = np.append(inputs[row], targets[row, -1])
-            self.fill_in_the_middle(window, found.place[found.bounds[row] : found.bounds[row + 1]], found.rows, row)
+            self.fill_in_the_middle(window, found.place[found.bounds[row] + 1 : found.bounds[row + 1]], found.rows, row)
             inputs[row], targets[row] = window[:-1], window[1:]
 
     def fill_in_the_middle(self, window: np.ndarray, ends: np.ndarray, rows: Rows, row: int) -> int:
@@ -203,21 +210,3 @@ class StepSource:
             window, ends, seed=self.stage.seed, source=self.stage.sources[source].source, epoch=int(rows.epoch[row]), number=int(rows.window[row]),
             rate=self.rates[source], spm=Fraction(self.stage.spec.fim_spm), sentinels=self.sentinels,
         )  # fmt: skip
-
-
-def _documents(batch: Batch, row: np.ndarray, place: np.ndarray, mask: bool, reset: bool) -> None:
-    """Fill segments and positions, given the places in [1, T) where documents begin (rows ascending, places ascending inside)."""
-    n, length = batch["inputs"].shape
-    flat = np.concatenate((np.arange(n) * length, row * length + place))
-    flat.sort()
-    lengths = np.empty_like(flat)
-    lengths[:-1] = flat[1:] - flat[:-1]
-    lengths[-1:] = n * length - flat[-1:]
-    starts = flat % length
-    if mask:
-        first = np.flatnonzero(starts == 0)  # each row's first document
-        number = np.arange(len(flat)) - np.repeat(first, np.diff(first, append=len(flat)))
-        batch["segments"].reshape(-1)[:] = np.repeat(number.astype(np.int32), lengths)
-    if reset:
-        begun = np.repeat(starts.astype(np.int32), lengths).reshape(n, length)
-        np.subtract(np.arange(length, dtype=np.int32), begun, out=batch["positions"])
