@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 a problem in recipe, data or store, 2 a bad command line, 
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import sys
@@ -14,6 +16,8 @@ import typer
 
 import codemix
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
+
+gc.disable()  # until the command is known: imports make many objects and no garbage, and collecting costs a tenth of the start
 
 app = typer.Typer(name="codemix", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=codemix.__doc__)
 
@@ -35,18 +39,32 @@ def _root(
         codemix.progress.QUIET = True
 
 
-def _register() -> None:
-    from codemix.cli import data, evaluation, recipe, study, train
+MODULES = {  # which module defines which command; only the module of the command asked for is imported and built
+    "recipe": ("validate", "plan", "diff", "lock", "schema", "components", "init", "export", "import"),
+    "data": ("build-data", "verify", "inspect", "show", "seen"),
+    "train": ("train", "run", "status", "aot"),
+    "evaluation": ("eval", "report", "compare"),
+    "study": ("study",),
+}
 
-    for module in (recipe, data, train, evaluation, study):
-        module.register(app)
+
+def _register(words: list[str]) -> None:
+    """Add the commands: all of them for help or a misspelt one, else only the one that is asked for."""
+    asked = next((w for w in words if not w.startswith("-")), None)
+    wanted = [m for m, names in MODULES.items() if asked in names] or list(MODULES)
+    for name in wanted:
+        module = importlib.import_module(f"codemix.cli.{name}")
+        for command in MODULES[name]:
+            if asked == command or len(wanted) > 1:
+                module.register(app, command)
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the `codemix` command."""
     words = sys.argv[1:] if args is None else args
     try:
-        _register()
+        _register(words)
+        gc.enable()
         status = app(words, standalone_mode=False)
         code = status if isinstance(status, int) else 0
     except CodemixError as error:

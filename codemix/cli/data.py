@@ -128,7 +128,5 @@ def seen(
     return table.print()
 
 
-def register(app: typer.Typer) -> None:
-    app.command("build-data")(build_data)
-    for function in (verify, inspect, show, seen):
-        app.command()(function)
+def register(app: typer.Typer, command: str) -> None:
+    app.command(command)(globals()[command.replace("-", "_")])

@@ -161,7 +161,8 @@ def compare(
     print(write(inputs, store=loaded[0].store, question=question or asked, baseline=baseline, overlay_paper=overlay_paper))
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="eval")
-    app.command()(report)
-    app.command()(compare)
+def register(app: typer.Typer, command: str) -> None:
+    if command == "eval":
+        app.add_typer(group, name=command)
+    else:
+        app.command(command)(globals()[command])

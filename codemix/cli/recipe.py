@@ -211,7 +211,5 @@ def export(
     print(exported.text, end="")
 
 
-def register(app: typer.Typer) -> None:
-    for function in (validate, plan, diff, lock, schema, components, init, export):
-        app.command()(function)
-    app.command("import")(import_)
+def register(app: typer.Typer, command: str) -> None:
+    app.command(command)(import_ if command == "import" else globals()[command])

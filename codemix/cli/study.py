@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from codemix.cli.context import (
-    DATA_ROOT, STORE, Context, DataRootOption, ExecutorOption, JsonOption, StoreOption, WorkersOption, load, pools, print_json,
+    DATA_ROOT,
+    STORE,
+    Context,
+    DataRootOption,
+    ExecutorOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    load,
+    pools,
+    print_json,
 )  # fmt: skip
 
 group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
@@ -97,5 +107,5 @@ def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOptio
     print(made.text(lambda stage: "trained" if (opened.path("stages", stage.name, stage.fingerprint) / "done.json").exists() else "to train"))
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="study")
+def register(app: typer.Typer, command: str) -> None:
+    app.add_typer(group, name=command)

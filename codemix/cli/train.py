@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from codemix.cli.context import (
-    DATA_ROOT, STORE, Context, DataRootOption, ExecutorOption, JsonOption, RecipeArg, StoreOption, WorkersOption, load, print_json, problem, show_warnings,
+    DATA_ROOT,
+    STORE,
+    Context,
+    DataRootOption,
+    ExecutorOption,
+    JsonOption,
+    RecipeArg,
+    StoreOption,
+    WorkersOption,
+    load,
+    print_json,
+    problem,
+    show_warnings,
 )  # fmt: skip
 
 MeshOption = Annotated[str | None, typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default all on data.")]
@@ -157,6 +169,5 @@ def aot(
     return 0 if all(r.fits for r in results) else 3
 
 
-def register(app: typer.Typer) -> None:
-    for function in (train, run, status, aot):
-        app.command()(function)
+def register(app: typer.Typer, command: str) -> None:
+    app.command(command)(globals()[command])

@@ -27,7 +27,7 @@ FAMILIES = {  # family -> the package whose modules are its kinds
 class Spec(BaseModel):
     """A frozen piece of a recipe. Unknown keys are refused; fields in `NOT_IDENTITY` never change what is built."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
 
 
