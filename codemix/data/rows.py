@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from pydantic import Field
 
 from codemix.data.conditions import MISSING, Where, compiled, field_getter
-from codemix.data.decompress import MAX_EXPANSION
+from codemix.data.decompress import MAX_EXPANSION, Damaged
 from codemix.data.document import Document, Drop, Source, Unreadable
-from codemix.data.locations import expand
+from codemix.data.inputs import Input, Part
+from codemix.data.locations import expand, redacted
 from codemix.data.opening import Opener
+from codemix.data.row_files import ROW_SUFFIXES, read_rows, row_parts
 from codemix.errors import did_you_mean
 
 
@@ -33,50 +35,53 @@ class FileSource(Source):
 class RowSource(FileSource):
     """A source whose files hold rows with named fields. A field is named by its path: `meta.set` is `set` inside `meta`."""
 
-    text: str = Field("text", min_length=1, description="field that holds the text")
+    SUFFIXES: ClassVar = ROW_SUFFIXES
     id: str | None = Field(None, description="field that holds a stable id; default: the file's path and the row's number")
     where: Where = Field({}, description="conditions on fields of the row, e.g. {meta.set: {not_in: [Github]}}; the rest is dropped, and counted")
     metadata: dict[str, str] = Field({}, description="what to keep of the row: name -> field, e.g. {language: lang, licence: licenses}")
 
-    def fields(self) -> list[str]:
-        """Paths of every field that is read, each once."""
-        return list(dict.fromkeys([self.text, *([self.id] if self.id else []), *self.where, *self.metadata.values()]))
+    def text_fields(self) -> list[str]:
+        """Paths of the fields that the text is made of."""
+        raise NotImplementedError
 
-    def to_text(self, value: Any) -> str | None:
-        """The text in the text field's value; None when it cannot be one. Kinds with structured texts override it."""
-        return value if isinstance(value, str) else None
+    def texter(self) -> Callable[[dict], str | Drop]:
+        """A function that makes a row's text. It raises Damaged for a row of which none can be made."""
+        raise NotImplementedError
+
+    def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
+        return row_parts(given, opener, part_bytes)
+
+    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+        fields = dict.fromkeys([*self.text_fields(), *([self.id] if self.id else []), *self.where, *self.metadata.values()])
+        yield from read_rows(part, self.bounded(opener), self.converter(redacted(part.input.path)), list(fields))
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
-        """A function of (row, its number) for the rows of the input `name`; compiled once, since it runs a billion times."""
-        plain = self.id is None and not self.where and not self.metadata and type(self).to_text is RowSource.to_text
-        return self._text_alone(name) if plain and "." not in self.text else self._any_row(name)
-
-    def _any_row(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
-        get_text, get_id = field_getter(self.text), field_getter(self.id) if self.id else None
+        """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times."""
+        get_id = field_getter(self.id) if self.id else None
         known = [(key, field_getter(path)) for key, path in self.metadata.items()]
         passes = compiled(self.where) if self.where else None
-        to_text = self.to_text
+        text_of = self.texter()
 
         def convert(row: Any, number: int) -> Document | Unreadable | Drop:
             if not isinstance(row, dict):
-                return Unreadable("not_a_row", f"{name}#{number}", f"expected a mapping with `{self.text}`, found {type(row).__name__}")
+                return Unreadable("not_a_row", f"{name}#{number}", f"expected a mapping with fields, found {type(row).__name__}")
             if passes is not None:
                 passed, missing = passes(row)
                 if missing:
-                    return Unreadable("missing_field", f"{name}#{number}", f"`where` looks at `{missing}`; {_fields(row, missing)}")
+                    return Unreadable("missing_field", f"{name}#{number}", f"`where` looks at `{missing}`; {fields_here(row, missing)}")
                 if not passed:
                     return Drop("where")
-            value = get_text(row)
-            if value is MISSING or value is None:
-                state = "null" if value is None else "not there"
-                return Unreadable("missing_text", f"{name}#{number}", f"`{self.text}` is {state}; {_fields(row, self.text)}")
-            if (text := to_text(value)) is None:
-                return Unreadable("bad_text", f"{name}#{number}", f"`{self.text}` holds {type(value).__name__}, not a text")
+            try:
+                text = text_of(row)
+            except Damaged as damage:
+                return Unreadable(damage.reason, f"{name}#{number}", damage.detail)
+            if text.__class__ is Drop:
+                return text
             identity = f"{name}#{number}"
             if get_id is not None:
                 given = get_id(row)
                 if given is MISSING or given is None or given == "":
-                    return Unreadable("missing_id", identity, f"no `{self.id}`; {_fields(row, self.id)}")
+                    return Unreadable("missing_id", identity, f"no `{self.id}`; {fields_here(row, self.id)}")
                 identity = str(given)
             meta = {}
             for key, get in known:
@@ -86,23 +91,52 @@ class RowSource(FileSource):
 
         return convert
 
-    def _text_alone(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
-        """The common case, text alone, at less cost a row; anything unusual goes the long way."""
-        field, slowly = self.text, self._any_row(name)
 
-        def convert(row: Any, number: int) -> Document | Unreadable | Drop:
-            try:
-                text = row[field]
-            except (KeyError, TypeError, IndexError):
-                return slowly(row, number)
-            if text.__class__ is str and row.__class__ is dict:
-                return Document(f"{name}#{number}", text)
-            return slowly(row, number)
+class TextRows(RowSource):
+    """A row source with one field that is the text."""
+
+    text: str = Field("text", min_length=1, description="field that holds the text")
+
+    def text_fields(self) -> list[str]:
+        return [self.text]
+
+    def texter(self) -> Callable[[dict], str | Drop]:
+        get, field = field_getter(self.text), self.text
+        return lambda row: text if (text := get(row)).__class__ is str else not_text(row, field, text)
+
+    def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
+        slowly, field = super().converter(name), self.text
+        if self.id or self.where or self.metadata or "." in self.text or type(self).texter is not TextRows.texter:
+            return slowly
+
+        def convert(row: Any, number: int) -> Document | Unreadable | Drop:  # text alone: the common case, at less cost a row
+            text = row.get(field) if row.__class__ is dict else None
+            return Document(f"{name}#{number}", text) if text.__class__ is str else slowly(row, number)
 
         return convert
 
 
-def _fields(row: dict, wanted: str) -> str:
+def not_text(row: dict, field: str, value: Any) -> NoReturn:
+    """Raises Damaged: what was found where the text should be."""
+    if value is MISSING or value is None:
+        raise Damaged("missing_text", f"`{field}` is {'null' if value is None else 'not there'}; {fields_here(row, field)}")
+    raise Damaged("bad_text", f"`{field}` holds {type(value).__name__}, not a text")
+
+
+def string_getter(field: str, *, optional: bool = False) -> Callable[[dict], str]:
+    """A function that finds a string field. It raises Damaged where there is none, or gives an empty string if `optional`."""
+    get = field_getter(field)
+
+    def text(row: dict) -> str:
+        value = get(row)
+        if value.__class__ is str:
+            return value
+        return "" if optional and (value is MISSING or value is None) else not_text(row, field, value)
+
+    return text
+
+
+def fields_here(row: dict, wanted: str) -> str:
     """The fields a row has, for the message about the one it has not."""
     names = [*row, *(f"{k}.{inner}" for k, v in row.items() if isinstance(v, dict) for inner in v)]
     close = did_you_mean(wanted, names) if len(names) > 20 else ()

@@ -7,21 +7,17 @@ text or a suffix that lies is reported with its place, never skipped in silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Input, Part
-from codemix.data.locations import redacted
-from codemix.data.opening import Opener
-from codemix.data.rows import RowSource
+from codemix.data.row_files import JSON_SUFFIXES
+from codemix.data.rows import TextRows
 
 
-class Jsonl(RowSource):
+class Jsonl(TextRows):
     """JSON lines (.jsonl, .json, .ndjson; .gz, .zst, .zstd), one document a line."""
 
     kind: Literal["jsonl"] = "jsonl"
-    SUFFIXES: ClassVar = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in ("", ".gz", ".zst", ".zstd"))
+    SUFFIXES: ClassVar = JSON_SUFFIXES
     EXAMPLES: ClassVar = (
         {
             "kind": "jsonl",
@@ -36,41 +32,3 @@ class Jsonl(RowSource):
             "metadata": {"language": "lang", "path": "max_stars_repo_path"},
         },
     )
-
-    def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-        return opener.line_parts(given, part_bytes)
-
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        import orjson
-
-        name = redacted(part.input.path)
-        convert, loads = self.converter(name), orjson.loads
-        for first, lines in self.bounded(opener).lines(part):
-            if isinstance(lines, Unreadable):
-                yield lines
-                continue
-            for number, line in enumerate(lines, first):
-                try:
-                    row = loads(line)
-                except orjson.JSONDecodeError as error:
-                    if number == 0 and line.startswith(b"\xef\xbb\xbf"):  # a byte order mark is not part of the JSON
-                        try:
-                            row = loads(line[3:])
-                        except orjson.JSONDecodeError as error:
-                            yield _broken(line, f"{name}#{number}", error)
-                            continue
-                    elif line.strip():
-                        yield _broken(line, f"{name}#{number}", error)
-                        continue
-                    else:
-                        continue
-                yield convert(row, number)
-
-
-def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
-    try:
-        line.decode()
-    except UnicodeDecodeError as bad:
-        return Unreadable("bad_utf8", where, f"byte {line[bad.start]:#04x} at byte {bad.start} of the line")
-    hint = "; is this one JSON array instead of JSON lines?" if line.lstrip()[:1] == b"[" else ""
-    return Unreadable("bad_json", where, f"{str(error)[:200]}{hint}")
