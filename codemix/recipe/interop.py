@@ -115,7 +115,10 @@ def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
     if kind not in KINDS:
         raise CodemixError(f"`{kind}` is not a format that can be imported", hints=did_you_mean(kind, KINDS), rule="import-kind")
     reader: Callable[..., Imported] = getattr(interop_read, kind.replace("-", "_"))
-    imported = reader(content, file)
+    try:
+        imported = reader(content, file)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # other people's files take any shape
+        raise CodemixError(f"{file} is not shaped like a {kind} file", hints=[f"reading it stopped at: {error}"], rule="import-file") from None
     problems = [*imported.problems]
     for phase in imported.phases:
         problems += _adds_up(phase, kind)

@@ -167,7 +167,8 @@ def levanter(content: str, file: str) -> Imported:
         raise CodemixError(Problem("there are no `train_weights`", document.where(()), rule="import-file"))
     data, trainer = _at(value, at[:-1]), value.get("trainer") or {}
     weights, configs = _at(value, at), data.get("configs") or data.get("components") or {}
-    staged = [(0, weights, at)] if isinstance(weights, dict) else [(_int(s[0], 0), s[1], (*at, i, 1)) for i, s in enumerate(weights) if isinstance(s, list) and len(s) == 2]
+    listed = weights if isinstance(weights, list) else []
+    staged = [(0, weights, at)] if isinstance(weights, dict) else [(_int(s[0], 0), s[1], (*at, i, 1)) for i, s in enumerate(listed) if isinstance(s, list) and len(s) == 2]
     if not staged or not all(isinstance(w, dict) for _, w, _ in staged):
         raise CodemixError(Problem("`train_weights` is neither a mapping nor a list of [step, mapping]", document.where(at), rule="import-file"))
     train_steps, batch = trainer.get("num_train_steps"), trainer.get("train_batch_size")

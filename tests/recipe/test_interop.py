@@ -1,0 +1,183 @@
+"""Import and export: what is read is what is written, what does not add up is said, what is exported comes back."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codemix.errors import CodemixError
+from codemix.recipe import interop, read, rules, text
+from codemix.recipe.interop import KINDS, export_mixture, import_mixture, parse_mixture
+
+FILES = Path(__file__).parent / "files"
+RECIPE = """\
+codemix: 1
+name: two
+tokenizer: {kind: tokenizer_json, path: t.json}
+sources:
+  text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 100M, held_out: 1%}
+  web.code: {read: {kind: jsonl, paths: w.jsonl}, tokens: 1M, max_epochs: 90}
+  tiny: {read: {kind: jsonl, paths: f.jsonl}, tokens: 100M}
+model: {preset: 120M}
+training: {seq_len: 1024, batch_size: 8}
+stages:
+  - name: init
+    steps: 6000
+    mixture: {text: 2/3, web.code: rest, tiny: 0.01%}
+    learning_rate: {kind: cosine, peak: 1e-3, warmup: 1%}
+  - name: cooldown
+    steps: 100
+    mixture: {text: 1/7, web.code: rest}
+    learning_rate: {kind: linear, floor: 1e-6}
+silence: {many-epochs: a test}
+"""
+
+
+@pytest.fixture
+def plan():
+    checked = rules.check(read.parse_recipe(RECIPE, "two.yaml"))
+    return checked.require()
+
+
+def check_imported(imported: interop.Imported):
+    """The recipe that an import makes must validate as it is."""
+    source = read.parse_recipe(imported.yaml, "imported.yaml")
+    checked = rules.check(source)
+    assert not checked.errors, checked.errors
+    return checked.plan
+
+
+def test_smollm3_as_published_does_not_sum_to_one():
+    imported = import_mixture(None, FILES / "smollm3-nanotron.yaml")
+    assert imported.kind == "nanotron"
+    assert [p.total for p in imported.phases] == [1, Fraction("1.00005"), Fraction("1.00565")]
+    assert [len(p.weights) for p in imported.phases] == [41, 46, 56]
+    assert [p.steps for p in imported.phases] == [3_450_000, 748_000, 522_000]
+    assert (imported.seq_len, imported.batch_size) == (4096, 576)
+    rates = [p.learning_rate["kind"] for p in imported.phases]
+    assert rates == ["constant", "constant", "linear"]
+    assert [p.what for p in imported.problems] == ["the weights of `stable-2` sum to 1.00005, not 1", "the weights of `decay` sum to 1.00565, not 1"]
+    assert any("`dclm` is written 30% and trained at ~29.8315%" in note for note in imported.notes)
+    plan = check_imported(imported)
+    assert plan.stage("decay").spec.weights == "relative" and plan.stage("stable").spec.weights == "percent"
+    share = {s.source: s.share for s in plan.stage("decay").sources}
+    assert share["dclm"] == Fraction("0.3") / Fraction("1.00565") and sum(share.values()) == 1
+    assert "weights: relative # they sum to 1.00565" in imported.yaml and "dclm: 0.3\n" in imported.yaml
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_export_then_import_gives_the_planned_shares(plan, kind):
+    exported = export_mixture(kind, plan)
+    phases = [phase for content in exported.files.values() for phase in parse_mixture(None, content, f"x.{kind}").phases]
+    assert len(phases) == 2
+    for phase, stage in zip(phases, plan.stages, strict=True):
+        assert phase.total == 1
+        planned = {s.source: Fraction(s.windows, stage.rows) for s in stage.sources}
+        assert phase.shares().keys() == planned.keys()
+        assert all(abs(phase.shares()[n] - planned[n]) <= Fraction(1, 10**12) for n in planned)
+        assert all(round(phase.shares()[n] * stage.rows) == round(planned[n] * stage.rows) for n in planned), "the same windows"
+    if kind in ("nanotron", "levanter"):
+        imported = parse_mixture(kind, exported.text, "x")
+        assert [p.steps for p in imported.phases] == [6000, 100] and (imported.seq_len, imported.batch_size) == (1024, 8)
+        again = check_imported(imported)
+        assert [[s.windows for s in a.sources] for a in again.stages] == [[s.windows for s in b.sources] for b in plan.stages]
+
+
+def test_export_says_what_is_lost(plan):
+    assert any("`cursor: continue` is lost" in note for note in export_mixture("megatron", plan).notes)
+    ramped = RECIPE.replace("text: 2/3, web.code: rest, tiny: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
+    notes = export_mixture("nanotron", rules.check(read.parse_recipe(ramped, "r")).plan).notes
+    assert any("no ramps" in note and "`init`" in note for note in notes)
+    longer = RECIPE.replace("steps: 100\n", "steps: 100\n    seq_len: 2048\n    cursor: restart\n")
+    assert any("seq_len" in note for note in export_mixture("levanter", rules.check(read.parse_recipe(longer, "r")).plan).notes)
+
+
+def test_olmo_export_carries_the_repetitions(plan):
+    files = export_mixture("olmo-core", plan).files
+    imported = parse_mixture("olmo-core", files["init.yaml"], "init.yaml")
+    caps = {w.name: w.max_epochs for w in imported.phases[0].weights}
+    windows = {s.source: (s.windows, s.pool_windows) for s in plan.stages[0].sources}
+    assert caps["text"] == 1 and abs(caps["web.code"] - windows["web.code"][0] / windows["web.code"][1]) < 1e-4
+    assert (imported.phases[0].tokens, imported.seq_len, imported.batch_size) == (plan.stages[0].tokens, 1024, 8)
+
+
+def test_a_megatron_blend_as_words_or_json():
+    for content in ("0.3 /d/a_text_document 0.7 /d/b_text_document", "--data-path 30 a_text_document 70 b_text_document", '{"train": ["3", "/x/a", "7", "/x/b"], "valid": ["1", "c"]}'):
+        imported = parse_mixture(None, content, "blend.txt")
+        assert imported.kind == "megatron" and imported.phases[0].shares() == {"a": Fraction(3, 10), "b": Fraction(7, 10)}
+        check_imported(imported)
+    assert "proportions" in parse_mixture(None, "3 a 7 b", "x").problems[-1].what
+    assert "proportions" not in " ".join(parse_mixture(None, "30 a 70 b", "x").notes)
+
+
+def test_levanter_stages_zeros_and_blocks():
+    imported = parse_mixture(None, """\
+data:
+  tokenizer: a/b
+  mixture_block_size: 2048
+  configs:
+    web: {train_urls: ["gs://x/web-*.jsonl.gz"]}
+    code: {id: bigcode/thing}
+    paloma/c4: {validation_urls: [v]}
+  train_weights:
+  - - 0
+    - {web: 0.9997, code: 0.0003, paloma/c4: 0.0}
+  - - 1000
+    - {web: 8, code: 2, paloma/c4: 0.0}
+trainer: {train_batch_size: 256, num_train_steps: 1200}
+""", "l.yaml")  # fmt: skip
+    assert [p.steps for p in imported.phases] == [1000, 200] and imported.batch_size == 256 and imported.tokenizer == "a/b"
+    assert [w.name for w in imported.phases[0].weights] == ["web", "code"]
+    assert [w.location for w in imported.phases[0].weights] == ["gs://x/web-*.jsonl.gz", "bigcode/thing"]
+    assert [p.rule for p in imported.problems] == ["import-block-rounding", "import-relative"]
+    assert "never reads `code`" in imported.problems[0].what
+    check_imported(imported)
+    single = parse_mixture("levanter", "train_weights: {a: 0.5, b: 0.4}\n", "l.yaml")
+    assert "sum to 0.9, not 1" in " ".join(single.notes) and "num_train_steps" in " ".join(single.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "says"),
+    [
+        (None, "just: yaml\n", "none of the formats"),
+        ("megatron", "a b c", "not a Megatron blend"),
+        ("megatron", '{"train": ["a", "b"]}', "without weights"),
+        ("nanotron", "data_stages: []\n", "no `data_stages`"),
+        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b], dataset_weights: [1]}}}\n", "2 folders and 1 weights"),
+        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b]}}}\n", "no `dataset_weights`"),
+        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {hf_dataset_or_datasets: x}}}\n", "no `dataset_folder`"),
+        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b], dataset_weights: [1, x]}}}\n", "`x` is not a weight"),
+        ("levanter", "train_weights: {a: -1}\n", "not a weight"),
+        ("levanter", "train_weights: {a: 0}\n", "is zero"),
+        ("olmo-core", "sources: [{source_name: a}]\n", "no list of `sources`"),
+        ("megatrn", "1 a", "not a format"),
+        ("levanter", "train_weights: 3\n", "neither a mapping nor a list"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_a_problem(kind, content, says):
+    with pytest.raises(CodemixError, match=says):
+        parse_mixture(kind, content, "file.yaml")
+
+
+def test_names_are_short_and_unique():
+    names = interop.names_for(["s3://b/x/pes2o/", "s3://b/megamath/standard/", "s3://b/other/standard/", "c/pes2o_text_document", "A B/Ç.d", ""])
+    assert names == ["pes2o", "megamath", "other", "pes2o-2", "d", "source"]
+
+
+KEYS = ["data_stages", "data", "dataset", "dataset_folder", "dataset_weights", "name", "start_training_step", "tokens", "train_weights", "configs", "trainer", "sources",
+        "source_list", "target_ratio", "paths", "source_name", "train", "num_train_steps", "train_steps", "optimizer", "learning_rate_scheduler", "learning_rate"]  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers(-3, 10**6) | st.floats(-1, 2, width=16) | st.sampled_from(["a", "b/c", "0.3", ""])
+SHAPES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4), max_leaves=14)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([None, *KINDS]), SHAPES)
+def test_files_of_any_shape_give_a_recipe_or_a_problem(kind, value):
+    try:
+        imported = parse_mixture(kind, text.dump(value), "x.yaml")
+    except CodemixError as error:
+        assert error.problems[0].what
+    else:
+        assert imported.phases and all(p.total > 0 for p in imported.phases)

@@ -1,0 +1,232 @@
+"""Studies: overrides, expansion, sweeps, the tree of shared stages, problems at their places."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codemix.errors import CodemixError
+from codemix.recipe import read, rules, study, text
+from codemix.recipe.override import layered, override, remove
+
+BASE = """\
+codemix: 1
+name: base
+tokenizer: {kind: tokenizer_json, path: t.json}
+sources:
+  text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 1B, held_out: 1%}
+  web: {read: {kind: jsonl, paths: w.jsonl}, tokens: 1B, tags: {kind: code}}
+  fine.web: {read: {kind: jsonl, paths: f.jsonl}, tokens: 1B}
+groups:
+  code: {web: 80%, fine.web: 20%}
+model: {preset: 120M}
+training: {seq_len: 1024, batch_size: 8}
+stages:
+  - name: init
+    tokens: 10M
+    mixture: {text: 50%, code: 50%}
+    learning_rate: {kind: cosine, peak: 1e-3, warmup: 1%}
+  - name: cooldown
+    tokens: 1M
+    mixture: {text: 80%, code: 20%}
+    learning_rate: {kind: linear, floor: 1e-6}
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes base.yaml and a study beside it."""
+    (tmp_path / "base.yaml").write_text(BASE)
+
+    def write(body: str, head: str = "codemix: 1\nstudy: s\nbase: base.yaml\n") -> study.Study:
+        (tmp_path / "study.yaml").write_text(head + body)
+        return study.load_study(tmp_path / "study.yaml")
+
+    return write
+
+
+def plans(s: study.Study) -> dict:
+    checked, problems = study.check(s)
+    assert not [p for p in problems if p.severity == "error"], problems
+    return {name: c.plan for name, c in checked.items()}
+
+
+def shares(plan, stage: str) -> dict[str, Fraction]:
+    return {s.source: s.share for s in plan.stage(stage).sources}
+
+
+def test_points_are_the_product_of_variations_grid_sweep_and_seeds(make):
+    s = make("variations: [{name: a}, {name: b}]\ngrid: {rate: {low: {}, high: {}}}\nsweep: {stage: init, of: code, shares: [0%, 50%]}\nseeds: [1, 2]\n")
+    names = list(study.expand(s))
+    assert len(names) == 2 * 2 * 2 * 2 == len(set(names))
+    assert names[0] == "s-a-low-00pct-seed1" and names[-1] == "s-b-high-50pct-seed2"
+    assert study.expand(s)["s-a-low-00pct-seed2"].seed == 2
+
+
+def test_a_study_without_variations_is_its_base(make):
+    recipe = study.expand(make(""))["s"]
+    assert recipe.model_copy(update={"name": "base"}) == read.parse_recipe(BASE, "b").recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "value"),
+    [
+        ("{stages: {init: {tokens: 20M}}}", ("stages", 0, "tokens"), "20M"),
+        ("{stages.init.tokens: 20M}", ("stages", 0, "tokens"), "20M"),
+        ("{model.preset: 470M}", ("model",), {"preset": "470M"}),
+        ("{stages.init.mixture: {text: 100%}}", ("stages", 0, "mixture"), {"text": "100%"}),
+        ("{stages: {init: {mixture: {text: 100%}}}}", ("stages", 0, "mixture"), {"text": "100%"}),
+        ("{groups.code: {web: 100%}}", ("groups", "code"), {"web": "100%"}),
+        ("{sources.fine.web.tokens: 5B}", ("sources", "fine.web", "tokens"), "5B"),
+        ("{stages.init.learning_rate: {peak: 2e-3}}", ("stages", 0, "learning_rate"), {"kind": "cosine", "peak": 2e-3, "warmup": "1%"}),
+        ("{stages.init.learning_rate: {kind: constant, value: 1e-3}}", ("stages", 0, "learning_rate"), {"kind": "constant", "value": 1e-3}),
+        ("{training: {z_loss: 1e-4}}", ("training",), {"seq_len": 1024, "batch_size": 8, "z_loss": 1e-4}),
+        ("{silence: {many-epochs: why}}", ("silence",), {"many-epochs": "why"}),
+    ],
+)
+def test_what_an_override_changes(make, change, path, value):
+    point = next(iter(study.sources(make(f"set: {change}\n")).values())).document
+    found = point.value
+    for part in path:
+        found = found[part]
+    assert found == value
+
+
+def test_stages_are_taken_out_and_put_in(make):
+    s = make("""\
+without: [stages.init]
+set:
+  stages.first: {before: cooldown, tokens: 5M, mixture: {text: 100%}, learning_rate: {kind: constant, value: 1e-3}}
+  stages.last: {steps: 10, mixture: {web: 100%}, learning_rate: {kind: constant}}
+""")
+    plan = plans(s)["s"]
+    assert [stage.name for stage in plan.stages] == ["first", "cooldown", "last"]
+    assert plan.stages[1].parent.name == "first"
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "line"),
+    [
+        ("set: {stages.intit.tokens: 2M}\n", "no `intit`", 4),
+        ("set: {stages: {intit: {tokens: 2M}}}\n", "no `intit`", 4),
+        ("set:\n  training.seq_len.x: 4\n", "`x` leads into", 5),
+        ("set:\n  sources.text.tokenz: 4B\n", "`tokenz` is not a key here", 5),
+        ("set:\n  stages.init.mixture: {text: 50%}\n", "the shares sum to 50%", 5),
+        ("without: [stages.cool]\n", "no `cool`", 4),
+        ("sweep: {stage: init, of: markup, shares: [50%]}\n", "no source or group `markup`", 4),
+        ("sweep: {stage: cool, of: code, shares: [50%]}\n", "no `cool`", 4),
+        ("sweep: {stage: init, of: code, shares: [100%], kind: additive}\n", "cannot reach 100%", 4),
+        ("variations: [{name: a}, {name: a}]\n", "two variations are called `a`", 4),
+        ("variations: [{name: a, base: /etc/x.yaml}]\n", "not a recipe beside this study", 4),
+        ("variations: [{name: a, base: other.yaml}]\n", "cannot read", 4),
+        ("seeds: [1, 1]\n", "each once", 4),
+    ],
+)
+def test_problems_point_into_the_study(make, body, says, line):
+    with pytest.raises(CodemixError) as caught:
+        s = make(body)
+        _, problems = study.check(s)
+        raise CodemixError(*problems)
+    problem = caught.value.problems[0]
+    assert says in problem.what, problem.what
+    assert problem.where.file.endswith("study.yaml") and problem.where.line in (line, 1), problem.where
+
+
+def test_a_problem_of_the_base_points_into_the_base_and_is_told_once(make, tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE.replace("text: 80%, code: 20%", "text: 80%, code: 30%"))
+    _, problems = study.check(make("seeds: [0, 1, 2]\n"))
+    (problem,) = [p for p in problems if p.severity == "error"]
+    assert problem.where.file.endswith("base.yaml") and "sum to 110%" in problem.what
+    assert "`seed0`, `seed1`, `seed2`" in problem.hints[-1]
+
+
+def test_a_competitive_sweep_keeps_the_total(make):
+    found = plans(make("sweep: {stage: init, of: code, shares: [0%, 25%, 90%, 100%]}\n"))
+    assert len({p.stage("init").tokens for p in found.values()}) == 1
+    assert [sum(v for k, v in shares(p, "init").items() if k != "text") for p in found.values()] == [0, Fraction(1, 4), Fraction(9, 10), 1]
+
+
+def test_an_additive_sweep_keeps_the_rest(make):
+    s = make("set: {stages.init.mixture: {text: 100%}, stages.init.tokens: 1B, sources.text.max_epochs: 2}\nsweep: {stage: init, of: web, shares: [0%, 20%, 50%], kind: additive}\n")
+    asked = {n: (r.stages[0].tokens, r.stages[0].mixture) for n, r in study.expand(s).items()}
+    assert [t for t, _ in asked.values()] == [10**9, 125 * 10**7, 2 * 10**9]
+    for tokens, mixture in asked.values():
+        assert abs(tokens * mixture["text"] - 10**9) <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.lists(st.integers(1, 50), min_size=1, max_size=4))
+def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
+    names = [f"x{i}" for i in range(len(weights))]
+    total = sum(weights)
+    mixture = {n: f"{w}/{total}" for n, w in zip(names, weights, strict=True)}
+    value = {"sources": {"code": {}} | {n: {} for n in names}, "stages": [{"name": "a", "tokens": 1000, "mixture": mixture}]}
+    point = layered(text.Document("b", "", value), "s")
+    sweep = study.Sweep(stage="a", of="code", shares=[f"{percent}%"])
+    study._sweep(point, sweep, sweep.shares[0], text.Document("s", "", {}), ("sweep",))
+    new = {n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1) for n, s in point.value["stages"][0]["mixture"].items()}
+    assert sum(new.values()) == 1 and new.get("code", 0) == Fraction(percent, 100)
+    for n, w in zip(names, weights, strict=True):
+        assert new[n] == Fraction(w, total) * (1 - Fraction(percent, 100))
+    assert value["stages"][0]["mixture"] == mixture, "the base is not touched"
+
+
+def test_equal_stages_are_one_node_and_the_tree_says_what_that_saves(make):
+    s = make("variations: [{name: a}, {name: b, set: {stages.cooldown.tokens: 2M}}, {name: c, without: [stages.cooldown]}]\n")
+    found = plans(s)
+    made = study.tree(found)
+    assert [(d, n.stage.name, len(n.recipes)) for d, n in made.walk()] == [(0, "init", 3), (1, "cooldown", 1), (1, "cooldown", 1)]
+    saving = made.saving()
+    init = next(iter(found.values())).stage("init").tokens
+    assert saving.tokens_apart - saving.tokens == 2 * init
+    assert saving.tokens == sum(n.stage.tokens for _, n in made.walk())
+    assert 0 < saving.chip_hours < saving.chip_hours_apart
+    drawn = made.text(lambda stage: f"[{stage.name}]")
+    assert "└─ cooldown" in drawn and "[init]" in drawn and "3 recipes need 3 stages; one by one they would train 5" in drawn
+    assert made.as_json()["saving"]["stages"] == 3 and "| init |" in made.markdown()
+
+
+def test_another_seed_shares_nothing_and_names_or_notes_share_everything(make):
+    assert len(study.tree(plans(make("seeds: [0, 1]\n"))).walk()) == 4
+    assert len(study.tree(plans(make("variations: [{name: a, set: {notes: x}}, {name: b, description: y}]\n"))).walk()) == 2
+
+
+def test_written_points_are_complete_recipes_with_the_same_stages(make, tmp_path):
+    s = make("set: {silence: {code-share-high: on purpose}}\nsweep: {stage: init, of: code, shares: [0%, 100%]}\n")
+    before = {n: [x.fingerprint for x in p.stages] for n, p in plans(s).items()}
+    for path in study.write_recipes(s, tmp_path / "out"):
+        checked = rules.check(read.read_recipe(path))
+        assert not checked.problems, checked.problems
+        assert [x.fingerprint for x in checked.plan.stages] == before[path.stem]
+
+
+def test_init_from_of_a_base_elsewhere_still_leads_there(make, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "first.yaml").write_text(BASE.replace("name: base", "name: first"))
+    second = BASE.replace("name: base", "name: second").replace("  - name: init\n", "  - name: init\n    init_from: {recipe: first.yaml, stage: init}\n")
+    (tmp_path / "sub" / "second.yaml").write_text(second)
+    found = plans(make("", "codemix: 1\nstudy: s\nbase: sub/second.yaml\n"))["s"]
+    assert found.stages[0].parent.name == "init" and found.stages[0].parent.parent is None
+
+
+def test_a_recipe_is_not_a_study_and_a_study_is_not_a_recipe(make, tmp_path):
+    with pytest.raises(CodemixError, match="this is a recipe, not a study"):
+        study.load_study(tmp_path / "base.yaml")
+    with pytest.raises(CodemixError, match="this is a study, not a recipe"):
+        read.read_recipe(make("").document.file)
+    with pytest.raises(CodemixError, match="base of a study is a recipe"):
+        study.expand(make("", "codemix: 1\nstudy: s\nbase: study.yaml\n"))
+
+
+def test_removing_keeps_later_origins_right():
+    base = text.parse("a: 1\nstages:\n  - {name: x, t: 1}\n  - {name: y, t: 2}\n  - {name: z, t: 3}\n", "b")
+    change = text.parse("stages.z.t: 9\n", "c")
+    point = layered(base, "s")
+    override(point, change.value, change, ())
+    remove(point, "stages.x", change, ())
+    remove(point, "a", change, ())
+    assert point.value == {"stages": [{"name": "y", "t": 2}, {"name": "z", "t": 9}]}
+    assert (point.where(("stages", 0, "t")).file, point.where(("stages", 0, "t")).line) == ("b", 4)
+    assert (point.where(("stages", 1, "t")).file, point.where(("stages", 1, "t")).line) == ("c", 1)
+    assert point.where(("stages", 1, "name")).line == 5
