@@ -77,6 +77,9 @@ class CodemixError(Exception):
         self.problems = tuple(Problem(p, hints=tuple(hints), rule=rule) if isinstance(p, str) else p for p in problems)
         super().__init__("\n\n".join(p.render() for p in self.problems))
 
+    def __reduce__(self):  # so that a worker process can hand its problems over whole
+        return type(self), self.problems
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """Hints that name the nearest of `known`, or all of them when there are few."""

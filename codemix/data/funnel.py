@@ -25,6 +25,7 @@ class Funnel:
     dropped: Counter = field(default_factory=Counter)
     dropped_bytes: Counter = field(default_factory=Counter)
     unreadable: Counter = field(default_factory=Counter)  # by reason
+    edited: Counter = field(default_factory=Counter)  # documents whose text an op changed, by `<position>-<op kind>`
     languages: dict[str, Counter] = field(default_factory=dict)  # language -> {"read", "kept", "<op>/<reason>"}
 
     def add_unreadable(self, reason: str) -> None:
@@ -57,6 +58,7 @@ class Funnel:
             "read": self.read, "read_bytes": self.read_bytes, "kept": self.kept, "kept_bytes": self.kept_bytes,
             "dropped": dict(sorted(self.dropped.items())), "dropped_bytes": dict(sorted(self.dropped_bytes.items())),
             "unreadable": self.unreadable.total(), "unreadable_by_reason": dict(sorted(self.unreadable.items())),
+            "edited": dict(sorted(self.edited.items())),
             "languages": {name: dict(sorted(counts.items())) for name, counts in sorted(self.languages.items())},
         }  # fmt: skip
 
@@ -64,9 +66,21 @@ class Funnel:
     def from_json(cls, content: dict[str, Any]) -> Funnel:
         return cls(
             content["read"], content["read_bytes"], content["kept"], content["kept_bytes"], Counter(content["dropped"]),
-            Counter(content["dropped_bytes"]), Counter(content["unreadable_by_reason"]),
+            Counter(content["dropped_bytes"]), Counter(content["unreadable_by_reason"]), Counter(content["edited"]),
             {name: Counter(counts) for name, counts in content["languages"].items()},
         )  # fmt: skip
+
+
+def after_dedup(documents: Funnel, removed: Funnel) -> Funnel:
+    """A source's funnel once documents that it had kept were removed; `removed` holds only drops."""
+    result = total([documents, removed])
+    result.read, result.read_bytes = documents.read, documents.read_bytes
+    result.kept -= removed.dropped.total()
+    result.kept_bytes -= removed.dropped_bytes.total()
+    for language, counts in removed.languages.items():
+        result.languages[language]["read"] -= counts["read"]
+        result.languages[language]["kept"] -= counts["read"]
+    return result
 
 
 def total(funnels: Iterable[Funnel]) -> Funnel:
@@ -75,7 +89,7 @@ def total(funnels: Iterable[Funnel]) -> Funnel:
     for part in funnels:
         for name in ("read", "read_bytes", "kept", "kept_bytes"):
             setattr(result, name, getattr(result, name) + getattr(part, name))
-        for name in ("dropped", "dropped_bytes", "unreadable"):
+        for name in ("dropped", "dropped_bytes", "unreadable", "edited"):
             getattr(result, name).update(getattr(part, name))
         for language, counts in part.languages.items():
             result.languages.setdefault(language, Counter()).update(counts)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,11 +34,15 @@ class Tokenizer(Component):
         """Paths, relative to the data root, of files that decide the result; their content hashes are identity."""
         return ()
 
-    def trains_on(self, sources: tuple[str, ...]) -> dict[str, float]:
+    def trains_on(self, sources: tuple[str, ...]) -> dict[str, Fraction]:
         """The sources whose documents this tokenizer is trained on, with their shares; empty for a ready one."""
         return {}
 
-    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]], seed: int = 0) -> tokenizers.Tokenizer:
+    def train_bytes(self) -> int:
+        """How much text it is trained on [bytes]."""
+        return 0
+
+    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
         """The tokenizer. `texts()` yields training documents; ready tokenizers never call it."""
         raise NotImplementedError
 

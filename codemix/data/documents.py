@@ -1,0 +1,334 @@
+"""Phase 1, documents: read a source, run its ops, and freeze what is left, counting everything that is not.
+
+    documents/<source>-<fp12>/docs/<task>-<nnn>.jsonl.zst    {"id", "text", "meta"} a line
+                              dropped/<nn>-<op>/<reason>.jsonl.zst, kept.jsonl.zst    samples for a person to look at
+                              funnel.json, manifest.json
+
+The inputs divide into tasks by size; the division depends on the inputs alone, so any number of workers writes the same
+bytes. A task leaves its files aside and renames them, then its mark; a task with a mark is never run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+import pickle
+import platform
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.funnel import UNKNOWN, Funnel, total
+from codemix.data.identity import Identity
+from codemix.data.inputs import Part
+from codemix.data.manifest import file_digest
+from codemix.data.opening import Opener
+from codemix.data.runner import Task, tick
+from codemix.data.store import Store, read_json, write_json
+from codemix.errors import CodemixError, Problem
+from codemix.recipe import schema
+from codemix.recipe.quantities import show_share
+
+MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**24, 2**30, 256  # of input; about TASKS tasks a source, within these bounds
+FILE_BYTES = 2**27  # of text in one file of documents
+SAMPLES = 50  # kept for each reason
+SAMPLE_CHARS = 20_000  # of text in a sample
+READ = "00-read"  # the step before the first op, for drops at reading
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Frozen documents of a source: where, and in which files, in order."""
+
+    source: str
+    folder: Path
+    fingerprint: str
+    files: tuple[dict[str, Any], ...]  # {"path", "documents", "bytes" of text, "sha256"}
+    funnel: Funnel
+
+    @classmethod
+    def load(cls, folder: Path) -> Documents:
+        content = read_json(folder / "manifest.json")
+        return cls(content["source"], folder, content["fingerprint"], tuple(content["files"]), Funnel.from_json(read_json(folder / "funnel.json")))
+
+    @property
+    def bytes(self) -> int:
+        return sum(file["bytes"] for file in self.files)
+
+    def read(self, file: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        return read_lines(self.folder / file["path"])
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a .jsonl.zst of ours. Raises CodemixError when it is damaged."""
+    import orjson
+    import zstandard
+
+    try:
+        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
+            rest = b""
+            while piece := stream.read(2**20):
+                lines = (rest + piece).split(b"\n")
+                rest = lines.pop()
+                yield from map(orjson.loads, lines)
+            if rest:
+                raise ValueError("it ends inside a line")
+    except (zstandard.ZstdError, ValueError) as error:
+        raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
+
+
+class LineWriter:
+    """Writes rows to a .jsonl.zst aside and renames it when closed whole."""
+
+    def __init__(self, path: Path):
+        import orjson
+        import zstandard
+
+        self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), orjson.dumps
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
+        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(self._file, closefd=False)
+        self.rows = 0
+
+    def write(self, row: dict[str, Any]) -> None:
+        self._stream.write(self._dumps(row) + b"\n")
+        self.rows += 1
+
+    def close(self) -> None:
+        self._stream.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._aside, self.path)
+
+
+class Samples:
+    """For each key the few documents whose ids hash lowest: the same whatever the order or the number of tasks."""
+
+    def __init__(self):
+        self._held: dict[str, list[tuple[int, str, dict]]] = {}
+
+    def add(self, key: str, doc: Document) -> None:
+        rank = -int.from_bytes(hashlib.blake2b(doc.id.encode("utf-8", "replace"), digest_size=8).digest())
+        held = self._held.setdefault(key, [])
+        if len(held) < SAMPLES or rank > held[0][0]:
+            cut = len(doc.text) > SAMPLE_CHARS
+            text = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace").decode()
+            row = {"id": doc.id, "text": text, "meta": doc.meta} | ({"cut": True, "chars": len(doc.text)} if cut else {})
+            self._push(held, (rank, doc.id, row))
+
+    def _push(self, held: list, entry: tuple[int, str, dict]) -> None:
+        if len(held) < SAMPLES:
+            heapq.heappush(held, entry)
+        else:
+            heapq.heappushpop(held, entry)
+
+    def merge(self, other: dict[str, list]) -> None:
+        for key, entries in other.items():
+            for rank, name, row in entries:
+                self._push(self._held.setdefault(key, []), (rank, name, row))
+
+    def as_json(self) -> dict[str, list]:
+        return {key: sorted(held, key=lambda e: (-e[0], e[1])) for key, held in sorted(self._held.items())}
+
+
+@dataclass(frozen=True)
+class DocumentsTask:
+    """Reads some parts of a source's inputs, in order, through all its ops."""
+
+    source_name: str
+    source: schema.Source
+    number: int
+    parts: tuple[Part, ...]
+    root: Path
+    work: Path
+
+    @property
+    def name(self) -> str:
+        return f"documents of {self.source_name}, part {self.number}"
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+    @property
+    def done(self) -> Path:
+        return self.work / ".parts" / f"{self.number:05d}.json"
+
+    def run(self) -> None:
+        steps = [(f"{n:02d}-{op.kind}", op.start(_state(self.work / ".states" / f"{n:02d}"))) for n, op in enumerate(self.source.ops, 1)]
+        funnel, dropped, kept, files = Funnel(), Samples(), Samples(), []
+        writer, text_bytes = None, 0
+
+        def close() -> None:
+            writer.close()
+            path = writer.path
+            files.append({"path": f"docs/{path.name}", "documents": writer.rows, "bytes": text_bytes, "sha256": file_digest(path)})
+
+        for part in self.parts:
+            for doc in through(self.source.read.read(part, Opener(self.root)), steps, funnel, dropped, strict=self.source.on_bad == "error"):
+                if writer is None:
+                    writer, text_bytes = LineWriter(self.work / "docs" / f"{self.number:05d}-{len(files):03d}.jsonl.zst"), 0
+                try:
+                    writer.write({"id": doc.id, "text": doc.text, "meta": doc.meta})
+                except TypeError as error:  # metadata that JSON cannot hold: the component's bug, told with its document
+                    raise TypeError(f"{doc.id}: {error}") from error
+                kept.add("kept", doc)
+                text_bytes += len(doc.text.encode())
+                if text_bytes >= FILE_BYTES:
+                    close()
+                    writer = None
+            tick(part.size)
+        if writer is not None:
+            close()
+        write_json(self.done, {"funnel": funnel.as_json(), "files": files, "dropped": dropped.as_json(), "kept": kept.as_json()})
+
+
+def through(
+    read: Iterable[Document | Unreadable | Drop], steps: list[tuple[str, Callable[[Document], Document | Drop]]],
+    funnel: Funnel, dropped: Samples, *, strict: bool,
+) -> Iterator[Document]:  # fmt: skip
+    """What is left of `read` after the ops `steps`; every document is counted in `funnel` exactly once."""
+    for doc in read:
+        if isinstance(doc, Unreadable):
+            if strict:
+                raise _unreadable_problem(doc)
+            funnel.add_unreadable(doc.reason)
+            continue
+        if isinstance(doc, Drop):  # a source's own condition, judged before the text was decoded
+            funnel.add_dropped(UNKNOWN, 0, READ, doc.reason)
+            continue
+        original, language = doc, str(doc.meta.get("language") or UNKNOWN)
+        try:
+            size = len(doc.text.encode())
+        except UnicodeEncodeError as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
+            bad = Unreadable("lone_surrogate", doc.id, f"character {error.start}")
+            if strict:
+                raise _unreadable_problem(bad) from None
+            funnel.add_unreadable(bad.reason)
+            continue
+        step, verdict = READ, Drop("empty") if not doc.text or doc.text.isspace() else doc
+        for step, apply in steps if not isinstance(verdict, Drop) else ():
+            verdict = apply(doc)
+            if isinstance(verdict, Drop):
+                break
+            if verdict.text != doc.text:
+                funnel.edited[step] += 1
+                if not verdict.text or verdict.text.isspace():
+                    verdict = Drop("empty")
+                    break
+            doc = verdict
+        if isinstance(verdict, Drop):
+            funnel.add_dropped(language, size, step, verdict.reason)
+            dropped.add(f"{step}/{verdict.reason}", original)
+        else:
+            funnel.add_kept(language, size, size if doc is original else len(doc.text.encode()))
+            yield doc
+
+
+def _unreadable_problem(bad: Unreadable) -> CodemixError:
+    more = "; the rest of the file is lost" if bad.rest_lost else ""
+    return CodemixError(
+        f"a document cannot be read: {bad}{more}",
+        hints=["repair or replace the file", "or skip and count such documents: `on_bad: skip` in the source, with `max_bad:` as the limit"],
+        rule="unreadable-document",
+    )  # fmt: skip
+
+
+@lru_cache(4)
+def _state(path: Path) -> Any:
+    return pickle.loads(path.read_bytes()) if path.exists() else None
+
+
+@dataclass(frozen=True)
+class DocumentsJob:
+    """Everything that turns one source of a recipe into frozen documents."""
+
+    name: str
+    source: schema.Source
+    identity: Identity
+    root: Path
+    store: Store
+
+    @property
+    def final(self) -> Path:
+        return self.store.path("documents", self.name, self.identity.require())
+
+    def tasks(self, work: Path) -> list[Task]:
+        if refused := [problem for op in self.source.ops if (problem := op.refuses(self.source.tags))]:
+            raise CodemixError(*refused)
+        for n, op in enumerate(self.source.ops, 1):
+            path = work / ".states" / f"{n:02d}"
+            if not path.exists() and (state := op.prepare(self.root)) is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                aside = path.with_suffix(".tmp")
+                aside.write_bytes(pickle.dumps(state, protocol=5))
+                os.replace(aside, path)
+        size = sum(given.bytes for given in self.identity.inputs)
+        limit = min(max(size // TASKS, MIN_TASK_BYTES), MAX_TASK_BYTES)
+        opener = Opener(self.root)
+        parts = [part for given in self.identity.inputs for part in self.source.read.parts(given, opener, limit)]
+        groups = by_size(parts, limit, lambda part: part.size)
+        return [DocumentsTask(self.name, self.source, n, tuple(group), self.root, work) for n, group in enumerate(groups)]
+
+    def finish(self, work: Path) -> None:
+        """Sum what the tasks left, write the samples, the funnel and the manifest."""
+        marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
+        funnel = total(Funnel.from_json(mark["funnel"]) for mark in marks)
+        self._check_bad(funnel)
+        files = [file for mark in marks for file in mark["files"]]
+        known = {Path(file["path"]).name for file in files}
+        (work / "docs").mkdir(exist_ok=True)
+        for path in (work / "docs").iterdir():  # leftovers of a task that was killed
+            if path.name not in known:
+                path.unlink()
+        shutil.rmtree(work / "dropped", ignore_errors=True)
+        dropped, kept = Samples(), Samples()
+        for mark in marks:
+            dropped.merge(mark["dropped"])
+            kept.merge(mark["kept"])
+        for key, entries in dropped.as_json().items():
+            _write_samples(work / "dropped" / f"{key}.jsonl.zst", entries)
+        _write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
+        write_json(work / "funnel.json", funnel.as_json())
+        write_json(work / "manifest.json", {
+            "format": 1, "source": self.name, "fingerprint": self.identity.fingerprint, "identity": self.identity.content, "files": files,
+            "inputs": [given.as_json() for given in self.identity.inputs], "environment": {"python": platform.python_version()},
+        })  # fmt: skip
+        for left in (".parts", ".states"):
+            shutil.rmtree(work / left, ignore_errors=True)
+
+    def _check_bad(self, funnel: Funnel) -> None:
+        bad = funnel.unreadable.total()
+        if bad and bad > self.source.max_bad * funnel.read:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in funnel.unreadable.most_common(5))
+            raise CodemixError(Problem(
+                f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
+                hints=(f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {100 * bad / funnel.read + 0.001:.3f}%",),
+                rule="too-many-unreadable",
+            ))  # fmt: skip
+
+
+def _write_samples(path: Path, entries: list) -> None:
+    writer = LineWriter(path)
+    for _, _, row in entries:
+        writer.write(row)
+    writer.close()
+
+
+def by_size(items: Iterable[Any], limit: int, size: Callable[[Any], int]) -> list[list[Any]]:
+    """Consecutive items in groups of about `limit`: a group ends once it has reached it. Depends on the items alone."""
+    groups: list[list[Any]] = []
+    held = limit
+    for item in items:
+        if held >= limit:
+            groups.append([])
+            held = 0
+        groups[-1].append(item)
+        held += size(item)
+    return groups

@@ -1,0 +1,119 @@
+"""What decides each phase's output: the identities that name the folders in the store. No numpy, no datatrove.
+
+    documents   how they are read, the ops, the content of every input          (one a source)
+    dedup       the entry, the documents it compares, the entries before it     (one an entry)
+    tokenizer   its fields and files, the documents it is trained on            (one a recipe)
+    tokens      all three of the above, and the held-out share                  (one a source)
+
+Everything counts unless it is left out here by name, so a new field is safe: it can only build once too often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codemix.data.inputs import Input, freeze
+from codemix.data.store import Store
+from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe import schema
+from codemix.recipe.component import identity
+from codemix.recipe.fingerprint import fingerprint
+
+DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 1, 1, 1, 1
+
+# of a source, what the documents do not depend on: the plan's business, labels, and what the tokens phase adds for itself
+NOT_DOCUMENTS = frozenset({"tokens", "documents", "max_epochs", "on_cap", "held_out", "tags", "notes"})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A fingerprint, what it was made from, and the inputs whose content is in it. `problem` says why there is none."""
+
+    fingerprint: str | None
+    content: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    problem: CodemixError | None = None
+
+    def require(self) -> str:
+        if self.fingerprint is None:
+            raise self.problem or CodemixError("inputs are missing")
+        return self.fingerprint
+
+
+@dataclass(frozen=True)
+class Identities:
+    documents: dict[str, Identity]
+    dedup: tuple[Identity, ...]  # one an entry of the recipe
+    tokenizer: Identity
+    tokens: dict[str, Identity]
+
+
+def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
+    """The identities of everything the data phases of a recipe make. Hashes inputs that are new or touched."""
+    frozen = freeze_all(recipe, store, data_root)
+    documents = {name: documents_identity(source, frozen[name]) for name, source in recipe.sources.items()}
+    dedup: list[Identity] = []
+    for i, entry in enumerate(recipe.dedup):
+        before = [dedup[j] for j in range(i) if set(recipe.dedup[j].sources) & set(entry.sources)]
+        dedup.append(_joined({"format": DEDUP_FORMAT, "entry": identity(entry)}, documents={n: documents[n] for n in entry.sources}, after=before))
+    tokenizer = _tokenizer_identity(recipe, documents, store, data_root)
+    tokens = {}
+    for name, source in recipe.sources.items():
+        removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if name in entry.sources]
+        own = {"format": TOKENS_FORMAT, "held_out": identity(source.held_out)}
+        tokens[name] = _joined(own, documents=documents[name], dedup=removed_by, tokenizer=tokenizer)
+    return Identities(documents, tuple(dedup), tokenizer, tokens)
+
+
+def freeze_all(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, tuple[list[Input], list[list[Input]]] | CodemixError]:
+    """For each source its inputs and those of each op, frozen; or the problem that stands in the way."""
+    frozen: dict[str, Any] = {}
+    for name, source in recipe.sources.items():
+        try:
+            frozen[name] = (freeze(source.read.inputs(data_root), store, data_root), [freeze(op.inputs(data_root), store, data_root) for op in source.ops])
+        except CodemixError as error:
+            frozen[name] = error
+    return frozen
+
+
+def documents_identity(source: schema.Source, frozen: tuple[list[Input], list[list[Input]]] | CodemixError) -> Identity:
+    if isinstance(frozen, CodemixError):
+        return Identity(None, problem=frozen)
+    inputs, of_ops = frozen
+    content = {name: identity(getattr(source, name)) for name in type(source).model_fields if name not in NOT_DOCUMENTS}
+    content |= {
+        "format": DOCUMENTS_FORMAT, "extra": source.read.fingerprint_extra(), "inputs": [[i.path, i.sha256] for i in inputs],
+        "op_inputs": [[[i.path, i.sha256] for i in each] for each in of_ops], "op_extra": [op.fingerprint_extra() for op in source.ops],
+    }  # fmt: skip
+    return Identity(fingerprint(content), content, tuple(inputs))
+
+
+def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], store: Store, data_root: Path) -> Identity:
+    tokenizer = recipe.tokenizer
+    try:
+        files = freeze(tokenizer.files(), store, data_root)
+        shares = tokenizer.trains_on(tuple(recipe.sources))
+        for name in shares:
+            if name not in recipe.sources:
+                raise CodemixError(f"the tokenizer's mixture names `{name}`, which is not a source", hints=did_you_mean(name, recipe.sources), rule="unknown-source")
+    except CodemixError as error:
+        return Identity(None, problem=error)
+    own = {"format": TOKENIZER_FORMAT, "tokenizer": identity(tokenizer), "files": [i.sha256 for i in files], "shares": identity(shares)}
+    return _joined(own, documents={name: documents[name] for name in sorted(shares)})
+
+
+def _joined(own: dict[str, Any], **parents: Any) -> Identity:
+    """An identity that holds its parents' fingerprints; without one as soon as a parent has none."""
+    content = dict(own)
+    for key, value in parents.items():
+        each = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        for parent in each:
+            if parent.fingerprint is None:
+                return Identity(None, problem=parent.problem)
+        if isinstance(value, dict):
+            content[key] = [[name, parent.fingerprint] for name, parent in value.items()]
+        else:
+            content[key] = [parent.fingerprint for parent in each] if isinstance(value, list) else value.fingerprint
+    return Identity(fingerprint(content), content)

@@ -1,0 +1,92 @@
+"""Byte-level BPE trained on the recipe's own sources.
+
+Text is first cut as GPT-4's tokenizer cuts it (words with one leading sign or space, runs of signs with their line ends,
+runs of blanks), except that each digit stands alone: numbers in code are not words. Any text can be encoded; none is
+changed. Training sees about `train.bytes` of documents chosen by hash, before dedup and held-out documents included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from codemix.data.tokenizer import Tokenizer
+from codemix.recipe.component import Spec
+from codemix.recipe.quantities import Bytes, Share
+from codemix.recipe.schema import Name
+
+if TYPE_CHECKING:
+    import tokenizers
+
+PATTERN = (
+    r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])"  # English contractions
+    r"|[^\r\n\p{L}\p{N}]?\p{L}+"  # a word, with one sign or blank before it
+    r"|\p{N}"  # each digit apart
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"  # signs, with the line ends after them
+    r"|\s*[\r\n]+"  # blanks up to a line end
+    r"|\s+(?!\S)|\s+"  # blanks; the last one goes with the word after it
+)
+FIM_TOKENS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+
+
+class Train(Spec):
+    """What a tokenizer is trained on."""
+
+    bytes: Bytes = Field(100_000_000, ge=1000, description="text to train on, about [bytes]")
+    mixture: dict[Name, Share] = Field({}, description="sources and their shares of the training text; default equal shares of all")
+
+    @model_validator(mode="after")
+    def _whole(self):
+        if self.mixture and sum(self.mixture.values()) != 1:
+            total = float(sum(self.mixture.values()) * 100)
+            raise PydanticCustomError("mixture", f"the shares sum to {total:g}%, not 100%", {"hints": ["change one of them, or leave `mixture:` out"]})
+        return self
+
+
+class Bpe(Tokenizer):
+    """Byte-level BPE trained on the recipe's own sources."""
+
+    kind: Literal["bpe"] = "bpe"
+    vocab_size: int = Field(ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000")
+    train: Train = Train()
+    special: tuple[str, ...] = Field(FIM_TOKENS, description="further special tokens; text never produces them")
+    EXAMPLES: ClassVar = (
+        {"kind": "bpe", "vocab_size": 4096, "train": {"bytes": "4MB"}},
+        {"kind": "bpe", "vocab_size": 256000, "train": {"bytes": "2GB", "mixture": {"text": "50%", "code": "50%"}}},
+    )
+
+    @model_validator(mode="after")
+    def _room(self):
+        if self.vocab_size < 257 + len(self.special):
+            raise PydanticCustomError("vocabulary", f"vocab_size {self.vocab_size} does not hold 256 bytes and {len(self.special) + 1} special tokens",
+                                      {"hints": [f"at least {257 + len(self.special)}"]})  # fmt: skip
+        return self
+
+    def trains_on(self, sources: tuple[str, ...]) -> dict[str, Fraction]:
+        return dict(self.train.mixture) or {name: Fraction(1, len(sources)) for name in sources}
+
+    def train_bytes(self) -> int:
+        return self.train.bytes
+
+    def end_token(self) -> str:
+        return "<|endoftext|>"
+
+    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size, special_tokens=[self.end_token(), *self.special], show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), min_frequency=2,
+        )  # fmt: skip
+        tokenizer.train_from_iterator(texts(), trainer)
+        return tokenizer
