@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codemix.data.locations import REMOTE, check_uri, locate, redacted, scheme_of
+from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, locate, redacted, scheme_of
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ _RACY_S = 2.0  # a file changed this recently may change again within its time s
 class Input:
     """One frozen input: `path` as the source names it, its size [bytes] and the hash of its content.
 
-    For a remote object `sha256` holds what the server vouches for, as `etag:...`; nothing is downloaded to plan.
+    For a remote object `sha256` holds what the server vouches for, as `etag:...`; nothing is downloaded to plan. An input
+    that names its own content (`git:<repository>@<commit>~<bytes>`) is its own hash, as `name:...`.
     """
 
     path: str
@@ -73,11 +74,11 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
     cache: dict[str, list] = {}
     with suppress(OSError, CodemixError):
         cache = read_json(cache_path)
-    named: list[tuple[str, Path | None]] = [(path, None if scheme_of(path) in REMOTE else locate(path, data_root)) for path in paths]
+    named: list[tuple[str, Path | None]] = [(path, None if scheme_of(path) in (*REMOTE, *SELF_NAMED) else locate(path, data_root)) for path in paths]
     todo, results = [], {}
     for path, real in named:
         if real is None:
-            results[path] = _freeze_remote(path)
+            results[path] = _freeze_remote(path) if scheme_of(path) in REMOTE else Input(path, int(path.rsplit("~", 1)[-1]), f"name:{path}")
             continue
         try:
             stat = real.stat()

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from codemix.errors import CodemixError, Problem, did_you_mean
 
 REMOTE = ("s3", "gs", "hf")  # read through fsspec
+SELF_NAMED = ("git", "generated")  # inputs whose name already holds what decides their content: a commit, a seed
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _SECRET = re.compile(r"(?i)token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|\bsig\b|\bauth")
 
@@ -25,9 +26,9 @@ def interpreter_root(scheme: str) -> Path | None:
 
 
 def scheme_of(path: str) -> str:
-    """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, empty for a plain path."""
+    """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, `git` of `git:repo@commit`, empty for a plain path."""
     match = _SCHEME.match(path)
-    return match[1].lower() if match and (match[2] or interpreter_root(match[1])) else ""
+    return match[1].lower() if match and (match[2] or match[1] in ("stdlib", "installed", *SELF_NAMED)) else ""
 
 
 def redacted(uri: str) -> str:
@@ -52,7 +53,7 @@ def check_uri(uri: str) -> None:
         )  # fmt: skip
     if parts.scheme.lower() not in REMOTE:
         raise CodemixError(
-            f"`{parts.scheme}://` addresses are not read: {redacted(uri)}",
+            f"`{parts.scheme}:` addresses are not read: {redacted(uri)}",
             hints=[f"read here: local paths, {', '.join(f'{s}://' for s in REMOTE)}", "download the data first, and give its local path"],
             rule="unknown-scheme",
         )  # fmt: skip

@@ -45,9 +45,12 @@ def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
     return parts or [Part(given)]
 
 
-def read_rows(part: Part, opener: Opener, convert: Convert, fields: list[str]) -> Iterator[Document | Unreadable | Drop]:
-    """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that `fields` need are read."""
-    return _parquet(part, opener, convert, fields) if _is_parquet(part.input.path) else _json_lines(part, opener, convert)
+def read_rows(
+    part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str] | None = None
+) -> Iterator[Document | Unreadable | Drop]:
+    """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields` (all must be
+    there, the first with text) and `optional` ones are read."""
+    return _parquet(part, opener, convert, fields, optional or []) if _is_parquet(part.input.path) else _json_lines(part, opener, convert)
 
 
 def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Document | Unreadable | Drop]:
@@ -98,7 +101,7 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
     return (pyarrow.ArrowException, OSError, EOFError)
 
 
-def _parquet(part: Part, opener: Opener, convert: Convert, fields: list[str]) -> Iterator[Document | Unreadable | Drop]:
+def _parquet(part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str]) -> Iterator[Document | Unreadable | Drop]:
     name, number = redacted(part.input.path), part.first_row
 
     def lost(reason: str, detail: str) -> Unreadable:
@@ -122,9 +125,11 @@ def _parquet(part: Part, opener: Opener, convert: Convert, fields: list[str]) ->
             yield lost("expands_too_much", f"{part.input.bytes:,} bytes hold {unpacked:,}; `max_expansion` allows more")
             return
         columns = []
-        for field in fields:
+        for field in [*fields, *optional]:
             column = field if field in schema.names else field.split(".")[0]
             if column not in schema.names:
+                if field in optional:
+                    continue
                 hints = did_you_mean(column, schema.names) or (f"columns here: {', '.join(schema.names[:20])}",)
                 yield lost("missing_column", f"there is no column `{field}`; {hints[0]}")
                 return

@@ -17,6 +17,8 @@ from codemix.data.opening import Opener
 from codemix.data.row_files import ROW_SUFFIXES, read_rows, row_parts
 from codemix.errors import did_you_mean
 
+_JSON = frozenset({str, int, float, bool, list, dict})
+
 
 class FileSource(Source):
     """A source over files named by paths and patterns."""
@@ -44,6 +46,10 @@ class RowSource(FileSource):
         """Paths of the fields that the text is made of."""
         raise NotImplementedError
 
+    def optional_fields(self) -> list[str]:
+        """Paths of fields that the text uses where they are, and does without where they are not."""
+        return []
+
     def texter(self) -> Callable[[dict], str | Drop]:
         """A function that makes a row's text. It raises Damaged for a row of which none can be made."""
         raise NotImplementedError
@@ -52,8 +58,9 @@ class RowSource(FileSource):
         return row_parts(given, opener, part_bytes)
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        fields = dict.fromkeys([*self.text_fields(), *([self.id] if self.id else []), *self.where, *self.metadata.values()])
-        yield from read_rows(part, self.bounded(opener), self.converter(redacted(part.input.path)), list(fields))
+        needed = list(dict.fromkeys([*self.text_fields(), *([self.id] if self.id else []), *self.where, *self.metadata.values()]))
+        convert = self.converter(redacted(part.input.path))
+        yield from read_rows(part, self.bounded(opener), convert, needed, self.optional_fields())
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
         """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times."""
@@ -86,7 +93,7 @@ class RowSource(FileSource):
             meta = {}
             for key, get in known:
                 if (found := get(row)) is not MISSING and found is not None:
-                    meta[key] = found
+                    meta[key] = found if found.__class__ in _JSON else str(found)  # Parquet has dates, decimals, bytes
             return Document(identity, text, meta)
 
         return convert

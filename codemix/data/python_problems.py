@@ -1,0 +1,95 @@
+"""Small Python problems made by a seed: a task in words, a solution, and tests whose answers were computed another way.
+
+A stand-in for the paper's closed synthetic set (arXiv 2408.10914, section 2.1): a few steps over a list of whole numbers,
+in one of two styles. It exercises verified synthetic data end to end; it is no substitute for what a strong model writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Numbers = list[int]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`program` is the solution with its tests; it ends without an error when the solution is right."""
+
+    task: str
+    solution: str
+    tests: str
+
+
+@dataclass(frozen=True)
+class _Step:
+    words: str  # completes "Given a list of whole numbers, ..."
+    code: str  # a comprehension or call over `values`
+    loop: str  # the same as the body of a loop over `value`, appending to `result`; empty when it cannot be
+    compute: Callable[[Numbers, int], Numbers]  # the answer, written independently of the code
+
+
+_STEPS = (
+    _Step("keep only the even numbers", "[v for v in values if v % 2 == 0]", "if value % 2 == 0:\n    result.append(value)",
+          lambda v, k: [x for x in v if not x & 1]),
+    _Step("keep only the odd numbers", "[v for v in values if v % 2 == 1]", "if value % 2 == 1:\n    result.append(value)",
+          lambda v, k: [x for x in v if x & 1]),
+    _Step("keep the numbers greater than {k}", "[v for v in values if v > {k}]", "if value > {k}:\n    result.append(value)",
+          lambda v, k: [x for x in v if not x <= k]),
+    _Step("drop every number divisible by {k}", "[v for v in values if v % {k} != 0]", "if value % {k} != 0:\n    result.append(value)",
+          lambda v, k: [x for x in v if x != x // k * k]),
+    _Step("add {k} to each number", "[v + {k} for v in values]", "result.append(value + {k})", lambda v, k: list(map(k.__add__, v))),
+    _Step("multiply each number by {k}", "[{k} * v for v in values]", "result.append({k} * value)", lambda v, k: [sum([x] * k) for x in v]),
+    _Step("square each number", "[v ** 2 for v in values]", "result.append(value * value)", lambda v, k: [abs(x) * abs(x) for x in v]),
+    _Step("replace each number by its absolute value", "[abs(v) for v in values]", "result.append(value if value >= 0 else -value)",
+          lambda v, k: [max(x, -x) for x in v]),
+    _Step("remove repeated numbers, keeping the first of each", "list(dict.fromkeys(values))", "if value not in result:\n    result.append(value)",
+          lambda v, k: [x for i, x in enumerate(v) if x not in v[:i]]),
+    _Step("reverse the order", "values[::-1]", "result.insert(0, value)", lambda v, k: list(reversed(v))),
+    _Step("sort the numbers from small to large", "sorted(values)", "", lambda v, k: sorted(v, key=lambda x: x)),
+    _Step("sort the numbers from large to small", "sorted(values, reverse=True)", "", lambda v, k: [-x for x in sorted(-x for x in v)]),
+    _Step("leave out the first {k} numbers", "values[{k}:]", "", lambda v, k: [x for i, x in enumerate(v) if i >= k]),
+    _Step("keep at most the first {k} numbers", "values[:{k}]", "", lambda v, k: [x for i, x in enumerate(v) if i < k]),
+    _Step("replace each number by the sum of all numbers up to and including it", "[sum(values[: i + 1]) for i in range(len(values))]",
+          "result.append(value + (result[-1] if result else 0))", lambda v, k: list(itertools.accumulate(v))),
+)  # fmt: skip
+_ENDS = (
+    ("return the list", "values", lambda v: v),
+    ("return the sum", "sum(values)", lambda v: sum(v)),
+    ("return how many numbers are left", "len(values)", lambda v: len(v)),
+    ("return the largest number, or 0 if none is left", "max(values, default=0)", lambda v: sorted(v)[-1] if v else 0),
+    ("return the smallest number, or 0 if none is left", "min(values, default=0)", lambda v: sorted(v)[0] if v else 0),
+)
+_NAMES = ("transform", "process", "solve", "compute", "answer", "run_steps", "apply_rules", "evaluate_list")
+
+
+def problem(seed: int, number: int) -> Problem:
+    """Problem `number` of a seed; the same for every Python and machine."""
+    chance = random.Random(f"codemix problem {seed} {number}")
+    steps = [(chance.choice(_STEPS), chance.randint(2, 9)) for _ in range(chance.choice((1, 2, 2, 3)))]
+    end_words, end_code, end = chance.choice(_ENDS)
+    name = f"{chance.choice(_NAMES)}_{'_'.join(_short(step) for step, _ in steps)}"
+    words = [step.words.format(k=k) for step, k in steps]
+    task = f"Given a list of whole numbers, {', then '.join(words)}, and {end_words}."
+    body = []
+    for step, k in steps:
+        if step.loop and chance.random() < 0.5:
+            inside = step.loop.format(k=k).replace("\n", "\n        ")
+            body.append(f"    result = []\n    for value in values:\n        {inside}\n    values = result")
+        else:
+            body.append(f"    values = {step.code.format(k=k)}")
+    solution = f"def {name}(values):\n" + "\n".join(body) + f"\n    return {end_code}\n"
+    cases: list[Numbers] = [[]] + [[chance.randint(-20, 40) for _ in range(chance.randint(1, 8))] for _ in range(4)]
+    tests = []
+    for case in cases:
+        expected = list(case)
+        for step, k in steps:
+            expected = step.compute(expected, k)
+        tests.append(f"assert {name}({case}) == {end(expected)!r}")
+    return Problem(task, solution, "\n".join(tests) + "\n")
+
+
+def _short(step: _Step) -> str:
+    return step.words.split()[0].rstrip(",")

@@ -1,0 +1,61 @@
+"""Issues and pull-request discussions as text: title, opening post, comments; authors numbered, programs left out.
+
+The paper (arXiv 2408.10914, section 3.4) has GitHub issues as a part of code-adjacent data. As in StarCoder
+(arXiv 2305.06161, section 3.2), user names become numbers in the order they first write, and comments by bots go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.conditions import MISSING, field_getter
+from codemix.data.document import Drop
+from codemix.data.rows import RowSource, string_getter
+from codemix.data.threads import Authors, is_bot, posts
+
+
+class Issues(RowSource):
+    """Issues with their comments as one text each, authors numbered."""
+
+    kind: Literal["issues"] = "issues"
+    title: str = Field("title", description="field of the title")
+    body: str = Field("body", description="field of the opening post; may be empty")
+    author: str | None = Field("author", description="field of who opened it; null when there is none")
+    comments: str = Field("comments", description="field of the list of comments; may be missing")
+    comment_text: str = Field("body", description="inside a comment: its text")
+    comment_author: str = Field("author", description="inside a comment: who wrote it")
+    keep_bots: bool = Field(False, description="keep comments of accounts such as `dependabot[bot]`, and issues they open")
+    min_comments: int = Field(0, ge=0, description="issues with fewer comments are dropped and counted")
+    EXAMPLES: ClassVar = (
+        {"kind": "issues", "paths": "issues/*.jsonl.zst"},
+        {"kind": "issues", "paths": "issues.parquet", "comments": "events", "comment_text": "text", "min_comments": 1},
+    )
+
+    def text_fields(self) -> list[str]:
+        return [self.title]
+
+    def optional_fields(self) -> list[str]:
+        return [self.body, self.comments, *([self.author] if self.author else [])]
+
+    def texter(self) -> Callable[[dict], str | Drop]:
+        title, body = string_getter(self.title), string_getter(self.body, optional=True)
+        get_comments, get_author = field_getter(self.comments), field_getter(self.author) if self.author else lambda row: None
+        comment_text, comment_author = string_getter(self.comment_text, optional=True), field_getter(self.comment_author)
+
+        def text(row: dict) -> str | Drop:
+            found, authors, opened_by = get_comments(row), Authors(), get_author(row)
+            if is_bot(opened_by) and not self.keep_bots:
+                return Drop("opened_by_bot")
+            blocks = [f"Title: {title(row).strip()}", f"{authors.label(opened_by)}:\n{body(row).strip()}".rstrip()]
+            comments = posts(None if found is MISSING else found, self.comments)
+            said = [(comment_author(c), comment_text(c).strip()) for c in comments]
+            said = [(who, what) for who, what in said if what and (self.keep_bots or not is_bot(who))]
+            if len(said) < self.min_comments:
+                return Drop("few_comments")
+            blocks += [f"{authors.label(who)}:\n{what}" for who, what in said]
+            return "\n\n".join(blocks) + "\n"
+
+        return text

@@ -1,0 +1,61 @@
+"""Jupyter notebooks as text: from a column of raw .ipynb (The Stack's notebooks), or from .ipynb files.
+
+The paper (arXiv 2408.10914, section 3.4) has notebooks as a part of code-adjacent data. StarCoder (arXiv 2305.06161,
+section 3.2) turns them into scripts, with Markdown cells as comments; `style: markdown` keeps prose as prose instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.decompress import Damaged
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.inputs import Input, Part
+from codemix.data.locations import redacted
+from codemix.data.notebook_text import notebook_text
+from codemix.data.opening import Opener
+from codemix.data.row_files import ROW_SUFFIXES
+from codemix.data.rows import RowSource, string_getter
+
+
+class Notebooks(RowSource):
+    """Jupyter notebooks (.ipynb files, or a column of them) as scripts or as Markdown."""
+
+    kind: Literal["notebooks"] = "notebooks"
+    SUFFIXES: ClassVar = (".ipynb", *ROW_SUFFIXES)
+    text: str = Field("content", min_length=1, description="field that holds the raw notebook; unused for .ipynb files")
+    style: Literal["script", "markdown"] = Field("script", description="script: prose as comments; markdown: code in fences")
+    outputs: Literal["none", "text"] = Field("none", description="text: keep printed and plain-text results, never images, HTML or tracebacks")
+    max_output_chars: int = Field(1000, ge=1, description="[outputs: text] longest output of one cell [characters]")
+    EXAMPLES: ClassVar = (
+        {"kind": "notebooks", "paths": "notebooks/*.parquet", "metadata": {"path": "max_stars_repo_path"}},
+        {"kind": "notebooks", "paths": "work/**/*.ipynb", "style": "markdown", "outputs": "text", "max_output_chars": 500},
+    )
+
+    def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
+        return [Part(given)] if given.path.lower().endswith(".ipynb") else super().parts(given, opener, part_bytes)
+
+    def text_fields(self) -> list[str]:
+        return [self.text]
+
+    def texter(self) -> Callable[[dict], str | Drop]:
+        get = string_getter(self.text)
+        return lambda row: self._as_text(get(row))
+
+    def _as_text(self, raw: str | bytes) -> str:
+        return notebook_text(raw, style=self.style, outputs=self.outputs, max_output_chars=self.max_output_chars)
+
+    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+        name = redacted(part.input.path)
+        if not name.lower().endswith(".ipynb"):
+            yield from super().read(part, opener)
+            return
+        try:
+            text = self._as_text(self.bounded(opener).whole(part.input))
+        except Damaged as damage:
+            yield Unreadable(damage.reason, f"{name}#0", damage.detail)
+            return
+        yield Document(f"{name}#0", text, {"path": name, "language": "Jupyter Notebook"})

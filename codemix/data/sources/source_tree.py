@@ -1,0 +1,60 @@
+"""A folder of source code: every file in a known language, in the order of paths.
+
+Files whose names tell no language (see the op `languages` for the table) are not part of the source, nor are hidden
+folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.inputs import Part
+from codemix.data.locations import locate
+from codemix.data.opening import Opener
+from codemix.data.trees import TreeSource
+from codemix.errors import CodemixError
+
+
+class SourceTree(TreeSource):
+    """A folder of source code, one document a file in a known language."""
+
+    kind: Literal["source_tree"] = "source_tree"
+    path: str = Field(min_length=1, description="folder under the data root")
+    EXAMPLES: ClassVar = (
+        {"kind": "source_tree", "path": "src"},
+        {"kind": "source_tree", "path": "repo", "languages": ["Python", "C"], "exclude": ["*/third_party/*"], "not_utf8": "drop", "licence": "MIT"},
+    )
+
+    def inputs(self, root: Path) -> list[str]:
+        base = locate(self.path, root)
+        if not base.is_dir():
+            raise CodemixError(f"{self.path} is not a folder", hints=["read single files with the kind `text`"], rule="input-not-folder")
+        found = []
+        for folder, folders, files in os.walk(base):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            for name in files:
+                path = Path(folder) / name
+                inside = path.relative_to(base).as_posix()
+                if self.wanted(inside) and not path.is_symlink():
+                    found.append((Path(self._folder) / inside).as_posix())
+        if not found:
+            hints = [f"known endings: {', '.join(sorted(e for each in languages.EXTENSIONS.values() for e in each[:1]))}"]
+            raise CodemixError(f"no file under {self.path} is in one of the languages asked for", hints=hints, rule="glob-no-match")
+        return sorted(found)
+
+    @property
+    def _folder(self) -> str:
+        return os.path.normpath(self.path)
+
+    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+        with opener.open(part.input) as file:
+            data = file.read(-1 if self.max_bytes is None else self.max_bytes + 1)
+        inside = Path(part.input.path).relative_to(self._folder).as_posix()
+        yield self.document_of(data, part.input.path, inside, Path(self._folder).name)

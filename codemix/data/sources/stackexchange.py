@@ -1,0 +1,69 @@
+"""StackExchange threads as text: the question, then its answers, best first.
+
+For rows that hold a question and a list of answers, HTML or plain. (RedPajama's and SlimPajama's StackExchange sets are
+text already: read those with `jsonl` and `where`.) The paper (arXiv 2408.10914, section 2.1) counts StackExchange among
+its code-adjacent data, and takes it out of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.data.conditions import MISSING, field_getter
+from codemix.data.document import Drop
+from codemix.data.rows import RowSource, string_getter
+from codemix.data.threads import html_to_text, posts
+
+
+class Stackexchange(RowSource):
+    """StackExchange threads: a question and its answers, best first, as one text."""
+
+    kind: Literal["stackexchange"] = "stackexchange"
+    question: str = Field("question", description="field of the question's text")
+    title: str | None = Field(None, description="field of the title; null when there is none")
+    answers: str = Field("answers", description="field of the list of answers")
+    answer_text: str = Field("text", description="inside an answer: its text")
+    answer_score: str = Field("score", description="inside an answer: its votes; missing counts as 0")
+    answer_accepted: str | None = Field("selected", description="inside an answer: whether the asker accepted it, which puts it first")
+    min_score: int | None = Field(None, description="answers with fewer votes are left out, unless accepted")
+    max_answers: int | None = Field(None, ge=1, description="at most this many answers, the best")
+    html: bool = Field(True, description="the posts are HTML")
+    EXAMPLES: ClassVar = (
+        {"kind": "stackexchange", "paths": "se/*.jsonl.zst", "answer_score": "pm_score"},
+        {"kind": "stackexchange", "paths": "se/*.parquet", "title": "title", "min_score": 1, "max_answers": 3, "html": False},
+    )
+
+    def text_fields(self) -> list[str]:
+        return [self.question, self.answers]
+
+    def optional_fields(self) -> list[str]:
+        return [self.title] if self.title else []
+
+    def texter(self) -> Callable[[dict], str | Drop]:
+        question, get_answers = string_getter(self.question), field_getter(self.answers)
+        title = string_getter(self.title, optional=True) if self.title else lambda row: ""
+        answer_text, score = string_getter(self.answer_text), field_getter(self.answer_score)
+        accepted = field_getter(self.answer_accepted) if self.answer_accepted else lambda answer: False
+        plain = html_to_text if self.html else str.strip
+
+        def rank(answer: dict) -> tuple[bool, float]:
+            return accepted(answer) not in (MISSING, None, False, 0, "false", "False"), _number(score(answer))
+
+        def text(row: dict) -> str | Drop:
+            found = get_answers(row)
+            ranked = sorted(posts(None if found is MISSING else found, self.answers), key=rank, reverse=True)  # stable: ties stay in order
+            best = [a for a in ranked if self.min_score is None or rank(a)[0] or rank(a)[1] >= self.min_score]
+            best = best[: self.max_answers]
+            if not best:
+                return Drop("no_answer")
+            head = plain(title(row))
+            return "\n\n".join([*([head] if head else []), f"Q: {plain(question(row))}", *(f"A: {plain(answer_text(a))}" for a in best)]) + "\n"
+
+        return text
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0

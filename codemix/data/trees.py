@@ -1,0 +1,47 @@
+"""What sources over trees of files share: which paths belong, and a document of one file's bytes."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Literal
+
+from pydantic import Field
+
+from codemix.data import languages
+from codemix.data.document import Document, Drop, Source, Unreadable
+from codemix.data.sources.text import document
+from codemix.recipe.quantities import Bytes
+
+
+class TreeSource(Source):
+    """A source over the files of a tree whose names tell a known language."""
+
+    include: tuple[str, ...] = Field((), description="patterns a path in the tree must match, e.g. [src/*]; `*` matches `/` too; default: all")
+    exclude: tuple[str, ...] = Field((), description="patterns a path must not match, e.g. ['*/tests/*']")
+    languages: tuple[str, ...] = Field((), description="languages read; default: every known one")
+    max_bytes: Bytes | None = Field(10_000_000, description="larger files are dropped and counted; null for no limit [bytes]")
+    not_utf8: Literal["error", "drop", "latin-1"] = Field("error", description="a file that is not UTF-8: unreadable, dropped, or read as Latin-1")
+    licence: str | None = Field(None, description="SPDX name noted for every document")
+    repo: str | None = Field(None, description="repository noted for every document; default: the folder's name")
+
+    def wanted(self, inside: str) -> bool:
+        """Whether a path inside the tree is part of the source."""
+        language = languages.of_path(inside)
+        allowed = tuple(map(languages.canonical, self.languages))
+        if not language or (allowed and language not in allowed):
+            return False
+        if self.include and not any(fnmatch.fnmatchcase(inside, pattern) for pattern in self.include):
+            return False
+        return not any(fnmatch.fnmatchcase(inside, pattern) for pattern in self.exclude)
+
+    def document_of(self, data: bytes, name: str, inside: str, folder: str) -> Document | Unreadable | Drop:
+        """The document of one file's bytes, or what became of it."""
+        if self.max_bytes is not None and len(data) > self.max_bytes:
+            return Drop("too_large")
+        meta = {"path": inside, "language": languages.of_path(inside), "size": len(data)}
+        meta |= {"licence": self.licence} if self.licence else {}
+        meta |= {"repo": repo} if (repo := self.repo or folder) else {}
+        made = document(data, name, 0, meta)
+        if not isinstance(made, Unreadable) or self.not_utf8 == "error":
+            return made
+        return Drop("not_utf8") if self.not_utf8 == "drop" else document(data.decode("latin-1").encode(), name, 0, meta)
