@@ -83,7 +83,8 @@ def bits_per_byte(engine: Engine, manifest: Manifest, max_bytes: int) -> tuple[d
         for d, s in zip(documents, scores, strict=True)
     ]
     summary = sums(records) | {
-        "available": {"documents": len(available), "bytes": sum(d.bytes for d in available)}, "subset": len(documents) < len(available),
+        "available": {"documents": len(available), "bytes": sum(d.bytes for d in available)},
+        "subset": len(documents) < len(available), "max_bytes": max_bytes,
     }  # fmt: skip
     if len(languages := {r["language"] for r in records}) > 1:
         summary["by_language"] = {name or "unknown": sums([r for r in records if r["language"] == name]) for name in sorted(languages)}

@@ -56,5 +56,4 @@ def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator
             yield room, height, packed[start : start + height]
         waiting = [i for row in packed[whole:] for i in row]
         if last and waiting:
-            left = packed[whole:]
-            yield room, min(height, 1 << (len(left) - 1).bit_length()), left
+            yield room, height, packed[whole:]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from codemix.data.manifest import Manifest
 from codemix.data.store import Store, read_json, write_json, write_text
 from codemix.data.tokenizer import TokenizerFile
 from codemix.errors import CodemixError
+from codemix.eval.rows import json_lines
 from codemix.recipe.fingerprint import fingerprint
 from codemix.recipe.plan import Plan, StagePlan
 
@@ -30,7 +32,7 @@ class EvalOptions:
     batch_tokens: int | None = None
     unsafe_exec: bool = False  # consent to run model-written code without bubblewrap
     workers: int | None = None  # programs that run at once
-    contamination: bool = True  # look for the tasks' texts in what the run read
+    contamination: bool = True  # look for the evaluated text in what the run read
 
 
 def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], stage_dir: Path, *, options: EvalOptions | None = None) -> Path:
@@ -62,14 +64,23 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
         }  # fmt: skip
         if evaluation.bits_per_byte:
             results["bits_per_byte"], records = _bits(work, ready, manifests, evaluation.max_bytes)
-            write_text(work / "documents.jsonl", _lines(records))
+            write_text(work / "documents.jsonl", json_lines(records))
             values = [summary["bits_per_byte"] for summary in results["bits_per_byte"].values()]
             results["bits_per_byte_macro"] = sum(values) / len(values) if values else None
-        if data:
-            from codemix.eval.tasks_run import run_tasks
+        if tasks:
+            from codemix.eval.suite import run_tasks
 
-            results["tasks"], results["aggregates"] = run_tasks(work, ready, plan, index, manifests, data, options)
+            found = run_tasks(tasks, data, ready, options, partial(part, work))
+            results["tasks"], results["aggregates"], examples = found
+            for name, lines in examples.items():
+                write_text(work / "examples" / f"{name}.jsonl", lines)
+        if options.contamination:
+            texts = {name: task.texts(task.rows(data[name])) for name, task in tasks.items()}
+            for name, found in part(work, "contamination", lambda: _overlap(stage, manifests, ready, results, texts)).items():
+                family, _, name = name.partition("/")
+                results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = found
         write_json(work / "results.json", results)
+        shutil.rmtree(work / "parts", ignore_errors=True)
     return final
 
 
@@ -90,9 +101,9 @@ def evaluation_fingerprint(plan: Plan, index: int, manifests: Mapping[str, Manif
     """The identity of an evaluation: the weights, what is measured, and the content of the text it is measured on."""
     evaluation = plan.recipe.evaluation
     return fingerprint({
-        "engine": ENGINE_VERSION, "stage": plan.stages[index].fingerprint, "evaluation": evaluation, "data": dict(data),
+        "engine": ENGINE_VERSION, "stage": plan.stages[index].fingerprint, "evaluation": evaluation, "data": dict(data), "names": list(data),
         "held_out": {s: [[x.sha256, x.docs_sha256] for x in m.shards("held_out")] for s, m in manifests.items()} if evaluation.bits_per_byte else {},
-        "contamination": options.contamination if evaluation.tasks else None,
+        "contamination": options.contamination,
     })  # fmt: skip
 
 
@@ -157,6 +168,20 @@ def _bits(work: Path, ready, manifests: Mapping[str, Manifest], max_bytes: int) 
     return summaries, records
 
 
+def _overlap(stage: StagePlan, manifests: Mapping[str, Manifest], ready, results: dict[str, Any], texts: Mapping[str, list[str]]) -> dict[str, Any]:
+    """By `bits/<source>` and `tasks/<name>`, how much of the evaluated text the run has read."""
+    from codemix.eval import bits
+    from codemix.eval.contamination import overlap
+
+    tokens: dict[str, Any] = {}
+    for source, summary in results["bits_per_byte"].items():
+        manifest = manifests[source]
+        chosen = bits.subset([d for d in bits.held_out(manifest) if d.bytes], summary["max_bytes"])
+        tokens[f"bits/{source}"] = bits.tokens(manifest, chosen)
+    tokens |= {f"tasks/{name}": [ready().text.encode(text) for text in of_task] for name, of_task in texts.items()}
+    return overlap(stage, manifests, tokens)
+
+
 def _tokenizer(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     """What the manifests say about their one tokenizer."""
     by_hash = {m.tokenizer["sha256"]: m for m in manifests.values()}
@@ -165,7 +190,3 @@ def _tokenizer(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         what = f"the sources were not made with one tokenizer ({names})"
         raise CodemixError(what, hints=["run `codemix build-data` again"], rule="tokenizer-differs")
     return next(iter(by_hash.values())).tokenizer
-
-
-def _lines(records: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)

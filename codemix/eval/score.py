@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +20,7 @@ from codemix.eval import packing
 from codemix.progress import progress
 from codemix.train import attention
 from codemix.train.mesh import BATCH
-from codemix.train.model import Decoder, hidden, logits
+from codemix.train.model import Attention, Decoder, hidden, logits
 
 LOGIT_VALUES = 2**24  # float32 logits held at once: 64 MiB
 
@@ -82,7 +81,6 @@ class Engine:
         self.batch_tokens = max(longest, batch_tokens or (2048 if platform == "cpu" else 2**16))
         dtype = jnp.dtype(("float32" if platform == "cpu" else "bfloat16") if compute_dtype == "auto" else compute_dtype)
         self.options = dict(attention=attention.for_platform(platform, mesh), compute_dtype=dtype)
-        self._compiled = eqx.filter_jit(partial(_log_probabilities, options=self.options))
 
     def score_continuations(self, pairs: Sequence[tuple[str, str]], label: str = "scoring") -> list[Score]:
         """Score of each continuation after its context, in order. A context too long is cut on the left; a continuation
@@ -147,7 +145,7 @@ class Engine:
         return log_p, greedy
 
     def _forward(self, batch: dict[str, np.ndarray]) -> tuple[jax.Array, jax.Array]:
-        return self._compiled(self.model, {name: self.put(value) for name, value in batch.items()})
+        return _log_probabilities(self.model, {name: self.put(value) for name, value in batch.items()}, **self.options)
 
     def put(self, value: np.ndarray) -> Any:
         """An array with its rows spread over the mesh; rows that belong to nobody are added where they do not divide."""
@@ -210,9 +208,10 @@ def _unpack(result: tuple[jax.Array, jax.Array], places: list[tuple[int, int, in
     return tokens
 
 
-def _log_probabilities(model: Decoder, batch: dict[str, jax.Array], *, options: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+@partial(jax.jit, static_argnames=("attention", "compute_dtype"))
+def _log_probabilities(model: Decoder, batch: dict[str, jax.Array], *, attention: Attention, compute_dtype: Any) -> tuple[jax.Array, jax.Array]:
     """log p of the targets at `places` [rows, tokens], and whether each is the likeliest token."""
-    states = hidden(model, batch["inputs"], batch["positions"], batch["segments"], **options)
+    states = hidden(model, batch["inputs"], batch["positions"], batch["segments"], attention=attention, compute_dtype=compute_dtype)
     height, room = batch["inputs"].shape
     chunk = max(1, min(room, LOGIT_VALUES // (height * len(model.embedding))))
     places = jnp.pad(batch["places"], ((0, 0), (0, -room % chunk)))

@@ -93,3 +93,41 @@ def test_a_damaged_shard_and_a_missing_tokenizer_are_said(store, model_spec, dec
     with pytest.raises(CodemixError) as caught:
         evaluate(plan, 0, place, manifests, stage)
     assert caught.value.problems[0].rule == "tokenizer-missing"
+
+
+def test_tasks_are_measured_saved_and_continued_after_an_interruption(store, model_spec, decoder, tmp_path, monkeypatch):
+    from codemix.eval import suite
+    from codemix.eval.rows import json_lines
+    from codemix.eval.run import EvalOptions
+
+    place, manifests, _ = store
+    (tmp_path / "piqa.jsonl").write_text(json_lines([{"goal": f"g{i}", "sol1": "push", "sol2": "pull", "label": i % 2} for i in range(6)]))
+    choices = {"text": ["x", "y"], "label": ["A", "B"]}
+    questions = [{"id": str(i), "question": "Q?", "choices": choices, "answerKey": "AB"[i % 2]} for i in range(6)]
+    (tmp_path / "arc_easy.jsonl").write_text(json_lines(questions))
+    kinds = ({"kind": "piqa"}, {"kind": "arc_easy"}, {"kind": "piqa", "name": "piqa-bytes", "normalise": "bytes"})
+    plan, stage = made.plan(model_spec, SEQ_LEN, tasks=kinds), made.save_stage(place, decoder)
+    options = EvalOptions(data=tmp_path)
+    measured, original = [], suite.summarise
+
+    def interrupted(task, data, outcome):
+        measured.append(task.kind)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return original(task, data, outcome)
+
+    monkeypatch.setattr(suite, "summarise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(plan, 0, place, manifests, stage, options=options)
+    folder = evaluate(plan, 0, place, manifests, stage, options=options)
+    assert measured == ["piqa", "arc_easy", "arc_easy", "piqa"]  # the first was kept
+    results = json.loads((folder / "results.json").read_text())
+    assert set(results["tasks"]) == {"piqa", "arc_easy", "piqa-bytes"}
+    one = results["tasks"]["arc_easy"]
+    assert one["n"] == 6 and one["chance"] == 0.5 and one["metric"] == "accuracy" and one["gold_bits_per_byte"]["bits"] > 0
+    assert one["contamination"]["texts"] == 6 and "contamination" in results["bits_per_byte"]["text"]
+    records = [json.loads(line) for line in (folder / "examples/arc_easy.jsonl").read_text().splitlines()]
+    assert sum(r["correct"] for r in records) / 6 == one["score"] and [r["id"] for r in records] == list("012345")
+    assert results["aggregates"]["reasoning"]["of"] == ["piqa", "arc_easy"] and results["aggregates"]["reasoning"]["partial"]
+    (tmp_path / "arc_easy.jsonl").write_text((tmp_path / "arc_easy.jsonl").read_text().replace("Q?", "R?"))
+    assert evaluate(plan, 0, place, manifests, stage, options=options) != folder

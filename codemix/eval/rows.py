@@ -1,0 +1,61 @@
+"""Files of examples, read as rows. Standard library at import; pyarrow only where a file needs it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from codemix.errors import CodemixError
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file: JSON Lines (also .gz), CSV, Arrow or Parquet. Raises CodemixError (`task-data`) when it is none of them."""
+    name = path.name.lower()
+    try:
+        if name.endswith((".arrow", ".parquet")):
+            return _table(path).to_pylist()
+        with gzip.open(path, "rt", encoding="utf-8", newline="") if name.endswith(".gz") else open(path, encoding="utf-8", newline="") as f:
+            rows = list(csv.DictReader(f)) if name.endswith(".csv") else [json.loads(line) for line in f if line.strip()]
+    except (OSError, EOFError, ValueError) as error:
+        raise CodemixError(f"{path} cannot be read: {error}", hints=["fetch or write it again"], rule="task-data") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise CodemixError(f"{path} holds lines that are no JSON objects", hints=["one example a line: {...}"], rule="task-data")
+    return rows
+
+
+def _table(path: Path):
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise CodemixError(f"{path} needs pyarrow to be read", hints=["pip install 'codemix[parquet]'"], rule="needs-extra") from None
+    if path.name.lower().endswith(".parquet"):
+        return pq.read_table(path)
+    with pa.memory_map(str(path)) as source:
+        try:
+            return pa.ipc.open_stream(source).read_all()
+        except pa.ArrowInvalid:
+            return pa.ipc.open_file(source).read_all()
+
+
+def json_lines(records: Iterable[dict[str, Any]]) -> str:
+    """Records as JSON Lines."""
+    return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)
+
+
+def identify(row: dict[str, Any]) -> str:
+    """What the row calls itself, else a hash of its content: examples of two runs are paired by it."""
+    for key in ("id", "task_id", "question_id", "ind"):
+        if isinstance(row.get(key), (str, int)) and row[key] != "":
+            return str(row[key])
+    return digest(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False))[:16]
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,24 @@
+"""SuperGLUE CB: does a text commit its author to a claim."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from codemix.eval.choice import Choice, Question
+
+
+class CommitmentBank(Choice):
+    """Entailment, contradiction or neither; 56 examples, so one is 1.8 points."""
+
+    kind: Literal["cb"] = "cb"
+    group: ClassVar = "reasoning"
+    citation: ClassVar = "de Marneffe et al. 2019; Wang et al. 2019, arXiv 1905.00537"
+    template: ClassVar = "lm-eval 0.4.13"
+    columns: ClassVar = ("premise", "hypothesis", "label")
+    split: ClassVar = "validation"
+    same_choices: ClassVar = True
+    EXAMPLES: ClassVar = ({"kind": "cb"}, {"kind": "cb", "limit": 1000})
+
+    def question(self, row):
+        context = f"{row['premise']}\nQuestion: {row['hypothesis']}. True, False, or Neither?\nAnswer:"
+        return Question.ask(context, ("True", "False", "Neither"), int(row["label"]))

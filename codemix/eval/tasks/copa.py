@@ -1,0 +1,26 @@
+"""SuperGLUE COPA: cause or effect."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from codemix.eval.choice import Choice, Question
+
+
+class COPA(Choice):
+    """The more plausible cause or effect; 100 examples, standard error 5 points at chance."""
+
+    kind: Literal["copa"] = "copa"
+    group: ClassVar = "reasoning"
+    citation: ClassVar = "Roemmele et al. 2011; Wang et al. 2019, arXiv 1905.00537"
+    template: ClassVar = "lm-eval 0.4.13"
+    columns: ClassVar = ("premise", "choice1", "choice2", "question", "label")
+    split: ClassVar = "validation"
+    EXAMPLES: ClassVar = ({"kind": "copa"}, {"kind": "copa", "limit": 1000})
+
+    def question(self, row):
+        if row["question"] not in ("cause", "effect"):
+            raise self.bad(row.get("idx", "?"), f"`question` is {row['question']!r}, not `cause` or `effect`")
+        link = "because" if row["question"] == "cause" else "therefore"
+        choices = (f" {c[0].lower()}{c[1:]}" for c in (row["choice1"], row["choice2"]))  # with the delimiter, two spaces: as in lm-eval
+        return Question.ask(f"{row['premise'].strip()[:-1]} {link}", choices, int(row["label"]))

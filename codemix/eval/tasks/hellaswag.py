@@ -1,0 +1,33 @@
+"""HellaSwag: how a scene goes on."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codemix.eval.choice import Choice, Normalise, Question
+
+
+class HellaSwag(Choice):
+    """Which of four endings a description has."""
+
+    kind: Literal["hellaswag"] = "hellaswag"
+    group: ClassVar = "reasoning"
+    citation: ClassVar = "Zellers et al. 2019, arXiv 1905.07830"
+    template: ClassVar = "lm-eval 0.4.13"
+    columns: ClassVar = ("activity_label", "ctx_a", "ctx_b", "endings", "label")
+    split: ClassVar = "validation"
+    EXAMPLES: ClassVar = ({"kind": "hellaswag"}, {"kind": "hellaswag", "limit": 1000})
+
+    normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
+
+    def question(self, row):
+        context = _clean(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+        return Question.ask(context, map(_clean, row["endings"]), int(row["label"]))
+
+
+def _clean(text: str) -> str:
+    """Without the marks that WikiHow's layout left in the data set."""
+    return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")

@@ -1,0 +1,23 @@
+"""SciQ: science exam questions with a supporting passage."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from codemix.eval.choice import Choice, Question
+
+
+class SciQ(Choice):
+    """Science questions with the passage that answers them in the prompt."""
+
+    kind: Literal["sciq"] = "sciq"
+    group: ClassVar = "reasoning"
+    citation: ClassVar = "Welbl et al. 2017, arXiv 1707.06209"
+    template: ClassVar = "lm-eval 0.4.13"
+    columns: ClassVar = ("question", "correct_answer", "distractor1", "distractor2", "distractor3")
+    split: ClassVar = "validation"
+    EXAMPLES: ClassVar = ({"kind": "sciq"}, {"kind": "sciq", "limit": 1000})
+
+    def question(self, row):
+        choices = (row["distractor1"], row["distractor2"], row["distractor3"], row["correct_answer"])  # last, so ties cannot help
+        return Question.ask(f"{(row.get('support') or '').lstrip()}\nQuestion: {row['question']}\nAnswer:", choices, 3)

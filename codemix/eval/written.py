@@ -1,0 +1,137 @@
+"""Tasks whose answer is written by the model: compared with known answers, or run against tests."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from codemix.errors import CodemixError
+from codemix.eval.rows import digest, identify
+from codemix.eval.task import Groups, Outcome, Task, mean
+
+if TYPE_CHECKING:
+    from codemix.eval.score import Engine
+
+
+class Written(Task):
+    """What tasks share whose answer is generated."""
+
+    stop: ClassVar[tuple[str, ...]] = ()
+    max_tokens: int = Field(64, ge=1, le=4096, description="tokens written at most; fewer where the model cannot look at twice as many")
+
+    def prompt(self, row: dict[str, Any]) -> str:
+        raise NotImplementedError
+
+    def gold(self, row: dict[str, Any]) -> str:
+        """The reference, as it would follow the prompt: its bits per byte are the steadiest measure of a small model."""
+        raise NotImplementedError
+
+    def texts(self, rows):
+        return self.each(rows, lambda row: self.prompt(row) + self.gold(row))
+
+    def written(self, engine, rows, *, temperature=0.0, top_p=1.0, samples=1, seed=0):
+        """(records without verdicts, texts by example, what to say about decoding)."""
+        from codemix.eval.generate import Decoding, generate
+
+        prompts = self.each(rows, self.prompt)
+        decoding = Decoding(self.max_tokens, self.stop, temperature, top_p, samples, seed).within(engine.longest)
+        gold = gold_scores(engine, prompts, self.each(rows, self.gold), self.kind)
+        found = generate(engine, prompts, decoding, label=self.kind)
+        records = [
+            {"id": identify(row), "prompt_sha256": digest(prompt), "output": [g.text for g in made], "finish": [g.finish for g in made], **bits}
+            for row, prompt, made, bits in zip(rows, prompts, found, gold, strict=True)
+        ]
+        about = {"decoding": vars(decoding) | {"stop": list(decoding.stop)}, "prompts_cut": sum(made[0].truncated for made in found)}
+        return records, [[g.text for g in made] for made in found], about
+
+
+class Answer(Written):
+    """A short answer, written greedily and compared with the known ones."""
+
+    metric: ClassVar[str] = "exact_match"
+
+    def answers(self, row: dict[str, Any]) -> list[str]:
+        raise NotImplementedError
+
+    def credit(self, text: str, answers: Sequence[str]) -> float:
+        return float(any(normal(text) == normal(a) for a in answers))
+
+    def gold(self, row):
+        return f" {self.answers(row)[0]}"
+
+    def run(self, engine, rows, options):
+        for number, answers in enumerate(self.each(rows, self.answers)):
+            if not any(isinstance(a, str) and a.strip() for a in answers):
+                raise self.bad(number, "it has no answer")
+        records, texts, about = self.written(engine, rows)
+        for record, row, [text] in zip(records, rows, texts, strict=True):
+            record |= {"gold": self.answers(row)[:20], "predicted": text, "correct": self.credit(text, self.answers(row))}
+        score, stderr = mean([r["correct"] for r in records])
+        return Outcome(self.metric, score, stderr, records, about=about)
+
+
+class Program(Written):
+    """A program, written and then run against tests in the sandbox; pass@k without bias from n samples."""
+
+    group: ClassVar[Groups] = "code"
+    samples: int = Field(1, ge=1, le=1000, description="programs written for each example")
+    k: tuple[int, ...] = Field((1,), min_length=1, description="pass@k for each; the first is the headline. Needs samples >= k")
+    temperature: float = Field(0.0, ge=0, le=5, description="0: the likeliest token; pass@1 is greedy then")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much of the mass")
+    seed: int = Field(0, ge=0, lt=2**32)
+    timeout_s: float = Field(10.0, gt=0, le=600, description="time each program has [s]")
+    max_tokens: int = Field(512, ge=1, le=4096, description="tokens written at most; fewer where the model cannot look at twice as many")
+
+    def program(self, row: dict[str, Any], text: str) -> str:
+        """What is run: it passes when it comes to its end."""
+        raise NotImplementedError
+
+    def run(self, engine, rows, options):
+        from codemix.eval.passk import pass_at_k
+        from codemix.sandbox import ISOLATION, isolation_available, run_many
+
+        if max(self.k) > self.samples:
+            raise CodemixError(f"`{self.kind}`: pass@{max(self.k)} needs {max(self.k)} samples, and `samples:` is {self.samples}", rule="pass-at-k")
+        isolation = isolation_available(unsafe=options.unsafe_exec)
+        sampling = dict(temperature=self.temperature, top_p=self.top_p, samples=self.samples, seed=self.seed)
+        records, texts, about = self.written(engine, rows, **sampling)
+        programs = [self.program(row, text) for row, made in zip(rows, texts, strict=True) for text in made]
+        verdicts = iter(run_many(programs, timeout_s=self.timeout_s, unsafe=options.unsafe_exec, workers=options.workers))
+        values: dict[int, list[float]] = {k: [] for k in self.k}
+        for record in records:
+            found = [next(verdicts) for _ in range(self.samples)]
+            passed = sum(v.passed for v in found)
+            record |= {"passed": passed, "samples": self.samples, "reasons": [v.reason for v in found]}
+            for k in self.k:
+                values[k].append(pass_at_k(self.samples, passed, k))
+            record["correct"] = values[self.k[0]][-1]
+        score, stderr = mean(values[self.k[0]])
+        reasons = [reason for record in records for reason in record["reasons"]]
+        more = {f"pass@{k}": mean(v)[0] for k, v in values.items()}
+        more |= {"timeouts": reasons.count("timeout"), "empty": sum(not text.strip() for made in texts for text in made)}
+        return Outcome(f"pass@{self.k[0]}", score, stderr, records, more=more, about=about | {"isolation": ISOLATION[isolation]})
+
+
+def gold_scores(engine: Engine, prompts: Sequence[str], golds: Sequence[str], label: str) -> list[dict[str, Any]]:
+    """Bits and bytes of each reference after its prompt; one longer than the model can look at is cut into windows."""
+    pairs, owner = [], []
+    for number, (prompt, gold) in enumerate(zip(prompts, golds, strict=True)):
+        context, tokens = engine.text.pair(prompt, gold)
+        while tokens:
+            pairs.append((context, tokens[: engine.longest]))
+            owner.append(number)
+            context, tokens = [*context, *tokens[: engine.longest]], tokens[engine.longest :]
+    found = [{"gold_bits": 0.0, "gold_bytes": len(gold.encode())} for gold in golds]
+    for number, score in zip(owner, engine.score_tokens(pairs, label=f"{label}: references"), strict=True):
+        found[number]["gold_bits"] += score.bits
+    return found
+
+
+def normal(text: str) -> str:
+    """An answer as SQuAD and TriviaQA compare it: lower case, no punctuation, no articles, single spaces."""
+    text = "".join(c for c in text.lower() if c not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())

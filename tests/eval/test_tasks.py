@@ -1,0 +1,268 @@
+"""What each task asks, what counts as right, and what is wrong with a file."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from codemix.errors import CodemixError
+from codemix.eval.aggregate import SUITE, aggregates
+from codemix.eval.choice import Choice
+from codemix.eval.passk import pass_at_k
+from codemix.eval.rows import json_lines, read_rows
+from codemix.eval.score import Score
+from codemix.eval.suite import summarise
+from codemix.eval.task import Data, mean
+from codemix.eval.written import normal
+from codemix.recipe.component import component_class, kinds
+
+HUMANEVAL = {
+    "task_id": "HumanEval/x", "prompt": 'def add(a, b):\n    """The sum."""\n', "canonical_solution": "    return a + b\n",
+    "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n", "entry_point": "add",
+}  # fmt: skip
+MBPP = {
+    "task_id": 927, "text": "Write a class.", "code": "class Node:\r\n  v = 1\r\ndef value(n):\r\n  return n.v",
+    "test_setup_code": "root = Node()", "test_list": ["assert value(root) == 1"],
+}  # fmt: skip
+ROWS = {  # kind -> (row, prompt of the right choice, its continuation), or (row, prompt, reference)
+    "boolq": ({"question": "is it", "passage": "It is.", "answer": True}, "It is.\nQuestion: is it?\nAnswer:", " yes"),
+    "piqa": ({"goal": "Open", "sol1": "push", "sol2": "pull", "label": 1}, "Question: Open\nAnswer:", " pull"),
+    "sciq": (
+        {"question": "Who?", "correct_answer": "d", "distractor1": "a", "distractor2": "b", "distractor3": "c", "support": " S."},
+        "S.\nQuestion: Who?\nAnswer:", " d",
+    ),
+    "social_iqa": ({"context": "C.", "question": "Q?", "answerA": "a", "answerB": "b", "answerC": "c", "label": "2"}, "Q: C. Q?\nA:", " b"),
+    "quac": ({"context": "It was 5.", "question": "What?", "answers": [{"text": "the 5"}]}, "It was 5.\nQuestion: What?\nAnswer:", " the 5"),
+    "cb": ({"premise": "P.", "hypothesis": "H", "label": 2}, "P.\nQuestion: H. True, False, or Neither?\nAnswer:", " Neither"),
+    "copa": ({"premise": "It fell.", "choice1": "It broke.", "choice2": "X.", "question": "effect", "label": 0}, "It fell therefore", "  it broke."),
+    "storycloze": (
+        {f"InputSentence{i}": f"s{i}." for i in range(1, 5)}
+        | {"RandomFifthSentenceQuiz1": "a.", "RandomFifthSentenceQuiz2": "b.", "AnswerRightEnding": "2"},
+        "s1. s2. s3. s4.", " b.",
+    ),
+    "hellaswag": (
+        {"activity_label": "Roof", "ctx_a": "A man.", "ctx_b": "he", "endings": ["sits [title] up", "goes"], "label": "0"},
+        "Roof: A man. He", " sits. up",
+    ),
+    "winogrande": ({"sentence": "Ann beat _ today.", "option1": "Bea", "option2": "Cy", "answer": "2"}, "Ann beat Cy", " today."),
+    "arc_easy": ({"question": "Q?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}, "Question: Q?\nAnswer:", " y"),
+    "triviaqa": ({"question": "Who", "answer": {"aliases": ["Ann", "A."]}}, "Question: Who?\nAnswer:", " Ann"),
+    "nq_open": ({"question": "who", "answer": ["Ann"]}, "Answer these questions:\n\nQ: who?\nA:", " Ann"),
+    "humaneval": (HUMANEVAL, HUMANEVAL["prompt"], HUMANEVAL["canonical_solution"]),
+    "mbpp": (MBPP, '"""\nWrite a class.\nassert value(root) == 1\n"""\n', "class Node:\n  v = 1\ndef value(n):\n  return n.v"),
+}  # fmt: skip
+
+
+def task(kind, **fields):
+    return component_class("task", kind)(**fields)
+
+
+def options(**given):
+    return SimpleNamespace(**{"data": None, "data_root": ".", "unsafe_exec": False, "workers": 2} | given)
+
+
+def save(folder, kind, rows):
+    (folder / f"{kind}.jsonl").write_text(json_lines(rows))
+    return options(data=folder)
+
+
+class Always:
+    """An engine that finds one continuation likeliest: by its length, its place, or what the test says."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def score_continuations(self, pairs, label=""):
+        return [Score(self.value(*pair), len(pair[1]), False) for pair in pairs]
+
+
+def test_every_kind_has_a_row_here_and_says_where_it_comes_from():
+    assert sorted(ROWS) == kinds("task") == sorted(k for group in SUITE.values() for k in group)
+    for kind in kinds("task"):
+        one = task(kind)
+        assert one.citation and one.template and one.split and one.group in SUITE and kind in SUITE[one.group]
+
+
+@pytest.mark.parametrize("kind", sorted(ROWS))
+def test_prompts_are_those_of_the_template(kind):
+    row, prompt, reference = ROWS[kind]
+    one = task(kind)
+    if isinstance(one, Choice):
+        question = one.question(row)
+        assert question.pairs[question.gold] == (prompt, reference)
+        assert len({*question.pairs}) == len(question.choices)
+    else:
+        assert (one.prompt(row), one.gold(row)) == (prompt, reference)
+    assert reference.strip() in one.texts([row])[0] or isinstance(one, Choice)
+
+
+@pytest.mark.parametrize("kind", sorted(ROWS))
+def test_a_missing_column_is_an_error(kind, tmp_path):
+    row = dict(ROWS[kind][0])
+    one = task(kind)
+    for column in one.columns:
+        given = save(tmp_path, kind, [row, {k: v for k, v in row.items() if k != column}])
+        with pytest.raises(CodemixError) as caught:
+            one.rows(one.find(given))
+        assert caught.value.problems[0].rule == "task-data" and f"`{column}`" in str(caught.value) and "row 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind, change",
+    [
+        ("piqa", {"label": 2}), ("piqa", {"label": "x"}), ("social_iqa", {"label": "0"}), ("arc_easy", {"answerKey": "E"}), ("cb", {"label": -1}),
+        ("winogrande", {"sentence": "no"}), ("copa", {"question": "why"}), ("hellaswag", {"endings": ["one"]}), ("boolq", {"answer": None}),
+        ("storycloze", {"InputSentence1": None}),
+    ],
+)  # fmt: skip
+def test_a_right_answer_that_does_not_exist_is_an_error(kind, change):
+    row = {k: v for k, v in (ROWS[kind][0] | change).items() if v is not None}
+    with pytest.raises(CodemixError) as caught:
+        task(kind).run(Always(lambda a, b: -1.0), [ROWS[kind][0], row], options())
+    assert caught.value.problems[0].rule == "task-data"
+
+
+def test_an_oracle_is_always_right_and_a_tie_goes_to_the_first():
+    rows = [ROWS["sciq"][0]] * 4
+    oracle = task("sciq").run(Always(lambda a, b: 0.0 if b == " d" else -9.0), rows, options())
+    assert (oracle.score, oracle.centred, oracle.chance) == (1.0, 1.0, 0.25)
+    tied = task("sciq").run(Always(lambda a, b: -1.0), rows, options())
+    assert tied.score == 0 and tied.more["ties"] == 4 and tied.centred == pytest.approx(-1 / 3)
+
+
+def test_normalisation_divides_by_the_length_asked_for():
+    row = {"goal": "g", "sol1": "é" * 10, "sol2": "b" * 15, "label": 0}
+    engine = Always(lambda a, b: -10.0 if "b" in b else -9.0)  # 9/10 a character, 9/20 a byte; 10/15 a character
+    for normalise, right in (("none", 1.0), ("characters", 0.0), ("bytes", 1.0)):
+        outcome = task("piqa", normalise=normalise).run(engine, [row], options())
+        assert outcome.score == right == outcome.more[f"accuracy_{normalise}"]
+
+
+def test_a_constant_answer_is_reported_beside_boolq():
+    rows = [{"question": "q", "passage": "p", "answer": a} for a in (True, True, True, False)]
+    outcome = task("boolq").run(Always(lambda a, b: float(b == " yes")), rows, options())
+    assert outcome.score == outcome.majority == 0.75
+
+
+def test_gold_bits_are_summed_then_divided():
+    rows = [ROWS["piqa"][0], ROWS["piqa"][0] | {"sol2": "pull hard"}]
+    outcome = task("piqa").run(Always(lambda a, b: -float(len(b))), rows, options())
+    summary = summarise(task("piqa"), Data(SimpleNamespace(name="piqa.jsonl"), "0"), outcome)
+    gold = summary["gold_bits_per_byte"]
+    assert gold["bytes"] == len(" pull") + len(" pull hard")
+    assert gold["bits_per_byte"] == pytest.approx(gold["bits"] / gold["bytes"]) == pytest.approx(1 / 0.6931471805599453)
+    assert {"id", "prompt_sha256", "gold", "predicted", "correct", "log_p", "bytes", "gold_bits", "gold_bytes"} <= set(outcome.records[0])
+
+
+def test_answers_are_compared_as_squad_does(engine):
+    assert normal(" The  Eiffel-Tower! ") == "eiffeltower"
+    one = task("triviaqa", max_tokens=4)
+    assert one.credit("the Ann", ["ann."]) == 1 and one.credit("Anna", ["ann"]) == 0
+    assert task("quac").credit("a b c", ["b d"]) == pytest.approx(2 * 1 / (2 + 2))  # "a" is an article
+    outcome = one.run(engine, [ROWS["triviaqa"][0]] * 3, options())
+    assert outcome.metric == "exact_match" and 0 <= outcome.score <= 1
+    assert outcome.about["decoding"]["stop"] == ["\n", ".", ","] and len(outcome.records) == 3
+    with pytest.raises(CodemixError):
+        one.run(engine, [{"question": "q", "answer": []}], options())
+
+
+def test_quac_reads_its_authors_file(tmp_path):
+    turns = [{"id": "d_q#0", "question": "What?", "answers": [{"text": "x"}]}, {"id": "d_q#1", "question": "More?", "answers": [{"text": "y"}]}]
+    (tmp_path / "val.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "c", "qas": turns}]}]}))
+    one = task("quac", path="val.json")
+    [row] = one.rows(one.find(options(data_root=tmp_path)))
+    assert row == {"id": "d_q#0", "context": "c", "question": "What?", "answers": [{"text": "x"}]}
+
+
+@pytest.mark.parametrize("kind", ["humaneval", "mbpp"])
+def test_references_pass_and_stubs_do_not(kind):
+    from codemix.sandbox import bubblewrap_problem, run_many
+
+    if problem := bubblewrap_problem():
+        pytest.skip(f"no sandbox: {problem}")
+    row, one = ROWS[kind][0], task(kind)
+    texts = [one.gold(row), "    pass\n", "    import sys; sys.exit(0)\n", ""]
+    assert [r.passed for r in run_many([one.program(row, t) for t in texts])] == [True, False, False, False]
+
+
+def test_code_is_run_in_the_sandbox_and_the_isolation_is_written(engine):
+    from codemix.sandbox import bubblewrap_problem
+
+    if problem := bubblewrap_problem():
+        pytest.skip(f"no sandbox: {problem}")
+    outcome = task("humaneval", samples=3, k=(1, 3), temperature=1.0, max_tokens=12).run(engine, [HUMANEVAL] * 2, options())
+    assert outcome.metric == "pass@1" and set(outcome.more) >= {"pass@1", "pass@3", "timeouts"}
+    assert outcome.about["isolation"].startswith("bubblewrap") and outcome.about["decoding"]["temperature"] == 1.0
+    assert all(len(r["reasons"]) == len(r["output"]) == 3 for r in outcome.records)
+    with pytest.raises(CodemixError, match="pass@5 needs 5 samples"):
+        task("humaneval", k=(5,)).run(engine, [HUMANEVAL], options())
+
+
+def test_pass_at_k_is_the_chance_over_all_choices():
+    from itertools import combinations
+
+    for n in range(1, 7):
+        for passed in range(n + 1):
+            for k in range(1, n + 1):
+                draws = list(combinations([True] * passed + [False] * (n - passed), k))
+                assert pass_at_k(n, passed, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_files_in_every_format_hold_the_same_rows(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import gzip
+
+    import pyarrow.parquet as pq
+
+    rows = [{"a": 1, "b": "é"}, {"a": 2, "b": "x\ny"}]
+    (tmp_path / "x.jsonl").write_text(json_lines(rows))
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(json_lines(rows).encode()))
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "x.parquet")
+    for name, kind in (("stream.arrow", pa.ipc.new_stream), ("file.arrow", pa.ipc.new_file)):
+        with kind(str(tmp_path / name), table.schema) as writer:
+            writer.write_table(table)
+    (tmp_path / "x.csv").write_text('a,b\n1,é\n2,"x\ny"\n', newline="")
+    for name in ("x.jsonl", "x.jsonl.gz", "x.parquet", "stream.arrow", "file.arrow"):
+        assert read_rows(tmp_path / name) == rows
+    assert read_rows(tmp_path / "x.csv") == [{"a": str(r["a"]), "b": r["b"]} for r in rows]
+    for name, content in (("bad.jsonl", "{"), ("bad.jsonl", "[1]"), ("bad.jsonl.gz", "x")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(CodemixError):
+            read_rows(tmp_path / name)
+
+
+def test_a_limit_takes_the_same_examples_wherever_they_stand(tmp_path):
+    rows = [ROWS["piqa"][0] | {"goal": f"g{i}"} for i in range(20)]
+    one = task("piqa", limit=5)
+    chosen = []
+    for order in (rows, rows[::-1]):
+        chosen.append(sorted(r["goal"] for r in one.rows(one.find(save(tmp_path, "piqa", order)))))
+    assert len(chosen[0]) == 5 and chosen[0] == chosen[1]
+
+
+def test_a_task_without_examples_says_where_to_get_them(tmp_path):
+    with pytest.raises(CodemixError) as caught:
+        task("storycloze").find(options(data=tmp_path))
+    assert any("form" in hint for hint in caught.value.problems[0].hints)
+
+
+def test_the_papers_averages():
+    """Table 2, text-only after pretraining: 49.0 and 9.5 make 29.2(5), with code 0.4 they make 19.6."""
+    scores = {k: 0.49 for k in SUITE["reasoning"]} | {k: 0.095 for k in SUITE["knowledge"]} | {k: 0.004 for k in SUITE["code"]}
+    tasks = {k: {"kind": k, "score": v, "stderr": 0.01} for k, v in scores.items()}
+    found = aggregates(tasks)
+    assert [round(found[k]["value"], 2) for k in ("reasoning", "knowledge", "nl_avg", "code", "total_avg")] == [49.0, 9.5, 29.25, 0.4, 19.63]
+    assert not any(f["partial"] for f in found.values())
+    assert found["reasoning"]["stderr"] == pytest.approx(1 / 11**0.5)
+    del tasks["quac"], tasks["storycloze"]
+    found = aggregates(tasks)
+    assert found["reasoning"]["absent"] == ["quac", "storycloze"] == found["total_avg"]["absent"]
+    assert found["nl_avg"]["partial"] and found["reasoning"]["value"] == pytest.approx(49.0) and not found["code"]["partial"]
+    found = aggregates({k: v for k, v in tasks.items() if k not in SUITE["code"]})
+    assert found["total_avg"]["value"] is None and found["code"]["value"] is None and found["nl_avg"]["value"] is not None
+
+
+def test_the_standard_error_is_that_of_a_mean():
+    assert mean([1.0, 0.0, 1.0, 0.0]) == (0.5, pytest.approx((4 * 0.25 / 3 / 4) ** 0.5))
+    assert mean([1.0]) == (1.0, None)
