@@ -94,7 +94,8 @@ def _stage(stage: StagePlan, folder: Path | None, result: tuple[Path, dict[str, 
     return {
         "name": stage.name, "fingerprint": stage.fingerprint, "description": spec.description, "trained": ledger is not None,
         "parent": stage.parent and {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint}, "load": stage.load,
-        "tokens": stage.tokens, "asked_tokens": stage.asked_tokens, "run_tokens_before": stage.run_tokens, "steps": stage.steps, "seq_len": stage.seq_len,
+        "tokens": stage.tokens, "asked_tokens": stage.asked_tokens, "run_tokens_before": stage.run_tokens, "steps": stage.steps,
+        "seq_len": stage.seq_len,
         "batch_size": batches[0] if len(set(batches)) == 1 else [min(batches), max(batches)], "seed": stage.seed,
         "learning_rate": {"kind": spec.learning_rate.kind, **schedule},
         "rates": [stage.lr(0), max(stage.lr(s) for s in _sample(stage.steps)), stage.lr(stage.steps - 1)] if stage.steps else None,
@@ -106,11 +107,18 @@ def _stage(stage: StagePlan, folder: Path | None, result: tuple[Path, dict[str, 
             }
             for s in stage.sources
         },
-        "ledger_equal": None if ledger is None else ledger["planned"] == planned and {k: v for k, v in consumed.items() if v or k in planned} == planned,
+        "ledger_equal": None if ledger is None else _equal(ledger, planned),
         "curves": curves(lines, [s.source for s in stage.sources]), "training_s": training_seconds(lines, stage.run_tokens), "lineage": lineage,
         "evaluated": result is not None, "scores": _scores(result), "tasks": result[1].get("tasks", {}) if result else {},
-        "aggregates": result[1].get("aggregates", {}) if result else {}, "evaluation": result and {"fingerprint": result[1].get("fingerprint", ""), "environment": result[1].get("environment", {})},
+        "aggregates": result[1].get("aggregates", {}) if result else {}, 
+        "evaluation": result and {"fingerprint": result[1].get("fingerprint", ""), "environment": result[1].get("environment", {})},
     }  # fmt: skip
+
+
+def _equal(ledger: Mapping[str, Any], planned: Mapping[str, int]) -> bool:
+    """Whether the plan, the ledger's planned side and its consumed side name the same tokens."""
+    consumed = {k: v for k, v in ledger["consumed"].items() if v or k in planned}
+    return ledger["planned"] == planned == consumed
 
 
 def _sample(steps: int) -> list[int]:
@@ -140,7 +148,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             line = json.loads(text) if text.strip() else None
         except ValueError:
             if number < len(raw) - 1:
-                raise CodemixError(f"{path} is damaged at line {number + 1}", hints=["delete its folder and train that stage again"], rule="store-damaged") from None
+                raise CodemixError(
+                    f"{path} is damaged at line {number + 1}", hints=["delete its folder and train that stage again"], rule="store-damaged"
+                ) from None
             line = None
         if line is not None:
             lines[line["step"]] = line

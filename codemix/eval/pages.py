@@ -70,12 +70,20 @@ class Code:
     text: str
 
 
+@dataclass(frozen=True)
+class Fold:
+    """Tables that only some readers want, under one line."""
+
+    title: str
+    tables: Sequence[Table]
+
+
 @dataclass
 class Section:
     id: str
     title: str
     lead: str = ""
-    blocks: list[Table | Figure | Note | Code] = field(default_factory=list)
+    blocks: list[Table | Figure | Note | Code | Fold] = field(default_factory=list)
 
 
 @dataclass
@@ -99,7 +107,21 @@ def look() -> str:
     return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names if path.is_file()})
 
 
-_LOOK = ("pages", "plots", "facts", "report", "report_plots", "compare", "compare_tree", "compare_tables", "compare_plots", "paper_numbers", "stats")
+_LOOK = (
+    "pages",
+    "plots",
+    "facts",
+    "report",
+    "report_plots",
+    "compare",
+    "compare_tree",
+    "compare_tables",
+    "compare_figures",
+    "compare_plots",
+    "report_data",
+    "paper_numbers",
+    "stats",
+)
 
 
 def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str = "report") -> Path:
@@ -146,14 +168,15 @@ def _environment(autoescape: bool):
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=autoescape, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"inline": _inline, "cell": _markdown_cell, "rule": _rule, "slug": slug}
     environment.tests |= {name.lower(): (lambda block, cls=cls: isinstance(block, cls)) for name, cls in _BLOCKS.items()}
     return environment
 
 
-_BLOCKS = {"Table": Table, "Figure": Figure, "Note": Note, "Code": Code, "Mark": Mark}
+_BLOCKS = {"Table": Table, "Figure": Figure, "Note": Note, "Code": Code, "Fold": Fold, "Mark": Mark}
 
 
 def _inline(text: str):

@@ -30,7 +30,7 @@ CODE_KINDS = frozenset({"code", "markup", "notebook", "code-adjacent", "adjacent
 
 
 def family(tags: Mapping[str, str]) -> str:
-    """"text", "code" or "other", from a source's `kind` tag."""
+    """ "text", "code" or "other", from a source's `kind` tag."""
     kind = tags.get("kind", "")
     return "code" if kind in CODE_KINDS else "text" if kind in ("text", "prose", "web") else "other"
 
@@ -76,7 +76,8 @@ def drawing(width: float = 10, height: float = 3.4, **layout: Any) -> Iterator[A
         "axes.titlelocation": "left", "axes.titlepad": 9, "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": GRID, "xtick.color": GRID,
         "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED, "axes.spines.top": False, "axes.spines.right": False,
         "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "figure.facecolor": "none", "axes.facecolor": "none",
-        "savefig.facecolor": "none", "lines.linewidth": 1.8, "lines.solid_capstyle": "round", "legend.frameon": False, "axes.formatter.useoffset": False,
+        "savefig.facecolor": "none", "lines.linewidth": 1.8, "lines.solid_capstyle": "round", "legend.frameon": False,
+        "axes.formatter.useoffset": False,
         "xtick.major.size": 3, "ytick.major.size": 0, "hatch.linewidth": 0.6, "axes.unicode_minus": True,
     }  # fmt: skip
     with matplotlib.rc_context():

@@ -36,12 +36,22 @@ def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
     from codemix.eval import report_data
 
     shades = plots.colours(facts["tags"])
-    made = Page(kind="run report", title=facts["recipe"], answer=answer(facts), remark=" ".join(facts["description"].split()), tiles=_tiles(facts), notes=_notes(facts))
+    made = Page(
+        kind="run report",
+        title=facts["recipe"],
+        answer=answer(facts),
+        remark=" ".join(facts["description"].split()),
+        tiles=_tiles(facts),
+        notes=_notes(facts),
+    )
     made.sections = [section for section in (
         asked(facts, shades), report_data.scores(facts, shades), report_data.tasks(facts), read(facts, shades), training(facts, shades),
         report_data.funnel(facts, shades), report_data.origin(facts, yaml),
     ) if section is not None]  # fmt: skip
-    made.footer = "Made by codemix from the folders whose fingerprints stand above. Sums travel, ratios are made once; bits per byte are on documents that were never trained on."
+    made.footer = (
+        "Made by codemix from the folders whose fingerprints stand above. Sums travel, ratios are made once; bits per byte are on "
+        "documents that were never trained on."
+    )
     return made
 
 
@@ -64,7 +74,9 @@ def answer(facts: Mapping[str, Any]) -> list[str]:
         elif round(start, 3) == round(end, 3):
             sentences.append(f"held-out {subject} stayed at **{end:.3f}** bits per byte")
         else:
-            sentences.append(f"bits per byte of held-out {subject} {'fell' if end < start else 'rose'} from {start:.3f} to **{end:.3f}** ({change(start, end)})")
+            sentences.append(
+                f"bits per byte of held-out {subject} {'fell' if end < start else 'rose'} from {start:.3f} to **{end:.3f}** ({change(start, end)})"
+            )
     if first is not last:
         sentences[0] = f"From `{first['name']}` to `{last['name']}`, {sentences[0]}"
     whole = "; ".join(sentences)
@@ -102,9 +114,13 @@ def _tiles(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     seconds = sum(s["training_s"] or 0 for s in done)
     tiles = [("tokens read", show_tokens(read), f"{read:,} of {sum(s['tokens'] for s in stages):,} planned")]
     if facts["model"]["parameters"]:
-        tiles.append(("parameters", show_tokens(facts["model"]["parameters"]), f"{facts['model']['n_layers']} layers, width {facts['model']['d_model']}"))
+        tiles.append(
+            ("parameters", show_tokens(facts["model"]["parameters"]), f"{facts['model']['n_layers']} layers, width {facts['model']['d_model']}")
+        )
     tiles.append(("stages", f"{len(done)} of {len(stages)}", ", ".join(s["name"] for s in stages)))
-    tiles.append(("sources", str(len({n for s in stages for n in s["sources"]})), f"{sum(1 for f in facts['families'].values() if f == 'code')} of code"))
+    tiles.append(
+        ("sources", str(len({n for s in stages for n in s["sources"]})), f"{sum(1 for f in facts['families'].values() if f == 'code')} of code")
+    )
     if seconds:
         tiles.append(("training time", clock(seconds), f"{show_tokens(round(read / seconds))} tokens/s"))
     return tiles
@@ -122,10 +138,22 @@ def _notes(facts: Mapping[str, Any]) -> list[Note]:
     for stage in facts["stages"]:
         if stage["ledger_equal"] is False:
             wrong = [f"`{n}` {x['consumed'] - x['planned']:+,}" for n, x in stage["sources"].items() if x["consumed"] != x["planned"]]
-            notes.append(Note("bad", f"Stage `{stage['name']}` did not read what was planned: {', '.join(wrong) or 'its own ledger names other tokens'}. Do not compare this run."))
+            notes.append(
+                Note(
+                    "bad",
+                    f"Stage `{stage['name']}` did not read what was planned: {', '.join(wrong) or 'its own ledger names other tokens'}. Do not "
+                    "compare this run.",
+                )
+            )
         for name, x in stage["sources"].items():
             if x["epochs_after"] is not None and x["epochs_after"] > facts["max_epochs"][name] + 1e-9:
-                notes.append(Note("warn", f"`{name}` was read {x['epochs_after']:.2f} times by the end of `{stage['name']}`, above its `max_epochs: {facts['max_epochs'][name]:g}`."))
+                notes.append(
+                    Note(
+                        "warn",
+                        f"`{name}` was read {x['epochs_after']:.2f} times by the end of `{stage['name']}`, above its `max_epochs: "
+                        f"{facts['max_epochs'][name]:g}`.",
+                    )
+                )
     if untrained := [f"`{s['name']}`" for s in facts["stages"] if not s["trained"]]:
         notes.append(Note("warn", f"Not trained yet: {', '.join(untrained)}. What follows holds for the stages before."))
     if unscored := [f"`{s['name']}`" for s in facts["stages"] if s["trained"] and not s["evaluated"]]:
@@ -141,7 +169,9 @@ def asked(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     names = sorted({n for s in stages for n in s["sources"]}, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n))
     table = Table("Share of each stage", ["source", *(s["name"] for s in stages)], "l" + "r" * len(stages), id="shares")
     for name in names:
-        table.rows.append([Mark(name, swatch=shades[name]), *(_percent(s["sources"][name]["share"]) if name in s["sources"] else "–" for s in stages)])
+        table.rows.append(
+            [Mark(name, swatch=shades[name]), *(_percent(s["sources"][name]["share"]) if name in s["sources"] else "–" for s in stages)]
+        )
     tokens = {n: [s["sources"].get(n, {}).get("planned", 0) for s in stages] for n in names}
     title, words = "Mixture by stage.", "Each bar is a stage, as long as its tokens, divided by source."
     figure = Figure(title, report_plots.mixture("mixture", title, words, [(s["name"], s["tokens"]) for s in stages], tokens, shades), words, table)
@@ -159,7 +189,9 @@ def _asked_lead(facts: Mapping[str, Any]) -> str:
     parts = []
     for s in facts["stages"]:
         shares = {k: sum(x["share"] for n, x in s["sources"].items() if facts["families"][n] == k) for k in ("text", "code", "other")}
-        parts.append(f"`{s['name']}` {show_tokens(s['tokens'])} tokens (" + " : ".join(f"{share * 100:.0f} {k}" for k, share in shares.items() if share) + ")")
+        parts.append(
+            f"`{s['name']}` {show_tokens(s['tokens'])} tokens (" + " : ".join(f"{share * 100:.0f} {k}" for k, share in shares.items() if share) + ")"
+        )
     return "; then ".join(parts) + "."
 
 
@@ -186,12 +218,16 @@ def read(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
             off = None if x["consumed"] is None else x["consumed"] - x["planned"]
             state = Mark("not trained", "muted") if off is None else Mark("equal", "good") if off == 0 else Mark(f"{off:+,}", "bad")
             table.rows.append([
-                Mark(s["name"], "strong") if i == 0 else "", Mark(name, swatch=shades[name]), f"{x['planned']:,}", "–" if x["consumed"] is None else f"{x['consumed']:,}",
+                Mark(s["name"], "strong") if i == 0 else "", Mark(name, swatch=shades[name]), f"{x['planned']:,}",
+                "–" if x["consumed"] is None else f"{x['consumed']:,}",
                 state, "unknown" if x["epochs_after"] is None else f"{x['epochs_after']:.3f}",
             ])  # fmt: skip
     equal = done and all(s["ledger_equal"] for s in done)
     note = Note("good", f"Every one of the {len(done)} trained stages consumed exactly the tokens that were planned.") if equal else None
-    lead = "The consumed side is counted from the batches that were trained on. An epoch is one pass over a source's training windows, counted along the whole run."
+    lead = (
+        "The consumed side is counted from the batches that were trained on. An epoch is one pass over a source's training windows, "
+        "counted along the whole run."
+    )
     return Section("tokens", "Tokens read", lead, [b for b in (note, table) if b])
 
 
@@ -214,17 +250,23 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
         return points
 
     blocks = []
-    table = Table("Training loss [nats per token]", ["stage", "tokens of the run", "learning rate", *names, "all sources"], "lrr" + "r" * (len(names) + 1))
+    table = Table(
+        "Training loss [nats per token]", ["stage", "tokens of the run", "learning rate", *names, "all sources"], "lrr" + "r" * (len(names) + 1)
+    )
     for s in stages:
         n = len(s["curves"]["tokens"])
         for i in sorted({0, *(n * k // 6 for k in range(1, 6)), n - 1}):
             cells = [s["curves"].get(k, [None] * n)[i] for k in [*names, "*"]]
             rate = s["curves"].get("lr", [None] * n)[i]
             table.rows.append([
-                s["name"], f"{s['curves']['tokens'][i]:,}", "–" if rate is None else f"{rate:.3g}", *("–" if v is None else f"{v:.4f}" for v in cells),
+                s["name"], f"{s['curves']['tokens'][i]:,}", "–" if rate is None else f"{rate:.3g}",
+                *("–" if v is None else f"{v:.4f}" for v in cells),
             ])  # fmt: skip
     title = "Loss by source."
-    words = "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. The axis leaves out the first steep steps."
+    words = (
+        "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. The axis leaves out "
+        "the first steep steps."
+    )
     drawn = report_plots.losses("losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades)
     blocks.append(Figure(title, drawn, words, table))
     speeds = [s for s in stages if s["training_s"]]
@@ -235,4 +277,9 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
             table.rows.append([s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"])
         title, words = "Throughput.", "Tokens trained per second; pauses between two sittings do not count as training time."
         blocks.append(Figure(title, report_plots.throughput("throughput", title, words, line("tokens_per_s"), bounds), words, table))
-    return Section("training", "Training", "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter.", blocks)
+    return Section(
+        "training",
+        "Training",
+        "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter.",
+        blocks,
+    )

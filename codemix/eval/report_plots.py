@@ -11,7 +11,9 @@ from codemix.eval.plots import GRID, INK, MUTED, PAPER
 Points = Sequence[tuple[float, float | None]]
 
 
-def mixture(key: str, title: str, description: str, stages: Sequence[tuple[str, int]], tokens: Mapping[str, Sequence[int]], shades: Mapping[str, str]) -> str:
+def mixture(
+    key: str, title: str, description: str, stages: Sequence[tuple[str, int]], tokens: Mapping[str, Sequence[int]], shades: Mapping[str, str]
+) -> str:
     """One bar a stage, as long as its tokens, divided by source; shares written where they fit."""
     longest = max((total for _, total in stages), default=0) or 1
     with plots.drawing(10, 0.62 * len(stages) + 1.15) as figure:
@@ -19,10 +21,14 @@ def mixture(key: str, title: str, description: str, stages: Sequence[tuple[str, 
         left = [0.0] * len(stages)
         for source, counts in tokens.items():
             drawn = [n or 0 for n in counts]
-            axes.barh(range(len(stages)), drawn, left=left, height=0.62, color=plots.colour(shades[source]), edgecolor=PAPER, linewidth=1.2, label=source)
+            axes.barh(
+                range(len(stages)), drawn, left=left, height=0.62, color=plots.colour(shades[source]), edgecolor=PAPER, linewidth=1.2, label=source
+            )
             for row, n in enumerate(drawn):
                 if n / longest > 0.055:
-                    axes.text(left[row] + n / 2, row, f"{n / stages[row][1]:.0%}", ha="center", va="center", color=PAPER, fontsize=9.5, fontweight="bold")
+                    axes.text(
+                        left[row] + n / 2, row, f"{n / stages[row][1]:.0%}", ha="center", va="center", color=PAPER, fontsize=9.5, fontweight="bold"
+                    )
             left = [a + b for a, b in zip(left, drawn, strict=True)]
         axes.set_yticks(range(len(stages)), [name for name, _ in stages])
         axes.tick_params(axis="y", labelcolor=INK)
@@ -76,7 +82,9 @@ def losses(
                 if i:
                     axes.axvline(start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
                 if labelled:
-                    axes.text((start + stop) / 2, 1.02, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=10, fontweight="bold")
+                    axes.text(
+                        (start + stop) / 2, 1.02, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=10, fontweight="bold"
+                    )
         upper.set_ylabel("loss [nats per token]")
         lower.plot([x for x, _ in rate], [math.nan if v is None else v for _, v in rate], color=INK, linewidth=1.4)
         lower.set_ylim(bottom=0)
@@ -91,7 +99,9 @@ def losses(
         return plots.svg(figure, key, title, description)
 
 
-def scores(key: str, title: str, description: str, values: Mapping[str, Sequence[float | None]], stages: Sequence[str], shades: Mapping[str, str], unit: str) -> str:
+def scores(
+    key: str, title: str, description: str, values: Mapping[str, Sequence[float | None]], stages: Sequence[str], shades: Mapping[str, str], unit: str
+) -> str:
     """A group of bars a source, one bar a stage, paler for earlier stages; every bar carries its number."""
     with plots.drawing(10, 3.5) as figure:
         axes = figure.subplots()

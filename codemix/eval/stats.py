@@ -140,7 +140,7 @@ def seed_spread(values: Sequence[float]) -> Spread:
 
 
 def verdict(difference: Difference, a: Spread | None = None, b: Spread | None = None, *, lower_is_better: bool = True) -> str:
-    """"better" or "worse" (`b` against `a`), or "no call" when the interval holds 0 or seeds differ by as much.
+    """ "better" or "worse" (`b` against `a`), or "no call" when the interval holds 0 or seeds differ by as much.
 
     With seeds on either side, the difference must also exceed the larger range that seeds alone produce.
     """

@@ -18,11 +18,12 @@ from codemix.recipe.plan import Plan, Planner, Pool
 
 SOURCES = {"docs": "text", "prose": "text", "stdlib": "code", "web": "code"}
 LEVEL = {"docs": 2.35, "prose": 2.2, "stdlib": 1.9, "web": 2.1}  # bits per byte that a source tends to
+END = (("continue", {"text": "90%", "code": "10%"}, 160), ("cooldown", {"text": "80%", "code": "20%"}, 48))
 MIXTURES = {
-    "balanced": (("init", {"text": "50%", "code": "50%"}, 160), ("continue", {"text": "90%", "code": "10%"}, 160), ("cooldown", {"text": "80%", "code": "20%"}, 48)),
-    "text-only": (("pretrain", {"text": "100%"}, 320), ("cooldown", {"text": "80%", "code": "20%"}, 48)),
-    "code-first": (("init", {"code": "100%"}, 160), ("continue", {"text": "90%", "code": "10%"}, 160), ("cooldown", {"text": "80%", "code": "20%"}, 48)),
-}  # fmt: skip
+    "balanced": (("init", {"text": "50%", "code": "50%"}, 160), *END),
+    "text-only": (("pretrain", {"text": "100%"}, 320), END[1]),
+    "code-first": (("init", {"code": "100%"}, 160), *END),
+}
 
 
 class Unused(Tokenizer):
@@ -33,17 +34,30 @@ class Unused(Tokenizer):
 
 def recipe(name: str, stages, seed: int = 0) -> schema.Recipe:
     rate = {"kind": "cosine", "peak": 3e-3, "floor": 3e-4, "warmup": "10 steps"}
-    return schema.Recipe.model_validate({
-        "codemix": 1, "name": name, "seed": seed, "tokenizer": Unused(),
-        "description": "Half code first, then mostly text, then a cooldown with some code: the paper's best shape in miniature.",
-        "sources": {n: {"read": {"kind": "jsonl", "paths": f"{n}/*.jsonl"}, "tags": {"kind": k, "language": "python" if k == "code" else "en"}, "max_epochs": 4} for n, k in SOURCES.items()},
-        "groups": {"text": {"docs": "40%", "prose": "60%"}, "code": {"stdlib": "70%", "web": "30%"}},
-        "model": {"d_model": 64, "n_layers": 4, "n_heads": 4, "d_ff": 176}, "training": {"seq_len": 128, "batch_size": 16},
-        "stages": [
-            {"name": n, "steps": steps, "mixture": mixture, "learning_rate": {"kind": "linear", "floor": 1e-6} if n == "cooldown" else rate}
-            for n, mixture, steps in stages
-        ],
-    })  # fmt: skip
+    return schema.Recipe.model_validate(
+        {
+            "codemix": 1,
+            "name": name,
+            "seed": seed,
+            "tokenizer": Unused(),
+            "description": "Half code first, then mostly text, then a cooldown with some code: the paper's best shape in miniature.",
+            "sources": {
+                n: {
+                    "read": {"kind": "jsonl", "paths": f"{n}/*.jsonl"},
+                    "tags": {"kind": k, "language": "python" if k == "code" else "en"},
+                    "max_epochs": 4,
+                }
+                for n, k in SOURCES.items()
+            },
+            "groups": {"text": {"docs": "40%", "prose": "60%"}, "code": {"stdlib": "70%", "web": "30%"}},
+            "model": {"d_model": 64, "n_layers": 4, "n_heads": 4, "d_ff": 176},
+            "training": {"seq_len": 128, "batch_size": 16},
+            "stages": [
+                {"name": n, "steps": steps, "mixture": mixture, "learning_rate": {"kind": "linear", "floor": 1e-6} if n == "cooldown" else rate}
+                for n, mixture, steps in stages
+            ],
+        }
+    )
 
 
 def planned(name: str, stages=None, seed: int = 0) -> Plan:
@@ -54,15 +68,29 @@ def planned(name: str, stages=None, seed: int = 0) -> Plan:
 
 
 def manifest(source: str) -> Manifest:
-    dropped = {"0-source_code/float_numbers": 3, "0-source_code/hexadecimal": 41, "1-length/too_short": 77} if SOURCES[source] == "code" else {"0-gopher_quality/short": 130}
+    dropped = (
+        {"0-source_code/float_numbers": 3, "0-source_code/hexadecimal": 41, "1-length/too_short": 77}
+        if SOURCES[source] == "code"
+        else {"0-gopher_quality/short": 130}
+    )
     read, unreadable = 1100 + 17 * len(source), 2 if source == "web" else 0
     kept = read - sum(dropped.values()) - unreadable
-    totals = {"train": {"tokens": 700_000, "documents": kept - 60, "bytes": 2_500_000, "shards": []}, "held_out": {"tokens": 40_000, "documents": 60, "bytes": 140_000, "shards": []}}
+    totals = {
+        "train": {"tokens": 700_000, "documents": kept - 60, "bytes": 2_500_000, "shards": []},
+        "held_out": {"tokens": 40_000, "documents": 60, "bytes": 140_000, "shards": []},
+    }
     return Manifest(
-        source=source, fingerprint=f"{zlib.crc32(source.encode()):08x}" * 8, identity={}, tokenizer={"sha256": "7" * 64, "vocab_size": 4096, "eos_id": 0}, dtype="uint16",
-        splits=totals, inputs=[{}], environment={"python": "3.11.2", "datatrove": "0.10.1"}, tags={"kind": SOURCES[source]},
+        source=source,
+        fingerprint=f"{zlib.crc32(source.encode()):08x}" * 8,
+        identity={},
+        tokenizer={"sha256": "7" * 64, "vocab_size": 4096, "eos_id": 0},
+        dtype="uint16",
+        splits=totals,
+        inputs=[{}],
+        environment={"python": "3.11.2", "datatrove": "0.10.1"},
+        tags={"kind": SOURCES[source]},
         funnel={"read": read, "kept": kept, "dropped": dropped, "unreadable": unreadable},
-    )  # fmt: skip
+    )
 
 
 def bits(seen: dict[str, int], source: str) -> float:
@@ -82,18 +110,28 @@ def write_run(store: Store, plan: Plan, *, noise: int = 0, tasks: dict[str, Any]
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "lineage.json", {"stage": stage.name, "fingerprint": stage.fingerprint, "vocab_size": 4096, "recipe": plan.recipe.name})
         plan_tokens = stage.planned_tokens()
-        write_json(folder / "ledger.json", {"stage": stage.name, "planned": plan_tokens, "consumed": plan_tokens, "steps": stage.steps, "tokens": stage.tokens})
+        write_json(
+            folder / "ledger.json",
+            {"stage": stage.name, "planned": plan_tokens, "consumed": plan_tokens, "steps": stage.steps, "tokens": stage.tokens},
+        )
         (folder / "recipe.yaml").write_text(f"codemix: 1\nname: {plan.recipe.name}\n# <script> & friends stay text\n")
         lines = []
         for step in range(4, stage.steps + 1, 4):
             share = step / stage.steps
             now = {s: seen.get(s, 0) + n * share for s, n in plan_tokens.items()} | {s: n for s, n in seen.items() if s not in plan_tokens}
             losses = {s: bits(now, s) * 2.1 + rng.normal(0, 0.05) for s, n in plan_tokens.items() if n}
-            lines.append({
-                "step": step, "tokens": stage.run_tokens + round(stage.tokens * share), "lr": stage.lr(step - 1), "grad_norm": 0.5,
-                "tokens_per_s": 21_000 + rng.normal(0, 400), "time": 100.0 + step, "train/loss_nats_per_token": sum(v * plan_tokens[s] for s, v in losses.items()) / stage.tokens,
-                **{f"train/{s}/loss_nats_per_token": v for s, v in losses.items()},
-            })  # fmt: skip
+            lines.append(
+                {
+                    "step": step,
+                    "tokens": stage.run_tokens + round(stage.tokens * share),
+                    "lr": stage.lr(step - 1),
+                    "grad_norm": 0.5,
+                    "tokens_per_s": 21_000 + rng.normal(0, 400),
+                    "time": 100.0 + step,
+                    "train/loss_nats_per_token": sum(v * plan_tokens[s] for s, v in losses.items()) / stage.tokens,
+                    **{f"train/{s}/loss_nats_per_token": v for s, v in losses.items()},
+                }
+            )
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         seen = {s: seen.get(s, 0) + plan_tokens.get(s, 0) for s in {*seen, *plan_tokens}}
         folders.append(folder)
@@ -115,8 +153,17 @@ def _evaluate(store: Store, stage, seen: dict[str, int], rng, tasks: dict[str, A
         total = {k: sum(r[k] for r in mine) for k in ("bits", "bytes", "tokens")}
         summaries[source] = {**total, "documents": 60, "bits_per_byte": total["bits"] / total["bytes"], "subset": False}
     (place / "documents.jsonl").write_text("".join(json.dumps(r, sort_keys=True) + "\n" for r in records))
-    write_json(place / "results.json", {
-        "format": 1, "stage": stage.name, "stage_fingerprint": stage.fingerprint, "fingerprint": "e" * 64, "bits_per_byte": summaries, "tasks": tasks, "aggregates": {},
-        "environment": {"jax": "0.10.2", "device": "cpu"},
-    })  # fmt: skip
+    write_json(
+        place / "results.json",
+        {
+            "format": 1,
+            "stage": stage.name,
+            "stage_fingerprint": stage.fingerprint,
+            "fingerprint": "e" * 64,
+            "bits_per_byte": summaries,
+            "tasks": tasks,
+            "aggregates": {},
+            "environment": {"jax": "0.10.2", "device": "cpu"},
+        },
+    )
     return place

@@ -1,0 +1,257 @@
+"""Sections of a comparison that are tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codemix.eval import paper_numbers
+from codemix.eval.compare import MEASURES, difference, signed
+from codemix.eval.compare_tree import Variant
+from codemix.eval.pages import Fold, Mark, Note, Section, Table
+from codemix.recipe.quantities import show_tokens
+
+AGGREGATES = ("reasoning", "knowledge", "nl_avg", "code", "total_avg")  # in the order of the paper's columns
+
+
+def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
+    """The paper's Table 2 from our numbers; what was not measured is a dash."""
+    columns = ["variant", "recipe row", "text", "code", "Reason.", "Know.", "NL", "Code", "Total", "bits/byte text", "bits/byte code"]
+    table = Table("Variants, stage by stage", columns, "llrrrrrrrrr", id="table-2")
+    absent: set[str] = set()
+    for v in variants:
+        for number, stage in enumerate(v.first.stages):
+            amounts = {"text": 0, "code": 0}
+            for n, x in stage["sources"].items():
+                amounts["code" if v.first.facts["families"][n] == "code" else "text"] += x["planned"] if x["consumed"] is None else x["consumed"]
+            sign = "+" if number else ""
+            scores = []
+            for name in AGGREGATES:
+                values = v.aggregate(stage["name"], name)
+                short = values and any(run.stage(stage["name"])["aggregates"][name].get("partial") for run in v.runs)
+                if short:
+                    absent |= {t for run in v.runs for t in run.stage(stage["name"])["aggregates"][name].get("absent", ())}
+                scores.append(f"{sum(values) / len(values):.1f}" + ("*" if short else "") if values else "–")
+            bits = []
+            for m in ("text", "code"):
+                values = v.bits(stage["name"], [n for n in stage["scores"] if v.first.facts["families"].get(n) == m])
+                bits.append(f"{sum(values) / len(values):.4f}" if values else "–")
+            table.rows.append([
+                Mark(v.name, "strong") if number == 0 else "", stage["name"],
+                *(f"{sign}{show_tokens(amounts[k])}" if amounts[k] else "–" for k in ("text", "code")), *scores, *bits,
+            ])  # fmt: skip
+            if found["overlay_paper"] and (row := _paper_row(v, number)):
+                amounts = ["–" if t is None else f"{'+' if number else ''}{t}B" for t in (row.text, row.code)]
+                table.rows.append(
+                    ["", Mark(f"paper: {row.stage}", "muted"), *(Mark(x, "muted") for x in (*amounts, *(f"{s:.1f}" for s in row.scores), "–", "–"))]
+                )
+    table.notes.append(
+        "Tokens are those read in the stage; a plus says that they come on top of the stages above. NL is the mean of Reason. and "
+        "Know., Total of Reason., Know. and Code, as in the paper."
+    )
+    if all(cell == "–" for row in table.rows for cell in row[4:9]):
+        table.notes.append("– : no tasks were scored. Small models are told apart by bits per byte long before any task score leaves chance.")
+    if absent:
+        table.notes.append(f"* : a partial mean, not comparable with the paper's; absent tasks: {', '.join(sorted(absent))}.")
+    blocks: list[Any] = [table]
+    if found["overlay_paper"]:
+        blocks.append(
+            Note("plain", f"Grey rows are the paper's own numbers ({paper_numbers.CITATION}, 470M parameters), not ours. {paper_numbers.NOISE}")
+        )
+    return Section("table-2", "All numbers in the paper's layout", "", blocks)
+
+
+def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:
+    name = paper_numbers.paper_variant(variant.name) or paper_numbers.paper_variant(variant.first.facts["recipe"])
+    rows = [r for r in paper_numbers.TABLE_2 if r.variant == name]
+    return rows[number] if len(rows) == len(variant.first.stages) else None
+
+
+def bits(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) -> Section | None:
+    """Bits per byte by source, with the change against the baseline and what may be said about it."""
+    sources = sorted({n for v in variants for n in v.first.stage(v.last)["scores"]}, key=lambda n: (_family(variants, n), n))
+    if not sources:
+        return None
+    table = Table("After the last stage", ["recipe", "tokens", *sources], "lr" + "r" * len(sources), id="bits")
+    changes = Table(f"Change against {base.name}", ["recipe", *sources], "l" + "r" * len(sources), id="bits-changes")
+    for v in variants:
+        values = [v.bits(v.last, [n]) if n in v.first.stage(v.last)["scores"] else [] for n in sources]
+        last = v.first.stage(v.last)
+        table.rows.append(
+            [
+                Mark(v.name, "strong" if v is base else ""),
+                show_tokens(last["run_tokens_before"] + last["tokens"]),
+                *(f"{sum(x) / len(x):.4f}" if x else "–" for x in values),
+            ]
+        )
+        if v is not base and v.name not in found["other_length"]:
+            cells: list[Any] = []
+            for n in sources:
+                d = difference(v, v.last, base, base.last, n)
+                cells.append(
+                    "–" if d.get("relative") is None else Mark(signed(d["relative"]), {"lower": "good", "higher": "bad"}.get(d["verdict"], "muted"))
+                )
+            changes.rows.append([v.name, *cells])
+    n = len(changes.rows) * len(sources)
+    changes.notes.append(
+        f"Green is lower, red is higher, grey is inside the noise (no call). Of {n} intervals at 95%, {n * 0.05:.1f} would exclude "
+        "zero by chance alone."
+    )
+    domains = _domains(variants)
+    lead = "Lower is better. Sources: " + "; ".join(
+        f"{m} {', '.join(f'`{n}`' for n in sources if _family(variants, n) == m)}"
+        for m in MEASURES
+        if any(_family(variants, n) == m for n in sources)
+    )
+    return Section("bits", "Bits per byte by source", lead + ".", [table, *([changes] if changes.rows else []), *([domains] if domains else [])])
+
+
+def _family(variants: Sequence[Variant], source: str) -> str:
+    return next((v.first.facts["families"][source] for v in variants if source in v.first.facts["families"]), "other")
+
+
+def _domains(variants: Sequence[Variant]) -> Table | None:
+    """The same by language, where sources hold more than one."""
+    keys = sorted({(n, lang) for v in variants for n, x in v.first.stage(v.last)["scores"].items() for lang in x.get("by_language", {})})
+    if not keys:
+        return None
+    table = Table("By language, after the last stage", ["source", "language", *(v.name for v in variants)], "ll" + "r" * len(variants))
+    for n, lang in keys:
+        cells = []
+        for v in variants:
+            found = [run.stage(v.last)["scores"].get(n, {}).get("by_language", {}).get(lang) for run in v.runs]
+            values = [x["bits_per_byte"] for x in found if x]
+            cells.append(f"{sum(values) / len(values):.4f}" if values else "–")
+        table.rows.append([n, lang, *cells])
+    return table
+
+
+def tasks(variants: Sequence[Variant], base: Variant) -> Section | None:
+    """Task scores after the last stage with standard errors; called only by the paired interval over the same examples."""
+    from codemix.eval import stats
+
+    names = sorted({t for v in variants for t in v.first.stage(v.last)["tasks"]})
+    if not names:
+        return None
+    table = Table("Tasks after the last stage [%]", ["task", "measure", "chance", *(v.name for v in variants)], "llr" + "r" * len(variants))
+    for name in names:
+        one = next(v.first.stage(v.last)["tasks"][name] for v in variants if name in v.first.stage(v.last)["tasks"])
+        cells: list[Any] = []
+        for v in variants:
+            scored = [run.stage(v.last)["tasks"][name] for run in v.runs if name in run.stage(v.last)["tasks"]]
+            if not scored:
+                cells.append("–")
+                continue
+            text = f"{sum(s['score'] for s in scored) / len(scored) * 100:.1f}"
+            if scored[0].get("stderr") is not None:
+                text += f" ± {scored[0]['stderr'] * 100:.1f}"
+            tone = ""
+            if v is not base:
+                mine, theirs = (_credits(x, name) for x in (v, base))
+                common = sorted(set(mine) & set(theirs))
+                if common:
+                    ones = [1.0] * len(common)
+                    made = stats.paired_bootstrap(([theirs[i] for i in common], ones), ([mine[i] for i in common], ones))
+                    spreads = [
+                        stats.seed_spread([r.stage(x.last)["tasks"][name]["score"] for r in x.runs if name in r.stage(x.last)["tasks"]])
+                        for x in (base, v)
+                    ]
+                    tone = {"better": "good", "worse": "bad"}.get(stats.verdict(made, *spreads, lower_is_better=False), "muted")
+            cells.append(Mark(text, tone))
+        chance = one.get("chance")
+        table.rows.append([name, str(one.get("metric", "score")), "–" if chance is None else f"{chance * 100:.1f}", *cells])
+    gold = Table("Bits per byte of the right answers, after the last stage", ["task", *(v.name for v in variants)], "l" + "r" * len(variants))
+    for name in names:
+        cells = []
+        for v in variants:
+            scored = [run.stage(v.last)["tasks"].get(name, {}).get("gold_bits_per_byte") for run in v.runs]
+            values = [g["bits_per_byte"] for g in scored if g]
+            cells.append(f"{sum(values) / len(values):.4f}" if values else "–")
+        gold.rows.append([name, *cells])
+    gold.notes.append("Lower is better. It moves long before accuracy leaves chance, so it ranks small models best.")
+    table.notes.append(
+        f"± one standard error over examples. Green and red: above and below `{base.name}` beyond the paired 95% interval and the "
+        "seeds; grey: no call."
+    )
+    return Section(
+        "tasks", "Tasks", "Less to be trusted than bits per byte of held-out text where models are small; most trusted first.", [gold, table]
+    )
+
+
+def _credits(variant: Variant, task: str) -> dict[str, float]:
+    """Credit of each example, averaged over the seeds that all have it."""
+    runs = [run.examples.get(variant.last, {}).get(task, {}) for run in variant.runs]
+    common = set.intersection(*(set(r) for r in runs)) if runs else set()
+    return {i: sum(r[i] for r in runs) / len(runs) for i in common}
+
+
+def recipes(variants: Sequence[Variant], base: Variant) -> Section | None:
+    """What the recipes do differently, in effects."""
+    from codemix.recipe.diff import diff
+    from codemix.recipe.diff_show import sentences, tables
+
+    blocks: list[Any] = []
+    for v in variants:
+        if v is base:
+            continue
+        made = diff(base.first.plan, v.first.plan)
+        blocks.append(Note("plain", f"**{base.name} → {v.name}**: {'; '.join(sentences(made))}."))
+        one_sided = {s.stage for s in made.stages if not all(s.exists)}  # their every setting differs: the sentence says they are new
+        kept = tuple(
+            s for s in made.settings if not any(s.path.startswith(f"stages.{name}.") for name in one_sided) and not s.path.endswith(".version")
+        )
+        folded = []
+        for t in tables(dataclasses.replace(made, settings=kept)):
+            align = "".join("r" if c.startswith(">") else "l" for c in t.columns)
+            folded.append(
+                Table(f"{t.title}: {base.name} → {v.name}", [c.lstrip(">") for c in t.columns], align, [list(r) for r in t.rows], list(t.notes))
+            )
+        if folded:
+            blocks.append(Fold(f"Tokens and settings, `{base.name}` → `{v.name}`", folded))
+    return Section(
+        "recipes", "What the recipes do differently", "Effects, not lines of YAML: tokens and epochs that moved, settings that differ.", blocks
+    )
+
+
+def ledgers(variants: Sequence[Variant]) -> Section:
+    """Tokens that each run really read, by source."""
+    sources = sorted({n for v in variants for s in v.first.stages for n in s["sources"]}, key=lambda n: (_family(variants, n), n))
+    table = Table("Tokens consumed over the whole run", ["recipe", *sources, "all", "code", "ledger"], "l" + "r" * (len(sources) + 2) + "l")
+    for v in variants:
+        totals = {n: sum((s["sources"].get(n, {}).get("consumed") or 0) for s in v.first.stages) for n in sources}
+        whole = sum(totals.values())
+        equal = all(s["ledger_equal"] for run in v.runs for s in run.stages)
+        code = sum(n for s, n in totals.items() if _family(variants, s) == "code")
+        table.rows.append(
+            [
+                v.name,
+                *(f"{n:,}" if n else "–" for n in totals.values()),
+                f"{whole:,}",
+                f"{code / whole:.1%}" if whole else "–",
+                Mark("equals the plan", "good") if equal else Mark("differs from the plan", "bad"),
+            ]
+        )
+    return Section("ledgers", "What the runs read", "", [table])
+
+
+def paper(found: Mapping[str, Any]) -> Section | None:
+    """The paper's own contradictions, when its numbers are shown."""
+    if not found["overlay_paper"]:
+        return None
+    table = Table("Claims and numbers", ["the paper says", "its numbers", "what follows"], "lll")
+    table.rows = [[c.claim, c.numbers, c.follows] for c in paper_numbers.CONFLICTS]
+    return Section(
+        "paper", "Reading the paper with care", f"Places where {paper_numbers.CITATION} contradicts its own figures. {paper_numbers.NOISE}", [table]
+    )
+
+
+def origin(variants: Sequence[Variant]) -> Section:
+    """Fingerprints of what was compared."""
+    table = Table("Runs", ["recipe", "seed", "stages (fingerprints)", "evaluations"], "lrll")
+    for v in variants:
+        for run in v.runs:
+            stages = ", ".join(f"{s['name']} `{s['fingerprint'][:12]}`" for s in run.stages)
+            scores = ", ".join(f"`{s['evaluation']['fingerprint'][:12]}`" for s in run.stages if s["evaluation"])
+            table.rows.append([run.facts["recipe"], str(run.facts["seed"]), stages, scores])
+    return Section("origin", "Provenance", "A stage with the same fingerprint in two runs is one stage, trained once.", [table])

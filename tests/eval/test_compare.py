@@ -1,0 +1,234 @@
+"""The comparison: pairing, verdicts, structure found without names, the paper's numbers, the page."""
+
+import json
+import math
+import re
+
+import pytest
+from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
+
+from codemix.data.store import Store, read_json, write_json
+from codemix.errors import CodemixError
+from codemix.eval import compare_tree as tree
+from codemix.eval import paper_numbers
+from codemix.eval.compare import RunInputs, answer, best, compare, difference, findings, notes, paired
+
+MANIFESTS = {name: manifest(name) for name in SOURCES}
+
+
+def run(store, name, stages=None, seed=0, noise=0, tasks=None):
+    plan = planned(name, stages, seed)
+    return RunInputs(plan, MANIFESTS, *write_run(store, plan, noise=noise, tasks=tasks))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def inputs(store):
+    made = [run(store, name, seed=seed, noise=seed) for seed in (0, 1) for name in MIXTURES]
+    made += [run(store, f"share-{s}", [("init", {k: f"{v}%" for k, v in {"text": 100 - s, "code": s}.items() if v}, 160)]) for s in (0, 25, 100)]
+    made.append(run(store, "no-code", [*MIXTURES["balanced"][:2], ("cooldown", {"text": "100%"}, 48)]))
+    made.append(run(store, "other-code", [("init", {"stdlib": "10%", "web": "90%"}, 160)]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def variants(inputs):
+    return tree.load(inputs)
+
+
+@pytest.fixture(scope="module")
+def written(inputs, store, tmp_path_factory):
+    judged = tmp_path_factory.mktemp("judged") / "winrate.json"
+    write_json(
+        judged, {"a": "text-only", "b": "balanced", "wins": 51, "ties": 84, "losses": 64, "invalid": 1, "judge": "stub", "interval": [-0.15, 0.02]}
+    )
+    return compare(inputs, store, question="Does <code> help text?", baseline="text-only", overlay_paper=True, winrates=[judged])
+
+
+def named(variants, name):
+    return next(v for v in variants if v.name == name)
+
+
+def test_seeds_of_one_recipe_are_one_variant(variants):
+    assert [v.name for v in variants][:3] == ["balanced", "text-only", "code-first"]
+    assert named(variants, "balanced").seeds == [0, 1] and named(variants, "share-25").seeds == [0]
+    assert tree.load([]) == []
+
+
+def test_a_recipe_given_twice_is_one_run(inputs):
+    assert [len(v.runs) for v in tree.load([inputs[0], inputs[0], inputs[1]])] == [1, 1]
+
+
+def test_names_lose_what_all_share_and_nothing_else():
+    def group(*names):
+        return [type("Run", (), {"facts": {"recipe": n}}) for n in names]
+
+    assert tree.short_names([group("mini-balanced-seed0", "mini-balanced-seed1"), group("mini-text-seed0", "mini-text-seed1")]) == [
+        "balanced",
+        "text",
+    ]
+    assert tree.short_names([group("alpha"), group("alphabet")]) == ["alpha", "alphabet"]
+    assert tree.short_names([group("a-x"), group("a-")]) == ["a-x", "a-"]
+    assert tree.short_names([group("same"), group("same")]) == ["same (1)", "same (2)"]
+
+
+def test_swapping_variant_and_reference_negates(variants):
+    a, b = named(variants, "balanced"), named(variants, "text-only")
+    ab, ba = (difference(x, x.last, y, y.last, "code") for x, y in ((a, b), (b, a)))
+    assert ab["difference"] == pytest.approx(-ba["difference"]) and ab["low"] == pytest.approx(-ba["high"])
+    assert {ab["verdict"], ba["verdict"]} == {"lower", "higher"}
+    same = difference(a, a.last, a, a.last, "code")
+    assert same["difference"] == 0 and same["verdict"] == "no call"
+
+
+def test_difference_is_of_the_sums_in_the_results(variants, inputs):
+    a, b = named(variants, "share-0"), named(variants, "share-100")
+    made = difference(a, "init", b, "init", "web")
+    by_hand = [
+        read_json(next(i for i in inputs if i.plan.recipe.name == n).eval_paths[0] / "results.json")["bits_per_byte"]["web"]
+        for n in ("share-0", "share-100")
+    ]
+    assert made["value"] == pytest.approx(by_hand[0]["bits"] / by_hand[0]["bytes"])
+    assert made["difference"] == pytest.approx(by_hand[0]["bits_per_byte"] - by_hand[1]["bits_per_byte"]) and made["documents"] == 60
+
+
+def test_only_documents_that_both_scored_alike_are_paired(variants):
+    a, b = named(variants, "share-0"), named(variants, "share-100")
+    records = a.first.documents["init"]["web"]
+    whole = paired(a, "init", b, "init", ["web"])
+    kept, (lost, changed) = dict(records), list(records)[:2]
+    records.pop(lost)
+    records[changed] = (1.0, records[changed][1] + 1)
+    assert len(paired(a, "init", b, "init", ["web"])) == len(whole) - 2
+    a.first.documents["init"]["web"] = kept
+
+
+def test_without_records_there_is_a_number_but_no_call(store):
+    one, two = run(store, "lone-a", MIXTURES["balanced"]), run(store, "lone-b", MIXTURES["code-first"])
+    for path in two.eval_paths:
+        (path / "documents.jsonl").unlink()
+    made = tree.load([one, two])
+    row = difference(made[1], "cooldown", made[0], "cooldown", "code")
+    assert row["verdict"] == "no call" and "low" not in row and row["value"] > 0
+    assert any("no intervals" in n.text for n in notes(made))
+    assert "**no call**" in answer(findings(made, made[0], question="", overlay_paper=False, winrates=[]))[0]
+
+
+def test_seeds_that_differ_as_much_stop_the_call(store):
+    made = tree.load([run(store, f"noisy-{n}", MIXTURES[n], seed=s) for n in ("balanced", "text-only") for s in (0, 1)])
+    a, b = made
+    before = difference(a, a.last, b, b.last, "text")
+    assert before["verdict"] == "higher"
+    for name, summary in a.runs[1].stage(a.last)["scores"].items():
+        summary["bits"] *= 1.2 if SOURCES[name] == "text" else 1
+    assert difference(a, a.last, b, b.last, "text")["verdict"] == "no call"
+
+
+def test_structure_is_found_without_names(variants):
+    [(tokens, points)] = tree.sweeps(variants)
+    assert tokens == 327_680 and [round(s * 100) for s, _, _ in points] == [0, 25, 50, 100]
+    assert "other-code" not in [v.name for _, v, _ in points]  # another kind of code is no point of the curve
+    [(_, share, kinds)] = tree.qualities(variants)
+    assert share == 1 and [label for label, _, _ in kinds] == ["stdlib 70, web 30", "web 90, stdlib 10"]
+    cooled = {(origin.name, stage): [label for label, _, _ in arms] for origin, stage, arms in tree.cooldowns(variants)}
+    assert cooled[("balanced", "continue")] == ["without code", "with 20% code"] and cooled[("text-only", "pretrain")] == ["with 20% code"]
+    assert named(variants, "balanced").before_cooldown == "continue" and named(variants, "share-0").before_cooldown == "init"
+
+
+def test_runs_of_other_lengths_are_not_ranked(variants):
+    base = named(variants, "text-only")
+    found = findings(variants, base, question="", overlay_paper=False, winrates=[])
+    assert found["other_length"] == ["share-0", "share-25", "share-100", "other-code"]
+    assert {r["variant"] for r in found["last"]} == {"balanced", "code-first", "no-code"}
+    assert {r["measure"] for r in found["last"]} == {"code", "text"}
+
+
+def test_no_winner_where_two_cannot_be_told_apart(store):
+    one, other = tree.load([run(store, "twin-a", MIXTURES["balanced"]), run(store, "twin-b", MIXTURES["code-first"])])
+    for stage, places in one.first.documents.items():
+        other.first.documents[stage] = {
+            source: {i: (bits + (0.01 if n % 2 else -0.01), size) for n, (i, (bits, size)) in enumerate(docs.items())}
+            for source, docs in places.items()
+        }
+    top = best([one, other], "text")
+    assert len(top["not_told_apart"]) == 1 and top["of"] == 2
+    found = {"best": {"text": {"variant": "a", "value": 2.0, "not_told_apart": ["b", "c"], "of": 4}}, "last": [], "baseline": "z"}
+    said = answer(found | {"variants": [{"name": "a", "seeds": [0]}], "other_length": []})
+    assert "no winner" in said[0] and "`b` and `c` cannot be told apart" in said[0] and "one seed" in said[1]
+
+
+def test_the_page_opens_with_the_question_and_holds_every_part(written):
+    html, markdown, content = written.read_text(), written.with_suffix(".md").read_text(), json.loads(written.with_suffix(".json").read_text())
+    assert re.search(r"<h1>Does &lt;code&gt; help text\?</h1>", html) and html.index("<h1>") < html.index('class="answer"') < html.index("<section")
+    for part in ("against", "table-2", "bits", "stages", "sweep", "init", "quality", "cooldown", "winrate", "recipes", "ledgers", "paper", "origin"):
+        assert f'<section id="{part}"' in html
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids)) and not re.search(r"<script|(?:src|href)=\"(?!#|data:)", html)
+    assert "paper: pre-training" in markdown and "not ours" in markdown and "49.0" in markdown
+    assert content["baseline"] == "text-only" and content["answer"][0] in markdown
+    row = next(r for r in content["last"] if r["variant"] == "balanced" and r["measure"] == "code")
+    assert f"{row['value']:.4f}" in markdown and row["low"] < row["difference"] < row["high"] < 0
+
+
+def test_equal_inputs_give_equal_bytes_and_no_second_writing(written, inputs, store):
+    again = compare(inputs, store, question="Does <code> help text?", baseline="text-only", overlay_paper=False)
+    assert again != written and "49.0" not in again.with_suffix(".md").read_text()
+    stamp, content = again.stat().st_mtime_ns, again.read_bytes()
+    assert compare(inputs, store, question="Does <code> help text?", baseline="text-only") == again and again.stat().st_mtime_ns == stamp
+    for kind in (".html", ".md", ".json"):
+        again.with_suffix(kind).unlink()
+    again.parent.rmdir()
+    assert compare(inputs, store, question="Does <code> help text?", baseline="text-only").read_bytes() == content
+
+
+def test_tasks_are_called_only_beyond_their_noise(store):
+    def scored(right):
+        return {
+            "cooldown": {
+                "arc_easy": {
+                    "kind": "arc_easy",
+                    "n": 200,
+                    "metric": "accuracy",
+                    "score": right / 200,
+                    "stderr": 0.03,
+                    "chance": 0.25,
+                    "majority": None,
+                    "centred": (right / 200 - 0.25) / 0.75,
+                    "gold_bits_per_byte": {"bits": 10, "bytes": 5, "bits_per_byte": 2.0},
+                }
+            }
+        }
+
+    made = []
+    for name, right in (("task-a", 80), ("task-b", 82), ("task-c", 150)):
+        one = run(store, name, MIXTURES["balanced" if name == "task-a" else "code-first" if name == "task-b" else "text-only"], tasks=scored(right))
+        folder = one.eval_paths[-1] / "examples"
+        folder.mkdir(exist_ok=True)
+        (folder / "arc_easy.jsonl").write_text("".join(json.dumps({"id": i, "correct": float((i * 7919) % 200 < right)}) + "\n" for i in range(200)))
+        made.append(one)
+    text = compare(made, store, baseline="task-a").read_text()
+    assert '<span class="muted">41.0 ± 3.0</span>' in text  # two more of 200
+    assert '<span class="good">75.0 ± 3.0</span>' in text
+    assert "Bits per byte of the right answers" in text
+
+
+def test_bad_calls_are_problems_with_a_way_out(inputs, store):
+    with pytest.raises(CodemixError, match="needs two runs"):
+        compare(inputs[:1], store)
+    with pytest.raises(CodemixError) as caught:
+        compare(inputs[:2], store, baseline="text-onyl")
+    assert "did you mean `text-only`" in str(caught.value)
+
+
+def test_the_papers_numbers_agree_with_themselves():
+    for row in paper_numbers.TABLE_2:
+        reasoning, knowledge, nl, code, total = row.scores
+        assert abs((reasoning + knowledge) / 2 - nl) <= 0.11 and abs((reasoning + knowledge + code) / 3 - total) <= 0.11
+    assert all(sum(counts) == 199 for *_, a, b, c in paper_numbers.WIN_RATES for counts in [(a, b, c)])
+    assert paper_numbers.FIGURE_6["no cooldown"] == tuple(paper_numbers.TABLE_2[5].scores[i] for i in (0, 1, 3))
+    assert math.isclose(paper_numbers.FIGURE_4[25][2] * 2.6, paper_numbers.FIGURE_4[100][2], rel_tol=0.02)
+    assert paper_numbers.paper_variant("mini-balanced-to-text") == "balanced-to-text" and paper_numbers.paper_variant("quickstart") is None
