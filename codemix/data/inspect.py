@@ -1,0 +1,169 @@
+"""What each op kept and dropped: samples side by side, and attrition by op, reason and language."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codemix.data.store import Store
+from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe import schema
+
+if TYPE_CHECKING:
+    from codemix.data.build import Found
+
+SHOWN_LINES, SHOWN_CHARS = 14, 900
+
+
+def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, source: str | None = None, samples: int = 2) -> dict[str, Any]:
+    """By source: `funnel`, `attrition` (rows by op and reason), `languages` (rows), `kept` and `dropped` samples.
+
+    Raises CodemixError for an unknown source, or when nothing that was asked for is built.
+    """
+    if source is not None and source not in recipe.sources:
+        raise CodemixError(f"the recipe has no source `{source}`", hints=did_you_mean(source, recipe.sources), rule="unknown-source")
+    asked = [source] if source else list(recipe.sources)
+    built = [name for name in asked if found[name].manifest is not None]
+    if not built:
+        raise CodemixError(f"not built yet: {', '.join(asked)}", hints=[f"{n}: {found[n].reason}" for n in asked] + ["run `codemix build-data`"], rule="not-built")
+    return {name: inspect_source(store, found[name].manifest, samples) for name in built}
+
+
+def inspect_source(store: Store, manifest: Any, samples: int) -> dict[str, Any]:
+    from codemix.data.documents import read_lines
+
+    folder = store.path("documents", manifest.source, manifest.identity["documents"])
+
+    def first(path: Path) -> list[dict[str, Any]]:
+        return list(itertools.islice(read_lines(path), samples)) if path.exists() else []
+
+    dropped = {key: first(folder / "dropped" / f"{key}.jsonl.zst") for key in manifest.funnel["dropped"] if not key.startswith("dedup")}
+    entries = iter(manifest.identity["dedup"])
+    for key in dict.fromkeys(k.split("/")[0] for k in _dedup_keys(manifest, store)):
+        dropped[f"{key}/duplicate"] = _duplicates(store, manifest, next(entries), folder, samples)
+    return {
+        "fingerprint": manifest.fingerprint, "funnel": manifest.funnel, "attrition": attrition(manifest.funnel), "languages": languages(manifest.funnel),
+        "kept": first(folder / "kept.jsonl.zst"), "dropped": {key: rows for key, rows in dropped.items() if rows},
+    }  # fmt: skip
+
+
+def attrition(funnel: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each op and reason, in the order in which the ops run: documents in, dropped, share of those in, bytes."""
+    rows, left = [], funnel["read"] - funnel["unreadable"]
+    if funnel["unreadable"]:
+        rows.append({"op": "read", "reason": "unreadable", "in": funnel["read"], "dropped": funnel["unreadable"], "share": funnel["unreadable"] / funnel["read"], "bytes": 0})
+    for step, keys in itertools.groupby(sorted(funnel["dropped"], key=_order), key=lambda key: key.split("/")[0]):
+        entered = left
+        for key in keys:
+            n = funnel["dropped"][key]
+            rows.append({
+                "op": step, "reason": key.partition("/")[2], "in": entered, "dropped": n, "share": n / entered if entered else 0.0,
+                "bytes": funnel["dropped_bytes"].get(key, 0),
+            })  # fmt: skip
+            left -= n
+    return rows
+
+
+def _order(key: str) -> tuple[bool, str]:
+    return key.startswith("dedup"), key
+
+
+def languages(funnel: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a language, most documents first: read, kept, share kept, and drops by op."""
+    rows = []
+    for name, counts in funnel["languages"].items():
+        by_op: dict[str, int] = {}
+        for key, n in counts.items():
+            if key not in ("read", "kept"):
+                by_op[key.split("/")[0]] = by_op.get(key.split("/")[0], 0) + n
+        read = counts.get("read", 0)
+        rows.append({"language": name, "read": read, "kept": counts.get("kept", 0), "share_kept": counts.get("kept", 0) / read if read else 0.0, "dropped": by_op})
+    return sorted(rows, key=lambda row: (-row["read"], row["language"]))
+
+
+def _dedup_keys(manifest: Any, store: Store) -> list[str]:
+    """Names of the dedup steps that touched a source, one for each fingerprint in its identity, in order."""
+    from codemix.data.store import read_json
+
+    names = []
+    for fingerprint in manifest.identity["dedup"]:
+        path = store.path("dedup", fingerprint[:12]) / "manifest.json"
+        kind = read_json(path)["identity"]["entry"]["kind"] if path.exists() else "?"
+        known = [k for k in manifest.funnel["dropped"] if k.startswith("dedup") and f"-{kind}/" in k and k not in names]
+        names.append(known[0] if known else f"dedup-{kind}/none")
+    return names
+
+
+def _duplicates(store: Store, manifest: Any, fingerprint: str, folder: Path, samples: int) -> list[dict[str, Any]]:
+    """Removed documents and, where known, the one that was kept in their place."""
+    from codemix.data.documents import read_lines
+    from codemix.data.store import read_json
+
+    removed = store.path("dedup", fingerprint[:12]) / "removed" / manifest.source
+    documents_of = {}
+    if (path := removed.parent.parent / "manifest.json").exists():
+        documents_of = dict(read_json(path)["identity"]["documents"])
+
+    def row_of(source: str, file: str, number: int) -> dict[str, Any]:
+        where = store.path("documents", source, documents_of[source]) / "docs" / file
+        return next(itertools.islice(read_lines(where), number, None))
+
+    rows = []
+    for path in sorted(removed.glob("*.jsonl.zst")) if removed.exists() else ():
+        for row in itertools.islice(read_lines(path), samples - len(rows)):
+            gone = row_of(manifest.source, path.name, row["row"])
+            kept = row["kept"] and row_of(row["kept"]["source"], row["kept"]["file"], row["kept"]["row"])
+            rows.append({"id": gone["id"], "text": gone["text"][:20_000], "meta": gone["meta"]} | ({"kept_id": kept["id"], "kept_text": kept["text"][:20_000]} if kept else {}))
+        if len(rows) >= samples:
+            break
+    return rows
+
+
+def render(found: dict[str, Any]) -> None:
+    """Print what `inspect` found."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for name, one in found.items():
+        f = one["funnel"]
+        console.print(f"[bold]{name}[/bold]  {f['read']:,} read = {f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable")
+        table = Table("op", "reason", *(_right(h) for h in ("in", "dropped", "share", "bytes")), title="Attrition")
+        for row in one["attrition"]:
+            table.add_row(row["op"], row["reason"], f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
+        console.print(table)
+        if len(one["languages"]) > 1:
+            table = Table("language", *(_right(h) for h in ("read", "kept", "share kept")), "dropped by op", title="Languages")
+            for row in one["languages"][:30]:
+                table.add_row(plain(row["language"]), f"{row['read']:,}", f"{row['kept']:,}", f"{row['share_kept']:.1%}", ", ".join(f"{k} {v:,}" for k, v in row["dropped"].items()))
+            console.print(table)
+        for key, rows in one["dropped"].items():
+            pairs = Table("kept", f"dropped by {key}", title=key, expand=True, show_lines=True)
+            for row, kept in itertools.zip_longest(rows, one["kept"][: len(rows)]):
+                if "kept_text" in row:
+                    kept = {"id": row["kept_id"], "text": row["kept_text"]}
+                pairs.add_row(_shown(kept), _shown(row))
+            console.print(pairs)
+    return None
+
+
+def _right(header: str) -> Any:
+    from rich.table import Column
+
+    return Column(header, justify="right")
+
+
+def _shown(row: dict[str, Any] | None) -> Any:
+    from rich.text import Text
+
+    if row is None:
+        return ""
+    lines = plain(row["text"][:SHOWN_CHARS]).split("\n")
+    more = " ..." if len(lines) > SHOWN_LINES or len(row["text"]) > SHOWN_CHARS else ""
+    return Text.assemble((plain(row["id"]), "bold"), "\n", "\n".join(lines[:SHOWN_LINES]) + more)
+
+
+def plain(text: str) -> str:
+    """Text that cannot move a terminal's cursor: documents are other people's bytes."""
+    return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
