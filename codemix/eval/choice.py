@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.rows import digest, identify
+from codemix.eval.rows import digest, identities
 from codemix.eval.task import Outcome, Task, mean
 
 
@@ -51,17 +51,17 @@ class Choice(Task):
         scores = iter(engine.score_continuations([pair for q in questions for pair in q.pairs], label=self.kind))
         records, ties = [], 0
         right: dict[str, list[float]] = {name: [] for name in LENGTHS}
-        for row, q in zip(rows, questions, strict=True):
+        for name, q in zip(identities(rows), questions, strict=True):
             found = [next(scores) for _ in q.pairs]
             log_p = [s.log_p for s in found]
             picked = {}
-            for name, length in LENGTHS.items():
+            for by, length in LENGTHS.items():
                 values = [p / max(1, length(c)) for p, c in zip(log_p, q.choices, strict=True)]
-                picked[name] = values.index(max(values))
-                ties += name == self.normalise and values.count(max(values)) > 1
-                right[name].append(float(picked[name] == q.gold))
+                picked[by] = values.index(max(values))
+                ties += by == self.normalise and values.count(max(values)) > 1
+                right[by].append(float(picked[by] == q.gold))
             records.append({
-                "id": identify(row), "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)), "gold": q.gold, "predicted": picked[self.normalise],
+                "id": name, "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)), "gold": q.gold, "predicted": picked[self.normalise],
                 "correct": right[self.normalise][-1], "log_p": log_p, "tokens": [s.tokens for s in found],
                 "bytes": [len(b.encode()) for _, b in q.pairs], "gold_bits": found[q.gold].bits, "gold_bytes": len(q.pairs[q.gold][1].encode()),
             })  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,15 @@ def json_lines(records: Iterable[dict[str, Any]]) -> str:
     return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)
 
 
-def identify(row: dict[str, Any]) -> str:
-    """What the row calls itself, else a hash of its content: examples of two runs are paired by it."""
-    for key in ("id", "task_id", "question_id", "ind"):
-        if isinstance(row.get(key), (str, int)) and row[key] != "":
-            return str(row[key])
-    return digest(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False))[:16]
+def identities(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies of a row are numbered."""
+    found, seen = [], collections.Counter()
+    for row in rows:
+        given = next((row[key] for key in ("id", "task_id", "question_id") if isinstance(row.get(key), (str, int)) and row[key] != ""), None)
+        name = str(given) if given is not None else digest(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False))[:16]
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found
 
 
 def digest(text: str) -> str:

