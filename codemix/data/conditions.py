@@ -59,7 +59,14 @@ def _condition(value: Any) -> Any:
     return {"in": list(value) if isinstance(value, (list, tuple)) else [value]}
 
 
-Where = dict[str, Annotated[Condition, BeforeValidator(_condition)]]
+class _ShortForms:
+    """The short forms in the JSON Schema that editors read."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [handler(core_schema), {"type": ["string", "number", "boolean"]}, {"type": "array"}]}
+
+
+Where = dict[str, Annotated[Condition, BeforeValidator(_condition), _ShortForms()]]
 
 
 def field_getter(path: str) -> Callable[[dict], Any]:

@@ -82,7 +82,7 @@ class Program(Written):
     k: tuple[int, ...] = Field((1,), min_length=1, description="pass@k for each; the first is the headline. Needs samples >= k")
     temperature: float = Field(0.0, ge=0, le=5, description="0: the likeliest token; pass@1 is greedy then")
     top_p: float = Field(1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much of the mass")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="decides the samples when the temperature is above 0")
     timeout_s: float = Field(10.0, gt=0, le=600, description="time each program has [s]")
     max_tokens: int = Field(512, ge=1, le=4096, description="tokens written at most; fewer where the model cannot look at twice as many")
 

@@ -53,7 +53,7 @@ class Bpe(Tokenizer):
 
     kind: Literal["bpe"] = "bpe"
     vocab_size: int = Field(ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000")
-    train: Train = Train()
+    train: Train = Field(Train(), description="what it is trained on")
     special: tuple[str, ...] = Field(FIM_TOKENS, description="further special tokens; text never produces them")
     EXAMPLES: ClassVar = (
         {"kind": "bpe", "vocab_size": 4096, "train": {"bytes": "4MB"}},
