@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data import languages
+from codemix.data.char_classes import count_letters
 from codemix.data.document import Document, Drop, Op
 
 
@@ -24,7 +25,7 @@ class Alphabetic(Op):
     EXAMPLES: ClassVar = ({"kind": "alphabetic"}, {"kind": "alphabetic", "min_frac": 0.4, "except_languages": ["CSV"]})
 
     def apply(self, doc: Document) -> Document | Drop:
-        if sum(map(str.isalpha, doc.text)) >= self.min_frac * len(doc.text):
+        if count_letters(doc.text, digits=False) >= self.min_frac * len(doc.text):
             return doc
         if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
             return doc

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data import languages
+from codemix.data.char_classes import count_letters
 from codemix.data.document import Document, Drop, Op
 
 
@@ -23,7 +24,7 @@ class Alphanum(Op):
     EXAMPLES: ClassVar = ({"kind": "alphanum"}, {"kind": "alphanum", "min_frac": 0.4, "except_languages": ["CSV"]})
 
     def apply(self, doc: Document) -> Document | Drop:
-        if sum(map(str.isalnum, doc.text)) >= self.min_frac * len(doc.text):
+        if count_letters(doc.text, digits=True) >= self.min_frac * len(doc.text):
             return doc
         if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
             return doc

@@ -11,24 +11,49 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from codemix.data.char_classes import DIGITS, LETTERS, table
 from codemix.data.document import Document, Drop, Op
 
-# possessive quantifiers (++, *+): a long line that is no run costs one look, not one for every way to cut it
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{60,}+={0,2}[\"']?[,+\\]?\s{0,4}[\"']?){1,}+")
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0[xX]|\\x)?[0-9A-Fa-f]{2}[\s,;:\"']*+){16,}+")
-_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}){8,}+")
+# possessive quantifiers (++): a long line that is no run costs one look, not one for every way to cut it
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{60,}+={0,2}[\"']?[,+\\]?\s{0,40}[\"']?){1,}+")
+_DIGITS = re.compile(r"[0-9A-Fa-f]{32,}+")
+_PAIRS = re.compile(r"(?:[0-9A-Fa-f]{2}[ ,:;\t]{0,3}[ ,:;\n\t]\s{0,40}){16,}+")
+_NUMBERS = re.compile(r"(?:0[xX][0-9A-Fa-f]{2,16}[A-Za-z]{0,3}[^\w\s]{0,3}\s{0,40}){8,}+")
+_ESCAPES = re.compile(r"(?:\\x[0-9A-Fa-f]{2}[\"'\s]{0,40}){16,}+|(?:\\u[0-9A-Fa-f]{4}){8,}+")
+
+# What must be there for a pattern to match, looked for first in a text of classes: most documents hold none of it.
+_BASE64_CLASS = table({"b": LETTERS + DIGITS + b"+/"}, other=" ")
+_HEX_CLASS = table({"h": DIGITS + b"abcdefABCDEF", "s": b" ,:;\n\t"}, other="x")
+_PAIR_HINTS = tuple((b"hh" + b"s" * n) * 4 for n in (1, 2, 3, 4))
 
 
-def encoded_runs(text: str) -> list[int]:
-    """Lengths of the runs of encoded data, longest kind first where they overlap [characters]."""
-    lengths = [len(m[0]) for m in _ESCAPES.finditer(text)] if "\\u" in text else []
-    spans = [m.span() for m in _HEX.finditer(text) if any(c.isdigit() for c in m[0])]
-    for m in _BASE64.finditer(text):
-        run = m[0]
-        mixed = any(c.isdigit() for c in run) and any(c.isupper() for c in run) and any(c.islower() for c in run)
-        if mixed and not any(a < m.end() and m.start() < b for a, b in spans):
-            spans.append(m.span())
-    return lengths + [b - a for a, b in spans]
+def encoded_runs(text: str) -> list[tuple[int, int]]:
+    """Where the runs of encoded data lie, [start, end) in characters, none within another."""
+    data = text.encode("utf-8", "replace")
+    hexes = data.translate(_HEX_CLASS)
+    found = []
+    if "\\" in text:
+        found += [m.span() for m in _ESCAPES.finditer(text)]
+    if data.count(b"0x") + data.count(b"0X") >= 8:
+        found += [m.span() for m in _NUMBERS.finditer(text)]
+    if any(hint in hexes for hint in _PAIR_HINTS):
+        found += [m.span() for m in _PAIRS.finditer(text) if any(map(str.isdigit, m[0]))]
+    if b"h" * 32 in hexes:
+        found += [m.span() for m in _DIGITS.finditer(text) if any(map(str.isdigit, m[0]))]
+    if b"b" * 60 in data.translate(_BASE64_CLASS):
+        found += [m.span() for m in _BASE64.finditer(text) if _mixed(m[0])]
+    apart: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if apart and start < apart[-1][1]:
+            apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
+        else:
+            apart.append((start, end))
+    return apart
+
+
+def _mixed(run: str) -> bool:
+    """Base64 of anything mixes digits, capitals and small letters; a long path or a ruler does not."""
+    return any(map(str.isdigit, run)) and any(map(str.isupper, run)) and any(map(str.islower, run))
 
 
 class EncodedRuns(Op):
@@ -40,7 +65,7 @@ class EncodedRuns(Op):
     EXAMPLES: ClassVar = ({"kind": "encoded_runs"},)
 
     def apply(self, doc: Document) -> Document | Drop:
-        runs = encoded_runs(doc.text)
+        runs = [end - start for start, end in encoded_runs(doc.text)]
         if not runs:
             return doc
         if max(runs) > self.max_run_chars:
