@@ -28,6 +28,16 @@ def join(hosts: Hosts | None) -> None:
         ) from error
 
 
+def enough_threads() -> None:
+    """Give CPU devices that are made up (for tests of a mesh) threads enough to meet each other; before jax looks at its devices.
+
+    XLA runs several collectives of a step at once, each holding a thread a device; with one thread a core they wait for
+    each other until a time-out ends the process.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("NPROC", "32")
+
+
 def first() -> bool:
     """Whether this process writes what only one may write."""
     return jax.process_index() == 0

@@ -184,6 +184,7 @@ def _step(spec, vocab_size, n_sources, shape, optimizer, z_loss, compute_dtype, 
 
 @contextlib.contextmanager
 def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions) -> Iterator[Session]:
+    hosts.enough_threads()
     hosts.join(options.hosts)
     hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
     view = open_view(options.live) if hosts.first() else View()

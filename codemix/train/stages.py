@@ -104,13 +104,17 @@ class StageRun:
         step = self.session.step
         sentinels = sentinels_of(self.session.tokenizer) if any(self.stage.fim.values()) else None
         self.clock, self.clock_tokens, self.save_clock = None, 0, time.monotonic()
+        # Several CPU devices share few threads: two steps at once can wait for each other's collectives for ever.
+        crowded = jax.default_backend() == "cpu" and jax.local_device_count() > 1
         loader = batches(self.stage, self.shards, start_step=start, row_ranges=step.host_rows, prefetch=max(1, self.options.prefetch), sentinels=sentinels)
         with contextlib.closing(loader):
             for number, batch in loader:
                 lr = self.stage.lr(number)
                 self.state, metrics = step(self.state, step.put(batch, self.stage.batch_size(number)), lr)
                 self.pending.append((number, lr, metrics))
-                if len(self.pending) > 1:
+                if crowded:
+                    jax.block_until_ready(self.state)
+                while len(self.pending) > (0 if crowded else 1):
                     self._account()
                 self._edge(number + 1)
 

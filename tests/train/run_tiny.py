@@ -21,6 +21,8 @@ def main(root: str, *words: str) -> None:
     pause, data, recipe = given.pop("pause", 0), given.pop("data", None), given.pop("recipe", {})
     if "hosts" in given:
         given["hosts"] = Hosts(**given["hosts"])
+    if given.pop("note_rows", False):
+        note_rows(stages, Path(root))
     if pause:
         account = stages.StageRun._account
         stages.StageRun._account = lambda self: (account(self), time.sleep(pause))
@@ -32,6 +34,26 @@ def main(root: str, *words: str) -> None:
     except CodemixError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+
+
+def note_rows(stages, root: Path) -> None:
+    """Write what this process reads: for each step and row of the global batch, a hash of its tokens."""
+    import hashlib
+
+    import jax
+
+    batches = stages.batches
+
+    def noted(stage, shards, *, row_ranges, **words):
+        root.mkdir(parents=True, exist_ok=True)
+        with open(root / f"rows-{jax.process_index()}.jsonl", "a") as file:
+            for step, batch in batches(stage, shards, row_ranges=row_ranges, **words):
+                numbers = [row for first, stop in row_ranges(stage.batch_size(step)) for row in range(first, stop)]
+                hashes = [hashlib.sha256(batch["inputs"][i].tobytes() + batch["targets"][i].tobytes()).hexdigest() for i in range(len(numbers))]
+                print(json.dumps([stage.name, step, dict(zip(numbers, hashes, strict=True))]), file=file, flush=True)
+                yield step, batch
+
+    stages.batches = noted
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_a_straight_run_is_reproducible_and_its_metrics_cover_every_step_once(st
     assert lines[-1][-1]["tokens"] == STEPS * 4 * tiny.SEQ_LEN and lines[-1][-1]["lr"] == 1e-6
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     cuts=st.lists(st.tuples(st.integers(1, STEPS), st.sampled_from(["signal", "kill", "until"])), min_size=1, max_size=3),
     every=st.sampled_from([None, 1, 3, 4]),

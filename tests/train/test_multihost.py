@@ -1,0 +1,83 @@
+"""Two processes with two devices each train what one process with four does, and go on from each other's checkpoints."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from codemix.data.store import Store
+
+PROGRAM = [sys.executable, str(Path(__file__).with_name("run_tiny.py"))]
+
+
+def start(root, devices, *words):
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=1"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    words = [str(root), 'mesh={"data": 2, "fsdp": 2}', f'data="{root.parent / "data"}"', *words]
+    return subprocess.Popen([*PROGRAM, *words], stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(*processes):
+    said = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n---\n".join(text[-3000:] for text in said)
+    return said
+
+
+def two(root, *words):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    hosts = [json.dumps({"coordinator": f"127.0.0.1:{port}", "count": 2, "index": i}) for i in range(2)]
+    return finish(*(start(root, 2, f"hosts={h}", *words) for h in hosts))
+
+
+def rows_read(root):
+    """(stage, step, row) -> hash of its tokens, over all processes; none may disagree."""
+    found = {}
+    for file in root.glob("rows-*.jsonl"):
+        for stage, step, rows in map(json.loads, open(file)):
+            for row, tokens in rows.items():
+                assert found.setdefault((stage, step, row), tokens) == tokens
+    return found
+
+
+def results(root):
+    folders = sorted((root / "stages").iterdir())
+    lines = [json.loads(x) for f in folders for x in open(f / "metrics.jsonl")]
+    return [f.name for f in folders], [json.loads((f / "ledger.json").read_text()) for f in folders], lines, tiny.weights(folders[-1])
+
+
+def test_two_processes_equal_one_and_each_restores_the_other(tmp_path):
+    """Rows and ledger are equal; losses are equal but for the order in which four devices' sums are added."""
+    for name in ("text", "code"):
+        tiny.make_source(Store(tmp_path / "data"), name)
+    one, other = tmp_path / "one", tmp_path / "two"
+    finish(start(one, 4, "note_rows=true"))
+    first, second = two(other, "until=9", "note_rows=true")  # all of the first stage, two steps of the second
+    assert "stopped after step 2 of `continue`" in first and "train" not in second  # one process speaks
+    [work] = [p for p in (other / ".building" / "stages").iterdir() if p.is_dir()]
+    meta = json.loads((work / "checkpoints" / "2" / "meta" / "metadata").read_text())
+    assert meta["processes"] == 2 and meta["mesh"] == {"data": 2, "fsdp": 2}
+    assert {row for _, _, row in rows_read(other)} == {"0", "1", "2", "3"}
+    finish(start(other, 4, "note_rows=true"))  # and one process goes on from what two have saved
+    assert rows_read(one) == rows_read(other) and len(rows_read(one)) == 4 * 18
+    names, ledgers, lines, weights = results(one)
+    names_2, ledgers_2, lines_2, weights_2 = results(other)
+    assert (names, ledgers) == (names_2, ledgers_2)
+    for line, line_2 in zip(lines, lines_2, strict=True):
+        assert line.keys() == line_2.keys()
+        same = {k: v for k, v in line.items() if k not in ("time", "tokens_per_s")}
+        assert {k: line_2[k] for k in same} == pytest.approx(same, rel=2e-6)
+    for name, array in weights.items():
+        np.testing.assert_allclose(weights_2[name], array, rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+def test_processes_that_do_not_meet_are_told_so(tmp_path):
+    process = start(tmp_path, 1, 'hosts={"count": 2, "index": 0}')
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1 and "did not find each other" in said
