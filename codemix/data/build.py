@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from codemix.data.identity import Identities, identify
 from codemix.data.manifest import Manifest
-from codemix.data.runner import Executor, Task, run_tasks
+from codemix.data.runner import Executor, Task, run_tasks, warm_workers
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.tokenizer import Tokenizer, TokenizerFile, describe
 from codemix.errors import CodemixError, did_you_mean
@@ -73,18 +73,25 @@ def build(
         ids.tokens[name].require()
     missing = [name for name in names if not store.path("data", name, ids.tokens[name].require()).exists()]
     if missing:
-        how = {"workers": workers, "executor": executor}
-        entries = [i for i, entry in enumerate(recipe.dedup) if set(entry.sources) & set(missing)]
-        needed = set(missing) | {n for i in entries for n in recipe.dedup[i].sources}
-        if not _has_tokenizer(store, ids):
-            needed |= set(recipe.tokenizer.trains_on(tuple(recipe.sources)))
-        _build_documents(recipe, store, ids, Path(data_root), [name for name in recipe.sources if name in needed], how)
-        for i in range(len(recipe.dedup)):
-            if any(i <= j and set(recipe.dedup[i].sources) & set(recipe.dedup[j].sources) for j in entries):
-                _build_dedup(recipe, store, ids, i, how)
-        _build_tokenizer(recipe, store, ids, Path(data_root))
-        _build_tokens(recipe, store, ids, missing, how)
+        with warm_workers():
+            _build_missing(recipe, store, ids, Path(data_root), missing, {"workers": workers, "executor": executor})
     return {name: Manifest.load(store.path("data", name, ids.tokens[name].require())) for name in names}
+
+
+def _build_missing(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, missing: list[str], how: dict[str, Any]) -> None:
+    """Everything that the tokens of the sources `missing` rest on, then the tokens."""
+    entries: list[int] = []
+    for i in reversed(range(len(recipe.dedup))):  # an entry sees what the entries before it left, in any of its sources
+        if set(recipe.dedup[i].sources) & set(missing).union(*(recipe.dedup[j].sources for j in entries)):
+            entries.insert(0, i)
+    needed = set(missing) | {name for i in entries for name in recipe.dedup[i].sources}
+    if not _tokenizer_folder(store, ids).exists():
+        needed |= set(recipe.tokenizer.trains_on(tuple(recipe.sources)))
+    _build_documents(recipe, store, ids, root, [name for name in recipe.sources if name in needed], how)
+    for i in entries:
+        _build_dedup(recipe, store, ids, i, how)
+    _build_tokenizer(recipe, store, ids, root)
+    _build_tokens(recipe, store, ids, missing, how)
 
 
 def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executor: Executor) -> None:
@@ -162,10 +169,6 @@ def _build_dedup(recipe: schema.Recipe, store: Store, ids: Identities, i: int, h
 
 def _tokenizer_folder(store: Store, ids: Identities) -> Path:
     return store.path("tokenizers", ids.tokenizer.require()[:12])
-
-
-def _has_tokenizer(store: Store, ids: Identities) -> bool:
-    return _tokenizer_folder(store, ids).exists()
 
 
 def _build_tokenizer(recipe: schema.Recipe, store: Store, ids: Identities, root: Path) -> TokenizerFile:

@@ -179,7 +179,7 @@ class MatchTask:
     entry: schema.Dedup
     bucket: int | None  # None: exact
     work: Path
-    size: int = 1
+    size: int  # of the signatures [bytes], roughly
 
     @property
     def name(self) -> str:
@@ -217,7 +217,7 @@ def deduplicate(
         signatures: list[Task] = [SignatureTask(entry, rank, group, work) for rank, group in enumerate(groups)]
         run_tasks(signatures, label="dedup signatures", **how)
         buckets: list[int | None] = [None, *range(entry.buckets if entry.kind == "minhash" else 0)]
-        run_tasks([MatchTask(entry, bucket, work) for bucket in buckets], label="dedup matches", **how)
+        run_tasks([MatchTask(entry, bucket, work, 100 * sum(file.documents for file in files)) for bucket in buckets], label="dedup matches", **how)
         counts = write_lists(entry, documents, files, groups, work)
         write_json(work / "manifest.json", {
             "format": 1, "fingerprint": identity.fingerprint, "identity": identity.content, "removed": counts,

@@ -7,6 +7,7 @@ tasks fail, and its local pool waits for ever for a worker that was killed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -14,7 +15,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from codemix.progress import progress
 
 Executor = Literal["local", "ray", "slurm"]
 _SPAWN = get_context("spawn")  # never fork: the libraries below hold threads and locks
+IN_PROCESS_BYTES = 2**20  # less work than this is done before a worker has started
 _counter: Any = None  # in a worker: shared count of bytes done, for the bar
 _advance: Callable[[float], None] | None = None  # in this process, when tasks run in it
 
@@ -79,7 +81,7 @@ def run_tasks(tasks: Sequence[Task], *, label: str, workers: int = 1, executor: 
     if not todo:
         return
     if executor == "local":
-        run = _in_process if workers <= 1 or len(todo) == 1 else _in_pool
+        run = _in_process if workers <= 1 or len(todo) == 1 or sum(task.size for task in todo) < IN_PROCESS_BYTES else _in_pool
         with progress(label, sum(task.size for task in todo), "bytes") as advance:
             outcomes = run(todo, min(workers, len(todo)), advance)
     elif executor in ("ray", "slurm"):
@@ -139,58 +141,99 @@ def _start_worker(counter: Any, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+class _Workers:
+    """Processes that outlive a phase of a build, each behind a pool of its own, so that a killed process takes down one task."""
+
+    def __init__(self):
+        self.counter = _SPAWN.Value("Q", 0)
+        self.idle: list[ProcessPoolExecutor] = []
+        self.busy: set[ProcessPoolExecutor] = set()
+
+    def take(self) -> ProcessPoolExecutor:
+        pool = self.idle.pop() if self.idle else ProcessPoolExecutor(1, mp_context=_SPAWN, initializer=_start_worker, initargs=(self.counter, os.getpid()))
+        self.busy.add(pool)
+        return pool
+
+    def give_back(self, pool: ProcessPoolExecutor) -> None:
+        self.busy.discard(pool)
+        self.idle.append(pool)
+
+    def lost(self, pool: ProcessPoolExecutor) -> None:
+        self.busy.discard(pool)
+        pool.shutdown()
+
+    def close(self) -> None:
+        for pool in self.idle:
+            pool.shutdown()
+        for pool in self.busy:  # after Ctrl-C: nobody waits for these; their partial output is only a file aside
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+
+
+_warm: _Workers | None = None
+
+
+@contextlib.contextmanager
+def warm_workers() -> Iterator[None]:
+    """Worker processes started inside are kept for the next phase, and end with the block."""
+    global _warm
+    if _warm is not None:
+        yield
+        return
+    _warm = _Workers()
+    try:
+        yield
+    finally:
+        _warm.close()
+        _warm = None
+
+
 def _in_pool(todo: list[Task], workers: int, advance: Callable[..., None]) -> list[Outcome]:
-    """`workers` pools of one process each, so that a killed process takes down one task, and we know which."""
-    counter = _SPAWN.Value("Q", 0)
+    """Up to `workers` tasks at a time, each in a process of its own; we know which one a killed process was running."""
+    with warm_workers():
+        return _serve(todo, workers, advance, _warm)
+
+
+def _serve(todo: list[Task], workers: int, advance: Callable[..., None], processes: _Workers) -> list[Outcome]:
     waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
     for task in todo:
         waiting.put(task)
     outcomes: list[Outcome] = []
-    pools: set[ProcessPoolExecutor] = set()
     stop = threading.Event()
 
     def serve() -> None:
-        pool = None
         while not stop.is_set():
             try:
                 task = waiting.get_nowait()
             except queue.Empty:
-                break
-            if pool is None:
-                pool = ProcessPoolExecutor(1, mp_context=_SPAWN, initializer=_start_worker, initargs=(counter, os.getpid()))
-                pools.add(pool)
+                return
+            pool = processes.take()
             try:
                 outcome = pool.submit(attempt, task).result()
             except BrokenProcessPool:
-                pools.discard(pool)
-                pool.shutdown()
-                pool, outcome = None, Outcome(task.name, problems=(Problem(
+                processes.lost(pool)
+                outcome = Outcome(task.name, problems=(Problem(
                     "its worker process was killed",
                     hints=("often the machine ran out of memory: use fewer `--workers`", "run the same command again: only what is missing is redone"),
                     rule="worker-killed",
                 ),))  # fmt: skip
+            else:
+                processes.give_back(pool)
             if outcome:
                 outcomes.append(outcome)
-        if pool and not stop.is_set():
-            pools.discard(pool)
-            pool.shutdown()
 
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(workers)]
-    shown = 0
+    shown = processes.counter.value
     try:
         for thread in threads:
             thread.start()
         while alive := [thread for thread in threads if thread.is_alive()]:
             alive[0].join(0.2)
-            now = counter.value
+            now = processes.counter.value
             advance(now - shown)
             shown = now
-    except BaseException:  # Ctrl-C: nobody waits for the tasks in flight, their partial output is only a file aside
+    finally:
         stop.set()
-        for pool in list(pools):
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-        raise
     return outcomes
 
 

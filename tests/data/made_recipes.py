@@ -1,0 +1,43 @@
+"""Small recipes over small real files, for tests that build data."""
+
+import json
+import random
+from pathlib import Path
+
+from codemix.data.store import Store
+from codemix.recipe.schema import Recipe
+
+WORDS = "the a of shard token value def return import class loop over sea wind stone river light python list number café naïve 東京 x1 y2".split()
+
+
+def words(seed: int, n: int) -> str:
+    choose = random.Random(seed)
+    return " ".join(choose.choice(WORDS) for _ in range(n)) + "\n"
+
+
+def write_jsonl(path: Path, rows) -> Path:
+    """Rows may be texts, or dicts for whole rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row if isinstance(row, dict) else {"text": row}, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def recipe(sources: dict, **more) -> Recipe:
+    """A recipe over `sources` (mappings as in YAML, or just a path); everything else as small as can be."""
+    content = {
+        "codemix": 1, "name": "made", "tokenizer": {"kind": "bpe", "vocab_size": 400, "train": {"bytes": 20_000}},
+        "sources": {n: s if isinstance(s, dict) else {"read": {"kind": "jsonl", "paths": s}} for n, s in sources.items()},
+        "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8}, "training": {"seq_len": 8, "batch_size": 1},
+        "stages": [{"name": "a", "steps": 1, "mixture": dict.fromkeys(sources, f"{100 // len(sources)}%"), "learning_rate": {"kind": "constant", "value": 0.1}}],
+    }  # fmt: skip
+    return Recipe.model_validate(content | more)
+
+
+def tree(store: Store, *kinds: str) -> dict[str, bytes]:
+    """Every finished file of the store but manifests' environment, by path: to compare two builds byte by byte."""
+    found = {}
+    for kind in kinds or ("documents", "dedup", "tokenizers", "data"):
+        for path in sorted((store.root / kind).rglob("*")):
+            if path.is_file():
+                found[str(path.relative_to(store.root))] = path.read_bytes()
+    return found
