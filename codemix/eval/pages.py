@@ -103,25 +103,9 @@ class Page:
 def look() -> str:
     """A hash of everything that decides how a page looks and reads, so that a new look gets a new place."""
     here = Path(__file__).parent
-    names = sorted([*here.glob("templates/*"), *(here / f"{n}.py" for n in _LOOK)])
-    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names if path.is_file()})
-
-
-_LOOK = (
-    "pages",
-    "plots",
-    "facts",
-    "report",
-    "report_plots",
-    "compare",
-    "compare_tree",
-    "compare_tables",
-    "compare_figures",
-    "compare_plots",
-    "report_data",
-    "paper_numbers",
-    "stats",
-)
+    files = {path for pattern in ("templates/*", "report*.py", "compare*.py") for path in here.glob(pattern)}
+    files |= {here / f"{name}.py" for name in ("pages", "plots", "facts", "stats", "paper_numbers")}
+    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files) if path.is_file()})
 
 
 def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str = "report") -> Path:

@@ -11,7 +11,9 @@ from codemix.data.store import Store
 from codemix.eval import plots
 from codemix.eval.facts import pooled, run_facts
 from codemix.eval.pages import Figure, Mark, Note, Page, Section, Table, publish
+from codemix.eval.report_training import clock
 from codemix.recipe.quantities import show_tokens
+from codemix.recipe.text import dump
 
 if TYPE_CHECKING:
     from codemix.recipe.plan import Plan
@@ -24,16 +26,14 @@ def report(plan: Plan, store: Store, manifests: Mapping[str, Manifest], stage_di
 
     Raises CodemixError when a folder does not belong to the plan or is damaged.
     """
-    folders = [Path(f) for f in stage_dirs]
-    facts = run_facts(plan, manifests, folders, eval_paths)
-    recipes = [f / "recipe.yaml" for f in folders]
-    yaml = next((path.read_text(encoding="utf-8") for path in reversed(recipes) if path.is_file()), "")
+    facts = run_facts(plan, manifests, stage_dirs, eval_paths)
+    yaml = dump(plan.recipe.model_dump(mode="json", by_alias=True))
     return publish(store, plan.recipe.name, facts | {"recipe_yaml": yaml}, lambda: page(facts, yaml))
 
 
 def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
     """The report of a run's facts."""
-    from codemix.eval import report_data
+    from codemix.eval import report_data, report_training
 
     shades = plots.colours(facts["tags"])
     made = Page(
@@ -45,8 +45,8 @@ def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
         notes=_notes(facts),
     )
     made.sections = [section for section in (
-        asked(facts, shades), report_data.scores(facts, shades), report_data.tasks(facts), read(facts, shades), training(facts, shades),
-        report_data.funnel(facts, shades), report_data.origin(facts, yaml),
+        asked(facts, shades), report_data.scores(facts, shades), report_data.tasks(facts), read(facts, shades),
+        report_training.training(facts, shades), report_data.funnel(facts, shades), report_data.origin(facts, yaml),
     ) if section is not None]  # fmt: skip
     made.footer = (
         "Made by codemix from the folders whose fingerprints stand above. Sums travel, ratios are made once; bits per byte are on "
@@ -124,13 +124,6 @@ def _tiles(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if seconds:
         tiles.append(("training time", clock(seconds), f"{show_tokens(round(read / seconds))} tokens/s"))
     return tiles
-
-
-def clock(seconds: float) -> str:
-    """A duration as people say it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _notes(facts: Mapping[str, Any]) -> list[Note]:
@@ -229,57 +222,3 @@ def read(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
         "counted along the whole run."
     )
     return Section("tokens", "Tokens read", lead, [b for b in (note, table) if b])
-
-
-def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | None:
-    """Losses by source with the learning rate, and speed."""
-    from codemix.eval import report_plots
-
-    stages = [s for s in facts["stages"] if s["curves"]["tokens"]]
-    if not stages:
-        return None
-    names = [n for n in sorted(shades) if any(n in s["curves"] for s in stages)]
-    bounds = [(s["name"], s["run_tokens_before"], s["run_tokens_before"] + s["tokens"]) for s in stages]
-
-    def line(key: str) -> list[tuple[float, float | None]]:
-        points: list[tuple[float, float | None]] = []
-        for s in stages:
-            column = s["curves"].get(key) or [None] * len(s["curves"]["tokens"])
-            gap = [(s["curves"]["tokens"][0], None)] if points and s["curves"]["tokens"][0] <= points[-1][0] else []
-            points += gap + list(zip(s["curves"]["tokens"], column, strict=True))
-        return points
-
-    blocks = []
-    table = Table(
-        "Training loss [nats per token]", ["stage", "tokens of the run", "learning rate", *names, "all sources"], "lrr" + "r" * (len(names) + 1)
-    )
-    for s in stages:
-        n = len(s["curves"]["tokens"])
-        for i in sorted({0, *(n * k // 6 for k in range(1, 6)), n - 1}):
-            cells = [s["curves"].get(k, [None] * n)[i] for k in [*names, "*"]]
-            rate = s["curves"].get("lr", [None] * n)[i]
-            table.rows.append([
-                s["name"], f"{s['curves']['tokens'][i]:,}", "–" if rate is None else f"{rate:.3g}",
-                *("–" if v is None else f"{v:.4f}" for v in cells),
-            ])  # fmt: skip
-    title = "Loss by source."
-    words = (
-        "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. The axis leaves out "
-        "the first steep steps."
-    )
-    drawn = report_plots.losses("losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades)
-    blocks.append(Figure(title, drawn, words, table))
-    speeds = [s for s in stages if s["training_s"]]
-    if speeds:
-        table = Table("Speed", ["stage", "tokens", "training time", "tokens per second"], "lrrr")
-        for s in speeds:
-            spent = s["curves"]["tokens"][-1] - s["run_tokens_before"]
-            table.rows.append([s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"])
-        title, words = "Throughput.", "Tokens trained per second; pauses between two sittings do not count as training time."
-        blocks.append(Figure(title, report_plots.throughput("throughput", title, words, line("tokens_per_s"), bounds), words, table))
-    return Section(
-        "training",
-        "Training",
-        "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter.",
-        blocks,
-    )

@@ -40,7 +40,8 @@ def recipe(name: str, stages, seed: int = 0) -> schema.Recipe:
             "name": name,
             "seed": seed,
             "tokenizer": Unused(),
-            "description": "Half code first, then mostly text, then a cooldown with some code: the paper's best shape in miniature.",
+            "description": "Half code first, then mostly text, then a cooldown with some code: the paper's best shape in miniature."
+            " <script> & friends stay text.",
             "sources": {
                 n: {
                     "read": {"kind": "jsonl", "paths": f"{n}/*.jsonl"},
@@ -114,7 +115,6 @@ def write_run(store: Store, plan: Plan, *, noise: int = 0, tasks: dict[str, Any]
             folder / "ledger.json",
             {"stage": stage.name, "planned": plan_tokens, "consumed": plan_tokens, "steps": stage.steps, "tokens": stage.tokens},
         )
-        (folder / "recipe.yaml").write_text(f"codemix: 1\nname: {plan.recipe.name}\n# <script> & friends stay text\n")
         lines = []
         for step in range(4, stage.steps + 1, 4):
             share = step / stage.steps
