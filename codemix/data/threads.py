@@ -8,10 +8,10 @@ from typing import Any
 
 from codemix.data.decompress import Damaged
 
-_BLOCK = re.compile(r"<(?:br|/?p|/?div|/?h[1-6]|/?ul|/?ol|/?li|/?blockquote|hr)\b[^>]*>", re.IGNORECASE)
-_PRE = re.compile(r"<pre\b[^>]*>(.*?)</pre>", re.DOTALL | re.IGNORECASE)
-_INLINE_CODE = re.compile(r"<code\b[^>]*>(.*?)</code>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"<[/!]?[a-zA-Z][^>]*>")
+_BLOCK = re.compile(r"<(?:br|/?p|/?div|/?h[1-6]|/?ul|/?ol|/?li|/?blockquote|hr)\b[^<>]*>", re.IGNORECASE)
+_PRE = re.compile(r"<pre\b[^<>]*>(.*?)(?:</pre>|\Z)", re.DOTALL | re.IGNORECASE)
+_INLINE_CODE = re.compile(r"<code\b[^<>]*>(.*?)(?:</code>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<[/!]?[a-zA-Z][^<>]*>")
 
 
 def html_to_text(source: str) -> str:

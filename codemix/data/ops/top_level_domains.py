@@ -14,7 +14,7 @@ from pydantic import Field
 from codemix.data.char_classes import DIGITS, LETTERS
 from codemix.data.document import Document, Drop, Op
 
-_COUNTRY = frozenset(b"""\
+COUNTRY = frozenset(b"""\
 ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bm bn bo br bs bt bv bw by bz ca cc cd cf cg ch ci ck cl cm cn co cr
 cu cv cw cx cy cz de dj dk dm do dz ec ee eg er es et eu fi fj fk fm fo fr ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm hn hr ht
 hu id ie il im in io iq ir is it je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mg mh mk ml mm mn mo mp
@@ -38,7 +38,7 @@ class TopLevelDomains(Op):
     def apply(self, doc: Document) -> Document | Drop:
         words = doc.text.lower().encode("utf-8", "replace").translate(_WORDS).split()
         distinct = set(words)
-        if len(distinct & _COUNTRY) < self.min_country_domains or len(distinct & _GENERIC) < self.min_generic_domains:
+        if len(distinct & COUNTRY) < self.min_country_domains or len(distinct & _GENERIC) < self.min_generic_domains:
             return doc
-        known = sum(word in _COUNTRY or word in _GENERIC for word in words)
+        known = sum(word in COUNTRY or word in _GENERIC for word in words)
         return Drop("list_of_domains") if known >= self.min_frac_words * len(words) else doc
