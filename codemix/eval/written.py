@@ -96,11 +96,11 @@ class Program(Written):
 
         if max(self.k) > self.samples:
             raise CodemixError(f"`{self.kind}`: pass@{max(self.k)} needs {max(self.k)} samples, and `samples:` is {self.samples}", rule="pass-at-k")
-        isolation = isolation_available(unsafe=options.unsafe_exec)
+        isolation = isolation_available(unsafe=options.unsafe)
         sampling = dict(temperature=self.temperature, top_p=self.top_p, samples=self.samples, seed=self.seed)
         records, texts, about = self.written(engine, rows, **sampling)
         programs = [self.program(row, text) for row, made in zip(rows, texts, strict=True) for text in made]
-        verdicts = iter(run_many(programs, timeout_s=self.timeout_s, unsafe=options.unsafe_exec, workers=options.workers))
+        verdicts = iter(run_many(programs, timeout_s=self.timeout_s, unsafe=options.unsafe, workers=options.workers))
         values: dict[int, list[float]] = {k: [] for k in self.k}
         for record in records:
             found = [next(verdicts) for _ in range(self.samples)]

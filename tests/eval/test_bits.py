@@ -55,8 +55,8 @@ def test_the_subset_is_a_prefix_in_hash_order_that_fits(sizes, max_bytes):
 def test_evaluate_sums_then_divides_and_saves_every_document(store, model_spec, decoder, engine):
     place, manifests, documents = store
     plan = made.plan(model_spec, SEQ_LEN, max_bytes=10**6)
-    folder = evaluate(plan, 0, place, manifests, made.save_stage(place, decoder))
-    results = json.loads((folder / "results.json").read_text())
+    path = evaluate(plan, 0, place, manifests, made.save_stage(place, decoder))
+    folder, results = path.parent, json.loads(path.read_text())
     found = results["bits_per_byte"]["text"]
     assert set(results["bits_per_byte"]) == {"text"} and not found["subset"]
     assert found["bytes"] == sum(len(d["text"].encode()) for d in documents) == found["tokens"]
@@ -67,7 +67,7 @@ def test_evaluate_sums_then_divides_and_saves_every_document(store, model_spec, 
     records = [json.loads(line) for line in (folder / "documents.jsonl").read_text().splitlines()]
     assert {r["id"] for r in records} == {d["id"] for d in documents}
     assert np.sum([r["bits"] for r in records]) == pytest.approx(found["bits"])
-    assert evaluate(plan, 0, place, manifests, place.root / "no such stage") == folder  # found in the store; nothing is loaded
+    assert evaluate(plan, 0, place, manifests, place.root / "no such stage") == path  # found in the store; nothing is loaded
 
 
 def test_a_cap_changes_the_evaluation_and_is_said(store, model_spec, decoder):
@@ -75,7 +75,7 @@ def test_a_cap_changes_the_evaluation_and_is_said(store, model_spec, decoder):
     stage = made.save_stage(place, decoder)
     all_of_it, capped = (evaluate(made.plan(model_spec, SEQ_LEN, max_bytes=n), 0, place, manifests, stage) for n in (10**6, 500))
     assert all_of_it != capped
-    found = json.loads((capped / "results.json").read_text())["bits_per_byte"]["text"]
+    found = json.loads(capped.read_text())["bits_per_byte"]["text"]
     assert found["subset"] and 0 < found["bytes"] <= 500 < found["available"]["bytes"]
 
 
@@ -119,9 +119,10 @@ def test_tasks_are_measured_saved_and_continued_after_an_interruption(store, mod
     monkeypatch.setattr(suite, "summarise", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(plan, 0, place, manifests, stage, options=options)
-    folder = evaluate(plan, 0, place, manifests, stage, options=options)
+    path = evaluate(plan, 0, place, manifests, stage, options=options)
+    folder = path.parent
     assert measured == ["piqa", "arc_easy", "arc_easy", "piqa"]  # the first was kept
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads(path.read_text())
     assert set(results["tasks"]) == {"piqa", "arc_easy", "piqa-bytes"}
     one = results["tasks"]["arc_easy"]
     assert one["n"] == 6 and one["chance"] == 0.5 and one["metric"] == "accuracy" and one["gold_bits_per_byte"]["bits"] > 0
@@ -130,4 +131,4 @@ def test_tasks_are_measured_saved_and_continued_after_an_interruption(store, mod
     assert sum(r["correct"] for r in records) / 6 == one["score"] and [r["id"] for r in records] == list("012345")
     assert results["aggregates"]["reasoning"]["of"] == ["piqa", "arc_easy"] and results["aggregates"]["reasoning"]["partial"]
     (tmp_path / "arc_easy.jsonl").write_text((tmp_path / "arc_easy.jsonl").read_text().replace("Q?", "R?"))
-    assert evaluate(plan, 0, place, manifests, stage, options=options) != folder
+    assert evaluate(plan, 0, place, manifests, stage, options=options) != path

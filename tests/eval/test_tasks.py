@@ -58,7 +58,7 @@ def task(kind, **fields):
 
 
 def options(**given):
-    return SimpleNamespace(**{"data": None, "data_root": ".", "unsafe_exec": False, "workers": 2} | given)
+    return SimpleNamespace(**{"data": None, "data_root": ".", "unsafe": False, "workers": 2} | given)
 
 
 def save(folder, kind, rows):
