@@ -27,9 +27,12 @@ def validate(
     for path in recipes:
         try:
             if is_study(path):
-                from codemix.recipe.study import expand, load_study
+                from codemix.recipe import study
 
-                fine.append(f"{path}: ok ({len(expand(load_study(path)))} recipes)")
+                points, found = study.check(study.load_study(path))
+                problems += found
+                if not any(p.severity == "error" for p in found):
+                    fine.append(f"{path}: ok ({len(points)} recipes)")
                 continue
             checked = rules.check(read.read_recipe(path))
             problems += checked.problems

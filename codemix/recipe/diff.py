@@ -173,7 +173,12 @@ def identical_data(a: Plan, b: Plan) -> Prefix:
 def _identical_steps(x: StagePlan, y: StagePlan) -> int:
     """Whole steps of two stages that read the same; the order inside a segment depends on all of its counts."""
     keys = [[(s.source, s.pool_fingerprint, s.pool_windows, s.start) for s in stage.sources] for stage in (x, y)]
-    if keys[0] != keys[1] or (x.seq_len, x.seed, x.fim, x.spec.fim_spm if x.fim else None) != (y.seq_len, y.seed, y.fim, y.spec.fim_spm if y.fim else None):
+    if keys[0] != keys[1] or (x.seq_len, x.seed, x.fim, x.spec.fim_spm if x.fim else None) != (
+        y.seq_len,
+        y.seed,
+        y.fim,
+        y.spec.fim_spm if y.fim else None,
+    ):
         return 0
     rows = 0
     for p, q in zip(x.segments, y.segments, strict=False):
@@ -267,7 +272,6 @@ def _stage_parts(x: StagePlan, y: StagePlan) -> Iterator[str]:
 def _rate(stage: StagePlan) -> Any:
     schedule: Any = stage.spec.learning_rate
     return identity(schedule), stage.run_total if getattr(schedule, "needs_run_total", False) else None
-
 
 
 def _settings(a: Recipe, b: Recipe) -> Iterator[Setting]:

@@ -69,7 +69,9 @@ def tables(found: Diff) -> list[Table]:
         table = Table("Tokens moved", ["stage", "source", ">before", ">after", ">change", ">epochs before", ">epochs after"])
         last = None
         for m in found.moves:
-            table.rows.append([m.stage if m.stage != last else "", m.source, _tokens(m.tokens[0]), _tokens(m.tokens[1]), _change(m), *map(_epochs, m.epochs)])
+            table.rows.append(
+                [m.stage if m.stage != last else "", m.source, _tokens(m.tokens[0]), _tokens(m.tokens[1]), _change(m), *map(_epochs, m.epochs)]
+            )
             last = m.stage
         out.append(table)
     if found.settings:

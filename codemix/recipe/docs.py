@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codemix.recipe import component, jsonschema, rules, schema, study, text
+from codemix.recipe import component, jsonschema, rules, schema, study_spec, text
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
 
@@ -114,7 +114,7 @@ def recipe_page() -> str:
         parts.append(_model_section(model, root))
     parts.append(_STUDY_INTRO)
     other = jsonschema.study_schema()
-    parts += [_model_section(model, other, level=3) for model in _models(study.StudySpec)]
+    parts += [_model_section(model, other, level=3) for model in _models(study_spec.StudySpec)]
     parts.append(_warnings())
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -134,7 +134,10 @@ def components_page() -> str:
     parts.append("## Parts that several components use\n")
     for name, shape in sorted(jsonschema.cleaned(shared).items()):
         if "properties" in shape:
-            parts.append(f"### {name}\n\n{shape.get('description', '')}\n\n{_fields_table(shape['properties'], set(shape.get('required', ())), {'$defs': shared})}\n")
+            parts.append(
+                f"### {name}\n\n{shape.get('description', '')}\n\n"
+                f"{_fields_table(shape['properties'], set(shape.get('required', ())), {'$defs': shared})}\n"
+            )
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -165,7 +168,11 @@ def _flow(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_flow(v) for v in value) + "]"
     if isinstance(value, str):
-        return value if re.fullmatch(r"[A-Za-z0-9_][\w./%+ -]*", value) and not re.fullmatch(r"[\d.e+-]+", value) else json.dumps(value, ensure_ascii=False)
+        return (
+            value
+            if re.fullmatch(r"[A-Za-z0-9_][\w./%+ -]*", value) and not re.fullmatch(r"[\d.e+-]+", value)
+            else json.dumps(value, ensure_ascii=False)
+        )
     return json.dumps(value)
 
 
@@ -201,7 +208,7 @@ def _model_section(model: type, root: dict[str, Any], level: int = 3) -> str:
     shape = model.model_json_schema(by_alias=True, mode="validation")
     definitions = root["$defs"]
     body = definitions.get(model.__name__) or {k: v for k, v in root.items() if k in ("properties", "required")}
-    if model.__name__ not in definitions and model not in (schema.Recipe, study.StudySpec):
+    if model.__name__ not in definitions and model not in (schema.Recipe, study_spec.StudySpec):
         body = jsonschema.cleaned(shape)
     table = _fields_table(body["properties"], set(shape.get("required", ())), root)
     return f"{'#' * level} {_title(model)}\n\n{' '.join((model.__doc__ or '').split())}\n\n{table}\n"

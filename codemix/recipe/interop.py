@@ -146,7 +146,8 @@ def _adds_up(phase: Phase, kind: str) -> list[Problem]:
     return [Problem(
         f"the weights of `{phase.name}` sum to {_number(phase.total)}, not 1",
         hints=(
-            f"{kind} divides by the sum in silence: `{largest.name}` is written {show_share(largest.weight)} and trained at {show_share(largest.weight / phase.total)}",
+            f"{kind} divides by the sum in silence: `{largest.name}` is written {show_share(largest.weight)} "
+            f"and trained at {show_share(largest.weight / phase.total)}",
             "the recipe keeps the numbers as written, with `weights: relative`; `plan` shows both",
         ),
         rule="import-sum", severity="warning",
@@ -159,7 +160,8 @@ def recipe_text(imported: Imported, name: str | None = None) -> str:
     lines += [f"# {line}" for p in imported.problems for line in (f"{p.severity}: {p.what}", *(f"  {h}" for h in p.hints))]
     lines += [f"# The original tokenizer: {imported.tokenizer}"] if imported.tokenizer else []
     lines += ["tokenizer: {kind: tokenizer_json, path: tokenizer.json} # fill in", ""]
-    lines += ["# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are", "# built, how many `tokens:` they hold, so that `plan` can count epochs.", "sources:"]  # fmt: skip
+    lines += ["# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are"]
+    lines += ["# built, how many `tokens:` they hold, so that `plan` can count epochs.", "sources:"]
     seen: dict[str, Weight] = {}
     for weight in (w for phase in imported.phases for w in phase.weights):
         seen.setdefault(weight.name, weight)
@@ -170,7 +172,11 @@ def recipe_text(imported: Imported, name: str | None = None) -> str:
     lines += ["", "model: {" + ", ".join(f"{k}: {v}" for k, v in model.items()) + "}" + ("" if imported.model else " # fill in: not in the file")]
     seq_len, batch = imported.seq_len or 4096, imported.batch_size or 512
     unknown = [n for n, v in (("seq_len", imported.seq_len), ("batch_size", imported.batch_size)) if v is None]
-    lines += [f"training: {{seq_len: {seq_len}, batch_size: {batch}}}" + (f" # fill in {' and '.join(unknown)}: not in the file" if unknown else ""), "", "stages:"]
+    lines += [
+        f"training: {{seq_len: {seq_len}, batch_size: {batch}}}" + (f" # fill in {' and '.join(unknown)}: not in the file" if unknown else ""),
+        "",
+        "stages:",
+    ]
     for phase in imported.phases:
         lines += _stage_lines(phase)
     return "\n".join(lines) + "\n"
@@ -180,7 +186,12 @@ def _stage_lines(phase: Phase) -> list[str]:
     budget = f"steps: {phase.steps}" if phase.steps else f"tokens: {phase.tokens}" if phase.tokens else "tokens: 10B # fill in: not in the file"
     lines = [f"  - name: {phase.name}", f"    {budget}"]
     rate = phase.learning_rate or {"kind": "constant", "value": 0.0003}
-    lines += ["    learning_rate: {" + ", ".join(f"{k}: {v}" for k, v in rate.items()) + "}" + ("" if phase.learning_rate else " # fill in: not in the file")]
+    lines += [
+        "    learning_rate: {"
+        + ", ".join(f"{k}: {v}" for k, v in rate.items())
+        + "}"
+        + ("" if phase.learning_rate else " # fill in: not in the file")
+    ]
     whole = phase.total == 1 or phase.total == 100
     lines += ([] if whole else [f"    weights: relative # they sum to {_number(phase.total)}"]) + ["    mixture:"]
     factor = 1 if phase.total == 100 else 100
@@ -205,7 +216,9 @@ def names_for(locations: list[str]) -> list[str]:
     out: list[str] = []
     for location in locations:
         parts = [p for p in re.split(r"[/\\]", re.sub(r"\*.*$", "", location)) if p]
-        said = next((p for p in reversed(parts) if re.sub(r"[_.-]?(text|content)_document$", "", p.lower()) not in _DULL), parts[-1] if parts else "source")
+        said = next(
+            (p for p in reversed(parts) if re.sub(r"[_.-]?(text|content)_document$", "", p.lower()) not in _DULL), parts[-1] if parts else "source"
+        )
         name = re.sub(r"[^a-z0-9_.+-]+", "-", re.sub(r"[_.-]?(text|content)_document$", "", said.lower())).strip("-._+") or "source"
         name = name[:60]
         out.append(name if name not in out else next(f"{name}-{i}" for i in range(2, 10**6) if f"{name}-{i}" not in out))

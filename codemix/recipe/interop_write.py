@@ -33,7 +33,12 @@ def megatron(plan: Plan) -> Exported:
         files[f"{stage.name}.json"] = json.dumps({"train": pairs}, indent=1) + "\n"
     lost = _lost(plan, "Megatron")
     if len(plan.stages) > 1:
-        lost.append(_note("Megatron has no stages: run it once a file, with the checkpoint of the stage before", "its blend draws again from the start of each source; `cursor: continue` is lost"))
+        lost.append(
+            _note(
+                "Megatron has no stages: run it once a file, with the checkpoint of the stage before",
+                "its blend draws again from the start of each source; `cursor: continue` is lost",
+            )
+        )
     return Exported(files, tuple(lost))
 
 
@@ -42,11 +47,31 @@ def nanotron(plan: Plan) -> Exported:
     lines, step = ["data_stages:"], 1
     for stage in plan.stages:
         shares = decimals(stage)
-        lines += [f"- name: {stage.name}", f"  start_training_step: {step}", "  data:", f"    seed: {stage.seed % 2**32}", "    num_loading_workers: 1", "    dataset:"]
-        lines += ["      dataset_folder:", *(f"      - {name}" for name in shares), "      dataset_weights:", *(f"      - {share} # {name}" for name, share in shares.items())]
+        lines += [
+            f"- name: {stage.name}",
+            f"  start_training_step: {step}",
+            "  data:",
+            f"    seed: {stage.seed % 2**32}",
+            "    num_loading_workers: 1",
+            "    dataset:",
+        ]
+        lines += [
+            "      dataset_folder:",
+            *(f"      - {name}" for name in shares),
+            "      dataset_weights:",
+            *(f"      - {share} # {name}" for name, share in shares.items()),
+        ]
         step += stage.steps
     last = plan.stages[-1]
-    lines += ["tokens:", f"  sequence_length: {last.seq_len}", f"  train_steps: {step - 1}", f"  micro_batch_size: {last.batch_size(0)}", "  batch_accumulation_per_replica: 1", "parallelism:", "  dp: 1"]
+    lines += [
+        "tokens:",
+        f"  sequence_length: {last.seq_len}",
+        f"  train_steps: {step - 1}",
+        f"  micro_batch_size: {last.batch_size(0)}",
+        "  batch_accumulation_per_replica: 1",
+        "parallelism:",
+        "  dp: 1",
+    ]
     return Exported({"data_stages.yaml": "\n".join(lines) + "\n"}, tuple(_lost(plan, "nanotron") + _one_size(plan, "nanotron")))
 
 
@@ -68,7 +93,13 @@ def olmo_core(plan: Plan) -> Exported:
     """One file a stage, with the repetitions that the plan comes to."""
     files = {}
     for stage in plan.stages:
-        lines = [f"requested_tokens: {stage.tokens}", f"global_batch_size: {stage.batch_size(0) * stage.seq_len}", f"sequence_length: {stage.seq_len}", "source_list:", "  sources:"]
+        lines = [
+            f"requested_tokens: {stage.tokens}",
+            f"global_batch_size: {stage.batch_size(0) * stage.seq_len}",
+            f"sequence_length: {stage.seq_len}",
+            "source_list:",
+            "  sources:",
+        ]
         pools = {s.source: s.pool_windows for s in stage.sources}
         windows = {s.source: s.windows for s in stage.sources}
         for name, share in decimals(stage).items():
@@ -78,16 +109,25 @@ def olmo_core(plan: Plan) -> Exported:
         files[f"{stage.name}.yaml"] = "\n".join(lines) + "\n"
     lost = _lost(plan, "OLMo-core")
     if len(plan.stages) > 1:
-        lost.append(_note("OLMo-core has one script a stage; each file is one", "each stage then starts its sources anew; `cursor: continue` is lost"))
+        lost.append(
+            _note("OLMo-core has one script a stage; each file is one", "each stage then starts its sources anew; `cursor: continue` is lost")
+        )
     return Exported(files, tuple(lost))
 
 
 def _lost(plan: Plan, system: str) -> list[Problem]:
     out = []
     if ramped := [s.name for s in plan.stages if len(s.segments) > 1]:
-        out.append(_note(f"{system} has no ramps: {', '.join(f'`{n}`' for n in ramped)} gets the mean of its ramp", "split the stage into several with constant shares"))
+        out.append(
+            _note(
+                f"{system} has no ramps: {', '.join(f'`{n}`' for n in ramped)} gets the mean of its ramp",
+                "split the stage into several with constant shares",
+            )
+        )
     if filled := [s.name for s in plan.stages if s.fim]:
-        out.append(_note(f"the fill-in-the-middle rates of {', '.join(f'`{n}`' for n in filled)} are not exported", f"set them where {system} sets its own"))
+        out.append(
+            _note(f"the fill-in-the-middle rates of {', '.join(f'`{n}`' for n in filled)} are not exported", f"set them where {system} sets its own")
+        )
     growing = [s.name for s in plan.stages if len(s.batches) > 1]
     if growing:
         out.append(_note(f"the growing batch of {', '.join(f'`{n}`' for n in growing)} is exported as its first size", "set the ramp by hand"))
@@ -98,7 +138,12 @@ def _one_size(plan: Plan, system: str) -> list[Problem]:
     sizes = {(s.seq_len, s.batch_size(0)) for s in plan.stages}
     if len(sizes) == 1:
         return []
-    return [_note(f"the stages differ in seq_len or batch_size, and {system} has one of each; the last stage's is exported", "export a recipe of one stage, and run the stages one by one")]
+    return [
+        _note(
+            f"the stages differ in seq_len or batch_size, and {system} has one of each; the last stage's is exported",
+            "export a recipe of one stage, and run the stages one by one",
+        )
+    ]
 
 
 def _note(what: str, hint: str) -> Problem:

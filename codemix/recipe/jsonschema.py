@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from codemix.recipe import component, schema, study
+from codemix.recipe import component, schema, study_spec
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
@@ -21,7 +21,7 @@ def recipe_schema() -> dict[str, Any]:
 
 def study_schema() -> dict[str, Any]:
     """The JSON Schema of a study. Its overrides are free: they are checked once the study is expanded."""
-    return _assemble(study.StudySpec, "A codemix study")
+    return _assemble(study_spec.StudySpec, "A codemix study")
 
 
 def as_text(value: dict[str, Any]) -> str:

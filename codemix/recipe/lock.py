@@ -43,7 +43,14 @@ def _source(manifest: Any) -> dict[str, Any]:
         splits[split] = {k: content.get(k, 0) for k in _SPLIT_COUNTS} | {"shards": shards}
     tokenizer = {k: manifest.tokenizer.get(k) for k in ("sha256", "vocab_size", "eos_token", "eos_id")}
     inputs = [{k: i[k] for k in ("path", "bytes", "sha256") if k in i} for i in manifest.inputs]
-    return {"fingerprint": manifest.fingerprint, "dtype": manifest.dtype, "tokenizer": tokenizer, "inputs": inputs, "splits": splits, "environment": manifest.environment}
+    return {
+        "fingerprint": manifest.fingerprint,
+        "dtype": manifest.dtype,
+        "tokenizer": tokenizer,
+        "inputs": inputs,
+        "splits": splits,
+        "environment": manifest.environment,
+    }
 
 
 def _versions(recipe: Recipe) -> Iterator[tuple[str, int]]:
@@ -62,7 +69,9 @@ def write(path: Path, lock: Mapping[str, Any]) -> None:
         aside.write_text(json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
         aside.replace(path)
     except OSError as error:
-        raise CodemixError(f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="lock-write") from None
+        raise CodemixError(
+            f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="lock-write"
+        ) from None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -70,12 +79,18 @@ def read(path: Path) -> dict[str, Any]:
     try:
         lock = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CodemixError(f"there is no lock {path}", hints=["`codemix lock RECIPE` writes one once the data is built"], rule="lock-missing") from None
+        raise CodemixError(
+            f"there is no lock {path}", hints=["`codemix lock RECIPE` writes one once the data is built"], rule="lock-missing"
+        ) from None
     except (OSError, ValueError) as error:
         raise CodemixError(f"{path} is damaged: {error}", hints=["restore it from version control"], rule="lock-damaged") from None
     if not isinstance(lock, dict) or lock.get("lock") != LOCK:
         given = lock.get("lock") if isinstance(lock, dict) else None
-        raise CodemixError(f"{path} has lock format {given}, this codemix reads {LOCK}", hints=["check it with the codemix that wrote it, or write it again"], rule="lock-format")
+        raise CodemixError(
+            f"{path} has lock format {given}, this codemix reads {LOCK}",
+            hints=["check it with the codemix that wrote it, or write it again"],
+            rule="lock-format",
+        )
     return lock
 
 
@@ -83,11 +98,23 @@ def compare(lock: Mapping[str, Any], current: Mapping[str, Any]) -> list[Problem
     """What `current` (see `make`) has missing or different from a lock; empty when it is the same data."""
     problems = []
     if lock["data"] != current["data"]:
-        problems.append(_problem("the recipe's sources, ops, dedup or tokenizer are not those that were locked", "`codemix diff` against the locked revision says what changed", rule="lock-recipe"))
+        problems.append(
+            _problem(
+                "the recipe's sources, ops, dedup or tokenizer are not those that were locked",
+                "`codemix diff` against the locked revision says what changed",
+                rule="lock-recipe",
+            )
+        )
     for part, version in lock["components"].items():
         now = current["components"].get(part)
         if now is not None and now != version:
-            problems.append(_problem(f"{part} is version {now} here and was version {version}: it makes other output from the same input", f"use codemix {lock['codemix']}", rule="lock-version"))
+            problems.append(
+                _problem(
+                    f"{part} is version {now} here and was version {version}: it makes other output from the same input",
+                    f"use codemix {lock['codemix']}",
+                    rule="lock-version",
+                )
+            )
     for name in sorted({*lock["sources"], *current["sources"]}):
         problems += _compare_source(name, lock["sources"].get(name), current["sources"].get(name))
     return problems
@@ -97,19 +124,47 @@ def _compare_source(name: str, then: Any, now: Any) -> list[Problem]:
     if then is None:
         return []  # was not built when it was locked, so nothing was pinned
     if now is None:
-        return [_problem(f"`{name}` is not in the store", f"it was {then['splits']['train']['tokens']:,} tokens from {len(then['inputs']):,} inputs; `codemix build-data` makes it", rule="lock-source-missing")]
+        return [
+            _problem(
+                f"`{name}` is not in the store",
+                f"it was {then['splits']['train']['tokens']:,} tokens from {len(then['inputs']):,} inputs; `codemix build-data` makes it",
+                rule="lock-source-missing",
+            )
+        ]
     if then["fingerprint"] == now["fingerprint"] and then["splits"] == now["splits"]:
         return []
     problems = []
     before, after = ({i["path"]: i for i in side["inputs"]} for side in (then, now))
     if gone := sorted(set(before) - set(after)):
-        problems.append(_problem(f"`{name}` lacks {len(gone):,} of {len(before):,} inputs: {_some(gone)}", "restore the files, or lock again", rule="lock-input-missing"))
+        problems.append(
+            _problem(
+                f"`{name}` lacks {len(gone):,} of {len(before):,} inputs: {_some(gone)}",
+                "restore the files, or lock again",
+                rule="lock-input-missing",
+            )
+        )
     if new := sorted(set(after) - set(before)):
-        problems.append(_problem(f"`{name}` has {len(new):,} inputs that were not locked: {_some(new)}", "narrow its `paths`, or lock again", rule="lock-input-new"))
+        problems.append(
+            _problem(
+                f"`{name}` has {len(new):,} inputs that were not locked: {_some(new)}", "narrow its `paths`, or lock again", rule="lock-input-new"
+            )
+        )
     if changed := sorted(p for p in before if p in after and before[p]["sha256"] != after[p]["sha256"]):
-        problems.append(_problem(f"{len(changed):,} inputs of `{name}` have other content: {_some(changed)}", "restore the files, or lock again", rule="lock-input-changed"))
+        problems.append(
+            _problem(
+                f"{len(changed):,} inputs of `{name}` have other content: {_some(changed)}",
+                "restore the files, or lock again",
+                rule="lock-input-changed",
+            )
+        )
     if then["tokenizer"]["sha256"] != now["tokenizer"]["sha256"]:
-        problems.append(_problem(f"`{name}` was tokenized by {str(then['tokenizer']['sha256'])[:12]}, here by {str(now['tokenizer']['sha256'])[:12]}", "use the locked tokenizer", rule="lock-tokenizer"))
+        problems.append(
+            _problem(
+                f"`{name}` was tokenized by {str(then['tokenizer']['sha256'])[:12]}, here by {str(now['tokenizer']['sha256'])[:12]}",
+                "use the locked tokenizer",
+                rule="lock-tokenizer",
+            )
+        )
     for split, counts in then["splits"].items():
         here = now["splits"].get(split, {})
         if different := [f"{counts[k]:,} {k} (here {here.get(k, 0):,})" for k in _SPLIT_COUNTS if counts[k] != here.get(k, 0)]:
@@ -117,7 +172,13 @@ def _compare_source(name: str, then: Any, now: Any) -> list[Problem]:
         elif [s["sha256"] for s in counts["shards"]] != [s["sha256"] for s in here.get("shards", ())]:
             problems.append(_problem(f"the {split} shards of `{name}` have the locked counts but other content", rule="lock-shards"))
     if not problems:
-        problems.append(_problem(f"`{name}` was made by another pipeline from the same inputs, to the same shards", f"environment then: {then['environment']}", rule="lock-fingerprint"))
+        problems.append(
+            _problem(
+                f"`{name}` was made by another pipeline from the same inputs, to the same shards",
+                f"environment then: {then['environment']}",
+                rule="lock-fingerprint",
+            )
+        )
     return problems
 
 
@@ -129,7 +190,9 @@ def check(lock: Mapping[str, Any], store: Path, data_root: Path | None = None) -
             continue
         folder = store / "data" / f"{name}-{then['fingerprint'][:12]}"
         if not (folder / "manifest.json").is_file():
-            problems.append(_problem(f"`{name}` is not in the store: there is no {folder.name}", "`codemix build-data` makes it", rule="lock-source-missing"))
+            problems.append(
+                _problem(f"`{name}` is not in the store: there is no {folder.name}", "`codemix build-data` makes it", rule="lock-source-missing")
+            )
             continue
         for shard in (s for split in then["splits"].values() for s in split["shards"]):
             problems += _check_file(folder / shard["path"], shard["sha256"], f"shard {shard['path']} of `{name}`")

@@ -85,7 +85,9 @@ class Tree:
             ends = [n for n in names if all(n not in c.recipes for c in node.children)]
             told = f"-> {', '.join(ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
             hours = f"{self.cost(node).chip_hours:,.4g} {self.chip} hours"
-            lines.append((before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told))
+            lines.append(
+                (before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told)
+            )
             inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
             for i, child in enumerate(node.children):
                 draw(child, inner, "└─ " if i == len(node.children) - 1 else "├─ ")
@@ -93,7 +95,10 @@ class Tree:
         for root in self.roots:
             draw(root, "", "")
         widths = [max((len(line[i]) for line in lines), default=0) for i in range(5)]
-        drawn = ["  ".join(cell.ljust(w) if i not in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)) if w).rstrip() for line in lines]
+        drawn = [
+            "  ".join(cell.ljust(w) if i not in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)) if w).rstrip()
+            for line in lines
+        ]
         return "\n".join([*drawn, "", *self.notes()])
 
     def table(self) -> Table:
@@ -101,7 +106,14 @@ class Tree:
         table = Table("Stages to train", ["stage", ">tokens", ">steps", f">{self.chip} hours", ">recipes", "trained for"], notes=self.notes())
         for depth, node in self.walk():
             shown = ", ".join(node.recipes[:3]) + (f" and {len(node.recipes) - 3} more" if len(node.recipes) > 3 else "")
-            row = ["· " * depth + node.stage.name, f"{node.stage.tokens:,}", f"{node.stage.steps:,}", f"{self.cost(node).chip_hours:,.4g}", str(len(node.recipes)), shown]
+            row = [
+                "· " * depth + node.stage.name,
+                f"{node.stage.tokens:,}",
+                f"{node.stage.steps:,}",
+                f"{self.cost(node).chip_hours:,.4g}",
+                str(len(node.recipes)),
+                shown,
+            ]
             table.rows.append(row)
         return table
 
@@ -118,7 +130,13 @@ class Tree:
                 "chip_hours": cost.chip_hours, "recipes": list(node.recipes), "children": [show(c) for c in node.children],
             }  # fmt: skip
 
-        return {"recipes": list(self.recipes), "stages": [show(n) for n in self.roots], "saving": asdict(self.saving()), "chip": self.chip, "mfu": self.mfu}
+        return {
+            "recipes": list(self.recipes),
+            "stages": [show(n) for n in self.roots],
+            "saving": asdict(self.saving()),
+            "chip": self.chip,
+            "mfu": self.mfu,
+        }
 
 
 def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree:

@@ -141,7 +141,7 @@ def test_a_renamed_stage_is_still_trained_once():
 
 def test_identical_data_is_what_the_loader_reads():
     """The claim of identical steps, checked against the order itself."""
-    from codemix.data.order import rows
+    from codemix.data.order import Order
 
     ramp = BASE.replace("text: 50%, web: 50%", "text: {ramp: {from: 90%, to: 10%}}, web: rest")
     pairs = [(PLANS["nothing"], PLANS["peak"]), (PLANS["nothing"], PLANS["first mixture"]), (plan(base=ramp), plan("second mixture", ramp))]
@@ -149,8 +149,9 @@ def test_identical_data_is_what_the_loader_reads():
         claimed = identical_data(a, b).steps
         same = 0
         for x, y in zip(a.stages, b.stages, strict=True):
+            orders = Order(x), Order(y)
             for step in range(x.steps):
-                p, q = rows(x, step), rows(y, step)
+                p, q = (order.rows(step) for order in orders)
                 names = [[s.source for s in stage.sources] for stage in (x, y)]
                 if [names[0][i] for i in p.source] != [names[1][i] for i in q.source] or (p.window != q.window).any():
                     break
@@ -193,6 +194,11 @@ def test_two_revisions_of_one_file(tmp_path):
     found = diff(differ.load_side(f"HEAD~1:{path}"), differ.load_side(str(path)))
     assert [a for a, _ in found.shared] == ["init"] and found.moves
     assert diff(differ.load_side(f"HEAD:{path}"), differ.load_side(str(path))).empty
-    for side, says in ((f"nowhere:{path}", "git has no r.yaml at nowhere"), (f"HEAD:{tmp_path}/s.yaml", "git has no s.yaml"), (f"--help:{path}", "not a git revision")):
+    wrong = {
+        f"nowhere:{path}": "git has no r.yaml at nowhere",
+        f"HEAD:{tmp_path}/s.yaml": "git has no s.yaml",
+        f"--help:{path}": "not a git revision",
+    }
+    for side, says in wrong.items():
         with pytest.raises(CodemixError, match=says):
             differ.load_side(side)

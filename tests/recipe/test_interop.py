@@ -104,7 +104,8 @@ def test_olmo_export_carries_the_repetitions(plan):
 
 
 def test_a_megatron_blend_as_words_or_json():
-    for content in ("0.3 /d/a_text_document 0.7 /d/b_text_document", "--data-path 30 a_text_document 70 b_text_document", '{"train": ["3", "/x/a", "7", "/x/b"], "valid": ["1", "c"]}'):
+    per_split = '{"train": ["3", "/x/a", "7", "/x/b"], "valid": ["1", "c"]}'
+    for content in ("0.3 /d/a_text_document 0.7 /d/b_text_document", "--data-path 30 a_text_document 70 b_text_document", per_split):
         imported = parse_mixture(None, content, "blend.txt")
         assert imported.kind == "megatron" and imported.phases[0].shares() == {"a": Fraction(3, 10), "b": Fraction(7, 10)}
         check_imported(imported)
@@ -166,8 +167,8 @@ def test_names_are_short_and_unique():
     assert names == ["pes2o", "megamath", "other", "pes2o-2", "d", "source"]
 
 
-KEYS = ["data_stages", "data", "dataset", "dataset_folder", "dataset_weights", "name", "start_training_step", "tokens", "train_weights", "configs", "trainer", "sources",
-        "source_list", "target_ratio", "paths", "source_name", "train", "num_train_steps", "train_steps", "optimizer", "learning_rate_scheduler", "learning_rate"]  # fmt: skip
+KEYS = """data_stages data dataset dataset_folder dataset_weights name start_training_step tokens train_weights configs trainer sources source_list
+target_ratio paths source_name train num_train_steps train_steps optimizer learning_rate_scheduler learning_rate""".split()  # noqa: SIM905
 SCALARS = st.none() | st.booleans() | st.integers(-3, 10**6) | st.floats(-1, 2, width=16) | st.sampled_from(["a", "b/c", "0.3", ""])
 SHAPES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4), max_leaves=14)
 

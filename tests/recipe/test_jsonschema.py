@@ -41,10 +41,12 @@ def errors(value, schema, root, at="$") -> list[str]:
         elif key == "properties":
             found += [e for k, s in want.items() if isinstance(value, dict) and k in value for e in errors(value[k], s, root, f"{at}.{k}")]
         elif key == "patternProperties":
-            found += [e for k, v in (value.items() if isinstance(value, dict) else ()) for p, s in want.items() if re.search(p, k) for e in errors(v, s, root, f"{at}.{k}")]
+            entries = value.items() if isinstance(value, dict) else ()
+            found += [e for k, v in entries for p, s in want.items() if re.search(p, k) for e in errors(v, s, root, f"{at}.{k}")]
         elif key == "additionalProperties":
             extra = set(value) - set(schema.get("properties", ())) if isinstance(value, dict) else set()
-            found += [f"{at}: {k} is not a key" for k in extra] if want is False else [e for k in extra if isinstance(want, dict) for e in errors(value[k], want, root, f"{at}.{k}")]
+            found += [f"{at}: {k} is not a key" for k in extra if want is False]
+            found += [e for k in extra if isinstance(want, dict) for e in errors(value[k], want, root, f"{at}.{k}")]
         elif key == "propertyNames":
             found += [f"{at}: {k}" for k in (value if isinstance(value, dict) else ()) if errors(k, want, root)]
         elif key == "items":

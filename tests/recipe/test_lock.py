@@ -35,10 +35,11 @@ def manifest(name: str, folder):
     content = name.encode() * 50
     (shards / "train-00000.ds").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    shard = {"path": "shards/train-00000.ds", "tokens": 100, "documents": 3, "bytes": 400, "sha256": digest, "index_sha256": "i", "docs": "d", "docs_sha256": "d"}
+    counts = {"tokens": 100, "documents": 3, "bytes": 400}
+    shard = counts | {"path": "shards/train-00000.ds", "sha256": digest, "index_sha256": "i", "docs": "d", "docs_sha256": "d"}
     value = {
-        "source": name, "fingerprint": folder.name.split("-")[1] * 6, "tokenizer": {"sha256": "tok", "vocab_size": 300, "eos_token": "<e>", "eos_id": 0, "probe": []},
-        "dtype": "uint16", "splits": {"train": {"tokens": 100, "documents": 3, "bytes": 400, "shards": [shard]}},
+        "source": name, "fingerprint": folder.name.split("-")[1] * 6, "dtype": "uint16", "splits": {"train": counts | {"shards": [shard]}},
+        "tokenizer": {"sha256": "tok", "vocab_size": 300, "eos_token": "<e>", "eos_id": 0, "probe": []},
         "inputs": [{"path": f"{name}.jsonl", "bytes": 5, "sha256": hashlib.sha256(b"input").hexdigest()}], "environment": {"tokenizers": "0.22"},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(value))

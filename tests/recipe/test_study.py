@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from codemix.errors import CodemixError
 from codemix.recipe import read, rules, study, text
 from codemix.recipe.override import layered, override, remove
+from codemix.recipe.points import _sweep
+from codemix.recipe.study_spec import Sweep
 
 BASE = """\
 codemix: 1
@@ -57,7 +59,8 @@ def shares(plan, stage: str) -> dict[str, Fraction]:
 
 
 def test_points_are_the_product_of_variations_grid_sweep_and_seeds(make):
-    s = make("variations: [{name: a}, {name: b}]\ngrid: {rate: {low: {}, high: {}}}\nsweep: {stage: init, of: code, shares: [0%, 50%]}\nseeds: [1, 2]\n")
+    axes = "grid: {rate: {low: {}, high: {}}}\nsweep: {stage: init, of: code, shares: [0%, 50%]}\n"
+    s = make("variations: [{name: a}, {name: b}]\n" + axes + "seeds: [1, 2]\n")
     names = list(study.expand(s))
     assert len(names) == 2 * 2 * 2 * 2 == len(set(names))
     assert names[0] == "s-a-low-00pct-seed1" and names[-1] == "s-b-high-50pct-seed2"
@@ -148,7 +151,8 @@ def test_a_competitive_sweep_keeps_the_total(make):
 
 
 def test_an_additive_sweep_keeps_the_rest(make):
-    s = make("set: {stages.init.mixture: {text: 100%}, stages.init.tokens: 1B, sources.text.max_epochs: 2}\nsweep: {stage: init, of: web, shares: [0%, 20%, 50%], kind: additive}\n")
+    changes = "set: {stages.init.mixture: {text: 100%}, stages.init.tokens: 1B, sources.text.max_epochs: 2}\n"
+    s = make(changes + "sweep: {stage: init, of: web, shares: [0%, 20%, 50%], kind: additive}\n")
     asked = {n: (r.stages[0].tokens, r.stages[0].mixture) for n, r in study.expand(s).items()}
     assert [t for t, _ in asked.values()] == [10**9, 125 * 10**7, 2 * 10**9]
     for tokens, mixture in asked.values():
@@ -163,8 +167,8 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
     mixture = {n: f"{w}/{total}" for n, w in zip(names, weights, strict=True)}
     value = {"sources": {"code": {}} | {n: {} for n in names}, "stages": [{"name": "a", "tokens": 1000, "mixture": mixture}]}
     point = layered(text.Document("b", "", value), "s")
-    sweep = study.Sweep(stage="a", of="code", shares=[f"{percent}%"])
-    study._sweep(point, sweep, sweep.shares[0], text.Document("s", "", {}), ("sweep",))
+    sweep = Sweep(stage="a", of="code", shares=[f"{percent}%"])
+    _sweep(point, sweep, sweep.shares[0], text.Document("s", "", {}), ("sweep",))
     new = {n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1) for n, s in point.value["stages"][0]["mixture"].items()}
     assert sum(new.values()) == 1 and new.get("code", 0) == Fraction(percent, 100)
     for n, w in zip(names, weights, strict=True):
@@ -204,7 +208,8 @@ def test_written_points_are_complete_recipes_with_the_same_stages(make, tmp_path
 def test_init_from_of_a_base_elsewhere_still_leads_there(make, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "first.yaml").write_text(BASE.replace("name: base", "name: first"))
-    second = BASE.replace("name: base", "name: second").replace("  - name: init\n", "  - name: init\n    init_from: {recipe: first.yaml, stage: init}\n")
+    second = BASE.replace("name: base", "name: second")
+    second = second.replace("  - name: init\n", "  - name: init\n    init_from: {recipe: first.yaml, stage: init}\n")
     (tmp_path / "sub" / "second.yaml").write_text(second)
     found = plans(make("", "codemix: 1\nstudy: s\nbase: sub/second.yaml\n"))["s"]
     assert found.stages[0].parent.name == "init" and found.stages[0].parent.parent is None
