@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +33,9 @@ class Spike:
     def add(self, loss: float) -> float | None:
         """The mean before, when this loss is a spike; a spike does not enter the mean."""
         if len(self._last) >= self._least:
-            mean = statistics.fmean(self._last)
-            if loss > mean + max(1.0, 8 * statistics.pstdev(self._last)):
+            mean = math.fsum(self._last) / len(self._last)
+            deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in self._last) / len(self._last))
+            if loss > mean + max(1.0, 8 * deviation):
                 return mean
         self._last.append(loss)
         return None

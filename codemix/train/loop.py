@@ -69,10 +69,22 @@ class Session:
             training, shape = self.plan.recipe.training, mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"])
             self._step = _step(
                 self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), tuple(shape.items()),
-                training.optimizer, training.z_loss, training.compute_dtype, tuple(sorted(self.options.step.items())),
+                training.optimizer, training.z_loss, training.compute_dtype, tuple(sorted(self._step_words().items())),
             )  # fmt: skip
             self.place = {"mesh": shape, "processes": jax.process_count(), "device": jax.devices()[0].device_kind, "versions": versions()}
         return self._step
+
+    def _step_words(self) -> dict:
+        """What the options say to `make_step`. Raises CodemixError when a batch does not divide into the microbatches."""
+        words = dict(self.options.step)
+        parts = words.pop("microbatches", 1)
+        sizes = sorted({size for stage in self.plan.stages for _, size in stage.batches if size % parts})
+        if sizes:
+            raise CodemixError(
+                f"a batch of {sizes[0]} rows does not divide into {parts} microbatches",
+                hints=[f"{best} does" for best in [max(n for n in range(1, parts) if sizes[0] % n == 0)]], rule="microbatches",
+            )  # fmt: skip
+        return words if parts == 1 else words | {"accumulate": parts}
 
     def stage(self, stage: StagePlan) -> Path | None:
         """The folder of one finished stage, trained now if need be; None once the run is paused."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from codemix.data.store import Store, read_json
 from codemix.train.metrics import read_metrics
@@ -20,11 +21,14 @@ class StageStatus:
     recipe: str
     state: Literal["done", "training", "stopped"]
     step: int  # of the newest metrics line; of the end when done
-    steps: int | None
+    steps: int
     checkpoint: int | None  # the step a stopped stage goes on from
-    last: dict[str, Any]  # newest line of metrics.jsonl
-    folder: Path
-    process: int | None = None  # that trains it
+    loss: float | None  # of the newest metrics line [nats/token]
+    tokens_per_s: float | None
+    age_s: int | None  # since that line was written
+    process: int | None  # that trains it
+    stopped_by: str  # the rule of what stopped it, when something was wrong
+    folder: str
 
 
 def status(store: Store) -> list[StageStatus]:
@@ -42,10 +46,13 @@ def _read(folder: Path, store: Store) -> StageStatus:
     saved = [int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()] if checkpoints.is_dir() else []
     done = (folder / "done.json").exists() and folder.parent == store.root / "stages"
     process = None if done else holder(folder.with_name(folder.name + ".lock"))
+    stopped = folder / "stopped.json"
     return StageStatus(
-        name=lineage["stage"], fingerprint=lineage["fingerprint"], recipe=lineage["recipe"], folder=folder, process=process, last=last,
+        name=lineage["stage"], fingerprint=lineage["fingerprint"][:12], recipe=lineage["recipe"], folder=str(folder), process=process,
         state="done" if done else "training" if process else "stopped", step=read_json(folder / "done.json")["steps"] if done else last.get("step", 0),
-        steps=lineage.get("steps"), checkpoint=max(saved, default=None),
+        steps=lineage["steps"], checkpoint=max(saved, default=None), loss=last.get("train/loss_nats_per_token"),
+        tokens_per_s=last.get("tokens_per_s"), age_s=round(time.time() - last["time"]) if last else None,
+        stopped_by=read_json(stopped)["rule"] if stopped.exists() else "",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,9 +132,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_rows(tmp_path, monkeypatch
     assert "`text` window" in str(error.value) and "(text/" in str(error.value)
     assert "the checkpoint after step 3 is kept" in str(error.value)
     [seen] = status(store)
-    stopped = json.loads((seen.folder / "stopped.json").read_text())
+    stopped = json.loads((Path(seen.folder) / "stopped.json").read_text())
     assert stopped["step"] == 5 and len(stopped["rows"]) == 4 and all(row["documents"] for row in stopped["rows"])
-    assert seen.checkpoint == 3
+    assert (seen.checkpoint, seen.stopped_by) == (3, "loss-not-finite")
     monkeypatch.undo()
     finished = train(plan, store, manifests, options=tiny.options())
     assert len(finished) == 3 and not (finished[0] / "stopped.json").exists()
@@ -211,6 +212,17 @@ def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
     with pytest.raises(CodemixError) as error:
         train(plan, Store(tmp_path), manifests, options=tiny.options(mesh=mesh))
     assert problems(error) == [rule]
+
+
+def test_microbatches_change_nothing_but_the_order_of_sums_and_must_divide(made, tmp_path):
+    plan, _, manifests, folders = made
+    with pytest.raises(CodemixError, match="a batch of 4 rows does not divide into 3 microbatches") as error:
+        train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 3}))
+    assert problems(error) == ["microbatches"] and "2 does" in str(error.value)
+    folder = train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 2}))
+    whole = tiny.weights(folders[0])
+    for name, array in tiny.weights(folder).items():
+        np.testing.assert_allclose(array, whole[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_log_lines_are_about_a_hundred_a_stage():

@@ -8,7 +8,7 @@ import tiny
 from codemix.errors import CodemixError
 from codemix.train import stages
 from codemix.train.loop import train
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 STEPS = 18  # of the three tiny stages: 7, 6, 5
@@ -40,7 +40,9 @@ def test_a_straight_run_is_reproducible_and_its_metrics_cover_every_step_once(st
     assert lines[-1][-1]["tokens"] == STEPS * 4 * tiny.SEQ_LEN and lines[-1][-1]["lr"] == 1e-6
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
+@example(cuts=[(7, "signal"), (7, "kill"), (8, "kill")], every=None, keep=2)  # at the last step of a stage, and the first of the next
+@example(cuts=[(13, "kill"), (14, "signal"), (18, "signal")], every=1, keep=1)
 @given(
     cuts=st.lists(st.tuples(st.integers(1, STEPS), st.sampled_from(["signal", "kill", "until"])), min_size=1, max_size=3),
     every=st.sampled_from([None, 1, 3, 4]),
