@@ -167,22 +167,41 @@ def _paper_sweep() -> list[Any]:
 
 def win_rates(found: Mapping[str, Any]) -> Section | None:
     """Judged pairs, where there are any."""
-    rows, blocks = [], []
-    table = Table("Win-rates", ["A", "B", "judge", "A wins", "ties", "B wins", "invalid", "wins − losses", "95% interval"], "lllrrrrrr")
-    for w in found["winrates"]:
-        counts = w.get("counts", w)
-        won, tied, lost, invalid = (int(counts.get(k, 0)) for k in ("wins", "ties", "losses", "invalid"))
-        n = won + tied + lost
-        rows.append((w["a"], w["b"], won, tied, lost, invalid))
-        low, high = (w.get("interval") or [None, None])[:2]
-        table.rows.append([
-            w["a"], w["b"], str(w.get("judge", "")), str(won), str(tied), str(lost), str(invalid), signed((won - lost) / n) if n else "–",
-            "–" if low is None else f"{signed(low)} … {signed(high)}",
-        ])  # fmt: skip
-    if not rows:
+    if not found["winrates"]:
         return None
+    columns = ["A", "B", "judge", "A wins", "ties", "B wins", "invalid", "wins − losses", "95% interval", "at equal length", "first slot"]
+    table = Table("Win-rates", columns, "lllrrrrrrrr")
+    rows, said = [], []
+    for w in found["winrates"]:
+        rows.append((w["a"], w["b"], w["wins"], w["ties"], w["losses"]))
+        low, high = w["interval"] or (None, None)
+        gain = None if w["difference"] is None else Mark(signed(w["difference"]), "strong" if low > 0 or high < 0 else "muted")
+        table.rows.append(
+            [w["a"], w["b"], w["judge"], *(str(w[k]) for k in ("wins", "ties", "losses", "invalid"))]
+            + [
+                gain or "no headline",
+                "–" if low is None else f"{signed(low)} … {signed(high)}",
+                *(_percent(w[k]) for k in ("length_controlled_rate", "first_slot_share")),
+            ]
+        )
+        if w["note"]:
+            said.append(Note("warn", f"{w['a']} against {w['b']}: {w['note']}."))
+    table.notes.append(
+        "Wins minus losses is the paper's figure; grey where the interval over prompts holds zero. First slot: 50% is a judge without position bias."
+    )
     title, words = "Win-rates.", "Prompts that a judge gave to A and to B in both orders; a disagreement is a tie."
-    blocks.append(Figure(title, compare_plots.wins("wins", title, words, rows), words, table, open=True))
+    blocks: list[Any] = [*said, Figure(title, compare_plots.wins("wins", title, words, rows), words, table, open=True)]
     if found["overlay_paper"]:
-        blocks += conflict_notes("winrate")
+        blocks += [_paper_wins(), *conflict_notes("winrate")]
     return Section("winrate", "Win-rates", "A judge's preference between the answers of two checkpoints.", blocks)
+
+
+def _paper_wins() -> Table:
+    table = Table("The paper's figures 7 to 9, not ours (199 prompts)", ["figure", "A", "B", "A wins", "ties", "B wins", "wins − losses"], "lllrrrr")
+    for figure, a, b, won, lost, tied in paper_numbers.WIN_RATES:
+        table.rows.append([str(figure), a, b, *(f"{n / 199 * 100:.1f}%" for n in (won, tied, lost)), signed((won - lost) / 199)])
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share * 100:.1f}%"

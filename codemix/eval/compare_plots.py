@@ -96,11 +96,11 @@ def sweep(key: str, title: str, description: str, panels: Mapping[str, Sequence[
         return plots.svg(figure, key, title, description)
 
 
-def wins(key: str, title: str, description: str, rows: Sequence[tuple[str, str, int, int, int, int]]) -> str:
+def wins(key: str, title: str, description: str, rows: Sequence[tuple[str, str, int, int, int]]) -> str:
     """A bar a pair: prompts that A won, ties, prompts that B won, as shares of the valid ones."""
     with plots.drawing(10, 0.62 * len(rows) + 0.95) as figure:
         axes = figure.subplots()
-        for y, (a, b, won, tied, lost, _) in enumerate(rows):
+        for y, (a, b, won, tied, lost) in enumerate(rows):
             n, left = won + tied + lost or 1, 0.0
             for count, face, label in (
                 (won, plots.colour("text-1"), f"{a} {won}"),

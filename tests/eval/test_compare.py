@@ -12,6 +12,7 @@ from codemix.errors import CodemixError
 from codemix.eval import compare_tree as tree
 from codemix.eval import paper_numbers
 from codemix.eval.compare import RunInputs, answer, best, compare, difference, findings, notes, paired
+from codemix.eval.winrate import WinRate
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 
@@ -43,9 +44,10 @@ def variants(inputs):
 @pytest.fixture(scope="module")
 def written(inputs, store, tmp_path_factory):
     judged = tmp_path_factory.mktemp("judged") / "winrate.json"
-    write_json(
-        judged, {"a": "text-only", "b": "balanced", "wins": 51, "ties": 84, "losses": 64, "invalid": 1, "judge": "stub", "interval": [-0.15, 0.02]}
-    )
+    fields = dict(ties_disagreement=84, ties_explicit=0, ties_equal=0, mean_length_difference=1.0, order_agreement=0.6)
+    more = dict(invalid=1, difference=-13 / 199, rate=0.467, interval=(-0.15, 0.02), length_controlled_rate=0.47, first_slot_share=0.55)
+    made = WinRate("text-only", "balanced", "stub-1", 51, 64, note="stub judge: not a quality measure", **fields, **more)
+    write_json(judged, made.as_json())
     return compare(inputs, store, question="Does <code> help text?", baseline="text-only", overlay_paper=True, winrates=[judged])
 
 
@@ -168,6 +170,7 @@ def test_the_page_opens_with_the_question_and_holds_every_part(written):
         assert f'<section id="{part}"' in html
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids)) and not re.search(r"<script|(?:src|href)=\"(?!#|data:)", html)
+    assert "−6.5%" in markdown and "stub judge: not a quality measure" in markdown
     assert "paper: pre-training" in markdown and "not ours" in markdown and "49.0" in markdown
     assert content["baseline"] == "text-only" and content["answer"][0] in markdown
     row = next(r for r in content["last"] if r["variant"] == "balanced" and r["measure"] == "code")
