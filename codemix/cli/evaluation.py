@@ -95,7 +95,7 @@ def generate(
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
     """Write one checkpoint's answers to prompts, once; judging never needs the model."""
-    from codemix.eval.winrate import write_answers
+    from codemix.eval.answers import write_answers
 
     context = load(recipe, store, data_root)
     chosen = context.plan.stage(stage) if stage else context.plan.stages[-1]
