@@ -169,16 +169,22 @@ def unsafe_code_points(pattern: str) -> np.ndarray:
     return unsafe
 
 
-@lru_cache(32)
 def _classed_differently(pattern: str) -> np.ndarray:
+    in_slow, in_fast = members(pattern)
+    return in_slow != in_fast
+
+
+@lru_cache(16)
+def members(pattern: str) -> tuple[np.ndarray, np.ndarray]:
+    """The code points that `pattern` matches, as `tokenizers` sees it and as tiktoken does: two bool [0x110000]."""
     import tiktoken
     from tokenizers import Regex, pre_tokenizers
 
     text = "".join(map(chr, _CODE_POINTS))
-    in_slow, in_fast = np.zeros(0x110000, bool), np.zeros(0x110000, bool)
-    kept = "".join(piece for piece, _ in pre_tokenizers.Split(Regex(f"(?:{pattern})+"), behavior="removed", invert=True).pre_tokenize_str(text))
-    in_slow[np.frombuffer(kept.encode("utf-32-le"), "<u4")] = True
+    split = pre_tokenizers.Split(Regex(f"(?:{pattern})+"), behavior="removed", invert=True)
     bare = tiktoken.Encoding("bytes", pat_str=f"(?:{pattern})+", mergeable_ranks={bytes([b]): b for b in range(256)}, special_tokens={})
-    kept = bytes(bare.encode_ordinary(text)).decode()
-    in_fast[np.frombuffer(kept.encode("utf-32-le"), "<u4")] = True
-    return in_slow != in_fast
+    both = []
+    for matched in ("".join(piece for piece, _ in split.pre_tokenize_str(text)), bytes(bare.encode_ordinary(text)).decode()):
+        both.append(np.zeros(0x110000, bool))
+        both[-1][np.frombuffer(matched.encode("utf-32-le"), "<u4")] = True
+    return both[0], both[1]

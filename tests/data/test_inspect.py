@@ -1,0 +1,65 @@
+"""inspect: attrition adds up, samples stand beside each other, and documents cannot move the terminal's cursor."""
+
+import pytest
+from made_recipes import recipe, words, write_jsonl
+
+from codemix.data.build import build, find
+from codemix.data.inspect import attrition, inspect, plain, render
+from codemix.data.store import Store
+from codemix.errors import CodemixError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inspect")
+    rows = [{"text": words(i, 40 + i), "lang": "Go" if i % 3 else "C"} for i in range(12)] + [{"text": "tiny", "lang": "C"}, {"text": "\x1b[2Jx", "lang": "C"}, {"text": "", "lang": "C"}]
+    write_jsonl(root / "a.jsonl", rows)
+    write_jsonl(root / "b.jsonl", [words(3, 43), words(5, 45) + "more", words(77, 50)])
+    sources = {
+        "a": {"read": {"kind": "jsonl", "paths": "a.jsonl", "metadata": {"language": "lang"}}, "ops": [{"kind": "size", "min_bytes": 20}]},
+        "b": {"read": {"kind": "jsonl", "paths": "b.jsonl"}},
+    }  # fmt: skip
+    r, store = recipe(sources, dedup=[{"kind": "exact", "sources": ["a", "b"]}, {"kind": "minhash", "sources": ["a", "b"]}]), Store(root / "store")
+    build(r, store, data_root=root)
+    return r, store, find(r, store, root), root
+
+
+def test_attrition_by_op_and_language(made):
+    r, store, found, _ = made
+    seen = inspect(r, store, found, samples=2)
+    rows = seen["a"]["attrition"]
+    assert [(row["op"], row["reason"], row["in"], row["dropped"]) for row in rows] == [("00-read", "empty", 15, 1), ("01-size", "too_small", 14, 2)]
+    assert seen["a"]["languages"][0] == {"language": "Go", "read": 8, "kept": 8, "share_kept": 1.0, "dropped": {}}
+    assert seen["a"]["languages"][1]["dropped"] == {"00-read": 1, "01-size": 2}
+    assert {row["text"] for row in seen["a"]["dropped"]["01-size/too_small"]} == {"tiny", "\x1b[2Jx"} and len(seen["a"]["kept"]) == 2
+
+
+def test_duplicates_stand_beside_what_was_kept(made):
+    r, store, found, _ = made
+    dropped = inspect(r, store, found, source="b", samples=3)["b"]["dropped"]
+    assert [row["id"] for row in dropped["dedup1-exact/duplicate"]] == ["b.jsonl#0"]
+    (near,) = dropped["dedup2-minhash/duplicate"]
+    assert near["id"] == "b.jsonl#1" and near["kept_id"] == "a.jsonl#5" and near["kept_text"] == words(5, 45)
+
+
+def test_rendering_is_safe(made, capsys):
+    r, store, found, _ = made
+    render(inspect(r, store, found, samples=2))
+    out = capsys.readouterr().out
+    assert "01-size" in out and "\\x1b[2Jx" in out and "\x1b[2J" not in out and "b.jsonl#1" in out
+    assert plain("a\tb\n\x07\u202e") == "a\tb\n\\x07\\x202e"
+
+
+def test_what_cannot_be_inspected(made, tmp_path):
+    r, store, found, root = made
+    with pytest.raises(CodemixError, match="no source `c`"):
+        inspect(r, store, found, source="c")
+    with pytest.raises(CodemixError, match="not built yet: a, b"):
+        inspect(r, Store(tmp_path), find(r, Store(tmp_path), root))
+
+
+def test_shares_are_of_what_entered_the_op():
+    funnel = {"read": 100, "unreadable": 10, "dropped": {"01-a/x": 30, "01-a/y": 15, "10-b/z": 9, "dedup1-exact/duplicate": 18}, "dropped_bytes": {"01-a/x": 5}}
+    assert [(row["op"], row["in"], round(row["share"], 4)) for row in attrition(funnel)] == [
+        ("read", 100, 0.1), ("01-a", 90, 0.3333), ("01-a", 90, 0.1667), ("10-b", 45, 0.2), ("dedup1-exact", 36, 0.5),
+    ]  # fmt: skip

@@ -1,0 +1,156 @@
+"""Executors: what failed is named after the others finished, a killed worker is told, a rerun does what is missing."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codemix.data import runner
+from codemix.data.runner import run_tasks
+from codemix.errors import CodemixError, Problem
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task that does one of several things."""
+
+    folder: Path
+    number: int
+    how: str = "fine"
+    size: int = 10
+
+    @property
+    def name(self) -> str:
+        return f"job {self.number}"
+
+    @property
+    def done(self) -> Path:
+        return self.folder / f"{self.number}.done"
+
+    def run(self) -> None:
+        if self.how == "fails":
+            raise CodemixError(Problem("the input is rotten", hints=("buy another",), rule="rotten"))
+        if self.how == "breaks":
+            raise ZeroDivisionError("oops")
+        if self.how == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "full":
+            raise OSError(28, "No space left on device", "/x")
+        if self.how == "slow":
+            time.sleep(30)
+        if self.how != "forgets":
+            self.done.write_text(f"{os.getpid()} {os.environ.get('TOKENIZERS_PARALLELISM')}")
+        runner.tick(self.size)
+
+
+@pytest.fixture(autouse=True)
+def pools_even_for_little(monkeypatch):
+    monkeypatch.setattr(runner, "IN_PROCESS_BYTES", 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failures_are_named_after_the_others_finished(tmp_path, workers):
+    jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails", 99), Job(tmp_path, 2), Job(tmp_path, 3, "fails"), Job(tmp_path, 4)]
+    with pytest.raises(CodemixError) as error:
+        run_tasks(jobs, label="x", workers=workers)
+    assert sorted(p.what for p in error.value.problems) == ["job 1: the input is rotten", "job 3: the input is rotten"]
+    assert {p.rule for p in error.value.problems} == {"rotten"} and error.value.problems[0].hints == ("buy another",)
+    assert [job.done.exists() for job in jobs] == [True, False, True, False, True]
+
+
+def test_a_killed_worker_is_told_and_takes_nothing_with_it(tmp_path):
+    jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "dies", 99), Job(tmp_path, 2), Job(tmp_path, 3)]
+    with pytest.raises(CodemixError) as error:
+        run_tasks(jobs, label="x", workers=2)
+    (problem,) = error.value.problems
+    assert problem.what == "job 1: its worker process was killed" and problem.rule == "worker-killed"
+    assert [job.done.exists() for job in jobs] == [True, False, True, True]
+    assert all("false" in job.done.read_text() for job in jobs if job.number != 1)
+    run_tasks([*jobs[:1], Job(tmp_path, 1), *jobs[2:]], label="x", workers=1)
+    assert int(jobs[0].done.read_text().split()[0]) != os.getpid() == int((tmp_path / "1.done").read_text().split()[0])
+
+
+def test_workers_stay_for_the_next_phase(tmp_path):
+    with runner.warm_workers():
+        run_tasks([Job(tmp_path, i) for i in range(3)], label="x", workers=2)
+        run_tasks([Job(tmp_path, i) for i in range(3, 6)], label="x", workers=2)
+    pids = [{int((tmp_path / f"{i}.done").read_text().split()[0]) for i in each} for each in (range(3), range(3, 6))]
+    assert pids[1] & pids[0] and len(pids[0] | pids[1]) <= 2 and runner._warm is None
+    for pid in pids[0] | pids[1]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_bug_in_a_task_keeps_its_traceback(tmp_path):
+    with pytest.raises(RuntimeError, match=r"(?s)task failed: job 1.*ZeroDivisionError: oops"):
+        run_tasks([Job(tmp_path, 1, "breaks"), Job(tmp_path, 2)], label="x")
+    assert (tmp_path / "2.done").exists()
+
+
+def test_a_full_disk_stops_at_once(tmp_path):
+    with pytest.raises(CodemixError, match="job 1: the disk is full while writing /x"):
+        run_tasks([Job(tmp_path, 1, "full", 99), Job(tmp_path, 2)], label="x")
+    assert not (tmp_path / "2.done").exists()
+
+
+def test_a_task_without_output_did_not_finish(tmp_path):
+    with pytest.raises(CodemixError, match="job 1: did not finish"):
+        run_tasks([Job(tmp_path, 1, "forgets")], label="x")
+
+
+def test_finished_tasks_are_skipped_and_nothing_is_fine(tmp_path):
+    (tmp_path / "1.done").write_text("")
+    run_tasks([Job(tmp_path, 1, "fails")], label="x")
+    run_tasks([], label="x")
+
+
+def test_interruption_ends_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "progress", lambda *a: __import__("contextlib").nullcontext(lambda n: (_ for _ in ()).throw(KeyboardInterrupt)))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks([Job(tmp_path, i, "slow") for i in range(2)], label="x", workers=2)
+    assert time.monotonic() - began < 25
+
+
+def test_an_unknown_executor(tmp_path):
+    with pytest.raises(CodemixError, match="no executor `cloud`"):
+        run_tasks([Job(tmp_path, 1)], label="x", executor="cloud")
+
+
+@pytest.mark.parametrize(("executor", "module", "which"), [("ray", "ray", None), ("slurm", None, "sbatch")])
+def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
+    if (module and importlib.util.find_spec(module)) or (which and shutil.which(which)):
+        pytest.skip(f"{executor} is installed here")
+    with pytest.raises(CodemixError, match=f"`--executor {executor}` needs"):
+        run_tasks([Job(tmp_path, 1)], label="x", executor=executor, work=tmp_path / "work")
+
+
+def failures_over(executor, tmp_path):
+    jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails"), Job(tmp_path, 2), Job(tmp_path, 3)]
+    with pytest.raises(CodemixError) as error:
+        run_tasks(jobs, label="x", workers=2, executor=executor, work=tmp_path / "work")
+    assert [p.what for p in error.value.problems] == ["job 1: the input is rotten"]
+    assert [job.done.exists() for job in jobs] == [True, False, True, True]
+    run_tasks([Job(tmp_path, 1)], label="x", workers=1, executor=executor, work=tmp_path / "work")
+    assert (tmp_path / "1.done").exists()
+
+
+@pytest.mark.optional("needs the package ray; half a minute")
+def test_ray_on_one_machine(tmp_path):
+    ray = pytest.importorskip("ray")
+    try:
+        failures_over("ray", tmp_path)
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.optional("needs a running Slurm (slurmctld, slurmd)")
+def test_slurm_on_one_machine(tmp_path):
+    if not shutil.which("sbatch") or os.system("sinfo -h >/dev/null 2>&1"):
+        pytest.skip("no Slurm answers here (sinfo)")
+    failures_over("slurm", tmp_path)

@@ -1,0 +1,70 @@
+"""The store: whole or absent, one builder at a time, errors in the user's words."""
+
+import errno
+import os
+
+import pytest
+
+from codemix.data import store as store_module
+from codemix.data.store import Store, read_json, write_json, write_text
+from codemix.errors import CodemixError
+
+
+def test_what_is_built_appears_whole(tmp_path):
+    store = Store(tmp_path)
+    final = store.path("data", "web", "f" * 64)
+    assert final == tmp_path / "data" / ("web-" + "f" * 12)
+    with store.building(final) as work:
+        (work / "a").write_text("1")
+        assert not final.exists()
+    assert (final / "a").read_text() == "1" and not work.exists()
+
+
+def test_partial_work_stays_for_the_next_try(tmp_path):
+    store = Store(tmp_path)
+    final = store.path("data", "web")
+    with pytest.raises(RuntimeError), store.building(final) as work:
+        (work / "a").write_text("1")
+        raise RuntimeError
+    assert not final.exists()
+    with store.building(final) as work:
+        assert (work / "a").read_text() == "1"
+    with pytest.raises(RuntimeError), store.building(store.path("data", "other"), keep=False) as work:
+        raise RuntimeError
+    assert not work.exists()
+
+
+def test_one_builder_at_a_time(tmp_path):
+    store = Store(tmp_path)
+    final = store.path("data", "web")
+    with store.building(final), pytest.raises(CodemixError, match=f"process {os.getpid()} is building web") as error, Store(tmp_path).building(final):
+        pass
+    assert error.value.problems[0].rule == "store-busy"
+
+
+def test_json_is_read_back_and_damage_told(tmp_path):
+    write_json(tmp_path / "deep/er/x.json", {"b": 1, "a": "é"})
+    assert read_json(tmp_path / "deep/er/x.json") == {"a": "é", "b": 1} and [p.name for p in (tmp_path / "deep/er").iterdir()] == ["x.json"]
+    for bad in (b"{", b"\xff\xfe"):
+        (tmp_path / "bad.json").write_bytes(bad)
+        with pytest.raises(CodemixError, match=r"bad\.json is damaged"):
+            read_json(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(("number", "message"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EACCES, "cannot write"), (errno.EIO, "cannot write")])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, number, message):
+    write_text(tmp_path / "x", "old")
+
+    def fail(fd):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(store_module.os, "fsync", fail)
+    with pytest.raises(CodemixError, match=message):
+        write_text(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_store_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodemixError, match="cannot write"), Store(tmp_path / "file").building(Store(tmp_path / "file").path("data", "x")):
+        pass

@@ -1,0 +1,100 @@
+"""verify: one thing broken at a time, and each is found."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from made_recipes import recipe, words, write_jsonl
+
+from codemix.data.build import build
+from codemix.data.manifest import Manifest, file_digest
+from codemix.data.store import Store
+from codemix.data.verify import verify
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("verify")
+    write_jsonl(root / "web.jsonl", [words(i, 20 + i) for i in range(30)])
+    source = {"read": {"kind": "jsonl", "paths": "web.jsonl"}, "held_out": "20%"}
+    build(recipe({"web": source}), Store(root / "store"), data_root=root)
+    return root / "store"
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "store")
+    (found,) = (tmp_path / "store" / "data").iterdir()
+    assert verify(found) == []
+    return found
+
+
+def edit(folder, change):
+    content = json.loads((folder / "manifest.json").read_text())
+    change(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def rehash(folder):
+    """Make the manifest agree with damaged files, so that what is inside them is looked at."""
+    def change(content):
+        for split in content["splits"].values():
+            for shard in split["shards"]:
+                shard["sha256"], shard["index_sha256"] = file_digest(folder / shard["path"]), file_digest(folder / f"{shard['path']}.index")
+                shard["docs_sha256"] = file_digest(folder / shard["docs"])
+
+    edit(folder, change)
+
+
+def tokens(folder):
+    return np.memmap(folder / "shards/train-00000.ds", "<u2", "r+")
+
+
+BREAKS = {
+    "a flipped bit": (lambda f: tokens(f).__setitem__(5, tokens(f)[5] ^ 1), False, "SHA-256 differs"),
+    "a missing shard": (lambda f: (f / "shards/train-00000.ds").unlink(), False, "is missing"),
+    "a missing index": (lambda f: (f / "shards/held_out-00000.ds.index").unlink(), False, "is missing"),
+    "a shortened shard": (lambda f: (f / "shards/train-00000.ds").write_bytes((f / "shards/train-00000.ds").read_bytes()[:-2]), False, "bytes, the manifest says"),
+    "a changed sidecar": (lambda f: (f / "shards/train-00000.docs.jsonl.zst").write_bytes(b""), False, "SHA-256 differs"),
+    "an end that is not one": (lambda f: tokens(f).__setitem__(-1, 99), True, "does not end in the end-of-document"),
+    "an end inside a document": (lambda f: tokens(f).__setitem__(3, 0), True, "stands inside a document"),
+    "an id too large": (lambda f: tokens(f).__setitem__(3, 60_000), True, "the vocabulary has"),
+    "ends out of order": (lambda f: (f / "shards/train-00000.ds.index").write_bytes(np.fromfile(f / "shards/train-00000.ds.index", "<u8")[::-1].tobytes()), True, "does not divide"),
+    "an empty sidecar": (lambda f: (f / "shards/train-00000.docs.jsonl.zst").write_bytes(b"x"), True, "damaged"),
+    "a wrong total": (lambda f: edit(f, lambda c: c["splits"]["train"].__setitem__("tokens", 7)), False, "counts 7 tokens"),
+    "a wrong type": (lambda f: edit(f, lambda c: c.__setitem__("dtype", "uint32")), False, "does not fit the vocabulary"),
+    "a lost document": (lambda f: edit(f, lambda c: c["funnel"].__setitem__("read", 31)), False, "31 documents were read, 30"),
+    "another format": (lambda f: edit(f, lambda c: c.__setitem__("format", 9)), False, "has format 9"),
+    "half a manifest": (lambda f: (f / "manifest.json").write_text('{"format": 1,'), False, "is damaged"),
+    "an unknown key": (lambda f: edit(f, lambda c: c.__setitem__("more", 1)), False, "is damaged"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), False, "no manifest.json"),
+    "a stray file": (lambda f: (f / "shards/extra.ds").write_bytes(b""), False, "not in the manifest"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_what_is_broken_is_found(folder, what):
+    damage, hash_again, message = BREAKS[what]
+    damage(folder)
+    if hash_again:
+        rehash(folder)
+    found = verify(folder)
+    assert any(message in problem.what for problem in found), found
+    assert {p.severity for p in found} == ({"warning"} if what == "a stray file" else {"error"}) and all(p.hints for p in found)
+
+
+def test_the_tokenizer_must_be_the_one_that_made_the_shards(folder):
+    (path,) = folder.parent.parent.glob("tokenizers/*/tokenizer.json")
+    text = path.read_text()
+    path.write_text(text.replace("fim_prefix", "fim_prefix2"))
+    assert "not the tokenizer that made" in verify(folder)[0].what
+    shutil.rmtree(path.parent)
+    assert "not in the store" in verify(folder)[0].what
+
+
+def test_manifests_read_back_what_was_written(folder):
+    manifest = Manifest.load(folder)
+    manifest.save(folder)
+    assert Manifest.load(folder / "manifest.json") == manifest and manifest.shards("nothing") == () and manifest.tokens("nothing") == 0
+    assert manifest.documents("train") + manifest.documents("held_out") == 30
