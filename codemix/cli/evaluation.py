@@ -55,7 +55,7 @@ def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Pa
 
     by_folder = {context.store.path("stages", s.name, s.fingerprint).resolve(): i for i, s in enumerate(context.plan.stages)}
     return [
-        evaluate(context.plan, by_folder[f.resolve()], context.store, context.manifests, f, options=EvalOptions(**options))
+        evaluate(context.plan, by_folder[f.resolve()], context.store, context.manifests, f, options=EvalOptions(**options)) / "results.json"
         for f in folders
     ]  # fmt: skip
 

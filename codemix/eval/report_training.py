@@ -41,8 +41,8 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
             ])  # fmt: skip
     title = "Loss by source."
     words = (
-        "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. The axis leaves out "
-        "the first steep steps."
+        "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. Lines that "
+        "leave the top belong to the first steps."
     )
     drawn = report_plots.losses("losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades)
     blocks.append(Figure(title, drawn, words, table))
