@@ -235,3 +235,32 @@ def test_removing_keeps_later_origins_right():
     assert (point.where(("stages", 0, "t")).file, point.where(("stages", 0, "t")).line) == ("b", 4)
     assert (point.where(("stages", 1, "t")).file, point.where(("stages", 1, "t")).line) == ("c", 1)
     assert point.where(("stages", 1, "name")).line == 5
+
+
+PATHS = ["stages", "stages.init", "stages.init.mixture", "stages.init.tokens", "stages.cooldown", "init", "sources", "sources.text", "sources.fine.web.read", "groups.code",
+         "model", "model.preset", "training.batch_size", "seed", "name", "tokenizer", "learning_rate", "kind", "mixture", "tokens", "before", "silence.x", ".", "a..b", ""]  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 10**6) | st.sampled_from(["50%", "1B", "rest", "init", "x", "", "constant"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(PATHS), inner, max_size=3),
+    max_leaves=8,
+)
+CHANGES = st.dictionaries(st.sampled_from(PATHS), VALUES, max_size=3)
+SWEEPS = st.fixed_dictionaries({
+    "stage": st.sampled_from(["init", "cooldown", "x"]), "of": st.sampled_from(["code", "text", "web", "x"]),
+    "shares": st.lists(st.sampled_from(["0%", "50%", "100%"]), max_size=2), "kind": st.sampled_from(["competitive", "additive"]),
+})  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None)
+@given(CHANGES, st.lists(st.sampled_from(PATHS), max_size=2), SWEEPS | st.none(), st.lists(st.integers(-1, 3), max_size=2))
+def test_any_study_gives_plans_or_located_problems(tmp_path_factory, change, without, sweep, seeds):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "base.yaml").write_text(BASE)
+    value = {"codemix": 1, "study": "s", "base": "base.yaml", "set": change, "without": without, "seeds": seeds} | ({"sweep": sweep} if sweep else {})
+    (folder / "study.yaml").write_text(text.dump(value))
+    try:
+        checked, problems = study.check(study.load_study(folder / "study.yaml"))
+        study.tree({n: c.plan for n, c in checked.items() if not c.errors}).text()
+    except CodemixError as error:
+        problems = error.problems
+    assert all(p.where is not None and p.what for p in problems)
