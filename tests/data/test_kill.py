@@ -1,0 +1,94 @@
+"""kill -9 anywhere, any number of times: the build that follows ends with the bytes of a build that nobody killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made_recipes import tree, words, write_jsonl
+
+from codemix.data.build import build
+from codemix.data.store import Store
+
+HERE = Path(__file__).parent
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import codemix.data.documents as documents, codemix.data.runner as runner
+from test_kill import small_tasks, made
+if __name__ == "__main__":
+    small_tasks(setattr)
+    from codemix.data.build import build
+    from codemix.data.store import Store
+    print("started", flush=True)
+    build(made(), Store(sys.argv[2]), data_root=Path(sys.argv[3]), workers=int(sys.argv[4]))
+"""
+
+
+def made():
+    from made_recipes import recipe
+
+    sources = {
+        "web": {"read": {"kind": "jsonl", "paths": "web*.jsonl"}, "held_out": "10%", "ops": [{"kind": "size", "min_bytes": 200}]},
+        "code": {"read": {"kind": "jsonl", "paths": "code.jsonl"}},
+    }
+    entries = [{"kind": "exact", "sources": ["web", "code"]}, {"kind": "minhash", "sources": ["code", "web"], "buckets": 4}]
+    return recipe(sources, dedup=entries)
+
+
+def small_tasks(set_):
+    """Many small tasks, so that a kill has many places to fall. Constants of the layout: both builds need the same."""
+    import codemix.data.documents
+    import codemix.data.tokens
+
+    set_(codemix.data.documents, "MIN_TASK_BYTES", 4000)
+    set_(codemix.data.documents, "FILE_BYTES", 3000)
+    set_(codemix.data.tokens, "MIN_TASK_BYTES", 4000)
+    set_(codemix.data.runner, "IN_PROCESS_BYTES", 0)
+
+
+def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent.parent), str(HERE), os.environ.get("PYTHONPATH", "")]))
+    for i in range(6):
+        write_jsonl(root / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])
+    write_jsonl(root / "code.jsonl", [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)])
+    small_tasks(monkeypatch.setattr)
+    began = time.monotonic()
+    build(made(), Store(root / "straight"), data_root=root)
+    straight_s = time.monotonic() - began
+    expected = tree(Store(root / "straight"))
+    choose, killed = random.Random(seed), 0
+    (root / "program.py").write_text(PROGRAM)
+    for _ in range(20 * kills):
+        if killed == kills:
+            break
+        workers = choose.choice((1, 2))
+        run = subprocess.Popen([sys.executable, str(root / "program.py"), str(HERE), str(root / "killed"), str(root), str(workers)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert run.stdout.readline() == b"started\n"
+        try:
+            status = run.wait(choose.uniform(0, straight_s + 2 * workers))
+            assert status == 0
+            Store(root / "killed").root.rename(root / f"done{len(list(root.glob('done*')))}")  # it was faster: begin anew
+        except subprocess.TimeoutExpired:
+            os.kill(run.pid, signal.SIGKILL)
+            run.wait()
+            killed += 1
+    assert killed == kills
+    build(made(), Store(root / "killed"), data_root=root)
+    for finished in [Store(root / "killed"), *map(Store, root.glob("done*"))]:
+        found = tree(finished)
+        assert found.keys() == expected.keys() and [name for name in found if found[name] != expected[name]] == []
+
+
+def test_a_few_kills(tmp_path, monkeypatch):
+    killed_builds(tmp_path, monkeypatch, 3, seed=1)
+
+
+@pytest.mark.optional("two minutes")
+def test_thirty_kills(tmp_path, monkeypatch):
+    killed_builds(tmp_path, monkeypatch, 30, seed=2)
