@@ -73,8 +73,8 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
     """Give `of` its share of the stage; scale the rest, and under `additive` the stage's tokens."""
     here = ("stages", stage_index(point, sweep.stage, document, ("sweep", "stage")))
     stage = get(point.value, here)
-    mixture = stage.get("mixture") if isinstance(stage.get("mixture"), dict) else {}
-    known = {*mixture, *(point.value.get("groups") or {}), *(point.value.get("sources") or {})}
+    mixture = _mapping(stage, "mixture")
+    known = {*mixture, *_mapping(point.value, "groups"), *_mapping(point.value, "sources")}
     if sweep.of not in known:
         raise CodemixError(
             Problem(f"there is no source or group `{sweep.of}`", document.where(("sweep", "of")), did_you_mean(sweep.of, known), "unknown-source")
@@ -91,22 +91,28 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
         )
     whole = {name: _plain_share(point, (*here, "mixture", name), weight) for name, weight in rest.items()}
     left = sum(whole.values(), Fraction(0))
+    if rest and not left:
+        where = point.where((*here, "mixture"))
+        raise CodemixError(
+            Problem(f"`{sweep.stage}` gives nothing but `{sweep.of}` a share to scale", where, ("give the rest their shares",), "sweep-rest")
+        )
     new = {name: _scaled(weight, whole[name] / left * (1 - share)) for name, weight in rest.items() if share != 1}
     if share:
         new[sweep.of] = _scaled(mixture.get(sweep.of, "0%"), share)
     put(point, (*here, "mixture"), new, document, at)
     if sweep.kind == "additive":
-        if "tokens" not in stage:
-            raise CodemixError(
-                Problem(
-                    f"an additive sweep needs `tokens:` in `{sweep.stage}`",
-                    document.where(("sweep", "kind")),
-                    ("give the stage's budget in tokens instead of steps",),
-                    "sweep-budget",
-                )
-            )
-        total = Fraction(read_tokens(stage["tokens"])) * left / (1 - share)
-        put(point, (*here, "tokens"), round(total), document, at)
+        try:
+            tokens = Fraction(read_tokens(stage.get("tokens")))
+        except PydanticCustomError:
+            what, hint = f"an additive sweep needs `tokens:` in `{sweep.stage}`", "give the stage's budget in tokens instead of steps"
+            raise CodemixError(Problem(what, document.where(("sweep", "kind")), (hint,), "sweep-budget")) from None
+        put(point, (*here, "tokens"), round(tokens * left / (1 - share)), document, at)
+
+
+def _mapping(value: Any, key: str) -> dict:
+    """A mapping inside another, empty when there is none: what is wrong with it is told when the recipe is validated."""
+    inner = value.get(key) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _plain_share(point: Layered, path: tuple, weight: Any) -> Fraction:
@@ -155,7 +161,7 @@ def _base(study: Study, name: str, at: tuple, bases: dict[str, text.Document]) -
         raise CodemixError(Problem("the base of a study is a recipe, and this is a study", study.document.where(at), (), "study-base"))
     if not isinstance(document.value, dict):
         raise CodemixError(Problem("the base of a study is a recipe", study.document.where(at), (), "study-base"))
-    for stage in document.value.get("stages") or ():
+    for stage in document.value["stages"] if isinstance(document.value.get("stages"), list) else ():
         origin = stage.get("init_from") if isinstance(stage, dict) else None
         if isinstance(origin, dict) and isinstance(origin.get("recipe"), str):
             origin["recipe"] = posixpath.normpath(posixpath.join(inner.parent.as_posix(), origin["recipe"]))
