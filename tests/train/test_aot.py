@@ -1,0 +1,217 @@
+"""Compiling ahead of time: what is read off programs and messages, the lowering for TPU, and (optional) the compiler itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+
+from codemix.errors import CodemixError
+from codemix.recipe import schema
+from codemix.recipe.plan import Segment, StagePlan, StageSource
+from codemix.train import aot
+from codemix.train.aot_report import Memory, Result, knobs, render
+from codemix.train.collectives import collectives
+
+PROGRAM = """\
+HloModule jit__update, is_scheduled=true
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%gathering (p: bf16[64,2816]) -> bf16[1024,2816] {
+  ROOT %all-gather.1 = bf16[1024,2816]{1,0:T(8,128)} all-gather(%p), channel_id=7, replica_groups=[16,16]<=[256], dimensions={0}, metadata={op_name="jit(_update)/jvp()/while/body/closed_call/dot_general"}
+}
+
+%gathering.clone (p: bf16[64,2816]) -> bf16[1024,2816] {
+  ROOT %all-gather.2 = bf16[1024,2816]{1,0} all-gather(%p), channel_id=7, replica_groups=[16,16]<=[256], dimensions={0}, metadata={op_name="jit(_update)/jvp()/while/body/closed_call/dot_general"}
+}
+
+%inner_cond (s: (u32[])) -> pred[] {
+  %bound = u32[]{:T(128)} constant(8)
+  ROOT %less = pred[] compare(%i, %bound), direction=LT
+}
+
+%inner (s: (u32[])) -> (u32[]) {
+  %permute-start = (bf16[1,64]{1,0}, bf16[1,64]{1,0}, u32[], u32[]) collective-permute-start(%x), channel_id=3, source_target_pairs={{0,1}}
+  %permute-done = bf16[1,64]{1,0} collective-permute-done(%permute-start)
+}
+
+%outer_cond (s: (s32[])) -> pred[] {
+  ROOT %less = pred[] compare(%i, %b), direction=LT
+}
+
+%outer (s: (s32[])) -> (s32[]) {
+  %kernel = bf16[8] custom-call(%x), custom_call_target="tpu_custom_call", backend_config={text
+}}, more of the kernel
+}
+  %fused = bf16[1024,2816] fusion(%x), kind=kLoop, calls=%gathering
+  %again = bf16[1024,2816] fusion(%x), kind=kLoop, calls=%gathering.clone
+  %while.2 = (u32[]) while(%t), condition=%inner_cond, body=%inner
+}
+
+ENTRY %main (p: f32[4]) -> f32[4] {
+  %while.1 = (s32[]) while(%t), condition=%outer_cond, body=%outer, backend_config={"known_trip_count":{"n":"16"}}
+  %all-reduce.1 = (f32[256000,1024]{1,0}, f32[]) all-reduce(%x, %y), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add
+  %reduce-scatter.1 = f32[256,8]{1,0} reduce-scatter(%x), channel_id=2, replica_groups=mesh['a'=4,'b'=2] {'a'}, dimensions={0}, to_apply=%add, metadata={op_name="jit(_update)/transpose(jvp())/scatter-add"}
+  ROOT %all-to-all.1 = s32[4,4] all-to-all(%x), channel_id=9, replica_groups={{0,1}}, dimensions={0}
+}
+"""  # noqa: E501
+
+
+def test_collectives_are_counted_with_their_loops():
+    found = {(c.kind, c.array): (c.size_bytes, c.times, c.origin) for c in collectives(PROGRAM)}
+    assert found == {
+        ("all-reduce", "f32[256000,1024]"): (256000 * 1024 * 4, 1, ""),
+        ("all-gather", "bf16[1024,2816]"): (1024 * 2816 * 2, 16, "forward, in a loop: dot_general"),  # two pieces of one channel
+        ("reduce-scatter", "f32[256,8]"): (256 * 8 * 4 * 4, 1, "backward: scatter-add"),  # of what goes in
+        ("collective-permute", "bf16[1,64]"): (128, 16 * 8, ""),
+        ("all-to-all", "s32[4,4]"): (64, 1, ""),
+    }
+    assert [c.kind for c in collectives(PROGRAM)][:2] == ["all-reduce", "all-gather"]
+    assert collectives("") == []
+
+
+@pytest.mark.parametrize(
+    ("message", "amounts"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (33.53G) exceeds available HBM (15.75G).",
+            (33.53, 15.75),
+        ),
+        ("RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: ... (29.05G) exceeds available HBM (15.75G)", (29.05, 15.75)),
+        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.27G of 15.75G hbm. Exceeded hbm capacity by 7.52G.", (23.27, 15.75)),
+        ("RESOURCE_EXHAUSTED: other words", (0, 0)),
+        ("INVALID_ARGUMENT: something else", None),
+    ],
+)
+def test_the_compilers_words_for_too_much(message, amounts):
+    found = aot.out_of_memory(message)
+    assert found is None if amounts is None else found == pytest.approx([int(a * 2**30) for a in amounts], abs=1)
+
+
+def make_stage(model=None, *, batch_size=512, seq_len=8192, tokens=200 * 10**9, doc_mask="segment", name="init", batches=None):
+    model = model or schema.Model(preset="470M")
+    training = schema.Training(seq_len=seq_len, batch_size=batch_size, doc_mask=doc_mask, reset_positions=doc_mask == "segment")
+    steps = tokens // (batch_size * seq_len)
+    rows = steps * batch_size
+    return StagePlan(
+        name=name, index=0, spec=SimpleNamespace(name=name), model=model, training=training, seq_len=seq_len, batches=batches or ((0, batch_size),),
+        steps=steps, rows=rows, asked_tokens=tokens, seed=0, init_seed=0, sources=(StageSource("a", Fraction(1), rows, 0, rows, {}),),
+        segments=(Segment(0, rows, (rows,)),), fim={}, parent=None, load=None, run_tokens=0, run_total=0,
+    )  # fmt: skip
+
+
+def plan_of(*stages, vocab_size=256_000):
+    return SimpleNamespace(stages=stages, recipe=SimpleNamespace(model=stages[0].model, tokenizer=SimpleNamespace(vocab_size=vocab_size)))
+
+
+def test_mesh_is_the_trainers_default_and_must_divide():
+    plan = plan_of(make_stage())
+    assert aot.mesh_shape(plan, None, 256, 256_000) == {"data": 16, "fsdp": 16, "model": 1}
+    assert aot.mesh_shape(plan, None, 4, 256_000) == {"data": 1, "fsdp": 4, "model": 1}
+    assert aot.mesh_shape(plan, {"fsdp": 256}, 256, 256_000, 2) == {"data": 1, "fsdp": 256, "model": 1}
+    with pytest.raises(CodemixError, match="has not the 256 chips"):
+        aot.mesh_shape(plan, {"data": 16}, 256, 256_000)
+    with pytest.raises(CodemixError, match="batch_size is 512, which does not divide"):
+        aot.mesh_shape(plan, None, 1024, 256_000)
+    with pytest.raises(CodemixError, match="leaves 2 rows a chip, which 4 microbatches do not divide"):
+        aot.mesh_shape(plan, None, 256, 256_000, 4)
+
+
+@pytest.mark.parametrize(("preset", "hours", "mfu"), [("470M", 4736, 0.215), ("2.8B", 13824, 0.412)])
+def test_estimates_against_the_papers_chip_hours(preset, hours, mfu):
+    stage = make_stage(schema.Model(preset=preset))
+    memory = Memory(1, 2, 3, 4, 5)
+    made = aot._result(stage, "v5e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
+    assert made.fits and made.chips == 256 and made.hints == ()
+    assert made.paper_chip_hours == pytest.approx(hours, rel=1e-4) and made.paper_mfu == pytest.approx(mfu, abs=0.005)
+    assert made.chip_hours == pytest.approx(hours * mfu / 0.4, rel=0.01)  # as the paper's, at another utilisation
+    assert made.step_s * stage.steps * 256 / 3600 == pytest.approx(made.chip_hours, rel=1e-6)
+    other = aot._result(stage, "v6e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
+    assert other.paper_chip_hours is None and other.step_s < made.step_s
+
+
+def test_what_does_not_fit_is_said_with_knobs_that_exist():
+    stage = make_stage(batch_size=2048)
+    shape, lack = {"data": 16, "fsdp": 16, "model": 1}, (int(29.05 * 2**30), int(15.75 * 2**30))
+    made = aot._result(stage, "v5e:16x16", shape, 256_000, 2, "none", 0.4, None, [], lack, 1.0)
+    assert not made.fits and made.needed > made.available
+    said: list[str] = []
+    render([made], said.append)
+    text = "\n".join(said)
+    for words in ("DOES NOT FIT", "29.05 GiB a chip and there are 15.75", "--remat full", "--microbatches 4", "data=8,fsdp=32"):
+        assert words in text
+    assert not any("--remat" in h or "--microbatches" in h for h in knobs(stage, shape, 8, "full", (0, 0)))
+    json.dumps(made.as_json())
+
+
+def test_a_result_that_fits_prints_its_tables(capsys):
+    made = Result(
+        "init", "v5e:2x2", {"data": 1, "fsdp": 4, "model": 1}, 8, 128, 1, "full", 10**6, 10**6, True, memory=Memory(2**30, 2**31, 0, 0, 2**31)
+    )
+    render([dataclasses.replace(made, collectives=collectives(PROGRAM))])
+    out = capsys.readouterr().out
+    assert "fits: 2.00 GiB a chip" in out and "f32[256000,1024]" in out and "1,048.6" in out
+
+
+def test_bad_requests_are_problems():
+    plan = plan_of(make_stage(), vocab_size=None)
+    with pytest.raises(CodemixError, match="no stage `x`"):
+        aot.aot(plan, "v5e:2x2", stage="x")
+    with pytest.raises(CodemixError, match="does not say how large"):
+        aot.aot(plan, "v5e:2x2")
+    if importlib.util.find_spec("libtpu") is None:
+        with pytest.raises(CodemixError, match=r"pip install 'codemix\[tpu\]'"):
+            aot.aot(plan_of(make_stage()), "v5e:2x2")
+
+
+LOWER = """
+    import sys
+    sys.path.insert(0, {tests!r})
+    import jax
+    from codemix.recipe import schema
+    from codemix.train import aot
+    from codemix.train.mesh import make_mesh
+    from test_aot import make_stage
+
+    model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256)
+    stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6)
+    text = aot.lower_for_tpu(aot.step_for(stage, 1000, 3, make_mesh(2, 2, 2), microbatches=2), stage).as_text()
+    print(text.count("tpu_custom_call"), "bf16" in text, text.count("sdy.mesh") + text.count("mhlo.sharding") > 0)
+"""
+
+
+def test_the_step_lowers_for_tpu_without_libtpu():
+    """Model, chunked loss, AdamW and the splash kernel with document masks, on data x fsdp x model; in a process that sees eight devices."""
+    code = textwrap.dedent(LOWER.format(tests=os.path.dirname(__file__)))
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    kernels, half, sharded = ran.stdout.split()
+    assert int(kernels) >= 3 and half == sharded == "True"  # forward, and two of the backward pass
+
+
+@pytest.mark.optional("needs libtpu: pip install 'codemix[tpu]'")
+def test_libtpu_compiles_the_step_and_says_when_it_does_not_fit():
+    if importlib.util.find_spec("libtpu") is None:
+        pytest.skip("libtpu is not installed")
+    model = schema.Model(d_model=256, n_layers=2, n_heads=2, d_head=128, d_ff=512)
+    stages = make_stage(model, batch_size=8, seq_len=512, tokens=10**6), make_stage(model, batch_size=8, seq_len=512, tokens=2 * 10**6, name="next")
+    one, two = aot.aot(plan_of(*stages, vocab_size=2048), "v5e:2x2")
+    assert one.fits and one.memory.peak > 0 and one.memory.arguments > 3 * 4 * one.parameters / 4 and one.memory == two.memory  # compiled once
+    assert {c.kind for c in one.collectives} & {"all-gather", "all-reduce", "reduce-scatter"}
+    huge = make_stage(model, batch_size=8, seq_len=2**19, tokens=2**30, doc_mask="none")
+    (found,) = aot.aot(plan_of(huge, vocab_size=2048), "v5e:1x1", remat="none")
+    assert not found.fits and found.needed > found.available > 15 * 2**30
+    with pytest.raises(CodemixError, match="no TPU slice `v5e-16`"):
+        aot.aot(plan_of(*stages), "v5e-16")
