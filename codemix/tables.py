@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 
@@ -31,9 +32,11 @@ class Table:
         from rich.text import Text
 
         console = Console()
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = 140  # a pipe has no width; a table should not be squeezed into eighty columns
         drawn = RichTable(title=self.title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
         for column in self.columns:
-            drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+            drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold", no_wrap=column.startswith(">"))
         for row in self.rows:
             drawn.add_row(*(Text(cell) for cell in row))
         console.print(drawn)

@@ -19,7 +19,13 @@ from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixErro
 
 gc.disable()  # until the command is known: imports make many objects and no garbage, and collecting costs a tenth of the start
 
-app = typer.Typer(name="codemix", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=codemix.__doc__)
+
+
+def new_app() -> typer.Typer:
+    """The command line without its commands."""
+    made = typer.Typer(name="codemix", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=codemix.__doc__)
+    made.callback()(_root)
+    return made
 
 
 def _version(show: bool) -> None:
@@ -28,7 +34,6 @@ def _version(show: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
@@ -38,6 +43,8 @@ def _root(
 
         codemix.progress.QUIET = True
 
+
+app = new_app()
 
 MODULES = {  # which module defines which command; only the module of the command asked for is imported and built
     "recipe": ("validate", "plan", "diff", "lock", "schema", "components", "init", "export", "import"),

@@ -118,13 +118,15 @@ def seen(
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    reads = trace.seen(context.plan, context.manifests, document)
+    found = trace.seen(context.plan, context.manifests, document)
     if json:
-        return print_json(reads)
-    if not reads:
-        return print(f"{document}: no step reads it")
-    table = Table(document, list(reads[0]))
-    table.rows = [[str(v) for v in r.values()] for r in reads]
+        return print_json({"places": found.places, "reads": found.reads})
+    for place in found.places:
+        print(f"{document}: {place['tokens']:,} tokens in {place['source']} ({place['split']}), {place['shard']}")
+    if not found.reads:
+        return print("no step reads it" + (": it is held out" if all(p["split"] == "held_out" for p in found.places) else ""))
+    table = Table("", [">step", "stage", ">row", "source", ">epoch", ">window", ">from", ">to"])
+    table.rows = [[f"{r['run_step']:,}", r["stage"], str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", str(r["from"]), str(r["to"])] for r in found.reads]
     return table.print()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from codemix.cli.context import DATA_ROOT, STORE, Context, DataRootOption, JsonOption, RecipeArg, StoreOption, load, print_json, problem
+from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, JsonOption, RecipeArg, StoreOption, load, print_json, problem
+
+if TYPE_CHECKING:
+    from codemix.data.context import Context
 
 
 class _ScoreByDefault(TyperGroup):
@@ -38,8 +41,8 @@ def score(
     wanted = [s for s in context.plan.stages if stage in (None, s.name)]
     if not wanted:
         raise problem(f"there is no stage `{stage}`", f"stages: {', '.join(s.name for s in context.plan.stages)}")
-    folders = [context.store.path("stages", s.name, s.fingerprint) for s in wanted]
-    if missing := [s.name for s, f in zip(wanted, folders, strict=True) if not (f / "done.json").exists()]:
+    folders = [context.stage_dir(s) for s in wanted]
+    if missing := [s.name for s in wanted if not context.is_trained(s)]:
         raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
     paths = evaluate_stages(context, folders, harness=harness, unsafe_exec=unsafe_exec)
     if json:
@@ -53,9 +56,9 @@ def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Pa
     """Score the stages in `folders`; the paths of their results."""
     from codemix.eval.run import EvalOptions, evaluate
 
-    by_folder = {context.store.path("stages", s.name, s.fingerprint).resolve(): i for i, s in enumerate(context.plan.stages)}
+    by_folder = {context.stage_dir(s).resolve(): i for i, s in enumerate(context.plan.stages)}
     return [
-        evaluate(context.plan, by_folder[f.resolve()], context.store, context.manifests, f, options=EvalOptions(**options)) / "results.json"
+        evaluate(context.plan, by_folder[f.resolve()], context.store, context.manifests, f, options=EvalOptions(data_root=context.data_root, **options))
         for f in folders
     ]  # fmt: skip
 
@@ -99,8 +102,7 @@ def generate(
 
     context = load(recipe, store, data_root)
     chosen = context.plan.stage(stage) if stage else context.plan.stages[-1]
-    folder = context.store.path("stages", chosen.name, chosen.fingerprint)
-    write_answers(chosen, folder, context.manifests, prompts, output, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    write_answers(chosen, context.stage_dir(chosen), context.manifests, prompts, output, max_tokens=max_tokens, temperature=temperature, seed=seed)
     print(output)
 
 
@@ -122,8 +124,7 @@ def winrate(
 def report(recipe: RecipeArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> None:
     """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
     context = load(recipe, store, data_root)
-    folders = [context.store.path("stages", s.name, s.fingerprint) for s in context.plan.stages]
-    done = [f for f in folders if (f / "done.json").exists()]
+    done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
     if not done:
         raise problem("no stage is trained yet", f"run `codemix train {recipe}`", rule="not-trained")
     print(write_report(context, done, evaluate_stages(context, done)))
@@ -142,6 +143,7 @@ def compare(
     data_root: DataRootOption = DATA_ROOT,
     baseline: Annotated[str | None, typer.Option("--baseline", help="Recipe that changes are relative to; default the first.")] = None,
     question: Annotated[str | None, typer.Option("--question", help="What the comparison should answer.")] = None,
+    winrates: Annotated[list[Path] | None, typer.Option("--winrate", help="A result of `codemix eval winrate`; may be given several times.")] = None,
     overlay_paper: Annotated[bool, typer.Option("--overlay-paper", help="Show the paper's own numbers beside ours, marked as such.")] = False,
 ) -> None:
     """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
@@ -152,13 +154,12 @@ def compare(
     asked, loaded = contexts(runs, store, data_root)
     inputs = []
     for context in loaded:
-        folders = [context.store.path("stages", s.name, s.fingerprint) for s in context.plan.stages]
-        done = [f for f in folders if (f / "done.json").exists()]
-        if len(done) == len(folders):
+        done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
+        if len(done) == len(context.plan.stages):
             inputs.append(RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=evaluate_stages(context, done)))
     if len(inputs) < 2:
         raise problem("a comparison needs two trained runs", "`codemix train` each recipe, or `codemix study run` the study", rule="not-trained")
-    print(write(inputs, store=loaded[0].store, question=question or asked, baseline=baseline, overlay_paper=overlay_paper))
+    print(write(inputs, store=loaded[0].store, question=question or asked, baseline=baseline, overlay_paper=overlay_paper, winrates=winrates or ()))
 
 
 def register(app: typer.Typer, command: str) -> None:

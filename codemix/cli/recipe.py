@@ -81,7 +81,7 @@ def plan(
     made = context.plan
     existing = {
         "sources": {n: {"built": f.manifest is not None, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
-        "stages": {s.name: {"trained": (context.store.path("stages", s.name, s.fingerprint) / "done.json").exists()} for s in made.stages},
+        "stages": {s.name: {"trained": context.is_trained(s)} for s in made.stages},
     }
     if json:
         return print_json(show.as_json(made, existing, chip, mfu))

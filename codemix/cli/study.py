@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
-    Context,
     DataRootOption,
     ExecutorOption,
     JsonOption,
     StoreOption,
     WorkersOption,
     load,
-    pools,
     print_json,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from codemix.data.context import Context
 
 group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
 
 
-def study_contexts(path: Path, store: Path, data_root: Path) -> list[Context]:
-    """A context for each point of a study."""
-    from codemix.data.build import find
-    from codemix.data.store import Store
-    from codemix.recipe import rules
-    from codemix.recipe.study import load_study, sources
-
-    opened, out = Store(store), []
-    for source in sources(load_study(path)).values():
-        found = find(source.recipe, opened, data_root)
-        out.append(Context(source, opened, data_root, found, rules.check(source, pools(found))))
-    return out
-
-
 def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Context]]:
     """The question (of a study, if one is given) and a context for each run that the paths name."""
     from codemix.cli.recipe import is_study
+    from codemix.eval.study import contexts as study_contexts
     from codemix.recipe.study import load_study
 
     question, out = "", []
@@ -56,11 +44,11 @@ def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list
 
 def print_study_plan(path: Path, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
     """The tree of a study's stages and what sharing saves."""
-    from codemix.recipe import rules
-    from codemix.recipe.study import load_study, sources, tree
+    from codemix.recipe.study import check, load_study
+    from codemix.recipe.tree import tree
 
-    plans = {name: rules.check(source).require() for name, source in sources(load_study(path)).items()}
-    made = tree(plans, chip=chip, mfu=mfu)
+    checked, _ = check(load_study(path))
+    made = tree({name: c.require() for name, c in checked.items()}, chip=chip, mfu=mfu)
     if json:
         print_json(made.as_json())
     else:
@@ -93,18 +81,18 @@ def run(
     """Build, train and score every point; a stage that several points share is trained once."""
     from codemix.eval.study import run_study
 
-    print(run_study(study, store, data_root, workers=workers, executor=executor))
+    print(run_study(study, store, data_root, workers=workers, executor=executor).text(lambda stage: "trained"))
 
 
 @group.command("status")
 def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> None:
     """The tree of stages, and which are trained."""
-    from codemix.recipe.study import tree
+    from codemix.eval.study import contexts as study_contexts
+    from codemix.recipe.tree import tree
 
     loaded = study_contexts(study, store, data_root)
-    made = tree({c.plan.recipe.name: c.plan for c in loaded})
-    opened = loaded[0].store
-    print(made.text(lambda stage: "trained" if (opened.path("stages", stage.name, stage.fingerprint) / "done.json").exists() else "to train"))
+    made = tree({c.source.recipe.name: c.plan for c in loaded})
+    print(made.text(lambda stage: "trained" if loaded[0].is_trained(stage) else "to train"))
 
 
 def register(app: typer.Typer, command: str) -> None:

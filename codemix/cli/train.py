@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
-    Context,
     DataRootOption,
     ExecutorOption,
     JsonOption,
@@ -22,6 +21,9 @@ from codemix.cli.context import (
     problem,
     show_warnings,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from codemix.data.context import Context
 
 MeshOption = Annotated[str | None, typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default all on data.")]
 SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")]
@@ -70,12 +72,10 @@ def train_stages(context: Context, options) -> list[Path]:
 def _steps(until: str | None) -> int | None:
     if until is None:
         return None
-    from codemix.recipe.quantities import read_length
-
-    length = read_length(f"{until} steps" if until.strip().isdigit() else until)
-    if length.steps is None:
+    number = until.removesuffix("steps").removesuffix("step").strip().replace("_", "")
+    if not number.isdigit() or int(number) == 0:
         raise problem(f"`--until {until}` is not a number of steps", "for example `--until '200 steps'`")
-    return length.steps
+    return int(number)
 
 
 def _mesh(text: str | None) -> dict[str, int] | None:

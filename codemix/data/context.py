@@ -1,0 +1,57 @@
+"""A recipe in a store: what it says, what exists, what will happen. No numpy, no datatrove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codemix.data.build import Found, find
+from codemix.data.manifest import Manifest
+from codemix.data.store import Store
+from codemix.errors import CodemixError
+from codemix.recipe import read, rules
+from codemix.recipe.plan import Plan, Pool, StagePlan
+
+
+@dataclass(frozen=True)
+class Context:
+    """What most work starts from; `look` makes it."""
+
+    source: read.Source
+    store: Store
+    data_root: Path
+    found: Mapping[str, Found]
+    checked: rules.Checked
+
+    @property
+    def plan(self) -> Plan:
+        """Raises CodemixError when the recipe has an error."""
+        return self.checked.require()
+
+    @property
+    def manifests(self) -> dict[str, Manifest]:
+        """Manifests of the sources that are built. Raises CodemixError when one that a stage reads is not."""
+        used = {s.source for stage in self.checked.plan.stages for s in stage.sources}
+        missing = [f"{name}: {self.found[name].reason}" for name in sorted(used) if self.found[name].manifest is None]
+        if missing:
+            raise CodemixError("the data is not built yet", hints=(*missing, f"run `codemix build-data {self.source.document.file}`"), rule="not-built")
+        return {name: f.manifest for name, f in self.found.items() if f.manifest is not None}
+
+    def stage_dir(self, stage: StagePlan) -> Path:
+        """Where a stage is, once it is trained."""
+        return self.store.path("stages", stage.name, stage.fingerprint)
+
+    def is_trained(self, stage: StagePlan) -> bool:
+        return (self.stage_dir(stage) / "done.json").exists()
+
+
+def look(source: read.Source, store: Store, data_root: Path) -> Context:
+    """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones elsewhere."""
+    found = find(source.recipe, store, data_root)
+    pools = {}
+    for name, f in found.items():
+        if f.manifest is not None:
+            train = f.manifest.splits["train"]
+            pools[name] = Pool(tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.fingerprint)
+    return Context(source, store, data_root, found, rules.check(source, pools))

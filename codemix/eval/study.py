@@ -1,0 +1,94 @@
+"""Running a study: the tree of its stages, each trained and scored once, whoever shares it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codemix.data.build import build
+from codemix.data.context import Context, look
+from codemix.data.runner import Executor, run_tasks
+from codemix.data.store import Store
+from codemix.errors import CodemixError
+from codemix.progress import progress
+from codemix.recipe import rules
+from codemix.recipe.study import load_study, sources
+from codemix.recipe.tree import Tree, tree
+
+
+def contexts(path: Path, store: Path, data_root: Path) -> list[Context]:
+    """A context for each point of the study in `path`."""
+    opened = Store(store)
+    return [look(source, opened, data_root) for source in sources(load_study(path)).values()]
+
+
+def build_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> list[Context]:
+    """Build the data of every point; points that read the same sources build them once."""
+    for source in sources(load_study(path)).values():
+        rules.check(source).require()
+        build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
+    return contexts(path, store, data_root)
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """Trains and scores one stage of a study, wherever it is run: everything it needs is in the study and the store."""
+
+    study: Path
+    store: Path
+    data_root: Path
+    recipe: str
+    stage: int
+    name: str
+    size: int  # tokens
+    done: Path
+
+    def run(self) -> None:
+        found = {c.source.recipe.name: c for c in contexts(self.study, self.store, self.data_root)}
+        train_and_score(found[self.recipe], self.stage)
+
+
+def train_and_score(context: Context, index: int) -> None:
+    """Train one stage whose parent is in the store, and score it; what is there already is not done again."""
+    from codemix.eval.run import evaluate
+    from codemix.train.loop import train_stage
+
+    folder = train_stage(context.plan, index, context.store, context.manifests)
+    if folder is not None:
+        evaluate(context.plan, index, context.store, context.manifests, folder)
+
+
+def run_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> Tree:
+    """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one depth
+    run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
+    loaded = {c.source.recipe.name: c for c in build_study(path, store, data_root, workers=workers, executor=executor)}
+    made = tree({name: c.plan for name, c in loaded.items()})
+    steps = []
+    for depth, node in made.walk():
+        context = next(loaded[name] for name in node.recipes if any(s.fingerprint == node.fingerprint for s in loaded[name].plan.stages))
+        index = next(i for i, s in enumerate(context.plan.stages) if s.fingerprint == node.fingerprint)
+        steps.append((depth, context, index))
+    if workers == 1 and executor == "local":
+        _one_by_one(steps)
+    else:
+        for depth in range(1 + max(d for d, _, _ in steps)):
+            tasks = [_task(path, c, i) for d, c, i in steps if d == depth]
+            run_tasks(tasks, label=f"training, depth {depth}", workers=workers, executor=executor, work=Store(store).root / ".building" / "study")
+    return made
+
+
+def _one_by_one(steps: Sequence[tuple[int, Context, int]]) -> None:
+    """In this process, so that stages of one shape share the compiled step."""
+    with progress("study", len(steps), "stages") as advance:
+        for _, context, index in sorted(steps, key=lambda s: s[0]):
+            train_and_score(context, index)
+            advance(1, context.plan.stages[index].name)
+
+
+def _task(path: Path, context: Context, index: int) -> StageTask:
+    stage = context.plan.stages[index]
+    folder = context.stage_dir(stage)
+    if stage.index != index:
+        raise CodemixError(f"stage `{stage.name}` is not where the plan says")
+    return StageTask(path.resolve(), context.store.root.resolve(), context.data_root.resolve(), context.source.recipe.name, index, stage.name, stage.tokens, folder / "done.json")

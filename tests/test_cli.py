@@ -1,0 +1,161 @@
+"""The command line: what it prints, where, and how it ends. Commands that build or train are tested in e2e/."""
+
+import inspect
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import codemix.cli as cli
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs a command in a folder of its own, in this process; returns (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+
+    def call(*words):
+        monkeypatch.setattr(cli, "app", cli.new_app())
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(w) for w in words])
+        out = capsys.readouterr()
+        assert "Traceback" not in out.err
+        return stop.value.code, out.out, out.err
+
+    return call
+
+
+def test_help_lists_every_command_and_each_explains_itself(run):
+    code, out, _ = run("--help")
+    names = [name for names in cli.MODULES.values() for name in names]
+    assert code == 0 and all(re.search(rf"^  {name} ", out, re.M) for name in names)
+    for name in names:
+        code, out, _ = run(name, "--help")
+        assert code == 0 and len(out.split("\n\n")[1].strip()) > 20, name
+
+
+def test_each_command_is_a_short_function():
+    import ast
+
+    for path in (ROOT / "codemix" / "cli").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.body[0].lineno < 45, f"{path.name}: {node.name} decides too much"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ((), 2, "Usage"),
+        (("plann", "x"), 2, "Did you mean 'plan'"),
+        (("plan",), 2, "recipe"),
+        (("plan", "recipes/quickstart.yaml", "--mfu", "7"), 2, "mfu"),
+        (("validate", "absent.yaml"), 1, "cannot read absent.yaml"),
+        (("validate", "recipes"), 1, "is a folder"),
+        (("plan", "recipes/quickstart.yaml", "--chip", "h10"), 1, "did you mean `h100`"),
+        (("train", "recipes/quickstart.yaml"), 1, "not built yet"),
+        (("train", "recipes/quickstart.yaml", "--mesh", "dta=4"), 1, "--mesh"),
+        (("train", "recipes/quickstart.yaml", "--until", "2 hours"), 1, "not a number of steps"),
+        (("eval", "recipes/quickstart.yaml"), 1, "not trained yet"),
+        (("report", "recipes/quickstart.yaml"), 1, "no stage is trained"),
+        (("components", "sources"), 1, "did you mean `source`"),
+        (("components", "source", "json"), 1, "did you mean `jsonl`"),
+        (("diff", "recipes/quickstart.yaml", "absent.yaml"), 1, "absent.yaml"),
+        (("import", "megatronn", "recipes/quickstart.yaml"), 1, "megatron"),
+        (("study", "plan", "recipes/quickstart.yaml"), 1, "not a study"),
+        (("--version",), 0, "codemix 0."),
+    ],
+)
+def test_endings(run, words, code, says):
+    ended, out, err = run(*words)
+    assert ended == code, out + err
+    assert says.lower() in (out + err).lower()
+
+
+def test_problems_as_json(run):
+    (Path("bad.yaml")).write_text("codemix: 1\nname: Bad Name\n")
+    code, out, _ = run("validate", "bad.yaml", "--json")
+    problems = json.loads(out)["problems"]
+    assert code == 1 and problems[0]["where"]["line"] == 1 and {p["rule"] for p in problems} >= {"missing-key", "name"}
+
+
+def test_validate_takes_many_files_and_reports_each(run):
+    code, out, _ = run("validate", "recipes/quickstart.yaml", "recipes/studies/to-code-mini.yaml")
+    assert code == 0 and out.count(": ok") == 2
+
+
+def test_plan_as_json_and_markdown(run):
+    code, out, _ = run("plan", "recipes/quickstart.yaml", "--json")
+    plan = json.loads(out)
+    assert code == 0 and [s["name"] for s in plan["stages"]] == ["init", "continue", "cooldown"]
+    assert not any(s["built"] for s in plan["existing"]["sources"].values())
+    code, out, _ = run("plan", "recipes/quickstart.yaml", "--markdown")
+    assert code == 0 and "| stage | source |" in out
+
+
+def test_init_never_overwrites(run):
+    assert run("init", "mine.yaml")[0] == 0
+    before = Path("mine.yaml").read_text()
+    code, _, err = run("init", "mine.yaml")
+    assert code == 1 and "exists" in err and Path("mine.yaml").read_text() == before
+    assert run("validate", "mine.yaml")[0] == 0
+
+
+def test_diff_of_a_recipe_with_itself_and_with_another(run):
+    text = Path("recipes/quickstart.yaml").read_text()
+    Path("other.yaml").write_text(text.replace("{docs: 80%, stdlib: 20%}", "{docs: 70%, stdlib: 30%}"))
+    _, same, _ = run("diff", "recipes/quickstart.yaml", "recipes/quickstart.yaml", "--json")
+    _, other, _ = run("diff", "recipes/quickstart.yaml", "other.yaml", "--json")
+    assert json.loads(same) != json.loads(other)
+    code, out, _ = run("diff", "recipes/quickstart.yaml", "other.yaml", "--markdown")
+    assert code == 0 and "cooldown" in out and "identical" in out
+
+
+def test_schema_and_components(run):
+    code, out, _ = run("schema")
+    assert code == 0 and json.loads(out)["properties"]["stages"]
+    code, out, _ = run("components", "schedule", "--json")
+    assert code == 0 and {c["kind"] for c in json.loads(out)} >= {"cosine", "wsd", "linear", "exponential", "constant"}
+    assert "peak" in run("components", "schedule", "cosine")[1]
+
+
+def test_export_and_import_agree(run):
+    code, out, _ = run("export", "megatron", "recipes/paper/balanced-only.yaml")
+    assert code == 0 and out.strip()
+    Path("blend.txt").write_text("3 a 1 b\n")
+    code, out, err = run("import", "megatron", "blend.txt")
+    assert code == 0 and "codemix: 1" in out
+
+
+def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
+    import codemix.cli.recipe as recipe
+
+    monkeypatch.setattr(recipe, "is_study", lambda path: 1 / 0)
+    code, _, err = run("validate", "recipes/quickstart.yaml")
+    place = re.search(r"in (\S+\.txt)", err)[1]
+    assert code == 3 and "ZeroDivisionError" in err and "Traceback" in Path(place).read_text()
+    Path(place).unlink()
+
+
+def test_ctrl_c_ends_with_130(run, monkeypatch):
+    import codemix.cli.recipe as recipe
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "is_study", interrupted)
+    assert run("validate", "recipes/quickstart.yaml")[0] == 130
+
+
+def test_every_option_is_explained():
+    for module in cli.MODULES:
+        loaded = __import__(f"codemix.cli.{module}", fromlist=["x"])
+        for command in cli.MODULES[module]:
+            function = vars(loaded).get(command.replace("-", "_"))
+            if inspect.isfunction(function):
+                assert function.__doc__, command
