@@ -9,7 +9,7 @@ from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs import Input, Part
 from codemix.data.locations import redacted
 from codemix.data.opening import Opener
-from codemix.errors import CodemixError, did_you_mean
+from codemix.errors import CodemixError
 
 JSON_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in ("", ".gz", ".zst", ".zstd"))
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -65,13 +65,14 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
             lines[0] = lines[0][3:]  # a byte order mark is not part of the JSON
         number = first
         for line in lines:
-            try:
-                row = loads(line)
-            except JSONDecodeError as error:
-                if line.strip():  # a blank line holds no document
-                    yield _broken(line, f"{name}#{number}", error)
-            else:
-                yield convert(row, number)
+            if line:  # a blank line holds no document
+                try:
+                    row = loads(line)
+                except JSONDecodeError as error:
+                    if not line.isspace():
+                        yield _broken(line, f"{name}#{number}", error)
+                else:
+                    yield convert(row, number)
             number += 1
 
 
@@ -96,7 +97,10 @@ def _parquet_file(file: Any) -> Any:
 
 
 def _arrow_errors() -> tuple[type[Exception], ...]:
-    import pyarrow
+    try:
+        import pyarrow
+    except ImportError:  # `_parquet_file` has said so
+        return ()
 
     return (pyarrow.ArrowException, OSError, EOFError)
 
@@ -130,8 +134,7 @@ def _parquet(part: Part, opener: Opener, convert: Convert, fields: list[str], op
             if column not in schema.names:
                 if field in optional:
                     continue
-                hints = did_you_mean(column, schema.names) or (f"columns here: {', '.join(schema.names[:20])}",)
-                yield lost("missing_column", f"there is no column `{field}`; {hints[0]}")
+                yield lost("missing_column", f"there is no column `{field}`; columns here: {', '.join(schema.names[:50])}")
                 return
             columns.append(column)
         if kind := _not_text(schema.field(columns[0]).type):
