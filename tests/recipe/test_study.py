@@ -124,6 +124,18 @@ set:
         ("variations: [{name: a, base: /etc/x.yaml}]\n", "not a recipe beside this study", 4),
         ("variations: [{name: a, base: other.yaml}]\n", "cannot read", 4),
         ("seeds: [1, 1]\n", "each once", 4),
+        ("grid: {rate: {}}\n", "the axis `rate` has no values", 4),
+        ("sweep: {stage: init, of: code, shares: [50%, 50%]}\n", "stands twice", 4),
+        ("set: {stages.init.mixture: {code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "reads only `code`", 5),
+        ("set: {stages.init.mixture: {text: rest, code: 10%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "needs a plain share of `text`", 4),
+        ("set: {stages.init.mixture: {text: 0%, code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "nothing but `code`", 4),
+        (
+            "set: {stages.init: {tokens: null, steps: 9}}\nsweep: {stage: init, of: code, shares: [50%], kind: additive}\n",
+            "an additive sweep needs `tokens:`",
+            5,
+        ),
+        ("variations: [{name: a-b}, {name: a}]\ngrid: {x: {c: {}, b-c: {}}}\n", "two points become `s-a-b-c`", 2),
+        ("set: {stages.new: {before: nothing, steps: 5, mixture: {text: 100%}, learning_rate: {kind: constant, value: 1e-3}}}\n", "no `nothing`", 4),
     ],
 )
 def test_problems_point_into_the_study(make, body, says, line):
