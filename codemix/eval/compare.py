@@ -219,6 +219,7 @@ def signed(share: float) -> str:
 def page(found: dict[str, Any], variants: Sequence[Variant], base: Variant) -> Page:
     """The comparison as a page."""
     from codemix.eval import compare_figures as figures
+    from codemix.eval import compare_paper
     from codemix.eval import compare_tables as tables
 
     made = Page(kind="comparison", title=found["question"] or f"{len(variants)} recipes against {base.name}", answer=answer(found))
@@ -233,7 +234,7 @@ def page(found: dict[str, Any], variants: Sequence[Variant], base: Variant) -> P
         figures.against_baseline(found), tables.table_2(variants, found), tables.bits(variants, base, found), figures.trajectories(variants, base),
         figures.sweep(found), figures.init(found), figures.quality(found), figures.cooldown(found), tables.tasks(variants, base),
         figures.win_rates(found),
-        tables.recipes(variants, base), tables.ledgers(variants), tables.paper(found), tables.origin(variants),
+        tables.recipes(variants, base), tables.ledgers(variants), compare_paper.paper(found), tables.origin(variants),
     ) if s is not None]  # fmt: skip
     made.footer = (
         "Made by codemix. Intervals: 95%, paired bootstrap over documents; bits are summed over documents and divided once by their "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codemix.eval import compare_plots, paper_numbers
+from codemix.eval import compare_paper, compare_plots
 from codemix.eval.compare import signed
 from codemix.eval.compare_tree import Variant
 from codemix.eval.pages import Figure, Mark, Note, Section, Table
@@ -29,7 +29,7 @@ def init(found: Mapping[str, Any]) -> Section | None:
     section = _changes(
         "init", "Initialisation", lead, "Change before the cooldown.", found["before_cooldown"], f"against {found['baseline']}, before any cooldown"
     )
-    return _with_conflicts(section, found, "init")
+    return _with_paper(section, found, "init")
 
 
 def quality(found: Mapping[str, Any]) -> Section | None:
@@ -42,25 +42,20 @@ def quality(found: Mapping[str, Any]) -> Section | None:
         f"code is; against {first['reference_label']} (% of the code)."
     )
     section = _changes("quality", "Quality of the code", lead, "Change by what the code is.", found["quality"], f"against {first['reference_label']}")
-    return _with_conflicts(section, found, "quality")
+    return _with_paper(section, found, "quality")
 
 
 def cooldown(found: Mapping[str, Any]) -> Section | None:
     """The paper's figure 6: what a cooldown changes, with and without code."""
     lead = "Each cooldown against the same run without it. It reads more tokens at a falling rate, so part of any gain is just that."
     section = _changes("cooldown", "Cooldown", lead, "Change by the cooldown.", found["cooldown"], "against the run before its cooldown")
-    return _with_conflicts(section, found, "cooldown")
+    return _with_paper(section, found, "cooldown")
 
 
-def _with_conflicts(section: Section | None, found: Mapping[str, Any], figure: str) -> Section | None:
+def _with_paper(section: Section | None, found: Mapping[str, Any], figure: str) -> Section | None:
     if section is not None and found["overlay_paper"]:
-        section.blocks += conflict_notes(figure)
+        section.blocks += compare_paper.overlay(figure)
     return section
-
-
-def conflict_notes(figure: str) -> list[Note]:
-    """Where the paper's own numbers on a figure contradict its text."""
-    return [Note("plain", f"The paper says that {c.claim}. Its numbers: {c.numbers}; {c.follows}.") for c in paper_numbers.conflicts(figure)]
 
 
 def _changes(key: str, title: str, lead: str, caption: str, rows: Sequence[Mapping[str, Any]], axis: str) -> Section | None:
@@ -147,22 +142,10 @@ def sweep(found: Mapping[str, Any]) -> Section | None:
     if not blocks:
         return None
     if found["overlay_paper"]:
-        blocks += _paper_sweep()
+        blocks += compare_paper.overlay("sweep")
     return Section(
         "sweep", "Proportion of code", "Runs from scratch that differ only in how much of their tokens is code (the paper's figure 4).", blocks
     )
-
-
-def _paper_sweep() -> list[Any]:
-    names = ("Reason.", "Know.", "Code")
-    table = Table("The paper's figure 4 [%], measured off the plot", ["share of code", *names], "rrrr")
-    table.rows = [[f"{share}%", *(f"{v:.2f}" for v in values)] for share, values in paper_numbers.FIGURE_4.items()]
-    panels = {f"paper: {name}": [(share / 100, [values[i]]) for share, values in paper_numbers.FIGURE_4.items()] for i, name in enumerate(names)}
-    title, words = (
-        "The paper's numbers, not ours.",
-        f"{paper_numbers.CITATION}, 470M parameters, 200B tokens: task scores in percent, higher is better, so its curves point the other way.",
-    )
-    return [Figure(title, compare_plots.sweep("paper-sweep", title, words, panels, "%", "muted"), words, table), *conflict_notes("sweep")]
 
 
 def win_rates(found: Mapping[str, Any]) -> Section | None:
@@ -192,15 +175,8 @@ def win_rates(found: Mapping[str, Any]) -> Section | None:
     title, words = "Win-rates.", "Prompts that a judge gave to A and to B in both orders; a disagreement is a tie."
     blocks: list[Any] = [*said, Figure(title, compare_plots.wins("wins", title, words, rows), words, table, open=True)]
     if found["overlay_paper"]:
-        blocks += [_paper_wins(), *conflict_notes("winrate")]
+        blocks += compare_paper.overlay("winrate")
     return Section("winrate", "Win-rates", "A judge's preference between the answers of two checkpoints.", blocks)
-
-
-def _paper_wins() -> Table:
-    table = Table("The paper's figures 7 to 9, not ours (199 prompts)", ["figure", "A", "B", "A wins", "ties", "B wins", "wins − losses"], "lllrrrr")
-    for figure, a, b, won, lost, tied in paper_numbers.WIN_RATES:
-        table.rows.append([str(figure), a, b, *(f"{n / 199 * 100:.1f}%" for n in (won, tied, lost)), signed((won - lost) / 199)])
-    return table
 
 
 def _percent(share: float | None) -> str:

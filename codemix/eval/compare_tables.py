@@ -235,17 +235,6 @@ def ledgers(variants: Sequence[Variant]) -> Section:
     return Section("ledgers", "What the runs read", "", [table])
 
 
-def paper(found: Mapping[str, Any]) -> Section | None:
-    """The paper's own contradictions, when its numbers are shown."""
-    if not found["overlay_paper"]:
-        return None
-    table = Table("Claims and numbers", ["the paper says", "its numbers", "what follows"], "lll")
-    table.rows = [[c.claim, c.numbers, c.follows] for c in paper_numbers.CONFLICTS]
-    return Section(
-        "paper", "Reading the paper with care", f"Places where {paper_numbers.CITATION} contradicts its own figures. {paper_numbers.NOISE}", [table]
-    )
-
-
 def origin(variants: Sequence[Variant]) -> Section:
     """Fingerprints of what was compared."""
     table = Table("Runs", ["recipe", "seed", "stages (fingerprints)", "evaluations"], "lrll")

@@ -172,6 +172,7 @@ def test_the_page_opens_with_the_question_and_holds_every_part(written):
     assert len(ids) == len(set(ids)) and not re.search(r"<script|(?:src|href)=\"(?!#|data:)", html)
     assert "−6.5%" in markdown and "stub judge: not a quality measure" in markdown
     assert "paper: pre-training" in markdown and "not ours" in markdown and "49.0" in markdown
+    assert "| code-to-text | 53.3 | +8.8% |" in markdown and "| code-to-text | 53.3 → 57.9 |" in markdown  # figures 2 and 3
     assert content["baseline"] == "text-only" and content["answer"][0] in markdown
     row = next(r for r in content["last"] if r["variant"] == "balanced" and r["measure"] == "code")
     assert f"{row['value']:.4f}" in markdown and row["low"] < row["difference"] < row["high"] < 0
