@@ -73,7 +73,8 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
     cache_path = store.root / ".inputs.json"
     cache: dict[str, list] = {}
     with suppress(OSError, CodemixError):
-        cache = read_json(cache_path)
+        found = read_json(cache_path)
+        cache = found if isinstance(found, dict) else {}
     named: list[tuple[str, Path | None]] = [(path, None if scheme_of(path) in (*REMOTE, *SELF_NAMED) else locate(path, data_root)) for path in paths]
     todo, results = [], {}
     for path, real in named:

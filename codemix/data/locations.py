@@ -77,13 +77,13 @@ def locate(path: str, root: Path) -> Path:
         under = "" if inside else f" under {root}"
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
     if not within:
-        how = "leads" if not (base / name).is_symlink() else "is a symbolic link that leads"
-        raise CodemixError(
-            f"{path} {how} outside the data root",
-            hints=["move or copy the data under the data root", "or choose a data root that holds both, with `--data-root`"],
-            rule="outside-data-root",
-        )  # fmt: skip
+        raise _outside(f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root")
     return real
+
+
+def _outside(what: str) -> CodemixError:
+    hints = ["move or copy the data under the data root", "or choose a data root that holds both, with `--data-root`"]
+    return CodemixError(what, hints=hints, rule="outside-data-root")
 
 
 def _nearby(name: str, base: Path) -> tuple[str, ...]:
@@ -134,12 +134,11 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
                 name = Path(pattern).relative_to(start).as_posix()
                 break
         else:
-            raise CodemixError(
-                f"{pattern} lies outside the data root {root}",
-                hints=["give paths relative to the data root", "or choose another data root with `--data-root`"], rule="outside-data-root",
-            )  # fmt: skip
+            raise _outside(f"{pattern} lies outside the data root {root}")
     if not base.is_dir():
         raise CodemixError(f"the data root {root} is not a folder", hints=["choose it with `--data-root`"], rule="input-missing")
+    if os.path.normpath(name).startswith(".."):  # before any look outside
+        raise _outside(f"{pattern} leads outside the data root")
     if not any(c in name for c in "*?["):
         if locate(name, root).is_dir():
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
@@ -158,7 +157,12 @@ def _expand_remote(pattern: str) -> list[str]:
         return [pattern]
     from codemix.data.opening import remote_filesystem
 
-    found = remote_filesystem(pattern)[0].glob(pattern)
+    filesystem, path = remote_filesystem(pattern)
+    try:
+        found = filesystem.glob(path)
+    except Exception as error:  # no network, no rights: each filesystem has its own exceptions, and some repeat the credentials
+        hints = ["check the network, the address and your credentials; `plan` works with declared `tokens:` until then"]
+        raise CodemixError(f"cannot list {redacted(pattern)}: {type(error).__name__}", hints=hints, rule="input-unreadable") from error
     if not found:
         hint = "list the folder with your cloud's own tool to see its names"
         raise CodemixError(f"no object matches {redacted(pattern)}", hints=[hint], rule="glob-no-match")

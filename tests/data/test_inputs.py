@@ -1,0 +1,173 @@
+"""Inputs are found, stay inside the data root, carry no credentials, and are frozen by what they hold."""
+
+import json
+import os
+import time
+
+import pytest
+
+from codemix.data import inputs
+from codemix.data.inputs import Input, Part, freeze
+from codemix.data.locations import check_uri, expand, locate, redacted, scheme_of
+from codemix.data.opening import Opener
+from codemix.data.store import Store
+from codemix.errors import CodemixError
+
+
+def problem(call, *given):
+    with pytest.raises(CodemixError) as caught:
+        call(*given)
+    return caught.value
+
+
+def rule(call, *given):
+    return problem(call, *given).problems[0].rule
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "root"
+    for name in ("b.jsonl", "a.jsonl", "deep/er/c.jsonl", "deep/d.txt", ".hidden.jsonl", "with space.jsonl"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def test_expand(root):
+    assert expand("*.jsonl", root) == ["a.jsonl", "b.jsonl", "with space.jsonl"]
+    assert expand(["b.jsonl", "*.jsonl", "./deep/../a.jsonl"], root) == ["a.jsonl", "b.jsonl", "with space.jsonl"]
+    assert expand("**/*.jsonl", root) == ["a.jsonl", "b.jsonl", "deep/er/c.jsonl", "with space.jsonl"]
+    assert expand(str(root / "a.jsonl"), root) == ["a.jsonl"]  # absolute, inside
+    assert expand("deep/**/*.[jt]*", root, (".jsonl", ".txt")) == ["deep/d.txt", "deep/er/c.jsonl"]
+
+
+def test_expand_problems(root):
+    assert rule(expand, "*.parquet", root) == "glob-no-match"
+    assert rule(expand, "c.jsonl", root) == "input-missing"
+    assert rule(expand, "deep", root) == "input-is-folder"
+    assert rule(expand, "deep/*.txt", root, (".jsonl",)) == "unknown-suffix"
+    assert rule(expand, "a.jsonl", root / "nowhere") == "input-missing"
+    assert "holds: er" in str(problem(expand, "deep/x/*.jsonl", root)) or "deep holds: d.txt, er" in str(problem(expand, "deep/x/*.jsonl", root))
+    every = problem(expand, ["*.a", "*.b"], root)
+    assert len(every.problems) == 2  # all at once
+
+
+def test_nothing_outside_the_data_root(root, tmp_path):
+    (tmp_path / "secret.jsonl").write_text("secret")
+    (root / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    (root / "out").symlink_to(tmp_path)
+    (root / "in.jsonl").symlink_to(root / "a.jsonl")
+    absolute = str(tmp_path / "secret.jsonl")
+    for name in ("../secret.jsonl", "deep/../../secret.jsonl", absolute, "link.jsonl", "out/secret.jsonl", "/etc/passwd", "../../nothing"):
+        assert rule(expand, name, root) == "outside-data-root", name
+    for pattern in ("*.jsonl", "out/*.jsonl", "../*.jsonl"):
+        assert rule(expand, pattern, root) == "outside-data-root", pattern
+    assert locate("in.jsonl", root) == (root / "a.jsonl").resolve()
+    assert "secret" not in str(problem(expand, "../secre*", root)).replace("../secre*", "")  # nor its names in a hint
+
+
+def test_odd_paths(root):
+    (root / "loop").symlink_to(root / "loop")
+    assert rule(locate, "loop", root) in ("input-missing", "input-unreadable")
+    assert rule(locate, "a\0b", root) == "bad-path"
+    assert rule(locate, "x" * 5000, root) == "input-unreadable"
+    os.mkfifo(root / "pipe.jsonl")
+    assert rule(freeze, ["pipe.jsonl"], Store(root / "store"), root) == "input-unreadable"
+
+
+def test_the_root_itself_may_be_a_link(root, tmp_path):
+    (tmp_path / "alias").symlink_to(root)
+    assert expand("a.jsonl", tmp_path / "alias") == expand(str(tmp_path / "alias" / "a.jsonl"), tmp_path / "alias") == ["a.jsonl"]
+
+
+SECRET = [
+    "s3://KEY:hunter2@bucket/x",
+    "s3://hunter2@bucket/x",
+    "gs://b/x?access_token=hunter2",
+    "hf://datasets/a/b/x?token=hunter2",
+    "s3://b/x?X-Amz-Signature=hunter2",
+]
+
+
+@pytest.mark.parametrize("uri", SECRET)
+def test_credentials_are_refused_and_never_repeated(uri, root):
+    caught = problem(expand, uri, root)
+    assert caught.problems[0].rule == "credentials-in-url" and "hunter2" not in str(caught) and "hunter2" not in redacted(uri)
+
+
+NOT_READ = ["http://host/x", "ftp://host/x", "file:///etc/passwd", "stdlib:os.py", "installed:x", "git:repo@c~1", "generated:x~1"]
+
+
+@pytest.mark.parametrize("uri", NOT_READ)
+def test_schemes_that_are_not_read(uri, root):
+    assert rule(expand, uri, root) == "unknown-scheme"
+
+
+def test_schemes():
+    assert [scheme_of(p) for p in ("s3://b/x", "stdlib:os.py", "git:r@c~1", "a.jsonl", "dir:with/colon", "C:\\x")] == ["s3", "stdlib", "git", "", "", ""]
+    check_uri("hf://datasets/owner/name@main/data/x.parquet")  # this @ is a revision
+    assert rule(locate, "stdlib:../../etc/passwd", None) == "outside-data-root"
+    assert locate("stdlib:os.py", None).is_file()
+
+
+def test_remote_through_fsspec(root, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/a.jsonl", b'{"text":"far"}\n')
+    memory.pipe("/bucket/b.jsonl", b"")
+    monkeypatch.setattr("codemix.data.opening.remote_filesystem", lambda uri: (memory, uri.split(":/", 1)[1]))
+    monkeypatch.setattr(memory, "glob", lambda path: ["bucket/a.jsonl", "bucket/b.jsonl"])
+    assert expand("s3://bucket/*.jsonl", root) == ["s3://bucket/a.jsonl", "s3://bucket/b.jsonl"]
+    assert rule(freeze, ["s3://bucket/a.jsonl"], Store(root / "store"), root) == "no-checksum"
+    plain = memory.info
+    monkeypatch.setattr(memory, "info", lambda path: plain(path) | {"ETag": '"abc"'})
+    (frozen,) = freeze(["s3://bucket/a.jsonl"], Store(root / "store"), root)
+    assert frozen == Input("s3://bucket/a.jsonl", 15, "etag:abc")
+    assert b"".join(Opener(root).pieces(Part(frozen))) == b'{"text":"far"}\n'
+    assert rule(freeze, ["s3://bucket/none.jsonl"], Store(root / "store"), root) == "input-missing"
+
+
+def test_freeze_hashes_once(root, tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    past = time.time() - 100
+    for name in ("a.jsonl", "b.jsonl"):
+        os.utime(root / name, (past, past))
+    first = freeze(["b.jsonl", "a.jsonl"], store, root)
+    assert [i.path for i in first] == ["b.jsonl", "a.jsonl"] and len({i.sha256 for i in first}) == 2
+    hashed = []
+    real = inputs.file_sha256
+    monkeypatch.setattr(inputs, "file_sha256", lambda path: hashed.append(path.name) or real(path))
+    assert freeze(["b.jsonl", "a.jsonl"], store, root) == first and hashed == []
+    (root / "a.jsonl").write_text("other")
+    changed = freeze(["b.jsonl", "a.jsonl"], store, root)
+    assert hashed == ["a.jsonl"] and changed[0] == first[0] and changed[1].sha256 != first[1].sha256
+    freeze(["a.jsonl"], store, root)
+    assert hashed == ["a.jsonl", "a.jsonl"]  # changed a moment ago, so its time stamp proves nothing yet
+
+
+def test_freeze_survives_a_damaged_or_unwritable_cache(root, tmp_path):
+    store = Store(tmp_path / "store")
+    expected = freeze(["a.jsonl"], store, root)
+    for content in ("not json", "[]", json.dumps({str((root / "a.jsonl").resolve()): "nonsense"})):
+        (store.root / ".inputs.json").write_text(content)
+        assert freeze(["a.jsonl"], store, root) == expected
+    (tmp_path / "file").write_text("")
+    assert freeze(["a.jsonl"], Store(tmp_path / "file" / "store"), root) == expected
+
+
+def test_line_parts_cut_at_line_ends_and_keep_row_numbers(tmp_path):
+    data = b"".join(b'{"text":"%d%s"}\n' % (i, b"x" * (i * 7 % 90)) for i in range(40_000))
+    (tmp_path / "a.jsonl").write_bytes(data)
+    opener, given = Opener(tmp_path), Input("a.jsonl", len(data), "")
+    whole = [line for _, lines in opener.lines(Part(given)) for line in lines]
+    for part_bytes in (1, 300_000, 1_000_000, 10**9):
+        parts = opener.line_parts(given, part_bytes)
+        assert parts == opener.line_parts(given, part_bytes) and (len(parts) > 1) == (part_bytes < 10**9)
+        assert sum(part.size for part in parts) == len(data)
+        row = 0
+        for part in parts:
+            for first, lines in opener.lines(part):
+                assert first == row and lines == whole[row : row + len(lines)]
+                row += len(lines)
+        assert row == len(whole)
+    assert Opener(tmp_path).line_parts(Input("a.jsonl.gz", 10**9, ""), 1) == [Part(Input("a.jsonl.gz", 10**9, ""))]
