@@ -210,6 +210,52 @@ def test_batch_sizes_do_not_change_the_order_of_rows():
             row += len(g)
 
 
+RECIPE = """
+codemix: 1
+name: ordered
+tokenizer: {kind: bpe, vocab_size: 4096, train: {bytes: 1MB}}
+model: {d_model: 64, n_layers: 2, n_heads: 4, d_ff: 128}
+training: {seq_len: 128, batch_size: 8}
+sources:
+%s
+stages:
+  - name: one
+    tokens: 1M
+    mixture: {%s}
+    learning_rate: {kind: constant, value: 1e-3}
+"""
+
+
+def test_the_order_in_which_the_recipe_lists_sources_means_nothing():
+    from codemix.recipe import read
+    from codemix.recipe.plan import Planner, Pool
+
+    shares = {"web": "50%", "code": "30%", "maths": "20%"}
+    pools = {"web": Pool((700_000,)), "code": Pool((200_000, 300_000)), "maths": Pool((250_000,))}
+    orders = []
+    for names in (["web", "code", "maths"], ["maths", "web", "code"]):
+        sources = "\n".join(f"  {n}: {{read: {{kind: jsonl, paths: [{n}.jsonl]}}}}" for n in names)
+        text = RECIPE % (sources, ", ".join(f"{n}: {shares[n]}" for n in reversed(names)))
+        stage = Planner(read.parse_recipe(text, "r.yaml").recipe, pools).plan().stages[0]
+        got = Order(stage).between(0, stage.rows)
+        orders.append((np.array([s.source for s in stage.sources])[got.source].tolist(), got.epoch.tolist(), got.window.tolist()))
+    assert orders[0] == orders[1] and len(set(orders[0][0])) == 3
+
+
+def test_the_plan_and_the_order_agree_on_rows():
+    """`plan` finds the first step that repeats a source without numpy; it must be the order's own answer."""
+    from codemix.recipe import show
+
+    stage = make_stage([(40, 13, 5), (0, 50, 2)], [17, 4, 9], batches=((0, 4), (6, 11)))
+    made = Order(stage)
+    for i, s in enumerate(stage.sources):
+        at = made.row_of(i, np.arange(s.windows)).tolist()
+        assert [show.row_of(stage, i, o) for o in range(s.windows)] == at
+        assert [show.step_of(stage, r) for r in at if r < stage.first_row(stage.steps)] == [
+            made.step_of_row(r) for r in at if r < stage.first_row(stage.steps)
+        ]
+
+
 def test_cursors_of_a_window_are_found_again():
     stage = make_stage([(40, 13), (50, 2)], [17, 4], starts=[21, 3])
     made = Order(stage)
