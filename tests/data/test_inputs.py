@@ -126,6 +126,14 @@ def test_remote_through_fsspec(root, monkeypatch):
     assert b"".join(Opener(root).pieces(Part(frozen))) == b'{"text":"far"}\n'
     assert rule(freeze, ["s3://bucket/none.jsonl"], Store(root / "store"), root) == "input-missing"
 
+    def no_network(path):
+        raise ConnectionError("s3://key:secret@host")
+
+    monkeypatch.setattr(memory, "glob", no_network)
+    with pytest.raises(CodemixError, match="cannot list s3://bucket/\\*.jsonl: ConnectionError") as caught:
+        expand("s3://bucket/*.jsonl", root)
+    assert "secret" not in str(caught.value)
+
 
 def test_freeze_hashes_once(root, tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
