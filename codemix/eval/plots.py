@@ -25,6 +25,7 @@ INK, MUTED, GRID, PAPER = "#01fd00", "#01fd01", "#01fd02", "#01fd03"
 _CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--card)"}
 _CSS |= {sentinel: f"var(--{name})" for name, sentinel in _SENTINELS.items()}
 DASHES = ("-", (0, (4, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.5, 1.5)))  # the second, third, ... user of one colour
+HATCHES = ("", "///", "...", "xxx")
 
 CODE_KINDS = frozenset({"code", "markup", "notebook", "code-adjacent", "adjacent", "synthetic", "synthetic-code"})
 
@@ -54,8 +55,16 @@ def colour(name: str) -> str:
 
 def dash(name: str, shades: Mapping[str, str]) -> Any:
     """A line style that tells apart sources which share a colour."""
-    same = [source for source in sorted(shades) if shades[source] == shades[name]]
-    return DASHES[same.index(name) % len(DASHES)]
+    return DASHES[_turn(name, shades) % len(DASHES)]
+
+
+def hatch(name: str, shades: Mapping[str, str]) -> str:
+    """A hatching that tells apart bars of sources which share a colour."""
+    return HATCHES[_turn(name, shades) % len(HATCHES)]
+
+
+def _turn(name: str, shades: Mapping[str, str]) -> int:
+    return [source for source in sorted(shades) if shades[source] == shades[name]].index(name)
 
 
 def stylesheet() -> str:

@@ -16,14 +16,15 @@ def mixture(
 ) -> str:
     """One bar a stage, as long as its tokens, divided by source; shares written where they fit."""
     longest = max((total for _, total in stages), default=0) or 1
-    with plots.drawing(10, 0.62 * len(stages) + 1.15) as figure:
+    columns = min(6, max(1, len(tokens)), max(1, 110 // (max(map(len, tokens), default=1) + 4)))
+    with plots.drawing(10, 0.62 * len(stages) + 0.9 + 0.25 * -(-len(tokens) // columns)) as figure:
         axes = figure.subplots()
         left = [0.0] * len(stages)
         for source, counts in tokens.items():
             drawn = [n or 0 for n in counts]
-            axes.barh(
-                range(len(stages)), drawn, left=left, height=0.62, color=plots.colour(shades[source]), edgecolor=PAPER, linewidth=1.2, label=source
-            )
+            look = dict(color=plots.colour(shades[source]), hatch=plots.hatch(source, shades), edgecolor=PAPER)
+            edges = [1.2 if n / longest > 0.02 else 0 for n in drawn]  # thin parts would be all edge
+            axes.barh(range(len(stages)), drawn, left=left, height=0.62, linewidth=edges, label=source, **look)
             for row, n in enumerate(drawn):
                 if n / longest > 0.055:
                     axes.text(
@@ -32,12 +33,12 @@ def mixture(
             left = [a + b for a, b in zip(left, drawn, strict=True)]
         axes.set_yticks(range(len(stages)), [name for name, _ in stages])
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.invert_yaxis()
+        axes.set_ylim(len(stages) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, longest * 1.005)
         plots.tokens_axis(axes.xaxis)
         axes.set_xlabel("tokens")
-        figure.legend(loc="outside upper left", ncols=min(6, max(1, len(tokens))), fontsize=9.5, handlelength=1, handleheight=1)
+        figure.legend(loc="outside upper left", ncols=columns, fontsize=9.5, handlelength=1, handleheight=1)
         return plots.svg(figure, key, title, description)
 
 
@@ -65,26 +66,30 @@ def losses(
         if ends:
             pad = 0.06 * (highest - lowest or 1)
             upper.set_ylim(lowest - pad, highest + pad)
-        right = max((stop for _, _, stop in boundaries), default=1) or 1
-        upper.set_xlim(0, right * (1.16 if len(ends) <= 9 else 1.0))
+        left, right = min((start for _, start, _ in boundaries), default=0), max((stop for _, _, stop in boundaries), default=1) or 1
+        span = right - left
+        upper.set_xlim(left, right + span * ((0.06 + 0.011 * max(map(len, ["", *(e[2] for e in ends)]))) if len(ends) <= 9 else 0))
         bottom, top = upper.get_ylim()
         if len(ends) <= 9:
             places = plots.spread_labels([y for _, y, _, _ in ends], 0.062 * (top - bottom))
             for (x, y, name, shade), place in zip(ends, places, strict=True):
                 upper.annotate(
-                    name, (x, y), (right * 1.025, place), textcoords="data", va="center", color=shade, fontsize=9.5, annotation_clip=False,
+                    name, (x, y), (right + 0.025 * span, place), textcoords="data", va="center", color=shade, fontsize=9.5, annotation_clip=False,
                     arrowprops=dict(arrowstyle="-", color=shade, linewidth=0.7, shrinkA=1, shrinkB=1),
                 )  # fmt: skip
         else:
             figure.legend(loc="outside right upper", fontsize=9)
-        for axes, labelled in ((upper, True), (lower, False)):
-            for i, (name, start, stop) in enumerate(boundaries):
-                if i:
-                    axes.axvline(start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-                if labelled:
-                    axes.text(
-                        (start + stop) / 2, 1.02, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=10, fontweight="bold"
-                    )
+        rows: list[list[tuple[float, float]]] = []  # of stage names: one that would run into another goes above it
+        for i, (name, start, stop) in enumerate(boundaries):
+            for axes in (upper, lower) if i else ():
+                axes.axvline(start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+            centre, half = (start + stop) / 2, 0.006 * span * (len(name) + 1)
+            level = next((n for n, row in enumerate(rows) if all(abs(centre - c) >= half + h for c, h in row)), len(rows))
+            if level == len(rows):
+                rows.append([])
+            rows[level].append((centre, half))
+            place = dict(transform=upper.get_xaxis_transform(), ha="center", va="bottom", fontsize=10, fontweight="bold")
+            upper.text(centre, 1.02 + 0.06 * level, name, **place)
         upper.set_ylabel("loss [nats per token]")
         lower.plot([x for x, _ in rate], [math.nan if v is None else v for _, v in rate], color=INK, linewidth=1.4)
         lower.set_ylim(bottom=0)
@@ -93,7 +98,7 @@ def losses(
         lower.yaxis.get_offset_text().set_color(MUTED)
         lower.locator_params(axis="y", nbins=3)
         plots.tokens_axis(lower.xaxis)
-        lower.set_xticks([tick for tick in lower.get_xticks() if 0 <= tick <= right])
+        lower.set_xticks([tick for tick in lower.get_xticks() if left <= tick <= right])
         lower.set_xlabel("tokens of the run")
         figure.align_ylabels([upper, lower])
         return plots.svg(figure, key, title, description)
@@ -106,6 +111,7 @@ def scores(
     with plots.drawing(10, 3.5) as figure:
         axes = figure.subplots()
         width = 0.82 / max(1, len(stages))
+        short = len(values) <= 12 and sum(map(len, values)) <= 100
         crowded = len(values) * len(stages) > 24
         for group, (source, row) in enumerate(values.items()):
             for i, value in enumerate(row):
@@ -117,7 +123,7 @@ def scores(
                 axes.bar(x, value, width * 0.9, color=plots.colour(shades[source]), alpha=opacity)
                 if not crowded:
                     axes.text(x, value, f"{value:.3f}" if len(values) * len(stages) <= 14 else f"{value:.2f}", ha="center", va="bottom", fontsize=9)
-        axes.set_xticks(range(len(values)), list(values), rotation=0 if len(values) <= 8 else 30, ha="center" if len(values) <= 8 else "right")
+        axes.set_xticks(range(len(values)), list(values), rotation=0 if short else 30, ha="center" if short else "right")
         axes.tick_params(axis="x", labelcolor=INK, length=0)
         axes.grid(axis="x", visible=False)
         axes.set_ylabel(unit)
@@ -151,7 +157,7 @@ def funnel(key: str, title: str, description: str, rows: Mapping[str, Sequence[t
                 left += share
         axes.set_yticks(range(len(rows)), list(rows))
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -167,7 +173,7 @@ def throughput(key: str, title: str, description: str, speed: Points, boundaries
         for _, start, _ in boundaries[1:]:
             axes.axvline(start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_ylim(bottom=0)
-        axes.set_xlim(0, max((stop for _, _, stop in boundaries), default=1) or 1)
+        axes.set_xlim(min((start for _, start, _ in boundaries), default=0), max((stop for _, _, stop in boundaries), default=1) or 1)
         plots.tokens_axis(axes.yaxis)
         plots.tokens_axis(axes.xaxis)
         axes.set_ylabel("tokens / s")
