@@ -63,7 +63,7 @@ def main() -> None:
     plan_s = time.perf_counter() - start
     b = rules.check(read.parse_recipe(large_recipe("other", 41), "b.yaml")).require()
     start = time.perf_counter()
-    diff.compare(a, b)
+    diff.diff(a, b)
     diff_s = time.perf_counter() - start
     print(f"plan: {sum(s.tokens for s in a.stages):,} tokens over {len(a.recipe.sources)} sources")
     print(json.dumps({"validate_vs_import_floor": round(min(ours) / min(floor), 3), "plan_440b_60_sources_s": round(plan_s, 3), "diff_s": round(diff_s, 3)}))

@@ -102,7 +102,7 @@ def test_show_names_documents_and_seen_finds_the_step(folder, straight):
     assert len(rows) == 8
     document = rows[0]["documents"][0]["id"]
     steps = json.loads(codemix("seen", "small.yaml", document, "--json", folder=folder).stdout)
-    assert 70 in {r["run_step"] for r in steps}
+    assert 70 in {r["run_step"] for r in steps["reads"]}
 
 
 @pytest.mark.parametrize(
