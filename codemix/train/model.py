@@ -8,11 +8,14 @@ F d_ff, V rows of the embedding (the vocabulary and its padding).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from codemix.recipe import schema
@@ -110,6 +113,28 @@ REMAT = {  # what the backward pass finds saved: everything | only the block's i
 }
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+    """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands."""
+    cast = table.astype(dtype)
+    if mesh is not None:  # gathered whole in the compute dtype: cheaper than moving rows between devices
+        cast = jax.lax.with_sharding_constraint(cast, NamedSharding(mesh, P()))
+    rows = cast[ids]
+    return rows if mesh is None else jax.lax.with_sharding_constraint(rows, NamedSharding(mesh, P(("data", "fsdp"))))
+
+
+def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Array):
+    return lookup(dtype, mesh, table, ids), (ids, table)
+
+
+def _lookup_backward(dtype: jnp.dtype, mesh: Mesh | None, saved: tuple, gradient: Array):
+    ids, table = saved
+    return jnp.zeros_like(table).at[ids].add(gradient.astype(jnp.float32)), None
+
+
+lookup.defvjp(_lookup_forward, _lookup_backward)
+
+
 def hidden(
     model: Decoder,
     inputs: Int[Array, "B T"],
@@ -120,6 +145,7 @@ def hidden(
     attention: Attention,
     remat: str = "none",
     unroll: int | bool = 1,
+    mesh: Mesh | None = None,
 ) -> Float[Array, "B T D"]:
     """The final hidden states, normed, ready for `model.embedding`.
 
@@ -133,7 +159,7 @@ def hidden(
     def one(x: Array, layer: Blocks) -> tuple[Array, None]:
         return block(x, jax.tree.map(lambda w: w.astype(compute_dtype), layer), cos, sin, segments, attention, model.norm_eps), None
 
-    x, _ = jax.lax.scan(REMAT[remat](one), model.embedding[inputs].astype(compute_dtype), model.blocks, unroll=unroll)
+    x, _ = jax.lax.scan(REMAT[remat](one), lookup(compute_dtype, mesh, model.embedding, inputs), model.blocks, unroll=unroll)
     return layer_norm(x, model.norm, model.norm_eps)
 
 

@@ -34,12 +34,13 @@ class Step:
     """
 
     def __init__(self, spec: schema.Model, vocab_size: int, n_sources: int, devices: Mesh, optimizer_spec: schema.Optimizer, *,
-                 z_loss: float, compute_dtype: str, remat: str, accumulate: int, chunk: int):  # fmt: skip
+                 z_loss: float, compute_dtype: str, remat: str, accumulate: int, chunk: int | None, unroll: int | bool):  # fmt: skip
         self.spec, self.vocab_size, self.n_sources, self.mesh = spec, vocab_size, n_sources, devices
         self.optimizer_spec, self.accumulate = optimizer_spec, accumulate
         platform = devices.devices.flat[0].platform
         dtype = jnp.dtype(("float32" if platform == "cpu" else "bfloat16") if compute_dtype == "auto" else compute_dtype)
-        self.loss_options = dict(attention=attention.for_platform(platform, devices), compute_dtype=dtype, remat=remat, z_loss=z_loss, chunk=chunk)
+        self.loss_options = dict(attention=attention.for_platform(platform, devices), compute_dtype=dtype, remat=remat, z_loss=z_loss, chunk=chunk,
+                                 unroll=unroll, mesh=devices)  # fmt: skip
         self.traces = 0
         self.state_shardings = mesh.shardings(devices, self._shapes())
         self.batch_sharding = mesh.batch_sharding(devices)
@@ -103,9 +104,10 @@ class Step:
 
 def make_step(
     spec: schema.Model, vocab_size: int, n_sources: int, devices: Mesh | None = None, *, optimizer: schema.Optimizer | None = None,
-    z_loss: float = 0.0, compute_dtype: str = "auto", remat: str = "none", accumulate: int = 1, chunk: int = 512,
+    z_loss: float = 0.0, compute_dtype: str = "auto", remat: str = "none", accumulate: int = 1,
+    chunk: int | None = None, unroll: int | bool = 1,
 ) -> Step:  # fmt: skip
     """The step of one model on one mesh (default: one device). Give `n_sources` the most sources of any stage, and one
     compiled step serves all stages of equal shapes: the learning rate is an argument."""
     return Step(spec, vocab_size, n_sources, devices or mesh.make_mesh(), optimizer or schema.Optimizer(), z_loss=z_loss,
-                compute_dtype=compute_dtype, remat=remat, accumulate=accumulate, chunk=chunk)  # fmt: skip
+                compute_dtype=compute_dtype, remat=remat, accumulate=accumulate, chunk=chunk, unroll=unroll)  # fmt: skip
