@@ -1,0 +1,143 @@
+"""Sources that make text of something else: notebooks, commits, issues, threads, verified problems."""
+
+import ast
+import collections
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_sources import jsonl, read, source, write_parquet
+
+from codemix.data.document import Document, Drop
+
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Words."]},
+        {"cell_type": "code", "source": "print(1)\n", "outputs": [{"output_type": "stream", "text": ["1\n"]}]},
+        {"cell_type": "code", "source": "", "outputs": []},
+        {"cell_type": "code", "source": "f", "outputs": [
+            {"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": ["<Figure>"]}},
+            {"output_type": "error", "traceback": ["secret"]}]},
+    ],
+    "metadata": {"kernelspec": {"language": "python"}}, "nbformat": 4,
+}  # fmt: skip
+
+
+def test_notebooks(tmp_path):
+    (tmp_path / "a.ipynb").write_text(json.dumps(NOTEBOOK))
+    jsonl(tmp_path / "a.jsonl", [{"content": json.dumps(NOTEBOOK)}])
+    (plain,) = read(tmp_path, source("notebooks", paths="a.ipynb"))
+    assert plain.text == "# # Title\n#\n# Words.\n\nprint(1)\n\nf\n" and ast.parse(plain.text)
+    (row,) = read(tmp_path, source("notebooks", paths="a.jsonl"))
+    assert row.text == plain.text and row.id == "a.jsonl#0"
+    (markdown,) = read(tmp_path, source("notebooks", paths="a.ipynb", style="markdown", outputs="text"))
+    assert markdown.text == "# Title\n\nWords.\n\n```python\nprint(1)\n```\n\n```\n1\n```\n\n```python\nf\n```\n\n```\n<Figure>\n```\n"
+    assert "secret" not in markdown.text and "AAAA" not in markdown.text
+    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": ["x = 1"], "outputs": []}]}], "nbformat": 3}
+    jsonl(tmp_path / "b.jsonl", [{"content": raw} for raw in (json.dumps(old), "{", "{}", '{"cells": [5]}', '{"cells": []}')])
+    found = read(tmp_path, source("notebooks", paths="b.jsonl"))
+    assert found[0].text == "x = 1\n" and [u.reason for u in found[1:4]] == ["bad_notebook"] * 3 and found[4].text == ""
+
+
+def test_long_outputs_are_cut(tmp_path):
+    cell = {"cell_type": "code", "source": "f", "outputs": [{"output_type": "stream", "text": "line\n" * 100}]}
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (doc,) = read(tmp_path, source("notebooks", paths="a.ipynb", outputs="text", max_output_chars=12))
+    assert doc.text == "f\n\n# line\n# line\n# ...\n"
+
+
+def test_commits(tmp_path):
+    jsonl(tmp_path / "c.jsonl", [
+        {"old_contents": "a\nb\n", "new_contents": "a\nc\n", "message": "Fix b", "lang": "C"},
+        {"old_contents": None, "new_contents": "new\n", "message": "Add"},
+        {"old_contents": "x" * 400, "new_contents": "", "message": "Remove"},
+        {"old_contents": "a", "new_contents": "b"},
+    ])  # fmt: skip
+    found = read(tmp_path, source("commits", paths="c.jsonl", max_bytes=300, metadata={"language": "lang"}))
+    assert found[0].text == "<commit_before>\na\nb\n<commit_msg>\nFix b\n<commit_after>\na\nc\n" and found[0].meta == {"language": "C"}
+    assert found[1].text == "<commit_before>\n<commit_msg>\nAdd\n<commit_after>\nnew\n"
+    assert found[2] == Drop("too_large") and found[3].reason == "missing_text" and "message" in found[3].detail
+    diffs = read(tmp_path, source("commits", paths="c.jsonl", pieces=["message", "diff"], marks={}, context_lines=0))
+    assert diffs[0].text == "Fix b\n@@ -2 +2 @@\n-b\n+c\n"
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+@settings(max_examples=50)
+def test_a_computed_diff_holds_every_change(before, after):
+
+    diff = source("commits", paths="x", context_lines=0)._diff("\n".join(before), "\n".join(after)).split("\n")
+    gone, come = (collections.Counter(line[1:] for line in diff if line[:1] == sign) for sign in "-+")
+    was, now = (collections.Counter("\n".join(lines).split("\n")) for lines in (before, after))
+    was.subtract(gone)
+    was.update(come)
+    assert +was == +now
+
+
+def test_issues(tmp_path):
+    issue = {"title": "It breaks", "body": "Here.", "author": "ann", "comments": [
+        {"author": "bob", "body": "Where?"}, {"author": "ci[bot]", "body": "noise"},
+        {"author": "ann", "body": "There."}, {"author": "eve", "body": " "}]}  # fmt: skip
+    jsonl(tmp_path / "i.jsonl", [issue, issue | {"author": "renovate[bot]"}, {"title": "Alone"}, issue | {"comments": "x"}, {"body": "no title"}])
+    found = read(tmp_path, source("issues", paths="i.jsonl"))
+    assert found[0].text == "Title: It breaks\n\nuser_0:\nHere.\n\nuser_1:\nWhere?\n\nuser_0:\nThere.\n"
+    assert found[1] == Drop("opened_by_bot") and found[2].text == "Title: Alone\n\nuser_0:\n"
+    assert [u.reason for u in found[3:]] == ["bad_thread", "missing_text"]
+    assert read(tmp_path, source("issues", paths="i.jsonl", min_comments=3))[0] == Drop("few_comments")
+    assert "noise" in read(tmp_path, source("issues", paths="i.jsonl", keep_bots=True))[0].text
+    write_parquet(tmp_path / "i.parquet", [{"title": "Alone"}])
+    assert read(tmp_path, source("issues", paths="i.parquet"))[0].text == "Title: Alone\n\nuser_0:\n"
+
+
+def test_stackexchange(tmp_path):
+    thread = {"question": "<p>How to <b>sum</b> &lt;x&gt;?</p><pre><code>a &amp; b\n  c</code></pre>", "answers": [
+        {"text": "<p>worse</p>", "score": 1}, {"text": "<p>use <code>sum</code></p>", "score": 5},
+        {"text": "accepted", "score": 0, "selected": True}]}  # fmt: skip
+    jsonl(tmp_path / "s.jsonl", [thread, {"question": "q", "answers": []}, {"question": "q", "answers": [{"score": 1}]}])
+    found = read(tmp_path, source("stackexchange", paths="s.jsonl"))
+    assert found[0].text == "Q: How to sum <x>?\n\n```\na & b\n  c\n```\n\nA: accepted\n\nA: use `sum`\n\nA: worse\n"
+    assert found[1] == Drop("no_answer") and found[2].reason == "missing_text"
+    best = read(tmp_path, source("stackexchange", paths="s.jsonl", min_score=2, max_answers=2))[0].text
+    assert best.count("A: ") == 2 and "worse" not in best
+
+
+@pytest.fixture
+def sandbox():
+    from codemix.sandbox import bubblewrap_problem
+
+    return "bubblewrap" if bubblewrap_problem() is None else "subprocess"
+
+
+def test_synthetic_from_files(tmp_path, sandbox):
+    jsonl(tmp_path / "p.jsonl", [
+        {"problem": "Add one.", "solution": "def f(x):\n    return x + 1\n", "tests": ["assert f(1) == 2", "assert f(-1) == 0"]},
+        {"problem": "Add one.", "solution": "def f(x):\n    return x - 1\n", "tests": "assert f(1) == 2"},
+        {"problem": "Add one.", "solution": "import sys; sys.exit(0)", "tests": "assert False"},
+        {"problem": "Wait.", "solution": "while True: pass", "tests": "assert True"},
+        {"problem": "No tests.", "solution": "x = 1", "tests": ""},
+        {"problem": "Odd tests.", "solution": "x = 1", "tests": 5},
+    ])  # fmt: skip
+    found = read(tmp_path, source("synthetic_python", paths="p.jsonl", timeout_s=1, isolation=sandbox))
+    assert found[0].text == "# Add one.\n\ndef f(x):\n    return x + 1\n"
+    assert [getattr(x, "reason", None) for x in found[1:]] == ["fails_its_tests", "fails_its_tests", "timeout", "no_tests", "bad_text"]
+
+
+def test_synthetic_generated(tmp_path, sandbox):
+    made = source("synthetic_python", generate=3, seed=7, keep_tests=True, isolation=sandbox)
+    found = read(tmp_path, made)
+    assert len(found) == 3 and all(isinstance(d, Document) and "assert " in d.text for d in found)
+    with pytest.raises(ValueError, match="exactly one"):
+        source("synthetic_python")
+
+
+def test_generated_solutions_pass_their_tests():
+    """Hundreds in this process, where one sandbox each would take minutes; they are our own programs."""
+    from codemix.data.python_problems import problem
+
+    seen = set()
+    for number in range(400):
+        made = problem(3, number)
+        exec(compile(made.solution + made.tests, made.task, "exec"), {})
+        assert made.tests.count("assert") == 5 and made == problem(3, number)
+        seen.add(made.solution)
+    assert len(seen) > 350 and problem(4, 0) != problem(3, 0)
