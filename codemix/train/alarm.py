@@ -41,7 +41,9 @@ class Spike:
         return None
 
 
-def wrong(rule: str, what: str, stage: StagePlan, step: int, shards: Mapping[str, Shards], folder: Path, saved: int | None, hints: tuple[str, ...] = ()) -> CodemixError:
+def wrong(
+    rule: str, what: str, stage: StagePlan, step: int, shards: Mapping[str, Shards], folder: Path, saved: int | None, hints: tuple[str, ...] = ()
+) -> CodemixError:  # fmt: skip
     """The error for a step whose loss is wrong, with the rows that it read; all of them go to `stopped.json`."""
     rows = rows_of(stage, step, shards)
     write_json(folder / "stopped.json", {"rule": rule, "what": what, "stage": stage.name, "step": step + 1, "rows": rows})
@@ -49,8 +51,12 @@ def wrong(rule: str, what: str, stage: StagePlan, step: int, shards: Mapping[str
     kept = f"the checkpoint after step {saved:,} is kept" if saved else "the stage has no checkpoint yet, its parent is untouched"
     return CodemixError(Problem(
         f"{what} at step {step + 1:,} of `{stage.name}`", rule=rule,
-        hints=(f"it read {said}", f"every row is listed in {folder / 'stopped.json'}", f"{kept}; the same command goes on from there, over the same rows",
-               "a lower learning rate, a longer warmup or a lower `clip` are the usual cures; look at the rows for text that should not be there", *hints),
+        hints=(
+            f"it read {said}", f"every row is listed in {folder / 'stopped.json'}",
+            f"{kept}; the same command goes on from there, over the same rows",
+            "a lower learning rate, a longer warmup or a lower `clip` are the usual cures; look at the rows for text that should not be there",
+            *hints,
+        ),
     ))  # fmt: skip
 
 
@@ -60,7 +66,8 @@ def rows_of(stage: StagePlan, step: int, shards: Mapping[str, Shards]) -> list[d
     found = []
     for i, (source, epoch, window) in enumerate(zip(rows.source.tolist(), rows.epoch.tolist(), rows.window.tolist(), strict=True)):
         name = stage.sources[source].source
-        found.append({"row": stage.first_row(step) + i, "source": name, "epoch": epoch, "window": window, "documents": _documents(shards[name], window)})
+        documents = _documents(shards[name], window)
+        found.append({"row": stage.first_row(step) + i, "source": name, "epoch": epoch, "window": window, "documents": documents})
     return found
 
 

@@ -43,12 +43,16 @@ def soup(session: Session, stage: StagePlan) -> Path | None:
         if work is not None:
             state = mean_state(session.step, folders)
             belongs = lineage.belongs_to(stage, session.manifests, session.tokenizer)
+            facts = {"averaged": [folder.name for folder in folders], **session.place}
             ledgers = [read_json(folder / "ledger.json") for folder in folders]
             with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
-                checkpoints.save(stage.steps, state, {"step": stage.steps, "belongs_to": belongs, "averaged": [f.name for f in folders], **session.place})
+                checkpoints.save(stage.steps, state, {"step": stage.steps, "belongs_to": belongs, **facts})
                 checkpoints.wait()
-            seeds = [{"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]} for seed, folder, ledger in zip(stage.spec.average_seeds, folders, ledgers, strict=True)]
-            session.finish(stage, work, ledgers[0] | {"seeds": seeds}, {"averaged": [f.name for f in folders], **session.place})
+            seeds = [
+                {"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]}
+                for seed, folder, ledger in zip(stage.spec.average_seeds, folders, ledgers, strict=True)
+            ]
+            session.finish(stage, work, ledgers[0] | {"seeds": seeds}, facts)
     return lineage.stage_dir(session.store, stage)
 
 

@@ -161,12 +161,20 @@ def _differences(place: Path, part: str, saved: dict[str, list], wanted: dict[st
     for path in sorted(saved.keys() | wanted.keys()):
         have, want = saved.get(path), wanted.get(path)
         if have != want:
-            text = " but ".join(f"{side} {f'{leaf[1]}{leaf[0]}' if leaf else 'nothing'}" for side, leaf in (("the checkpoint has", have), ("this recipe needs", want)))
-            yield Problem(f"{place}: {part}{path}: {text}", hints=hint, rule="checkpoint-mismatch")
+            has, needs = (f"{leaf[1]}{leaf[0]}" if leaf else "nothing" for leaf in (have, want))
+            yield Problem(f"{place}: {part}{path}: the checkpoint has {has} but this recipe needs {needs}", hints=hint, rule="checkpoint-mismatch")
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+_DISK_SIGNS = (  # in the text of an error -> what it means, rule
+    ("No space left", "the disk is full", "disk-full"),
+    ("quota exceeded", "the disk quota is used up", "disk-full"),
+    ("Permission denied", "the folder is not writable", "store-write"),
+    ("Read-only file", "the disk is read-only", "store-write"),
+)
 
 
 @contextmanager
@@ -176,8 +184,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         text = str(error)
-        for sign, what, rule in (("No space left", "the disk is full", "disk-full"), ("quota exceeded", "the disk quota is used up", "disk-full"),
-                                 ("Permission denied", "the folder is not writable", "store-write"), ("Read-only file", "the disk is read-only", "store-write")):  # fmt: skip
+        for sign, what, rule in _DISK_SIGNS:
             if sign.lower() in text.lower():
                 raise CodemixError(
                     f"{what} while saving a checkpoint in {folder}",

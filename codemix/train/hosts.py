@@ -23,7 +23,10 @@ def join(hosts: Hosts | None) -> None:
     except (ValueError, RuntimeError) as error:
         raise CodemixError(
             f"the processes of this run did not find each other: {str(error).splitlines()[0]}",
-            hints=["give every process the same coordinator address and count, and its own index from 0", "on a TPU slice or under Slurm give none of them"],
+            hints=[
+                "give every process the same coordinator address and count, and its own index from 0",
+                "on a TPU slice or under Slurm give none of them",
+            ],
             rule="hosts",
         ) from error
 

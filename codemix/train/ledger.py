@@ -46,16 +46,16 @@ class Ledger:
         """
         done = self.stage.first_row(self.steps) if self.steps < self.stage.steps else self.stage.rows
         slack = max(1, len(self.stage.sources) - 1).bit_length() + 1
-        problems = []
+        when, problems = f"after {self.steps} steps of `{self.stage.name}`,", []
         for i, name in enumerate(self.rows):
             due = 0.0
             for segment in self.stage.segments:
                 inside = min(max(done - segment.first_row, 0), segment.rows)
                 due += segment.counts[i] * (inside / segment.rows) if segment.rows else 0
             if abs(self.rows[name] - due) > slack:
-                problems.append(self._problem("ledger-drift", f"after {self.steps} steps of `{self.stage.name}`, `{name}` was read {self.rows[name]:,} times by row, but the plan says {due:,.1f}"))
+                problems.append(self._problem("ledger-drift", f"{when} {self.rows[name]:,} rows of `{name}` were read, the plan says {due:,.1f}"))
         if sum(self.rows.values()) != done and not problems:
-            problems.append(self._problem("ledger-drift", f"after {self.steps} steps of `{self.stage.name}`, {sum(self.rows.values()):,} rows were read, but the plan says {done:,}"))
+            problems.append(self._problem("ledger-drift", f"{when} {sum(self.rows.values()):,} rows were read, but the plan says {done:,}"))
         if problems:
             raise CodemixError(*problems)
 
@@ -63,13 +63,13 @@ class Ledger:
         """The content of ledger.json. Raises CodemixError (`ledger-mismatch`) unless it equals the plan to the token."""
         plan = planned(self.stage)
         consumed = {name: n * self.stage.seq_len for name, n in self.rows.items()}
-        wrong = [name for name in plan if plan[name] != consumed[name]]
-        if wrong or self.steps != self.stage.steps:
-            problems = [
-                self._problem("ledger-mismatch", f"stage `{self.stage.name}` read {consumed[n]:,} tokens of `{n}`, but the plan says {plan[n]:,}") for n in wrong
-            ]  # fmt: skip
-            raise CodemixError(*(problems or [self._problem("ledger-mismatch", f"stage `{self.stage.name}` took {self.steps} steps, but the plan says {self.stage.steps}")]))
-        return {"stage": self.stage.name, "planned": plan, "consumed": consumed, "steps": self.steps, "tokens": sum(consumed.values())}
+        name = self.stage.name
+        wrong = [f"stage `{name}` read {consumed[n]:,} tokens of `{n}`, but the plan says {plan[n]:,}" for n in plan if plan[n] != consumed[n]]
+        if not wrong and self.steps != self.stage.steps:
+            wrong = [f"stage `{name}` took {self.steps} steps, but the plan says {self.stage.steps}"]
+        if wrong:
+            raise CodemixError(*(self._problem("ledger-mismatch", what) for what in wrong))
+        return {"stage": name, "planned": plan, "consumed": consumed, "steps": self.steps, "tokens": sum(consumed.values())}
 
     @staticmethod
     def _problem(rule: str, what: str) -> Problem:

@@ -41,15 +41,16 @@ def steps_before(stage: StagePlan) -> int:
 def tokenizer_of(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     """The tokenizer that all of a plan's sources were built with. Raises CodemixError when one is missing or they differ."""
     names = sorted({s.source for stage in plan.stages for s in stage.sources})
-    problems = [Problem(f"source `{n}` is not built", hints=("`codemix build-data` builds it",), rule="not-built") for n in names if n not in manifests]
+    hint = ("`codemix build-data` builds it",)
+    problems = [Problem(f"source `{name}` is not built", hints=hint, rule="not-built") for name in names if name not in manifests]
     if not problems and names:
         sure = manifests[names[0]].tokenizer
         problems = [
             Problem(
-                f"`{n}` and `{names[0]}` were built with different tokenizers ({manifests[n].tokenizer['vocab_size']:,} and {sure['vocab_size']:,} ids)",
+                f"`{name}` and `{names[0]}` were built with different tokenizers ({other['vocab_size']:,} and {sure['vocab_size']:,} ids)",
                 hints=("build both again with the recipe's tokenizer",), rule="tokenizer-mismatch",
             )
-            for n in names if any(manifests[n].tokenizer[key] != sure[key] for key in ("sha256", "vocab_size"))
+            for name, other in ((n, manifests[n].tokenizer) for n in names) if any(other[key] != sure[key] for key in ("sha256", "vocab_size"))
         ]  # fmt: skip
     if problems:
         raise CodemixError(*problems)
@@ -108,7 +109,8 @@ def parent_dir(store: Store, stage: StagePlan, tokenizer: Mapping[str, Any]) -> 
     saved = read_json(folder / "lineage.json")
     if saved["tokenizer_sha256"] != tokenizer["sha256"]:
         raise CodemixError(
-            f"stage `{parent.name}` was trained with another tokenizer ({saved['vocab_size']:,} ids) than the data of `{stage.name}` ({tokenizer['vocab_size']:,} ids)",
+            f"stage `{parent.name}` was trained with another tokenizer ({saved['vocab_size']:,} ids) than the data of `{stage.name}` "
+            f"({tokenizer['vocab_size']:,} ids)",
             hints=["build the data with the parent's tokenizer, or start from scratch"], rule="tokenizer-mismatch",
         )  # fmt: skip
     return folder

@@ -44,7 +44,8 @@ class Lines(View):
         if now - self._said < self.every_s and line["step"] < self._steps:
             return
         self._said = now
-        self.note(f"train {self._name}: step {line['step']:,} of {self._steps:,}  {describe(line)}" + (f"  {show_time(left_s)} left" if left_s else ""))
+        left = f"  {show_time(left_s)} left" if left_s else ""
+        self.note(f"train {self._name}: step {line['step']:,} of {self._steps:,}  {describe(line)}{left}")
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -59,7 +60,8 @@ class Panel(View):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._console = Console(stderr=True)
-        self._bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), auto_refresh=False)
+        columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        self._bar = Progress(*columns, auto_refresh=False)
         self._line: Mapping[str, Any] = {}
         self._task = None
         self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)

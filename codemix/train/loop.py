@@ -137,7 +137,8 @@ class Session:
         """Write what says that a stage is whole; done.json last."""
         if hosts.first():
             write_json(work / "ledger.json", ledger)
-            write_json(work / "done.json", {"stage": stage.name, "fingerprint": stage.fingerprint, "steps": stage.steps, "tokens": stage.tokens, "finished": round(time.time(), 1), **more})  # fmt: skip
+            done = {"stage": stage.name, "fingerprint": stage.fingerprint, "steps": stage.steps, "tokens": stage.tokens}
+            write_json(work / "done.json", done | {"finished": round(time.time(), 1), **more})
 
 
 def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, int]:

@@ -71,7 +71,7 @@ class MetricsFile:
         try:
             aside.write_text("".join(_text(line) for line in kept), encoding="utf-8")
             os.replace(aside, path)
-            self._file = open(path, "a", encoding="utf-8")
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise disk_problem(error, path) from error
         self.kept = kept

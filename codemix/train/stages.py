@@ -95,7 +95,8 @@ class StageRun:
             return
         (self.folder / "stopped.json").unlink(missing_ok=True)
         self.metrics = self.writers.enter_context(contextlib.closing(MetricsFile(self.folder / "metrics.jsonl", done)))
-        config = {"recipe": self.session.plan.recipe.name, "stage": self.stage.name, "steps": self.stage.steps, "seq_len": self.stage.seq_len, **self.stage.model.model_dump(mode="json")}
+        config = {"recipe": self.session.plan.recipe.name, "stage": self.stage.name, "steps": self.stage.steps, "seq_len": self.stage.seq_len}
+        config |= self.stage.model.model_dump(mode="json")
         self.trackers = open_trackers(self.options.track, self.folder, self.stage.name, self.stage.fingerprint, config, self.metrics.kept)
         for tracker in self.trackers:
             self.writers.callback(tracker.close)
@@ -106,7 +107,8 @@ class StageRun:
         self.clock, self.clock_tokens, self.save_clock = None, 0, time.monotonic()
         # Several CPU devices share few threads: two steps at once can wait for each other's collectives for ever.
         crowded = jax.default_backend() == "cpu" and jax.local_device_count() > 1
-        loader = batches(self.stage, self.shards, start_step=start, row_ranges=step.host_rows, prefetch=max(1, self.options.prefetch), sentinels=sentinels)
+        ahead = max(1, self.options.prefetch)
+        loader = batches(self.stage, self.shards, start_step=start, row_ranges=step.host_rows, prefetch=ahead, sentinels=sentinels)
         with contextlib.closing(loader):
             for number, batch in loader:
                 lr = self.stage.lr(number)
@@ -191,7 +193,8 @@ class StageRun:
     def _line(self, done: int, lr: float) -> None:
         self.ledger.check()
         now = time.monotonic()
-        line = {"step": done, "run_step": self.run_steps + done, "tokens": self.stage.run_tokens + self.ledger.tokens, "lr": lr, **self.sums.ratios(self.names)}
+        line = {"step": done, "run_step": self.run_steps + done, "tokens": self.stage.run_tokens + self.ledger.tokens, "lr": lr}
+        line |= self.sums.ratios(self.names)
         left_s = None
         if self.clock_tokens:
             rate = self.clock_tokens / max(now - self.clock, 1e-9)

@@ -47,9 +47,10 @@ def _read(folder: Path, store: Store) -> StageStatus:
     done = (folder / "done.json").exists() and folder.parent == store.root / "stages"
     process = None if done else holder(folder.with_name(folder.name + ".lock"))
     stopped = folder / "stopped.json"
+    step = read_json(folder / "done.json")["steps"] if done else last.get("step", 0)
     return StageStatus(
         name=lineage["stage"], fingerprint=lineage["fingerprint"][:12], recipe=lineage["recipe"], folder=str(folder), process=process,
-        state="done" if done else "training" if process else "stopped", step=read_json(folder / "done.json")["steps"] if done else last.get("step", 0),
+        state="done" if done else "training" if process else "stopped", step=step,
         steps=lineage["steps"], checkpoint=max(saved, default=None), loss=last.get("train/loss_nats_per_token"),
         tokens_per_s=last.get("tokens_per_s"), age_s=round(time.time() - last["time"]) if last else None,
         stopped_by=read_json(stopped)["rule"] if stopped.exists() else "",

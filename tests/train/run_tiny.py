@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 def main(root: str, *words: str) -> None:
     import tiny
+
     from codemix.errors import CodemixError
     from codemix.train import stages
     from codemix.train.loop import train

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tiny
+
 from codemix.train import average
 from codemix.train.checkpoint import load_model
 from codemix.train.loop import train

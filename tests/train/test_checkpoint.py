@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from codemix.errors import CodemixError
 from codemix.train import checkpoint
 from codemix.train.checkpoint import Checkpoints, load_model
@@ -35,7 +36,8 @@ def like(s):
 
 
 def same(a, b):
-    return all(x.dtype == y.dtype and np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x.dtype == y.dtype and np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
 
 
 def test_what_comes_back_is_what_was_saved_even_if_it_was_donated_at_once(tmp_path):
@@ -139,7 +141,7 @@ def test_a_damaged_checkpoint_is_said_with_the_way_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"), [("RESOURCE_EXHAUSTED: write: No space left on device [28]", "disk-full"), ("PERMISSION_DENIED: Permission denied", "store-write")]
+    ("text", "rule"), [("RESOURCE_EXHAUSTED: No space left on device [28]", "disk-full"), ("PERMISSION_DENIED: Permission denied", "store-write")]
 )
 def test_a_disk_that_does_not_take_it_is_said_in_plain_words(tmp_path, monkeypatch, text, rule):
     with Checkpoints(tmp_path / "c") as checkpoints:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from codemix.data.order import Order
 from codemix.errors import CodemixError
 from codemix.train.ledger import Ledger, planned
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def test_a_stage_read_as_planned_closes_to_the_token(plan):
             ledger.check()
             ledger.add(rows_of(stage, step))
         ledger.check()
-        assert ledger.close() == {"stage": stage.name, "planned": planned(stage), "consumed": planned(stage), "steps": stage.steps, "tokens": stage.tokens}
+        tokens = {"planned": planned(stage), "consumed": planned(stage), "tokens": stage.tokens}
+        assert ledger.close() == {"stage": stage.name, "steps": stage.steps, **tokens}
 
 
 def test_it_goes_on_from_what_a_checkpoint_says(plan):
@@ -79,7 +81,7 @@ def test_rows_that_are_missing_or_drift_raise_the_alarm_while_training(plan):
     drifting = Ledger(stage)
     for _ in range(3):
         drifting.add([4, 0])
-    with pytest.raises(CodemixError, match="after 3 steps of `init`, `code` was read 12 times by row, but the plan says 6.0"):
+    with pytest.raises(CodemixError, match="after 3 steps of `init`, 12 rows of `code` were read, the plan says 6.0"):
         drifting.check()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+
 from codemix.data.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe import schema
@@ -89,7 +90,8 @@ def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
     fixed = {"kind": "constant", "value": 1e-12}
     ends = {}
     for kept in ("keep", "reset"):
-        plan = tiny.make_plan(tiny.make_recipe([tiny.STAGES[0], tiny.STAGES[0] | {"name": "next", "steps": 1, "learning_rate": fixed, "optimizer_state": kept}]), manifests)
+        after = tiny.STAGES[0] | {"name": "next", "steps": 1, "learning_rate": fixed, "optimizer_state": kept}
+        plan = tiny.make_plan(tiny.make_recipe([tiny.STAGES[0], after]), manifests)
         ends[kept] = tiny.weights(train(plan, Store(made[1].root), manifests, options=tiny.options())[1])
     start = tiny.weights(folders[0])
     assert np.allclose(ends["keep"][".model.embedding"], start[".model.embedding"], atol=1e-9)
@@ -234,4 +236,5 @@ def test_a_changing_batch_size_trains_to_the_token(tmp_path):
     plan, store, manifests = tiny.make_run(tmp_path, tiny.make_recipe([stage]))
     assert len(plan.stages[0].batches) > 1
     [folder] = train(plan, store, manifests, options=tiny.options())
-    assert json.loads((folder / "ledger.json").read_text())["tokens"] == plan.stages[0].tokens == 16 * sum(plan.stages[0].batch_size(s) for s in range(8))
+    rows = sum(plan.stages[0].batch_size(step) for step in range(8))
+    assert json.loads((folder / "ledger.json").read_text())["tokens"] == plan.stages[0].tokens == 16 * rows

@@ -7,19 +7,23 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from codemix import progress
 from codemix.errors import CodemixError
 from codemix.train import live
 from codemix.train.metrics import MetricsFile, Sums, mfu, read_metrics
 from codemix.train.trackers import check_trackers, open_trackers
-from hypothesis import given
-from hypothesis import strategies as st
 
 LINE = {"step": 2, "run_step": 9, "tokens": 576, "lr": 0.001, "train/loss_nats_per_token": 3.9, "train/code/loss_nats_per_token": 4.1,
         "train/text/loss_nats_per_token": 3.8, "grad_norm": 0.5, "tokens_per_s": 12345.6, "time": 1.5}  # fmt: skip
 
 
-@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=6), st.integers(0, 6))
+NATS, TOKENS = st.floats(0, 1e6), st.integers(0, 10**6)
+
+
+@given(st.lists(st.tuples(NATS, NATS, TOKENS, TOKENS), min_size=1, max_size=6), st.integers(0, 6))
 def test_sums_that_travel_through_json_give_the_same_ratios(steps, cut):
     straight, resumed = Sums(), Sums()
     for i, (a, b, n, m) in enumerate(steps):
@@ -79,11 +83,14 @@ def test_the_panel_shows_stage_losses_by_source_speed_and_time_left(monkeypatch)
     view.note("saving [not markup]")
     view.close()
     said = stream.getvalue()
-    for part in ("cooldown (3/3)", "loss 3.900", "code", "4.100 nats/token", "12,346 tokens/s", "MFU 45.6%", "2 min 05 s left", "saving [not markup]"):
+    shown = ("cooldown (3/3)", "loss 3.900", "code", "4.100 nats/token", "12,346 tokens/s", "MFU 45.6%", "2 min 05 s left")
+    for part in (*shown, "saving [not markup]"):
         assert part in said
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (442800, "5 d 3 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (442800, "5 d 3 h")]
+)
 def test_time_is_shown_as_people_say_it(seconds, text):
     assert live.show_time(seconds) == text
 

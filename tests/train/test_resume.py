@@ -5,11 +5,13 @@ import signal
 
 import pytest
 import tiny
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from codemix.errors import CodemixError
 from codemix.train import stages
 from codemix.train.loop import train
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from codemix.train.metrics import read_metrics
 
 STEPS = 18  # of the three tiny stages: 7, 6, 5
 
@@ -20,7 +22,7 @@ class Cut(BaseException):
 
 def everything(folders):
     """What must be equal: weights and moments, ledgers, and every number of the metrics but those that tell the time."""
-    lines = [[{k: v for k, v in json.loads(line).items() if k not in ("time", "tokens_per_s")} for line in open(f / "metrics.jsonl")] for f in folders]
+    lines = [[{k: v for k, v in line.items() if k not in ("time", "tokens_per_s")} for line in read_metrics(f / "metrics.jsonl")] for f in folders]
     return [tiny.weights(f) for f in folders], [json.loads((f / "ledger.json").read_text()) for f in folders], lines
 
 

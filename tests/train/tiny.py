@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import zstandard
+
 from codemix.data.document import Source as SourceFamily
 from codemix.data.manifest import Manifest, Shard, split_summary
 from codemix.data.store import Store
@@ -22,10 +23,11 @@ VOCAB, SEQ_LEN = 64, 16
 CACHE = Path(tempfile.gettempdir()) / "codemix-test-jax-cache"  # programs compiled once for all tests, and for the next run of them
 MODEL = {"d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 32}
 COSINE = {"kind": "cosine", "peak": 0.01, "floor": 0.001, "warmup": "2 steps"}
+LINEAR = {"kind": "linear", "start": "previous", "floor": 1e-6}
 STAGES = (
     {"name": "init", "steps": 7, "mixture": {"text": "50%", "code": "50%"}, "learning_rate": COSINE},
     {"name": "continue", "steps": 6, "mixture": {"text": "90%", "code": "10%"}, "learning_rate": {"kind": "constant", "value": "previous"}},
-    {"name": "cooldown", "steps": 5, "mixture": {"text": "80%", "code": "20%"}, "learning_rate": {"kind": "linear", "start": "previous", "floor": 1e-6}},
+    {"name": "cooldown", "steps": 5, "mixture": {"text": "80%", "code": "20%"}, "learning_rate": LINEAR},
 )
 
 
@@ -60,7 +62,8 @@ def make_source(store: Store, name: str, shards=((12, 30, 7, 90) * 12, (40, 9, 3
         made.append(Shard(path, int(ends[-1]), len(lengths), 2 * int(ends[-1]), hashes[0], hashes[1], docs, hashes[2]))
     tokenizer = {"sha256": sha256, "vocab_size": vocab, "eos_id": 0, "eos_token": "<|endoftext|>", "special": {}, "bos": None, "probe": []}
     fingerprint = folder.name.rsplit("-", 1)[1] * 5
-    Manifest(name, fingerprint, {}, tokenizer, "uint16", {"train": split_summary(made)}, [], {}, {}, {"read": 0, "kept": 0, "dropped": {}, "unreadable": 0}).save(folder)
+    funnel = {"read": 0, "kept": 0, "dropped": {}, "unreadable": 0}
+    Manifest(name, fingerprint, {}, tokenizer, "uint16", {"train": split_summary(made)}, [], {}, {}, funnel).save(folder)
     return Manifest.load(folder)
 
 
@@ -94,6 +97,7 @@ def options(**more) -> TrainOptions:
 def weights(folder: Path) -> dict[str, np.ndarray]:
     """Every array of a stage's final checkpoint, weights and moments, by path: for comparing bit for bit."""
     import jax
+
     from codemix.recipe.schema import Model
     from codemix.train.checkpoint import Checkpoints
     from codemix.train.step import TrainState, make_step
