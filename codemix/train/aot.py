@@ -67,8 +67,11 @@ def slice_devices(topology: str) -> list:
         os.environ.setdefault(name, value)
     from jax.experimental import topologies
 
+    # A slice smaller than a host's 2 x 2 chips has to say so.
+    small = re.fullmatch(r"\w+:([12])x1", topology)
+    bounds = {"chips_per_host_bounds": (int(small[1]), 1, 1)} if small else {}
     try:
-        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **bounds).devices)
     except RuntimeError as error:  # JaxRuntimeError is one
         said = str(error)
         if "not installed" in said:

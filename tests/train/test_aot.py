@@ -210,8 +210,9 @@ def test_libtpu_compiles_the_step_and_says_when_it_does_not_fit():
     one, two = aot.aot(plan_of(*stages, vocab_size=2048), "v5e:2x2")
     assert one.fits and one.memory.peak > 0 and one.memory.arguments > 3 * 4 * one.parameters / 4 and one.memory == two.memory  # compiled once
     assert {c.kind for c in one.collectives} & {"all-gather", "all-reduce", "reduce-scatter"}
-    huge = make_stage(model, batch_size=8, seq_len=2**19, tokens=2**30, doc_mask="none")
-    (found,) = aot.aot(plan_of(huge, vocab_size=2048), "v5e:1x1", remat="none")
+    huge = make_stage(schema.Model(d_model=4096, n_layers=48, n_heads=32, d_ff=16384), batch_size=4, seq_len=512, tokens=10**6)
+    (found,) = aot.aot(plan_of(huge, vocab_size=2048), "v5e:2x2")
     assert not found.fits and found.needed > found.available > 15 * 2**30
+    assert len(aot.slice_devices("v5e:1x1")) == 1 and len(aot.slice_devices("v5e:2x4")) == 8
     with pytest.raises(CodemixError, match="no TPU slice `v5e-16`"):
         aot.aot(plan_of(*stages), "v5e-16")
