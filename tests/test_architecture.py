@@ -72,7 +72,7 @@ def badly_named(path, tree):
 def files():
     for path in sorted(ROOT.rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if name != "__init__.py":
+        if name not in ("__init__.py", "__main__.py"):
             yield name, ast.parse(path.read_text())
 
 

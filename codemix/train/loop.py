@@ -7,6 +7,7 @@ therefore does nothing for what is done, goes on with what was begun, and starts
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import functools
 import os
 import signal
@@ -177,15 +178,9 @@ def _warm() -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the bits of a result."""
-    import equinox
-    import numpy
-    import optax
-    import orbax.checkpoint
-
-    import codemix
-
-    return {module.__name__.split(".")[0]: module.__version__ for module in (codemix, jax, equinox, optax, orbax.checkpoint, numpy)}
+    """The packages that decide the last bits of a run."""
+    names = ("codemix", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 @functools.lru_cache(maxsize=2)
