@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +104,8 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
 
 
 def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list[int], str], None]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
     from codemix.progress import progress
 
     def one(item: tuple[str, Path, list[int]]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -21,6 +20,8 @@ _SECRET = re.compile(r"(?i)token|secret|passw|signature|credential|api[-_]?key|a
 def interpreter_root(scheme: str) -> Path | None:
     """The folder behind `stdlib:` (this interpreter's standard library) and `installed:` (its packages); None for others."""
     if scheme in ("stdlib", "installed"):
+        import sysconfig
+
         return Path(sysconfig.get_path("stdlib" if scheme == "stdlib" else "purelib"))
     return None
 

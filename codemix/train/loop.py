@@ -7,8 +7,8 @@ therefore does nothing for what is done, goes on with what was begun, and starts
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import functools
+import importlib.metadata
 import os
 import signal
 import sys
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
+import codemix
 from codemix.data.manifest import Manifest
 from codemix.data.store import Store, write_json, write_text
 from codemix.errors import CodemixError
@@ -179,8 +180,8 @@ def _warm() -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """The packages that decide the last bits of a run."""
-    names = ("codemix", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
-    return {name: importlib.metadata.version(name) for name in names}
+    names = ("jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
+    return {"codemix": codemix.__version__} | {name: importlib.metadata.version(name) for name in names}
 
 
 @functools.lru_cache(maxsize=2)
