@@ -116,7 +116,7 @@ def evaluation_fingerprint(plan: Plan, index: int, manifests: Mapping[str, Manif
     return fingerprint({
         "engine": ENGINE_VERSION, "stage": plan.stages[index].fingerprint, "evaluation": evaluation, "data": dict(data), "names": list(data),
         "held_out": {s: [[x.sha256, x.docs_sha256] for x in m.shards("held_out")] for s, m in manifests.items()} if evaluation.bits_per_byte else {},
-        "contamination": options.contamination,
+        "contamination": options.contamination, "harness": options.harness,
     })  # fmt: skip
 
 

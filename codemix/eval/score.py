@@ -132,7 +132,7 @@ class Engine:
         lengths = [len(s) - 1 for s in sequences]
         log_p: list[Any] = [None] * len(sequences)
         greedy: list[Any] = [None] * len(sequences)
-        with progress(label, sum(lengths), "tokens") as advance:
+        with progress(label, sum(scored), "tokens") as advance:
             pending = None  # the device works on one batch while the host unpacks the one before
             for room, height, rows in packing.batches(lengths, self.longest, self.batch_tokens * self.row_shards):
                 batch, places = _fill(rows, sequences, scored, room, height)
@@ -220,8 +220,8 @@ def _log_probabilities(model: Decoder, batch: dict[str, jax.Array], *, attention
         at = jax.lax.dynamic_slice_in_dim(places, i * chunk, chunk, 1)
         target = jnp.take_along_axis(batch["targets"], at, 1)
         scores = logits(model, jnp.take_along_axis(states, at[..., None], 1))
-        p = jnp.take_along_axis(scores, target[..., None], -1)[..., 0] - jax.nn.logsumexp(scores, -1)
-        found = p, jnp.argmax(scores, -1) == target
+        own, best = jnp.take_along_axis(scores, target[..., None], -1)[..., 0], scores.max(-1)
+        found = own - best - jnp.log(jnp.exp(scores - best[..., None]).sum(-1)), own == best
         return tuple(jax.lax.dynamic_update_slice_in_dim(old, new, i * chunk, 1) for old, new in zip(carry, found, strict=True))
 
     nothing = jnp.zeros(places.shape, jnp.float32), jnp.zeros(places.shape, bool)

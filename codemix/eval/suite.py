@@ -22,12 +22,21 @@ def run_tasks(
 
         def measure(name=name, task=task):
             rows = task.rows(data[name])
-            outcome = task.run(engine(), rows, options)
+            outcome = _run(task, rows, engine(), options)
             return [summarise(task, data[name], outcome), outcome.records]
 
         summaries[name], records = part(f"task-{name}", measure)
         examples[name] = json_lines(records)
     return summaries, aggregates(summaries), examples
+
+
+def _run(task: Task, rows: list[dict[str, Any]], engine: Any, options: Any) -> Outcome:
+    if options.harness == "lm-eval":
+        from codemix.eval import harness
+
+        if task.kind in harness.TASKS:
+            return harness.run(task, rows, engine)
+    return task.run(engine, rows, options)
 
 
 def summarise(task: Task, data: Data, outcome: Outcome) -> dict[str, Any]:
