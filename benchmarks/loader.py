@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
+import importlib
 import json
 import sys
 import tempfile
@@ -50,18 +50,18 @@ def make_tokens(folder: Path, source: str, tokens: int, shards: int, seed: int) 
         ids.tofile(folder / path)
         ends.astype("<u8").tofile(folder / f"{path}.index")
         made.append(Shard(path, int(ends[-1]), len(ends), 0, "", "", "", ""))
-    tokenizer = {"sha256": "", "vocab_size": 50_000, "eos_id": 0, "special": {}}
+    tokenizer = {"sha256": "", "vocab_size": 50_000, "special": {}}
     Manifest(source, "0", {}, tokenizer, "uint16", {"train": split_summary(made)}, [], {}, {}, {}).save(folder)
     return Manifest.load(folder)
 
 
 def make_stage(counts: list[int], pools: list[int], seq_len: int, batch_size: int) -> StagePlan:
-    rows_of = sum(counts)
-    sources = tuple(StageSource(f"source{i:03}", Fraction(c, rows_of), c, 0, pools[i], {}) for i, c in enumerate(counts))
+    total = sum(counts)
+    sources = tuple(StageSource(f"source{i:03}", Fraction(c, total), c, 0, pools[i], {}) for i, c in enumerate(counts))
     return StagePlan(
         name="benchmark", index=0, spec=SimpleNamespace(fim_spm=Fraction(1, 2)), model=None,
         training=SimpleNamespace(doc_mask="segment", reset_positions=True), seq_len=seq_len, batches=((0, batch_size),),
-        steps=rows_of // batch_size, rows=rows_of, asked_tokens=0, seed=0, init_seed=0, sources=sources, segments=(Segment(0, rows_of, tuple(counts)),),
+        steps=total // batch_size, rows=total, asked_tokens=0, seed=0, init_seed=0, sources=sources, segments=(Segment(0, total, tuple(counts)),),
         fim={}, parent=None, load=None, run_tokens=0, run_total=0,
     )  # fmt: skip
 
@@ -164,10 +164,8 @@ def peers(folder: Path, shards: dict[str, Shards], args, stage: StagePlan) -> di
     one = next(iter(shards.values()))
     windows = min(one.windows, 4 * size * max(1, stage.steps // 4))
     used = windows // size * size
-    if importlib.util.find_spec("litdata"):
-        import litdata
-        import torch
-
+    torch, litdata, streaming = (_installed(name) for name in ("torch", "litdata", "streaming"))
+    if litdata:
         block = litdata.TokensLoader(block_size=length + 1)
         items = [(str(one.folder), length, i) for i in range(windows)]
         litdata.optimize(fn=_litdata_row, inputs=items, output_dir=str(folder / "litdata"), chunk_bytes="64MB", num_workers=1, item_loader=block)
@@ -180,12 +178,7 @@ def peers(folder: Path, shards: dict[str, Shards], args, stage: StagePlan) -> di
             return n
 
         found["litdata"] = run_litdata
-    else:
-        print("litdata is not installed: not compared", file=sys.stderr)
-    if importlib.util.find_spec("streaming"):
-        import streaming
-        import torch
-
+    if streaming:
         with streaming.MDSWriter(out=str(folder / "mds"), columns={"tokens": "ndarray:uint16"}, size_limit="64mb") as out:
             for i in range(windows):
                 out.write({"tokens": one.gather(np.array([i]))[0].astype(np.uint16)})
@@ -198,10 +191,17 @@ def peers(folder: Path, shards: dict[str, Shards], args, stage: StagePlan) -> di
             return n
 
         found["mosaicml_streaming"] = run_streaming
-    else:
-        print("mosaicml-streaming is not installed: not compared", file=sys.stderr)
     print(f"peers read {used:,} of the same windows", file=sys.stderr)
     return found
+
+
+def _installed(name: str):
+    """A peer's module, or None with a notice: not installed, or installed and broken."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever another project's import raises
+        print(f"{name} cannot be imported, so not compared: {error}", file=sys.stderr)
+        return None
 
 
 def _litdata_row(item):

@@ -87,6 +87,7 @@ def inspect(
 def show(
     recipe: RecipeArg,
     step: Annotated[int, typer.Option("--step", min=0, help="Step of the run, counted over its stages.", show_default=False)],
+    stage: Annotated[str | None, typer.Option("--stage", help="Which stage, where several have that step.")] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
@@ -96,7 +97,7 @@ def show(
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    rows = trace.show(context.plan, step, context.manifests)
+    rows = trace.show(context.plan, step, context.manifests, stage=stage)
     if json:
         return print_json(rows)
     table = Table(f"Step {step:,}", [">row", "source", ">epoch", ">window", "shard", ">offset", "documents"])
