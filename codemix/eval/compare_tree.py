@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.data.manifest import Manifest, digest
 from codemix.errors import CodemixError, did_you_mean
-from codemix.eval.facts import pooled, run_facts
+from codemix.eval.facts import Documents, documents, pooled, run_facts
 from codemix.recipe.component import identity
 
 if TYPE_CHECKING:
     from codemix.recipe.plan import Plan
-
-Documents = dict[str, dict[str, tuple[float, int]]]  # source -> document id -> (bits, bytes)
 
 
 @dataclass(frozen=True)
@@ -163,16 +161,6 @@ def equally_long(variants: Sequence[Variant], base: Variant, when: str) -> list[
 
     others = [v for v in variants if v is not base]
     return [v for v in others if abs(tokens(v) - tokens(base)) <= 0.01 * tokens(base)] or others
-
-
-def documents(path: Path) -> Documents:
-    """Bits and bytes of every held-out document that an evaluation scored; empty when it kept no records."""
-    found: Documents = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            found.setdefault(record["source"], {})[record["id"]] = (float(record["bits"]), int(record["bytes"]))
-    return found
 
 
 def examples(folder: Path) -> dict[str, dict[str, float]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from codemix.recipe.plan import Plan, StagePlan
 
 FORMAT = 1
+Documents = dict[str, dict[str, tuple[float, int]]]  # source -> document id -> (bits, bytes)
 CURVE_POINTS = 160  # a stage; longer curves are averaged in bins, so a page stays small whatever the run
 
 
@@ -31,6 +32,7 @@ def run_facts(plan: Plan, manifests: Mapping[str, Manifest], stage_dirs: Iterabl
     recipe = plan.recipe
     tags = {name: dict(source.tags) for name, source in sorted(recipe.sources.items())}
     stages = [_stage(stage, folders.get(stage.fingerprint), results.get(stage.fingerprint)) for stage in plan.stages]
+    scored = [results[s["fingerprint"]] for s in stages if s["scores"]]
     lineages = [s["lineage"] for s in stages if s["lineage"]]
     return {
         "format": FORMAT, "recipe": recipe.name, "description": recipe.description, "seed": recipe.seed,
@@ -41,6 +43,7 @@ def run_facts(plan: Plan, manifests: Mapping[str, Manifest], stage_dirs: Iterabl
         "sources": {name: _source(manifests[name]) for name in sorted(manifests) if name in tags},
         "max_epochs": {name: source.max_epochs for name, source in sorted(recipe.sources.items())},
         "stages": stages,
+        "moves": moves(scored, {name: family(tags[name]) for name in tags}) if len(scored) > 1 else {},
     }  # fmt: skip
 
 
@@ -194,3 +197,31 @@ def pooled(scores: Mapping[str, Mapping[str, Any]], sources: Iterable[str]) -> f
     chosen = [scores[s] for s in sources if s in scores]
     total = sum(s["bytes"] for s in chosen)
     return sum(s["bits"] for s in chosen) / total if total else None
+
+
+def documents(path: Path) -> Documents:
+    """Bits and bytes of every held-out document that an evaluation scored; empty when it kept no records."""
+    found: Documents = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            found.setdefault(record["source"], {})[record["id"]] = (float(record["bits"]), int(record["bytes"]))
+    return found
+
+
+def moves(results: Sequence[tuple[Path, Mapping[str, Any]]], families: Mapping[str, str]) -> dict[str, Any]:
+    """How bits per byte of each family moved from the first to the last evaluation, with a paired interval over documents."""
+    from codemix.eval import stats
+
+    sides, found = [documents(folder / "documents.jsonl") for folder, _ in (results[0], results[-1])], {}
+    for kind in ("code", "text", "other"):
+        pairs = []
+        for source in sorted(n for n in set(sides[0]) & set(sides[1]) if families.get(n, "other") == kind):
+            for name in sorted(set(sides[0][source]) & set(sides[1][source])):
+                (before, size), (after, size_after) = sides[0][source][name], sides[1][source][name]
+                if size == size_after and size > 0:
+                    pairs.append((before, after, size))
+        if pairs:
+            before, after, sizes = zip(*pairs, strict=True)
+            found[kind] = stats.paired_bootstrap((before, sizes), (after, sizes)).as_json()
+    return found

@@ -71,18 +71,25 @@ def answer(facts: Mapping[str, Any]) -> list[str]:
         subject = FAMILY_NAMES[kind]
         if start is None:
             sentences.append(f"held-out {subject} costs **{end:.3f}** bits per byte after `{last['name']}`")
-        elif round(start, 3) == round(end, 3):
-            sentences.append(f"held-out {subject} stayed at **{end:.3f}** bits per byte")
         else:
-            sentences.append(
-                f"bits per byte of held-out {subject} {'fell' if end < start else 'rose'} from {start:.3f} to **{end:.3f}** ({change(start, end)})"
-            )
+            sentences.append(_moved(subject, start, end, facts["moves"].get(kind)))
     if first is not last:
         sentences[0] = f"From `{first['name']}` to `{last['name']}`, {sentences[0]}"
     whole = "; ".join(sentences)
     lines = [whole[0].upper() + whole[1:] + "."]
     moves = _largest_moves(facts, scored)
     return lines + ([moves] if moves else [])
+
+
+def _moved(subject: str, start: float, end: float, interval: Mapping[str, Any] | None) -> str:
+    """One family's change, called only when the interval over its documents excludes zero."""
+    if interval is None:
+        return f"bits per byte of held-out {subject} went from {start:.3f} to **{end:.3f}** ({change(start, end)})"
+    low, high = (change(interval["a"], interval["a"] + interval[k]) for k in ("low", "high"))
+    if interval["low"] <= 0 <= interval["high"]:
+        return f"bits per byte of held-out {subject} did not move beyond noise ({start:.3f} and {end:.3f}, {low} to {high})"
+    went = "fell" if end < start else "rose"
+    return f"bits per byte of held-out {subject} {went} from {start:.3f} to **{end:.3f}** ({change(start, end)} [{low}, {high}])"
 
 
 def _largest_moves(facts: Mapping[str, Any], scored: list[Mapping[str, Any]]) -> str:
@@ -97,7 +104,7 @@ def _largest_moves(facts: Mapping[str, Any], scored: list[Mapping[str, Any]]) ->
             continue
         steps = [(b - a, scored[i + 1]["name"], a, b) for i, (a, b) in enumerate(zip(values, values[1:], strict=False))]
         size, name, a, b = max(steps, key=lambda step: abs(step[0]))
-        if abs(size) >= 0.0005:
+        if abs(size) >= 0.005 * values[0]:
             said.append(f"{kind} moved most in `{name}` ({a:.3f} to {b:.3f})")
     return f"{'; '.join(said).capitalize()}. One run, one seed: `codemix compare` says whether another recipe does better than noise." if said else ""
 

@@ -52,7 +52,8 @@ def losses(
         ends: list[tuple[float, float, str, str]] = []
         lowest, highest = math.inf, -math.inf
         for name, points in [*curves.items(), ("all sources", total)]:
-            x, y = [p for p, _ in points], [math.nan if v is None else v for _, v in points]
+            kept = [(p, v) for p, v in points if v is not None]  # a line without tokens of the source is no gap; NaN is one
+            x, y = [p for p, _ in kept], [v for _, v in kept]
             finite = [v for v in y if math.isfinite(v)]
             if not finite:
                 continue
@@ -169,7 +170,8 @@ def throughput(key: str, title: str, description: str, speed: Points, boundaries
     """Training speed over the tokens of the run."""
     with plots.drawing(10, 2.1) as figure:
         axes = figure.subplots()
-        axes.plot([x for x, _ in speed], [math.nan if v is None else v for _, v in speed], color=plots.colour("other-1"), linewidth=1.5)
+        kept = [(x, v) for x, v in speed if v is not None]
+        axes.plot([x for x, _ in kept], [v for _, v in kept], color=plots.colour("other-1"), linewidth=1.5)
         for _, start, _ in boundaries[1:]:
             axes.axvline(start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_ylim(bottom=0)

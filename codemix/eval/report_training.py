@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,8 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
         points: list[tuple[float, float | None]] = []
         for s in stages:
             column = s["curves"].get(key) or [None] * len(s["curves"]["tokens"])
-            gap = [(s["curves"]["tokens"][0], None)] if points and s["curves"]["tokens"][0] <= points[-1][0] else []
+            back = bool(points) and s["curves"]["tokens"][0] <= points[-1][0]  # a branch, so the line breaks
+            gap = [(s["curves"]["tokens"][0], math.nan)] if back else []
             points += gap + list(zip(s["curves"]["tokens"], column, strict=True))
         return points
 

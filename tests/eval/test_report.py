@@ -43,6 +43,20 @@ def test_the_answer_comes_first_and_is_made_from_the_numbers(written, run):
     assert f"fell from {pooled(first):.3f} to <strong>{pooled(last):.3f}</strong>" in html
 
 
+def test_a_change_inside_the_noise_is_not_called(run, tmp_path):
+    _, plan, _, _ = run
+    store = Store(tmp_path)
+    folders, evals = write_run(store, plan)
+    first = [json.loads(line) for line in (evals[0] / "documents.jsonl").read_text().splitlines()]
+    for n, record in enumerate(first):  # the last evaluation as the first, but for noise that cancels
+        record["bits"] += 3 if n % 2 else -3
+    (evals[-1] / "documents.jsonl").write_text("".join(json.dumps(r) + "\n" for r in first))
+    said = answer(run_facts(plan, MANIFESTS, folders, evals))[0]
+    assert said.count("did not move beyond noise") == 2
+    (evals[-1] / "documents.jsonl").unlink()
+    assert "went from" in answer(run_facts(plan, MANIFESTS, folders, evals))[0]
+
+
 def test_nothing_is_fetched_and_nothing_runs(written):
     html = written.read_text()
     assert not re.search(r"<script|<link(?! rel=\"icon\" href=\"data:,\")|<img|<iframe|@import|javascript:", html)
