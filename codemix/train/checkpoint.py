@@ -9,6 +9,7 @@ written behind, and the folder gets its name when everything is in it. A checkpo
 from __future__ import annotations
 
 import functools
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -186,6 +187,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         text = str(error)
         for sign, what, rule in _DISK_SIGNS:
             if sign.lower() in text.lower():
+                for noisy in ("asyncio", "absl"):  # they would print the same once more, as tracebacks
+                    logging.getLogger(noisy).setLevel(logging.CRITICAL)
                 raise CodemixError(
                     f"{what} while saving a checkpoint in {folder}",
                     hints=["earlier checkpoints are kept; after making room the same command goes on from the newest"], rule=rule,
