@@ -109,7 +109,7 @@ def difference(v: Variant, stage: str, base: Variant, base_stage: str, measure: 
         "verdict": "no call",
     }
     pairs = paired(v, stage, base, base_stage, sources)
-    if pairs:
+    if len(pairs) > 1:
         bits, reference, sizes = zip(*pairs, strict=True)
         made = stats.paired_bootstrap((reference, sizes), (bits, sizes))
         verdict = stats.verdict(made, stats.seed_spread(theirs), stats.seed_spread(ours))

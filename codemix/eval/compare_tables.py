@@ -150,7 +150,7 @@ def tasks(variants: Sequence[Variant], base: Variant) -> Section | None:
             if v is not base:
                 mine, theirs = (_credits(x, name) for x in (v, base))
                 common = sorted(set(mine) & set(theirs))
-                if common:
+                if len(common) > 1:
                     ones = [1.0] * len(common)
                     made = stats.paired_bootstrap(([theirs[i] for i in common], ones), ([mine[i] for i in common], ones))
                     spreads = [

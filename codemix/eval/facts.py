@@ -221,7 +221,7 @@ def moves(results: Sequence[tuple[Path, Mapping[str, Any]]], families: Mapping[s
                 (before, size), (after, size_after) = sides[0][source][name], sides[1][source][name]
                 if size == size_after and size > 0:
                     pairs.append((before, after, size))
-        if pairs:
+        if len(pairs) > 1:
             before, after, sizes = zip(*pairs, strict=True)
             found[kind] = stats.paired_bootstrap((before, sizes), (after, sizes)).as_json()
     return found

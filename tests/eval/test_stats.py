@@ -37,16 +37,23 @@ def test_ratio_is_of_sums_not_a_mean_of_ratios():
     assert stats.ratio([10, 1], [10, 100]) == loop
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+@pytest.mark.parametrize("n", [5, 150])
+def test_interval_covers_the_truth_about_as_often_as_it_says(n):
     rng, hits, trials, truth = np.random.default_rng(7), 0, 200, 0.05
     for trial in range(trials):
-        size = rng.lognormal(6, 1, 150)
-        hardness = rng.normal(2, 0.4, 150)
-        a = size * (hardness + rng.normal(0, 0.1, 150))
-        b = size * (hardness + truth + rng.normal(0, 0.1, 150))
+        size = rng.lognormal(6, 1, n)
+        hardness = rng.normal(2, 0.4, n)
+        a = size * (hardness + rng.normal(0, 0.1, n))
+        b = size * (hardness + truth + rng.normal(0, 0.1, n))
         found = stats.paired_bootstrap((a, size), (b, size), resamples=300, seed=trial)
         hits += found.low <= truth <= found.high
     assert 0.87 <= hits / trials <= 0.99
+
+
+def test_few_examples_widen_the_interval_as_student_says():
+    for n, t in ((4, 3.1824), (6, 2.5706), (11, 2.2281), (31, 2.0423)):  # 97.5% points of t with n - 1 degrees of freedom
+        assert stats.widening(n, 0.95) * 1.959964 / math.sqrt(n / (n - 1)) == pytest.approx(t, rel=0.01)
+    assert stats.widening(10**6, 0.95) == pytest.approx(1, abs=1e-5)
 
 
 def test_pairing_narrows_the_interval():
@@ -95,6 +102,7 @@ def test_no_winner_inside_the_seeds():
         lambda: stats.ratio([math.nan], [1.0]),
         lambda: stats.ratio([1.0, 2.0], [1.0]),
         lambda: stats.paired_bootstrap(([1], [1]), ([1, 2], [1, 2])),
+        lambda: stats.paired_bootstrap(([1], [1]), ([1], [1])),
         lambda: stats.accuracy([]),
         lambda: stats.accuracy([math.nan]),
         lambda: stats.centred(stats.Mean(0.5, 0, 1), 1.0),
