@@ -128,7 +128,7 @@ def lock(
     path = recipe.with_suffix(".lock")
     current = locks.make(context.source.recipe, context.found)
     if check:
-        differences = locks.compare(locks.read(path), current)
+        differences = locks.verify(locks.read(path), current, store, data_root)
         for line in differences:
             print(line.render() + "\n", file=sys.stderr)
         print(f"{path}: {'the store agrees' if not differences else f'{len(differences)} differences'}")

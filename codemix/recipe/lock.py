@@ -182,6 +182,18 @@ def _compare_source(name: str, then: Any, now: Any) -> list[Problem]:
     return problems
 
 
+def verify(lock: Mapping[str, Any], current: Mapping[str, Any], store: Path, data_root: Path) -> list[Problem]:
+    """Everything that differs: the recipe and the components, then files, hashed one by one, then what the recipe now asks of the store."""
+    differences = compare(lock, current)
+    recipe = [p for p in differences if p.rule in ("lock-recipe", "lock-version")]
+    if files := check(lock, store, data_root):
+        return recipe + files
+    hint = "other files match its `paths`, or, for data of the running Python, another version runs; lock again to accept that"
+    stale = {name for name, then in lock["sources"].items() if then is not None and current["sources"].get(name) is None}
+    moved = [_problem(f"`{n}` is in the store as locked, but the recipe now leads to other data", hint, rule="lock-inputs") for n in sorted(stale)]
+    return recipe + moved + [p for p in differences if p not in recipe and p.rule != "lock-source-missing"]
+
+
 def check(lock: Mapping[str, Any], store: Path, data_root: Path | None = None) -> list[Problem]:
     """What a store (its folder) lacks of a lock, file by file: shards are hashed, and inputs too where `data_root` is given."""
     problems = []

@@ -131,6 +131,19 @@ def test_check_reads_every_file_of_the_store(built):
     assert [p.rule for p in locks.check(lock, built.store)] == ["lock-source-missing"]
 
 
+def test_verify_says_first_what_can_be_pointed_at(built):
+    lock = locks.make(built.recipe, built.found)
+    assert locks.verify(lock, lock, built.store, built.root) == []
+    moved = changed(built, lambda found: found.update(text=SimpleNamespace(manifest=None)))
+    (problem,) = locks.verify(lock, moved, built.store, built.root)
+    assert problem.rule == "lock-inputs" and "`text` is in the store as locked" in problem.what
+    (built.root / "text.jsonl").write_bytes(b"other")
+    (problem,) = locks.verify(lock, moved, built.store, built.root)
+    assert problem.what == "input text.jsonl of `text` has other content than was locked"
+    old = lock | {"components": lock["components"] | {"op max_floats": 99}}
+    assert [p.rule for p in locks.verify(old, moved, built.store, built.root)] == ["lock-version", "lock-file-changed"]
+
+
 def test_an_unbuilt_source_is_locked_as_such(built):
     built.found["code"] = SimpleNamespace(manifest=None)
     lock = locks.make(built.recipe, built.found)
