@@ -51,12 +51,14 @@ def batches(
         raise ValueError(f"step {start_step} is outside stage {stage.name} of {stage.steps} steps")
     if start_step == stage.steps:
         return
-    carried = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=min(prefetch, 1), prefetch_buffer_size=prefetch))
+    carried = grain.MapDataset.source(_Parcels(source)).to_iter_dataset(
+        grain.ReadOptions(num_threads=min(prefetch, 1), prefetch_buffer_size=prefetch)
+    )
     iterator = iter(carried)
     grain.experimental.set_next_index(iterator, start_step)
     try:
         for step in range(start_step, stage.steps):
-            yield step, next(iterator)
+            yield step, next(iterator).batch
     finally:
         iterator.close()
 
@@ -70,6 +72,24 @@ def sentinels_of(tokenizer: Mapping) -> tuple[int, int, int]:
             hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"], rule="fim-tokens",
         )  # fmt: skip
     return tuple(int(special[token]) for token in fim.SENTINELS)
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    batch: Batch
+
+
+class _Parcels:
+    """The batches of a `StepSource`, each in one piece: Grain measures every array of an element, which can cost more than making it."""
+
+    def __init__(self, source: StepSource):
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, step: int) -> _Parcel:
+        return _Parcel(self.source[step])
 
 
 @dataclass(frozen=True)
