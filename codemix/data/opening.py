@@ -73,43 +73,38 @@ class Opener:
                 raise Damaged("too_large", f"more than {self.max_line_bytes:,} bytes in one document")
         return out.getvalue()
 
-    def lines(self, part: Part) -> Iterator[tuple[int, list[bytes] | Unreadable]]:
-        """Blocks of whole lines of a part: (number of the first row, lines without their end); or one Unreadable.
+    def lines(self, part: Part) -> Iterator[bytes | Unreadable]:
+        """The lines of a part, each with its line end, from row `part.first_row` on; an Unreadable stands for one row too.
 
         Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one.
-        Lists rather than single lines, because one step a line would cost as much as parsing it.
+        Lines are cut one by one out of a piece: a list of all of them would not stay in the cache, and cost more.
         """
-        name, row = redacted(part.input.path), part.first_row
+        name, row, most = redacted(part.input.path), part.first_row, self.max_line_bytes
         begun: list[bytes] = []  # pieces of a line that has not ended
-        size, skipping = 0, False
+        size = 0
         try:
             for piece in self.pieces(part):
-                lines = piece.split(b"\n")
-                if len(lines) == 1:
-                    size += len(piece)
-                    if size > self.max_line_bytes:
-                        begun, skipping = [], True
-                    if not skipping:
-                        begun.append(piece)
-                    continue
-                if skipping or size + len(lines[0]) > self.max_line_bytes:
-                    yield row, self._too_long(name, row)
-                    row, skipping, begun = row + 1, False, []
-                    del lines[0]
-                elif begun:
-                    begun.append(lines[0])
-                    lines[0] = b"".join(begun)
-                begun = [lines.pop()]
-                size = len(begun[0])
-                if lines:
-                    yield row, lines
-                    row += len(lines)
-            if skipping:
-                yield row, self._too_long(name, row)
-            elif rest := b"".join(begun):
-                yield row, [rest]
+                for line in io.BytesIO(piece):
+                    if begun or size:
+                        size += len(line)
+                        if size <= most:
+                            begun.append(line)
+                        else:
+                            begun = []  # the line goes on, and is only counted
+                        if not line.endswith(b"\n"):
+                            continue
+                        yield b"".join(begun) if size <= most else self._too_long(name, row)
+                        begun, size = [], 0
+                    elif line.endswith(b"\n"):
+                        yield line if len(line) <= most else self._too_long(name, row)
+                    else:
+                        begun, size = [line], len(line)
+                        continue
+                    row += 1
+            if size:
+                yield b"".join(begun) if size <= most else self._too_long(name, row)
         except Damaged as damage:
-            yield row, Unreadable(damage.reason, f"{name}#{row}", damage.detail, rest_lost=True)
+            yield Unreadable(damage.reason, f"{name}#{row}", damage.detail, rest_lost=True)
 
     def _too_long(self, name: str, row: int) -> Unreadable:
         return Unreadable("line_too_long", f"{name}#{row}", f"more than {self.max_line_bytes:,} bytes")

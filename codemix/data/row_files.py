@@ -57,23 +57,21 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
     from orjson import JSONDecodeError, loads
 
     name = redacted(part.input.path)
-    for first, lines in opener.lines(part):
-        if isinstance(lines, Unreadable):
-            yield lines
-            continue
-        if first == 0 and lines[0].startswith(b"\xef\xbb\xbf"):
-            lines[0] = lines[0][3:]  # a byte order mark is not part of the JSON
-        number = first
-        for line in lines:
-            if line:  # a blank line holds no document
-                try:
-                    row = loads(line)
-                except JSONDecodeError as error:
-                    if not line.isspace():
-                        yield _broken(line, f"{name}#{number}", error)
-                else:
-                    yield convert(row, number)
-            number += 1
+    number = part.first_row
+    for line in opener.lines(part):
+        if line.__class__ is not bytes:
+            yield line
+        elif line != b"\n":  # a blank line holds no document
+            if number == 0:
+                line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark is not part of the JSON
+            try:
+                row = loads(line)
+            except JSONDecodeError as error:
+                if not line.isspace():
+                    yield _broken(line, f"{name}#{number}", error)
+            else:
+                yield convert(row, number)
+        number += 1
 
 
 def _broken(line: bytes, where: str, error: Exception) -> Unreadable:

@@ -168,15 +168,15 @@ def test_line_parts_cut_at_line_ends_and_keep_row_numbers(tmp_path):
     data = b"".join(b'{"text":"%d%s"}\n' % (i, b"x" * (i * 7 % 90)) for i in range(40_000))
     (tmp_path / "a.jsonl").write_bytes(data)
     opener, given = Opener(tmp_path), Input("a.jsonl", len(data), "")
-    whole = [line for _, lines in opener.lines(Part(given)) for line in lines]
+    whole = list(opener.lines(Part(given)))
     for part_bytes in (1, 300_000, 1_000_000, 10**9):
         parts = opener.line_parts(given, part_bytes)
         assert parts == opener.line_parts(given, part_bytes) and (len(parts) > 1) == (part_bytes < 10**9)
         assert sum(part.size for part in parts) == len(data)
         row = 0
         for part in parts:
-            for first, lines in opener.lines(part):
-                assert first == row and lines == whole[row : row + len(lines)]
-                row += len(lines)
+            lines = list(opener.lines(part))
+            assert part.first_row == row and lines == whole[row : row + len(lines)]
+            row += len(lines)
         assert row == len(whole)
     assert Opener(tmp_path).line_parts(Input("a.jsonl.gz", 10**9, ""), 1) == [Part(Input("a.jsonl.gz", 10**9, ""))]

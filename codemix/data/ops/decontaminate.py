@@ -6,8 +6,6 @@ plain text. `normalize: prose` folds case, digits and punctuation; `code` keeps 
 ask for longer runs there. Texts shorter than `n_grams` words can never match.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -114,16 +112,15 @@ class Decontaminate(Op):
             if ".json" not in name:
                 yield opener.whole(given).decode()
                 return
-            for first, lines in opener.lines(Part(given)):
-                if isinstance(lines, Unreadable):
-                    raise CodemixError(f"cannot read the evaluation texts: {lines}", rule="eval-unreadable")
-                for number, line in enumerate(lines, first):
-                    row = orjson.loads(line) if line.strip() else {}
-                    for field, get in getters if row else ():
-                        if get(row) is MISSING:
-                            here = f"fields here: {', '.join(row)}"
-                            raise CodemixError(f"{name}#{number} has no field `{field}`", hints=[here], rule="eval-unreadable")
-                    yield "\n".join(_strings([get(row) for _, get in getters] if getters else row))
+            for number, line in enumerate(opener.lines(Part(given))):
+                if isinstance(line, Unreadable):
+                    raise CodemixError(f"cannot read the evaluation texts: {line}", rule="eval-unreadable")
+                row = orjson.loads(line) if line.strip() else {}
+                for field, get in getters if row else ():
+                    if get(row) is MISSING:
+                        here = f"fields here: {', '.join(row)}"
+                        raise CodemixError(f"{name}#{number} has no field `{field}`", hints=[here], rule="eval-unreadable")
+                yield "\n".join(_strings([get(row) for _, get in getters] if getters and row else row))
         except (Damaged, UnicodeDecodeError, orjson.JSONDecodeError) as error:
             raise CodemixError(f"cannot read the evaluation texts in {name}: {error}", rule="eval-unreadable") from error
 

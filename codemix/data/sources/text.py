@@ -3,8 +3,6 @@
 Text must be UTF-8; a byte that is not is reported with its place.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -37,13 +35,11 @@ class Text(FileSource):
         name, opener = redacted(part.input.path), self.bounded(opener)
         meta = {"path": name} | ({"language": self.language} if self.language else {})
         if self.split == "line":
-            for first, lines in opener.lines(part):
-                if isinstance(lines, Unreadable):
-                    yield lines
-                    continue
-                for row, line in enumerate(lines, first):
-                    if line.strip():
-                        yield document(line.removesuffix(b"\r"), name, row, meta)
+            for row, line in enumerate(opener.lines(part), part.first_row):
+                if isinstance(line, Unreadable):
+                    yield line
+                elif line.strip():
+                    yield document(line.rstrip(b"\r\n"), name, row, meta)
             return
         try:
             data = opener.whole(part.input)
