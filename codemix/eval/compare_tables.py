@@ -8,7 +8,7 @@ from typing import Any
 
 from codemix.eval import paper_numbers
 from codemix.eval.compare import MEASURES, difference, signed
-from codemix.eval.compare_tree import Variant
+from codemix.eval.compare_tree import Variant, is_cooldown
 from codemix.eval.pages import Fold, Mark, Note, Section, Table
 from codemix.recipe.quantities import show_tokens
 
@@ -42,7 +42,7 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
                 *(f"{sign}{show_tokens(amounts[k])}" if amounts[k] else "–" for k in ("text", "code")), *scores, *bits,
             ])  # fmt: skip
             if found["overlay_paper"] and (row := _paper_row(v, number)):
-                amounts = ["–" if t is None else f"{'+' if number else ''}{t}B" for t in (row.text, row.code)]
+                amounts = ["–" if t is None else f"{'' if row.stage in ('pre-training', 'init') else '+'}{t}B" for t in (row.text, row.code)]
                 table.rows.append(
                     ["", Mark(f"paper: {row.stage}", "muted"), *(Mark(x, "muted") for x in (*amounts, *(f"{s:.1f}" for s in row.scores), "–", "–"))]
                 )
@@ -50,12 +50,12 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
         "Tokens are those read in the stage; a plus says that they come on top of the stages above. NL is the mean of Reason. and "
         "Know., Total of Reason., Know. and Code, as in the paper."
     )
-    if all(cell == "–" for row in table.rows for cell in row[4:9]):
+    if all(cell == "–" for row in table.rows for cell in row[4:9] if isinstance(cell, str)):
         table.notes.append("– : no tasks were scored. Small models are told apart by bits per byte long before any task score leaves chance.")
     if absent:
         table.notes.append(f"* : a partial mean, not comparable with the paper's; absent tasks: {', '.join(sorted(absent))}.")
     blocks: list[Any] = [table]
-    if found["overlay_paper"]:
+    if any(isinstance(row[1], Mark) for row in table.rows):
         blocks.append(
             Note("plain", f"Grey rows are the paper's own numbers ({paper_numbers.CITATION}, 470M parameters), not ours. {paper_numbers.NOISE}")
         )
@@ -63,9 +63,14 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
 
 
 def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:
+    """The row of the paper's Table 2 that stands for one of our stages, when the run bears the name of its variant."""
     name = paper_numbers.paper_variant(variant.name) or paper_numbers.paper_variant(variant.first.facts["recipe"])
     rows = [r for r in paper_numbers.TABLE_2 if r.variant == name]
-    return rows[number] if len(rows) == len(variant.first.stages) else None
+    ends = [i for i, s in enumerate(variant.first.stages) if is_cooldown(s)]
+    others = [i for i in range(len(variant.first.stages)) if i not in ends]
+    places = dict(zip(ends[-1:], rows[-1:], strict=False))
+    places |= dict(zip(others[::-1], rows[:-1][::-1], strict=False))  # the paper's last row before the cooldown is ours
+    return places.get(number)
 
 
 def bits(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) -> Section | None:
