@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,15 @@ def finish(*processes):
 
 
 def two(root, *words):
+    return finish(*two_started(root, *words))
+
+
+def two_started(root, *words):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     hosts = [json.dumps({"coordinator": f"127.0.0.1:{port}", "count": 2, "index": i}) for i in range(2)]
-    return finish(*(start(root, 2, f"hosts={h}", *words) for h in hosts))
+    return [start(root, 2, f"hosts={h}", *words) for h in hosts]
 
 
 def rows_read(root):
@@ -84,3 +90,21 @@ def test_processes_that_do_not_meet_are_told_so(tmp_path):
     process = start(tmp_path, 1, 'hosts={"count": 2, "index": 0}')
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and "did not find each other" in said
+
+
+@pytest.mark.optional("the signal must arrive between two steps of a slowed run")
+def test_a_preemption_of_one_process_stops_all_at_the_same_step_with_a_checkpoint(tmp_path):
+    for name in ("text", "code"):
+        tiny.make_source(Store(tmp_path / "data"), name)
+    root = tmp_path / "two"
+    processes = two_started(root, "pause=1.0", "log_every=1")
+    metrics = []
+    while not metrics or not metrics[0].read_text():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+        metrics = list(root.glob(".building/stages/*/metrics.jsonl"))
+    processes[1].send_signal(signal.SIGTERM)
+    first, _ = finish(*processes)
+    assert "with a checkpoint; the same command goes on from there" in first
+    [checkpoint] = root.glob(".building/stages/*/checkpoints/*")
+    assert 1 <= int(checkpoint.name) < 7
