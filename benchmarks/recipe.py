@@ -8,6 +8,7 @@ imports typer, pydantic (with one model, as nothing is loaded before) and yaml; 
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,9 +20,12 @@ FLOOR = "import typer, yaml\nfrom pydantic import BaseModel\nclass M(BaseModel):
 N = 9
 
 
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # an installed package has its bytecode
+
+
 def cpu_s(words: list[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(words, check=True, capture_output=True, cwd=ROOT, env=ENVIRONMENT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -1,7 +1,5 @@
 """What sources over files and over rows share: which files, which field is the text, what is known of it, which rows count."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn

@@ -80,6 +80,8 @@ def _load(family: str, value: Any) -> Component:
             "component_kind", f"there is no {family} of kind `{name}`".replace("{", "{{").replace("}", "}}"),
             {"hints": list(did_you_mean(name, kinds(family))), "at": ["kind"]},
         ) from None  # fmt: skip
+    if value.keys() == {"kind"} and not cls.__pydantic_decorators__.model_validators and not any(f.is_required() for f in cls.model_fields.values()):
+        return cls.model_construct()  # nothing but defaults: no need to build a validator, which takes longer than everything else
     try:
         return cls.model_validate(value)
     except ValidationError as error:  # carried out whole: recipe/read.py gives each its own place in the file

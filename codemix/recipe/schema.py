@@ -3,8 +3,6 @@
 Knobs that the paper (arXiv 2408.10914) leaves unstated carry a default of ours and say so.
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
 

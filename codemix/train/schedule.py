@@ -5,8 +5,6 @@ nothing. The rate of a step is the curve's value at the *end* of that step: the 
 and the last step of a stage uses exactly the floor.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 

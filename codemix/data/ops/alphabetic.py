@@ -5,8 +5,6 @@ languages where that fails too often (name those in `except_languages`). Letters
 script count.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

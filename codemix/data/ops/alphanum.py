@@ -4,8 +4,6 @@ The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at
 letters or digits. Letters are Unicode's, so that comments in any script count.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -4,8 +4,6 @@ StarCoder (arXiv 2305.06161, section 3.1) and CodeParrot look for such words in 
 ours, made from what generators write; `generated_by` is the paper's own, narrower filter.
 """
 
-from __future__ import annotations
-
 import re
 from typing import ClassVar, Literal
 

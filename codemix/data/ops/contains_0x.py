@@ -4,8 +4,6 @@ Paper (arXiv 2408.10914) App. A.1, second of its four filters, against tables of
 ordinary C and Go: look at what it takes with `codemix inspect`, or use `encoded_runs`, which asks for long runs.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -3,8 +3,6 @@
 StarCoder (arXiv 2305.06161, section 3.1) keeps JSON and YAML of 50 to 5000 characters.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

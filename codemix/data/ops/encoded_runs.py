@@ -4,8 +4,6 @@ StarCoder2 (arXiv 2402.19173, section 3.4) drops files in which such runs are lo
 more than half of the file; the patterns here are ours. A run goes on over line ends and the separators between bytes.
 """
 
-from __future__ import annotations
-
 import re
 from typing import ClassVar, Literal
 

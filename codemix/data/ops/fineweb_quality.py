@@ -4,8 +4,6 @@ FineWeb (arXiv 2406.17557), section 3.6: lines that end in punctuation, short li
 all of them, so the op is refused there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

@@ -4,8 +4,6 @@ Gopher (arXiv 2112.11446), Table A1. Made for English web text: on code nearly e
 there. `null` switches one rule off.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

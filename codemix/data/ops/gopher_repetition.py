@@ -4,8 +4,6 @@ Gopher (arXiv 2112.11446), Table A1. Code repeats itself by nature, so the op is
 documents first (`size`): the sets of n-grams of one very long text take much memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

@@ -4,8 +4,6 @@ The same documents on any number of workers and after any change of the ops befo
 document of a smaller one with the same salt. Sampling by position (as a seeded random draw does) has neither property.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import ClassVar, Literal
 

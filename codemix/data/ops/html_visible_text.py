@@ -4,8 +4,6 @@ StarCoder (arXiv 2305.06161, section 3.1) keeps HTML in which visible text is at
 least 100 characters long. Visible is what is left without scripts, styles, comments and tags.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from typing import ClassVar, Literal

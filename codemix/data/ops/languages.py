@@ -4,8 +4,6 @@
 The language that was found is noted in the document, so that later ops, the funnel and the report can tell by it.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -4,8 +4,6 @@ The Stack (arXiv 2211.15533, section 3) keeps permissively licensed repositories
 licences most used there, by SPDX name. A document may carry one licence or a list of them in `licence`.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

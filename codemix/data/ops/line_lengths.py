@@ -5,8 +5,6 @@ characters on average and at most 1000 at the longest; Codex (arXiv 2107.03374) 
 leaves HTML, JSON, Markdown and the like out of it: name those in `except_languages`.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

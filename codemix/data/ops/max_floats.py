@@ -5,8 +5,6 @@ stated there; here it is a decimal point with digits on both sides or on one (`1
 exponent (`1e9`). Dotted versions such as `1.2.3` are not numbers and do not count.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import islice
 from typing import ClassVar, Literal

@@ -3,8 +3,6 @@
 Each part is switchable; the defaults change nothing that a reader could see.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from typing import ClassVar, Literal

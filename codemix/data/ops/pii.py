@@ -5,8 +5,6 @@ depend on the order of documents. On code it is refused: version numbers look li
 their authors on purpose.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from typing import ClassVar, Literal

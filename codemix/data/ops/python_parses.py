@@ -4,8 +4,6 @@ Phi-1 style and OpenCoder-style corpora ask for code that parses. Python 2 does 
 (about 4 MB a second), so it belongs last.
 """
 
-from __future__ import annotations
-
 import platform
 from typing import ClassVar, Literal
 

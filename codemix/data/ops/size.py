@@ -3,8 +3,6 @@
 One file of many megabytes costs MinHash and Gopher's repetition filter gigabytes of memory: cap sizes before those.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator

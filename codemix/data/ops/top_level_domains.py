@@ -5,8 +5,6 @@ different country domains, together with several of com, net, org, ..., and toge
 A list of country codes has no com, net and org; a program that mentions some domains has many other words.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -4,8 +4,6 @@ The Stack v2 (arXiv 2402.19173, section 2.1) leaves out vendored files by path; 
 has hardly any white space on very long lines, whatever it is called.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import ClassVar, Literal

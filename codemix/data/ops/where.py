@@ -1,7 +1,5 @@
 """Keeps documents by exact conditions on what is known of them: repository, set, stars, any kept metadata."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

@@ -3,8 +3,6 @@
 StarCoder (arXiv 2305.06161, section 3.1) drops files with `<?xml version=` in their first 100 characters, but for XSLT.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -5,8 +5,6 @@ CommitPack's columns (arXiv 2308.07124) are the defaults. StarCoder (arXiv 2305.
 `diff` field is used where there is one, else the difference is computed.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable
 from typing import ClassVar, Literal

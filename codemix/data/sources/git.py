@@ -4,8 +4,6 @@ A branch or tag is resolved to its commit, and the commit is what identifies the
 is another one. Symbolic links and submodules are not read.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ Only the files are used (Parquet or JSON lines), never a data set's own code. Gi
 moves, and then the source is another one. Private sets need HF_TOKEN in the environment.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar, Literal
 

@@ -4,8 +4,6 @@ The paper (arXiv 2408.10914, section 3.4) has GitHub issues as a part of code-ad
 (arXiv 2305.06161, section 3.2), user names become numbers in the order they first write, and comments by bots go.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar, Literal
 

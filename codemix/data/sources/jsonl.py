@@ -5,8 +5,6 @@ with `.gz`, `.zst` or `.zstd`. Reading is strict: a truncated file, a byte that 
 text or a suffix that lies is reported with its place, never skipped in silence. Blank lines hold no document.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.data.row_files import JSON_SUFFIXES

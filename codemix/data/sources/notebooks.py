@@ -4,8 +4,6 @@ The paper (arXiv 2408.10914, section 3.4) has notebooks as a part of code-adjace
 section 3.2) turns them into scripts, with Markdown cells as comments; `style: markdown` keeps prose as prose instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 

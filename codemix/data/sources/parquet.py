@@ -4,8 +4,6 @@ The Stack and most of the Hugging Face hub. Columns that are missing, renamed, b
 columns there are; a null text or one that is not UTF-8 is reported with its row.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.data.row_files import PARQUET_SUFFIXES

@@ -6,8 +6,6 @@ that read as prose. It shares no text with `python_stdlib`, which takes docstrin
 what is installed; every file read is an input with its hash, so installing a package makes another source.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +48,9 @@ class PythonDocs(Source):
         return {"python": platform.python_version()}
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable]:
-        name, data = part.input.path, opener.whole(part.input)
+        name = part.input.path
+        with opener.open(part.input) as file:
+            data = file.read()
         if name == _TOPICS:
             yield from _read_topics(name, data)
         elif name.startswith("stdlib:"):

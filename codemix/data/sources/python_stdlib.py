@@ -5,8 +5,6 @@ shares no text with `python_docs`. Test packages are left out. What it yields de
 the version and the hash of each module are part of the fingerprint.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterator
@@ -59,8 +57,10 @@ class PythonStdlib(Source):
         from codemix.data.python_source import decode, without_docstrings
 
         name = part.input.path
+        with opener.open(part.input) as file:
+            data = file.read()
         try:
-            text = without_docstrings(decode(opener.whole(part.input)))
+            text = without_docstrings(decode(data))
         except (SyntaxError, UnicodeDecodeError) as error:
             yield Unreadable("does_not_parse", f"{name}#0", str(error))
             return

@@ -4,8 +4,6 @@ Files whose names tell no language (see the op `languages` for the table) are no
 folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is not.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

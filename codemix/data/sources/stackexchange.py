@@ -5,8 +5,6 @@ text already: read those with `jsonl` and `where`.) The paper (arXiv 2408.10914,
 its code-adjacent data, and takes it out of the text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

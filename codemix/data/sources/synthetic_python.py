@@ -5,8 +5,6 @@ Each solution runs with its tests in bubblewrap, without network or files; one t
 and counted by reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal

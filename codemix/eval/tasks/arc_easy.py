@@ -1,7 +1,5 @@
 """ARC-Easy: grade-school science questions."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

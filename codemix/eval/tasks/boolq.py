@@ -1,7 +1,5 @@
 """BoolQ: yes-or-no questions about a passage."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.choice import Choice, Question

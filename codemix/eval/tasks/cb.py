@@ -1,7 +1,5 @@
 """SuperGLUE CB: does a text commit its author to a claim."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.choice import Choice, Question

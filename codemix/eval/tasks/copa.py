@@ -1,7 +1,5 @@
 """SuperGLUE COPA: cause or effect."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.choice import Choice, Question

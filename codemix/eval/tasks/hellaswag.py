@@ -1,7 +1,5 @@
 """HellaSwag: how a scene goes on."""
 
-from __future__ import annotations
-
 import re
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """HumanEval: complete a Python function."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.written import Program

@@ -1,7 +1,5 @@
 """MBPP: write a small Python function."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.written import Program

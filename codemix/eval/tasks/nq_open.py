@@ -1,7 +1,5 @@
 """NaturalQuestions-Open: what people asked a search engine."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.written import Answer

@@ -1,7 +1,5 @@
 """PIQA: which way of doing an everyday thing works."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """QuAC: the first question of a dialogue about a passage."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """SciQ: science exam questions with a supporting passage."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.choice import Choice, Question

@@ -1,7 +1,5 @@
 """SocialIQA: what people do, feel and want."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """StoryCloze: which ending a story of four sentences has."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.choice import Choice, Question

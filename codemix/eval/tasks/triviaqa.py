@@ -1,7 +1,5 @@
 """TriviaQA: trivia without a passage."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.written import Answer

@@ -1,7 +1,5 @@
 """WinoGrande: whom a pronoun means."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from codemix.eval.choice import Choice, Question

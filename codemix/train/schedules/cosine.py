@@ -1,7 +1,5 @@
 """`cosine`: see the class."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """`linear`: see the class."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

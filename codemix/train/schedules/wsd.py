@@ -1,7 +1,5 @@
 """`wsd`: see the class."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 
