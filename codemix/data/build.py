@@ -43,7 +43,8 @@ class Job(Protocol):
 def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Found]:
     """For each source of a recipe, what exists of it. Builds nothing."""
     found = {}
-    for name, tokens in identify(recipe, store, Path(data_root)).tokens.items():
+    store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
+    for name, tokens in identify(recipe, store, data_root).tokens.items():
         if tokens.fingerprint is None:
             what = tokens.problem.problems[0].what if tokens.problem else "its inputs are missing"
             found[name] = Found(None, None, what)
@@ -64,17 +65,18 @@ def build(
     `workers` and `executor` say how fast and where, and change no byte. Raises CodemixError for whatever a user can
     mend; a rerun after any failure, kill or interruption redoes only what is missing.
     """
+    store, data_root = Store(store.root.absolute()), Path(data_root).absolute()  # tasks may run in another working folder
     for name in only or ():
         if name not in recipe.sources:
             raise CodemixError(f"the recipe has no source `{name}`", hints=did_you_mean(name, recipe.sources), rule="unknown-source")
     names = [name for name in recipe.sources if not only or name in only]
-    ids = identify(recipe, store, Path(data_root))
+    ids = identify(recipe, store, data_root)
     for name in names:
         ids.tokens[name].require()
     missing = [name for name in names if not store.path("data", name, ids.tokens[name].require()).exists()]
     if missing:
         with warm_workers():
-            _build_missing(recipe, store, ids, Path(data_root), missing, {"workers": workers, "executor": executor})
+            _build_missing(recipe, store, ids, data_root, missing, {"workers": workers, "executor": executor})
     return {name: Manifest.load(store.path("data", name, ids.tokens[name].require())) for name in names}
 
 

@@ -65,7 +65,8 @@ class FastEncoder:
     def _one(self, text: str) -> np.ndarray:
         if not text.isascii() and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any():
             return self._slow.encode([text])[0]
-        return self._ids[self._encoding.encode_to_numpy(text, disallowed_special=())]
+        # its own way to numpy goes through the search for special tokens, and takes half as long again
+        return self._ids[np.array(self._encoding.encode_ordinary(text), np.uint32)]
 
 
 Encoder = SlowEncoder | FastEncoder

@@ -11,7 +11,9 @@ import contextlib
 import os
 import pickle
 import queue
+import shlex
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -51,6 +53,10 @@ class Outcome:
     trace: str = ""
 
 
+def _same_environment() -> str:
+    return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+
+
 @dataclass
 class Slurm:
     """What `sbatch` is told. Read from CODEMIX_SLURM_* variables: a place, never a meaning."""
@@ -59,7 +65,7 @@ class Slurm:
     time: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_TIME", "24:00:00"))
     mem_per_cpu_gb: int = field(default_factory=lambda: int(os.environ.get("CODEMIX_SLURM_MEM_GB", "2")))
     qos: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_QOS", ""))
-    env_command: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_ENV", ""))  # a shell line that activates codemix's environment
+    env_command: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_ENV", _same_environment()))  # a shell line that activates codemix's environment
 
 
 def tick(n_bytes: int) -> None:
@@ -290,7 +296,7 @@ def _slurm(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path,
     told = Slurm()
     job = SlurmPipelineExecutor(
         pipeline=pipeline, tasks=n_tasks, workers=workers if workers > 1 else -1, time=told.time, partition=told.partition, qos=told.qos,
-        mem_per_cpu_gb=told.mem_per_cpu_gb, env_command=told.env_command or None, job_name="codemix", logging_dir=str(folder / "slurm"),
+        mem_per_cpu_gb=told.mem_per_cpu_gb, env_command=told.env_command, job_name="codemix", logging_dir=str(folder / "slurm"),
         slurm_logs_folder=str(folder / "slurm_logs"), requeue=False,
     )  # fmt: skip
     job.run()
@@ -318,8 +324,7 @@ def _watch(running: Callable[[], bool], label: str, finished: Callable[[], int],
 
 
 def quiet() -> None:
-    """Keep datatrove's log lines and bars off the terminal; call before importing its steps in a task."""
-    os.environ["TQDM_DISABLE"] = "1"
+    """Keep datatrove's log lines off the terminal."""
     from loguru import logger
 
     logger.disable("datatrove")

@@ -108,10 +108,20 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
     assert len(near & set(found)) >= 0.95 * len(near) and not far & set(found)
 
 
-def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch):
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=40) | st.text(alphabet="aÀé\u0301\u0308İ 12,3.\n\t!x東\U0001e000\U0001f98a", max_size=30), st.booleans())
+def test_simplified_text_is_datatroves(text, code):
+    from datatrove.utils.text import simplify_text
+
+    norm = dedup_module.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
+    assert dedup_module.simplified(text, norm) == simplify_text(text, norm)
+
+
+@pytest.mark.parametrize("normalize", ["code", "prose"])
+def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch, normalize):
     documents = frozen(tmp_path, {"a": [words(i, 40 + 13 * i) for i in range(12)] + ["short"]})
-    monkeypatch.setattr(dedup_module, "BLOCK_SHINGLES", 7)
-    entry = schema.Dedup(kind="minhash", sources=("a",), buckets=3, hashes_per_bucket=4)
+    monkeypatch.setattr(dedup_module, "BLOCK_SHINGLES", 7)  # many blocks
+    entry = schema.Dedup(kind="minhash", sources=("a",), buckets=3, hashes_per_bucket=4, normalize=normalize)
     files = dedup_module.files_in_order(documents, [])
     dedup_module.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
     from datatrove.data import Document

@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import codemix.data.documents as documents, codemix.data.runner as runner
 from test_kill import small_tasks, made
+small_tasks(setattr)  # in the workers too, which import this file
 if __name__ == "__main__":
-    small_tasks(setattr)
     from codemix.data.build import build
     from codemix.data.store import Store
     print("started", flush=True)

@@ -130,7 +130,9 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
         run_tasks([Job(tmp_path, 1)], label="x", executor=executor, work=tmp_path / "work")
 
 
-def failures_over(executor, tmp_path):
+def failures_over(executor, tmp_path, monkeypatch):
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here.parent.parent}{os.pathsep}{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")  # for the workers, which import this file
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails"), Job(tmp_path, 2), Job(tmp_path, 3)]
     with pytest.raises(CodemixError) as error:
         run_tasks(jobs, label="x", workers=2, executor=executor, work=tmp_path / "work")
@@ -138,19 +140,35 @@ def failures_over(executor, tmp_path):
     assert [job.done.exists() for job in jobs] == [True, False, True, True]
     run_tasks([Job(tmp_path, 1)], label="x", workers=1, executor=executor, work=tmp_path / "work")
     assert (tmp_path / "1.done").exists()
+    whole_build_over(executor, tmp_path / "whole")
+
+
+def whole_build_over(executor, root):
+    """A recipe's data, built there and here: the same bytes."""
+    from made_recipes import recipe, tree, words, write_jsonl
+
+    from codemix.data.build import build
+    from codemix.data.store import Store
+
+    write_jsonl(root / "a.jsonl", [words(i % 20, 30 + i % 20) for i in range(40)])
+    write_jsonl(root / "b.jsonl", [words(i, 30 + i) for i in range(10)])
+    r = recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "minhash", "sources": ["b", "a"], "buckets": 2}])
+    build(r, Store(root / "here"), data_root=root)
+    build(r, Store(root / "there"), data_root=root, workers=2, executor=executor)
+    assert tree(Store(root / "here")) == tree(Store(root / "there"))
 
 
 @pytest.mark.optional("needs the package ray; half a minute")
-def test_ray_on_one_machine(tmp_path):
+def test_ray_on_one_machine(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     try:
-        failures_over("ray", tmp_path)
+        failures_over("ray", tmp_path, monkeypatch)
     finally:
         ray.shutdown()
 
 
 @pytest.mark.optional("needs a running Slurm (slurmctld, slurmd)")
-def test_slurm_on_one_machine(tmp_path):
+def test_slurm_on_one_machine(tmp_path, monkeypatch):
     if not shutil.which("sbatch") or os.system("sinfo -h >/dev/null 2>&1"):
         pytest.skip("no Slurm answers here (sinfo)")
-    failures_over("slurm", tmp_path)
+    failures_over("slurm", tmp_path, monkeypatch)
