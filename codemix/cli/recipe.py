@@ -131,7 +131,8 @@ def lock(
         differences = locks.verify(locks.read(path), current, store, data_root)
         for line in differences:
             print(line.render() + "\n", file=sys.stderr)
-        print(f"{path}: {'the store agrees' if not differences else f'{len(differences)} differences'}")
+        said = f"{len(differences)} difference{'s' * (len(differences) != 1)}" if differences else "the store agrees"
+        print(f"{path}: {said}")
         return EXIT_PROBLEM if differences else 0
     context.manifests  # noqa: B018 - refuses an unbuilt source
     locks.write(path, current)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from codemix.recipe import read, rules, study
+from codemix.recipe import read, rules, schema, study
+from codemix.recipe.component import Component, Spec
 from codemix.recipe.tree import tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,6 +178,26 @@ def test_the_miniature_shares_its_sweep_with_its_recipes():
         assert first[0] == first[1]
     for recipe in ("text-only", "balanced-only", "balanced-to-text", "code-to-text"):
         assert plans[f"to-code-mini-{recipe}-seed0"].stages[-1].name == "cooldown"
+
+
+def test_between_them_the_recipes_use_every_key_of_the_language():
+    used: set[str] = set()
+
+    def collect(value, name: str) -> None:
+        for field, info in type(value).model_fields.items():
+            inner = getattr(value, field)
+            if inner != info.get_default(call_default_factory=True):
+                used.add(f"{name}.{field}")
+            parts = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, tuple) else (inner,)
+            for part in parts:
+                if isinstance(part, Spec) and not isinstance(part, Component):
+                    collect(part, type(part).__name__)
+
+    for path in RECIPES:
+        collect(read.read_recipe(path).recipe, "Recipe")
+    wanted = {f"{m.__name__}.{f}" for m in (schema.Recipe, schema.Source, schema.Stage, schema.Replace, schema.InitFrom) for f in m.model_fields}
+    unused = {"Recipe.seed", "Source.on_bad", "Source.max_bad", "Source.notes", "Stage.seed", "Stage.fim_spm", "Stage.description"}
+    assert wanted - used <= unused | {"Stage.notes", "InitFrom.stage", "InitFrom.recipe"}, wanted - used - unused
 
 
 def test_published_totals_of_the_community_recipes():
