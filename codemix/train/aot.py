@@ -63,6 +63,9 @@ def aot(
 
 def slice_devices(topology: str) -> list:
     """The chips of a described slice. Raises CodemixError (`no-libtpu`, `unknown-topology`)."""
+    hints = ["for example v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5e:16x16, v6e:4x4, v5p:2x2x2"]
+    if not re.fullmatch(r"\w+:\d+x\d+(x\d+)?", topology):
+        raise CodemixError(f"`{topology}` is not the name of a TPU slice", hints=hints, rule="unknown-topology")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from jax.experimental import topologies
@@ -77,10 +80,8 @@ def slice_devices(topology: str) -> list:
         if "not installed" in said:
             hints = ["`pip install 'codemix[tpu]'`; it needs no TPU"]
             raise CodemixError("compiling for a TPU needs libtpu, which is not installed", hints=hints, rule="no-libtpu") from None
-        raise CodemixError(
-            f"there is no TPU slice `{topology}`: {said.split(': ', 1)[-1].splitlines()[0]}",
-            hints=["for example v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5e:16x16, v6e:4x4, v5p:2x2x2"], rule="unknown-topology",
-        ) from None  # fmt: skip
+        reason = said.split(": ", 1)[-1].splitlines()[0]
+        raise CodemixError(f"there is no TPU slice `{topology}`: {reason}", hints=hints, rule="unknown-topology") from None
 
 
 def mesh_shape(plan: Plan, asked: dict[str, int] | None, chips: int, vocab_size: int, microbatches: int = 1) -> dict[str, int]:

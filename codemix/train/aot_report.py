@@ -89,22 +89,26 @@ def render(results: list[Result], say: Callable[[str], None] = print) -> None:
         for hint in r.hints:
             say(f"hint: {hint}")
         if r.memory is not None:
-            say(f"fits: {r.memory.peak / GIB:.2f} GiB a chip at the peak")
+            say(f"fits: {show_memory(r.memory.peak)} a chip at the peak")
             memory_table(r.memory).print()
             collective_table(r.collectives).print()
         times = ""
         if r.step_s is not None:
-            hours = f"{r.chip_hours:,.0f} chip-hours for {show_tokens(r.tokens)} tokens"
-            times = f"; at {r.mfu:.0%} MFU (assumed, not measured) {r.step_s:.3f} s a step, {hours}"
+            hours = f"{r.chip_hours:,.{0 if r.chip_hours >= 10 else 3}f} chip-hours for {show_tokens(r.tokens)} tokens"
+            times = f"; at {r.mfu:.0%} MFU (assumed, not measured) {r.step_s:.3g} s a step, {hours}"
         say(f"{r.flops_per_step:.3e} FLOPs a step by formula{times}")
         if r.paper_chip_hours is not None:
             say(f"the paper's {r.paper_chip_hours:,.0f} chip-hours for so many tokens would be {r.paper_mfu:.0%} MFU of this shape")
         say("")
 
 
+def show_memory(size: int) -> str:
+    return f"{size / GIB:.2f} GiB" if size >= GIB // 10 else f"{size / 2**20:.2f} MiB"
+
+
 def memory_table(memory: Memory) -> Table:
-    rows = [[name, f"{value / GIB:.2f}"] for name, value in asdict(memory).items()]
-    return Table("Memory of a chip", ["what", ">GiB"], rows, ["counted by the compiler; arguments are weights, moments and the batch"])
+    rows = [[name, show_memory(value)] for name, value in asdict(memory).items()]
+    return Table("Memory of a chip", ["what", ">size"], rows, ["counted by the compiler; arguments are weights, moments and the batch"])
 
 
 def collective_table(found: list[Collective], most: int = 8) -> Table:

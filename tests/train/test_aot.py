@@ -170,6 +170,9 @@ def test_bad_requests_are_problems():
         aot.aot(plan, "v5e:2x2", stage="x")
     with pytest.raises(CodemixError, match="does not say how large"):
         aot.aot(plan, "v5e:2x2")
+    for name in ("v5e", "v5e-16", "v5litepod-16", "v5e:4", "v5e:4x4; x"):
+        with pytest.raises(CodemixError, match="not the name of a TPU slice"):
+            aot.aot(plan_of(make_stage()), name)
     if importlib.util.find_spec("libtpu") is None:
         with pytest.raises(CodemixError, match=r"pip install 'codemix\[tpu\]'"):
             aot.aot(plan_of(make_stage()), "v5e:2x2")
@@ -214,5 +217,5 @@ def test_libtpu_compiles_the_step_and_says_when_it_does_not_fit():
     (found,) = aot.aot(plan_of(huge, vocab_size=2048), "v5e:2x2")
     assert not found.fits and found.needed > found.available > 15 * 2**30
     assert len(aot.slice_devices("v5e:1x1")) == 1 and len(aot.slice_devices("v5e:2x4")) == 8
-    with pytest.raises(CodemixError, match="no TPU slice `v5e-16`"):
-        aot.aot(plan_of(*stages), "v5e-16")
+    with pytest.raises(CodemixError, match="no TPU slice `v9:2x2`"):
+        aot.aot(plan_of(*stages), "v9:2x2")
