@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codemix.errors import CodemixError
+from codemix.progress import progress
 
 NOBODY = 65534
 PROCESSES = 16  # memory is limited a process, so processes are limited too
@@ -105,9 +106,17 @@ def run_many(
     programs: Iterable[str], *, timeout_s: float = 10.0, memory_bytes: int = 2**29, unsafe: bool = False, workers: int | None = None
 ) -> list[Result]:
     """Verdicts in the order of the programs, several at a time."""
+    programs, results = list(programs), []
     isolation_available(unsafe=unsafe)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda p: run_python(p, timeout_s=timeout_s, memory_bytes=memory_bytes, unsafe=unsafe), programs))
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    try:
+        with progress("running programs", len(programs), "programs") as advance:
+            for result in pool.map(lambda p: run_python(p, timeout_s=timeout_s, memory_bytes=memory_bytes, unsafe=unsafe), programs):
+                results.append(result)
+                advance()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interruption waits for the programs that run, not for those that wait
+    return results
 
 
 def isolation_available(*, unsafe: bool = False) -> str:

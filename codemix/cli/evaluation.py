@@ -33,6 +33,7 @@ def score(
     data_root: DataRootOption = DATA_ROOT,
     stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each that is trained.")] = None,
     harness: Annotated[str | None, typer.Option("--harness", help="lm-eval: score through that package instead of our engine.")] = None,
+    eval_data: Annotated[Path | None, typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`.")] = None,
     unsafe_exec: Annotated[str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -44,7 +45,7 @@ def score(
     folders = [context.stage_dir(s) for s in wanted]
     if missing := [s.name for s in wanted if not context.is_trained(s)]:
         raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
-    paths = evaluate_stages(context, folders, harness=harness, unsafe_exec=unsafe_exec)
+    paths = evaluate_stages(context, folders, harness=harness, unsafe_exec=unsafe_exec, data=eval_data)
     if json:
         from codemix.data.store import read_json
 

@@ -41,20 +41,17 @@ def held_out(manifest: Manifest) -> list[HeldOut]:
 
 
 def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
-    """The documents to score: in the order of a hash of their ids, as many as fit in `max_bytes`.
+    """The documents to score: in the order of a hash of their ids, each that still fits in `max_bytes`.
 
-    The order does not depend on the recipe, so recipes that share a source are scored on the same text. A document larger
-    than `max_bytes` is passed over; when all are, the smallest is taken, so that a source never goes unmeasured.
+    The order does not depend on the recipe, so recipes that share a source are scored on the same text. When not even
+    the smallest fits it is taken all the same, so that a source never goes unmeasured.
     """
     documents = sorted(documents, key=lambda d: (hashlib.sha256(d.id.encode()).digest(), d.id))
-    chosen, total = [], 0
+    chosen, left = [], max_bytes
     for document in documents:
-        if document.bytes > max_bytes:
-            continue
-        if total + document.bytes > max_bytes:
-            break
-        chosen.append(document)
-        total += document.bytes
+        if document.bytes <= left:
+            chosen.append(document)
+            left -= document.bytes
     return chosen or sorted(documents, key=lambda d: (d.bytes, d.id))[:1]
 
 

@@ -61,3 +61,43 @@ def test_a_broken_model_writes_nothing(decoder, byte_text):
     with pytest.raises(CodemixError) as caught:
         generate(Engine(broken, byte_text, longest=64), ["a"], Decoding(max_tokens=4))
     assert caught.value.problems[0].rule == "scores-not-finite"
+
+
+ON_FOUR_DEVICES = """
+import jax, sys
+sys.path.insert(0, {here!r})
+import made_store, numpy as np, pathlib, tempfile
+from codemix.eval.generate import Decoding, generate
+from codemix.eval.score import Engine, Text
+from codemix.recipe.schema import Model
+from codemix.train.mesh import make_mesh, shardings
+from codemix.train.model import init_decoder
+assert jax.device_count() == 4
+path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
+path.write_text(made_store.byte_tokenizer_json())
+spec = Model(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=8, d_ff=48, init_std=0.5, logit_scale=0.5, vocab_multiple=8)
+decoder = jax.jit(lambda key: init_decoder(spec, 257, key))(jax.random.key(1))
+mesh = make_mesh(data=1, fsdp=2, model=2)
+one = Engine(decoder, Text(path, 256), longest=64)
+four = Engine(jax.device_put(decoder, shardings(mesh, decoder)), one.text, longest=64, mesh=mesh)
+texts = ["", "abc", "def f(x):", "x" * 90, "naive"]
+a, b = ([s.log_p for s in e.score_documents([e.text.encode(t * 3) for t in texts[1:]])] for e in (one, four))
+np.testing.assert_allclose(a, b, atol=2e-3)
+a, b = (generate(e, texts, Decoding(max_tokens=12)) for e in (one, four))
+assert a == b, (a, b)
+a, b = (generate(e, texts, Decoding(max_tokens=12, temperature=0.7, samples=2)) for e in (one, four))
+assert a == b, (a, b)
+"""
+
+
+@pytest.mark.optional("takes a process of its own with four devices")
+def test_four_devices_score_and_write_the_same():
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    program = ON_FOUR_DEVICES.format(here=str(Path(__file__).parent))
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
