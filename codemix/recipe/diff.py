@@ -117,8 +117,8 @@ class Diff:
 
 def diff(a: Plan, b: Plan) -> Diff:
     """The differences between two plans. `diff(a, a).empty`, and `diff(b, a) == diff(a, b).reversed()`."""
-    prints = {s.fingerprint: s.name for s in b.stages}
-    shared = tuple(sorted((s.name, prints[s.fingerprint]) for s in a.stages if s.fingerprint in prints))
+    prints = {s.fingerprint: name for name, s in _stages_of(b).items()}
+    shared = tuple(sorted((name, prints[s.fingerprint]) for name, s in _stages_of(a).items() if s.fingerprint in prints))
     pairs = _stage_pairs(a, b)
     return Diff(
         (a.recipe.name, b.recipe.name), identical_data(a, b), shared,
@@ -198,10 +198,16 @@ def _identical_steps(x: StagePlan, y: StagePlan) -> int:
     return low
 
 
+def _stages_of(plan: Plan) -> dict[str, StagePlan]:
+    """The plan's own stages by name, and those of other recipes that they start from."""
+    own = {s.name: s for s in plan.stages}
+    return {s.name: s for stage in plan.stages for s in lineage(stage) if s.name not in own} | own
+
+
 def _stage_pairs(a: Plan, b: Plan) -> list[tuple[str, StagePlan | None, StagePlan | None]]:
-    """Stages of the same name side by side, sorted by where they first stand in either recipe."""
-    mine, theirs = {s.name: s for s in a.stages}, {s.name: s for s in b.stages}
-    place = {n: min(p.index for p in (mine.get(n), theirs.get(n)) if p is not None) for n in {*mine, *theirs}}
+    """Stages of the same name side by side, sorted by where they first begin in either run."""
+    mine, theirs = _stages_of(a), _stages_of(b)
+    place = {n: min(p.run_tokens for p in (mine.get(n), theirs.get(n)) if p is not None) for n in {*mine, *theirs}}
     return [(n, mine.get(n), theirs.get(n)) for n in sorted(place, key=lambda n: (place[n], n))]
 
 

@@ -202,3 +202,15 @@ def test_two_revisions_of_one_file(tmp_path):
     for side, says in wrong.items():
         with pytest.raises(CodemixError, match=says):
             differ.load_side(side)
+
+
+def test_stages_of_another_recipe_count_as_shared(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+    child = BASE.replace("name: base", "name: child").replace(
+        "  - name: init\n    steps: 1000", "  - name: more\n    init_from: {recipe: base.yaml, stage: init}\n    steps: 300"
+    )
+    (tmp_path / "child.yaml").write_text(child)
+    found = diff(differ.load_side(str(tmp_path / "base.yaml")), differ.load_side(str(tmp_path / "child.yaml")))
+    assert found.shared == (("init", "init"),) and found.prefix.steps == 1000
+    assert {s.stage: s.exists for s in found.stages} == {"more": (False, True), "cooldown": (True, True)}
+    assert "init" not in {m.stage for m in found.moves}
