@@ -33,7 +33,7 @@ def detect(content: str, file: str) -> str:
     raise CodemixError(
         Problem(
             f"{file} is none of the formats that can be imported", rule="import-kind",
-            hints=("Megatron: `30 path 70 path`, or JSON with `train:`", "others: `data_stages:`, `train_weights:`, or `sources:` with `target_ratio:`"),
+            hints=("Megatron: `30 path 70 path`, or JSON with `train:`", "others: `data_stages:`, `train_weights:` or `target_ratio:`"),
         )
     )  # fmt: skip
 
