@@ -249,11 +249,32 @@ def test_removing_keeps_later_origins_right():
     assert point.where(("stages", 1, "name")).line == 5
 
 
-PATHS = (
-    """stages stages.init stages.init.mixture stages.init.tokens stages.cooldown init sources sources.text sources.fine.web.read groups.code model
-model.preset training.batch_size seed name tokenizer learning_rate kind mixture tokens before silence.x . a..b""".split()
-    + [""]
-)  # noqa: SIM905
+PATHS = [
+    "stages",
+    "stages.init",
+    "stages.init.mixture",
+    "stages.init.tokens",
+    "stages.cooldown",
+    "init",
+    "sources",
+    "sources.text",
+    "sources.fine.web.read",
+    "groups.code",
+    "model",
+    "model.preset",
+    "training.batch_size",
+    "seed",
+    "name",
+    "tokenizer",
+    "learning_rate",
+    "kind",
+    "mixture",
+    "tokens",
+    "before",
+    "silence.x",
+    ".",
+    "a..b",
+] + [""]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 10**6) | st.sampled_from(["50%", "1B", "rest", "init", "x", "", "constant"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(PATHS), inner, max_size=3),
