@@ -84,7 +84,7 @@ def winrate(a: Path, b: Path, judge_file: Path, output: Path) -> WinRate:
         for x, y in pairs
     ]  # fmt: skip
     note = STUB_NOTE if judge.stub else ""
-    result = summarise(items, _label(ours, a), _label(theirs, b), judge.model, note)
+    result = summarise(items, *_labels(ours, theirs, Path(a), Path(b)), judge.model, note)
     write_text(Path(output) / "verdicts.jsonl", json_lines(items))
     write_json(Path(output) / "winrate.json", result.as_json())
     return result
@@ -190,5 +190,7 @@ def _instruction(row: dict[str, Any]) -> str:
     return row.get("instruction") or row.get("prompt") or ""
 
 
-def _label(answers: dict[str, dict[str, Any]], path: Path) -> str:
-    return str(next(iter(answers.values())).get("stage") or Path(path).stem)
+def _labels(ours: dict[str, Any], theirs: dict[str, Any], a: Path, b: Path) -> tuple[str, str]:
+    """Names of both sides: their stages, their files where those are equal, their paths where those are too."""
+    stages = [str(next(iter(answers.values())).get("stage") or path.stem) for answers, path in ((ours, a), (theirs, b))]
+    return next((x, y) for x, y in (stages, (a.stem, b.stem), (str(a), str(b) if str(a) != str(b) else f"{b} again")) if x != y)

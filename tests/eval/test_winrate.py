@@ -88,6 +88,14 @@ def test_a_consistent_judge_gives_wins_losses_and_ties_without_a_call(files, stu
     assert [i["outcome"] for i in items] == ["win", "loss", "tie_equal", "tie_equal", "loss", "win"]
 
 
+def test_sides_with_one_name_go_by_their_files(files):
+    for name in ("a", "b"):
+        save(files / f"{name}.jsonl", ["x", "y"], stage="cooldown")
+    assert (run(files).a, run(files).b) == ("a", "b")
+    same = run(files, b="a.jsonl", out="self")
+    assert same.a != same.b and (same.rate, same.ties_equal) == (0.5, 2)
+
+
 def test_an_always_first_judge_gives_ties_only(files, stub):
     stub.behaviour = BEHAVIOURS["always-A"]
     result = run(files)
