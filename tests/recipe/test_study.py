@@ -274,7 +274,8 @@ PATHS = [
     "silence.x",
     ".",
     "a..b",
-] + [""]
+    "",
+]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 10**6) | st.sampled_from(["50%", "1B", "rest", "init", "x", "", "constant"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(PATHS), inner, max_size=3),
