@@ -98,6 +98,10 @@ class Session:
             return final
         if stage.spec.average_seeds:
             return average.soup(self, stage)
+        if self.options.until is not None and lineage.steps_before(stage) >= self.options.until:
+            self.paused = True
+            self.view.note(f"stopped before `{stage.name}`, as asked; the same command without `--until` goes on from there")
+            return None
         if self.interrupts.asked is not None:
             raise Stopped(self.interrupts.asked, stage.name, 0)
         began = time.time()

@@ -85,6 +85,13 @@ def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys
     assert len(train(plan, store, manifests, options=tiny.options())) == 3
 
 
+def test_until_the_last_step_of_a_stage_finishes_it_and_begins_no_other(tmp_path, capsys):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    assert len(train(plan, store, manifests, options=tiny.options(until=7))) == 1
+    assert "stopped before `continue`, as asked" in capsys.readouterr().err
+    assert [(s.name, s.state) for s in status(store)] == [("init", "done")]
+
+
 def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
     _, _, manifests, folders = made
     fixed = {"kind": "constant", "value": 1e-12}
