@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,7 @@ def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str =
     folder = store.path("reports", name, digest({"facts": tidy(facts), "look": look()}))
     if not (folder / f"{stem}.html").is_file():
         page = make()
+        shutil.rmtree(folder, ignore_errors=True)  # somebody took the page out: what is left is no report
         with store.building(folder, keep=False) as work:
             write_text(work / f"{stem}.md", markdown(page))
             write_text(work / f"{stem}.json", json.dumps(tidy({**facts, "answer": page.answer}), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
