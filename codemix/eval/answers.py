@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codemix.data.manifest import Manifest
-from codemix.data.store import Store, write_text
+from codemix.data.store import Store, write_json, write_text
 from codemix.errors import CodemixError
 from codemix.eval.rows import digest, json_lines, read_rows
 
@@ -30,8 +30,10 @@ def write_answers(
 ) -> Path:  # fmt: skip
     """Answers of the stage in `folder` (inside a store) to the prompts {id, instruction, context?} of a file, as JSON Lines.
 
-    A file that already holds these answers is left alone; one with other answers is never overwritten.
+    A file that already holds these answers is left alone; one with other answers is never overwritten. `<output>.about.json`
+    says how much of the prompts the run had read (the paper's cooldown names Dolly, from which its prompts are).
     """
+    from codemix.eval.contamination import overlap
     from codemix.eval.generate import Decoding, generate
     from codemix.eval.run import EvalOptions, make_engine
 
@@ -52,11 +54,24 @@ def write_answers(
         raise CodemixError(f"{output} holds other answers", hints=["name another file with `--output`, or delete that one"], rule="answers")
     engine = make_engine(stage, Store(Path(folder).resolve().parent.parent), manifests, folder, EvalOptions())
     written = generate(engine, texts, decoding, label="answers")
+    asked = [engine.text.encode(one["instruction"]) for one in about]
+    write_json(output.with_name(f"{output.name}.about.json"), {
+        "stage": stage.name, "stage_fingerprint": stage.fingerprint, "decoding": settings, "prompts": len(rows),
+        "contamination": overlap(stage, manifests, {"prompts": asked})["prompts"],
+    })  # fmt: skip
     write_text(output, json_lines(
         one | {"output": answer.text.strip(), "tokens": answer.tokens, "finish": answer.finish, "prompt_cut": answer.truncated}
         for one, [answer] in zip(about, written, strict=True)
     ))  # fmt: skip
     return output
+
+
+def dolly_prompts(rows: Sequence[Mapping[str, Any]], ids: Iterable[int]) -> list[dict[str, Any]]:
+    """Prompts from databricks-dolly-15k's rows, by their places in it (the `source_id`s of Aya's evaluation suite, say)."""
+    ids = list(ids)
+    if wrong := [i for i in ids if not 0 <= i < len(rows)]:
+        raise CodemixError(f"there is no row {wrong[0]}: the file has {len(rows):,}", hints=["rows are counted from 0"], rule="prompts")
+    return [{"id": f"dolly-{i}", "instruction": rows[i]["instruction"], "context": rows[i].get("context") or ""} for i in ids]
 
 
 def read_prompts(path: Path) -> list[dict[str, Any]]:

@@ -222,6 +222,16 @@ def test_length_control_takes_away_what_length_explains():
     assert length_controlled([1.0] * 20, [0.0] * 20) > 0.99
 
 
+def test_prompts_come_from_dolly_by_their_rows():
+    from codemix.eval.answers import dolly_prompts, prompt_of
+
+    rows = [{"instruction": "Why?", "context": "", "response": "x"}, {"instruction": "Sum up.", "context": "It rained."}]
+    made = dolly_prompts(rows, [1, 0])
+    assert [m["id"] for m in made] == ["dolly-1", "dolly-0"] and prompt_of(made[1]) == "Instruction:\nWhy?\n\nAnswer:\n"
+    with pytest.raises(CodemixError, match="no row 2"):
+        dolly_prompts(rows, [2])
+
+
 def test_answers_are_written_once(tmp_path, model_spec, decoder):
     import made_store as made
 
@@ -237,6 +247,8 @@ def test_answers_are_written_once(tmp_path, model_spec, decoder):
     out = write_answers(stage, folder, manifests, prompts, tmp_path / "a.jsonl", max_tokens=8)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [r["id"] for r in rows] == ["p", "1"] and all(r["tokens"] <= 8 and r["finish"] in ("length", "eos", "stop") for r in rows)
+    about = json.loads((tmp_path / "a.jsonl.about.json").read_text())
+    assert about["prompts"] == 2 and about["contamination"]["texts"] == 2
     assert rows[1]["prompt"] == "Context:\nIt rained.\n\nInstruction:\nSum up.\n\nAnswer:\n"
     assert write_answers(stage, tmp_path / "store/no/such", manifests, prompts, out, max_tokens=8) == out  # there already
     with pytest.raises(CodemixError, match="other answers"):
