@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop
 from codemix.data.ops.decontaminate import write_index
-from codemix.data.words import Words
+from codemix.data.words import ProseWords, Words
 from codemix.errors import CodemixError
 from codemix.recipe.component import component_class, kinds
 
@@ -104,6 +104,11 @@ def test_words_and_sentences_cover_the_text(text):
 def test_words_are_one_value():
     assert Words() == Words() and hash(Words()) == hash(Words()) and pickle.loads(pickle.dumps(Words())) == Words()
     assert Words().word_tokenize("It's 3.14, isn't it... ok?") == ["It's", "3.14", ",", "isn't", "it", "...", "ok", "?"]
+    prose = pickle.loads(pickle.dumps(ProseWords()))
+    assert prose == ProseWords() != Words() and hash(prose) == hash(ProseWords())
+    assert prose.word_tokenize("It's in /usr/lib, isn't it? See f(x) or https://a.b/c.") == [
+        "It", "'s", "in", "/usr", "/", "lib", ",", "is", "n't", "it", "?", "See", "f(x", ")", "or", "https://a.b/c.",
+    ]  # fmt: skip
     assert Words().sent_tokenize("One. Two! Three") == ["One.", "Two!", "Three"]
 
 

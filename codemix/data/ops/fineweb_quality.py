@@ -34,7 +34,7 @@ class FinewebQuality(ProseOp):
         return verdicts(FineWebQualityFilter(
             line_punct_thr=self.min_frac_lines_punctuated, line_punct_exclude_zero=self.keep_unpunctuated, short_line_thr=self.max_frac_short_lines,
             short_line_length=self.short_line_chars, char_duplicates_ratio=self.max_frac_chars_in_dup_lines, new_line_ratio=self.max_lines_per_word,
-            language=datatrove_words(),
+            language=datatrove_words(prose=True),
         ))  # fmt: skip
 
     def apply(self, doc: Document) -> Document | Drop:

@@ -40,7 +40,7 @@ class GopherQuality(ProseOp):
             max_avg_word_length=self.max_mean_word_chars, max_symbol_word_ratio=self.max_symbols_per_word,
             max_bullet_lines_ratio=self.max_frac_bullet_lines, max_ellipsis_lines_ratio=self.max_frac_ellipsis_lines,
             max_non_alpha_words_ratio=self.min_frac_alpha_words, min_stop_words=self.min_stop_words, stop_words=list(self.stop_words),
-            language=datatrove_words(),
+            language=datatrove_words(prose=True),
         ))  # fmt: skip
 
     def apply(self, doc: Document) -> Document | Drop:

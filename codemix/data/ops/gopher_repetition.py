@@ -37,7 +37,7 @@ class GopherRepetition(ProseOp):
             dup_line_frac=self.max_frac_dup_lines, dup_para_frac=self.max_frac_dup_paragraphs,
             dup_line_char_frac=self.max_frac_chars_in_dup_lines, dup_para_char_frac=self.max_frac_chars_in_dup_paragraphs,
             top_n_grams=tuple(sorted(self.max_frac_top_n_gram.items())), dup_n_grams=tuple(sorted(self.max_frac_dup_n_grams.items())),
-            language=datatrove_words(),
+            language=datatrove_words(prose=True),
         ))  # fmt: skip
 
     def apply(self, doc: Document) -> Document | Drop:
