@@ -25,7 +25,7 @@ from codemix.data.manifest import Manifest
 from codemix.data.store import Store, write_json, write_text
 from codemix.errors import CodemixError
 from codemix.recipe.text import dump
-from codemix.train import average, checkpoint, hosts, lineage, mesh
+from codemix.train import average, checkpoint, hosts, lineage, memory, mesh
 from codemix.train.interrupt import Interrupts
 from codemix.train.live import View, open_view
 from codemix.train.options import TrainOptions
@@ -198,6 +198,7 @@ def _step(spec, vocab_size, n_sources, shape, optimizer, z_loss, compute_dtype, 
 @contextlib.contextmanager
 def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions) -> Iterator[Session]:
     hosts.enough_threads()
+    memory.keep_pages()  # before JAX starts its threads
     hosts.join(options.hosts)
     hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
     view = open_view(options.live) if hosts.first() else View()
