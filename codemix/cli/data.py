@@ -86,7 +86,7 @@ def inspect(
 
 def show(
     recipe: RecipeArg,
-    step: Annotated[int, typer.Option("--step", min=0, help="Step of the run, counted over its stages.", show_default=False)],
+    step: Annotated[int, typer.Option("--step", min=0, help="Step of the run, from 0, counted over its stages; a line of metrics with run_step N was written after step N - 1.", show_default=False)],
     stage: Annotated[str | None, typer.Option("--stage", help="Which stage, where several have that step.")] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,

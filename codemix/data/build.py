@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from codemix.data.identity import Identities, identify
+from codemix.data.locations import REMOTE, scheme_of
 from codemix.data.manifest import Manifest
 from codemix.data.runner import Executor, Task, run_tasks, warm_workers
 from codemix.data.store import Store, read_json, write_json
@@ -44,6 +45,8 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
     """For each source of a recipe, what exists of it. Builds nothing."""
     found = {}
     store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
+    if any(map(_reads_remotely, recipe.sources.values())) and not any(any(store.root.glob(f"data/{name}-*")) for name in recipe.sources):
+        return {name: Found(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
     for name, tokens in identify(recipe, store, data_root).tokens.items():
         if tokens.fingerprint is None:
             what = tokens.problem.problems[0].what if tokens.problem else "its inputs are missing"
@@ -55,6 +58,11 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
         else:
             found[name] = Found(tokens.fingerprint, None, "not built yet")
     return found
+
+
+def _reads_remotely(source: schema.Source) -> bool:
+    paths = getattr(source.read, "paths", ())
+    return any(scheme_of(path) in REMOTE for path in ([paths] if isinstance(paths, str) else paths))
 
 
 def build(
