@@ -110,7 +110,7 @@ class Store:
         lock = work.with_name(work.name + ".lock")
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = open(lock, "a+")
+            handle = open(lock, "a+")  # noqa: SIM115 - held until the lock is given back
         except OSError as error:
             raise disk_problem(error, lock) from error
         with handle:

@@ -57,9 +57,8 @@ def component_class(family: str, kind: str) -> type[Component]:
             raise KeyError(kind) from None
         raise
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Component) and "kind" in value.model_fields:
-            if value.model_fields["kind"].default == kind:
-                return value
+        if isinstance(value, type) and issubclass(value, Component) and "kind" in value.model_fields and value.model_fields["kind"].default == kind:
+            return value
     raise TypeError(f"{module.__name__} holds no component whose kind is {kind!r}")
 
 

@@ -1,6 +1,5 @@
 from fractions import Fraction
 
-import pytest
 from bent import checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
