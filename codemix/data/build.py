@@ -118,7 +118,13 @@ def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executo
                     work.mkdir(parents=True, exist_ok=True)
                     held.append((job, work, [] if (work / "manifest.json").exists() else job.tasks(work)))
         try:
-            run_tasks([task for _, _, tasks in held for task in tasks], label=label, workers=workers, executor=executor, work=store.root / ".building" / "jobs")
+            run_tasks(
+                [task for _, _, tasks in held for task in tasks],
+                label=label,
+                workers=workers,
+                executor=executor,
+                work=store.root / ".building" / "jobs",
+            )
         finally:
             problems: list[Any] = []
             for job, work, tasks in held:
@@ -189,7 +195,10 @@ def _build_tokenizer(recipe: schema.Recipe, store: Store, ids: Identities, root:
         from codemix.progress import progress
 
         component: Tokenizer = recipe.tokenizer
-        with store.building(folder) as work, progress("training the tokenizer" if component.train_bytes() else "loading the tokenizer", None, "bytes") as advance:
+        with (
+            store.building(folder) as work,
+            progress("training the tokenizer" if component.train_bytes() else "loading the tokenizer", None, "bytes") as advance,
+        ):
             files = tuple(locate(path, root) for path in component.files())
             made = component.make(files, lambda: _training_texts(component, recipe, store, ids, advance))
             path = work / "tokenizer.json"
@@ -228,7 +237,20 @@ def _build_tokens(recipe: schema.Recipe, store: Store, ids: Identities, names: l
         )
         inputs = read_json(documents.folder / "manifest.json")["inputs"]
         source = recipe.sources[name]
-        jobs.append(TokensJob(name, dict(source.tags), source.held_out, ids.tokens[name], documents, inputs, removed, TokenizerFile(tokenizer.folder, meta), store, versions))
+        jobs.append(
+            TokensJob(
+                name,
+                dict(source.tags),
+                source.held_out,
+                ids.tokens[name],
+                documents,
+                inputs,
+                removed,
+                TokenizerFile(tokenizer.folder, meta),
+                store,
+                versions,
+            )
+        )
     complete(store, jobs, label="tokenizing", **how)
 
 

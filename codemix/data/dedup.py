@@ -273,7 +273,9 @@ def deduplicate(
             shutil.rmtree(work / left, ignore_errors=True)
 
 
-def write_lists(entry: schema.Dedup, documents: list[Documents], files: list[DocumentFile], groups: list[tuple[DocumentFile, ...]], work: Path) -> dict[str, int]:
+def write_lists(
+    entry: schema.Dedup, documents: list[Documents], files: list[DocumentFile], groups: list[tuple[DocumentFile, ...]], work: Path
+) -> dict[str, int]:
     """Stage 3 and the lists: for each file, the rows to remove and the document that stands for each. Returns counts by source."""
     removed: dict[tuple[int, int], tuple[int, int] | None] = dict.fromkeys(_exact_removed(work))
     if entry.kind == "minhash":
@@ -323,7 +325,9 @@ def _clustered(entry: schema.Dedup, work: Path) -> dict[tuple[int, int], tuple[i
     minhash.tqdm = _no_bar
     shutil.rmtree(work / "clusters", ignore_errors=True)
     os.makedirs(work / "clusters")
-    MinhashDedupCluster(str(work / "matches"), str(work / "clusters"), config=minhash_config(entry), save_cluster_id=True, lines_to_buffer=1024).run(None, 0, 1)
+    MinhashDedupCluster(str(work / "matches"), str(work / "clusters"), config=minhash_config(entry), save_cluster_id=True, lines_to_buffer=1024).run(
+        None, 0, 1
+    )
     first: dict[int, tuple[int, int]] = {}
     removed: dict[tuple[int, int], tuple[int, int]] = {}
     for path in sorted((work / "clusters").glob("*.clusters")):  # by rank; documents of a rank are written in order

@@ -34,8 +34,8 @@ from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
 from codemix.recipe.quantities import show_share
 
-MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**24, 2**30, 256  # of input; about TASKS tasks a source, within these bounds
-FILE_BYTES = 2**27  # of text in one file of documents
+MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**22, 2**30, 256  # of input; about TASKS tasks a source, within these bounds
+MIN_FILE_BYTES = 2**24  # of text in one file of documents; a task's bound where that is larger
 SAMPLES = 50  # kept for each reason
 SAMPLE_CHARS = 20_000  # of text in a sample
 READ = "00-read"  # the step before the first op, for drops at reading
@@ -92,7 +92,7 @@ class LineWriter:
         self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), orjson.dumps
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
-        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(self._file, closefd=False)
+        self._stream = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
         self.rows = 0
 
     def write(self, row: dict[str, Any]) -> None:
@@ -147,6 +147,7 @@ class DocumentsTask:
     parts: tuple[Part, ...]
     root: Path
     work: Path
+    file_bytes: int = MIN_FILE_BYTES
 
     @property
     def name(self) -> str:
@@ -180,7 +181,7 @@ class DocumentsTask:
                     raise TypeError(f"{doc.id}: {error}") from error
                 kept.add("kept", doc)
                 text_bytes += len(doc.text.encode())
-                if text_bytes >= FILE_BYTES:
+                if text_bytes >= self.file_bytes:
                     close()
                     writer = None
             tick(part.size)
@@ -274,7 +275,7 @@ class DocumentsJob:
         opener = Opener(self.root)
         parts = [part for given in self.identity.inputs for part in self.source.read.parts(given, opener, limit)]
         groups = by_size(parts, limit, lambda part: part.size)
-        return [DocumentsTask(self.name, self.source, n, tuple(group), self.root, work) for n, group in enumerate(groups)]
+        return [DocumentsTask(self.name, self.source, n, tuple(group), self.root, work, max(limit, MIN_FILE_BYTES)) for n, group in enumerate(groups)]
 
     def finish(self, work: Path) -> None:
         """Sum what the tasks left, write the samples, the funnel and the manifest."""

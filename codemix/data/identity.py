@@ -72,7 +72,10 @@ def freeze_all(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str
     frozen: dict[str, Any] = {}
     for name, source in recipe.sources.items():
         try:
-            frozen[name] = (freeze(source.read.inputs(data_root), store, data_root), [freeze(op.inputs(data_root), store, data_root) for op in source.ops])
+            frozen[name] = (
+                freeze(source.read.inputs(data_root), store, data_root),
+                [freeze(op.inputs(data_root), store, data_root) for op in source.ops],
+            )
         except CodemixError as error:
             frozen[name] = error
     return frozen
@@ -97,7 +100,9 @@ def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], s
         shares = tokenizer.trains_on(tuple(recipe.sources))
         for name in shares:
             if name not in recipe.sources:
-                raise CodemixError(f"the tokenizer's mixture names `{name}`, which is not a source", hints=did_you_mean(name, recipe.sources), rule="unknown-source")
+                raise CodemixError(
+                    f"the tokenizer's mixture names `{name}`, which is not a source", hints=did_you_mean(name, recipe.sources), rule="unknown-source"
+                )
     except CodemixError as error:
         return Identity(None, problem=error)
     own = {"format": TOKENIZER_FORMAT, "tokenizer": identity(tokenizer), "files": [i.sha256 for i in files], "shares": identity(shares)}

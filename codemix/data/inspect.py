@@ -26,7 +26,9 @@ def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, sou
     asked = [source] if source else list(recipe.sources)
     built = [name for name in asked if found[name].manifest is not None]
     if not built:
-        raise CodemixError(f"not built yet: {', '.join(asked)}", hints=[f"{n}: {found[n].reason}" for n in asked] + ["run `codemix build-data`"], rule="not-built")
+        raise CodemixError(
+            f"not built yet: {', '.join(asked)}", hints=[f"{n}: {found[n].reason}" for n in asked] + ["run `codemix build-data`"], rule="not-built"
+        )
     return {name: inspect_source(store, found[name].manifest, samples) for name in built}
 
 
@@ -52,7 +54,16 @@ def attrition(funnel: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each op and reason, in the order in which the ops run: documents in, dropped, share of those in, bytes."""
     rows, left = [], funnel["read"] - funnel["unreadable"]
     if funnel["unreadable"]:
-        rows.append({"op": "read", "reason": "unreadable", "in": funnel["read"], "dropped": funnel["unreadable"], "share": funnel["unreadable"] / funnel["read"], "bytes": 0})
+        rows.append(
+            {
+                "op": "read",
+                "reason": "unreadable",
+                "in": funnel["read"],
+                "dropped": funnel["unreadable"],
+                "share": funnel["unreadable"] / funnel["read"],
+                "bytes": 0,
+            }
+        )
     for step, keys in itertools.groupby(sorted(funnel["dropped"], key=_order), key=lambda key: key.split("/")[0]):
         entered = left
         for key in keys:
@@ -78,7 +89,15 @@ def languages(funnel: dict[str, Any]) -> list[dict[str, Any]]:
             if key not in ("read", "kept"):
                 by_op[key.split("/")[0]] = by_op.get(key.split("/")[0], 0) + n
         read = counts.get("read", 0)
-        rows.append({"language": name, "read": read, "kept": counts.get("kept", 0), "share_kept": counts.get("kept", 0) / read if read else 0.0, "dropped": by_op})
+        rows.append(
+            {
+                "language": name,
+                "read": read,
+                "kept": counts.get("kept", 0),
+                "share_kept": counts.get("kept", 0) / read if read else 0.0,
+                "dropped": by_op,
+            }
+        )
     return sorted(rows, key=lambda row: (-row["read"], row["language"]))
 
 
@@ -114,7 +133,10 @@ def _duplicates(store: Store, manifest: Any, fingerprint: str, folder: Path, sam
         for row in itertools.islice(read_lines(path), samples - len(rows)):
             gone = row_of(manifest.source, path.name, row["row"])
             kept = row["kept"] and row_of(row["kept"]["source"], row["kept"]["file"], row["kept"]["row"])
-            rows.append({"id": gone["id"], "text": gone["text"][:20_000], "meta": gone["meta"]} | ({"kept_id": kept["id"], "kept_text": kept["text"][:20_000]} if kept else {}))
+            rows.append(
+                {"id": gone["id"], "text": gone["text"][:20_000], "meta": gone["meta"]}
+                | ({"kept_id": kept["id"], "kept_text": kept["text"][:20_000]} if kept else {})
+            )
         if len(rows) >= samples:
             break
     return rows
@@ -128,7 +150,9 @@ def render(found: dict[str, Any]) -> None:
     console = Console()
     for name, one in found.items():
         f = one["funnel"]
-        console.print(f"[bold]{name}[/bold]  {f['read']:,} read = {f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable")
+        console.print(
+            f"[bold]{name}[/bold]  {f['read']:,} read = {f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable"
+        )
         table = Table("op", "reason", *(_right(h) for h in ("in", "dropped", "share", "bytes")), title="Attrition")
         for row in one["attrition"]:
             table.add_row(row["op"], row["reason"], f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
@@ -136,7 +160,13 @@ def render(found: dict[str, Any]) -> None:
         if len(one["languages"]) > 1:
             table = Table("language", *(_right(h) for h in ("read", "kept", "share kept")), "dropped by op", title="Languages")
             for row in one["languages"][:30]:
-                table.add_row(plain(row["language"]), f"{row['read']:,}", f"{row['kept']:,}", f"{row['share_kept']:.1%}", ", ".join(f"{k} {v:,}" for k, v in row["dropped"].items()))
+                table.add_row(
+                    plain(row["language"]),
+                    f"{row['read']:,}",
+                    f"{row['kept']:,}",
+                    f"{row['share_kept']:.1%}",
+                    ", ".join(f"{k} {v:,}" for k, v in row["dropped"].items()),
+                )
             console.print(table)
         for key, rows in one["dropped"].items():
             pairs = Table("kept", f"dropped by {key}", title=key, expand=True, show_lines=True)

@@ -65,7 +65,9 @@ class Slurm:
     time: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_TIME", "24:00:00"))
     mem_per_cpu_gb: int = field(default_factory=lambda: int(os.environ.get("CODEMIX_SLURM_MEM_GB", "2")))
     qos: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_QOS", ""))
-    env_command: str = field(default_factory=lambda: os.environ.get("CODEMIX_SLURM_ENV", _same_environment()))  # a shell line that activates codemix's environment
+    env_command: str = field(
+        default_factory=lambda: os.environ.get("CODEMIX_SLURM_ENV", _same_environment())
+    )  # a shell line that activates codemix's environment
 
 
 def tick(n_bytes: int) -> None:
@@ -99,7 +101,12 @@ def run_tasks(tasks: Sequence[Task], *, label: str, workers: int = 1, executor: 
     if problems := [_named(problem, o.name) for o in outcomes for problem in o.problems]:
         raise CodemixError(*problems)
     if missing := [task.name for task in todo if not task.done.exists()]:
-        raise CodemixError(*(Problem(f"{name}: did not finish", hints=("run the same command again: only what is missing is redone",), rule="task-failed") for name in missing))
+        raise CodemixError(
+            *(
+                Problem(f"{name}: did not finish", hints=("run the same command again: only what is missing is redone",), rule="task-failed")
+                for name in missing
+            )
+        )
 
 
 def _named(problem: Problem, task: str) -> Problem:
@@ -156,7 +163,11 @@ class _Workers:
         self.busy: set[ProcessPoolExecutor] = set()
 
     def take(self) -> ProcessPoolExecutor:
-        pool = self.idle.pop() if self.idle else ProcessPoolExecutor(1, mp_context=_SPAWN, initializer=_start_worker, initargs=(self.counter, os.getpid()))
+        pool = (
+            self.idle.pop()
+            if self.idle
+            else ProcessPoolExecutor(1, mp_context=_SPAWN, initializer=_start_worker, initargs=(self.counter, os.getpid()))
+        )
         self.busy.add(pool)
         return pool
 
@@ -265,7 +276,15 @@ def _on_datatrove(todo: list[Task], workers: int, executor: Executor, label: str
     for rank, task in enumerate(todo):
         (folder / f"{rank:05d}.task").write_bytes(pickle.dumps(task))
     write_text(folder / "tasks.txt", "\n".join(task.name for task in todo))
-    (_ray if executor == "ray" else _slurm)([RunTask(folder)], len(todo), workers, label, folder, lambda: sum(task.size for task in todo if task.done.exists()), sum(task.size for task in todo))
+    (_ray if executor == "ray" else _slurm)(
+        [RunTask(folder)],
+        len(todo),
+        workers,
+        label,
+        folder,
+        lambda: sum(task.size for task in todo if task.done.exists()),
+        sum(task.size for task in todo),
+    )
     return [pickle.loads(path.read_bytes()) for path in sorted(folder.glob("*.outcome"))]
 
 
@@ -290,7 +309,9 @@ def _slurm(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path,
     import subprocess
 
     if not shutil.which("sbatch"):
-        raise CodemixError("`--executor slurm` needs `sbatch` on this machine", hints=["run it on a login node of the cluster"], rule="executor-missing")
+        raise CodemixError(
+            "`--executor slurm` needs `sbatch` on this machine", hints=["run it on a login node of the cluster"], rule="executor-missing"
+        )
     from datatrove.executor.slurm import SlurmPipelineExecutor
 
     told = Slurm()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from codemix.data.store import Store, read_json, write_json
 from codemix.data.tokenizer import TokenizerFile
 from codemix.errors import CodemixError
 
-MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**26, 2**30, 256  # of text; a shard is a task's documents of one split
+MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**24, 2**30, 256  # of text; a shard is a task's documents of one split
 BATCH_BYTES, BATCH_DOCUMENTS = 2**20, 256  # encoding objects of the slow path cost about 30 bytes a byte of text
 SELF_CHECKED = 16  # documents of each task that both encoders encode
 SIDECAR = ("path", "language", "licence", "url", "repo", "size", "set")  # what is kept of a document's metadata beside the tokens
@@ -77,7 +78,9 @@ class ShardTokenizer(DocumentTokenizer):
                 self._self_check([text[:20_000] for text in texts[:SELF_CHECKED]])
             for row, ids in zip(batch, self.encoder.encode(texts), strict=True):
                 if ids.size and (int(ids.max()) >= vocab_size or (ids == eos).any()):
-                    raise ValueError(f"{row['id']}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text")
+                    raise ValueError(
+                        f"{row['id']}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text"
+                    )
                 text = row["text"].encode()
                 split = "held_out" if self.share and held_out(text, self.share) else "train"
                 if split not in files:
@@ -99,6 +102,12 @@ class ShardTokenizer(DocumentTokenizer):
         if difference := encoders.disagreement(self.encoder, slow, texts):
             print(f"notice: encoding with `tokenizers` instead of tiktoken: {difference}", file=sys.stderr)
             self.encoder = slow
+
+
+@lru_cache(2)
+def _tokenizer(folder: Path) -> TokenizerFile:
+    """Read and checked once a worker: hashing a vocabulary of 256,000 takes seconds."""
+    return TokenizerFile.load(folder)
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,7 @@ class TokensTask:
         aside.mkdir(parents=True)
         shards.mkdir(exist_ok=True)
         funnel = Funnel()
-        step = ShardTokenizer(aside, TokenizerFile.load(self.tokenizer), self.share)
+        step = ShardTokenizer(aside, _tokenizer(self.tokenizer), self.share)
         written = step.run(self._rows(funnel), self.number)
         found = {}
         for split, file in written.items():

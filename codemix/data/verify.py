@@ -21,7 +21,11 @@ def verify(folder: Path) -> list[Problem]:
         return list(error.problems)
     except OSError:
         return [_problem(f"{folder} has no manifest.json: it is not a finished source")]
-    found = [] if manifest.dtype == dtype_for(manifest.tokenizer["vocab_size"]) else [_problem(f"{folder}: dtype {manifest.dtype} does not fit the vocabulary")]
+    found = (
+        []
+        if manifest.dtype == dtype_for(manifest.tokenizer["vocab_size"])
+        else [_problem(f"{folder}: dtype {manifest.dtype} does not fit the vocabulary")]
+    )
     named = {"manifest.json", "funnel.json"}
     for split in SPLITS:
         totals = dict.fromkeys(("tokens", "documents", "bytes"), 0)
@@ -42,7 +46,9 @@ def verify(folder: Path) -> list[Problem]:
 
 
 def _problem(what: str, severity: str = "error") -> Problem:
-    hint = "delete the folder and run `codemix build-data` again" if severity == "error" else "nothing reads it; delete it if you did not put it there"
+    hint = (
+        "delete the folder and run `codemix build-data` again" if severity == "error" else "nothing reads it; delete it if you did not put it there"
+    )
     return Problem(what, hints=(hint,), rule="shard-damaged" if severity == "error" else "stray-file", severity=severity)
 
 

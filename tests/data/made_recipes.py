@@ -7,7 +7,33 @@ from pathlib import Path
 from codemix.data.store import Store
 from codemix.recipe.schema import Recipe
 
-WORDS = "the a of shard token value def return import class loop over sea wind stone river light python list number café naïve 東京 x1 y2".split()
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "shard",
+    "token",
+    "value",
+    "def",
+    "return",
+    "import",
+    "class",
+    "loop",
+    "over",
+    "sea",
+    "wind",
+    "stone",
+    "river",
+    "light",
+    "python",
+    "list",
+    "number",
+    "café",
+    "naïve",
+    "東京",
+    "x1",
+    "y2",
+]
 
 
 def words(seed: int, n: int) -> str:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from made_recipes import recipe, tree, words, write_jsonl
 from tokenizers import Tokenizer
 
 from codemix.data import documents as documents_module
@@ -17,8 +18,6 @@ from codemix.data.store import Store
 from codemix.data.tokenizer import content_hash
 from codemix.data.verify import verify
 from codemix.errors import CodemixError
-
-from made_recipes import recipe, tree, words, write_jsonl
 
 
 @pytest.fixture
@@ -76,7 +75,10 @@ def test_a_second_build_does_nothing(root, monkeypatch):
 
 
 def test_a_changed_op_rebuilds_its_source_only(root):
-    store, r = Store(root / "store"), recipe({"web": "web.jsonl", "code": "code.jsonl"}, tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}})
+    store, r = (
+        Store(root / "store"),
+        recipe({"web": "web.jsonl", "code": "code.jsonl"}, tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}}),
+    )
     first = build(r, store, data_root=root)
     sources = dict(r.sources) | {"code": r.sources["code"].model_copy(update={"ops": two().sources["code"].ops})}
     second = build(r.model_copy(update={"sources": sources}), store, data_root=root)
@@ -133,7 +135,7 @@ def test_many_tasks_hold_the_documents_of_one(root, monkeypatch):
     """The division into tasks is part of the layout, never of the content."""
     one = build(two(), Store(root / "one"), data_root=root)
     monkeypatch.setattr(documents_module, "MIN_TASK_BYTES", 500)
-    monkeypatch.setattr(documents_module, "FILE_BYTES", 300)
+    monkeypatch.setattr(documents_module, "MIN_FILE_BYTES", 300)
     monkeypatch.setattr("codemix.data.tokens.MIN_TASK_BYTES", 900)
     many_store = Store(root / "many")
     many = build(two(), many_store, data_root=root)
@@ -148,7 +150,10 @@ def test_many_tasks_hold_the_documents_of_one(root, monkeypatch):
 
 def test_only_builds_what_it_needs(root):
     store = Store(root / "store")
-    r = recipe({"web": "web.jsonl", "code": "code.jsonl"}, tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"bytes": 20_000, "mixture": {"web": "100%"}}})
+    r = recipe(
+        {"web": "web.jsonl", "code": "code.jsonl"},
+        tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"bytes": 20_000, "mixture": {"web": "100%"}}},
+    )
     assert list(build(r, store, data_root=root, only=["web"])) == ["web"]
     assert not list(store.root.glob("*/code-*"))
     with pytest.raises(CodemixError, match="no source `wbe`") as error:
@@ -157,7 +162,10 @@ def test_only_builds_what_it_needs(root):
 
 
 def test_missing_inputs_are_a_reason_to_find_and_a_problem_to_build(root):
-    store, r = Store(root / "store"), recipe({"web": "web.jsonl", "gone": "no/such*.jsonl"}, tokenizer={"kind": "tokenizer_json", "path": "nowhere.json"})
+    store, r = (
+        Store(root / "store"),
+        recipe({"web": "web.jsonl", "gone": "no/such*.jsonl"}, tokenizer={"kind": "tokenizer_json", "path": "nowhere.json"}),
+    )
     found = find(r, store, root)["gone"]
     assert found.fingerprint is None and "no/such" in found.reason
     with pytest.raises(CodemixError, match="no/such"):
@@ -217,7 +225,9 @@ def test_two_processes_on_one_store(root):
     code = "import sys, time; from pathlib import Path; from codemix.data.store import Store\ns = Store(sys.argv[1])\nwith s.lock(s.work(Path(sys.argv[2]))):\n    print('held', flush=True); time.sleep(60)"
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     held = store.path("documents", "web", fingerprint)
-    other = subprocess.Popen([sys.executable, "-c", code, str(store.root), str(held)], env=os.environ | {"PYTHONPATH": here}, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(store.root), str(held)], env=os.environ | {"PYTHONPATH": here}, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(CodemixError, match=f"process {other.pid} is building") as error:

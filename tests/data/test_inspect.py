@@ -12,7 +12,11 @@ from codemix.errors import CodemixError
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("inspect")
-    rows = [{"text": words(i, 40 + i), "lang": "Go" if i % 3 else "C"} for i in range(12)] + [{"text": "tiny", "lang": "C"}, {"text": "\x1b[2Jx", "lang": "C"}, {"text": "", "lang": "C"}]
+    rows = [{"text": words(i, 40 + i), "lang": "Go" if i % 3 else "C"} for i in range(12)] + [
+        {"text": "tiny", "lang": "C"},
+        {"text": "\x1b[2Jx", "lang": "C"},
+        {"text": "", "lang": "C"},
+    ]
     write_jsonl(root / "a.jsonl", rows)
     write_jsonl(root / "b.jsonl", [words(3, 43), words(5, 45) + "more", words(77, 50)])
     sources = {
@@ -59,7 +63,12 @@ def test_what_cannot_be_inspected(made, tmp_path):
 
 
 def test_shares_are_of_what_entered_the_op():
-    funnel = {"read": 100, "unreadable": 10, "dropped": {"01-a/x": 30, "01-a/y": 15, "10-b/z": 9, "dedup1-exact/duplicate": 18}, "dropped_bytes": {"01-a/x": 5}}
+    funnel = {
+        "read": 100,
+        "unreadable": 10,
+        "dropped": {"01-a/x": 30, "01-a/y": 15, "10-b/z": 9, "dedup1-exact/duplicate": 18},
+        "dropped_bytes": {"01-a/x": 5},
+    }
     assert [(row["op"], row["in"], round(row["share"], 4)) for row in attrition(funnel)] == [
         ("read", 100, 0.1), ("01-a", 90, 0.3333), ("01-a", 90, 0.1667), ("10-b", 45, 0.2), ("dedup1-exact", 36, 0.5),
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def small_tasks(set_):
     import codemix.data.tokens
 
     set_(codemix.data.documents, "MIN_TASK_BYTES", 4000)
-    set_(codemix.data.documents, "FILE_BYTES", 3000)
+    set_(codemix.data.documents, "MIN_FILE_BYTES", 3000)
     set_(codemix.data.tokens, "MIN_TASK_BYTES", 4000)
     set_(codemix.data.runner, "IN_PROCESS_BYTES", 0)
 
@@ -68,7 +68,11 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
         if killed == kills:
             break
         workers = choose.choice((1, 2))
-        run = subprocess.Popen([sys.executable, str(root / "program.py"), str(HERE), str(root / "killed"), str(root), str(workers)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        run = subprocess.Popen(
+            [sys.executable, str(root / "program.py"), str(HERE), str(root / "killed"), str(root), str(workers)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         assert run.stdout.readline() == b"started\n"
         try:
             status = run.wait(choose.uniform(0, straight_s + 2 * workers))

@@ -132,7 +132,9 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
 
 def failures_over(executor, tmp_path, monkeypatch):
     here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", f"{here.parent.parent}{os.pathsep}{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")  # for the workers, which import this file
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{here.parent.parent}{os.pathsep}{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    )  # for the workers, which import this file
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails"), Job(tmp_path, 2), Job(tmp_path, 3)]
     with pytest.raises(CodemixError) as error:
         run_tasks(jobs, label="x", workers=2, executor=executor, work=tmp_path / "work")

@@ -51,7 +51,10 @@ def test_json_is_read_back_and_damage_told(tmp_path):
             read_json(tmp_path / "bad.json")
 
 
-@pytest.mark.parametrize(("number", "message"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EACCES, "cannot write"), (errno.EIO, "cannot write")])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EACCES, "cannot write"), (errno.EIO, "cannot write")],
+)
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, number, message):
     write_text(tmp_path / "x", "old")
 

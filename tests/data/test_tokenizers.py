@@ -37,7 +37,11 @@ def test_digits_stand_apart_and_every_text_survives(trained):
 def test_special_tokens_are_never_made_from_text(trained, tmp_path):
     trained.save(str(tmp_path / "t.json"))
     meta = describe(trained, tmp_path / "t.json", "<|endoftext|>")
-    assert meta["eos_id"] == 0 and set(meta["special"]) == {"<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"} and meta["bos"] is None
+    assert (
+        meta["eos_id"] == 0
+        and set(meta["special"]) == {"<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"}
+        and meta["bos"] is None
+    )
     for text in meta["special"]:
         for encoder in (encoders.load_encoder(tmp_path / "t.json"), encoders.SlowEncoder(tmp_path / "t.json")):
             assert not set(encoder.encode([text])[0].tolist()) & set(meta["special"].values())
@@ -144,7 +148,11 @@ def test_what_tiktoken_cannot_stand_in_for(trained, change, why):
 def test_merges_whose_bytes_merge_another_way_are_found(trained):
     """`abc` made of (ab, c), but `bc` ranks first: tiktoken would make abc of (a, bc), the tokenizer.json would not."""
     content = json.loads(trained.to_str())
-    content["model"] = {"type": "BPE", "vocab": {c: i for i, c in enumerate(bytes_to_unicode().values())} | {"bc": 256, "ab": 257, "abc": 258}, "merges": [["b", "c"], ["a", "b"], ["ab", "c"]]}
+    content["model"] = {
+        "type": "BPE",
+        "vocab": {c: i for i, c in enumerate(bytes_to_unicode().values())} | {"bc": 256, "ab": 257, "abc": 258},
+        "merges": [["b", "c"], ["a", "b"], ["ab", "c"]],
+    }
     with pytest.raises(encoders.NotTheSame, match="another order"):
         encoders.ranks_of(content)
 

@@ -33,7 +33,13 @@ def rows(texts):
     return [{"id": f"d{i}", "text": text, "meta": {"language": "x", "secret": 1}} for i, text in enumerate(texts)]
 
 
-TEXTS = [words(i, 5 + 7 * i) for i in range(30)] + [Path(__file__).read_text(), "<|endoftext|><|fim_prefix|>", "a\r\n\r\n  b\t", "東京 🦊 ﬁ \u0301", "12345"]
+TEXTS = [words(i, 5 + 7 * i) for i in range(30)] + [
+    Path(__file__).read_text(),
+    "<|endoftext|><|fim_prefix|>",
+    "a\r\n\r\n  b\t",
+    "東京 🦊 ﬁ \u0301",
+    "12345",
+]
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -77,7 +83,11 @@ def test_members_of_a_class_are_what_unicode_says(pattern, category):
     import unicodedata
 
     for found in encoders.members(pattern):
-        assert all(bool(found[c]) == (unicodedata.category(chr(c))[0] == category) for c in range(0x3000) if unicodedata.category(chr(c)) != "Cn" and not 0xD800 <= c < 0xE000)
+        assert all(
+            bool(found[c]) == (unicodedata.category(chr(c))[0] == category)
+            for c in range(0x3000)
+            if unicodedata.category(chr(c)) != "Cn" and not 0xD800 <= c < 0xE000
+        )
     differing = np.flatnonzero(encoders.members(pattern)[0] != encoders.members(pattern)[1])
     assert np.array_equal(np.flatnonzero(encoders.unsafe_code_points(f"x{pattern}+")), differing)
 
@@ -121,6 +131,7 @@ def test_an_id_outside_the_vocabulary_is_never_written(tmp_path, tokenizer):
 
 def test_a_fast_encoder_that_differs_is_found_out(tmp_path, tokenizer, capsys):
     fast = encoders.load_encoder(tokenizer.path)
+
     class Differs(encoders.FastEncoder):
         def __init__(self):
             self._slow = fast._slow

@@ -38,6 +38,7 @@ def edit(folder, change):
 
 def rehash(folder):
     """Make the manifest agree with damaged files, so that what is inside them is looked at."""
+
     def change(content):
         for split in content["splits"].values():
             for shard in split["shards"]:

@@ -44,7 +44,9 @@ class Train(Spec):
     def _whole(self):
         if self.mixture and sum(self.mixture.values()) != 1:
             total = float(sum(self.mixture.values()) * 100)
-            raise PydanticCustomError("mixture", f"the shares sum to {total:g}%, not 100%", {"hints": ["change one of them, or leave `mixture:` out"]})
+            raise PydanticCustomError(
+                "mixture", f"the shares sum to {total:g}%, not 100%", {"hints": ["change one of them, or leave `mixture:` out"]}
+            )
         return self
 
 

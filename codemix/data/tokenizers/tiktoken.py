@@ -61,7 +61,10 @@ class Tiktoken(Tokenizer):
         # tiktoken takes a whole piece that is a token without merging it; `ignore_merges` is that rule
         tokenizer = Tokenizer(models.BPE(vocab={spell(t): i for t, i in ranks.items()}, merges=merges, ignore_merges=True))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Split(Regex(PATTERNS[self.pattern]), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+            [
+                pre_tokenizers.Split(Regex(PATTERNS[self.pattern]), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
         )
         tokenizer.decoder = decoders.ByteLevel()
         tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in (self.eos, *self.special)])
@@ -77,7 +80,11 @@ def read_ranks(path: Path, name: str) -> dict[bytes, int]:
                 token, rank = line.split()
                 ranks[base64.b64decode(token, validate=True)] = int(rank)
             except (ValueError, binascii.Error):
-                raise CodemixError(f"{name}, line {number}, is not `<base64> <rank>`", hints=["give a .tiktoken file"], rule="bad-tokenizer") from None
+                raise CodemixError(
+                    f"{name}, line {number}, is not `<base64> <rank>`", hints=["give a .tiktoken file"], rule="bad-tokenizer"
+                ) from None
     if sorted(ranks.values()) != list(range(len(ranks))) or any(bytes([b]) not in ranks for b in range(256)):
-        raise CodemixError(f"{name} does not rank every byte and number its tokens 0, 1, 2, ...", hints=["give a .tiktoken file"], rule="bad-tokenizer")
+        raise CodemixError(
+            f"{name} does not rank every byte and number its tokens 0, 1, 2, ...", hints=["give a .tiktoken file"], rule="bad-tokenizer"
+        )
     return ranks

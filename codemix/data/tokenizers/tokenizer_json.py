@@ -35,7 +35,9 @@ class TokenizerJson(Tokenizer):
         try:
             tokenizer = Tokenizer.from_file(str(files[0]))
         except Exception as error:  # the package raises bare Exception
-            raise CodemixError(f"{self.path} is not a tokenizer.json: {error}", hints=["it is the file of that name in a model's repository"], rule="bad-tokenizer") from None
+            raise CodemixError(
+                f"{self.path} is not a tokenizer.json: {error}", hints=["it is the file of that name in a model's repository"], rule="bad-tokenizer"
+            ) from None
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer

@@ -1,0 +1,251 @@
+"""The data engine against the least that could be done and against stock datatrove, in one run over the same files.
+
+    python benchmarks/build.py                 # 60 MB; the last line is one JSON object of ratios, larger is better
+    python benchmarks/build.py --mb 2000       # the cost of a token should not move
+
+Text comes from the folder that CODEMIX_CORPUS names, repeated up to `--mb`, or from the installed packages' own files. Ratios
+of CPU time where one process works (other work on the machine disturbs them least), of wall time for two workers.
+
+`tokenize_vs_tiktoken`   frozen documents (.jsonl.zst) to finished shards, against tiktoken over the same texts already in memory
+`build_vs_tiktoken`      the same from the source's files: reading, counting and freezing documents included
+`tokenize_vs_datatrove`  against datatrove's JsonlReader and DocumentTokenizer over the same files
+`reader_vs_bound`        the jsonl source against a loop of zstandard and orjson
+`prose_vs_datatrove`     Gopher's two filters and MinHash signatures, against datatrove's with spaCy (null where spaCy is not installed)
+`two_workers_vs_one`     a whole build; on two idle cores
+`peak_mb_per_worker`     largest resident memory of a process that tokenizes
+`ns_per_token`           CPU time of frozen documents to shards
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from codemix import progress
+from codemix.data.build import build, find
+from codemix.data.store import Store
+from codemix.recipe.schema import Recipe
+
+
+def corpus_texts() -> list[str]:
+    """Documents to repeat: the corpus' prose and code, or source and text files of the installed packages."""
+    import gzip
+
+    import orjson
+    import zstandard
+
+    if folder := os.environ.get("CODEMIX_CORPUS"):
+        texts = []
+        for path in sorted(Path(folder).glob("text/*.jsonl.zst")):
+            stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb")))
+            texts += [orjson.loads(line)["text"] for line in stream]
+        for path in sorted(Path(folder).glob("code/*.jsonl.gz")):
+            with gzip.open(path) as lines:
+                texts += [orjson.loads(line)["content"] for line in lines]
+        return [text for text in texts if text.strip()]
+    found = sorted(p for p in Path(sysconfig.get_path("purelib")).rglob("*") if p.suffix in (".py", ".txt", ".md", ".rst", ".json"))
+    return [text for path in found[:4000] if (text := path.read_text(errors="ignore")).strip()]
+
+
+def write_sources(root: Path, texts: list[str], n_bytes: int, n_files: int = 8) -> int:
+    """`n_files` files of about equal size, `n_bytes` of text together; returns the bytes written."""
+    import orjson
+    import zstandard
+
+    written = i = 0
+    for n in range(n_files):
+        with open(root / f"part{n}.jsonl.zst", "wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as stream:
+            while written < n_bytes * (n + 1) // n_files:
+                text = texts[i % len(texts)]
+                stream.write(orjson.dumps({"text": text, "id": f"d{i}"}) + b"\n")
+                written += len(text.encode())
+                i += 1
+    return written
+
+
+def recipe(vocab_size: int) -> Recipe:
+    return Recipe.model_validate({
+        "codemix": 1, "name": "benchmark", "tokenizer": {"kind": "bpe", "vocab_size": vocab_size, "train": {"bytes": "10MB"}},
+        "sources": {"all": {"read": {"kind": "jsonl", "paths": "*.jsonl.zst"}}}, "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8},
+        "training": {"seq_len": 8, "batch_size": 1}, "stages": [{"name": "a", "steps": 1, "mixture": {"all": "100%"}, "learning_rate": {"kind": "constant", "value": 0.1}}],
+    })  # fmt: skip
+
+
+def cpu(function: Callable[[], object], turns: int = 1) -> float:
+    """CPU seconds of the best of `turns`."""
+    best = float("inf")
+    for _ in range(turns):
+        began = time.process_time()
+        function()
+        best = min(best, time.process_time() - began)
+    return best
+
+
+def read_texts(paths: list[Path]) -> list[str]:
+    """The bound for a reader: decompress, parse, take the text."""
+    import orjson
+    import zstandard
+
+    texts, loads = [], orjson.loads
+    for path in paths:
+        with open(path, "rb") as file:
+            for line in io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file), 2**20):
+                texts.append(loads(line)["text"])
+    return texts
+
+
+def prose(root: Path, texts: list[str], work: Path) -> float | None:
+    """Gopher and MinHash: datatrove with spaCy over ours."""
+    if importlib.util.find_spec("spacy") is None:
+        return None
+    from datatrove.data import Document as Doc
+    from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
+    from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
+
+    from codemix.data.dedup import _minhash_signatures
+    from codemix.data.document import Document
+    from codemix.data.ops.gopher_quality import GopherQuality
+    from codemix.data.ops.gopher_repetition import GopherRepetition
+    from codemix.recipe.schema import Dedup
+
+    def stock() -> None:
+        filters = GopherRepetitionFilter(), GopherQualityFilter()
+        for text in texts:
+            for each in filters:
+                each.filter(Doc(text, "x"))
+        MinhashDedupSignature(str(work / "stock"), MinhashConfig()).run((Doc(text, str(i)) for i, text in enumerate(texts)), 0)
+
+    def ours() -> None:
+        steps = [op.start(op.prepare(root)) for op in (GopherRepetition(even_on_code=True), GopherQuality(even_on_code=True))]
+        for text in texts:
+            for step in steps:
+                step(Document("x", text))
+        _minhash_signatures(Dedup(kind="minhash", sources=("a",)), work / "ours", (Doc(text, str(i)) for i, text in enumerate(texts)), 0)
+
+    return cpu(stock) / cpu(ours)
+
+
+def measure(mb: int, vocab_size: int, quick: bool) -> dict[str, float | None]:
+    import tiktoken
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.pipeline.tokens import DocumentTokenizer
+
+    from codemix.data import encoders
+    from codemix.data.inputs import Part, freeze
+    from codemix.data.opening import Opener
+    from codemix.data.runner import quiet
+
+    quiet()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    out: dict[str, float | None] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        root, store = Path(folder) / "in", Store(Path(folder) / "store")
+        root.mkdir()
+        n_bytes = write_sources(root, corpus_texts(), mb * 10**6)
+        paths, r = sorted(root.glob("*.zst")), recipe(vocab_size)
+        source, opener = r.sources["all"].read, Opener(root)
+        inputs = freeze(source.inputs(root), store, root)
+
+        bound = cpu(lambda: read_texts(paths), 3)
+        reader = cpu(lambda: [sum(1 for _ in source.read(Part(i), opener)) for i in inputs], 3)
+        out["reader_vs_bound"] = bound / reader
+        print(f"reader: {n_bytes / reader / 1e6:,.0f} MB/s, bound {n_bytes / bound / 1e6:,.0f}", flush=True)
+
+        manifest = build(r, store, data_root=root)["all"]  # the tokenizer and the documents, and everything imported
+        tokens = manifest.tokens("train")
+        (tokenizer,) = store.root.glob("tokenizers/*/tokenizer.json")
+        fast = encoders.load_encoder(tokenizer)
+        assert fast.fast and isinstance(fast._encoding, tiktoken.Encoding)
+        texts = read_texts(paths)
+
+        def again(*what: str) -> None:
+            import shutil
+
+            for each in what:
+                shutil.rmtree(store.root / each)
+            build(r, store, data_root=root)
+
+        bare, ours, whole = float("inf"), float("inf"), float("inf")
+        for _ in range(2 if quick else 3):  # in turns, so that all meet the same machine
+            bare = min(bare, cpu(lambda: [len(fast._encoding.encode_ordinary(text)) for text in texts]))
+            ours = min(ours, cpu(lambda: again("data")))
+            whole = min(whole, cpu(lambda: again("data", "documents")))
+        out["tokenize_vs_tiktoken"], out["build_vs_tiktoken"], out["ns_per_token"] = bare / ours, bare / whole, ours / tokens * 1e9
+        print(
+            f"tokens: tiktoken alone {tokens / bare / 1e6:.2f} M/s, documents to shards {tokens / ours / 1e6:.2f}, files to shards {tokens / whole / 1e6:.2f}",
+            flush=True,
+        )
+
+        few = Path(folder) / "few"
+        few.mkdir()
+        (few / paths[0].name).write_bytes(paths[0].read_bytes())
+
+        def stock() -> None:
+            reader = JsonlReader(str(few), compression="zstd")
+            DocumentTokenizer(str(Path(folder) / "stock"), str(tokenizer), eos_token="<|endoftext|>", shuffle_documents=False).run(
+                reader.run(None, 0, 1), 0
+            )
+
+        theirs = cpu(stock)
+        few_tokens = sum(len(fast._encoding.encode_ordinary(text)) + 1 for text in read_texts([few / paths[0].name]))
+        out["tokenize_vs_datatrove"] = (theirs / few_tokens) / (ours / tokens)
+        print(f"datatrove: {few_tokens / theirs / 1e6:.2f} M tokens/s", flush=True)
+        out["prose_vs_datatrove"] = prose(root, texts[:150], Path(folder) / "prose")
+        del texts
+
+        walls = {}
+        for workers in (1, 2):
+            fresh = Path(folder) / f"workers{workers}"
+            began = time.perf_counter()
+            subprocess.run(
+                [sys.executable, __file__, "--build", str(fresh), str(root), str(workers), str(vocab_size)], check=True, stdout=subprocess.DEVNULL
+            )
+            walls[workers] = time.perf_counter() - began
+            found = find(r, Store(fresh), root)["all"].manifest
+            assert found is not None and found.splits == manifest.splits, "another number of workers made other shards"
+        out["two_workers_vs_one"] = walls[1] / walls[2]
+        peak = subprocess.run(
+            [sys.executable, __file__, "--peak", str(store.root), str(root), "1", str(vocab_size)], check=True, capture_output=True, text=True
+        )
+        out["peak_mb_per_worker"] = float(peak.stdout.split()[-1])
+    return out
+
+
+def child(store: Path, root: Path, workers: int, vocab_size: int, peak: bool) -> None:
+    if peak:  # tokenize alone, in a process that has done nothing else: what a worker is
+        import shutil
+
+        shutil.rmtree(store / "data")
+    build(recipe(vocab_size), Store(store), data_root=root, workers=workers)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mb", type=int, default=60)
+    parser.add_argument("--vocab-size", type=int, default=32768)
+    parser.add_argument("--quick", action="store_true", help="two turns instead of three")
+    for hidden in ("--build", "--peak"):
+        parser.add_argument(hidden, nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    progress.QUIET = True
+    if given := args.build or args.peak:
+        return child(Path(given[0]), Path(given[1]), int(given[2]), int(given[3]), bool(args.peak))
+    result = measure(args.mb, args.vocab_size, args.quick)
+    print(json.dumps({name: value if value is None else round(value, 3) for name, value in result.items()}))
+    return None
+
+
+if __name__ == "__main__":
+    main()
