@@ -65,7 +65,7 @@ ENTRY %main (p: f32[4]) -> f32[4] {
   %reduce-scatter.1 = f32[256,8]{1,0} reduce-scatter(%x), channel_id=2, replica_groups=mesh['a'=4,'b'=2] {'a'}, dimensions={0}, to_apply=%add, metadata={op_name="jit(_update)/transpose(jvp())/scatter-add"}
   ROOT %all-to-all.1 = s32[4,4] all-to-all(%x), channel_id=9, replica_groups={{0,1}}, dimensions={0}
 }
-"""  # noqa: E501
+"""
 
 
 def test_collectives_are_counted_with_their_loops():
