@@ -49,7 +49,7 @@ app = new_app()
 MODULES = {  # which module defines which command; only the module of the command asked for is imported and built
     "recipe": ("validate", "plan", "diff", "lock", "schema", "components", "init", "export", "import"),
     "data": ("build-data", "verify", "inspect", "show", "seen"),
-    "train": ("train", "run", "status", "aot"),
+    "train": ("train", "run", "status", "aot", "export-model"),
     "evaluation": ("eval", "report", "compare"),
     "study": ("study",),
 }

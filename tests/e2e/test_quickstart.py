@@ -137,3 +137,10 @@ def test_a_corrupted_shard_and_a_busy_store_are_told(folder, straight, tmp_path)
     assert shard.name in codemix("verify", "small.yaml", "--store", store, folder=folder, code=1).stderr
     shard.write_bytes(raw[:-7])
     assert shard.name in codemix("train", "small.yaml", "--store", store, folder=folder, code=1).stderr
+
+
+def test_a_stage_leaves_as_a_hugging_face_model(folder, straight):
+    codemix("export-model", "small.yaml", "--output", "hf", folder=folder)
+    config = json.loads((folder / "hf" / "config.json").read_text())
+    assert config["architectures"] == ["CohereForCausalLM"] and (folder / "hf" / "model.safetensors").stat().st_size > 100_000
+    assert (folder / "hf" / "tokenizer.json").exists()
