@@ -100,6 +100,8 @@ class Store:
         """Rename finished work into place, whole. The caller holds its lock."""
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
+            for left in self.work(final).rglob(".*.tmp"):  # a process killed between writing aside and renaming
+                left.unlink()
             os.replace(self.work(final), final)
         except OSError as error:
             raise disk_problem(error, final) from error

@@ -34,6 +34,14 @@ def test_partial_work_stays_for_the_next_try(tmp_path):
     assert not work.exists()
 
 
+def test_files_that_a_killed_process_left_aside_are_not_published(tmp_path):
+    store = Store(tmp_path)
+    with store.building(store.path("data", "web")) as work:
+        write_json(work / "deep" / "manifest.json", {})
+        (work / "deep" / ".manifest.json.123.tmp").write_text("half")
+    assert [p.name for p in store.path("data", "web").rglob("*") if p.is_file()] == ["manifest.json"]
+
+
 def test_one_builder_at_a_time(tmp_path):
     store = Store(tmp_path)
     final = store.path("data", "web")
