@@ -38,17 +38,17 @@ training: {{seq_len: 256, batch_size: 16}} # 4,096 tokens a step
 # Each stage has its tokens, its mixture and its learning rate. Each continues from the one before.
 stages:
   - name: init
-    tokens: 400k
+    tokens: 200k
     mixture: {{text: 50%, code: 50%}} # shares of tokens; they must sum to 100%
     learning_rate: {{kind: cosine, peak: 3e-3, floor: 3e-4, warmup: 5%}}
 
   - name: continue
-    tokens: 400k
+    tokens: 200k
     mixture: {{text: 90%, code: rest}}
     learning_rate: {{kind: cosine, peak: 3e-3, floor: 3e-4, warmup: 5%, warmup_from: previous}}
 
   - name: cooldown
-    tokens: 80k
+    tokens: 40k
     mixture: {{text: 80%, code: 20%}}
     learning_rate: {{kind: linear, start: previous, floor: 1e-6}}
 """
