@@ -59,12 +59,12 @@ def test_every_mesh_trains_the_same(found, shape):
     np.testing.assert_allclose(found[shape]["losses"], found["1x1x1"]["losses"], rtol=2e-4)
     assert found[shape]["first"] == found["1x1x1"]["first"]  # initial weights do not depend on the mesh
     assert found[shape]["traces"] == 1
-    assert found[shape]["rows"] == [[0, 8]]  # one process holds all rows, each once
+    assert [row for start, stop in found[shape]["rows"] for row in range(start, stop)] == list(range(8))  # one process holds all rows, each once
 
 
 def test_each_device_holds_its_part_of_weights_and_moments(found):
     assert {shape: made["part"] for shape, made in found.items()} == {"1x1x1": 1, "8x1x1": 1, "1x8x1": 1 / 8, "2x2x2": 1 / 4, "1x4x2": 1 / 8}
-    assert found["2x2x2"]["moments"] == "PartitionSpec(None, 'fsdp', 'model')"
+    assert found["2x2x2"]["moments"].endswith("(None, 'fsdp', 'model')")
 
 
 def test_what_does_not_divide_is_said_with_the_numbers():
