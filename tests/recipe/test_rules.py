@@ -28,7 +28,10 @@ def problems_of(case):
 
 
 @pytest.mark.parametrize("rule", CASES)
-def test_each_rule_fires_with_its_exact_message(rule):
+def test_each_rule_fires_with_its_exact_message(rule, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     found = problems_of(CASES[rule])
     message = "\n\n".join(p.render() for p in found) + "\n"
     golden = GOLDEN / "rules" / f"{rule}.txt"
