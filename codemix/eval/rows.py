@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import csv
-import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         if name.endswith((".arrow", ".parquet")):
             return _table(path).to_pylist()
+        import gzip
+
         with gzip.open(path, "rt", encoding="utf-8", newline="") if name.endswith(".gz") else open(path, encoding="utf-8", newline="") as f:
             rows = list(csv.DictReader(f)) if name.endswith(".csv") else [json.loads(line) for line in f if line.strip()]
     except (OSError, EOFError, ValueError) as error:

@@ -4,7 +4,6 @@ StarCoder (arXiv 2305.06161, section 3.1) keeps HTML in which visible text is at
 least 100 characters long. Visible is what is left without scripts, styles, comments and tags.
 """
 
-import html
 import re
 from typing import ClassVar, Literal
 
@@ -19,6 +18,8 @@ _TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 
 def visible_text(source: str) -> str:
     """The text a browser would show, white space folded."""
+    import html  # its tables of entities take longer to load than a recipe to read
+
     return " ".join(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", source))).split())
 
 
