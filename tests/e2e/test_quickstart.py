@@ -144,3 +144,14 @@ def test_a_stage_leaves_as_a_hugging_face_model(folder, straight):
     config = json.loads((folder / "hf" / "config.json").read_text())
     assert config["architectures"] == ["CohereForCausalLM"] and (folder / "hf" / "model.safetensors").stat().st_size > 100_000
     assert (folder / "hf" / "tokenizer.json").exists()
+
+
+def test_verify_says_what_a_store_lacks_of_a_lock(folder, tmp_path):
+    import shutil
+
+    codemix("lock", "small.yaml", folder=folder)
+    assert "0 problems" in codemix("verify", "small.yaml", folder=folder).stdout
+    store = tmp_path / "store"
+    shutil.copytree(folder / "store", store, ignore=shutil.ignore_patterns("stages", "reports", "evals", ".jax-cache", "stdlib-*"))
+    assert "`stdlib` is not in the store" in codemix("verify", "small.yaml", "--store", store, folder=folder, code=1).stderr
+    (folder / "small.lock").unlink()

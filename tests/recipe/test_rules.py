@@ -97,7 +97,7 @@ def test_thousands_of_mutations_never_raise_anything_but_located_problems():
     generator = random.Random(0)
     words = ["%", ":", "-", "{", "}", "[", "]", "1e9", "rest", "null", "!!x", "&a", "*a", "'", '"', "\t", "\n  ", "kind", "999999999999999999999", "from", "é", "\0", "~", "0", "-1", "steps"]
     located = 0
-    for _ in range(int(os.environ.get("CODEMIX_FUZZ", "1500"))):
+    for _ in range(int(os.environ.get("CODEMIX_FUZZ", "2500"))):
         content = BASE
         for _ in range(generator.randint(1, 3)):
             at = generator.randrange(len(content))
