@@ -114,7 +114,7 @@ class Dedup(Spec):
     normalize: Literal["code", "prose"] = Field("prose", description="[minhash] prose folds case, digits and punctuation; code keeps them")
 
 
-PRESETS = {  # shapes are ours: the paper gives parameter counts only (shared notes: 467.7M and 2.80B with a tied 256k vocabulary)
+PRESETS = {  # shapes are ours: the paper gives parameter counts only (these have 467.7M and 2.80B with a tied 256k vocabulary)
     "470M": dict(d_model=1024, n_layers=16, n_heads=8, d_head=128, d_ff=2816),
     "2.8B": dict(d_model=2560, n_layers=27, n_heads=20, d_head=128, d_ff=6912),
     "120M": dict(d_model=768, n_layers=12, n_heads=6, d_head=128, d_ff=2048),
