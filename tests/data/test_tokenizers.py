@@ -163,3 +163,80 @@ def test_patterns_cover_every_text():
     for pattern in (PATTERN, *PATTERNS.values()):
         for text in (TEXTS[0], "I'll 12 \n\n x\t\t", "é\u0301東 🦊\u00a0\r\n ", "\x00'"):
             assert "".join(regex.findall(pattern, text)) == text
+
+
+SPM = {
+    "model_type": "bpe",
+    "byte_fallback": True,
+    "normalization_rule_name": "identity",
+    "remove_extra_whitespaces": False,
+    "vocab_size": 400,
+    "hard_vocab_limit": False,
+}
+
+
+def spm(folder, **how):
+    """A tiny SentencePiece model, trained here."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="the package sentencepiece is an optional extra")
+    (folder / "text").write_text("\n".join(line for text in TEXTS for line in (text, "    if x:", "\treturn 1")))
+    sentencepiece.SentencePieceTrainer.train(input=str(folder / "text"), model_prefix=str(folder / "m"), minloglevel=2, **SPM | how)
+    return folder / "m.model", sentencepiece.SentencePieceProcessor(model_file=str(folder / "m.model"))
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
+    from codemix.data.tokenizers.sentencepiece import SentencePiece
+
+    path, theirs = spm(tmp_path, add_dummy_prefix=prefix, control_symbols=["<pad>"], user_defined_symbols=["<fn>"])
+    kind = SentencePiece(path="m.model")
+    made = kind.make((path,), lambda: pytest.fail("nothing to train"))
+    made.save(str(tmp_path / "t.json"))
+    meta = describe(made, tmp_path / "t.json", kind.end_token())
+    assert (meta["eos_token"], meta["eos_id"], meta["vocab_size"]) == ("</s>", theirs.eos_id(), theirs.vocab_size())
+    encoder = encoders.load_encoder(tmp_path / "t.json")
+    assert "normalizes" in encoder.notice
+    for text in (*TEXTS, "  a   b\n\n\n", "\x00\ufeff", "東京 🦊\u200d", " ", "x <fn> y" if not prefix else "x y", "</s><s><pad><0x0A><unk>"):
+        (ids,) = encoder.encode([text])
+        assert ids.tolist() == theirs.encode(text) and ids.max() < meta["vocab_size"]
+        assert made.decode(ids.tolist(), skip_special_tokens=False) == text == theirs.decode(ids.tolist())
+        assert meta["eos_id"] not in ids
+    if prefix:  # a chat marker stays text, and comes back
+        (ids,) = encoder.encode(["<fn>"])
+        assert theirs.piece_to_id("<fn>") not in ids and made.decode(ids.tolist(), skip_special_tokens=False) == "<fn>"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"model_type": "unigram"}, "its type is unigram"),
+        ({"byte_fallback": False}, "without byte fallback"),
+        ({"normalization_rule_name": "nmt_nfkc"}, "it normalizes text \\(nmt_nfkc\\)"),
+        ({"remove_extra_whitespaces": True}, "the indentation of code"),
+        ({"treat_whitespace_as_suffix": True}, "marks blanks in another way"),
+    ],
+)
+def test_sentencepiece_models_that_lose_text_are_refused(tmp_path, how, said):
+    from codemix.data.tokenizers.sentencepiece import SentencePiece
+
+    path, _ = spm(tmp_path, **how)
+    with pytest.raises(CodemixError, match=f"m.model cannot give text back: .*{said}") as error:
+        SentencePiece(path="m.model").make((path,), None)
+    assert "--byte_fallback=true" in str(error.value)
+
+
+def test_sentencepiece_files_that_are_none(tmp_path, monkeypatch):
+    import sys
+
+    from codemix.data.tokenizers.sentencepiece import SentencePiece
+
+    (tmp_path / "x.model").write_text("not a model")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(CodemixError, match="a package that is not installed") as error:
+        SentencePiece(path="x.model").make((tmp_path / "x.model",), None)
+    assert "codemix[sentencepiece]" in str(error.value)
+    monkeypatch.undo()
+    pytest.importorskip("sentencepiece", reason="the package sentencepiece is an optional extra")
+    for content in (b"", b"not a model", b"\x0a\x03abc"):
+        (tmp_path / "x.model").write_bytes(content)
+        with pytest.raises(CodemixError, match="x.model is not a SentencePiece model"):
+            SentencePiece(path="x.model").make((tmp_path / "x.model",), None)
