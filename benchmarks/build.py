@@ -33,7 +33,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codemix import progress
-from codemix.data.build import build, find
+from codemix.data.build import build
+from codemix.data.found import find
 from codemix.data.store import Store
 from codemix.recipe.schema import Recipe
 
@@ -113,10 +114,10 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
     from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
 
-    from codemix.data.dedup import _minhash_signatures
     from codemix.data.document import Document
     from codemix.data.ops.gopher_quality import GopherQuality
     from codemix.data.ops.gopher_repetition import GopherRepetition
+    from codemix.data.signatures import minhash_signatures
     from codemix.recipe.schema import Dedup
 
     def stock() -> None:
@@ -131,7 +132,7 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
         for text in texts:
             for step in steps:
                 step(Document("x", text))
-        _minhash_signatures(Dedup(kind="minhash", sources=("a",)), work / "ours", (Doc(text, str(i)) for i, text in enumerate(texts)), 0)
+        minhash_signatures(Dedup(kind="minhash", sources=("a",)), work / "ours", (Doc(text, str(i)) for i, text in enumerate(texts)), 0)
 
     return cpu(stock) / cpu(ours)
 
@@ -144,7 +145,7 @@ def measure(mb: int, vocab_size: int, quick: bool) -> dict[str, float | None]:
     from codemix.data import encoders
     from codemix.data.inputs import Part, freeze
     from codemix.data.opening import Opener
-    from codemix.data.runner import quiet
+    from codemix.data.task import quiet
 
     quiet()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

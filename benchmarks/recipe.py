@@ -32,7 +32,10 @@ def cpu_s(words: list[str]) -> float:
 
 def large_recipe(name: str = "large", first_share: int = 40) -> str:
     """440B tokens over 60 sources in three stages, with groups and a ramp."""
-    sources = "".join(f"  s{i:02}: {{read: {{kind: jsonl, paths: [s{i}.jsonl]}}, tokens: {20 + i}B, documents: {10**7 + i}, max_epochs: 4, held_out: 0.1%, tags: {{kind: {'code' if i % 2 else 'text'}}}}}\n" for i in range(60))
+    sources = "".join(
+        f"  s{i:02}: {{read: {{kind: jsonl, paths: [s{i}.jsonl]}}, tokens: {20 + i}B, documents: {10**7 + i}, max_epochs: 4, held_out: 0.1%, tags: {{kind: {'code' if i % 2 else 'text'}}}}}\n"
+        for i in range(60)
+    )
     text_group = ", ".join(f"s{i:02}: {1 + i % 7}/{sum(1 + j % 7 for j in range(0, 60, 2))}" for i in range(0, 60, 2))
     code_group = ", ".join(f"s{i:02}: {1 + i % 5}/{sum(1 + j % 5 for j in range(1, 60, 2))}" for i in range(1, 60, 2))
     return f"""codemix: 1
@@ -70,7 +73,11 @@ def main() -> None:
     diff.diff(a, b)
     diff_s = time.perf_counter() - start
     print(f"plan: {sum(s.tokens for s in a.stages):,} tokens over {len(a.recipe.sources)} sources")
-    print(json.dumps({"validate_vs_import_floor": round(min(ours) / min(floor), 3), "plan_440b_60_sources_s": round(plan_s, 3), "diff_s": round(diff_s, 3)}))
+    print(
+        json.dumps(
+            {"validate_vs_import_floor": round(min(ours) / min(floor), 3), "plan_440b_60_sources_s": round(plan_s, 3), "diff_s": round(diff_s, 3)}
+        )
+    )
 
 
 if __name__ == "__main__":

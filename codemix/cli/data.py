@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, ExecutorOption, JsonOption, RecipeArg, StoreOption, WorkersOption, load, print_json
 from codemix.errors import EXIT_PROBLEM
+
+if TYPE_CHECKING:
+    from codemix.data.found import Found
+    from codemix.tables import Table
 
 
 def build_data(
@@ -23,30 +28,40 @@ def build_data(
 ) -> None:
     """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
     from codemix.data.build import build
+    from codemix.data.found import find
     from codemix.data.store import Store
     from codemix.recipe import read, rules
 
     source = read.read_recipe(recipe)
     rules.check(source).require()
-    manifests = build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
+    build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
+    found = {n: f for n, f in find(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
     if json:
-        return print_json({n: {"fingerprint": m.fingerprint, "splits": m.splits, "funnel": m.funnel} for n, m in manifests.items()})
-    return data_table(manifests).print()
+        whole = {n: {"fingerprint": f.fingerprint, "funnel": f.funnel} | ({"splits": f.manifest.splits} if f.manifest else {}) for n, f in found.items()}
+        return print_json(whole)
+    return data_table(found, recipe).print()
 
 
-def data_table(manifests: dict):
-    """Built sources: documents read, kept, dropped; tokens and bytes."""
+def data_table(found: Mapping[str, Found], recipe: Path) -> Table:
+    """Built sources: documents read, kept, dropped; tokens and bytes; and what dropped most."""
     from codemix.tables import Table
 
     table = Table("Data", ["source", ">read", ">kept", ">dropped", ">unreadable", ">train tokens", ">held out", ">bytes/token", "fingerprint"])
-    for name, m in sorted(manifests.items()):
-        train, held = m.splits["train"], m.splits.get("held_out", {"tokens": 0})
-        f = m.funnel
-        ratio = f"{train['bytes'] / train['tokens']:.2f}" if train["tokens"] else ""
-        table.rows.append([
-            name, f"{f['read']:,}", f"{f['kept']:,}", f"{sum(f['dropped'].values()):,}", f"{f['unreadable']:,}", f"{train['tokens']:,}",
-            f"{held['tokens']:,}", ratio, m.fingerprint[:12],
-        ])  # fmt: skip
+    for name, each in found.items():
+        f, m = each.funnel, each.manifest
+        tokens = ["", "", ""]
+        if m is not None:
+            train = m.splits["train"]
+            tokens = [f"{train['tokens']:,}", f"{m.tokens('held_out'):,}", f"{train['bytes'] / train['tokens']:.2f}" if train["tokens"] else ""]
+        counts = [f"{n:,}" for n in (f["read"], f["kept"], sum(f["dropped"].values()), f["unreadable"])]
+        table.rows.append([name, *counts, *tokens, each.fingerprint[:12]])
+        if lost := sorted((f["dropped"] | {f"unreadable/{r}": n for r, n in f["unreadable_by_reason"].items()}).items(), key=lambda item: -item[1]):
+            more = f", {len(lost) - 4} more reasons" if len(lost) > 4 else ""
+            table.notes.append(f"{name}: {', '.join(f'{reason} {n:,}' for reason, n in lost[:4])}{more}")
+        if m is None:
+            table.notes.append(f"{name}: documents only, for {', '.join(each.read_by)}")
+    if table.notes:
+        table.notes.append(f"`codemix inspect {recipe}` shows samples of what was kept and dropped")
     return table
 
 

@@ -80,14 +80,14 @@ def plan(
     context = load(recipe, store, data_root)
     made = context.plan
     existing = {
-        "sources": {n: {"built": f.manifest is not None, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
+        "sources": {n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
         "stages": {s.name: {"trained": context.is_trained(s)} for s in made.stages},
     }
     if json:
         return print_json(show.as_json(made, existing, chip, mfu))
     table = Table("In the store", ["what", "state", "why"])
     for name, f in context.found.items():
-        table.rows.append([f"data {name}", "built" if f.manifest is not None else "to build", f.reason])
+        table.rows.append([f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason])
     for stage in made.stages:
         trained = existing["stages"][stage.name]["trained"]
         table.rows.append([f"stage {stage.name}", "trained" if trained else "to train", stage.fingerprint[:12] if trained else "not in the store"])

@@ -117,10 +117,10 @@ def run(
     checked.require()
     if not json:
         show_warnings(checked)
-    manifests = build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
+    build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
     context = load(recipe, store, data_root)
     if not json:
-        data_table(manifests).print()
+        data_table(context.found, recipe).print()
         show.stage_table(context.plan).print()
         show.mixture_table(context.plan).print()
     stages = train_stages(context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=_mesh(mesh)))

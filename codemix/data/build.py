@@ -1,68 +1,23 @@
-"""Building what a recipe's data needs and the store lacks: documents, dedup, tokenizer, tokens. And finding what is there.
-
-`find` imports no numpy and no datatrove, so that planning stays instant.
-"""
+"""Building what a recipe's data needs and the store lacks: documents, dedup, tokenizer, tokens."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from codemix.data.documents import Documents, DocumentsJob
 from codemix.data.identity import Identities, identify
-from codemix.data.locations import REMOTE, scheme_of
+from codemix.data.jobs import complete
 from codemix.data.manifest import Manifest
-from codemix.data.runner import Executor, Task, run_tasks, warm_workers
+from codemix.data.runner import Executor
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.tokenizer import Tokenizer, TokenizerFile, describe
+from codemix.data.workers import warm_workers
 from codemix.errors import CodemixError, did_you_mean
-from codemix.recipe import schema
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the store holds of a source. `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built."""
-
-    fingerprint: str | None
-    manifest: Manifest | None
-    reason: str = ""
-
-
-class Job(Protocol):
-    """One folder of the store and the tasks that fill it."""
-
-    @property
-    def final(self) -> Path: ...
-    def tasks(self, work: Path) -> list[Task]: ...
-    def finish(self, work: Path) -> None: ...
-
-
-def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Found]:
-    """For each source of a recipe, what exists of it. Builds nothing."""
-    found = {}
-    store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
-    if any(map(_reads_remotely, recipe.sources.values())) and not any(any(store.root.glob(f"data/{name}-*")) for name in recipe.sources):
-        return {name: Found(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
-    for name, tokens in identify(recipe, store, data_root).tokens.items():
-        if tokens.fingerprint is None:
-            what = tokens.problem.problems[0].what if tokens.problem else "its inputs are missing"
-            found[name] = Found(None, None, what)
-            continue
-        folder = store.path("data", name, tokens.fingerprint)
-        if (folder / "manifest.json").exists():
-            found[name] = Found(tokens.fingerprint, Manifest.load(folder), "built")
-        else:
-            found[name] = Found(tokens.fingerprint, None, "not built yet")
-    return found
-
-
-def _reads_remotely(source: schema.Source) -> bool:
-    paths = getattr(source.read, "paths", ())
-    return any(scheme_of(path) in REMOTE for path in ([paths] if isinstance(paths, str) else paths))
+from codemix.recipe import schema, uses
 
 
 def build(
@@ -70,6 +25,7 @@ def build(
 ) -> dict[str, Manifest]:  # fmt: skip
     """The manifests of a recipe's sources (or of `only` some), building what is missing.
 
+    A source that only other sources read has no manifest; its documents are built when one of those needs them.
     `workers` and `executor` say how fast and where, and change no byte. Raises CodemixError for whatever a user can
     mend; a rerun after any failure, kill or interruption redoes only what is missing.
     """
@@ -77,26 +33,31 @@ def build(
     for name in only or ():
         if name not in recipe.sources:
             raise CodemixError(f"the recipe has no source `{name}`", hints=did_you_mean(name, recipe.sources), rule="unknown-source")
-    names = [name for name in recipe.sources if not only or name in only]
+    asked = [name for name in recipe.sources if not only or name in only]
     ids = identify(recipe, store, data_root)
+    names = [name for name in asked if name in ids.tokens]
     for name in names:
         ids.tokens[name].require()
     missing = [name for name in names if not store.path("data", name, ids.tokens[name].require()).exists()]
-    if missing:
-        with warm_workers():
-            _build_missing(recipe, store, ids, data_root, missing, {"workers": workers, "executor": executor})
+    how = {"workers": workers, "executor": executor}
+    with warm_workers():
+        if missing:
+            _build_missing(recipe, store, ids, data_root, missing, how)
+        if only:
+            _build_documents(recipe, store, ids, data_root, [name for name in asked if name not in ids.tokens], how)
     return {name: Manifest.load(store.path("data", name, ids.tokens[name].require())) for name in names}
 
 
 def _build_missing(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, missing: list[str], how: dict[str, Any]) -> None:
     """Everything that the tokens of the sources `missing` rest on, then the tokens."""
+    needed = set(missing)
+    if not _tokenizer_folder(store, ids).exists():
+        needed |= set(recipe.tokenizer.trains_on(uses.tokenized(recipe)))
     entries: list[int] = []
     for i in reversed(range(len(recipe.dedup))):  # an entry sees what the entries before it left, in any of its sources
-        if set(recipe.dedup[i].sources) & set(missing).union(*(recipe.dedup[j].sources for j in entries)):
+        if set(recipe.dedup[i].sources) & needed:
+            needed |= set(recipe.dedup[i].sources)
             entries.insert(0, i)
-    needed = set(missing) | {name for i in entries for name in recipe.dedup[i].sources}
-    if not _tokenizer_folder(store, ids).exists():
-        needed |= set(recipe.tokenizer.trains_on(tuple(recipe.sources)))
     _build_documents(recipe, store, ids, root, [name for name in recipe.sources if name in needed], how)
     for i in entries:
         _build_dedup(recipe, store, ids, i, how)
@@ -104,63 +65,29 @@ def _build_missing(recipe: schema.Recipe, store: Store, ids: Identities, root: P
     _build_tokens(recipe, store, ids, missing, how)
 
 
-def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executor: Executor) -> None:
-    """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when others fail."""
-    with contextlib.ExitStack() as locks:
-        held: list[tuple[Job, Path, list[Task]]] = []
-        for job in jobs:
-            if job.final.exists():
-                continue
-            work = store.work(job.final)
-            locks.enter_context(store.lock(work))
-            if not job.final.exists():  # another process may have built it while we waited for nothing
-                with _disk(work):
-                    work.mkdir(parents=True, exist_ok=True)
-                    held.append((job, work, [] if (work / "manifest.json").exists() else job.tasks(work)))
-        try:
-            run_tasks(
-                [task for _, _, tasks in held for task in tasks],
-                label=label,
-                workers=workers,
-                executor=executor,
-                work=store.root / ".building" / "jobs",
-            )
-        finally:
-            problems: list[Any] = []
-            for job, work, tasks in held:
-                if all(task.done.exists() for task in tasks):
-                    try:
-                        with _disk(work):
-                            if not (work / "manifest.json").exists():
-                                job.finish(work)
-                            store.publish(job.final)
-                    except CodemixError as error:
-                        problems += error.problems
-            if problems:
-                raise CodemixError(*problems)
-
-
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    from codemix.data.store import disk_problem
-
-    try:
-        yield
-    except OSError as error:
-        raise disk_problem(error, Path(error.filename or path)) from error
-
-
 def _build_documents(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, names: list[str], how: dict[str, Any]) -> None:
-    from codemix.data.documents import DocumentsJob
+    """The documents of `names`, and first those that they read in turn, as far as the store lacks them."""
+    waves: list[list[str]] = []
+    todo = [name for name in names if not documents_folder(store, ids, name).exists()]
+    while todo:
+        waves.append(todo)
+        origins = dict.fromkeys(origin for name in todo if (origin := recipe.sources[name].read.origin))
+        todo = [name for name in origins if not documents_folder(store, ids, name).exists()]
+    for wave in reversed(waves):
+        jobs = []
+        for name in wave:
+            source = recipe.sources[name]
+            origin = _documents(store, ids, source.read.origin) if source.read.origin else None
+            jobs.append(DocumentsJob(name, source, ids.documents[name], root, store, origin))
+        complete(store, jobs, label="reading documents", **how)
 
-    jobs = [DocumentsJob(name, recipe.sources[name], ids.documents[name], root, store) for name in names if ids.documents[name].require()]
-    complete(store, jobs, label="reading documents", **how)
+
+def documents_folder(store: Store, ids: Identities, name: str) -> Path:
+    return store.path("documents", name, ids.documents[name].require())
 
 
-def _documents(store: Store, ids: Identities, name: str):
-    from codemix.data.documents import Documents
-
-    return Documents.load(store.path("documents", name, ids.documents[name].require()))
+def _documents(store: Store, ids: Identities, name: str) -> Documents:
+    return Documents.load(documents_folder(store, ids, name))
 
 
 def dedup_folder(store: Store, ids: Identities, entry: int) -> Path:
@@ -200,7 +127,13 @@ def _build_tokenizer(recipe: schema.Recipe, store: Store, ids: Identities, root:
             progress("training the tokenizer" if component.train_bytes() else "loading the tokenizer", None, "bytes") as advance,
         ):
             files = tuple(locate(path, root) for path in component.files())
-            made = component.make(files, lambda: _training_texts(component, recipe, store, ids, advance))
+
+            def texts() -> Iterator[str]:
+                for text in _training_text(recipe, store, ids):
+                    advance(len(text))
+                    yield text
+
+            made = component.make(files, texts)
             path = work / "tokenizer.json"
             made.save(str(path))
             write_json(work / "meta.json", describe(made, path, component.end_token()) | {
@@ -208,19 +141,17 @@ def _build_tokenizer(recipe: schema.Recipe, store: Store, ids: Identities, root:
     return TokenizerFile.load(folder)
 
 
-def _training_texts(component: Tokenizer, recipe: schema.Recipe, store: Store, ids: Identities, advance: Any) -> Iterator[str]:
-    """About `train_bytes` of documents, each source giving its share, chosen by hash so that they are spread over all of it."""
-    import hashlib
+def _training_text(recipe: schema.Recipe, store: Store, ids: Identities) -> Iterator[str]:
+    from codemix.data.training_text import TrainingText
 
-    for name, share in sorted(component.trains_on(tuple(recipe.sources)).items()):
-        documents = _documents(store, ids, name)
-        wanted, have = int(share * component.train_bytes()), documents.bytes
-        for file in documents.files:
-            for row in documents.read(file):
-                rank = int.from_bytes(hashlib.blake2b(row["id"].encode("utf-8", "replace"), digest_size=8).digest())
-                if rank * have < wanted * 2**64:
-                    advance(len(row["text"]))
-                    yield row["text"]
+    component: Tokenizer = recipe.tokenizer
+    for name, share in sorted(component.trains_on(uses.tokenized(recipe)).items()):
+        entries = [i for i, entry in enumerate(recipe.dedup) if name in entry.sources]
+        removed = [dedup_folder(store, ids, i) for i in entries]
+        removed_bytes = sum(read_json(folder / "manifest.json")["removed"][name]["bytes"] for folder in removed)
+        lists = tuple(folder / "removed" / name for folder in removed)
+        wanted = int(share * component.train_bytes())
+        yield from TrainingText(_documents(store, ids, name), lists, removed_bytes, uses.held_out_with(recipe, name), wanted)
 
 
 def _build_tokens(recipe: schema.Recipe, store: Store, ids: Identities, names: list[str], how: dict[str, Any]) -> None:
@@ -237,20 +168,8 @@ def _build_tokens(recipe: schema.Recipe, store: Store, ids: Identities, names: l
         )
         inputs = read_json(documents.folder / "manifest.json")["inputs"]
         source = recipe.sources[name]
-        jobs.append(
-            TokensJob(
-                name,
-                dict(source.tags),
-                source.held_out,
-                ids.tokens[name],
-                documents,
-                inputs,
-                removed,
-                TokenizerFile(tokenizer.folder, meta),
-                store,
-                versions,
-            )
-        )
+        made_by = TokenizerFile(tokenizer.folder, meta)
+        jobs.append(TokensJob(name, dict(source.tags), source.held_out, ids.tokens[name], documents, inputs, removed, made_by, store, versions))
     complete(store, jobs, label="tokenizing", **how)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemix.data.build import Found, find
+from codemix.data.found import Found, find
 from codemix.data.manifest import Manifest
 from codemix.data.store import Store
 from codemix.errors import CodemixError
@@ -35,7 +35,9 @@ class Context:
         used = {s.source for stage in self.checked.plan.stages for s in stage.sources}
         missing = [f"{name}: {self.found[name].reason}" for name in sorted(used) if self.found[name].manifest is None]
         if missing:
-            raise CodemixError("the data is not built yet", hints=(*missing, f"run `codemix build-data {self.source.document.file}`"), rule="not-built")
+            raise CodemixError(
+                "the data is not built yet", hints=(*missing, f"run `codemix build-data {self.source.document.file}`"), rule="not-built"
+            )
         return {name: f.manifest for name, f in self.found.items() if f.manifest is not None}
 
     def stage_dir(self, stage: StagePlan) -> Path:

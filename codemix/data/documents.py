@@ -11,13 +11,13 @@ bytes. A task leaves its files aside and renames them, then its mark; a task wit
 from __future__ import annotations
 
 import hashlib
-import heapq
 import os
 import pickle
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,19 @@ from typing import Any
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.funnel import UNKNOWN, Funnel, total
 from codemix.data.identity import Identity
-from codemix.data.inputs import Part
+from codemix.data.inputs import Input, Part
+from codemix.data.lines import LineWriter
 from codemix.data.manifest import file_digest
 from codemix.data.opening import Opener
-from codemix.data.runner import Task, tick
+from codemix.data.samples import Samples, write_samples
 from codemix.data.store import Store, read_json, write_json
+from codemix.data.task import Task, tick
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
 from codemix.recipe.quantities import show_share
 
 MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**22, 2**30, 256  # of input; about TASKS tasks a source, within these bounds
 MIN_FILE_BYTES = 2**24  # of text in one file of documents; a task's bound where that is larger
-SAMPLES = 50  # kept for each reason
-SAMPLE_CHARS = 20_000  # of text in a sample
 READ = "00-read"  # the step before the first op, for drops at reading
 
 
@@ -60,81 +60,9 @@ class Documents:
     def bytes(self) -> int:
         return sum(file["bytes"] for file in self.files)
 
-    def read(self, file: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        return read_lines(self.folder / file["path"])
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a .jsonl.zst of ours. Raises CodemixError when it is damaged."""
-    import orjson
-    import zstandard
-
-    try:
-        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
-            rest = b""
-            while piece := stream.read(2**20):
-                lines = (rest + piece).split(b"\n")
-                rest = lines.pop()
-                yield from map(orjson.loads, lines)
-            if rest:
-                raise ValueError("it ends inside a line")
-    except (zstandard.ZstdError, ValueError) as error:
-        raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
-
-
-class LineWriter:
-    """Writes rows to a .jsonl.zst aside and renames it when closed whole."""
-
-    def __init__(self, path: Path):
-        import orjson
-        import zstandard
-
-        self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), orjson.dumps
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
-        self._stream = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
-        self.rows = 0
-
-    def write(self, row: dict[str, Any]) -> None:
-        self._stream.write(self._dumps(row) + b"\n")
-        self.rows += 1
-
-    def close(self) -> None:
-        self._stream.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._aside, self.path)
-
-
-class Samples:
-    """For each key the few documents whose ids hash lowest: the same whatever the order or the number of tasks."""
-
-    def __init__(self):
-        self._held: dict[str, list[tuple[int, str, dict]]] = {}
-
-    def add(self, key: str, doc: Document) -> None:
-        rank = -int.from_bytes(hashlib.blake2b(doc.id.encode("utf-8", "replace"), digest_size=8).digest())
-        held = self._held.setdefault(key, [])
-        if len(held) < SAMPLES or rank > held[0][0]:
-            cut = len(doc.text) > SAMPLE_CHARS
-            text = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace").decode()
-            row = {"id": doc.id, "text": text, "meta": doc.meta} | ({"cut": True, "chars": len(doc.text)} if cut else {})
-            self._push(held, (rank, doc.id, row))
-
-    def _push(self, held: list, entry: tuple[int, str, dict]) -> None:
-        if len(held) < SAMPLES:
-            heapq.heappush(held, entry)
-        else:
-            heapq.heappushpop(held, entry)
-
-    def merge(self, other: dict[str, list]) -> None:
-        for key, entries in other.items():
-            for rank, name, row in entries:
-                self._push(self._held.setdefault(key, []), (rank, name, row))
-
-    def as_json(self) -> dict[str, list]:
-        return {key: sorted(held, key=lambda e: (-e[0], e[1])) for key, held in sorted(self._held.items())}
+    def parts(self) -> list[Part]:
+        """Its files, for a source that reads them."""
+        return [Part(Input(f["path"], (self.folder / f["path"]).stat().st_size, f["sha256"]), bytes=f["bytes"]) for f in self.files]
 
 
 @dataclass(frozen=True)
@@ -145,7 +73,7 @@ class DocumentsTask:
     source: schema.Source
     number: int
     parts: tuple[Part, ...]
-    root: Path
+    opener: Opener
     work: Path
     file_bytes: int = MIN_FILE_BYTES
 
@@ -172,7 +100,7 @@ class DocumentsTask:
             files.append({"path": f"docs/{path.name}", "documents": writer.rows, "bytes": text_bytes, "sha256": file_digest(path)})
 
         for part in self.parts:
-            for doc in through(self.source.read.read(part, Opener(self.root)), steps, funnel, dropped, strict=self.source.on_bad == "error"):
+            for doc in through(self.source.read.read(part, self.opener), steps, funnel, dropped, strict=self.source.on_bad == "error"):
                 if writer is None:
                     writer, text_bytes = LineWriter(self.work / "docs" / f"{self.number:05d}-{len(files):03d}.jsonl.zst"), 0
                 try:
@@ -255,6 +183,7 @@ class DocumentsJob:
     identity: Identity
     root: Path
     store: Store
+    origin: Documents | None = None  # what it reads instead of inputs
 
     @property
     def final(self) -> Path:
@@ -270,12 +199,13 @@ class DocumentsJob:
                 aside = path.with_suffix(".tmp")
                 aside.write_bytes(pickle.dumps(state, protocol=5))
                 os.replace(aside, path)
-        size = sum(given.bytes for given in self.identity.inputs)
+        inputs = self.identity.inputs
+        size = self.origin.bytes if self.origin else sum(given.bytes for given in inputs)
         limit = min(max(size // TASKS, MIN_TASK_BYTES), MAX_TASK_BYTES)
-        opener = Opener(self.root)
-        parts = [part for given in self.identity.inputs for part in self.source.read.parts(given, opener, limit)]
+        opener = Opener(self.origin.folder if self.origin else self.root)
+        parts = self.origin.parts() if self.origin else [part for given in inputs for part in self.source.read.parts(given, opener, limit)]
         groups = by_size(parts, limit, lambda part: part.size)
-        return [DocumentsTask(self.name, self.source, n, tuple(group), self.root, work, max(limit, MIN_FILE_BYTES)) for n, group in enumerate(groups)]
+        return [DocumentsTask(self.name, self.source, n, tuple(group), opener, work, max(limit, MIN_FILE_BYTES)) for n, group in enumerate(groups)]
 
     def finish(self, work: Path) -> None:
         """Sum what the tasks left, write the samples, the funnel and the manifest."""
@@ -294,8 +224,8 @@ class DocumentsJob:
             dropped.merge(mark["dropped"])
             kept.merge(mark["kept"])
         for key, entries in dropped.as_json().items():
-            _write_samples(work / "dropped" / f"{key}.jsonl.zst", entries)
-        _write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
+            write_samples(work / "dropped" / f"{key}.jsonl.zst", entries)
+        write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
         write_json(work / "funnel.json", funnel.as_json())
         write_json(work / "manifest.json", {
             "format": 1, "source": self.name, "fingerprint": self.identity.fingerprint, "identity": self.identity.content, "files": files,
@@ -315,11 +245,9 @@ class DocumentsJob:
             ))  # fmt: skip
 
 
-def _write_samples(path: Path, entries: list) -> None:
-    writer = LineWriter(path)
-    for _, _, row in entries:
-        writer.write(row)
-    writer.close()
+def held_out(text: bytes, share: Fraction) -> bool:
+    """Whether a document is held out: by the hash of its text, so that equal texts share their fate everywhere."""
+    return int.from_bytes(hashlib.sha256(text).digest()[:8]) * share.denominator < share.numerator * 2**64
 
 
 def by_size(items: Iterable[Any], limit: int, size: Callable[[Any], int]) -> list[list[Any]]:

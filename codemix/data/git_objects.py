@@ -61,9 +61,7 @@ def files_of(repository: Path, commit: str) -> list[Entry]:
 def contents(repository: Path, objects: Iterable[str]) -> Iterator[bytes]:
     """The content of each object, in order, through one `git cat-file --batch`. Raises CodemixError for one that is missing."""
     command = ["git", "-C", str(repository), "cat-file", "--batch"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT
-    )
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT)
     try:
         for wanted in objects:
             process.stdin.write(f"{wanted}\n".encode())

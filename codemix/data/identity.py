@@ -2,8 +2,9 @@
 
     documents   how they are read, the ops, the content of every input          (one a source)
     dedup       the entry, the documents it compares, the entries before it     (one an entry)
-    tokenizer   its fields and files, the documents it is trained on            (one a recipe)
-    tokens      all three of the above, and the held-out share                  (one a source)
+    tokenizer   its fields and files; what it is trained on, less what dedup    (one a recipe)
+                removes and what is held out
+    tokens      all three of the above, and the held-out share                  (one a source that is trained on)
 
 Everything counts unless it is left out here by name, so a new field is safe: it can only build once too often.
 """
@@ -17,11 +18,11 @@ from typing import Any
 from codemix.data.inputs import Input, freeze
 from codemix.data.store import Store
 from codemix.errors import CodemixError, did_you_mean
-from codemix.recipe import schema
+from codemix.recipe import schema, uses
 from codemix.recipe.component import identity
 from codemix.recipe.fingerprint import fingerprint
 
-DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 1, 1, 1, 1
+DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 1, 2, 1, 1
 
 # of a source, what the documents do not depend on: the plan's business, labels, and what the tokens phase adds for itself
 NOT_DOCUMENTS = frozenset({"tokens", "documents", "max_epochs", "on_cap", "held_out", "tags", "notes"})
@@ -53,16 +54,16 @@ class Identities:
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
     """The identities of everything the data phases of a recipe make. Hashes inputs that are new or touched."""
     frozen = freeze_all(recipe, store, data_root)
-    documents = {name: documents_identity(source, frozen[name]) for name, source in recipe.sources.items()}
+    documents = _documents_identities(recipe, frozen)
     dedup: list[Identity] = []
     for i, entry in enumerate(recipe.dedup):
         before = [dedup[j] for j in range(i) if set(recipe.dedup[j].sources) & set(entry.sources)]
         dedup.append(_joined({"format": DEDUP_FORMAT, "entry": identity(entry)}, documents={n: documents[n] for n in entry.sources}, after=before))
-    tokenizer = _tokenizer_identity(recipe, documents, store, data_root)
+    tokenizer = _tokenizer_identity(recipe, documents, dedup, store, data_root)
     tokens = {}
-    for name, source in recipe.sources.items():
+    for name in uses.tokenized(recipe):
         removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if name in entry.sources]
-        own = {"format": TOKENS_FORMAT, "held_out": identity(source.held_out)}
+        own = {"format": TOKENS_FORMAT, "held_out": identity(recipe.sources[name].held_out)}
         tokens[name] = _joined(own, documents=documents[name], dedup=removed_by, tokenizer=tokenizer)
     return Identities(documents, tuple(dedup), tokenizer, tokens)
 
@@ -81,23 +82,46 @@ def freeze_all(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str
     return frozen
 
 
-def documents_identity(source: schema.Source, frozen: tuple[list[Input], list[list[Input]]] | CodemixError) -> Identity:
+def _documents_identities(recipe: schema.Recipe, frozen: dict[str, Any]) -> dict[str, Identity]:
+    found: dict[str, Identity] = {}
+
+    def of(name: str, readers: tuple[str, ...] = ()) -> Identity:
+        if name not in found:
+            source, origin = recipe.sources[name], None
+            if (other := source.read.origin) is not None:
+                if other not in recipe.sources or other in (name, *readers):  # `codemix validate` says so at its place
+                    return Identity(None, problem=CodemixError(f"`{name}` cannot read the source `{other}`", rule="unknown-source"))
+                origin = of(other, (name, *readers))
+            found[name] = documents_identity(source, frozen[name], origin)
+        return found[name]
+
+    return {name: of(name) for name in recipe.sources}
+
+
+def documents_identity(
+    source: schema.Source, frozen: tuple[list[Input], list[list[Input]]] | CodemixError, origin: Identity | None = None
+) -> Identity:
+    """`origin` is the identity of the documents that the source reads instead of inputs; its inputs are then the source's."""
     if isinstance(frozen, CodemixError):
         return Identity(None, problem=frozen)
+    if origin is not None and origin.fingerprint is None:
+        return origin
     inputs, of_ops = frozen
     content = {name: identity(getattr(source, name)) for name in type(source).model_fields if name not in NOT_DOCUMENTS}
     content |= {
         "format": DOCUMENTS_FORMAT, "extra": source.read.fingerprint_extra(), "inputs": [[i.path, i.sha256] for i in inputs],
         "op_inputs": [[[i.path, i.sha256] for i in each] for each in of_ops], "op_extra": [op.fingerprint_extra() for op in source.ops],
     }  # fmt: skip
-    return Identity(fingerprint(content), content, tuple(inputs))
+    if origin is not None:
+        content["documents"] = origin.fingerprint
+    return Identity(fingerprint(content), content, origin.inputs if origin else tuple(inputs))
 
 
-def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], store: Store, data_root: Path) -> Identity:
+def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], dedup: list[Identity], store: Store, data_root: Path) -> Identity:
     tokenizer = recipe.tokenizer
     try:
         files = freeze(tokenizer.files(), store, data_root)
-        shares = tokenizer.trains_on(tuple(recipe.sources))
+        shares = tokenizer.trains_on(uses.tokenized(recipe))
         for name in shares:
             if name not in recipe.sources:
                 raise CodemixError(
@@ -106,7 +130,10 @@ def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], s
     except CodemixError as error:
         return Identity(None, problem=error)
     own = {"format": TOKENIZER_FORMAT, "tokenizer": identity(tokenizer), "files": [i.sha256 for i in files], "shares": identity(shares)}
-    return _joined(own, documents={name: documents[name] for name in sorted(shares)})
+    if shares:
+        own["held_out"] = {name: identity(uses.held_out_with(recipe, name)) for name in sorted(shares)}
+    removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if set(shares) & set(entry.sources)]
+    return _joined(own, documents={name: documents[name] for name in sorted(shares)}, dedup=removed_by)
 
 
 def _joined(own: dict[str, Any], **parents: Any) -> Identity:

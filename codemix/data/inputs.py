@@ -9,13 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, locate, redacted, scheme_of
+from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, locate, redacted, remote_filesystem, scheme_of
+from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
-
-if TYPE_CHECKING:
-    from codemix.data.store import Store
 
 _RACY_S = 2.0  # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
 
@@ -67,8 +64,6 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
     Hashes are remembered in `<store>/.inputs.json` by real path, size, modification time and inode, so that only
     new or touched files are read again. Raises CodemixError when an input is missing or cannot be read.
     """
-    from codemix.data.store import read_json, write_json
-
     cache_path = store.root / ".inputs.json"
     cache: dict[str, list] = {}
     with suppress(OSError, CodemixError):
@@ -126,8 +121,6 @@ def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list
 
 
 def _freeze_remote(uri: str) -> Input:
-    from codemix.data.opening import remote_filesystem
-
     check_uri(uri)
     filesystem, path = remote_filesystem(uri)
     try:

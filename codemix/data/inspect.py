@@ -11,7 +11,7 @@ from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe import schema
 
 if TYPE_CHECKING:
-    from codemix.data.build import Found
+    from codemix.data.found import Found
 
 SHOWN_LINES, SHOWN_CHARS = 14, 900
 
@@ -24,28 +24,30 @@ def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, sou
     if source is not None and source not in recipe.sources:
         raise CodemixError(f"the recipe has no source `{source}`", hints=did_you_mean(source, recipe.sources), rule="unknown-source")
     asked = [source] if source else list(recipe.sources)
-    built = [name for name in asked if found[name].manifest is not None]
+    built = [name for name in asked if found[name].built]
     if not built:
         raise CodemixError(
             f"not built yet: {', '.join(asked)}", hints=[f"{n}: {found[n].reason}" for n in asked] + ["run `codemix build-data`"], rule="not-built"
         )
-    return {name: inspect_source(store, found[name].manifest, samples) for name in built}
+    return {name: inspect_source(store, found[name], samples) for name in built}
 
 
-def inspect_source(store: Store, manifest: Any, samples: int) -> dict[str, Any]:
-    from codemix.data.documents import read_lines
+def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
+    from codemix.data.lines import read_lines
 
-    folder = store.path("documents", manifest.source, manifest.identity["documents"])
+    manifest, funnel = found.manifest, found.funnel
+    folder = store.path("documents", manifest.source, manifest.identity["documents"]) if manifest is not None else found.documents.folder
 
     def first(path: Path) -> list[dict[str, Any]]:
         return list(itertools.islice(read_lines(path), samples)) if path.exists() else []
 
-    dropped = {key: first(folder / "dropped" / f"{key}.jsonl.zst") for key in manifest.funnel["dropped"] if not key.startswith("dedup")}
-    entries = iter(manifest.identity["dedup"])
-    for key in dict.fromkeys(k.split("/")[0] for k in _dedup_keys(manifest, store)):
-        dropped[f"{key}/duplicate"] = _duplicates(store, manifest, next(entries), folder, samples)
+    dropped = {key: first(folder / "dropped" / f"{key}.jsonl.zst") for key in funnel["dropped"] if not key.startswith("dedup")}
+    if manifest is not None:
+        entries = iter(manifest.identity["dedup"])
+        for key in dict.fromkeys(k.split("/")[0] for k in _dedup_keys(manifest, store)):
+            dropped[f"{key}/duplicate"] = _duplicates(store, manifest, next(entries), folder, samples)
     return {
-        "fingerprint": manifest.fingerprint, "funnel": manifest.funnel, "attrition": attrition(manifest.funnel), "languages": languages(manifest.funnel),
+        "fingerprint": found.fingerprint, "funnel": funnel, "attrition": attrition(funnel), "languages": languages(funnel),
         "kept": first(folder / "kept.jsonl.zst"), "dropped": {key: rows for key, rows in dropped.items() if rows},
     }  # fmt: skip
 
@@ -116,7 +118,7 @@ def _dedup_keys(manifest: Any, store: Store) -> list[str]:
 
 def _duplicates(store: Store, manifest: Any, fingerprint: str, folder: Path, samples: int) -> list[dict[str, Any]]:
     """Removed documents and, where known, the one that was kept in their place."""
-    from codemix.data.documents import read_lines
+    from codemix.data.lines import read_lines
     from codemix.data.store import read_json
 
     removed = store.path("dedup", fingerprint[:12]) / "removed" / manifest.source

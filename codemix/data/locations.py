@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from codemix.errors import CodemixError, Problem, did_you_mean
@@ -58,6 +59,19 @@ def check_uri(uri: str) -> None:
             hints=[f"read here: local paths, {', '.join(f'{s}://' for s in REMOTE)}", "download the data first, and give its local path"],
             rule="unknown-scheme",
         )  # fmt: skip
+
+
+def remote_filesystem(uri: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URI, and the path in it. Raises CodemixError when its package is not installed."""
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        raise CodemixError(
+            f"reading {scheme_of(uri)}:// needs a package that is not installed: {error}",
+            hints=['install it with `pip install "codemix[cloud]"`'], rule="package-missing",
+        ) from error  # fmt: skip
 
 
 def locate(path: str, root: Path) -> Path:
@@ -156,8 +170,6 @@ def _expand_remote(pattern: str) -> list[str]:
     check_uri(pattern)
     if not any(c in pattern for c in "*?["):
         return [pattern]
-    from codemix.data.opening import remote_filesystem
-
     filesystem, path = remote_filesystem(pattern)
     try:
         found = filesystem.glob(path)

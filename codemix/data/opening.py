@@ -6,28 +6,15 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from codemix.data.decompress import MAX_EXPANSION, Damaged, decompressed, named_compression
 from codemix.data.document import Unreadable
 from codemix.data.inputs import Input, Part
-from codemix.data.locations import REMOTE, locate, redacted, scheme_of
+from codemix.data.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
 from codemix.errors import CodemixError
 
 MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
-
-
-def remote_filesystem(uri: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URI, and the path in it. Raises CodemixError when its package is not installed."""
-    import fsspec
-
-    try:
-        return fsspec.core.url_to_fs(uri)
-    except ImportError as error:
-        raise CodemixError(
-            f"reading {scheme_of(uri)}:// needs a package that is not installed: {error}",
-            hints=['install it with `pip install "codemix[cloud]"`'], rule="package-missing",
-        ) from error  # fmt: skip
 
 
 class Opener:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from codemix.data.conditions import MISSING, Where, compiled, field_getter
 from codemix.data.decompress import MAX_EXPANSION, Damaged
-from codemix.data.document import Document, Drop, Source, Unreadable
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.families import Source
 from codemix.data.inputs import Input, Part
 from codemix.data.locations import expand, redacted
 from codemix.data.opening import Opener

@@ -8,7 +8,6 @@ stay readable by what reads that. Which documents a shard holds depends on the f
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -23,12 +22,13 @@ import numpy as np
 from datatrove.pipeline.tokens.tokenizer import DocumentTokenizer, TokenizedFile
 
 from codemix.data import encoders
-from codemix.data.documents import Documents, LineWriter, by_size, read_lines
+from codemix.data.documents import Documents, by_size, held_out
 from codemix.data.funnel import UNKNOWN, Funnel, after_dedup, total
 from codemix.data.identity import Identity
+from codemix.data.lines import LineWriter, read_lines, removed_rows
 from codemix.data.manifest import SPLITS, TOKEN_BYTES, Manifest, Shard, dtype_for, file_digest, split_summary
-from codemix.data.runner import Task, quiet, tick
 from codemix.data.store import Store, read_json, write_json
+from codemix.data.task import Task, quiet, tick
 from codemix.data.tokenizer import TokenizerFile
 from codemix.errors import CodemixError
 
@@ -36,11 +36,6 @@ MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**24, 2**30, 256  # of text; a shard is
 BATCH_BYTES, BATCH_DOCUMENTS = 2**20, 256  # encoding objects of the slow path cost about 30 bytes a byte of text
 SELF_CHECKED = 16  # documents of each task that both encoders encode
 SIDECAR = ("path", "language", "licence", "url", "repo", "size", "set")  # what is kept of a document's metadata beside the tokens
-
-
-def held_out(text: bytes, share: Fraction) -> bool:
-    """Whether a document is held out: by the hash of its text, so that equal texts share their fate everywhere."""
-    return int.from_bytes(hashlib.sha256(text).digest()[:8]) * share.denominator < share.numerator * 2**64
 
 
 def batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -164,8 +159,7 @@ class TokensTask:
         for file in self.files:
             gone: dict[int, str] = {}
             for key, folder in self.removed:
-                if (path := folder / Path(file["path"]).name).exists():
-                    gone |= {row["row"]: key for row in read_lines(path)}
+                gone |= dict.fromkeys(removed_rows([folder / Path(file["path"]).name]), key)
             count = -1
             for count, row in enumerate(read_lines(self.documents / file["path"])):
                 if (key := gone.get(count)) is None:

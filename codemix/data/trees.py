@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from codemix.data import languages
-from codemix.data.document import Document, Drop, Source, Unreadable
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.families import Source
 from codemix.data.sources.text import document
 from codemix.recipe.quantities import Bytes
 

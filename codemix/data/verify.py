@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codemix.data.documents import read_lines
+from codemix.data.lines import read_lines
 from codemix.data.manifest import SPLITS, TOKEN_BYTES, Manifest, Shard, dtype_for, file_digest
 from codemix.data.tokenizer import content_hash
 from codemix.errors import CodemixError, Problem

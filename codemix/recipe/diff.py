@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.errors import CodemixError
-from codemix.recipe import read, rules, text
+from codemix.recipe import read, rules, text, uses
 from codemix.recipe.component import Component, identity
 from codemix.recipe.plan import Plan, StagePlan
 from codemix.recipe.schema import Recipe
@@ -234,9 +234,9 @@ def _sources(a: Recipe, b: Recipe) -> Iterator[SourceChange]:
 
 def _making(recipe: Recipe, name: str) -> dict[str, Any]:
     """Everything that decides a source's shards, by part."""
-    s = recipe.sources[name]
+    s, *origins = [recipe.sources[n] for n in uses.chain(recipe, name)]
     return {
-        "inputs": identity(s.read), "ops": identity(s.ops), "held-out share": identity(s.held_out),
+        "inputs": identity(s.read), "documents of the source it reads": [identity((o.read, o.ops)) for o in origins], "ops": identity(s.ops), "held-out share": identity(s.held_out),
         "bad documents": [s.on_bad, identity(s.max_bad)] if s.on_bad == "skip" else s.on_bad,
         "dedup": identity(tuple(d for d in recipe.dedup if name in d.sources)), "tokenizer": identity(recipe.tokenizer),
     }  # fmt: skip

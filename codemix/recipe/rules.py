@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe import read, schema
+from codemix.recipe import read, schema, uses
 from codemix.recipe.fingerprint import fingerprint
 from codemix.recipe.mixture import Found
 from codemix.recipe.override import Layered
@@ -57,7 +57,8 @@ def spec_fingerprint(recipe: schema.Recipe, name: str) -> str:
     """The identity of a source by its spec alone, for plans made before its inputs are at hand."""
     s = recipe.sources[name]
     dedup = [d for d in recipe.dedup if name in d.sources]
-    return "spec:" + fingerprint([name, s.read, s.ops, s.held_out, dedup, recipe.tokenizer])
+    origins = [[o.read, o.ops, o.on_bad, o.max_bad] for o in (recipe.sources[n] for n in uses.chain(recipe, name)[1:])]
+    return "spec:" + fingerprint([name, s.read, s.ops, s.held_out, dedup, recipe.tokenizer, *origins])
 
 
 def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:
@@ -144,9 +145,9 @@ def _names(recipe: schema.Recipe) -> Iterator[Found]:
         for j, name in enumerate(dedup.sources):
             if name not in recipe.sources:
                 yield _found(("dedup", i, "sources", j), "unknown-source", f"there is no source `{name}`", *did_you_mean(name, recipe.sources))
-    used = {name for stage in recipe.stages for name in _names_in(stage.mixture)} | {r.by for s in recipe.stages for r in s.replace}
+    used = {name for stage in recipe.stages for name in uses.names_in(stage.mixture)} | {r.by for s in recipe.stages for r in s.replace}
     for group, mixture in recipe.groups.items():
-        for name in _names_in(mixture):
+        for name in uses.names_in(mixture):
             if group not in used and name not in recipe.sources and name not in recipe.groups:  # used groups are judged where they are used
                 yield _found(
                     ("groups", group, name),
@@ -155,13 +156,6 @@ def _names(recipe: schema.Recipe) -> Iterator[Found]:
                     *did_you_mean(name, [*recipe.sources, *recipe.groups]),
                     on_key=True,
                 )
-
-
-def _names_in(mixture: dict) -> Iterator[str]:
-    for name, weight in mixture.items():
-        yield name
-        if isinstance(weight, schema.Group):
-            yield from _names_in(weight.of)
 
 
 def _components(recipe: schema.Recipe) -> Iterator[Found]:
@@ -183,8 +177,9 @@ def _components(recipe: schema.Recipe) -> Iterator[Found]:
 def _held_out(recipe: schema.Recipe) -> Iterator[Found]:
     """Text held out by one source must not be trained on through another that reads the same."""
     by_read: dict[str, str] = {}
-    for name, source in recipe.sources.items():
-        key = fingerprint(source.read)
+    for name in uses.tokenized(recipe):
+        source = recipe.sources[name]
+        key = fingerprint(recipe.sources[uses.chain(recipe, name)[-1]].read)
         other = by_read.setdefault(key, name)
         if other != name and recipe.sources[other].held_out != source.held_out:
             yield _found(

@@ -11,8 +11,9 @@ from made_recipes import recipe, tree, words, write_jsonl
 from tokenizers import Tokenizer
 
 from codemix.data import documents as documents_module
-from codemix.data.build import build, find
-from codemix.data.documents import read_lines
+from codemix.data.build import build
+from codemix.data.found import find
+from codemix.data.lines import read_lines
 from codemix.data.manifest import Manifest
 from codemix.data.store import Store
 from codemix.data.tokenizer import content_hash
@@ -70,7 +71,7 @@ def test_a_second_build_does_nothing(root, monkeypatch):
     store, r = Store(root / "store"), two()
     first = build(r, store, data_root=root)
     before = tree(store)
-    monkeypatch.setattr("codemix.data.build.run_tasks", lambda *a, **k: pytest.fail("work was done"))
+    monkeypatch.setattr("codemix.data.jobs.run_tasks", lambda *a, **k: pytest.fail("work was done"))
     assert build(r, store, data_root=root, workers=3) == first and tree(store) == before
 
 
@@ -208,7 +209,7 @@ def test_find_imports_nothing_heavy(root):
     write_jsonl(root / "r.json", [])
     (root / "r.json").write_text(two().model_dump_json(by_alias=True))
     code = (
-        "import sys, json; from pathlib import Path; from codemix.recipe.schema import Recipe; from codemix.data.build import find; from codemix.data.store import Store;"
+        "import sys, json; from pathlib import Path; from codemix.recipe.schema import Recipe; from codemix.data.found import find; from codemix.data.store import Store;"
         "r = Recipe.model_validate(json.loads(Path('r.json').read_text())); print(sorted(find(r, Store('store'), Path('.'))));"
         "print([m for m in ('numpy', 'datatrove', 'tokenizers', 'tiktoken', 'zstandard', 'orjson', 'jax', 'rich') if m in sys.modules])"
     )

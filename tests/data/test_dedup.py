@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from made_recipes import recipe, words, write_jsonl
 
 from codemix.data import dedup as dedup_module
+from codemix.data import signatures
 from codemix.data.build import build
-from codemix.data.documents import Documents, read_lines
+from codemix.data.documents import Documents
+from codemix.data.lines import read_lines
 from codemix.data.store import Store
 from codemix.recipe import schema
 
@@ -19,8 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def frozen(folder, texts_by_source, file_rows=1000):
     """Frozen documents of several sources, without a build."""
-    from codemix.data.documents import LineWriter
     from codemix.data.funnel import Funnel
+    from codemix.data.lines import LineWriter
 
     out = []
     for name, texts in texts_by_source.items():
@@ -113,23 +115,23 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
 def test_simplified_text_is_datatroves(text, code):
     from datatrove.utils.text import simplify_text
 
-    norm = dedup_module.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
-    assert dedup_module.simplified(text, norm) == simplify_text(text, norm)
+    norm = signatures.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
+    assert signatures.simplified(text, norm) == simplify_text(text, norm)
 
 
 @pytest.mark.parametrize("normalize", ["code", "prose"])
 def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch, normalize):
     documents = frozen(tmp_path, {"a": [words(i, 40 + 13 * i) for i in range(12)] + ["short"]})
-    monkeypatch.setattr(dedup_module, "BLOCK_SHINGLES", 7)  # many blocks
+    monkeypatch.setattr(signatures, "BLOCK_SHINGLES", 7)  # many blocks
     entry = schema.Dedup(kind="minhash", sources=("a",), buckets=3, hashes_per_bucket=4, normalize=normalize)
     files = dedup_module.files_in_order(documents, [])
-    dedup_module.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
+    signatures.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
     from datatrove.data import Document
     from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 
     from codemix.data.words import datatrove_words
 
-    stock = MinhashDedupSignature(str(tmp_path / "stock"), dedup_module.minhash_config(entry), language=datatrove_words())
+    stock = MinhashDedupSignature(str(tmp_path / "stock"), signatures.minhash_config(entry), language=datatrove_words())
     stock.run((Document(row["text"], "x") for _, row in files[0].rows()), 0)
     for path in sorted((tmp_path / "stock").rglob("*.sig")):
         ours = tmp_path / "ours" / "minhash" / path.relative_to(tmp_path / "stock")

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.documents import READ, SAMPLE_CHARS, SAMPLES, LineWriter, Samples, by_size, read_lines, through
+from codemix.data.documents import READ, by_size, through
 from codemix.data.funnel import Funnel, after_dedup, total
+from codemix.data.lines import LineWriter, read_lines
+from codemix.data.samples import SAMPLE_CHARS, SAMPLES, Samples
 from codemix.errors import CodemixError
 
 

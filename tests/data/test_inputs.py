@@ -116,7 +116,7 @@ def test_remote_through_fsspec(root, monkeypatch):
     memory = fsspec.filesystem("memory")
     memory.pipe("/bucket/a.jsonl", b'{"text":"far"}\n')
     memory.pipe("/bucket/b.jsonl", b"")
-    monkeypatch.setattr("codemix.data.opening.remote_filesystem", lambda uri: (memory, uri.split(":/", 1)[1]))
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (memory, uri.split(":/", 1)[1]))
     monkeypatch.setattr(memory, "glob", lambda path: ["bucket/a.jsonl", "bucket/b.jsonl"])
     assert expand("s3://bucket/*.jsonl", root) == ["s3://bucket/a.jsonl", "s3://bucket/b.jsonl"]
     assert rule(freeze, ["s3://bucket/a.jsonl"], Store(root / "store"), root) == "no-checksum"

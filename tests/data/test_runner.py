@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from codemix.data import runner
+from codemix.data import runner, workers
 from codemix.data.runner import run_tasks
+from codemix.data.task import tick
 from codemix.errors import CodemixError, Problem
 
 
@@ -45,7 +46,7 @@ class Job:
             time.sleep(30)
         if self.how != "forgets":
             self.done.write_text(f"{os.getpid()} {os.environ.get('TOKENIZERS_PARALLELISM')}")
-        runner.tick(self.size)
+        tick(self.size)
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +54,11 @@ def pools_even_for_little(monkeypatch):
     monkeypatch.setattr(runner, "IN_PROCESS_BYTES", 0)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_failures_are_named_after_the_others_finished(tmp_path, workers):
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_failures_are_named_after_the_others_finished(tmp_path, n_workers):
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails", 99), Job(tmp_path, 2), Job(tmp_path, 3, "fails"), Job(tmp_path, 4)]
     with pytest.raises(CodemixError) as error:
-        run_tasks(jobs, label="x", workers=workers)
+        run_tasks(jobs, label="x", workers=n_workers)
     assert sorted(p.what for p in error.value.problems) == ["job 1: the input is rotten", "job 3: the input is rotten"]
     assert {p.rule for p in error.value.problems} == {"rotten"} and error.value.problems[0].hints == ("buy another",)
     assert [job.done.exists() for job in jobs] == [True, False, True, False, True]
@@ -76,11 +77,11 @@ def test_a_killed_worker_is_told_and_takes_nothing_with_it(tmp_path):
 
 
 def test_workers_stay_for_the_next_phase(tmp_path):
-    with runner.warm_workers():
+    with workers.warm_workers():
         run_tasks([Job(tmp_path, i) for i in range(3)], label="x", workers=2)
         run_tasks([Job(tmp_path, i) for i in range(3, 6)], label="x", workers=2)
     pids = [{int((tmp_path / f"{i}.done").read_text().split()[0]) for i in each} for each in (range(3), range(3, 6))]
-    assert pids[1] & pids[0] and len(pids[0] | pids[1]) <= 2 and runner._warm is None
+    assert pids[1] & pids[0] and len(pids[0] | pids[1]) <= 2 and workers._warm is None
     for pid in pids[0] | pids[1]:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -124,7 +124,7 @@ def test_huggingface_names_files_at_a_revision(monkeypatch, tmp_path):
             asked.append(path)
             return ["datasets/owner/name@abc/data/1.parquet", "datasets/owner/name@abc/data/0.parquet"]
 
-    monkeypatch.setattr("codemix.data.opening.remote_filesystem", lambda uri: (Hub(), uri.removeprefix("hf://")))
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (Hub(), uri.removeprefix("hf://")))
     made = source("huggingface", dataset="owner/name", revision="abc", paths="data/*.parquet")
     assert made.inputs(tmp_path) == ["hf://datasets/owner/name@abc/data/0.parquet", "hf://datasets/owner/name@abc/data/1.parquet"]
     assert asked == ["datasets/owner/name@abc/data/*.parquet"]

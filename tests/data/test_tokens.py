@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_recipes import words
 
 from codemix.data import encoders
-from codemix.data.documents import read_lines
+from codemix.data.lines import read_lines
 from codemix.data.manifest import dtype_for
 from codemix.data.merges import bytes_to_unicode
 from codemix.data.tokenizer import TokenizerFile, describe

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import zstandard
 
-from codemix.data.document import Source as SourceFamily
+from codemix.data.families import Source as SourceFamily
 from codemix.data.manifest import Manifest, Shard, split_summary
 from codemix.data.store import Store
 from codemix.data.tokenizer import Tokenizer

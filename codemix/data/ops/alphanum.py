@@ -10,7 +10,8 @@ from pydantic import Field
 
 from codemix.data import languages
 from codemix.data.char_classes import count_letters
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 
 class Alphanum(Op):

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Op, Unreadable
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.families import Op
 from codemix.data.inputs import Input, Part
 from codemix.errors import CodemixError
 

@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.char_classes import DIGITS, LETTERS, table
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 # possessive quantifiers (++): a long line that is no run costs one look, not one for every way to cut it
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{60,}+={0,2}[\"']?[,+\\]?\s{0,40}[\"']?){1,}+")

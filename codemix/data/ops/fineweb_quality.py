@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, ProseOp
+from codemix.data.document import Document, Drop
+from codemix.data.families import ProseOp
 
 
 class FinewebQuality(ProseOp):

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 
 class GeneratedBy(Op):

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data import languages
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 _SETS = {"paper_code": languages.PAPER_CODE, "paper_markup": languages.PAPER_MARKUP}
 

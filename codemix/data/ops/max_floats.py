@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.char_classes import DIGITS, table
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 _SHAPE = table({"d": DIGITS, ".": b".", "e": b"eE"}, other="x")
 _FLOAT = re.compile(r"(?<![\w.])(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])|(?<![\w.])\d+[eE][+-]?\d+(?![\w.])")

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # all but tab, line feed, form feed, carriage return
 _TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")

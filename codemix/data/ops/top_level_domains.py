@@ -10,15 +10,18 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.char_classes import DIGITS, LETTERS
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
-COUNTRY = frozenset(b"""\
+COUNTRY = frozenset(
+    b"""\
 ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bm bn bo br bs bt bv bw by bz ca cc cd cf cg ch ci ck cl cm cn co cr
 cu cv cw cx cy cz de dj dk dm do dz ec ee eg er es et eu fi fj fk fm fo fr ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm hn hr ht
 hu id ie il im in io iq ir is it je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mg mh mk ml mm mn mo mp
 mq mr ms mt mu mv mw mx my mz na nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg
 sh si sj sk sl sm sn so sr ss st su sv sx sy sz tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug uk us uy uz va vc ve vg vi vn vu wf ws ye yt
-za zm zw""".split())
+za zm zw""".split()
+)
 _GENERIC = frozenset(b"com net org edu gov mil int arpa info biz name pro aero coop museum jobs mobi travel asia cat tel".split())
 _WORD_BYTES = LETTERS + DIGITS + b"-" + bytes(range(128, 256))
 _WORDS = bytes(byte if byte in _WORD_BYTES else ord(" ") for byte in range(256))  # everything between words becomes a blank

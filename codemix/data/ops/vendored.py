@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.data import languages
-from codemix.data.document import Document, Drop, Op
+from codemix.data.document import Document, Drop
+from codemix.data.families import Op
 
 PATTERNS = (
     r"(^|/)(node_modules|bower_components|jspm_packages)/",

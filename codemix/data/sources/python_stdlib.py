@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Source, Unreadable
+from codemix.data.document import Document, Unreadable
+from codemix.data.families import Source
 from codemix.data.inputs import Part
 from codemix.data.locations import interpreter_root
 from codemix.data.opening import Opener

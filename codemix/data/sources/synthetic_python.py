@@ -90,9 +90,7 @@ class SyntheticPython(RowSource):
 
         if not tests.strip():
             return Drop("no_tests")
-        result = run_python(
-            f"{solution}\n\n{tests}", timeout_s=self.timeout_s, memory_bytes=self.memory_bytes, unsafe=self.isolation == "subprocess"
-        )
+        result = run_python(f"{solution}\n\n{tests}", timeout_s=self.timeout_s, memory_bytes=self.memory_bytes, unsafe=self.isolation == "subprocess")
         if not result.passed:
             return Drop(_KNOWN.get(result.reason, "fails_its_tests"))
         task = "\n".join(f"# {line}".rstrip() for line in problem.strip().split("\n"))

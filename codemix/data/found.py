@@ -1,0 +1,65 @@
+"""What a store holds of a recipe. No numpy and no datatrove, so that planning stays instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codemix.data.documents import Documents
+from codemix.data.identity import identify
+from codemix.data.locations import REMOTE, scheme_of
+from codemix.data.manifest import Manifest
+from codemix.data.store import Store
+from codemix.recipe import schema, uses
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the store holds of a source. `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built.
+
+    A source that only other sources read has documents and no tokens: `read_by` names them, and there is no manifest.
+    """
+
+    fingerprint: str | None
+    manifest: Manifest | None
+    reason: str = ""
+    read_by: tuple[str, ...] = ()
+    documents: Documents | None = None
+
+    @property
+    def built(self) -> bool:
+        return self.manifest is not None or self.documents is not None
+
+    @property
+    def funnel(self) -> dict[str, Any]:
+        """Where the documents of a source that is built went."""
+        return self.documents.funnel.as_json() if self.documents is not None else self.manifest.funnel
+
+
+def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Found]:
+    """For each source of a recipe, what exists of it. Builds nothing."""
+    found = {}
+    store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
+    if any(map(_reads_remotely, recipe.sources.values())) and not any(any(store.root.glob(f"data/{name}-*")) for name in recipe.sources):
+        return {name: Found(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
+    ids = identify(recipe, store, data_root)
+    for name in recipe.sources:
+        own = ids.tokens.get(name, ids.documents[name])
+        read_by = () if name in ids.tokens else tuple(uses.readers(recipe, name))
+        if own.fingerprint is None:
+            found[name] = Found(None, None, own.problem.problems[0].what if own.problem else "its inputs are missing", read_by)
+            continue
+        folder = store.path("documents" if read_by else "data", name, own.fingerprint)
+        if not (folder / "manifest.json").exists():
+            found[name] = Found(own.fingerprint, None, "not built yet", read_by)
+        elif read_by:
+            found[name] = Found(own.fingerprint, None, f"documents only, for {', '.join(read_by)}", read_by, Documents.load(folder))
+        else:
+            found[name] = Found(own.fingerprint, Manifest.load(folder), "built")
+    return found
+
+
+def _reads_remotely(source: schema.Source) -> bool:
+    paths = getattr(source.read, "paths", ())
+    return any(scheme_of(path) in REMOTE for path in ([paths] if isinstance(paths, str) else paths))

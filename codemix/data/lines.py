@@ -1,0 +1,58 @@
+"""Our own .jsonl.zst files: a row a line, written aside and renamed when whole, damage told when read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from codemix.errors import CodemixError
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a .jsonl.zst of ours. Raises CodemixError when it is damaged."""
+    import orjson
+    import zstandard
+
+    try:
+        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
+            rest = b""
+            while piece := stream.read(2**20):
+                lines = (rest + piece).split(b"\n")
+                rest = lines.pop()
+                yield from map(orjson.loads, lines)
+            if rest:
+                raise ValueError("it ends inside a line")
+    except (zstandard.ZstdError, ValueError) as error:
+        raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
+
+
+def removed_rows(lists: Iterable[Path]) -> set[int]:
+    """Row numbers that dedup's lists name; a file of documents of which nothing is removed has no list."""
+    return {row["row"] for path in lists if path.exists() for row in read_lines(path)}
+
+
+class LineWriter:
+    """Writes rows to a .jsonl.zst aside and renames it when closed whole."""
+
+    def __init__(self, path: Path):
+        import orjson
+        import zstandard
+
+        self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), orjson.dumps
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
+        self._stream = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
+        self.rows = 0
+
+    def write(self, row: dict[str, Any]) -> None:
+        self._stream.write(self._dumps(row) + b"\n")
+        self.rows += 1
+
+    def close(self) -> None:
+        self._stream.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._aside, self.path)

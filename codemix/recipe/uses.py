@@ -1,0 +1,59 @@
+"""Which sources of a recipe read each other, which a mixture names, and which of them become tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from codemix.recipe.schema import Group
+
+if TYPE_CHECKING:
+    from codemix.recipe.schema import Mixture, Recipe
+
+
+def names_in(mixture: Mixture) -> Iterator[str]:
+    """The groups and sources that a mixture names, also inside its groups."""
+    for name, weight in mixture.items():
+        yield name
+        if isinstance(weight, Group):
+            yield from names_in(weight.of)
+
+
+def mixed(recipe: Recipe) -> set[str]:
+    """The sources that some stage reads, named there or in a group that is."""
+    todo = [*(n for stage in recipe.stages for n in names_in(stage.mixture)), *(r.by for stage in recipe.stages for r in stage.replace)]
+    found: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += names_in(recipe.groups.get(name, {}))
+    return found & set(recipe.sources)
+
+
+def chain(recipe: Recipe, name: str) -> list[str]:
+    """`name`, the source whose documents it reads, the one that this reads, ... down to the one that reads inputs.
+
+    It ends early where a name is unknown or comes again; `codemix validate` reports both.
+    """
+    names = [name]
+    while (origin := recipe.sources[names[-1]].read.origin) in recipe.sources and origin not in names:
+        names.append(origin)
+    return names
+
+
+def readers(recipe: Recipe, name: str) -> list[str]:
+    """The sources that read the documents of `name`."""
+    return [n for n, source in recipe.sources.items() if source.read.origin == name]
+
+
+def tokenized(recipe: Recipe) -> tuple[str, ...]:
+    """The sources that become tokens: all but those that other sources read and no mixture names."""
+    named = mixed(recipe)
+    return tuple(n for n in recipe.sources if n in named or not readers(recipe, n))
+
+
+def held_out_with(recipe: Recipe, name: str):
+    """The largest share that `name`, or a source of the same documents, holds out: which documents that is depends on their hash alone."""
+    root = chain(recipe, name)[-1]
+    return max(recipe.sources[n].held_out for n in recipe.sources if chain(recipe, n)[-1] == root)
