@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import textwrap
 from dataclasses import dataclass, field
+
+PIPE_WIDTH = 140  # a pipe has no width; a table should not be squeezed into eighty columns
+NARROWEST_TEXT = 20  # columns of text are wrapped down to this before columns move below
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, or of COLUMNS, or of a pipe."""
+    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
 
 
 @dataclass
@@ -25,20 +34,70 @@ class Table:
         return "\n".join(lines + [""] + [f"{note}  " for note in self.notes]).rstrip() + "\n"
 
     def print(self) -> None:
-        """Draw the table on standard output."""
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table as RichTable
-        from rich.text import Text
+        """Draw the table on standard output, as wide as the terminal."""
+        print(self.text(terminal_width()))
 
-        console = Console()
-        if not console.is_terminal and "COLUMNS" not in os.environ:
-            console.width = 140  # a pipe has no width; a table should not be squeezed into eighty columns
-        drawn = RichTable(title=self.title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-        for column in self.columns:
-            drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold", no_wrap=column.startswith(">"))
-        for row in self.rows:
-            drawn.add_row(*(Text(cell) for cell in row))
-        console.print(drawn)
-        for note in self.notes:
-            console.print(Text(f"  {note}"), soft_wrap=True)
+    def text(self, width: int = PIPE_WIDTH) -> str:
+        """The table in lines of at most `width`, nothing cut off: headers and text wrap, and columns that still do not fit
+        follow below, after the first columns once more."""
+        lines = [self.title] if self.title else []
+        for block in self._blocks(width - 1):
+            lines += [*self._draw(block), ""]
+        notes = [line for note in self.notes for line in textwrap.wrap(note, max(width, 40), initial_indent="  ", subsequent_indent="    ")]
+        return "\n".join([*lines, *notes, ""] if notes else lines)
+
+    def _blocks(self, width: int) -> list[dict[int, int]]:
+        """Column -> its width, for each block of columns drawn side by side."""
+        columns = range(len(self.columns))
+        cells = {c: max([0, *(cell_width(line) for row in self.rows for line in row[c].split("\n"))]) for c in columns}
+        headers = {c: self.columns[c].lstrip(">") for c in columns}
+        full = {c: max(cells[c], cell_width(headers[c])) for c in columns}
+        if _side_by_side(full) <= width:
+            return [full]
+        narrow = {c: max([cells[c], *map(cell_width, headers[c].split())]) for c in columns}
+        texts = [c for c in columns if not self.columns[c].startswith(">")]
+        words = {c: max([NARROWEST_TEXT, *(cell_width(word) for row in self.rows for word in row[c].split())]) for c in texts}
+        for _ in range(_side_by_side(narrow) - width):
+            widest = max((c for c in texts if narrow[c] > min(words[c], width // 2)), key=narrow.__getitem__, default=None)
+            if widest is None:
+                break
+            narrow[widest] -= 1
+        n_keys = next((c for c in columns if self.columns[c].startswith(">")), 1)
+        keys = {c: narrow[c] for c in columns[:n_keys]}
+        blocks = [dict(keys)]
+        for c in columns[n_keys:]:
+            if _side_by_side(blocks[-1] | {c: narrow[c]}) > width and len(blocks[-1]) > n_keys:
+                blocks.append(dict(keys))
+            blocks[-1][c] = narrow[c]
+        return blocks
+
+    def _draw(self, widths: dict[int, int]) -> list[str]:
+        header = [self.columns[c].lstrip(">") for c in range(len(self.columns))]
+        rule = " " + "─" * (_side_by_side(widths) + 1)
+        return [*self._row(header, widths), rule, *(line for row in self.rows for line in self._row(row, widths))]
+
+    def _row(self, row: list[str], widths: dict[int, int]) -> list[str]:
+        wrapped = {c: [piece for line in row[c].split("\n") for piece in _wrap(line, w)] for c, w in widths.items()}
+        lines = []
+        for i in range(max(map(len, wrapped.values()))):
+            pieces = ((c, w, wrapped[c][i] if i < len(wrapped[c]) else "") for c, w in widths.items())
+            padded = (" " * (w - cell_width(p)) + p if self.columns[c].startswith(">") else p + " " * (w - cell_width(p)) for c, w, p in pieces)
+            lines.append(f"  {'  '.join(padded)}".rstrip())
+        return lines
+
+
+def _side_by_side(widths: dict[int, int]) -> int:
+    return sum(widths.values()) + 2 * len(widths)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return [text] if cell_width(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def cell_width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for a wide character."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)

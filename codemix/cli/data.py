@@ -103,7 +103,15 @@ def inspect(
 
 def show(
     recipe: RecipeArg,
-    step: Annotated[int, typer.Option("--step", min=0, help="Step of the run, from 0, counted over its stages; a line of metrics with run_step N was written after step N - 1.", show_default=False)],
+    step: Annotated[
+        int,
+        typer.Option(
+            "--step",
+            min=0,
+            help="Step of the run, from 0, counted over its stages; a line of metrics with run_step N was written after step N - 1.",
+            show_default=False,
+        ),
+    ],
     stage: Annotated[str | None, typer.Option("--stage", help="Which stage, where several have that step.")] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
@@ -120,7 +128,9 @@ def show(
     table = Table(f"Step {step:,}", [">row", "source", ">epoch", ">window", "shard", ">offset", "documents"])
     for r in rows:
         named = [f"{d['id']}" + (f" [{d['licence']}]" if d.get("licence") else "") for d in r["documents"]]
-        table.rows.append([str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", Path(r["shard"]).name, f"{r['offset']:,}", "\n".join(named)])
+        table.rows.append(
+            [str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", Path(r["shard"]).name, f"{r['offset']:,}", "\n".join(named)]
+        )
     return table.print()
 
 
@@ -144,7 +154,10 @@ def seen(
     if not found.reads:
         return print("no step reads it" + (": it is held out" if all(p["split"] == "held_out" for p in found.places) else ""))
     table = Table("", [">step", "stage", ">row", "source", ">epoch", ">window", ">from", ">to"])
-    table.rows = [[f"{r['run_step']:,}", r["stage"], str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", str(r["from"]), str(r["to"])] for r in found.reads]
+    table.rows = [
+        [f"{r['run_step']:,}", r["stage"], str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", str(r["from"]), str(r["to"])]
+        for r in found.reads
+    ]
     return table.print()
 
 

@@ -34,7 +34,9 @@ def score(
     stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each that is trained.")] = None,
     harness: Annotated[str | None, typer.Option("--harness", help="lm-eval: score through that package instead of our engine.")] = None,
     eval_data: Annotated[Path | None, typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`.")] = None,
-    unsafe_exec: Annotated[str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")] = None,
+    unsafe_exec: Annotated[
+        str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Score every trained stage (the default of `codemix eval`)."""

@@ -105,13 +105,16 @@ def diff(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
 ) -> None:
     """Compare two recipes by their effects: tokens moved, data rebuilt, steps that stay identical."""
-    from codemix.recipe import diff as differ
+    from codemix.recipe import diff_show
+    from codemix.recipe.diff import diff as compare
+    from codemix.recipe.revisions import load_side
+    from codemix.tables import terminal_width
 
-    found = differ.diff(differ.load_side(a), differ.load_side(b))
+    found = compare(load_side(a), load_side(b))
     if json:
-        print_json(found.as_json())
+        print_json(diff_show.as_json(found))
     else:
-        print(found.markdown() if markdown else found.text())
+        print(diff_show.as_markdown(found) if markdown else diff_show.as_text(found, terminal_width()))
 
 
 def lock(

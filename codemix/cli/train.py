@@ -123,7 +123,9 @@ def run(
         data_table(context.found, recipe).print()
         show.stage_table(context.plan).print()
         show.mixture_table(context.plan).print()
-    stages = train_stages(context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=_mesh(mesh)))
+    stages = train_stages(
+        context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=_mesh(mesh))
+    )
     evals = evaluate_stages(context, stages)
     page = write_report(context, stages, evals)
     if json:
@@ -173,7 +175,9 @@ def aot(
 
 def export_model(
     recipe: RecipeArg,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write config.json, model.safetensors and tokenizer.json to.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", help="Folder to write config.json, model.safetensors and tokenizer.json to.", show_default=False)
+    ],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 loses nothing; or bfloat16.")] = "float32",
     store: StoreOption = STORE,

@@ -7,16 +7,14 @@ is the diff of A and B with its sides exchanged.
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from codemix.errors import CodemixError
-from codemix.recipe import read, rules, text, uses
-from codemix.recipe.component import Component, identity
+from codemix.recipe import uses
+from codemix.recipe.component import identity
+from codemix.recipe.diff_settings import Setting, settings
 from codemix.recipe.plan import Plan, StagePlan
 from codemix.recipe.schema import Recipe
 from codemix.recipe.tree import lineage
@@ -34,14 +32,6 @@ class Move:
     @property
     def moved(self) -> int:
         return (self.tokens[1] or 0) - (self.tokens[0] or 0)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A value that differs, by its place in the recipe; None: not there."""
-
-    path: str
-    values: tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -86,24 +76,6 @@ class Diff:
         """Nothing that either recipe builds, trains or measures would differ."""
         return not (self.moves or self.sources or self.stages or self.settings)
 
-    def text(self) -> str:
-        """For a terminal."""
-        from codemix.recipe.diff_show import as_text
-
-        return as_text(self)
-
-    def markdown(self) -> str:
-        """For a pull request."""
-        from codemix.recipe.diff_show import as_markdown
-
-        return as_markdown(self)
-
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        from codemix.recipe.diff_show import as_json
-
-        return as_json(self)
-
     def reversed(self) -> Diff:
         """The diff with its sides exchanged."""
         return Diff(
@@ -123,39 +95,8 @@ def diff(a: Plan, b: Plan) -> Diff:
     return Diff(
         (a.recipe.name, b.recipe.name), identical_data(a, b), shared,
         tuple(m for name, x, y in pairs for m in _moves(name, x, y)), tuple(_sources(a.recipe, b.recipe)),
-        tuple(c for name, x, y in pairs for c in _stages(name, x, y)), tuple(_settings(a.recipe, b.recipe)),
+        tuple(c for name, x, y in pairs for c in _stages(name, x, y)), tuple(settings(a.recipe, b.recipe)),
     )  # fmt: skip
-
-
-def load_side(side: str) -> Plan:
-    """The plan of a recipe file, or of `REVISION:PATH` in git; sizes as declared. Raises CodemixError when it has problems."""
-    if ":" in side and not Path(side).exists():
-        revision, _, path = side.partition(":")
-        source = read.parse_recipe(at_revision(revision, path), side)
-        # `init_from` is looked up beside the file as it is now
-        source = read.Source(source.recipe, dataclasses.replace(source.document, file=path))
-    else:
-        source = read.read_recipe(side)
-    return rules.check(source).require()
-
-
-def at_revision(revision: str, path: str) -> str:
-    """The text of a file at a git revision. Raises CodemixError when git has no such thing."""
-    folder, name = Path(path).parent, Path(path).name
-    if revision.startswith("-") or not revision:
-        raise CodemixError(f"`{revision}` is not a git revision", hints=["write REVISION:PATH, for example `HEAD~1:recipes/x.yaml`"], rule="git")
-    if not folder.is_dir():
-        raise CodemixError(f"there is no folder {folder}", hints=["give the path as it is from here"], rule="git")
-    try:
-        done = subprocess.run(["git", "show", f"{revision}:./{name}"], cwd=folder, capture_output=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CodemixError(f"cannot ask git: {error}", hints=["git must be installed to compare revisions"], rule="git") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ").split("\n")[0]
-        raise CodemixError(f"git has no {name} at {revision}: {said}", hints=["`git log -- PATH` lists the revisions of a file"], rule="git")
-    if len(done.stdout) > text.MAX_BYTES:
-        raise CodemixError(f"{name} at {revision} is larger than {text.MAX_BYTES:,} bytes", hints=["is this a recipe?"], rule="file")
-    return done.stdout.decode("utf-8", errors="replace").removeprefix("\ufeff")
 
 
 def identical_data(a: Plan, b: Plan) -> Prefix:
@@ -278,34 +219,3 @@ def _stage_parts(x: StagePlan, y: StagePlan) -> Iterator[str]:
 def _rate(stage: StagePlan) -> Any:
     schedule: Any = stage.spec.learning_rate
     return identity(schedule), stage.run_total if getattr(schedule, "needs_run_total", False) else None
-
-
-def _settings(a: Recipe, b: Recipe) -> Iterator[Setting]:
-    """Differing values of what is set rather than computed, by path."""
-    left, right = dict(_leaves(_shown(a), "")), dict(_leaves(_shown(b), ""))
-    for path in sorted({*left, *right}):
-        if left.get(path) != right.get(path):
-            yield Setting(path, (left.get(path), right.get(path)))
-
-
-def _shown(recipe: Recipe) -> dict[str, Any]:
-    skipped = {"mixture", "weights", "by", "replace", "tokens", "steps", "init_from", "name", "notes", "description", "limits", "cursor"}
-    out = {k: identity(getattr(recipe, k)) for k in ("model", "training", "seed", "evaluation")}
-    out["model"].pop("preset", None)
-    out["tokenizer"] = identity(recipe.tokenizer)
-    out["stages"] = {s.name: {k: identity(getattr(s, k)) for k in type(s).model_fields if k not in skipped} for s in recipe.stages}
-    out["max_epochs"] = {n: identity(s.max_epochs) for n, s in recipe.sources.items()}
-    return out
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Component):
-        value = identity(value)
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
-        for i, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{i}]")
-    elif value not in (None, {}, []):
-        yield path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from fractions import Fraction
 from typing import Any
 
 from codemix.recipe.diff import Diff, Move
 from codemix.recipe.quantities import show_tokens
-from codemix.tables import Table
+from codemix.tables import PIPE_WIDTH, Table
 
 
 def as_json(found: Diff) -> dict[str, Any]:
@@ -25,16 +26,12 @@ def as_markdown(found: Diff) -> str:
     return "\n".join(lines + [t.markdown() for t in tables(found)]).rstrip() + "\n"
 
 
-def as_text(found: Diff) -> str:
-    """The same for a terminal, with columns set by spaces."""
-    lines = [f"{found.names[0]} -> {found.names[1]}", "", *(f"  {s}" for s in sentences(found))]
-    for table in tables(found):
-        cells = [[c.lstrip(">") for c in table.columns], *table.rows]
-        right = [c.startswith(">") for c in table.columns]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        lines += ["", table.title]
-        lines += ["  " + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip() for row in cells]
-    return "\n".join(lines).replace("`", "")
+def as_text(found: Diff, width: int = PIPE_WIDTH) -> str:
+    """The same for a terminal."""
+    lines = [f"{found.names[0]} -> {found.names[1]}", ""]
+    for sentence in sentences(found):
+        lines += textwrap.wrap(sentence, max(width, 40), initial_indent="  ", subsequent_indent="    ")
+    return "\n".join([*lines, "", *(t.text(width) for t in tables(found))]).replace("`", "").rstrip()
 
 
 def sentences(found: Diff) -> list[str]:

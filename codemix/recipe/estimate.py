@@ -37,13 +37,12 @@ class Cost:
     flops: int
     chip_hours: float
     dollars: float
-    shard_bytes: int  # of the tokens it reads, each counted once
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars", "shard_bytes")))
+        return Cost(*(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars")))
 
 
-NOTHING = Cost(0, 0, 0.0, 0.0, 0)
+NOTHING = Cost(0, 0, 0.0, 0.0)
 
 
 def chip_named(name: str) -> Chip:
@@ -51,6 +50,13 @@ def chip_named(name: str) -> Chip:
     if name not in CHIPS:
         raise CodemixError(f"there is no chip `{name}`", hints=did_you_mean(name, CHIPS), rule="unknown-chip")
     return CHIPS[name]
+
+
+def show_amount(amount: float) -> str:
+    """Hours or dollars with as many digits as an estimate deserves."""
+    if 0 < amount < 0.01:
+        return "<0.01"
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
 
 
 def vocabulary(plan: Plan) -> int:
@@ -63,6 +69,13 @@ def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cos
     runs = max(1, len(stage.spec.average_seeds))
     flops = runs * stage.tokens * stage.model.flops_per_token(vocab_size, stage.seq_len)
     hours = flops / (chip.tflops * 1e12 * mfu) / 3600
-    width = 2 if 0 < vocab_size <= 65536 else 4
-    once = sum(min(s.windows, s.pool_windows or s.windows) for s in stage.sources) * stage.seq_len
-    return Cost(runs * stage.tokens, flops, hours, hours * chip.usd_per_hour, once * width)
+    return Cost(runs * stage.tokens, flops, hours, hours * chip.usd_per_hour)
+
+
+def shard_bytes(plan: Plan, vocab_size: int) -> int:
+    """The token shards of every source that the recipe's stages read; of a source whose size is unknown, what they read [bytes]."""
+    held: dict[str, int] = {}
+    for stage in plan.stages:
+        for s in stage.sources:
+            held[s.source] = s.pool_windows * stage.seq_len if s.pool_windows else held.get(s.source, 0) + s.windows * stage.seq_len
+    return sum(held.values()) * (2 if 0 < vocab_size <= 65536 else 4)

@@ -51,14 +51,14 @@ def step_of(stage: StagePlan, row: int) -> int:
 
 def mixture_table(plan: Plan) -> Table:
     """Stage x source in whole tokens."""
-    table = Table("Tokens by stage and source", ["stage", "source", ">asked", ">exact", ">tokens", ">windows", ">epochs so far", ">wraps at step"])
+    table = Table("Tokens by stage and source", ["stage", "source", ">asked", ">exact", ">tokens", ">epochs so far", ">wraps at step"])
     for stage in plan.stages:
         for i, s in enumerate(stage.sources):
             after, wrap = s.epochs_after, first_wrap(stage, s.source)
             given = stage.redistributed.get(s.source)
             asked = show_share(s.share) + (f" -> {show_share(given)}" if given is not None else "")
             table.rows.append([
-                stage.name if i == 0 else "", s.source, asked, show_share(Fraction(s.windows, stage.rows)), f"{s.windows * stage.seq_len:,}", f"{s.windows:,}",
+                stage.name if i == 0 else "", s.source, asked, show_share(Fraction(s.windows, stage.rows)), f"{s.windows * stage.seq_len:,}",
                 "?" if after is None else f"{float(after):.3f}", "" if wrap is None else f"{wrap:,}",
             ])  # fmt: skip
     if any(s.pool_windows is None for stage in plan.stages for s in stage.sources):
@@ -73,7 +73,7 @@ def mixture_table(plan: Plan) -> Table:
 def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
     """One line a stage: tokens, steps, schedule, cost."""
     named = estimate.chip_named(chip)
-    table = Table("Stages", ["stage", "from", ">tokens", ">steps", ">batch", ">seq", ">learning rate", ">PFLOP", f">{chip} hours", ">USD"])
+    table = Table("Stages", ["stage", "from", ">tokens", ">steps", ">batch", ">seq", ">learning rate", ">FLOP", f">{chip} hours", ">USD"])
     vocab, total = estimate.vocabulary(plan), estimate.NOTHING
     for stage in plan.stages:
         cost = estimate.stage_cost(stage, vocab, named, mfu)
@@ -82,13 +82,19 @@ def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
         parent = "scratch" if stage.parent is None else f"{stage.parent.name}" + (" (weights)" if stage.load == "weights" else "")
         table.rows.append([
             stage.name, parent, f"{stage.tokens:,}", f"{stage.steps:,}", batch, f"{stage.seq_len:,}", _rates(stage),
-            f"{cost.flops / 1e15:,.4g}", f"{cost.chip_hours:,.4g}", f"{cost.dollars:,.4g}",
+            f"{cost.flops:.3g}", estimate.show_amount(cost.chip_hours), estimate.show_amount(cost.dollars),
         ])  # fmt: skip
         if stage.asked_tokens != stage.tokens:
-            table.notes.append(f"{stage.name}: {stage.asked_tokens:,} tokens asked, {stage.asked_tokens - stage.tokens:,} fewer are read, to end on a whole step")
+            table.notes.append(
+                f"{stage.name}: {stage.asked_tokens:,} tokens asked, {stage.asked_tokens - stage.tokens:,} fewer are read, to end on a whole step"
+            )
     model = plan.recipe.model
-    table.notes.insert(0, f"model: {model.parameters(vocab):,} parameters" + ("" if vocab else " without the embedding (vocabulary known when built)"))
-    table.notes.append(f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD an hour: {total.chip_hours:,.4g} chip-hours, {total.dollars:,.4g} USD in all; shards {_size(total.shard_bytes)}")
+    table.notes.insert(
+        0, f"model: {model.parameters(vocab):,} parameters" + ("" if vocab else " without the embedding (vocabulary known when built)")
+    )
+    table.notes.append(
+        f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD an hour: {estimate.show_amount(total.chip_hours)} chip-hours, {estimate.show_amount(total.dollars)} USD in all; shards {_size(estimate.shard_bytes(plan, vocab))}"
+    )
     return table
 
 
@@ -102,7 +108,13 @@ def marginals_table(plan: Plan) -> Table | None:
         values = sorted({s.tags.get(axis, "(untagged)") for stage in plan.stages for s in stage.sources})
         for i, value in enumerate(values):
             cells = [sum(s.windows for s in stage.sources if s.tags.get(axis, "(untagged)") == value) for stage in plan.stages]
-            table.rows.append([axis if i == 0 else "", value, *(show_share(Fraction(c, stage.rows)) if stage.rows else "" for c, stage in zip(cells, plan.stages, strict=True))])
+            table.rows.append(
+                [
+                    axis if i == 0 else "",
+                    value,
+                    *(show_share(Fraction(c, stage.rows)) if stage.rows else "" for c, stage in zip(cells, plan.stages, strict=True)),
+                ]
+            )
     return table
 
 
@@ -119,7 +131,7 @@ def as_json(plan: Plan, existing: Mapping[str, Any] | None = None, chip: str = "
             "learning_rate": {"first": stage.lr(0), "last": stage.lr(stage.steps - 1)} if stage.steps else None,
             "flops": cost.flops, "chip_hours": cost.chip_hours, "dollars": cost.dollars,
             "sources": [{
-                "source": s.source, "asked_share": exact_share(s.share), "share": float(Fraction(s.windows, stage.rows)), "windows": s.windows,
+                "source": s.source, "asked_share": exact_share(s.share), "given_share": exact_share(stage.redistributed.get(s.source, s.share)), "share": float(Fraction(s.windows, stage.rows)), "windows": s.windows,
                 "tokens": s.windows * stage.seq_len, "start_window": s.start, "pool_windows": s.pool_windows,
                 "epochs_before": float(s.epochs_before), "epochs_after": None if s.epochs_after is None else float(s.epochs_after),
                 "first_wrap_step": first_wrap(stage, s.source), "tags": dict(s.tags),
@@ -127,7 +139,7 @@ def as_json(plan: Plan, existing: Mapping[str, Any] | None = None, chip: str = "
         })  # fmt: skip
     return {
         "recipe": plan.recipe.name, "parameters": plan.recipe.model.parameters(vocab), "vocab_size": vocab or None, "tokens": sum(s.tokens for s in plan.stages),
-        "chip": chip, "mfu": mfu, "stages": stages, "existing": dict(existing or {}),
+        "chip": chip, "mfu": mfu, "shard_bytes": estimate.shard_bytes(plan, vocab), "stages": stages, "existing": dict(existing or {}),
     }  # fmt: skip
 
 
@@ -145,5 +157,3 @@ def _size(n: int) -> str:
             return f"{n:.4g} {unit}"
         n /= 1000
     raise AssertionError
-
-

@@ -73,7 +73,7 @@ class Tree:
         return [
             f"{len(self.recipes)} recipes need {s.stages} stages; one by one they would train {s.stages_apart}",
             f"sharing saves {show_tokens(s.tokens_apart - s.tokens)} of {show_tokens(s.tokens_apart)} tokens and "
-            f"{s.chip_hours_apart - s.chip_hours:,.4g} of {s.chip_hours_apart:,.4g} {self.chip} hours (estimated at {self.mfu:.0%} of its peak)",
+            f"{estimate.show_amount(s.chip_hours_apart - s.chip_hours)} of {estimate.show_amount(s.chip_hours_apart)} {self.chip} hours (estimated at {self.mfu:.0%} of its peak)",
         ]
 
     def text(self, state: Callable[[StagePlan], str] | None = None) -> str:
@@ -84,7 +84,7 @@ class Tree:
             names = node.recipes
             ends = [n for n in names if all(n not in c.recipes for c in node.children)]
             told = f"-> {', '.join(ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
-            hours = f"{self.cost(node).chip_hours:,.4g} {self.chip} hours"
+            hours = f"{estimate.show_amount(self.cost(node).chip_hours)} {self.chip} hours"
             lines.append(
                 (before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told)
             )
@@ -110,7 +110,7 @@ class Tree:
                 "· " * depth + node.stage.name,
                 f"{node.stage.tokens:,}",
                 f"{node.stage.steps:,}",
-                f"{self.cost(node).chip_hours:,.4g}",
+                estimate.show_amount(self.cost(node).chip_hours),
                 str(len(node.recipes)),
                 shown,
             ]

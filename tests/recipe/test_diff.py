@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.recipe import diff as differ
-from codemix.recipe import read, rules
+from codemix.recipe import diff_show, read, revisions, rules
 from codemix.recipe.diff import diff, identical_data
 from codemix.recipe.tree import lineage
 
@@ -78,7 +77,7 @@ NO_EFFECT = {"nothing", "name", "notes", "third source"}
 def test_a_plan_does_not_differ_from_itself(name):
     found = diff(PLANS[name], plan(name))
     assert found.empty and found.prefix.whole and found.prefix.steps == sum(s.steps for s in lineage(PLANS[name].stages[-1]))
-    assert "nothing differs" in found.text()
+    assert "nothing differs" in diff_show.as_text(found)
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,7 +121,7 @@ def test_what_stays_and_what_does_not(name, steps, shared, rebuilt, trained):
     assert {s.source: s.parts for s in found.sources} == rebuilt
     assert {s.stage: s.parts for s in found.stages} == trained
     if steps:
-        assert f"steps 0-{steps - 1:,} read identical data" in found.markdown()
+        assert f"steps 0-{steps - 1:,} read identical data" in diff_show.as_markdown(found)
 
 
 def test_epochs_are_cumulated_over_the_stages():
@@ -136,7 +135,7 @@ def test_a_renamed_stage_is_still_trained_once():
     found = diff(PLANS["nothing"], PLANS["stage name"])
     assert found.shared == (("cooldown", "anneal"), ("init", "init"))
     assert {s.stage: s.exists for s in found.stages} == {"cooldown": (True, False), "anneal": (False, True)}
-    assert found.prefix.whole and "`cooldown` = `anneal`" in found.markdown()
+    assert found.prefix.whole and "`cooldown` = `anneal`" in diff_show.as_markdown(found)
 
 
 def test_identical_data_is_what_the_loader_reads():
@@ -172,10 +171,10 @@ def test_a_batch_ramp_counts_whole_steps():
 
 def test_outputs_agree():
     found = diff(PLANS["nothing"], PLANS["second mixture"])
-    value = found.as_json()
+    value = diff_show.as_json(found)
     assert value["prefix"] == {"steps": 1000, "tokens": 1000 * 8 * 1024, "whole": False} and not value["empty"]
     assert [m["tokens"] for m in value["moves"]] == [(655360, 573440), (163840, 245760)]
-    for shown in (found.text(), found.markdown()):
+    for shown in (diff_show.as_text(found), diff_show.as_markdown(found)):
         assert "655,360" in shown and "573,440" in shown and "-81,920" in shown
     settings = {s.path: s.values for s in diff(PLANS["nothing"], PLANS["rate"]).settings}
     assert settings == {"stages.cooldown.learning_rate.floor": ("1e-06", "1e-05")}
@@ -191,9 +190,9 @@ def test_two_revisions_of_one_file(tmp_path):
         path.write_text(BASE.replace(*CHANGES[name]) if name != "nothing" else BASE)
         git("add", "r.yaml")
         git("commit", "-q", "-m", name)
-    found = diff(differ.load_side(f"HEAD~1:{path}"), differ.load_side(str(path)))
+    found = diff(revisions.load_side(f"HEAD~1:{path}"), revisions.load_side(str(path)))
     assert [a for a, _ in found.shared] == ["init"] and found.moves
-    assert diff(differ.load_side(f"HEAD:{path}"), differ.load_side(str(path))).empty
+    assert diff(revisions.load_side(f"HEAD:{path}"), revisions.load_side(str(path))).empty
     wrong = {
         f"nowhere:{path}": "git has no r.yaml at nowhere",
         f"HEAD:{tmp_path}/s.yaml": "git has no s.yaml",
@@ -201,7 +200,7 @@ def test_two_revisions_of_one_file(tmp_path):
     }
     for side, says in wrong.items():
         with pytest.raises(CodemixError, match=says):
-            differ.load_side(side)
+            revisions.load_side(side)
 
 
 def test_stages_of_another_recipe_count_as_shared(tmp_path):
@@ -210,7 +209,7 @@ def test_stages_of_another_recipe_count_as_shared(tmp_path):
         "  - name: init\n    steps: 1000", "  - name: more\n    init_from: {recipe: base.yaml, stage: init}\n    steps: 300"
     )
     (tmp_path / "child.yaml").write_text(child)
-    found = diff(differ.load_side(str(tmp_path / "base.yaml")), differ.load_side(str(tmp_path / "child.yaml")))
+    found = diff(revisions.load_side(str(tmp_path / "base.yaml")), revisions.load_side(str(tmp_path / "child.yaml")))
     assert found.shared == (("init", "init"),) and found.prefix.steps == 1000
     assert {s.stage: s.exists for s in found.stages} == {"more": (False, True), "cooldown": (True, True)}
     assert "init" not in {m.stage for m in found.moves}
