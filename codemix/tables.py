@@ -73,7 +73,7 @@ class Table:
 
     def _draw(self, widths: dict[int, int]) -> list[str]:
         header = [self.columns[c].lstrip(">") for c in range(len(self.columns))]
-        rule = " " + "─" * (_side_by_side(widths) + 1)
+        rule = " " + "─" * _side_by_side(widths)
         return [*self._row(header, widths), rule, *(line for row in self.rows for line in self._row(row, widths))]
 
     def _row(self, row: list[str], widths: dict[int, int]) -> list[str]:

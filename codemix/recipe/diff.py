@@ -15,9 +15,8 @@ from typing import Any
 from codemix.recipe import uses
 from codemix.recipe.component import identity
 from codemix.recipe.diff_settings import Setting, settings
-from codemix.recipe.plan import Plan, StagePlan
+from codemix.recipe.plan import Plan, StagePlan, lineage
 from codemix.recipe.schema import Recipe
-from codemix.recipe.tree import lineage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codemix.recipe import component, jsonschema, rules, schema, study_spec, text
+from codemix.recipe import component, jsonschema, schema, study_spec, text
+from codemix.recipe.finding import WARNINGS
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
 
@@ -284,7 +285,7 @@ def _bounds(value: dict[str, Any]) -> str:
 def _warnings() -> str:
     lines = ["## Warnings", "", "A warning does not stop anything. To accept one, say why: `silence: {many-epochs: the set is small and clean}`.", ""]
     lines += ["| warning | where the literature says so |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| `{name}` | {_cell(cite) or '-'} |" for name, cite in rules.WARNINGS.items())]) + "\n"
+    return "\n".join([*lines, *(f"| `{name}` | {_cell(cite) or '-'} |" for name, cite in WARNINGS.items())]) + "\n"
 
 
 def pages() -> dict[str, str]:

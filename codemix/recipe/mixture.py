@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from codemix.errors import Problem, did_you_mean
-from codemix.recipe.quantities import show_share
-from codemix.recipe.schema import Group, Ramp, Recipe, Stage
+from codemix.errors import did_you_mean
+from codemix.recipe.finding import Finding, finding
+from codemix.recipe.quantities import exact_share, show_share
+from codemix.recipe.schema import Group, Ramp, Recipe
 
 ONE = Fraction(1)
 
@@ -32,23 +33,13 @@ class Leaf:
         return (self.start + self.end) / 2
 
 
-@dataclass(frozen=True)
-class Found:
-    """A problem at a path of the recipe; recipe/rules.py turns the path into a place in the file."""
-
-    path: tuple
-    problem: Problem
-    on_key: bool = False
-
-
-def flatten(recipe: Recipe, index: int) -> tuple[list[Leaf], list[Found]]:
+def flatten(recipe: Recipe, index: int) -> tuple[list[Leaf], list[Finding]]:
     """Leaves of stage `index` sorted by source name, one a source, and what is wrong with its mixture."""
     stage = recipe.stages[index]
-    problems: list[Found] = []
-    at = ("stages", index, "mixture")
-    leaves = _leaves(recipe, stage.mixture, at, (), stage.weights == "relative", problems, ())
+    problems: list[Finding] = []
+    leaves = _leaves(recipe, stage.mixture, ("stages", index, "mixture"), (), stage.weights == "relative", problems, ())
     for i, rule in enumerate(stage.replace):
-        leaves = _replace(recipe, leaves, rule, ("stages", index, "replace", i), stage, problems)
+        leaves = _replace(recipe, leaves, rule, ("stages", index, "replace", i), problems)
     merged: dict[str, Leaf] = {}
     for leaf in leaves:
         old = merged.get(leaf.source)
@@ -56,7 +47,13 @@ def flatten(recipe: Recipe, index: int) -> tuple[list[Leaf], list[Found]]:
     return sorted((x for x in merged.values() if x.mean > 0), key=lambda x: x.source), problems
 
 
-def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, relative: bool, problems: list[Found], seen: tuple) -> list[Leaf]:
+def unknown_source(recipe: Recipe, name: str, at: tuple, *, on_key: bool = False) -> Finding:
+    """`name` is neither a source nor a group."""
+    near = did_you_mean(name, [*recipe.sources, *recipe.groups])
+    return finding(at, "unknown-source", f"there is no source or group `{name}`", *near, on_key=on_key)
+
+
+def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, relative: bool, problems: list[Finding], seen: tuple) -> list[Leaf]:
     shares = _shares(mixture, at, relative, problems)
     out = []
     for name, weight in mixture.items():
@@ -64,15 +61,8 @@ def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, r
         here = (*at, name)
         if isinstance(weight, Group):
             if name in recipe.sources:
-                problems.append(
-                    Found(
-                        here,
-                        Problem(
-                            f"`{name}` is a source; it cannot also be a group here", hints=("give the group a name of its own",), rule="group-name"
-                        ),
-                        True,
-                    )
-                )
+                what = f"`{name}` is a source; it cannot also be a group here"
+                problems.append(finding(here, "group-name", what, "give the group a name of its own", on_key=True))
             inner, inner_at = weight.of, (*here, "of")
         elif name in recipe.groups:
             inner, inner_at = recipe.groups[name], ("groups", name)
@@ -80,32 +70,25 @@ def _leaves(recipe: Recipe, mixture: dict[str, Any], at: tuple, groups: tuple, r
             out.append(Leaf(name, start, end, groups, here))
             continue
         else:
-            problems.append(
-                Found(
-                    here,
-                    Problem(
-                        f"there is no source or group `{name}`", hints=did_you_mean(name, [*recipe.sources, *recipe.groups]), rule="unknown-source"
-                    ),
-                    True,
-                )
-            )
+            problems.append(unknown_source(recipe, name, here, on_key=True))
             continue
         if name in seen:
-            problems.append(Found(here, Problem(f"the group `{name}` holds itself", hints=("remove one of the two",), rule="group-cycle"), True))
+            problems.append(finding(here, "group-cycle", f"the group `{name}` holds itself", "remove one of the two", on_key=True))
             continue
         for leaf in _leaves(recipe, inner, inner_at, (*groups, name), relative and isinstance(weight, Group), problems, (*seen, name)):
             # A ramp inside a ramp would be quadratic; the share of the product is kept exact at both ends only when one of them is constant.
             if start != end and leaf.start != leaf.end:
-                problems.append(
-                    Found(here, Problem(f"`{name}` ramps and so does `{leaf.source}` inside it", hints=("ramp one of the two",), rule="nested-ramp"))
-                )
+                problems.append(finding(here, "nested-ramp", f"`{name}` ramps and so does `{leaf.source}` inside it", "ramp one of the two"))
             out.append(replace(leaf, start=start * leaf.start, end=end * leaf.end))
     return out
 
 
-def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[Found]) -> dict[str, tuple[Fraction, Fraction]]:
-    """Share at the start and end of the stage by name; they sum to one at both, or a problem says by how much they miss."""
-    shares: dict[str, tuple[Fraction, Fraction]] = {}
+Ends = tuple[Fraction, Fraction]  # a share at the start and at the end of the stage
+
+
+def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[Finding]) -> dict[str, Ends]:
+    """The shares in one mapping by name; they sum to one at both ends, or a problem says by how much they miss."""
+    shares: dict[str, Ends] = {}
     rest, plain = [], []
     for name, weight in mixture.items():
         value = weight.share if isinstance(weight, Group) else weight
@@ -119,100 +102,81 @@ def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[F
             plain.append(name)
             shares[name] = (Fraction(str(value)), Fraction(str(value)))
     if relative:
-        if rest or len(plain) != len(mixture):
-            odd = next(n for n in mixture if n not in plain)
-            problems.append(
-                Found(
-                    (*at, odd),
-                    Problem(
-                        f"under `weights: relative` `{odd}` must be a plain number",
-                        hints=("write every weight as a number, or every share in %",),
-                        rule="weight-unit",
-                    ),
-                )
-            )
-            return shares
-        total = sum(s for s, _ in shares.values())
-        if total <= 0 or any(s < 0 for s, _ in shares.values()):
-            problems.append(Found(at, Problem("relative weights must be positive", rule="weight-unit"), True))
-            return shares
-        return {n: (s / total, s / total) for n, (s, _) in shares.items()}
+        return _relative(mixture, shares, plain, at, problems)
     for name in plain:
         value = shares[name][0]
-        text = f"{float(value * 100):g}%" if 0 < value < 1 else f"{float(value):g}%"
-        problems.append(
-            Found(
-                (*at, name),
-                Problem(
-                    f"the weight of `{name}` has no unit", hints=(f"write `{text}`, or say `weights: relative` in the stage",), rule="weight-unit"
-                ),
-            )
-        )
+        share = exact_share(value if 0 < value < 1 else value / 100)
+        what = f"the weight of `{name}` has no unit"
+        problems.append(finding((*at, name), "weight-unit", what, f"write `{share}`, or say `weights: relative` in the stage"))
+    ends = (sum(start for start, _ in shares.values()), sum(end for _, end in shares.values()))
     if plain:
-        return shares
-    ends = [sum(s[i] for s in shares.values()) for i in (0, 1)]
-    if len(rest) > 1:
-        problems.append(
-            Found((*at, rest[1]), Problem("`rest` is given twice in one mixture", hints=("one name takes what is left",), rule="weights-sum"))
-        )
-    elif rest and all(e <= 1 for e in ends):
-        shares[rest[0]] = (ONE - ends[0], ONE - ends[1])
-        if ends == [1, 1]:
-            problems.append(
-                Found(
-                    (*at, rest[0]),
-                    Problem(
-                        f"nothing is left for `{rest[0]}: rest`: the others take 100%",
-                        hints=(f"lower another share, or delete `{rest[0]}`",),
-                        rule="weights-sum",
-                    ),
-                )
-            )
-    elif ends != [1, 1]:
-        off = ends[0] if ends[0] != 1 else ends[1]
-        when = "" if ends[0] == ends[1] else " at the start of the stage" if ends[0] != 1 else " at the end of the stage"
-        problems.append(
-            Found(
-                at, Problem(f"the shares sum to {show_share(off)}{when}, not 100%", hints=_sum_hints(mixture, shares, off), rule="weights-sum"), True
-            )
-        )
+        pass  # their sum means nothing yet
+    elif len(rest) > 1:
+        problems.append(finding((*at, rest[1]), "weights-sum", "`rest` is given twice in one mixture", "one name takes what is left"))
+    elif rest and max(ends) <= 1:
+        shares[rest[0]] = (1 - ends[0], 1 - ends[1])
+        if ends == (1, 1):
+            what = f"nothing is left for `{rest[0]}: rest`: the others take 100%"
+            problems.append(finding((*at, rest[0]), "weights-sum", what, f"lower another share, or delete `{rest[0]}`"))
+    elif ends != (1, 1):
+        problems.append(_not_whole(shares, ends, bool(rest), at))
     return shares
 
 
-def _sum_hints(mixture: dict, shares: dict, off: Fraction) -> tuple[str, ...]:
+def _relative(mixture: dict[str, Any], shares: dict[str, Ends], plain: list[str], at: tuple, problems: list[Finding]) -> dict[str, Ends]:
+    """Plain numbers over their sum."""
+    total = sum(s for s, _ in shares.values())
+    if odd := next((name for name in mixture if name not in plain), None):
+        what = f"under `weights: relative` `{odd}` must be a plain number"
+        problems.append(finding((*at, odd), "weight-unit", what, "write every weight as a number, or every share in %"))
+    elif total <= 0 or any(s < 0 for s, _ in shares.values()):
+        problems.append(finding(at, "weight-unit", "relative weights must be positive", on_key=True))
+    else:
+        return {n: (s / total, s / total) for n, (s, _) in shares.items()}
+    return shares
+
+
+def _not_whole(shares: dict[str, Ends], ends: Ends, has_rest: bool, at: tuple) -> Finding:
+    """The shares miss 100%, and what to write instead."""
+    off = ends[0] if ends[0] != 1 else ends[1]
+    when = "" if ends[0] == ends[1] else " at the start of the stage" if ends[0] != 1 else " at the end of the stage"
     hints = []
-    largest = max(shares, key=lambda n: shares[n][0])
-    fixed = shares[largest][0] + 1 - off
-    if 0 < fixed <= 1:
-        hints.append(f"write `{largest}: {show_share(fixed)}`, or `{largest}: rest`")
-    if off > 0:
-        exact = ", ".join(f"{n} {show_share(s / off)}" for n, (s, _) in list(shares.items())[:6]) + (", ..." if len(shares) > 6 else "")
-        hints.append(f"or divide by the sum yourself: {exact}")
-    return tuple(hints)
+    for name in sorted(shares, key=lambda n: -shares[n][0]):  # the largest that can give or take the difference
+        fixed = [share + 1 - end for share, end in zip(shares[name], ends, strict=True)]
+        if all(0 <= f <= 1 for f in fixed) and any(fixed) and not has_rest:
+            hints.append(f"write `{name}: rest`" if ends[0] != ends[1] else f"write `{name}: {_moved(shares[name], fixed)}`, or `{name}: rest`")
+            break
+    if ends[0] == ends[1] > 0 and not has_rest:
+        exact = [f"{n} {exact_share(s / off)}" for n, (s, e) in shares.items() if s == e]
+        if len(exact) == len(shares):
+            hints.append(f"or divide by the sum yourself: {', '.join(exact[:6])}{', ...' if len(exact) > 6 else ''}")
+    if has_rest:
+        hints.append("lower one of the others: `rest` is what they leave")
+    return finding(at, "weights-sum", f"the shares sum to {show_share(off)}{when}, not 100%", *hints, on_key=True)
 
 
-def _replace(recipe: Recipe, leaves: list[Leaf], rule: Any, at: tuple, stage: Stage, problems: list[Found]) -> list[Leaf]:
+def _moved(share: Ends, fixed: list[Fraction]) -> str:
+    return exact_share(fixed[0]) if share[0] == share[1] else f"{{from: {exact_share(fixed[0])}, to: {exact_share(fixed[1])}}}"
+
+
+def _replace(recipe: Recipe, leaves: list[Leaf], rule: Any, at: tuple, problems: list[Finding]) -> list[Leaf]:
     """`share` of every leaf under `of` goes to `by`; the others keep their proportions."""
     inside = [x for x in leaves if x.source == rule.of or rule.of in x.groups]
     if not inside:
         known = {x.source for x in leaves} | {g for x in leaves for g in x.groups}
-        problems.append(Found((*at, "of"), Problem(f"`{rule.of}` is not in this mixture", hints=did_you_mean(rule.of, known), rule="unknown-source")))
+        problems.append(finding((*at, "of"), "unknown-source", f"`{rule.of}` is not in this mixture", *did_you_mean(rule.of, known)))
         return leaves
     if rule.by in recipe.groups:
-        given = _leaves(recipe, recipe.groups[rule.by], ("groups", rule.by), (rule.by,), False, [], (rule.by,))
+        given = _leaves(recipe, recipe.groups[rule.by], ("groups", rule.by), (rule.by,), False, problems, (rule.by,))
     elif rule.by in recipe.sources:
         given = [Leaf(rule.by, ONE, ONE, (), (*at, "by"))]
     else:
-        problems.append(
-            Found(
-                (*at, "by"),
-                Problem(
-                    f"there is no source or group `{rule.by}`", hints=did_you_mean(rule.by, [*recipe.sources, *recipe.groups]), rule="unknown-source"
-                ),
-            )
-        )
+        problems.append(unknown_source(recipe, rule.by, (*at, "by")))
         return leaves
     moved = (sum(x.start for x in inside) * rule.share, sum(x.end for x in inside) * rule.share)
+    if moved[0] != moved[1] and (ramp := next((x.source for x in given if x.start != x.end), None)):
+        what = f"what `{rule.of}` gives way to ramps with it, and so does `{ramp}` inside `{rule.by}`"
+        problems.append(finding(at, "nested-ramp", what, "ramp one of the two"))
     kept = [replace(x, start=x.start * (1 - rule.share), end=x.end * (1 - rule.share)) if x in inside else x for x in leaves]
     outer = inside[0].groups[: inside[0].groups.index(rule.of) + 1] if rule.of in inside[0].groups else inside[0].groups
     return kept + [replace(x, start=x.start * moved[0], end=x.end * moved[1], groups=outer + x.groups, path=at) for x in given]

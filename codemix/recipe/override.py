@@ -155,7 +155,14 @@ def _resolve(target: Layered, path: tuple, value: Any, key: str, source: Documen
 
 def _nowhere(name: str, known: Any, path: tuple, source: Document, at: tuple) -> CodemixError:
     inside = f" in `{show_path(path)}`" if path else ""
-    return CodemixError(Problem(f"the base recipe has no `{name}`{inside}", source.where(at, key=True), did_you_mean(name, known), "override-path"))
+    return CodemixError(
+        Problem(
+            f"the base recipe has no `{name}`{inside}",
+            source.where(at, key=True),
+            did_you_mean(name, (k for k in known if isinstance(k, str))),
+            "override-path",
+        )
+    )
 
 
 def _heads(dotted: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([A-Za-z%]*)\s*([a-z]*)\s*\Z")
+_LARGE = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 LARGEST = 10**16  # beyond any corpus; keeps one typo from becoming a plan of a million years
 
 
@@ -31,7 +33,10 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         value = int(value)
     match = _NUMBER.match(str(value)[:64])
     if not match or match[2] + match[3] not in units:
-        raise _refuse(f"cannot read `{str(value)[:40]}` as a number of {noun}", f"for example `{example}`; units: {', '.join(u for u in units if 0 < len(u) <= 3 and u != 'tok')}")
+        raise _refuse(
+            f"cannot read `{str(value)[:40]}` as a number of {noun}",
+            f"for example `{example}`; units: {', '.join(u for u in units if 0 < len(u) <= 3 and u != 'tok')}",
+        )
     exact = Fraction(match[1].replace("_", "")) * units[match[2] + match[3]]
     if exact.denominator != 1:
         raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_"))
@@ -127,10 +132,47 @@ def read_length(value: Any) -> Length:
 
 def show_tokens(n: int) -> str:
     """A short form that never hides what matters: `419.4B`, `1.2M`, `950`."""
-    for factor, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+    for factor, unit in _LARGE:
         if n >= factor:
             return f"{n / factor:.4g}{unit}" if n < 1000 * factor else f"{n // factor}{unit}"
     return str(n)
+
+
+def tokens_at_most(n: int) -> str:
+    """Four digits of `n` that, read back, are not above it: for advice that must hold when it is followed."""
+    return _four_digits(n, up=False)
+
+
+def tokens_at_least(n: int) -> str:
+    """Four digits of `n` that, read back, are not below it."""
+    return _four_digits(n, up=True)
+
+
+def _four_digits(n: int, *, up: bool) -> str:
+    unit = 10 ** max(0, len(str(n)) - 4)
+    n = -(-n // unit) * unit if up else n // unit * unit
+    factor, letter = next(((f, u) for f, u in _LARGE if n >= f), (1, ""))
+    return f"{Decimal(n) / factor:f}{letter}"
+
+
+def share_at_most(share: Fraction) -> str:
+    """A percentage that, read back, is not above `share`."""
+    return _percentage(share, up=False)
+
+
+def share_at_least(share: Fraction) -> str:
+    """A percentage that, read back, is not below `share`."""
+    return _percentage(share, up=True)
+
+
+def _percentage(share: Fraction, *, up: bool) -> str:
+    places = 2
+    while 0 < share * 100 < Fraction(100, 10**places):  # at least three digits that count
+        places += 1
+    exact = share * 100 * 10**places
+    n = -(-exact.numerator // exact.denominator) if up else exact.numerator // exact.denominator
+    text = f"{Decimal(n).scaleb(-places):f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%"
 
 
 def show_share(share: Fraction) -> str:

@@ -13,6 +13,7 @@ from codemix.recipe import component
 from codemix.recipe.component import Spec
 from codemix.recipe.quantities import Bytes, LengthField, Share, Tokens, exact_share, read_share
 
+MAX_EPOCHS = 1000
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,63}$")]
 
 
@@ -92,7 +93,7 @@ class Source(Spec):
     tokens: Tokens | None = Field(None, description="declared size [tokens], used by `plan` until the source is built", gt=0)
     documents: int | None = Field(None, description="declared number of documents, for weights by documents", gt=0)
     max_epochs: float = Field(
-        1.0, gt=0, le=1000, description="how often a token may be read over the whole lineage; the paper does not say, 1 is ours"
+        1.0, gt=0, le=MAX_EPOCHS, description="how often a token may be read over the whole lineage; the paper does not say, 1 is ours"
     )
     on_cap: Literal["error", "redistribute"] = Field(
         "error", description="over the cap: refuse, or hand the excess to the rest of its mixture at plan time"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codemix.recipe import estimate
-from codemix.recipe.plan import Plan, StagePlan
+from codemix.recipe.plan import Plan, StagePlan, lineage
 from codemix.recipe.quantities import show_tokens
 from codemix.tables import Table
 
@@ -160,14 +160,6 @@ def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree
 
     vocab = max((estimate.vocabulary(p) for p in plans.values()), default=0)
     return Tree(tuple(node(f) for f in children.get(None, ())), tuple(plans), vocab, chip, mfu)
-
-
-def lineage(stage: StagePlan) -> list[StagePlan]:
-    """A stage and those before it, the first first."""
-    out = [stage]
-    while out[-1].parent is not None:
-        out.append(out[-1].parent)
-    return out[::-1]
 
 
 def _walk(nodes: tuple[Node, ...], depth: int) -> list[tuple[int, Node]]:

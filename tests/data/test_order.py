@@ -228,7 +228,8 @@ stages:
 
 def test_the_order_in_which_the_recipe_lists_sources_means_nothing():
     from codemix.recipe import read
-    from codemix.recipe.plan import Planner, Pool
+    from codemix.recipe.plan import Pool
+    from codemix.recipe.planner import Planner
 
     shares = {"web": "50%", "code": "30%", "maths": "20%"}
     pools = {"web": Pool((700_000,)), "code": Pool((200_000, 300_000)), "maths": Pool((250_000,))}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from codemix.errors import CodemixError
 from codemix.recipe import diff_show, read, revisions, rules
 from codemix.recipe.diff import diff, identical_data
-from codemix.recipe.tree import lineage
+from codemix.recipe.plan import lineage
 
 BASE = """\
 codemix: 1

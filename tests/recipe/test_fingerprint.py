@@ -41,9 +41,35 @@ def replacements(value):
     if isinstance(value, float):
         return [value * 0.5, value + 0.25, 0.5, 2.0]
     if isinstance(value, str):
-        words = ["7%", "run", "continue", "state", 0.5, "13 steps", "segment", "reset", "restart", "redistribute", "skip", "documents", "relative", "float32", "normal", "exact", "code", "weights", "web", "prose", "x"]
+        words = [
+            "7%",
+            "run",
+            "continue",
+            "state",
+            0.5,
+            "13 steps",
+            "segment",
+            "reset",
+            "restart",
+            "redistribute",
+            "skip",
+            "documents",
+            "relative",
+            "float32",
+            "normal",
+            "exact",
+            "code",
+            "weights",
+            "web",
+            "prose",
+            "x",
+        ]
         return [*words, value + "x"]
-    return [1, 64, 0.5, 2, "x", [3], ["x"], {"code": "5%"}, "2%", "scratch", {"x": "y"}, "segment"] if value is None else [["x"], [5], {"x": "y"}, {"code": "5%"}]
+    return (
+        [1, 64, 0.5, 2, "x", [3], ["x"], {"code": "5%"}, "2%", "scratch", {"x": "y"}, "segment"]
+        if value is None
+        else [["x"], [5], {"x": "y"}, {"code": "5%"}]
+    )
 
 
 def test_every_leaf_of_the_schema_is_part_of_the_identity():
@@ -72,7 +98,19 @@ def test_every_leaf_of_the_schema_is_part_of_the_identity():
         else:
             fixed.append(path)
     assert changed > 100
-    empty_lists = {"ops", "tasks", "limits", "replace", "average_seeds", "fim", "groups", "dedup", "silence", "where", "metadata"}  # what could stand in them is tested where it does
+    empty_lists = {
+        "ops",
+        "tasks",
+        "limits",
+        "replace",
+        "average_seeds",
+        "fim",
+        "groups",
+        "dedup",
+        "silence",
+        "where",
+        "metadata",
+    }  # what could stand in them is tested where it does
     assert [p for p in fixed if p[-1] not in {"kind", "codemix", "preset"} | empty_lists] == [], str(fixed)
 
 
@@ -103,6 +141,13 @@ def test_no_component_leaves_a_field_out():
         assert cls.NOT_IDENTITY <= NOT_IDENTITY
 
 
-@pytest.mark.parametrize("change", [{"tags: {kind: text": "tags: {kind: prose"}, {"name: base": "name: base\ndescription: other"}, {"max_epochs": "max_epochs"} if False else {"held_out: 1%}\n  web": "held_out: 1%, max_epochs: 3}\n  web"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tags: {kind: text": "tags: {kind: prose"},
+        {"name: base": "name: base\ndescription: other"},
+        {"max_epochs": "max_epochs"} if False else {"held_out: 1%}\n  web": "held_out: 1%, max_epochs: 3}\n  web"},
+    ],
+)
 def test_what_changes_no_effect_keeps_the_stages(change):
     assert [s.fingerprint for s in checked(change).plan.stages] == [s.fingerprint for s in checked().plan.stages]

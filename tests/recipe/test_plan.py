@@ -107,7 +107,9 @@ def test_the_first_wrap_is_the_step_that_really_wraps():
         for i, s in enumerate(stage.sources):
             said = show.first_wrap(stage, s.source)
             first_epoch = s.start // s.pool_windows
-            really = next((step for step in range(stage.steps) for rows in [order.rows(step)] if ((rows.source == i) & (rows.epoch > first_epoch)).any()), None)
+            really = next(
+                (step for step in range(stage.steps) for rows in [order.rows(step)] if ((rows.source == i) & (rows.epoch > first_epoch)).any()), None
+            )
             if s.start % s.pool_windows == 0 and s.start:
                 continue
             assert said == really, s.source
@@ -129,7 +131,12 @@ def test_equal_prefixes_share_an_identity_and_a_change_later_does_not_touch_it()
     plain, other = stages(), stages({"{prose: 80%, code: 20%}": "{prose: 100%}", "name: base": "name: other", "licence: gpl": "licence: mit"})
     assert plain["init"].fingerprint == other["init"].fingerprint
     assert plain["cooldown"].fingerprint != other["cooldown"].fingerprint
-    for change in ({"seed: 0": ""} if False else {"name: base": "name: base\nseed: 1"}, {"d_ff: 128": "d_ff: 136"}, {"peak: 1e-3": "peak: 2e-3"}, {"batch_size: 8": "batch_size: 4"}):
+    for change in (
+        {"seed: 0": ""} if False else {"name: base": "name: base\nseed: 1"},
+        {"d_ff: 128": "d_ff: 136"},
+        {"peak: 1e-3": "peak: 2e-3"},
+        {"batch_size: 8": "batch_size: 4"},
+    ):
         assert stages(change)["init"].fingerprint != plain["init"].fingerprint, change
 
 

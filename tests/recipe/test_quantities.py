@@ -10,7 +10,17 @@ from codemix.recipe.quantities import Length, exact_share, read_bytes, read_leng
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("200B", 200 * 10**9), ("1.2M", 1_200_000), ("600k", 600_000), ("4Mi", 4 * 2**20), ("7T", 7 * 10**12), (12, 12), ("1_000", 1000), ("3.5B tokens", 35 * 10**8), (1e9, 10**9)],
+    [
+        ("200B", 200 * 10**9),
+        ("1.2M", 1_200_000),
+        ("600k", 600_000),
+        ("4Mi", 4 * 2**20),
+        ("7T", 7 * 10**12),
+        (12, 12),
+        ("1_000", 1000),
+        ("3.5B tokens", 35 * 10**8),
+        (1e9, 10**9),
+    ],
 )
 def test_tokens(text, tokens):
     assert read_tokens(text) == tokens
@@ -27,7 +37,9 @@ def test_bytes_and_tokens_differ_in_B():
     assert read_bytes("4MiB") == 4 * 2**20
 
 
-@pytest.mark.parametrize(("text", "share"), [("50%", Fraction(1, 2)), ("33.3%", Fraction(333, 1000)), ("1/3", Fraction(1, 3)), ("0%", Fraction(0)), ("100%", Fraction(1))])
+@pytest.mark.parametrize(
+    ("text", "share"), [("50%", Fraction(1, 2)), ("33.3%", Fraction(333, 1000)), ("1/3", Fraction(1, 3)), ("0%", Fraction(0)), ("100%", Fraction(1))]
+)
 def test_shares_are_exact(text, share):
     assert read_share(text) == share
 
@@ -46,7 +58,14 @@ def test_shares_survive_writing(share):
 
 @pytest.mark.parametrize(
     ("text", "length"),
-    [("1325 steps", Length(steps=1325)), ("1 step", Length(steps=1)), ("2B tokens", Length(tokens=2 * 10**9)), ("500M", Length(tokens=5 * 10**8)), ("10%", Length(share=Fraction(1, 10))), (0, Length(steps=0))],
+    [
+        ("1325 steps", Length(steps=1325)),
+        ("1 step", Length(steps=1)),
+        ("2B tokens", Length(tokens=2 * 10**9)),
+        ("500M", Length(tokens=5 * 10**8)),
+        ("10%", Length(share=Fraction(1, 10))),
+        (0, Length(steps=0)),
+    ],
 )
 def test_lengths(text, length):
     assert read_length(text) == length

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from codemix.recipe import component, docs, read, rules, schema, study, study_spec, text
+from codemix.recipe.finding import WARNINGS
 from codemix.recipe.init import starting_recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
@@ -23,7 +24,7 @@ def test_every_key_of_a_recipe_and_of_a_study_is_on_the_page():
     for model in (*docs._models(schema.Recipe), *docs._models(study_spec.StudySpec)):
         for field, info in model.model_fields.items():
             assert f"| `{info.alias or field}` |" in page, f"{model.__name__}.{field}"
-    assert all(f"`{name}`" in page for name in rules.WARNINGS)
+    assert all(f"`{name}`" in page for name in WARNINGS)
 
 
 @pytest.mark.parametrize("family", component.FAMILIES)

@@ -10,7 +10,8 @@ import yaml
 from bent import BASE, checked, recipe_text
 
 from codemix.errors import CodemixError
-from codemix.recipe import mixture, plan, read, rules, text
+from codemix.recipe import caps, mixture, planner, read, rules, rules_recipe, rules_stage, text
+from codemix.recipe.finding import WARNINGS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = yaml.safe_load((GOLDEN / "rules.yaml").read_text())
@@ -43,13 +44,13 @@ def test_each_rule_fires_with_its_exact_message(rule, tmp_path, monkeypatch):
 
 
 def rules_in(module):
-    """Every rule that a module can report: `rule=` of any call, and the second word of `_found(...)`."""
+    """Every rule that a module can report: `rule=` of any call, and the second word of `finding(...)`."""
     out = set()
     for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
         if isinstance(node, ast.Call):
             words = [k.value for k in node.keywords if k.arg == "rule"]
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if name in ("_found", "problem") and len(node.args) > 1:
+            if name in ("finding", "_found", "problem") and len(node.args) > 1:
                 words.append(node.args[1])
             if name == "Problem" and len(node.args) > 3:
                 words.append(node.args[3])
@@ -58,9 +59,9 @@ def rules_in(module):
 
 
 def test_no_rule_is_dead():
-    known = set().union(*(rules_in(m) for m in (text, read, mixture, plan, rules))) - {"component_kind"}
+    known = set().union(*(rules_in(m) for m in (text, read, mixture, planner, caps, rules, rules_recipe, rules_stage))) - {"component_kind"}
     assert known - set(CASES) - ELSEWHERE == set()
-    assert set(rules.WARNINGS) <= set(CASES)
+    assert set(WARNINGS) <= set(CASES)
 
 
 def test_all_problems_at_once_in_file_order():
@@ -71,14 +72,18 @@ def test_all_problems_at_once_in_file_order():
 
 def test_recipes_that_start_from_each_other_in_a_circle(tmp_path):
     for a, b in (("one", "two"), ("two", "one")):
-        (tmp_path / f"{a}.yaml").write_text(recipe_text({"    tokens: 2M\n": f"    tokens: 2M\n    init_from: {{recipe: {b}.yaml, stage: cooldown}}\n"}))
+        (tmp_path / f"{a}.yaml").write_text(
+            recipe_text({"    tokens: 2M\n": f"    tokens: 2M\n    init_from: {{recipe: {b}.yaml, stage: cooldown}}\n"})
+        )
     found = rules.check(read.read_recipe(tmp_path / "one.yaml")).errors
     assert "circle" in found[0].what
 
 
 def test_a_stage_may_start_from_another_recipe_and_continues_its_cursors(tmp_path):
     (tmp_path / "base.yaml").write_text(BASE)
-    (tmp_path / "more.yaml").write_text(recipe_text({"name: base": "name: more", "    tokens: 2M\n": "    tokens: 1M\n    init_from: {recipe: base.yaml, stage: init}\n"}))
+    (tmp_path / "more.yaml").write_text(
+        recipe_text({"name: base": "name: more", "    tokens: 2M\n": "    tokens: 1M\n    init_from: {recipe: base.yaml, stage: init}\n"})
+    )
     base, more = (rules.check(read.read_recipe(tmp_path / n)).require() for n in ("base.yaml", "more.yaml"))
     first = more.stages[0]
     assert first.parent.fingerprint == base.stages[0].fingerprint
@@ -95,7 +100,34 @@ def test_a_silenced_warning_is_silent():
 
 def test_thousands_of_mutations_never_raise_anything_but_located_problems():
     generator = random.Random(0)
-    words = ["%", ":", "-", "{", "}", "[", "]", "1e9", "rest", "null", "!!x", "&a", "*a", "'", '"', "\t", "\n  ", "kind", "999999999999999999999", "from", "é", "\0", "~", "0", "-1", "steps"]
+    words = [
+        "%",
+        ":",
+        "-",
+        "{",
+        "}",
+        "[",
+        "]",
+        "1e9",
+        "rest",
+        "null",
+        "!!x",
+        "&a",
+        "*a",
+        "'",
+        '"',
+        "\t",
+        "\n  ",
+        "kind",
+        "999999999999999999999",
+        "from",
+        "é",
+        "\0",
+        "~",
+        "0",
+        "-1",
+        "steps",
+    ]
     located = 0
     for _ in range(int(os.environ.get("CODEMIX_FUZZ", "2500"))):
         content = BASE

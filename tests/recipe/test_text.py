@@ -77,7 +77,12 @@ def test_every_value_and_key_has_a_place():
 
 @pytest.mark.parametrize(
     ("name", "raw", "says"),
-    [("bytes.yaml", b"a: \xff\n", "UTF-8"), ("large.yaml", b"#" * (text.MAX_BYTES + 1), "larger"), ("folder", None, "folder"), ("absent.yaml", False, "cannot read")],
+    [
+        ("bytes.yaml", b"a: \xff\n", "UTF-8"),
+        ("large.yaml", b"#" * (text.MAX_BYTES + 1), "larger"),
+        ("folder", None, "folder"),
+        ("absent.yaml", False, "cannot read"),
+    ],
 )
 def test_files_that_are_no_recipe(tmp_path, name, raw, says):
     path = tmp_path / name

@@ -16,7 +16,8 @@ from codemix.data.manifest import Manifest, Shard, split_summary
 from codemix.data.store import Store
 from codemix.data.tokenizer import Tokenizer
 from codemix.recipe import schema
-from codemix.recipe.plan import Plan, Planner, Pool
+from codemix.recipe.plan import Plan, Pool
+from codemix.recipe.planner import Planner
 from codemix.train.options import TrainOptions
 
 VOCAB, SEQ_LEN = 64, 16
