@@ -135,7 +135,7 @@ def report(recipe: RecipeArg, store: StoreOption = STORE, data_root: DataRootOpt
 
 def write_report(context: Context, stages: list[Path], evals: list[Path]) -> Path:
     """Write the report; the path of its HTML page."""
-    from codemix.eval.report import report as write
+    from codemix.eval.report.page import report as write
 
     return write(context.plan, context.store, context.manifests, stages, evals)
 
@@ -151,8 +151,8 @@ def compare(
 ) -> None:
     """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
     from codemix.cli.study import contexts
-    from codemix.eval.compare import RunInputs
-    from codemix.eval.compare import compare as write
+    from codemix.eval.compare.page import compare as write
+    from codemix.eval.compare.variants import RunInputs
 
     asked, loaded = contexts(runs, store, data_root)
     inputs = []

@@ -32,7 +32,7 @@ def run_facts(plan: Plan, manifests: Mapping[str, Manifest], stage_dirs: Iterabl
     recipe = plan.recipe
     tags = {name: dict(source.tags) for name, source in sorted(recipe.sources.items())}
     stages = [_stage(stage, folders.get(stage.fingerprint), results.get(stage.fingerprint)) for stage in plan.stages]
-    scored = [results[s["fingerprint"]] for s in stages if s["scores"]]
+    scored = [results[s["fingerprint"]] for s in stages if s["bits_per_byte"]]
     lineages = [s["lineage"] for s in stages if s["lineage"]]
     return {
         "format": FORMAT, "recipe": recipe.name, "description": recipe.description, "seed": recipe.seed,
@@ -112,7 +112,7 @@ def _stage(stage: StagePlan, folder: Path | None, result: tuple[Path, dict[str, 
         },
         "ledger_equal": None if ledger is None else _equal(ledger, planned),
         "curves": curves(lines, [s.source for s in stage.sources]), "training_s": training_seconds(lines, stage.run_tokens), "lineage": lineage,
-        "evaluated": result is not None, "scores": _scores(result), "tasks": result[1].get("tasks", {}) if result else {},
+        "evaluated": result is not None, "bits_per_byte": _scores(result), "tasks": result[1].get("tasks", {}) if result else {},
         "aggregates": result[1].get("aggregates", {}) if result else {}, 
         "evaluation": result and {"fingerprint": result[1].get("fingerprint", ""), "environment": result[1].get("environment", {})},
     }  # fmt: skip

@@ -101,12 +101,22 @@ class Page:
     footer: str = ""
 
 
+def signed(share: float) -> str:
+    """A relative change as people print it: `−4.1%`."""
+    return f"{share * 100:+.1f}%".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """A share as people print it, a dash where there is none."""
+    return "–" if share is None else f"{share * 100:.1f}%"
+
+
 def look() -> str:
     """A hash of everything that decides how a page looks and reads, so that a new look gets a new place."""
     here = Path(__file__).parent
-    files = {path for pattern in ("templates/*", "report*.py", "compare*.py") for path in here.glob(pattern)}
-    files |= {here / f"{name}.py" for name in ("pages", "plots", "facts", "stats", "paper_numbers")}
-    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files) if path.is_file()})
+    files = {path for pattern in ("templates/*", "report/*.py", "compare/*.py") for path in here.glob(pattern)}
+    files |= {here / f"{name}.py" for name in ("pages", "plots", "facts", "stats", "score_tables")}
+    return digest({path.relative_to(here).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)})
 
 
 def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str = "report") -> Path:

@@ -91,4 +91,13 @@ def _task(path: Path, context: Context, index: int) -> StageTask:
     folder = context.stage_dir(stage)
     if stage.index != index:
         raise CodemixError(f"stage `{stage.name}` is not where the plan says")
-    return StageTask(path.resolve(), context.store.root.resolve(), context.data_root.resolve(), context.source.recipe.name, index, stage.name, stage.tokens, folder / "done.json")
+    return StageTask(
+        path.resolve(),
+        context.store.root.resolve(),
+        context.data_root.resolve(),
+        context.source.recipe.name,
+        index,
+        stage.name,
+        stage.tokens,
+        folder / "done.json",
+    )

@@ -9,9 +9,11 @@ from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
-from codemix.eval import compare_tree as tree
-from codemix.eval import paper_numbers
-from codemix.eval.compare import RunInputs, answer, best, compare, difference, findings, notes, paired
+from codemix.eval.compare import paper_numbers
+from codemix.eval.compare import variants as tree
+from codemix.eval.compare.findings import best, difference, findings, paired
+from codemix.eval.compare.page import answer, compare, notes
+from codemix.eval.compare.variants import RunInputs
 from codemix.eval.winrate import WinRate
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
@@ -125,7 +127,7 @@ def test_seeds_that_differ_as_much_stop_the_call(store):
     a, b = made
     before = difference(a, a.last, b, b.last, "text")
     assert before["verdict"] == "higher"
-    for name, summary in a.runs[1].stage(a.last)["scores"].items():
+    for name, summary in a.runs[1].stage(a.last)["bits_per_byte"].items():
         summary["bits"] *= 1.2 if SOURCES[name] == "text" else 1
     assert difference(a, a.last, b, b.last, "text")["verdict"] == "no call"
 
@@ -200,7 +202,7 @@ def test_tasks_are_called_only_beyond_their_noise(store):
                     "chance": 0.25,
                     "majority": None,
                     "centred": (right / 200 - 0.25) / 0.75,
-                    "gold_bits_per_byte": {"bits": 10, "bytes": 5, "bits_per_byte": 2.0},
+                    "gold_bits_per_byte": {"bits": 10, "bytes": 5, "bits_per_byte": 2.2 if right == 150 else 2.0},
                 }
             }
         }
@@ -210,12 +212,19 @@ def test_tasks_are_called_only_beyond_their_noise(store):
         one = run(store, name, MIXTURES["balanced" if name == "task-a" else "code-first" if name == "task-b" else "text-only"], tasks=scored(right))
         folder = one.eval_paths[-1] / "examples"
         folder.mkdir(exist_ok=True)
-        (folder / "arc_easy.jsonl").write_text("".join(json.dumps({"id": i, "correct": float((i * 7919) % 200 < right)}) + "\n" for i in range(200)))
+        (folder / "arc_easy.jsonl").write_text(
+            "".join(
+                json.dumps({"id": i, "correct": float((i * 7919) % 200 < right), "gold_bits": 10.0 + (name == "task-c") + i % 3, "gold_bytes": 5})
+                + "\n"
+                for i in range(200)
+            )
+        )
         made.append(one)
     text = compare(made, store, baseline="task-a").read_text()
-    assert '<span class="muted">41.0 ± 3.0</span>' in text  # two more of 200
-    assert '<span class="good">75.0 ± 3.0</span>' in text
-    assert "Bits per byte of the right answers" in text
+    assert '<span class="muted">+21.3 ± 4.0 (41.0)</span>' in text  # two more of 200
+    assert '<span class="good">+66.7 ± 4.0 (75.0) ↑</span>' in text
+    assert '<span class="muted">2.0000</span>' in text and '<span class="bad">2.2000 ↓</span>' in text  # bits of the right answers
+    assert text.index("Bits per byte of the right answers") < text.index("Accuracy centred on chance")
 
 
 def test_bad_calls_are_problems_with_a_way_out(inputs, store):

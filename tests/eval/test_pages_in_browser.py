@@ -8,8 +8,9 @@ from browser import browser, chromium
 from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store import Store
-from codemix.eval.compare import RunInputs, compare
-from codemix.eval.report import report
+from codemix.eval.compare.page import compare
+from codemix.eval.compare.variants import RunInputs
+from codemix.eval.report.page import report
 
 pytestmark = [
     pytest.mark.optional("drives a headless Chromium"),

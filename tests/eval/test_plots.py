@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.eval import plots, report_plots
+from codemix.eval import plots
+from codemix.eval.report import charts
 
 TAGS = {"docs": {"kind": "text"}, "web": {"kind": "code"}, "stdlib": {"kind": "code"}, "maths": {}, "md": {"kind": "markup"}}
 
@@ -54,7 +55,7 @@ def test_labels_move_apart_and_keep_their_order(positions):
 
 
 def draw(key="a", title="T & <t>"):
-    return report_plots.throughput(key, title, 'says "so"', [(0, 1.0), (10, None), (20, 3.0)], [("one", 0, 10), ("two", 10, 20)])
+    return charts.throughput(key, title, 'says "so"', [(0, 1.0), (10, None), (20, 3.0)], [("one", 0, 10), ("two", 10, 20)])
 
 
 def test_svg_is_inline_labelled_and_free_of_colours_of_its_own():
@@ -81,7 +82,7 @@ def test_drawing_leaves_no_trace_in_matplotlib():
 
 
 def test_curves_with_gaps_and_without_points_are_drawn():
-    drawing = report_plots.losses(
+    drawing = charts.losses(
         "l", "t", "d", {"web": [(0, 3.0), (5, None), (9, 2.0)], "docs": [(0, None)]}, [], [(0, 1e-3)], [("s", 0, 10)], plots.colours(TAGS)
     )
     assert "web" in drawing and ">docs<" not in drawing

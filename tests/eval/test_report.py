@@ -11,7 +11,7 @@ from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval import facts as facts_module
 from codemix.eval.facts import curves, read_lines, run_facts, training_seconds
-from codemix.eval.report import answer, page, report
+from codemix.eval.report.page import answer, page, report
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 
@@ -100,7 +100,7 @@ def test_figures_are_labelled_themed_and_have_their_table(written):
 
 def test_markdown_and_json_say_the_same(written):
     html, markdown, content = written.read_text(), written.with_suffix(".md").read_text(), json.loads(written.with_suffix(".json").read_text())
-    value = content["stages"][-1]["scores"]["stdlib"]["bits_per_byte"]
+    value = content["stages"][-1]["bits_per_byte"]["stdlib"]["bits_per_byte"]
     assert f"{value:.4f}" in html and f"{value:.4f}" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
     assert rows and all(line.endswith("|") for line in rows)

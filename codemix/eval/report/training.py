@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from codemix.eval.pages import Figure, Section, Table
+from codemix.eval.report import charts
 
 
 def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | None:
     """Losses by source with the learning rate, and speed."""
-    from codemix.eval import report_plots
-
     stages = [s for s in facts["stages"] if s["curves"]["tokens"]]
     if not stages:
         return None
@@ -46,7 +45,7 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
         "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. Lines that "
         "leave the top belong to the first steps."
     )
-    drawn = report_plots.losses("losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades)
+    drawn = charts.losses("losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades)
     blocks.append(Figure(title, drawn, words, table))
     speeds = [s for s in stages if s["training_s"]]
     if speeds:
@@ -55,7 +54,7 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
             spent = s["curves"]["tokens"][-1] - s["run_tokens_before"]
             table.rows.append([s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"])
         title, words = "Throughput.", "Tokens trained per second; pauses between two sittings do not count as training time."
-        blocks.append(Figure(title, report_plots.throughput("throughput", title, words, line("tokens_per_s"), bounds), words, table))
+        blocks.append(Figure(title, charts.throughput("throughput", title, words, line("tokens_per_s"), bounds), words, table))
     return Section(
         "training",
         "Training",

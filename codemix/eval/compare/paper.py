@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codemix.eval import compare_plots, paper_numbers
-from codemix.eval.compare import signed
-from codemix.eval.pages import Figure, Note, Section, Table
+from codemix.eval.compare import charts, paper_numbers
+from codemix.eval.pages import Figure, Note, Section, Table, signed
 
 NOT_OURS = f"not ours ({paper_numbers.CITATION}, 470M parameters, %)"
 
@@ -59,7 +58,7 @@ def _sweep() -> list[Any]:
     panels = {f"paper: {name}": [(share / 100, [values[i]]) for share, values in paper_numbers.FIGURE_4.items()] for i, name in enumerate(names)}
     title = "The paper's numbers, not ours."
     words = f"{paper_numbers.CITATION}, 470M parameters, 200B tokens: task scores in percent, higher is better, so its curves point the other way."
-    return [Figure(title, compare_plots.sweep("paper-sweep", title, words, panels, "%", "muted"), words, table)]
+    return [Figure(title, charts.sweep("paper-sweep", title, words, panels, "%", "muted"), words, table)]
 
 
 def _wins() -> list[Any]:
@@ -70,7 +69,7 @@ def _wins() -> list[Any]:
     return [table]
 
 
-def paper(found: Mapping[str, Any]) -> Section | None:
+def care(found: Mapping[str, Any]) -> Section | None:
     """The paper's own contradictions, when its numbers are shown."""
     if not found["overlay_paper"]:
         return None

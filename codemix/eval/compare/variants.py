@@ -33,6 +33,9 @@ class RunInputs:
     eval_paths: Sequence[Path]
 
 
+Examples = dict[str, dict[str, tuple[float, float, int]]]  # task -> example id -> (credit in [0, 1], bits and bytes of the right answer)
+
+
 @dataclass
 class Run:
     """One run: its facts, and per-document records by stage name."""
@@ -40,7 +43,7 @@ class Run:
     plan: Plan
     facts: dict[str, Any]
     documents: dict[str, Documents]
-    examples: dict[str, dict[str, dict[str, float]]]  # stage -> task -> example id -> credit in [0, 1]
+    examples: dict[str, Examples]  # by stage name
 
     @property
     def stages(self) -> list[dict[str, Any]]:
@@ -68,17 +71,17 @@ class Variant:
     @property
     def last(self) -> str:
         """The name of the run's last stage that is scored."""
-        return next(s["name"] for s in reversed(self.first.stages) if s["scores"] or s["tasks"])
+        return next(s["name"] for s in reversed(self.first.stages) if s["bits_per_byte"] or s["tasks"])
 
     @property
     def before_cooldown(self) -> str:
         """The last scored stage that is no cooldown."""
-        return next((s["name"] for s in reversed(self.first.stages) if (s["scores"] or s["tasks"]) and not is_cooldown(s)), self.last)
+        return next((s["name"] for s in reversed(self.first.stages) if (s["bits_per_byte"] or s["tasks"]) and not is_cooldown(s)), self.last)
 
     def bits(self, stage: str, sources: Iterable[str]) -> list[float]:
         """Bits per byte of several sources together, one value a seed that has them."""
         sources = list(sources)
-        found = [pooled(run.stage(stage)["scores"], sources) for run in self.runs if run.stage(stage)]
+        found = [pooled(run.stage(stage)["bits_per_byte"], sources) for run in self.runs if run.stage(stage)]
         return [v for v in found if v is not None]
 
     def aggregate(self, stage: str, name: str) -> list[float]:
@@ -117,7 +120,7 @@ def load(inputs: Iterable[RunInputs]) -> list[Variant]:
     for runs in groups.values():
         runs.sort(key=lambda run: run.facts["seed"])
     variants = [Variant(name, runs) for name, runs in zip(short_names(groups.values()), groups.values(), strict=True)]
-    unscored = [v.name for v in variants if not any(s["scores"] or s["tasks"] for s in v.first.stages)]
+    unscored = [v.name for v in variants if not any(s["bits_per_byte"] or s["tasks"] for s in v.first.stages)]
     if unscored:
         raise CodemixError(f"not scored yet: {', '.join(unscored)}", hints=["`codemix eval` scores a trained recipe"], rule="not-scored")
     return variants
@@ -163,12 +166,12 @@ def equally_long(variants: Sequence[Variant], base: Variant, when: str) -> list[
     return [v for v in others if abs(tokens(v) - tokens(base)) <= 0.01 * tokens(base)] or others
 
 
-def examples(folder: Path) -> dict[str, dict[str, float]]:
-    """Credit of every example of every task, in [0, 1]."""
-    found: dict[str, dict[str, float]] = {}
+def examples(folder: Path) -> Examples:
+    """What every example of every task gave."""
+    found: Examples = {}
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        found[path.stem] = {str(r["id"]): float(r["correct"]) for r in records if r.get("correct") is not None}
+        found[path.stem] = {str(r["id"]): (float(r["correct"]), float(r["gold_bits"]), int(r["gold_bytes"])) for r in records}
     return found
 
 
@@ -180,7 +183,7 @@ def sweeps(variants: Sequence[Variant]) -> list[tuple[int, list[tuple[float, Var
     roots: dict[int, dict[str, tuple[float, Variant, str]]] = {}
     for variant in variants:
         for stage in variant.first.stages:
-            if stage["parent"] is None and stage["scores"]:
+            if stage["parent"] is None and stage["bits_per_byte"]:
                 point = (round(code_share(stage, variant.first.facts["families"]), 6), variant, stage["name"])
                 roots.setdefault(stage["tokens"], {}).setdefault(stage["fingerprint"], point)
     found = []
@@ -200,7 +203,7 @@ def qualities(variants: Sequence[Variant]) -> list[tuple[int, float, list[tuple[
         families = variant.first.facts["families"]
         for stage in variant.first.stages:
             share = round(code_share(stage, families), 3)
-            if stage["parent"] is None and stage["scores"] and share > 0:
+            if stage["parent"] is None and stage["bits_per_byte"] and share > 0:
                 groups.setdefault((stage["tokens"], share), {}).setdefault(
                     made_of(stage, families), (made_of(stage, families), variant, stage["name"])
                 )
@@ -219,7 +222,7 @@ def cooldowns(variants: Sequence[Variant]) -> list[tuple[Variant, str, list[tupl
     for variant in variants:
         for stage in variant.first.stages:
             origin = next((s for s in variant.first.stages if stage["parent"] and s["fingerprint"] == stage["parent"]["fingerprint"]), None)
-            if origin is None or not is_cooldown(stage) or not stage["scores"] or not origin["scores"]:
+            if origin is None or not is_cooldown(stage) or not stage["bits_per_byte"] or not origin["bits_per_byte"]:
                 continue
             share = code_share(stage, variant.first.facts["families"])
             label = "without code" if share < 0.0005 else f"with {share * 100:.0f}% code"

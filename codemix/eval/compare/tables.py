@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codemix.eval import paper_numbers
-from codemix.eval.compare import MEASURES, difference, signed
-from codemix.eval.compare_tree import Variant, is_cooldown
-from codemix.eval.pages import Fold, Mark, Note, Section, Table
+from codemix.eval.compare import paper_numbers
+from codemix.eval.compare.findings import MEASURES, difference, task_call
+from codemix.eval.compare.variants import Variant, is_cooldown
+from codemix.eval.pages import Fold, Mark, Note, Section, Table, percent, signed
+from codemix.eval.score_tables import OVERLAP_NOTE, most, task_tables
 from codemix.recipe.quantities import show_tokens
 
 AGGREGATES = ("reasoning", "knowledge", "nl_avg", "code", "total_avg")  # in the order of the paper's columns
@@ -35,7 +36,7 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
                 scores.append(f"{sum(values) / len(values):.1f}" + ("*" if short else "") if values else "–")
             bits = []
             for m in ("text", "code"):
-                values = v.bits(stage["name"], [n for n in stage["scores"] if v.first.facts["families"].get(n) == m])
+                values = v.bits(stage["name"], [n for n in stage["bits_per_byte"] if v.first.facts["families"].get(n) == m])
                 bits.append(f"{sum(values) / len(values):.4f}" if values else "–")
             table.rows.append([
                 Mark(v.name, "strong") if number == 0 else "", stage["name"],
@@ -75,13 +76,13 @@ def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:
 
 def bits(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) -> Section | None:
     """Bits per byte by source, with the change against the baseline and what may be said about it."""
-    sources = sorted({n for v in variants for n in v.first.stage(v.last)["scores"]}, key=lambda n: (_family(variants, n), n))
+    sources = sorted({n for v in variants for n in v.first.stage(v.last)["bits_per_byte"]}, key=lambda n: (_family(variants, n), n))
     if not sources:
         return None
     table = Table("After the last stage", ["recipe", "tokens", *sources], "lr" + "r" * len(sources), id="bits")
     changes = Table(f"Change against {base.name}", ["recipe", *sources], "l" + "r" * len(sources), id="bits-changes")
     for v in variants:
-        values = [v.bits(v.last, [n]) if n in v.first.stage(v.last)["scores"] else [] for n in sources]
+        values = [v.bits(v.last, [n]) if n in v.first.stage(v.last)["bits_per_byte"] else [] for n in sources]
         last = v.first.stage(v.last)
         table.rows.append(
             [
@@ -94,14 +95,19 @@ def bits(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) -
             cells: list[Any] = []
             for n in sources:
                 d = difference(v, v.last, base, base.last, n)
-                cells.append(
-                    "–" if d.get("relative") is None else Mark(signed(d["relative"]), {"lower": "good", "higher": "bad"}.get(d["verdict"], "muted"))
-                )
+                if d.get("relative") is None:
+                    cells.append("–")
+                elif d["verdict"] == "no call":
+                    cells.append(Mark(f"no call ({signed(d['relative'])})", "muted"))
+                else:
+                    cells.append(Mark(signed(d["relative"]), "good" if d["verdict"] == "lower" else "bad"))
             changes.rows.append([v.name, *cells])
+    read = [percent(most(run.stage(v.last)["bits_per_byte"].get(n, {}) for v in variants for run in v.runs)) for n in sources]
+    table.rows.append([Mark("most overlap with training", "muted"), "", *(Mark(x, "muted") for x in read)])
+    table.notes.append(OVERLAP_NOTE)
     n = len(changes.rows) * len(sources)
     changes.notes.append(
-        f"Green is lower, red is higher, grey is inside the noise (no call). Of {n} intervals at 95%, {n * 0.05:.1f} would exclude "
-        "zero by chance alone."
+        f"No call: inside the noise of documents and seeds. Of {n} intervals at 95%, {n * 0.05:.1f} would exclude zero by chance alone."
     )
     domains = _domains(variants)
     lead = "Lower is better. Sources: " + "; ".join(
@@ -118,14 +124,14 @@ def _family(variants: Sequence[Variant], source: str) -> str:
 
 def _domains(variants: Sequence[Variant]) -> Table | None:
     """The same by language, where sources hold more than one."""
-    keys = sorted({(n, lang) for v in variants for n, x in v.first.stage(v.last)["scores"].items() for lang in x.get("by_language", {})})
+    keys = sorted({(n, lang) for v in variants for n, x in v.first.stage(v.last)["bits_per_byte"].items() for lang in x.get("by_language", {})})
     if not keys:
         return None
     table = Table("By language, after the last stage", ["source", "language", *(v.name for v in variants)], "ll" + "r" * len(variants))
     for n, lang in keys:
         cells = []
         for v in variants:
-            found = [run.stage(v.last)["scores"].get(n, {}).get("by_language", {}).get(lang) for run in v.runs]
+            found = [run.stage(v.last)["bits_per_byte"].get(n, {}).get("by_language", {}).get(lang) for run in v.runs]
             values = [x["bits_per_byte"] for x in found if x]
             cells.append(f"{sum(values) / len(values):.4f}" if values else "–")
         table.rows.append([n, lang, *cells])
@@ -133,62 +139,15 @@ def _domains(variants: Sequence[Variant]) -> Table | None:
 
 
 def tasks(variants: Sequence[Variant], base: Variant) -> Section | None:
-    """Task scores after the last stage with standard errors; called only by the paired interval over the same examples."""
-    from codemix.eval import stats
-
-    names = sorted({t for v in variants for t in v.first.stage(v.last)["tasks"]})
-    if not names:
+    """Scores of tasks after the last stage; called only by the paired interval over the same examples."""
+    columns = {v.name: [run.stage(v.last) for run in v.runs] for v in variants}
+    if not any(r["tasks"] for results in columns.values() for r in results):
         return None
-    table = Table("Tasks after the last stage [%]", ["task", "measure", "chance", *(v.name for v in variants)], "llr" + "r" * len(variants))
-    for name in names:
-        one = next(v.first.stage(v.last)["tasks"][name] for v in variants if name in v.first.stage(v.last)["tasks"])
-        cells: list[Any] = []
-        for v in variants:
-            scored = [run.stage(v.last)["tasks"][name] for run in v.runs if name in run.stage(v.last)["tasks"]]
-            if not scored:
-                cells.append("–")
-                continue
-            text = f"{sum(s['score'] for s in scored) / len(scored) * 100:.1f}"
-            if scored[0].get("stderr") is not None:
-                text += f" ± {scored[0]['stderr'] * 100:.1f}"
-            tone = ""
-            if v is not base:
-                mine, theirs = (_credits(x, name) for x in (v, base))
-                common = sorted(set(mine) & set(theirs))
-                if len(common) > 1:
-                    ones = [1.0] * len(common)
-                    made = stats.paired_bootstrap(([theirs[i] for i in common], ones), ([mine[i] for i in common], ones))
-                    spreads = [
-                        stats.seed_spread([r.stage(x.last)["tasks"][name]["score"] for r in x.runs if name in r.stage(x.last)["tasks"]])
-                        for x in (base, v)
-                    ]
-                    tone = {"better": "good", "worse": "bad"}.get(stats.verdict(made, *spreads, lower_is_better=False), "muted")
-            cells.append(Mark(text, tone))
-        chance = one.get("chance")
-        table.rows.append([name, str(one.get("metric", "score")), "–" if chance is None else f"{chance * 100:.1f}", *cells])
-    gold = Table("Bits per byte of the right answers, after the last stage", ["task", *(v.name for v in variants)], "l" + "r" * len(variants))
-    for name in names:
-        cells = []
-        for v in variants:
-            scored = [run.stage(v.last)["tasks"].get(name, {}).get("gold_bits_per_byte") for run in v.runs]
-            values = [g["bits_per_byte"] for g in scored if g]
-            cells.append(f"{sum(values) / len(values):.4f}" if values else "–")
-        gold.rows.append([name, *cells])
-    gold.notes.append("Lower is better. It moves long before accuracy leaves chance, so it ranks small models best.")
-    table.notes.append(
-        f"± one standard error over examples. Green and red: above and below `{base.name}` beyond the paired 95% interval and the "
-        "seeds; grey: no call."
-    )
-    return Section(
-        "tasks", "Tasks", "Less to be trusted than bits per byte of held-out text where models are small; most trusted first.", [gold, table]
-    )
-
-
-def _credits(variant: Variant, task: str) -> dict[str, float]:
-    """Credit of each example, averaged over the seeds that all have it."""
-    runs = [run.examples.get(variant.last, {}).get(task, {}) for run in variant.runs]
-    common = set.intersection(*(set(r) for r in runs)) if runs else set()
-    return {i: sum(r[i] for r in runs) / len(runs) for i in common}
+    by_name = {v.name: v for v in variants}
+    calls = f"↑ ↓: better and worse than `{base.name}` beyond the paired 95% interval over examples and beyond the seeds; grey: no call."
+    lead = "Less to be trusted than bits per byte of held-out text where models are small; most trusted first."
+    made = task_tables(columns, lambda measure, task, name: task_call(by_name[name], base, measure, task), calls)
+    return Section("tasks", "Tasks after the last stage", lead, made)
 
 
 def recipes(variants: Sequence[Variant], base: Variant) -> Section | None:

@@ -10,8 +10,8 @@ from codemix.data.manifest import Manifest
 from codemix.data.store import Store
 from codemix.eval import plots
 from codemix.eval.facts import pooled, run_facts
-from codemix.eval.pages import Figure, Mark, Note, Page, Section, Table, publish
-from codemix.eval.report_training import clock
+from codemix.eval.pages import Figure, Mark, Note, Page, Section, Table, publish, signed
+from codemix.eval.report import charts, data, scores, training
 from codemix.recipe.quantities import show_tokens
 from codemix.recipe.text import dump
 
@@ -33,8 +33,6 @@ def report(plan: Plan, store: Store, manifests: Mapping[str, Manifest], stage_di
 
 def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
     """The report of a run's facts."""
-    from codemix.eval import report_data, report_training
-
     shades = plots.colours(facts["tags"])
     made = Page(
         kind="run report",
@@ -45,8 +43,8 @@ def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
         notes=_notes(facts),
     )
     made.sections = [section for section in (
-        asked(facts, shades), report_data.scores(facts, shades), report_data.tasks(facts), read(facts, shades),
-        report_training.training(facts, shades), report_data.funnel(facts, shades), report_data.origin(facts, yaml),
+        asked(facts, shades), scores.bits(facts, shades), scores.tasks(facts), read(facts, shades),
+        training.training(facts, shades), data.funnel(facts, shades), data.origin(facts, yaml),
     ) if section is not None]  # fmt: skip
     made.footer = (
         "Made by codemix from the folders whose fingerprints stand above. Sums travel, ratios are made once; bits per byte are on "
@@ -57,17 +55,17 @@ def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
 
 def answer(facts: Mapping[str, Any]) -> list[str]:
     """What the run found, in one or two sentences made from its numbers."""
-    scored = [s for s in facts["stages"] if s["scores"]]
+    scored = [s for s in facts["stages"] if s["bits_per_byte"]]
     if not scored:
         trained = [s["name"] for s in facts["stages"] if s["trained"]]
         return [f"{len(trained)} of {len(facts['stages'])} stages are trained; nothing is scored yet, so there is no answer."]
     first, last, sentences = scored[0], scored[-1], []
     for kind in ("code", "text", "other"):
-        names = [n for n, f in facts["families"].items() if f == kind and n in last["scores"]]
-        end = pooled(last["scores"], names)
+        names = [n for n, f in facts["families"].items() if f == kind and n in last["bits_per_byte"]]
+        end = pooled(last["bits_per_byte"], names)
         if end is None:
             continue
-        start = pooled(first["scores"], [n for n in names if n in first["scores"]]) if first is not last else None
+        start = pooled(first["bits_per_byte"], [n for n in names if n in first["bits_per_byte"]]) if first is not last else None
         subject = FAMILY_NAMES[kind]
         if start is None:
             sentences.append(f"held-out {subject} costs **{end:.3f}** bits per byte after `{last['name']}`")
@@ -84,12 +82,12 @@ def answer(facts: Mapping[str, Any]) -> list[str]:
 def _moved(subject: str, start: float, end: float, interval: Mapping[str, Any] | None) -> str:
     """One family's change, called only when the interval over its documents excludes zero."""
     if interval is None:
-        return f"bits per byte of held-out {subject} went from {start:.3f} to **{end:.3f}** ({change(start, end)})"
-    low, high = (change(interval["a"], interval["a"] + interval[k]) for k in ("low", "high"))
+        return f"bits per byte of held-out {subject} went from {start:.3f} to **{end:.3f}** ({signed(end / start - 1)})"
+    low, high = (signed(interval[k] / interval["a"]) for k in ("low", "high"))
     if interval["low"] <= 0 <= interval["high"]:
         return f"bits per byte of held-out {subject} did not move beyond noise ({start:.3f} and {end:.3f}, {low} to {high})"
     went = "fell" if end < start else "rose"
-    return f"bits per byte of held-out {subject} {went} from {start:.3f} to **{end:.3f}** ({change(start, end)} [{low}, {high}])"
+    return f"bits per byte of held-out {subject} {went} from {start:.3f} to **{end:.3f}** ({signed(end / start - 1)} [{low}, {high}])"
 
 
 def _largest_moves(facts: Mapping[str, Any], scored: list[Mapping[str, Any]]) -> str:
@@ -99,7 +97,7 @@ def _largest_moves(facts: Mapping[str, Any], scored: list[Mapping[str, Any]]) ->
     said = []
     for kind in ("code", "text"):
         names = [n for n, f in facts["families"].items() if f == kind]
-        values = [pooled(s["scores"], names) for s in scored]
+        values = [pooled(s["bits_per_byte"], names) for s in scored]
         if any(v is None for v in values):
             continue
         steps = [(b - a, scored[i + 1]["name"], a, b) for i, (a, b) in enumerate(zip(values, values[1:], strict=False))]
@@ -107,11 +105,6 @@ def _largest_moves(facts: Mapping[str, Any], scored: list[Mapping[str, Any]]) ->
         if abs(size) >= 0.005 * values[0]:
             said.append(f"{kind} moved most in `{name}` ({a:.3f} to {b:.3f})")
     return f"{'; '.join(said).capitalize()}. One run, one seed: `codemix compare` says whether another recipe does better than noise." if said else ""
-
-
-def change(a: float, b: float) -> str:
-    """A relative change, signed."""
-    return f"{(b / a - 1) * 100:+.1f}%".replace("-", "−") if a else "from 0"
 
 
 def _tiles(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -129,7 +122,7 @@ def _tiles(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("sources", str(len({n for s in stages for n in s["sources"]})), f"{sum(1 for f in facts['families'].values() if f == 'code')} of code")
     )
     if seconds:
-        tiles.append(("training time", clock(seconds), f"{show_tokens(round(read / seconds))} tokens/s"))
+        tiles.append(("training time", training.clock(seconds), f"{show_tokens(round(read / seconds))} tokens/s"))
     return tiles
 
 
@@ -163,8 +156,6 @@ def _notes(facts: Mapping[str, Any]) -> list[Note]:
 
 def asked(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     """The mixture and the stages."""
-    from codemix.eval import report_plots
-
     stages = facts["stages"]
     names = sorted({n for s in stages for n in s["sources"]}, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n))
     table = Table("Share of each stage", ["source", *(s["name"] for s in stages)], "l" + "r" * len(stages), id="shares")
@@ -174,7 +165,7 @@ def asked(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
         )
     tokens = {n: [s["sources"].get(n, {}).get("planned", 0) for s in stages] for n in names}
     title, words = "Mixture by stage.", "Each bar is a stage, as long as its tokens, divided by source."
-    figure = Figure(title, report_plots.mixture("mixture", title, words, [(s["name"], s["tokens"]) for s in stages], tokens, shades), words, table)
+    figure = Figure(title, charts.mixture("mixture", title, words, [(s["name"], s["tokens"]) for s in stages], tokens, shades), words, table)
     plan = Table("Stages", ["stage", "starts from", "tokens", "steps", "batch × length", "learning rate"], "llrrrl", id="stages")
     for s in stages:
         batch = s["batch_size"] if isinstance(s["batch_size"], int) else "…".join(map(str, s["batch_size"]))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codemix.eval import compare_paper, compare_plots
-from codemix.eval.compare import signed
-from codemix.eval.compare_tree import Variant
-from codemix.eval.pages import Figure, Mark, Note, Section, Table
+from codemix.eval.compare import charts, paper
+from codemix.eval.compare.variants import Variant
+from codemix.eval.pages import Figure, Mark, Note, Section, Table, percent, signed
 from codemix.recipe.quantities import show_tokens
 
 
@@ -54,7 +53,7 @@ def cooldown(found: Mapping[str, Any]) -> Section | None:
 
 def _with_paper(section: Section | None, found: Mapping[str, Any], figure: str) -> Section | None:
     if section is not None and found["overlay_paper"]:
-        section.blocks += compare_paper.overlay(figure)
+        section.blocks += paper.overlay(figure)
     return section
 
 
@@ -85,7 +84,7 @@ def _changes(key: str, title: str, lead: str, caption: str, rows: Sequence[Mappi
             "verdict": r["verdict"],
         }
         panels.setdefault(r["measure"], []).append(drawn)
-    svg = compare_plots.forest(key, caption, lead, panels, f"change of bits per byte {axis}")
+    svg = charts.forest(key, caption, lead, panels, f"change of bits per byte {axis}")
     return Section(key, title, lead, [Figure(caption, svg, "Bars are relative changes, lines their 95% intervals over documents.", table, open=True)])
 
 
@@ -98,14 +97,14 @@ def trajectories(variants: Sequence[Variant], base: Variant) -> Section | None:
     """Bits per byte after each stage."""
     panels: dict[str, dict[str, list]] = {}
     table = Table("Bits per byte after each stage", ["recipe", "stage", "tokens of the run", *(m for m in ("code", "text"))], "llrrr")
-    longer = [v for v in variants if sum(bool(s["scores"]) for s in v.first.stages) > 1]
+    longer = [v for v in variants if sum(bool(s["bits_per_byte"]) for s in v.first.stages) > 1]
     for v in longer:
         for stage in v.first.stages:
-            if not stage["scores"]:
+            if not stage["bits_per_byte"]:
                 continue
             cells = []
             for m in ("code", "text"):
-                names = [n for n in stage["scores"] if v.first.facts["families"].get(n) == m]
+                names = [n for n in stage["bits_per_byte"] if v.first.facts["families"].get(n) == m]
                 values = v.bits(stage["name"], names) if names else []
                 if values:
                     point = (stage["run_tokens_before"] + stage["tokens"], sum(values) / len(values), min(values), max(values))
@@ -114,12 +113,12 @@ def trajectories(variants: Sequence[Variant], base: Variant) -> Section | None:
             table.rows.append([v.name, stage["name"], f"{stage['run_tokens_before'] + stage['tokens']:,}", *cells])
     if not panels:
         return None
-    shades = compare_plots.run_colours([v.name for v in longer], base.name)
+    shades = charts.run_colours([v.name for v in longer], base.name)
     title, words = (
         "Bits per byte after each stage.",
         f"Lower is better; the dashed line is the baseline `{base.name}`. A vertical bar is the range over seeds.",
     )
-    return Section("stages", "Stage by stage", "", [Figure(title, compare_plots.paths("stages", title, words, panels, shades), words, table)])
+    return Section("stages", "Stage by stage", "", [Figure(title, charts.paths("stages", title, words, panels, shades), words, table)])
 
 
 def sweep(found: Mapping[str, Any]) -> Section | None:
@@ -138,11 +137,11 @@ def sweep(found: Mapping[str, Any]) -> Section | None:
             ])  # fmt: skip
         title = f"Share of code, {show_tokens(one['tokens'])} tokens from scratch."
         words = "Bits per byte on held-out documents after the first stage; lower is better. The line is the mean over seeds, small dots are seeds."
-        blocks.append(Figure(title, compare_plots.sweep(f"sweep-{number}", title, words, panels, "bits"), words, table))
+        blocks.append(Figure(title, charts.sweep(f"sweep-{number}", title, words, panels, "bits"), words, table))
     if not blocks:
         return None
     if found["overlay_paper"]:
-        blocks += compare_paper.overlay("sweep")
+        blocks += paper.overlay("sweep")
     return Section(
         "sweep", "Proportion of code", "Runs from scratch that differ only in how much of their tokens is code (the paper's figure 4).", blocks
     )
@@ -164,7 +163,7 @@ def win_rates(found: Mapping[str, Any]) -> Section | None:
             + [
                 gain or "no headline",
                 "–" if low is None else f"{signed(low)} … {signed(high)}",
-                *(_percent(w[k]) for k in ("length_controlled_rate", "first_slot_share")),
+                *(percent(w[k]) for k in ("length_controlled_rate", "first_slot_share")),
             ]
         )
         if w["note"]:
@@ -173,11 +172,7 @@ def win_rates(found: Mapping[str, Any]) -> Section | None:
         "Wins minus losses is the paper's figure; grey where the interval over prompts holds zero. First slot: 50% is a judge without position bias."
     )
     title, words = "Win-rates.", "Prompts that a judge gave to A and to B in both orders; a disagreement is a tie."
-    blocks: list[Any] = [*said, Figure(title, compare_plots.wins("wins", title, words, rows), words, table, open=True)]
+    blocks: list[Any] = [*said, Figure(title, charts.wins("wins", title, words, rows), words, table, open=True)]
     if found["overlay_paper"]:
-        blocks += compare_paper.overlay("winrate")
+        blocks += paper.overlay("winrate")
     return Section("winrate", "Win-rates", "A judge's preference between the answers of two checkpoints.", blocks)
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:.1f}%"
