@@ -55,7 +55,7 @@ def score_vs_forward(model, seq_len, repeats):
     """Tokens/s of scoring documents of mixed lengths over tokens/s of the loss on full rows."""
     rng = np.random.default_rng(0)
     vocab = model.vocab_size
-    lengths = np.minimum(rng.lognormal(np.log(seq_len / 3), 1.0, 120).astype(int) + 8, 6 * seq_len)
+    lengths = np.minimum(rng.lognormal(np.log(seq_len / 3), 1.0, 48).astype(int) + 8, 6 * seq_len)
     documents = [rng.integers(1, vocab, n) for n in lengths]
     engine = Engine(model, Numbers(), longest=seq_len)
     rows = engine.batch_tokens // seq_len
@@ -105,7 +105,7 @@ def generate_cached_vs_uncached(model, length, repeats):
             tokens[0, at] = int(following(model, tokens, at - 1)[0])
         return tokens
 
-    steps = 32  # every step costs the same: the row is always `length` long
+    steps = 16  # every step costs the same: the row is always `length` long
     return timed(lambda: uncached(steps), repeats) / steps * (length - n_prompt) / cached
 
 

@@ -21,6 +21,12 @@ DataRootOption = Annotated[Path, typer.Option("--data-root", envvar="CODEMIX_DAT
 WorkersOption = Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that build data. Never changes a result.")]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="Where data is built: local, ray or slurm.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+MeshOption = Annotated[str | None, typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default every device.")]
+EvalDataOption = Annotated[Path | None, typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`, for tasks.")]
+UnsafeExecOption = Annotated[
+    str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")
+]
+HarnessOption = Annotated[str | None, typer.Option("--harness", help="lm-eval: score tasks through that package instead of our engine.")]
 STORE, DATA_ROOT = Path("store"), Path(".")
 
 
@@ -30,6 +36,19 @@ def load(recipe: Path, store: Path, data_root: Path) -> Context:
     from codemix.data.store import Store
 
     return look(read.read_recipe(recipe), Store(store), data_root)
+
+
+def mesh_of(text: str | None) -> dict[str, int] | None:
+    """The axes that `--mesh` names."""
+    if text is None:
+        return None
+    axes: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, size = part.partition("=")
+        if name not in ("data", "fsdp", "model") or not size.isdigit() or int(size) < 1:
+            raise problem(f"cannot read `--mesh {text}`", "for example `--mesh data=16,fsdp=16`; axes: data, fsdp, model")
+        axes[name] = int(size)
+    return axes
 
 
 def show_warnings(checked: rules.Checked) -> None:

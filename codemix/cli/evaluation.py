@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, JsonOption, RecipeArg, StoreOption, load, print_json, problem
+from codemix.cli.context import (
+    DATA_ROOT,
+    STORE,
+    DataRootOption,
+    EvalDataOption,
+    HarnessOption,
+    JsonOption,
+    MeshOption,
+    RecipeArg,
+    StoreOption,
+    UnsafeExecOption,
+    load,
+    mesh_of,
+    print_json,
+    problem,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from codemix.data.context import Context
@@ -32,11 +47,10 @@ def score(
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each that is trained.")] = None,
-    harness: Annotated[str | None, typer.Option("--harness", help="lm-eval: score through that package instead of our engine.")] = None,
-    eval_data: Annotated[Path | None, typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`.")] = None,
-    unsafe_exec: Annotated[
-        str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")
-    ] = None,
+    eval_data: EvalDataOption = None,
+    unsafe_exec: UnsafeExecOption = None,
+    harness: HarnessOption = None,
+    mesh: MeshOption = None,
     json: JsonOption = False,
 ) -> None:
     """Score every trained stage (the default of `codemix eval`)."""
@@ -47,12 +61,12 @@ def score(
     folders = [context.stage_dir(s) for s in wanted]
     if missing := [s.name for s in wanted if not context.is_trained(s)]:
         raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
-    paths = evaluate_stages(context, folders, harness=harness, unsafe_exec=unsafe_exec, data=eval_data)
+    paths = evaluate_stages(context, folders, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     if json:
         from codemix.data.store import read_json
 
         return print_json([read_json(p) for p in paths])
-    return bits_table(paths).print()
+    return show_scores(context, paths)
 
 
 def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Path]:
@@ -66,17 +80,17 @@ def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Pa
     ]  # fmt: skip
 
 
-def bits_table(paths: list[Path]):
-    """Bits per byte by source and stage."""
+def show_scores(context: Context, paths: list[Path]) -> None:
+    """Print what results hold, most trusted first."""
     from codemix.data.store import read_json
-    from codemix.tables import Table
+    from codemix.eval.plots import family
+    from codemix.eval.score_tables import bits_table, task_tables
 
-    results = [read_json(p) for p in paths]
-    sources = sorted({s for r in results for s in r["bits_per_byte"]})
-    table = Table("Bits per byte on held-out documents", ["source", *(f">{r['stage']}" for r in results)])
-    for s in sources:
-        table.rows.append([s, *(f"{r['bits_per_byte'][s]['bits_per_byte']:.4f}" if s in r["bits_per_byte"] else "" for r in results)])
-    return table
+    results = {r["stage"]: [r] for r in map(read_json, paths)}
+    families = {name: family(source.tags) for name, source in context.source.recipe.sources.items()}
+    for table in (bits_table(results, families), *task_tables(results)):
+        if table.rows:
+            table.plain().print()
 
 
 @group.command("fetch-data")
@@ -124,13 +138,20 @@ def winrate(
     print_json(result.as_json()) if json else print(result.text())
 
 
-def report(recipe: RecipeArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> None:
+def report(
+    recipe: RecipeArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    eval_data: EvalDataOption = None,
+    unsafe_exec: UnsafeExecOption = None,
+    harness: HarnessOption = None,
+) -> None:
     """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
     context = load(recipe, store, data_root)
     done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
     if not done:
         raise problem("no stage is trained yet", f"run `codemix train {recipe}`", rule="not-trained")
-    print(write_report(context, done, evaluate_stages(context, done)))
+    print(write_report(context, done, evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)))
 
 
 def write_report(context: Context, stages: list[Path], evals: list[Path]) -> Path:
@@ -148,6 +169,9 @@ def compare(
     question: Annotated[str | None, typer.Option("--question", help="What the comparison should answer.")] = None,
     winrates: Annotated[list[Path] | None, typer.Option("--winrate", help="A result of `codemix eval winrate`; may be given several times.")] = None,
     overlay_paper: Annotated[bool, typer.Option("--overlay-paper", help="Show the paper's own numbers beside ours, marked as such.")] = False,
+    eval_data: EvalDataOption = None,
+    unsafe_exec: UnsafeExecOption = None,
+    harness: HarnessOption = None,
 ) -> None:
     """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
     from codemix.cli.study import contexts
@@ -159,7 +183,8 @@ def compare(
     for context in loaded:
         done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
         if len(done) == len(context.plan.stages):
-            inputs.append(RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=evaluate_stages(context, done)))
+            scores = evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
+            inputs.append(RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=scores))
     if len(inputs) < 2:
         raise problem("a comparison needs two trained runs", "`codemix train` each recipe, or `codemix study run` the study", rule="not-trained")
     print(write(inputs, store=loaded[0].store, question=question or asked, baseline=baseline, overlay_paper=overlay_paper, winrates=winrates or ()))

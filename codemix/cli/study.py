@@ -11,9 +11,12 @@ from codemix.cli.context import (
     DATA_ROOT,
     STORE,
     DataRootOption,
+    EvalDataOption,
     ExecutorOption,
+    HarnessOption,
     JsonOption,
     StoreOption,
+    UnsafeExecOption,
     WorkersOption,
     load,
     print_json,
@@ -77,11 +80,16 @@ def run(
     data_root: DataRootOption = DATA_ROOT,
     workers: WorkersOption = 1,
     executor: ExecutorOption = "local",
+    eval_data: EvalDataOption = None,
+    unsafe_exec: UnsafeExecOption = None,
+    harness: HarnessOption = None,
 ) -> None:
     """Build, train and score every point; a stage that several points share is trained once."""
+    from codemix.eval.run import EvalOptions
     from codemix.eval.study import run_study
 
-    print(run_study(study, store, data_root, workers=workers, executor=executor).text(lambda stage: "trained"))
+    options = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
+    print(run_study(study, store, data_root, workers=workers, executor=executor, options=options).text(lambda stage: "trained"))
 
 
 @group.command("status")

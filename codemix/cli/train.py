@@ -11,12 +11,17 @@ from codemix.cli.context import (
     DATA_ROOT,
     STORE,
     DataRootOption,
+    EvalDataOption,
     ExecutorOption,
+    HarnessOption,
     JsonOption,
+    MeshOption,
     RecipeArg,
     StoreOption,
+    UnsafeExecOption,
     WorkersOption,
     load,
+    mesh_of,
     print_json,
     problem,
     show_warnings,
@@ -25,7 +30,6 @@ from codemix.cli.context import (
 if TYPE_CHECKING:
     from codemix.data.context import Context
 
-MeshOption = Annotated[str | None, typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default all on data.")]
 SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")]
 SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every so many seconds.")]
 TrackOption = Annotated[list[str] | None, typer.Option("--track", help="Also write metrics to tensorboard, wandb or trackio.")]
@@ -58,7 +62,7 @@ def train(
     together = Hosts(coordinator, hosts, host) if coordinator or hosts is not None else None
     options = TrainOptions(
         save_every_steps=save_every_steps, save_every_s=save_every_s, keep=keep, keep_every_steps=keep_every_steps, log_every=log_every, until=_steps(until), track=tuple(track or ()), on_spike=on_spike,
-        mesh=_mesh(mesh), step={"microbatches": microbatches, "remat": remat}, hosts=together,
+        mesh=mesh_of(mesh), step={"microbatches": microbatches, "remat": remat}, hosts=together,
     )  # fmt: skip
     for folder in train_stages(context, options):
         print(folder)
@@ -80,18 +84,6 @@ def _steps(until: str | None) -> int | None:
     return int(number)
 
 
-def _mesh(text: str | None) -> dict[str, int] | None:
-    if text is None:
-        return None
-    axes: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, size = part.partition("=")
-        if name not in ("data", "fsdp", "model") or not size.isdigit() or int(size) < 1:
-            raise problem(f"cannot read `--mesh {text}`", "for example `--mesh data=16,fsdp=16`; axes: data, fsdp, model")
-        axes[name] = int(size)
-    return axes
-
-
 def run(
     recipe: RecipeArg,
     store: StoreOption = STORE,
@@ -102,11 +94,14 @@ def run(
     save_every_steps: SaveStepsOption = None,
     save_every_s: SaveSecondsOption = 600.0,
     track: TrackOption = None,
+    eval_data: EvalDataOption = None,
+    unsafe_exec: UnsafeExecOption = None,
+    harness: HarnessOption = None,
     json: JsonOption = False,
 ) -> None:
     """The whole path: validate, plan, build-data, train, eval, report. What exists already is not done again."""
     from codemix.cli.data import data_table
-    from codemix.cli.evaluation import evaluate_stages, write_report
+    from codemix.cli.evaluation import evaluate_stages, show_scores, write_report
     from codemix.data.build import build
     from codemix.data.store import Store
     from codemix.recipe import read, rules, show
@@ -124,13 +119,14 @@ def run(
         show.stage_table(context.plan).print()
         show.mixture_table(context.plan).print()
     stages = train_stages(
-        context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=_mesh(mesh))
+        context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh))
     )
-    evals = evaluate_stages(context, stages)
+    evals = evaluate_stages(context, stages, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     page = write_report(context, stages, evals)
     if json:
         print_json({"stages": [str(s) for s in stages], "evals": [str(e) for e in evals], "report": str(page)})
     else:
+        show_scores(context, evals)
         print(f"\nreport: {page}")
 
 
@@ -168,7 +164,7 @@ def aot(
     from codemix.train import aot as ahead
 
     made = rules.check(read.read_recipe(recipe)).require()
-    results = ahead.aot(made, topology, stage=stage, mesh=_mesh(mesh), microbatches=microbatches, remat=remat, mfu=mfu)
+    results = ahead.aot(made, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu)
     print_json([r.as_json() for r in results]) if json else ahead.render(results)
     return 0 if all(r.fits for r in results) else 3
 

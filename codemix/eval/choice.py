@@ -62,7 +62,7 @@ class Choice(Task):
                 right[by].append(float(picked[by] == q.gold))
             records.append({
                 "id": name, "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)), "gold": q.gold, "predicted": picked[self.normalise],
-                "correct": right[self.normalise][-1], "log_p": log_p, "tokens": [s.tokens for s in found],
+                "correct": right[self.normalise][-1], "log_p": log_p, "tokens": [s.tokens for s in found], "cut": any(s.truncated for s in found),
                 "bytes": [len(b.encode()) for _, b in q.pairs], "gold_bits": found[q.gold].bits, "gold_bytes": len(q.pairs[q.gold][1].encode()),
             })  # fmt: skip
         n = len(records)
@@ -72,5 +72,5 @@ class Choice(Task):
             "accuracy", score, stderr, records, chance=sum(1 / len(q.choices) for q in questions) / n,
             majority=max(golds.count(g) for g in set(golds)) / n if self.same_choices else None,
             more={f"accuracy_{name}": mean(values)[0] for name, values in right.items()} | {"ties": ties},
-            about={"normalise": self.normalise},
+            about={"normalise": self.normalise, "prompts_cut": sum(r["cut"] for r in records)},
         )  # fmt: skip

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codemix import tables
 from codemix.data.manifest import digest
 from codemix.data.store import Store, write_text
 
@@ -42,6 +43,12 @@ class Table:
     rows: list[Sequence[Cell]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     id: str = ""
+
+    def plain(self) -> tables.Table:
+        """The same for a terminal."""
+        columns = [(">" if letter == "r" else "") + name for letter, name in zip(self.align, self.columns, strict=True)]
+        rows = [[cell.text if isinstance(cell, Mark) else cell for cell in row] for row in self.rows]
+        return tables.Table(self.title, columns, rows, [note.replace("`", "") for note in self.notes])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -27,9 +26,9 @@ ENGINE_VERSION = 1  # raised when the same checkpoint and text would score other
 class EvalOptions:
     """Place, not meaning."""
 
-    data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it; None: CODEMIX_EVAL_DATA of the environment
+    data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it
     data_root: Path = Path(".")  # what a task's own `path:` is relative to
-    mesh: Any = None  # the devices the model is spread over; None: the first one
+    mesh: Mapping[str, int] | None = None  # devices by axis (data, fsdp, model); None: every device, as in training
     batch_tokens: int | None = None
     unsafe_exec: str | None = None  # "subprocess": consent to run model-written code without bubblewrap
     workers: int | None = None  # programs that run at once
@@ -40,8 +39,6 @@ class EvalOptions:
         for name, allowed in (("unsafe_exec", "subprocess"), ("harness", "lm-eval")):
             if getattr(self, name) not in (None, allowed):
                 raise CodemixError(f"`{name}` is {getattr(self, name)!r}", hints=[f"the one value it takes is `{allowed}`"], rule="eval-option")
-        if self.data is None and os.environ.get("CODEMIX_EVAL_DATA"):
-            object.__setattr__(self, "data", Path(os.environ["CODEMIX_EVAL_DATA"]))
 
     @property
     def unsafe(self) -> bool:
@@ -56,9 +53,7 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
     """
     options = options or EvalOptions()
     stage, evaluation = plan.stages[index], plan.recipe.evaluation
-    tasks = named_tasks(evaluation.tasks)
-    data = {name: task.find(options) for name, task in tasks.items()}
-    print_ = evaluation_fingerprint(plan, index, manifests, {name: d.sha256 for name, d in data.items()}, options)
+    tasks, data, print_ = _asked(plan, index, manifests, options)
     final = store.path("evals", stage.name, print_)
     if (final / "results.json").is_file():
         return final / "results.json"
@@ -97,6 +92,18 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
     return final / "results.json"
 
 
+def results_path(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], options: EvalOptions) -> Path:
+    """Where `evaluate` leaves, or left, the results of a stage."""
+    return store.path("evals", plan.stages[index].name, _asked(plan, index, manifests, options)[2]) / "results.json"
+
+
+def _asked(plan: Plan, index: int, manifests: Mapping[str, Manifest], options: EvalOptions) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Tasks by name, their files of examples, and the fingerprint of it all."""
+    tasks = named_tasks(plan.recipe.evaluation.tasks)
+    data = {name: task.find(options) for name, task in tasks.items()}
+    return tasks, data, evaluation_fingerprint(plan, index, manifests, {name: d.sha256 for name, d in data.items()}, options)
+
+
 def named_tasks(tasks) -> dict[str, Any]:
     """Tasks by the name their results go by: the kind, or the task's own `name:`. Raises CodemixError when two share one."""
     named: dict[str, Any] = {}
@@ -122,22 +129,22 @@ def evaluation_fingerprint(plan: Plan, index: int, manifests: Mapping[str, Manif
 
 def make_engine(stage: StagePlan, store: Store, manifests: Mapping[str, Manifest], stage_dir: Path, options: EvalOptions):
     """The stage's final weights with their tokenizer, ready to score and to generate."""
+    import jax
+
     from codemix.eval.score import Engine, Text
     from codemix.train.checkpoint import load_model
+    from codemix.train.mesh import make_mesh, shape_of, shardings
+    from codemix.train.model import init_decoder
 
     tokenizer = _tokenizer(manifests)
     text = Text(tokenizer_file(store, tokenizer["sha256"]).path, tokenizer["eos_id"])
-    sharding = None
-    if options.mesh is not None:
-        import jax
-
-        from codemix.train.mesh import shardings
-        from codemix.train.model import init_decoder
-
-        sharding = shardings(options.mesh, jax.eval_shape(lambda: init_decoder(stage.model, tokenizer["vocab_size"], jax.random.key(0))))
+    mesh = sharding = None
+    if options.mesh is not None or jax.device_count() > 1:
+        mesh = make_mesh(**shape_of(options.mesh, stage.model))
+        sharding = shardings(mesh, jax.eval_shape(lambda: init_decoder(stage.model, tokenizer["vocab_size"], jax.random.key(0))))
     model = load_model(stage_dir, stage.model, tokenizer["vocab_size"], sharding=sharding)
     dtype = stage.training.compute_dtype
-    return Engine(model, text, longest=stage.seq_len, compute_dtype=dtype, batch_tokens=options.batch_tokens, mesh=options.mesh)
+    return Engine(model, text, longest=stage.seq_len, compute_dtype=dtype, batch_tokens=options.batch_tokens, mesh=mesh)
 
 
 def tokenizer_file(store: Store, sha256: str) -> TokenizerFile:

@@ -83,50 +83,37 @@ class Engine:
         self.options = dict(attention=attention.for_platform(platform, mesh), compute_dtype=dtype)
 
     def score_continuations(self, pairs: Sequence[tuple[str, str]], label: str = "scoring") -> list[Score]:
-        """Score of each continuation after its context, in order. A context too long is cut on the left; a continuation
-        that does not fit alone is refused."""
+        """Score of each continuation after its context, in order. A context too long is cut on the left."""
         return self.score_tokens([self.text.pair(*pair) for pair in pairs], label)
 
     def score_tokens(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], label: str = "scoring") -> list[Score]:
-        """Like `score_continuations`, on tokens."""
-        sequences, scored = [], []
+        """Like `score_continuations`, on tokens. A continuation longer than the model looks at is scored in windows of `longest`."""
+        cut, owner = [], []
         for number, (context, continuation) in enumerate(pairs):
             if not len(continuation) or not len(context):
                 raise CodemixError(
                     f"request {number} has no {'continuation' if len(context) else 'context'} to score: its text makes no token of its own",
                     hints=["look at that example of the task's file"], rule="empty-continuation",
                 )  # fmt: skip
-            if len(continuation) > self.longest:
-                raise CodemixError(
-                    f"request {number} asks for the score of {len(continuation):,} tokens; the model was trained on {self.longest:,} at a time",
-                    hints=[f"leave it out, or evaluate a model with seq_len {len(continuation)} or more"], rule="continuation-too-long",
-                )  # fmt: skip
-            sequences.append(np.concatenate([np.asarray(context, np.int64), np.asarray(continuation, np.int64)])[-(self.longest + 1) :])
-            scored.append(len(continuation))
-        log_p, greedy = self._run(sequences, scored, label)
-        return [
-            Score(float(np.sum(p, dtype=np.float64)), len(p), bool(np.all(g)), len(c) + len(t) - 1 > self.longest)
-            for p, g, (c, t) in zip(log_p, greedy, pairs, strict=True)
-        ]
+            found = windows(context, continuation, self.longest)
+            cut += found
+            owner += [number] * len(found)
+        log_p, greedy = self._run([w for w, _ in cut], [n for _, n in cut], label)
+        totals: list[Score] = [Score(0.0, 0, True, len(c) + len(t) - 1 > self.longest) for c, t in pairs]
+        for number, p, g in zip(owner, log_p, greedy, strict=True):
+            so_far = totals[number]
+            log = so_far.log_p + float(np.sum(p, dtype=np.float64))
+            totals[number] = Score(log, so_far.tokens + len(p), so_far.greedy and bool(np.all(g)), so_far.truncated)
+        return totals
 
     def score_documents(self, documents: Sequence[Sequence[int]], label: str = "scoring") -> list[Score]:
         """Score of every token of each document (EOS left out of the documents), the first one after EOS.
 
-        Long documents are cut into windows that each score up to `longest` tokens: a window sees the token before it,
-        the last one as much as fits (lm-eval's rolling rule). No document sees another.
+        Long documents are scored in windows of `longest` tokens: a window sees the token before it, the last one as much as
+        fits (lm-eval's rolling rule). No document sees another.
         """
-        windows, owner = [], []
-        for number, document in enumerate(documents):
-            for window in rolling(document, self.text.eos_id, self.longest):
-                windows.append(window)
-                owner.append(number)
-        totals = [[0.0, 0, True] for _ in documents]
-        for number, score in zip(owner, self.score_tokens(windows, label), strict=True):
-            total = totals[number]
-            total[0] += score.log_p
-            total[1] += score.tokens
-            total[2] = total[2] and score.greedy
-        return [Score(*total) for total in totals]
+        found = iter(self.score_tokens([([self.text.eos_id], document) for document in documents if len(document)], label))
+        return [next(found) if len(document) else Score(0.0, 0, True) for document in documents]
 
     def _run(self, sequences: list[np.ndarray], scored: list[int], label: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
         lengths = [len(s) - 1 for s in sequences]
@@ -160,20 +147,15 @@ class Engine:
         return 1 if self.mesh is None else self.mesh.shape["data"] * self.mesh.shape["fsdp"]
 
 
-def rolling(document: Sequence[int], eos_id: int, longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(context, tokens to score) windows of one document: each token is scored once, and no window looks at more than `longest`.
+def windows(context: Sequence[int], continuation: Sequence[int], longest: int) -> list[tuple[np.ndarray, int]]:
+    """(tokens, how many of the last ones to score): each token of the continuation is scored once, and none sees more than `longest`.
 
-    >>> [(list(c), list(t)) for c, t in rolling([1, 2, 3, 4, 5], 0, 3)]
-    [([0], [1, 2, 3]), ([2, 3], [4, 5])]
+    >>> [(list(map(int, tokens)), n) for tokens, n in windows([0], [1, 2, 3, 4, 5], 3)]
+    [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]
     """
-    tokens = np.concatenate([[eos_id], np.asarray(document, np.int64)])
-    windows, done, n = [], 0, len(tokens) - 1
-    while done < n:
-        end = min(n, done + longest)
-        start = 0 if done == 0 else end - longest if end - done < longest else done
-        windows.append((tokens[start : done + 1], tokens[done + 1 : end + 1]))
-        done = end
-    return windows
+    whole = np.concatenate([np.asarray(context, np.int64), np.asarray(continuation, np.int64)])
+    ends = [min(len(whole), start + longest) for start in range(len(context), len(whole), longest)]
+    return [(whole[max(0, end - longest - 1) : end], end - start) for start, end in zip([len(context), *ends], ends, strict=False)]
 
 
 def _fill(rows: list[list[int]], sequences: list[np.ndarray], scored: list[int], room: int, height: int):

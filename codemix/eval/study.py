@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codemix.data.build import build
@@ -11,6 +11,7 @@ from codemix.data.context import Context, look
 from codemix.data.runner import Executor, run_tasks
 from codemix.data.store import Store
 from codemix.errors import CodemixError
+from codemix.eval.run import EvalOptions, evaluate, results_path
 from codemix.progress import progress
 from codemix.recipe import rules
 from codemix.recipe.study import load_study, sources
@@ -41,27 +42,30 @@ class StageTask:
     recipe: str
     stage: int
     name: str
-    size: int  # tokens
-    done: Path
+    size: int  # bytes of its text, at four a token
+    done: Path  # its scores
+    options: EvalOptions
 
     def run(self) -> None:
         found = {c.source.recipe.name: c for c in contexts(self.study, self.store, self.data_root)}
-        train_and_score(found[self.recipe], self.stage)
+        train_and_score(found[self.recipe], self.stage, self.options)
 
 
-def train_and_score(context: Context, index: int) -> None:
+def train_and_score(context: Context, index: int, options: EvalOptions) -> None:
     """Train one stage whose parent is in the store, and score it; what is there already is not done again."""
-    from codemix.eval.run import evaluate
     from codemix.train.loop import train_stage
 
     folder = train_stage(context.plan, index, context.store, context.manifests)
     if folder is not None:
-        evaluate(context.plan, index, context.store, context.manifests, folder)
+        evaluate(context.plan, index, context.store, context.manifests, folder, options=options)
 
 
-def run_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> Tree:
+def run_study(
+    path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local", options: EvalOptions | None = None
+) -> Tree:
     """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one depth
     run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
+    options = options or EvalOptions(data_root=data_root)
     loaded = {c.source.recipe.name: c for c in build_study(path, store, data_root, workers=workers, executor=executor)}
     made = tree({name: c.plan for name, c in loaded.items()})
     steps = []
@@ -70,34 +74,27 @@ def run_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, exe
         index = next(i for i, s in enumerate(context.plan.stages) if s.fingerprint == node.fingerprint)
         steps.append((depth, context, index))
     if workers == 1 and executor == "local":
-        _one_by_one(steps)
+        _one_by_one(steps, options)
     else:
         for depth in range(1 + max(d for d, _, _ in steps)):
-            tasks = [_task(path, c, i) for d, c, i in steps if d == depth]
+            tasks = [_task(path, c, i, options) for d, c, i in steps if d == depth]
             run_tasks(tasks, label=f"training, depth {depth}", workers=workers, executor=executor, work=Store(store).root / ".building" / "study")
     return made
 
 
-def _one_by_one(steps: Sequence[tuple[int, Context, int]]) -> None:
+def _one_by_one(steps: Sequence[tuple[int, Context, int]], options: EvalOptions) -> None:
     """In this process, so that stages of one shape share the compiled step."""
     with progress("study", len(steps), "stages") as advance:
         for _, context, index in sorted(steps, key=lambda s: s[0]):
-            train_and_score(context, index)
+            train_and_score(context, index, options)
             advance(1, context.plan.stages[index].name)
 
 
-def _task(path: Path, context: Context, index: int) -> StageTask:
+def _task(path: Path, context: Context, index: int, options: EvalOptions) -> StageTask:
     stage = context.plan.stages[index]
-    folder = context.stage_dir(stage)
     if stage.index != index:
         raise CodemixError(f"stage `{stage.name}` is not where the plan says")
-    return StageTask(
-        path.resolve(),
-        context.store.root.resolve(),
-        context.data_root.resolve(),
-        context.source.recipe.name,
-        index,
-        stage.name,
-        stage.tokens,
-        folder / "done.json",
-    )
+    options = replace(options, data=options.data and options.data.resolve(), data_root=options.data_root.resolve())
+    scores = results_path(context.plan, index, context.store, context.manifests, options)
+    where = (path.resolve(), context.store.root.resolve(), context.data_root.resolve())
+    return StageTask(*where, context.source.recipe.name, index, stage.name, 4 * stage.tokens, scores.resolve(), options)

@@ -117,18 +117,9 @@ class Program(Written):
 
 
 def gold_scores(engine: Engine, prompts: Sequence[str], golds: Sequence[str], label: str) -> list[dict[str, Any]]:
-    """Bits and bytes of each reference after its prompt; one longer than the model can look at is cut into windows."""
-    pairs, owner = [], []
-    for number, (prompt, gold) in enumerate(zip(prompts, golds, strict=True)):
-        context, tokens = engine.text.pair(prompt, gold)
-        while tokens:
-            pairs.append((context, tokens[: engine.longest]))
-            owner.append(number)
-            context, tokens = [*context, *tokens[: engine.longest]], tokens[engine.longest :]
-    found = [{"gold_bits": 0.0, "gold_bytes": len(gold.encode())} for gold in golds]
-    for number, score in zip(owner, engine.score_tokens(pairs, label=f"{label}: references"), strict=True):
-        found[number]["gold_bits"] += score.bits
-    return found
+    """Bits and bytes of each reference after its prompt."""
+    scores = engine.score_continuations(list(zip(prompts, golds, strict=True)), label=f"{label}: references")
+    return [{"gold_bits": s.bits, "gold_bytes": len(gold.encode())} for s, gold in zip(scores, golds, strict=True)]
 
 
 def normal(text: str) -> str:

@@ -148,22 +148,8 @@ class Session:
 
 
 def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, int]:
-    """The mesh asked for, or every device: weights over the most of them (up to 16) that divide d_model, rows over the rest.
-
-    Raises CodemixError for what does not divide.
-    """
-    shape = dict(options.mesh or {})
-    if not shape:
-        devices, fsdp = jax.device_count(), 1
-        while fsdp < 16 and devices % (2 * fsdp) == 0 and plan.recipe.model.d_model % (2 * fsdp) == 0:
-            fsdp *= 2
-        shape = {"data": devices // fsdp, "fsdp": fsdp, "model": 1}
-    for axis, size in shape.items():
-        if axis not in mesh.AXES or size < 1:
-            raise CodemixError(f"`{axis}: {size}` is no axis of a mesh", hints=["axes are data, fsdp and model, each at least 1"], rule="mesh-axis")
-    wanted = shape.get("data", 1) * shape.get("fsdp", 1) * shape.get("model", 1)
-    if wanted > jax.device_count():
-        raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")
+    """The mesh asked for, or every device. Raises CodemixError for what does not divide."""
+    shape = mesh.shape_of(options.mesh, plan.recipe.model)
     sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
     problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, **shape)}
     if problems:

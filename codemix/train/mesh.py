@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from codemix.errors import Problem
+from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
 
 AXES = ("data", "fsdp", "model")
@@ -32,6 +34,26 @@ def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list | None
     """A mesh of data x fsdp x model devices. Its axes are Auto: the compiler places the collectives."""
     devices = jax.devices()[: data * fsdp * model] if devices is None else devices
     return jax.make_mesh((data, fsdp, model), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, int]:
+    """The mesh asked for, or every device: weights over the most of them (up to 16) that divide d_model, rows over the rest.
+
+    Raises CodemixError for an axis that there is not, and for more devices than there are.
+    """
+    shape = dict(asked or {})
+    if not shape:
+        devices, fsdp = jax.device_count(), 1
+        while fsdp < 16 and devices % (2 * fsdp) == 0 and spec.d_model % (2 * fsdp) == 0:
+            fsdp *= 2
+        shape = {"data": devices // fsdp, "fsdp": fsdp, "model": 1}
+    for axis, size in shape.items():
+        if axis not in AXES or size < 1:
+            raise CodemixError(f"`{axis}: {size}` is no axis of a mesh", hints=["axes are data, fsdp and model, each at least 1"], rule="mesh-axis")
+    wanted = math.prod(shape.values())
+    if wanted > jax.device_count():
+        raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")
+    return shape
 
 
 def shardings(mesh: Mesh, tree: Any) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
 from codemix.eval import packing
-from codemix.eval.score import Engine, rolling
+from codemix.eval.score import Engine, windows
 from codemix.train.attention import xla
 from codemix.train.model import hidden, logits
 
@@ -57,15 +57,21 @@ def test_packed_scores_equal_the_plain_forward(engine, decoder):
     assert scores[-1].greedy and not all(s.greedy for s in scores)
 
 
-def test_a_long_context_is_cut_on_the_left_and_a_long_continuation_refused(engine, decoder):
+def rolling(document, eos_id, longest):
+    return [(tokens[:-n], tokens[-n:]) for tokens, n in windows([eos_id], document, longest)]
+
+
+def test_a_long_context_is_cut_on_the_left_and_a_long_continuation_is_scored_in_windows(engine, decoder):
     rng = np.random.default_rng(1)
     context, continuation = rng.integers(0, 256, 100).tolist(), rng.integers(0, 256, 10).tolist()
     [score] = engine.score_tokens([(context, continuation)])
     assert score.truncated
     assert score.log_p == pytest.approx(plainly(decoder, context[-(SEQ_LEN - 9) :], continuation)[0], abs=1e-3)
-    with pytest.raises(CodemixError) as caught:
-        engine.score_tokens([([1], [2] * (SEQ_LEN + 1))])
-    assert caught.value.problems[0].rule == "continuation-too-long"
+    long = rng.integers(0, 256, 150).tolist()
+    [score] = engine.score_tokens([(context, long)])
+    whole = [*context, *long]
+    expected = sum(plainly(decoder, whole[end - 65 : start], whole[start:end])[0] for start, end in ((100, 164), (164, 228), (228, 250)))
+    assert score.truncated and score.tokens == 150 and score.log_p == pytest.approx(expected, abs=2e-3)
     with pytest.raises(CodemixError, match="no continuation"):
         engine.score_tokens([([1], [])])
 
