@@ -59,11 +59,10 @@ def task_tables(columns: Columns, call: Call = lambda measure, task, heading: ""
     """Right answers, accuracy, generation, averages: the tables that have rows. `calls` says what the marks of `call` mean."""
     gold = Table("Bits per byte of the right answers", ["task", "examples", "overlap", *columns], "lrr" + "r" * len(columns), id="gold")
     gold.notes.append("Lower is better. It moves long before accuracy leaves chance, so it ranks small models best.")
-    cloze = Table("Accuracy centred on chance", ["task", "chance", "constant", "overlap", *columns], "lrrr" + "r" * len(columns), id="cloze")
-    cloze.notes.append(
-        "0 is guessing, 100 is perfect, ± one standard error over examples; in brackets the plain accuracy [%]. Within two standard errors "
-        "of 0 a score says nothing yet. Constant: the best that one answer to everything reaches [%]."
-    )
+    cloze = Table("Accuracy centred on chance", ["task", "overlap", *columns], "lr" + "r" * len(columns), id="cloze")
+    cloze.notes.append("0 is guessing, 100 is perfect, ± one standard error over examples. Within two of them of 0 a score says nothing yet.")
+    plain = Table("Plain accuracy [%]", ["task", "chance", "constant", *columns], "lrr" + "r" * len(columns), id="accuracy")
+    plain.notes.append("Constant: what the best single answer to everything reaches, where all questions have the same choices.")
     written = Table("Generation [%]", ["task", "measure", "overlap", *columns], "llr" + "r" * len(columns), id="generation")
     written.notes.append("± one standard error over examples.")
     for name in sorted({t for results in columns.values() for r in results for t in r["tasks"]}):
@@ -79,8 +78,9 @@ def task_tables(columns: Columns, call: Call = lambda measure, task, heading: ""
             if one.get("isolation"):
                 written.notes.append(f"{name} ran in isolation: {one['isolation']}.")
         else:
-            cloze.rows.append([name, percent(chance), percent(one.get("majority")), overlap, *cells])
-    shown = [t for t in (gold, cloze, written) if t.rows]
+            cloze.rows.append([name, overlap, *cells])
+            plain.rows.append([name, percent(chance), percent(one.get("majority")), *map(_score, found.values())])
+    shown = [t for t in (gold, cloze, plain, written) if t.rows]
     if shown:
         shown[0].notes.append(OVERLAP_NOTE)
         shown[0].notes += [calls] if calls else []
@@ -124,7 +124,7 @@ def _score(seeds: Sequence[Mapping[str, Any]], chance: float | None = None) -> s
     errors = [s["stderr"] for s in seeds if s.get("stderr") is not None]
     error, scale = sum(errors) / len(errors) if errors else None, 1 if chance is None else 1 - chance
     text = f"{score * 100:.1f}" if chance is None else f"{(score - chance) / scale * 100:+.1f}".replace("-", "−")
-    return text + (f" ± {error / scale * 100:.1f}" if error is not None else "") + ("" if chance is None else f" ({score * 100:.1f})")
+    return text + (f" ± {error / scale * 100:.1f}" if error is not None else "")
 
 
 def _marked(texts: Sequence[str], call: Call, measure: str, task: str, columns: Columns) -> list[Cell]:
