@@ -78,7 +78,7 @@ class Diff:
     def reversed(self) -> Diff:
         """The diff with its sides exchanged."""
         return Diff(
-            self.names[::-1], self.prefix, tuple((b, a) for a, b in self.shared),
+            self.names[::-1], self.prefix, tuple(sorted((b, a) for a, b in self.shared)),
             tuple(dataclasses.replace(m, tokens=m.tokens[::-1], epochs=m.epochs[::-1]) for m in self.moves),
             tuple(dataclasses.replace(s, exists=s.exists[::-1]) for s in self.sources),
             tuple(dataclasses.replace(s, exists=s.exists[::-1]) for s in self.stages),
@@ -88,8 +88,8 @@ class Diff:
 
 def diff(a: Plan, b: Plan) -> Diff:
     """The differences between two plans. `diff(a, a).empty`, and `diff(b, a) == diff(a, b).reversed()`."""
-    prints = {s.fingerprint: name for name, s in _stages_of(b).items()}
-    shared = tuple(sorted((name, prints[s.fingerprint]) for name, s in _stages_of(a).items() if s.fingerprint in prints))
+    mine, theirs = _stages_of(a), _stages_of(b)
+    shared = tuple(sorted((x, y) for x, s in mine.items() for y, t in theirs.items() if s.fingerprint == t.fingerprint))
     pairs = _stage_pairs(a, b)
     return Diff(
         (a.recipe.name, b.recipe.name), identical_data(a, b), shared,

@@ -108,7 +108,7 @@ def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[F
         share = exact_share(value if 0 < value < 1 else value / 100)
         what = f"the weight of `{name}` has no unit"
         problems.append(finding((*at, name), "weight-unit", what, f"write `{share}`, or say `weights: relative` in the stage"))
-    ends = (sum(start for start, _ in shares.values()), sum(end for _, end in shares.values()))
+    ends = (sum((start for start, _ in shares.values()), Fraction(0)), sum((end for _, end in shares.values()), Fraction(0)))
     if plain:
         pass  # their sum means nothing yet
     elif len(rest) > 1:

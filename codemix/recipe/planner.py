@@ -12,7 +12,7 @@ from codemix.recipe.finding import Finding, finding
 from codemix.recipe.mixture import Leaf, flatten
 from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, stage_fingerprint
 from codemix.recipe.quantities import tokens_at_least
-from codemix.recipe.steps import batch_plan, segments
+from codemix.recipe.steps import batch_plan, segments, windows_of
 
 End = tuple[StagePlan, dict[str, Cursor]]  # a planned stage, and how far its lineage has read each source
 Outside = Callable[[int, schema.InitFrom], End | None]  # finds the stage of another recipe that stage i starts from
@@ -87,14 +87,14 @@ class Planner:
             spread, problems = redistribute(
                 asked, rows, {n: w for n, w in left.items() if n == name or self.recipe.sources[n].on_cap == "redistribute"}
             )
-            return not problems and all(x.mean * rows <= left.get(x.source, rows) for x in spread)
+            return not problems and all(n <= left.get(x.source, rows) for x, n in zip(spread, windows_of(segments(spread, rows)), strict=True))
 
         reading = Reading(spec, rows, seq_len, max(size for _, size in batches), len(batches) > 1, takers)
         sources = []
-        for i, (leaf, before) in enumerate(zip(leaves, asked, strict=True)):
+        for leaf, before, windows in zip(leaves, asked, windows_of(pieces), strict=True):
             name, cursor, pool = leaf.source, cursors.get(leaf.source), self.pools.get(leaf.source)
             source = StageSource(
-                name, share=before.mean, windows=sum(p.counts[i] for p in pieces), start=starts[name], pool_windows=pool.windows(seq_len) if pool else None,
+                name, share=before.mean, windows=windows, start=starts[name], pool_windows=pool.windows(seq_len) if pool else None,
                 tags=self.recipe.sources[name].tags, epochs_before=cursor.epochs_of(pool) if cursor else Fraction(0),
                 pool_fingerprint=pool.fingerprint if pool else "",
             )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from codemix.recipe import schema, text
 from codemix.recipe.component import Spec
 
 _WORDS = {  # pydantic's error types in our words; {x} is filled from the error's context
-    "missing": "`{field}` is missing",
     "string_type": "expected text",
     "int_type": "expected a whole number", "int_parsing": "expected a whole number", "int_from_float": "expected a whole number",
     "float_type": "expected a number", "float_parsing": "expected a number",
@@ -74,24 +73,28 @@ def validate(model: type[Spec], document: text.Document) -> Any:
 
 
 def _problems(errors: list[dict], document: text.Document, base: tuple, model: Any) -> list[Problem]:
-    out = []
+    out, unions = [], {}
     for e in errors:
-        context = e.get("ctx") or {}
-        loc = base + tuple(
-            p for p in e["loc"] if not (isinstance(p, str) and re.match(r"(function-|constrained-|tagged-|lax-or|json-or|is-instance|chain\[)", p))
-        )
+        context, loc = e.get("ctx") or {}, base + e["loc"]
         if e["type"] == "nested":  # a component's own errors, carried out whole by recipe/component.py
             out += _problems(context["errors"], document, loc, context["fields"])
             continue
         if e["type"] == "too_short" and len(e["input"]) >= context["min_length"]:
             continue  # pydantic counts the items that failed as missing; their own problems are listed
-        out.append(_problem(e, context, _existing(loc, document), document, model))
+        path, union = _existing(loc, document, missing=e["type"] == "missing")
+        if union is None:
+            out.append(_problem(e, path, document, model))
+        else:
+            unions.setdefault(union, []).append((e, path))
+    for at, found in unions.items():
+        inner = [(e, path) for e, path in found if len(path) > len(at)]  # of the one form that what is written could be
+        out += [_problem(e, path, document, model) for e, path in inner] or [_no_form_fits([e for e, _ in found], at, document, model)]
     return out
 
 
-def _existing(loc: tuple, document: text.Document) -> tuple:
-    """`loc` without the parts that pydantic adds for unions and keys and that the file does not have."""
-    value, path = document.value, []
+def _existing(loc: tuple, document: text.Document, *, missing: bool) -> tuple[tuple, tuple | None]:
+    """`loc` without the parts that pydantic adds for unions and keys and that the file does not have, and where the first union is."""
+    value, path, union = document.value, [], None
     for i, part in enumerate(loc):
         if part == "[key]":
             continue
@@ -100,44 +103,61 @@ def _existing(loc: tuple, document: text.Document) -> tuple:
             value = value.get(part, value.get(str(part)))
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
-        elif i == len(loc) - 1:
-            pass  # a missing key: its would-be place
-        else:
+        elif not (missing and i == len(loc) - 1):  # the would-be place of a missing key is part of the path
+            union = tuple(path) if union is None else union
             continue
         path.append(part)
-    return tuple(path)
+    return tuple(path), union
 
 
-def _problem(e: dict, context: dict, path: tuple, document: text.Document, model: Any) -> Problem:
-    kind, hints = e["type"], tuple(context.get("hints", ()))
+def _no_form_fits(errors: list[dict], path: tuple, document: text.Document, model: Any) -> Problem:
+    """One problem for a value that may take several forms and fits none."""
+    words = [f"`{w}`" for e in errors if e["type"] == "literal_error" for w in _literals(e)]
+    close = [e for e in errors if e["type"] != "literal_error" and not _WORDS.get(e["type"], "").startswith("expected")]
+    if close:  # the form is right and the value is not
+        problem = _problem(close[0], path, document, model)
+        return replace(problem, hints=(*problem.hints, *([f"or write {' or '.join(words)}"] if words else [])))
+    forms = [_WORDS[e["type"]].removeprefix("expected ") for e in errors if e["type"] != "literal_error"]
+    what = f"expected {' or '.join([*dict.fromkeys(forms), *words])} for {_name(path)}{_not(errors[0].get('input'))}"
+    return Problem(what, document.where(path), (), "schema")
+
+
+def _problem(e: dict, path: tuple, document: text.Document, model: Any) -> Problem:
+    kind, context = e["type"], e.get("ctx") or {}
+    hints = tuple(context.get("hints", ()))
     if kind == "extra_forbidden":
         known = _fields_at(model, path[:-1]) if not isinstance(model, list) else model
         return Problem(f"`{path[-1]}` is not a key here", document.where(path, key=True), did_you_mean(str(path[-1]), known), "unknown-key")
     if kind == "missing":
         inner = f" in `{text.show_path(path[:-1])}`" if path[:-1] else ""
         return Problem(f"`{path[-1]}` is missing{inner}", document.where(path[:-1], key=True), (), "missing-key")
-    if kind in ("literal_error",):
-        given = str(e.get("input"))[:40]
-        expected = re.findall(r"'([^']*)'|\b(\d+)\b", context.get("expected", ""))
-        words = [a or b for a, b in expected]
-        return Problem(
-            f"`{given}` is not one of {', '.join(f'`{w}`' for w in words)}",
-            document.where(path),
-            did_you_mean(given, words)[:1] if len(words) > 3 else (),
-            "schema",
-        )
+    if kind == "literal_error":
+        given, words = str(e.get("input"))[:40], _literals(e)
+        near = did_you_mean(given, words)[:1] if len(words) > 3 else ()
+        return Problem(f"`{given}` is not one of {', '.join(f'`{w}`' for w in words)}", document.where(path), near, "schema")
     if kind == "string_pattern_mismatch":
-        return Problem(
-            f"`{str(e.get('input'))[:40]}` is not a name", document.where(path, key="[key]" in e["loc"]),
-            ("a name has lower-case letters, digits and . _ + -, and at most 64 of them",), "name",
-        )  # fmt: skip
+        hint = "a name has lower-case letters, digits and . _ + -, and at most 64 of them"
+        return Problem(f"`{str(e.get('input'))[:40]}` is not a name", document.where(path, key="[key]" in e["loc"]), (hint,), "name")
     where = document.where((*path, *context["at"])) if "at" in context else document.where(path)
-    given = e.get("input")
-    shown = f", not {_show(given)}" if kind in _WORDS and not isinstance(given, (dict, list)) else ""
-    what = _WORDS[kind].format(field=path[-1] if path else "", **context) + shown if kind in _WORDS else e["msg"]
-    if what.startswith(("must", "needs", "takes", "expected")) and path:
-        what = f"`{path[-1]}` {what}" if not what.startswith("expected") else f"{what} for `{path[-1]}`"
-    return Problem(what, where, hints, {"quantity": "quantity", "component_kind": "unknown-kind"}.get(kind, "schema"))
+    if kind not in _WORDS:
+        return Problem(e["msg"], where, hints, {"quantity": "quantity", "component_kind": "unknown-kind"}.get(kind, "schema"))
+    words = _WORDS[kind].format(**context)
+    what = words if not path else f"{words} for {_name(path)}" if words.startswith("expected") else f"{_name(path)} {words}"
+    return Problem(what + _not(e.get("input")), where, hints, "schema")
+
+
+def _literals(e: dict) -> list[str]:
+    return [a or b for a, b in re.findall(r"'([^']*)'|\b(\d+)\b", (e.get("ctx") or {}).get("expected", ""))]
+
+
+def _name(path: tuple) -> str:
+    """The last key of a path, with what is counted inside it."""
+    n = next((i for i, part in enumerate(reversed(path), 1) if isinstance(part, str)), len(path))
+    return f"`{text.show_path(path[-n:])}`"
+
+
+def _not(given: Any) -> str:
+    return "" if isinstance(given, (dict, list)) else f", not {_show(given)}"
 
 
 def _show(value: Any) -> str:

@@ -67,6 +67,10 @@ def _held_out(recipe: schema.Recipe) -> Iterator[Finding]:
             share = exact_share(max(source.held_out, recipe.sources[other].held_out))
             hint = f"give both `held_out: {share}`; documents are split by their hash, so equal shares agree"
             yield finding(("sources", name), "held-out-overlap", what, hint, on_key=True)
+    for name in sorted(uses.mixed(recipe)):
+        if recipe.sources[name].held_out == 1:
+            what, hint = f"`{name}` holds out all of its documents, so no stage can train on it", "hold out a part, for example `held_out: 1%`"
+            yield finding(("sources", name, "held_out"), "held-out-all", what, hint)
     if recipe.evaluation.bits_per_byte and all(s.held_out == 0 for s in recipe.sources.values()):
         what = "no source holds out documents, so bits per byte cannot be scored"
         hint = "add `held_out: 1%` to the sources, or say `evaluation: {bits_per_byte: false}`"

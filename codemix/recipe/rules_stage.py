@@ -19,7 +19,8 @@ CODE = {"kind": ["code", "markup", "code-adjacent", "synthetic-code"]}  # what t
 
 def findings(recipe: schema.Recipe, stage: StagePlan) -> list[Finding]:
     """All of them."""
-    return [*_limits(recipe, stage), *_schedule(stage), *_literature(stage)]
+    schedule = list(_schedule(stage))
+    return [*_limits(recipe, stage), *schedule, *_literature(stage, falls=not schedule and _falls(stage))]
 
 
 def matches(tags: Mapping[str, str], where: Mapping[str, str | list[str]]) -> bool:
@@ -86,7 +87,7 @@ def _schedule(stage: StagePlan) -> Iterator[Finding]:
             yield Finding(at, problem, True)
 
 
-def _literature(stage: StagePlan) -> Iterator[Finding]:
+def _literature(stage: StagePlan, falls: bool) -> Iterator[Finding]:
     if not stage.sources:
         return
     at = ("stages", stage.index, "mixture")
@@ -94,7 +95,7 @@ def _literature(stage: StagePlan) -> Iterator[Finding]:
     if code > Fraction(3, 4):
         what = f"stage `{stage.name}` is {show_share(code)} code"
         yield finding(at, "code-share-high", what, "25% to 50% code kept language ability in the paper's sweep", on_key=True)
-    if code == 0 and any(share_of(s, CODE) for s in lineage(stage)) and _is_cooldown(stage):
+    if code == 0 and any(share_of(s, CODE) for s in lineage(stage)) and falls:
         what = f"the cooldown `{stage.name}` has no code, and earlier stages had"
         yield finding(at, "cooldown-without-code", what, "the paper's cooldown has 20% code", on_key=True)
     for s in stage.sources:
@@ -104,9 +105,10 @@ def _literature(stage: StagePlan) -> Iterator[Finding]:
             yield finding((*at, s.source), "many-epochs", what, hint, on_key=True)
 
 
-def _is_cooldown(stage: StagePlan) -> bool:
-    """Whether the stage lets the learning rate fall from where it starts, by half or more."""
+def _falls(stage: StagePlan) -> bool:
+    """Whether the stage is a cooldown: its learning rate falls along a line or an exponential, by half or more."""
     try:
-        return stage.spec.learning_rate.kind in ("linear", "exponential") and stage.lr(stage.steps - 1) < stage.lr(0) / 2
-    except CodemixError:  # a schedule without a rate is a problem of its own
+        kind = stage.spec.learning_rate.kind
+        return stage.steps > 0 and kind in ("linear", "exponential") and stage.lr(stage.steps - 1) < stage.lr(0) / 2
+    except CodemixError:  # the parent's schedule has no rate; that is told at the parent
         return False

@@ -14,6 +14,7 @@ from codemix.recipe.component import Spec
 from codemix.recipe.quantities import Bytes, LengthField, Share, Tokens, exact_share, read_share
 
 MAX_EPOCHS = 1000
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,63}$")]
 
 
@@ -197,11 +198,14 @@ class Optimizer(Spec):
     clip: float | None = Field(1.0, gt=0, description="global gradient norm; null to switch off")
 
 
+BatchSize = Annotated[int, Field(ge=1, le=2**24)]
+
+
 class BatchRamp(Spec):
     """A batch size that grows linearly over the first `over` of the stage, in `n_steps` equal stretches."""
 
-    from_: int = Field(alias="from", ge=1)
-    to: int = Field(ge=1)
+    from_: BatchSize = Field(alias="from")
+    to: BatchSize
     over: LengthField
     n_steps: int = Field(8, ge=1, le=1024, description="stretches of constant batch size on the way")
 
@@ -210,7 +214,7 @@ class Training(Spec):
     """How batches become updates. A stage may override the first four."""
 
     seq_len: int = Field(ge=8, le=2**22, description="tokens a row [tokens]")
-    batch_size: int | BatchRamp = Field(description="rows a step [sequences]")
+    batch_size: BatchSize | BatchRamp = Field(description="rows a step [sequences]")
     doc_mask: Literal["none", "segment"] = Field(
         "none", description="segment: attention and loss stay inside a document; paper unstated, default ours"
     )
@@ -249,15 +253,15 @@ class Stage(Spec):
         "continue", description="continue each source where the parent stopped; restart its order; or continue and refuse to wrap"
     )
     seq_len: int | None = Field(None, ge=8, le=2**22)
-    batch_size: int | BatchRamp | None = None
+    batch_size: BatchSize | BatchRamp | None = None
     doc_mask: Literal["none", "segment"] | None = None
     reset_positions: bool | None = None
     fim: dict[Name, Share] = Field({}, description="fill-in-the-middle rate by group or source")
     fim_spm: Share = Field(Fraction(1, 2), description="share of fill-in-the-middle windows in suffix-prefix-middle order")
     limits: tuple[Limit, ...] = ()
     init_from: InitFrom | Literal["scratch"] | None = Field(None, description="default: the stage before this one; `scratch` starts anew")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="data-order seed of this stage; default the recipe's")
-    average_seeds: tuple[int, ...] = Field((), description="train this stage once a seed and average the weights (soup)")
+    seed: Seed | None = Field(None, description="data-order seed of this stage; default the recipe's")
+    average_seeds: tuple[Seed, ...] = Field((), description="train this stage once a seed and average the weights (soup)")
     description: str = ""
     notes: str = ""
 
@@ -265,6 +269,8 @@ class Stage(Spec):
     def _one_budget(self):
         if (self.tokens is None) == (self.steps is None):
             raise PydanticCustomError("budget", "a stage needs exactly one of `tokens:` and `steps:`", {"hints": ["for example `tokens: 200B`"]})
+        if len(set(self.average_seeds)) != len(self.average_seeds):
+            raise PydanticCustomError("seeds", "a seed stands twice in `average_seeds`", {"hints": ["the average of equal weights is no average"]})
         return self
 
 
@@ -283,7 +289,7 @@ class Recipe(Spec):
     name: Name
     description: str = ""
     notes: str = ""
-    seed: int = Field(0, ge=0, lt=2**63, description="decides initial weights and data order")
+    seed: Seed = Field(0, description="decides initial weights and data order")
     tokenizer: component.field("tokenizer")
     sources: dict[Name, Source] = Field(min_length=1)
     dedup: tuple[Dedup, ...] = ()

@@ -53,3 +53,8 @@ def segments(leaves: list[Leaf], rows: int) -> tuple[Segment, ...]:
         out.append(Segment(first, length, tuple(counts)))
         first += length
     return tuple(out)
+
+
+def windows_of(pieces: tuple[Segment, ...]) -> list[int]:
+    """Windows of each source over all stretches."""
+    return [sum(counts) for counts in zip(*(p.counts for p in pieces), strict=True)]

@@ -80,6 +80,12 @@ NO_PREVIOUS = Problem(
 )  # fmt: skip
 
 
+ZERO_PREVIOUS = Problem(
+    "the learning rate starts from `previous`, and the stage before ends at 0, so nothing would be learnt", rule="previous-is-zero",
+    hints=("give a number, for example `3e-4`", "or give the stage before a `floor:` above 0"),
+)  # fmt: skip
+
+
 class Schedule(Component):
     """A learning rate [1/step] as a function of the tokens seen."""
 
@@ -120,6 +126,8 @@ def too_long(parts: dict[str, float], whole: float, of: str) -> list[Problem]:
                     hints=(f"together at most {whole:,.0f} tokens, or a longer {of}",))]  # fmt: skip
 
 
-def needs_previous(position: Position, *rates: float | Previous) -> list[Problem]:
-    """A problem when one of the rates is `previous` and there is no stage before."""
-    return [NO_PREVIOUS] if "previous" in rates and position.previous is None else []
+def needs_previous(position: Position, peak: float | Previous, warmup_from: float | Previous = 0.0) -> list[Problem]:
+    """A problem when a rate is `previous` and there is no stage before, or when the peak would be 0."""
+    if "previous" in (peak, warmup_from) and position.previous is None:
+        return [NO_PREVIOUS]
+    return [ZERO_PREVIOUS] if peak == "previous" and position.previous == 0 else []

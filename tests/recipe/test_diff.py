@@ -25,7 +25,7 @@ stages:
   - name: init
     steps: 1000
     mixture: {text: 50%, web: 50%}
-    learning_rate: {kind: cosine, peak: 1e-3, warmup: 1%}
+    learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
   - name: cooldown
     steps: 100
     mixture: {text: 80%, web: 20%}
@@ -51,6 +51,7 @@ CHANGES = {  # a change to the text -> what must be said about it
     "tokenizer": ("path: t.json", "path: u.json"),
     "held out": ("held_out: 1%", "held_out: 2%"),
     "stage name": ("name: cooldown", "name: anneal"),
+    "first stage name": ("name: init", "name: a-start"),
     "decay": ("batch_size: 8}", "batch_size: 8, optimizer: {weight_decay: 0.2}}"),
     "mask": ("batch_size: 8}", "batch_size: 8, doc_mask: segment}"),
     "source name": ("web", "net"),

@@ -26,7 +26,7 @@ stages:
   - name: init
     steps: 6000
     mixture: {text: 2/3, web.code: rest, tiny: 0.01%}
-    learning_rate: {kind: cosine, peak: 1e-3, warmup: 1%}
+    learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
   - name: cooldown
     steps: 100
     mixture: {text: 1/7, web.code: rest}

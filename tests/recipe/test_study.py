@@ -28,7 +28,7 @@ stages:
   - name: init
     tokens: 10M
     mixture: {text: 50%, code: 50%}
-    learning_rate: {kind: cosine, peak: 1e-3, warmup: 1%}
+    learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
   - name: cooldown
     tokens: 1M
     mixture: {text: 80%, code: 20%}
@@ -82,7 +82,11 @@ def test_a_study_without_variations_is_its_base(make):
         ("{stages: {init: {mixture: {text: 100%}}}}", ("stages", 0, "mixture"), {"text": "100%"}),
         ("{groups.code: {web: 100%}}", ("groups", "code"), {"web": "100%"}),
         ("{sources.fine.web.tokens: 5B}", ("sources", "fine.web", "tokens"), "5B"),
-        ("{stages.init.learning_rate: {peak: 2e-3}}", ("stages", 0, "learning_rate"), {"kind": "cosine", "peak": 2e-3, "warmup": "1%"}),
+        (
+            "{stages.init.learning_rate: {peak: 2e-3}}",
+            ("stages", 0, "learning_rate"),
+            {"kind": "cosine", "peak": 2e-3, "floor": 1e-4, "warmup": "1%"},
+        ),
         ("{stages.init.learning_rate: {kind: constant, value: 1e-3}}", ("stages", 0, "learning_rate"), {"kind": "constant", "value": 1e-3}),
         ("{training: {z_loss: 1e-4}}", ("training",), {"seq_len": 1024, "batch_size": 8, "z_loss": 1e-4}),
         ("{silence: {many-epochs: why}}", ("silence",), {"many-epochs": "why"}),
