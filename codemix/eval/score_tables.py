@@ -64,7 +64,7 @@ def task_tables(columns: Columns, call: Call = lambda measure, task, heading: ""
     plain = Table("Plain accuracy [%]", ["task", "chance", "constant", *columns], "lrr" + "r" * len(columns), id="accuracy")
     plain.notes.append("Constant: what the best single answer to everything reaches, where all questions have the same choices.")
     written = Table("Generation [%]", ["task", "measure", "overlap", *columns], "llr" + "r" * len(columns), id="generation")
-    written.notes.append("± one standard error over examples.")
+    isolation: dict[str, list[str]] = {}
     for name in sorted({t for results in columns.values() for r in results for t in r["tasks"]}):
         found = {heading: [r["tasks"][name] for r in results if name in r["tasks"]] for heading, results in columns.items()}
         one = next(x for seeds in reversed(found.values()) for x in seeds)
@@ -76,10 +76,14 @@ def task_tables(columns: Columns, call: Call = lambda measure, task, heading: ""
         if chance is None:
             written.rows.append([name, one["metric"].replace("_", " "), overlap, *cells])
             if one.get("isolation"):
-                written.notes.append(f"{name} ran in isolation: {one['isolation']}.")
+                isolation.setdefault(one["isolation"], []).append(name)
         else:
             cloze.rows.append([name, overlap, *cells])
             plain.rows.append([name, percent(chance), percent(one.get("majority")), *map(_score, found.values())])
+    written.notes += [
+        "± one standard error over examples; none where all of them score the same.",
+        *(f"Programs of {', '.join(of)} ran in: {how}." for how, of in isolation.items()),
+    ]
     shown = [t for t in (gold, cloze, plain, written) if t.rows]
     if shown:
         shown[0].notes.append(OVERLAP_NOTE)
@@ -124,7 +128,7 @@ def _score(seeds: Sequence[Mapping[str, Any]], chance: float | None = None) -> s
     errors = [s["stderr"] for s in seeds if s.get("stderr") is not None]
     error, scale = sum(errors) / len(errors) if errors else None, 1 if chance is None else 1 - chance
     text = f"{score * 100:.1f}" if chance is None else f"{(score - chance) / scale * 100:+.1f}".replace("-", "−")
-    return text + (f" ± {error / scale * 100:.1f}" if error is not None else "")
+    return text + (f" ± {error / scale * 100:.1f}" if error else "")
 
 
 def _marked(texts: Sequence[str], call: Call, measure: str, task: str, columns: Columns) -> list[Cell]:

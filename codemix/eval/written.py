@@ -74,6 +74,16 @@ class Answer(Written):
         return Outcome(self.metric, score, stderr, records, about=about)
 
 
+class ClosedBook(Answer):
+    """A question answered from memory: any of its known answers counts. lm-eval's templates and stop strings."""
+
+    group: ClassVar[Groups] = "knowledge"
+    template: ClassVar[str] = "lm-eval 0.4.13"
+    columns: ClassVar[tuple[str, ...]] = ("question", "answer")
+    split: ClassVar[str] = "validation"
+    stop: ClassVar[tuple[str, ...]] = ("\n", ".", ",")
+
+
 class Program(Written):
     """A program, written and then run against tests in the sandbox; pass@k without bias from n samples."""
 

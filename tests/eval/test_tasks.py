@@ -198,6 +198,32 @@ def test_code_is_run_in_the_sandbox_and_the_isolation_is_written(engine):
         task("humaneval", k=(5,)).run(engine, [HUMANEVAL], options())
 
 
+def test_the_whole_of_mbpp_is_read_from_a_file_of_its_authors(tmp_path):
+    """974 rows in the published columns; what a test sets up stands after the candidate, whose classes it may use."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from codemix.sandbox import bubblewrap_problem, run_many
+
+    rows = [
+        {"task_id": i, "text": f"Add {i}.", "code": f"def f(x):\r\n  return x + {i}\r\n", "test_list": [f"assert f(1) == {i + 1}"],
+         "test_setup_code": "", "challenge_test_list": []}
+        for i in range(1, 975)
+    ]  # fmt: skip
+    rows[366] |= {k: MBPP[k] for k in ("code", "test_setup_code", "test_list")}
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mbpp.parquet")
+    one = task("mbpp", path="mbpp.parquet")
+    read = one.rows(one.find(options(data_root=tmp_path)))
+    assert len(read) == 974
+    program = one.program(read[366], one.gold(read[366]))
+    assert program.index("class Node") < program.index("root = Node()") < program.index("assert value(root)")
+    if problem := bubblewrap_problem():
+        pytest.skip(f"no sandbox: {problem}")
+    some = [read[i] for i in (0, 366, 973)]
+    assert all(r.passed for r in run_many([one.program(row, one.gold(row)) for row in some]))
+    assert not any(r.passed for r in run_many([one.program(row, "pass") for row in some]))
+
+
 def test_pass_at_k_is_the_chance_over_all_choices():
     from itertools import combinations
 

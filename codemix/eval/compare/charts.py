@@ -86,8 +86,12 @@ def sweep(key: str, title: str, description: str, panels: Mapping[str, Sequence[
             for share, values in points:
                 if len(values) > 1:
                     axes.plot([share * 100] * len(values), values, "o", color=colour, markersize=3, alpha=0.55)
-            for place, value in zip(x, y, strict=True) if shade != "muted" else ():
-                axes.annotate(f"{value:.3f}", (place, value), (0, 7), textcoords="offset points", ha="center", fontsize=8.5)
+            for i, (place, value) in enumerate(zip(x, y, strict=True)) if shade != "muted" else ():
+                around = y[min(i + 1, len(y) - 1)] - y[max(i - 1, 0)]  # the label stands on the side that the line leaves free
+                ends = i in (0, len(y) - 1)
+                side = "center" if ends else "left" if around < 0 else "right"
+                shift = {"center": 0, "left": 3, "right": -3}[side], -14 if around < 0 and i == len(y) - 1 else 6
+                axes.annotate(f"{value:.3f}", (place, value), shift, textcoords="offset points", ha=side, fontsize=8.5)
             axes.set_title({"code": "held-out code", "text": "held-out text", "other": "other held-out sources"}.get(name, name))
             axes.set_xlabel("share of code")
             axes.set_ylabel("bits per byte" if unit != "%" else "score [%]")

@@ -104,7 +104,7 @@ def page(found: dict[str, Any], variants: Sequence[Variant], base: Variant) -> P
         )
     made.sections = [s for s in (
         figures.against_baseline(found), tables.table_2(variants, found), tables.bits(variants, base, found), figures.trajectories(variants, base),
-        figures.sweep(found), figures.init(found), figures.quality(found), figures.cooldown(found), tables.tasks(variants, base),
+        figures.sweep(found), figures.init(found), figures.quality(found), figures.cooldown(found), tables.tasks(variants, base, found),
         figures.win_rates(found),
         tables.recipes(variants, base), tables.ledgers(variants), paper.care(found), tables.origin(variants),
     ) if s is not None]  # fmt: skip

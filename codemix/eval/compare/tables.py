@@ -138,16 +138,22 @@ def _domains(variants: Sequence[Variant]) -> Table | None:
     return table
 
 
-def tasks(variants: Sequence[Variant], base: Variant) -> Section | None:
-    """Scores of tasks after the last stage; called only by the paired interval over the same examples."""
-    columns = {v.name: [run.stage(v.last) for run in v.runs] for v in variants}
-    if not any(r["tasks"] for results in columns.values() for r in results):
+def tasks(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) -> Section | None:
+    """Scores of tasks after the last stage; called only by the paired interval over the same examples, between equally long runs."""
+    groups: list[dict[str, list[Any]]] = [{}, {}]
+    for v in variants:
+        groups[v.name in found["other_length"]][v.name] = [run.stage(v.last) for run in v.runs]
+    as_long, others = groups
+    if not any(r["tasks"] for group in groups for results in group.values() for r in results):
         return None
     by_name = {v.name: v for v in variants}
     calls = f"↑ ↓: better and worse than `{base.name}` beyond the paired 95% interval over examples and beyond the seeds; grey: no call."
     lead = "Less to be trusted than bits per byte of held-out text where models are small; most trusted first."
-    made = task_tables(columns, lambda measure, task, name: task_call(by_name[name], base, measure, task), calls)
-    return Section("tasks", "Tasks after the last stage", lead, made)
+    blocks: list[Any] = task_tables(as_long, lambda measure, task, name: task_call(by_name[name], base, measure, task), calls)
+    if made := task_tables(others):
+        names = ", ".join(f"`{n}`" for n in others)
+        blocks.append(Fold(f"Runs of other lengths, which are not compared: {names}", [dataclasses.replace(t, id="") for t in made]))
+    return Section("tasks", "Tasks after the last stage", lead, blocks)
 
 
 def recipes(variants: Sequence[Variant], base: Variant) -> Section | None:

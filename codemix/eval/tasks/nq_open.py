@@ -2,21 +2,15 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.written import Answer
+from codemix.eval.written import ClosedBook
 
 
-class NaturalQuestionsOpen(Answer):
+class NaturalQuestionsOpen(ClosedBook):
     """Search questions from memory: exact match after SQuAD's normalisation with any answer."""
 
     kind: Literal["nq_open"] = "nq_open"
-    group: ClassVar = "knowledge"
     citation: ClassVar = "Lee et al. 2019, arXiv 1906.00300"
-    template: ClassVar = "lm-eval 0.4.13"
-    columns: ClassVar = ("question", "answer")
-    split: ClassVar = "validation"
     EXAMPLES: ClassVar = ({"kind": "nq_open"}, {"kind": "nq_open", "limit": 1000})
-
-    stop: ClassVar = ("\n", ".", ",")
 
     def prompt(self, row):
         return f"Answer these questions:\n\nQ: {row['question']}?\nA:"
