@@ -133,9 +133,9 @@ def test_export_and_import_agree(run):
 
 
 def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
-    import codemix.cli.recipe as recipe
+    from codemix.recipe import text
 
-    monkeypatch.setattr(recipe, "is_study", lambda path: 1 / 0)
+    monkeypatch.setattr(text, "load", lambda path: 1 / 0)
     code, _, err = run("validate", "recipes/quickstart.yaml")
     place = re.search(r"in (\S+\.txt)", err)[1]
     assert code == 3 and "ZeroDivisionError" in err and "Traceback" in Path(place).read_text()
@@ -143,12 +143,12 @@ def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
 
 
 def test_ctrl_c_ends_with_130(run, monkeypatch):
-    import codemix.cli.recipe as recipe
+    from codemix.recipe import text
 
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipe, "is_study", interrupted)
+    monkeypatch.setattr(text, "load", interrupted)
     assert run("validate", "recipes/quickstart.yaml")[0] == 130
 
 

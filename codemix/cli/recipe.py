@@ -21,24 +21,24 @@ def validate(
 ) -> int:
     """Check recipes: every problem at once, each with its place, cause and remedy."""
     from codemix.errors import CodemixError
-    from codemix.recipe import read, rules
+    from codemix.recipe import read, rules, text
 
     problems, fine = [], []
     for path in recipes:
         try:
-            if is_study(path):
+            document = text.load(path)
+            if read.is_study(document):
                 from codemix.recipe import study
 
-                points, found = study.check(study.load_study(path))
-                problems += found
-                if not any(p.severity == "error" for p in found):
-                    fine.append(f"{path}: ok ({len(points)} recipes)")
-                continue
-            checked = rules.check(read.read_recipe(path))
-            problems += checked.problems
-            if not checked.errors:
-                plan = checked.plan
-                fine.append(f"{path}: ok ({len(plan.stages)} stage{'s' * (len(plan.stages) != 1)}, {sum(s.tokens for s in plan.stages):,} tokens)")
+                points, found = study.check(study.of_document(document))
+                said = f"{len(points)} recipes"
+            else:
+                checked = rules.check(read.of_document(document))
+                stages, found = checked.plan.stages, checked.problems
+                said = f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
+            problems += found
+            if not any(p.severity == "error" for p in found):
+                fine.append(f"{path}: ok ({said})")
         except CodemixError as error:
             problems += error.problems
     if json:
@@ -49,14 +49,6 @@ def validate(
         for line in fine:
             print(line)
     return EXIT_PROBLEM if any(p.severity == "error" for p in problems) else 0
-
-
-def is_study(path: Path) -> bool:
-    """Whether a YAML file is a study (it has a key `study`)."""
-    from codemix.recipe import text
-
-    value = text.parse(text.read_text(path), str(path)).value
-    return isinstance(value, dict) and "study" in value
 
 
 def plan(
@@ -70,10 +62,10 @@ def plan(
 ) -> None:
     """Say what a recipe will do, in whole tokens, before any compute."""
     from codemix.cli.context import load
-    from codemix.recipe import show
+    from codemix.recipe import read, show, text
     from codemix.tables import Table
 
-    if is_study(recipe):
+    if read.is_study(text.load(recipe)):
         from codemix.cli.study import print_study_plan
 
         return print_study_plan(recipe, json=json, markdown=markdown, chip=chip, mfu=mfu)
@@ -195,12 +187,12 @@ def import_(
     path: Annotated[Path, typer.Argument(help="The other tool's file.", show_default=False)],
 ) -> None:
     """Turn another tool's mixture into a recipe, and say what did not add up."""
-    from codemix.recipe.interop import import_mixture
+    from codemix.recipe.interop import import_mixture, recipe_text
 
     imported = import_mixture(form, path)
     for note in imported.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(imported.yaml, end="")
+    print(recipe_text(imported), end="")
 
 
 def export(

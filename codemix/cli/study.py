@@ -31,13 +31,13 @@ StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_d
 
 def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Context]]:
     """The question (of a study, if one is given) and a context for each run that the paths name."""
-    from codemix.cli.recipe import is_study
     from codemix.eval.study import contexts as study_contexts
+    from codemix.recipe import read, text
     from codemix.recipe.study import load_study
 
     question, out = "", []
     for path in paths:
-        if is_study(path):
+        if read.is_study(text.load(path)):
             question = question or load_study(path).spec.question
             out += study_contexts(path, store, data_root)
         else:

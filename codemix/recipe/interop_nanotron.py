@@ -7,8 +7,7 @@ from typing import Any
 
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import text
-from codemix.recipe.interop import Imported, Phase, Weight, names_for
-from codemix.recipe.interop_values import fraction, slug, stem, whole, without_zeros
+from codemix.recipe.interop_values import Imported, Phase, Weight, fraction, names_for, slug, stem, whole, without_zeros
 
 
 def nanotron(content: str, file: str) -> Imported:

@@ -9,9 +9,8 @@ from typing import Any
 
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import text
-from codemix.recipe.interop import Imported, Phase, Weight, names_for
 from codemix.recipe.interop_nanotron import nanotron  # noqa: F401  (one reader a format, found by name)
-from codemix.recipe.interop_values import at_path, find_key, fraction, stem, whole, without_zeros
+from codemix.recipe.interop_values import Imported, Phase, Weight, at_path, find_key, fraction, names_for, stem, whole, without_zeros
 
 LEVANTER_BLOCK = 2048  # its default `mixture_block_size` [sequences]
 

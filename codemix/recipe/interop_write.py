@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from codemix.errors import Problem
 from codemix.recipe.apportion import apportion
-from codemix.recipe.interop import Exported
+from codemix.recipe.interop_values import Exported
 from codemix.recipe.plan import Plan, StagePlan
 
 PLACES = 12  # decimals of an exported share; a window of a 440B-token stage is far larger

@@ -42,22 +42,25 @@ class Source:
 
 def read_recipe(path: str | Path) -> Source:
     """The recipe in a file. Raises CodemixError with every syntax and schema problem."""
-    return parse_recipe(text.read_text(path), str(path))
+    return of_document(text.load(path))
 
 
 def parse_recipe(content: str, file: str) -> Source:
     """The recipe in `content`; `file` is the name that problems show."""
-    document = text.parse(content, file)
-    if isinstance(document.value, dict) and "study" in document.value:
-        raise CodemixError(
-            Problem(
-                "this is a study, not a recipe",
-                document.where(("study",), key=True),
-                ("use `codemix study`, which expands it into recipes",),
-                "study-not-recipe",
-            )
-        )
+    return of_document(text.parse(content, file))
+
+
+def of_document(document: text.Document) -> Source:
+    """The recipe in a document."""
+    if is_study(document):
+        hint = "use `codemix study`, which expands it into recipes"
+        raise CodemixError(Problem("this is a study, not a recipe", document.where(("study",), key=True), (hint,), "study-not-recipe"))
     return Source(validate(schema.Recipe, document), document)
+
+
+def is_study(document: text.Document) -> bool:
+    """Whether a document is a study: it has a key `study`."""
+    return isinstance(document.value, dict) and "study" in document.value
 
 
 def validate(model: type[Spec], document: text.Document) -> Any:

@@ -22,21 +22,19 @@ from codemix.recipe.points import points
 from codemix.recipe.study_spec import Study, StudySpec
 from codemix.recipe.tree import tree
 
-__all__ = ["Study", "StudySpec", "check", "expand", "load_study", "sources", "tree", "write_recipes"]
+__all__ = ["Study", "StudySpec", "check", "expand", "load_study", "of_document", "sources", "tree", "write_recipes"]
 
 
 def load_study(path: str | Path) -> Study:
     """The study in a file. Raises CodemixError with every syntax and schema problem."""
-    document = text.parse(text.read_text(path), str(path))
-    if isinstance(document.value, dict) and "stages" in document.value and "study" not in document.value:
-        raise CodemixError(
-            Problem(
-                "this is a recipe, not a study",
-                document.where(("stages",), key=True),
-                ("a study has `study:`, `base:` and variations",),
-                "recipe-not-study",
-            )
-        )
+    return of_document(text.load(path))
+
+
+def of_document(document: text.Document) -> Study:
+    """The study in a document."""
+    if isinstance(document.value, dict) and "stages" in document.value and not read.is_study(document):
+        hint = "a study has `study:`, `base:` and variations"
+        raise CodemixError(Problem("this is a recipe, not a study", document.where(("stages",), key=True), (hint,), "recipe-not-study"))
     return Study(read.validate(StudySpec, document), document)
 
 

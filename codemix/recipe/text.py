@@ -99,6 +99,11 @@ def read_text(path: str | Path) -> str:
         raise CodemixError(Problem("the file is not UTF-8 text", Where(str(path), line, column), ("save it as UTF-8",), "yaml-syntax")) from None
 
 
+def load(path: str | Path) -> Document:
+    """The document in a file. Raises CodemixError with every problem of the YAML itself."""
+    return parse(read_text(path), str(path))
+
+
 def parse(text: str, file: str) -> Document:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
     document = Document(file, text)

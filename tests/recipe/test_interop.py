@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.recipe import interop, read, rules, text
-from codemix.recipe.interop import KINDS, export_mixture, import_mixture, parse_mixture
+from codemix.recipe import read, rules, text
+from codemix.recipe.interop import KINDS, export_mixture, import_mixture, parse_mixture, recipe_text
+from codemix.recipe.interop_values import Imported, names_for
 
 FILES = Path(__file__).parent / "files"
 RECIPE = """\
@@ -41,9 +42,9 @@ def plan():
     return checked.require()
 
 
-def check_imported(imported: interop.Imported):
+def check_imported(imported: Imported):
     """The recipe that an import makes must validate as it is."""
-    source = read.parse_recipe(imported.yaml, "imported.yaml")
+    source = read.parse_recipe(recipe_text(imported), "imported.yaml")
     checked = rules.check(source)
     assert not checked.errors, checked.errors
     return checked.plan
@@ -64,7 +65,7 @@ def test_smollm3_as_published_does_not_sum_to_one():
     assert plan.stage("decay").spec.weights == "relative" and plan.stage("stable").spec.weights == "percent"
     share = {s.source: s.share for s in plan.stage("decay").sources}
     assert share["dclm"] == Fraction("0.3") / Fraction("1.00565") and sum(share.values()) == 1
-    assert "weights: relative # they sum to 1.00565" in imported.yaml and "dclm: 0.3\n" in imported.yaml
+    assert "weights: relative # they sum to 1.00565" in recipe_text(imported) and "dclm: 0.3\n" in recipe_text(imported)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,7 +164,7 @@ def test_what_cannot_be_read_is_a_problem(kind, content, says):
 
 
 def test_names_are_short_and_unique():
-    names = interop.names_for(["s3://b/x/pes2o/", "s3://b/megamath/standard/", "s3://b/other/standard/", "c/pes2o_text_document", "A B/Ç.d", ""])
+    names = names_for(["s3://b/x/pes2o/", "s3://b/megamath/standard/", "s3://b/other/standard/", "c/pes2o_text_document", "A B/Ç.d", ""])
     assert names == ["pes2o", "megamath", "other", "pes2o-2", "d", "source"]
 
 
