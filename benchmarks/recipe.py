@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOOR = "import typer, yaml\nfrom pydantic import BaseModel\nclass M(BaseModel):\n    x: int\n"
-N = 9
+N = 15
 
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # an installed package has its bytecode

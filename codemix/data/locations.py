@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.recipe.secrets import SECRET_KEY
 
 REMOTE = ("s3", "gs", "hf")  # read through fsspec
 SELF_NAMED = ("git", "generated")  # inputs whose name already holds what decides their content: a commit, a seed
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
-_SECRET = re.compile(r"(?i)token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|\bsig\b|\bauth")
 
 
 def interpreter_root(scheme: str) -> Path | None:
@@ -41,7 +41,7 @@ def redacted(uri: str) -> str:
 def check_uri(uri: str) -> None:
     """Raises CodemixError for a scheme that is not read, or for credentials inside the URI, which are never repeated."""
     parts = urlsplit(uri)
-    in_query = any(_SECRET.search(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+    in_query = any(SECRET_KEY.search(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
     # `hf://datasets/owner/name@revision/...` is the one place where an @ stands for something else
     in_host = "@" in parts.netloc
     if in_host or in_query:

@@ -240,7 +240,7 @@ class Stage(Spec):
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
     name: Name
     tokens: Tokens | None = Field(None, gt=0, description="budget; rounded down to whole steps, and `plan` says by how much")
-    steps: int | None = Field(None, gt=0, description="budget in steps, instead of tokens")
+    steps: int | None = Field(None, gt=0, le=10**10, description="budget in steps, instead of tokens")
     mixture: Mixture = Field(min_length=1, description="shares of groups and sources, summing to 100%")
     weights: Literal["percent", "relative"] = Field("percent", description="relative: plain numbers, divided by their sum, as you asked")
     by: Literal["tokens", "documents"] = Field(

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from codemix.errors import CodemixError, Problem, Where
+from codemix.recipe.secrets import hidden
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 4_000_000, 48, 100_000, 40
 SAFE_OPENERS = 2000  # fewer openings than this cannot nest deeply enough to hurt
@@ -54,7 +55,7 @@ class Document:
 
     def _at(self, mark: tuple[int, int, int], path: tuple) -> Where:
         lines = self._lines
-        text = lines[mark[0] - 1] if mark[0] <= len(lines) else ""
+        text = hidden(lines[mark[0] - 1]) if mark[0] <= len(lines) else ""
         return Where(self.file, *mark, path=show_path(path), text=text if len(text) <= 200 else text[:197] + "...")
 
     @property
@@ -195,6 +196,12 @@ class _Reader:
 
     def scalar(self, node: yaml.ScalarNode, path: tuple) -> Any:
         text = node.value
+        if "://" in text and hidden(text) != text:
+            advice = (
+                "take them out of the recipe, and revoke them if it was shared",
+                "give them through the environment (AWS_PROFILE, HF_TOKEN, ...)",
+            )
+            return self.problem(node, path, "this address carries credentials", *advice, rule="credentials-in-url")
         if node.style not in (None, ""):  # quoted or block: the author says it is text
             return text
         if text in ("", "~", "null", "Null", "NULL"):
