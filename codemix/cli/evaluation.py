@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from codemix.cli.context import (
 
 if TYPE_CHECKING:
     from codemix.data.context import Context
+    from codemix.recipe.plan import StagePlan
 
 
 class _ScoreByDefault(TyperGroup):
@@ -55,18 +57,23 @@ def score(
 ) -> None:
     """Score every trained stage (the default of `codemix eval`)."""
     context = load(recipe, store, data_root)
-    wanted = [s for s in context.plan.stages if stage in (None, s.name)]
-    if not wanted:
-        raise problem(f"there is no stage `{stage}`", f"stages: {', '.join(s.name for s in context.plan.stages)}")
-    folders = [context.stage_dir(s) for s in wanted]
-    if missing := [s.name for s in wanted if not context.is_trained(s)]:
-        raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
+    folders = [context.stage_dir(s) for s in trained_stages(context, recipe, stage)]
     paths = evaluate_stages(context, folders, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     if json:
         from codemix.data.store import read_json
 
         return print_json([read_json(p) for p in paths])
     return show_scores(context, paths)
+
+
+def trained_stages(context: Context, recipe: Path, name: str | None) -> list[StagePlan]:
+    """The stage called `name`, or all. Raises CodemixError when there is none, or one is not trained."""
+    wanted = [s for s in context.plan.stages if name in (None, s.name)]
+    if not wanted:
+        raise problem(f"there is no stage `{name}`", f"stages: {', '.join(s.name for s in context.plan.stages)}")
+    if missing := [s.name for s in wanted if not context.is_trained(s)]:
+        raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
+    return wanted
 
 
 def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Path]:
@@ -118,7 +125,7 @@ def generate(
     from codemix.eval.answers import write_answers
 
     context = load(recipe, store, data_root)
-    chosen = context.plan.stage(stage) if stage else context.plan.stages[-1]
+    [chosen] = trained_stages(context, recipe, stage or context.plan.stages[-1].name)
     write_answers(chosen, context.stage_dir(chosen), context.manifests, prompts, output, max_tokens=max_tokens, temperature=temperature, seed=seed)
     print(output)
 
@@ -179,15 +186,29 @@ def compare(
     from codemix.eval.compare.variants import RunInputs
 
     asked, loaded = contexts(runs, store, data_root)
-    inputs = []
+    inputs, missing = [], []
     for context in loaded:
         done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
-        if len(done) == len(context.plan.stages):
+        if len(done) < len(context.plan.stages):
+            missing.append(context.source.recipe.name)
+        else:
             scores = evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
             inputs.append(RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=scores))
+    if missing:
+        print(f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr)
     if len(inputs) < 2:
         raise problem("a comparison needs two trained runs", "`codemix train` each recipe, or `codemix study run` the study", rule="not-trained")
-    print(write(inputs, store=loaded[0].store, question=question or asked, baseline=baseline, overlay_paper=overlay_paper, winrates=winrates or ()))
+    print(
+        write(
+            inputs,
+            store=loaded[0].store,
+            question=question or asked,
+            baseline=baseline,
+            overlay_paper=overlay_paper,
+            winrates=winrates or (),
+            missing=missing,
+        )
+    )
 
 
 def register(app: typer.Typer, command: str) -> None:

@@ -125,12 +125,16 @@ def summarise(items: Sequence[dict[str, Any]], a: str, b: str, judge: str, note:
 
 
 def bootstrap(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95% percentile interval of the mean over resampled prompts."""
+    """95% percentile interval of the mean over resampled prompts. Where every prompt went one way resampling shows no luck at
+    all; the other end is then what would still give so many wins in a row one time in forty."""
     import numpy as np
 
     values = np.asarray(scores, np.float64)
     # The counts of each score decide the mean, so resampling them is resampling the prompts; and mirrored scores mirror the interval.
     wins, losses, n = int((values > 0).sum()), int((values < 0).sum()), len(values)
+    if n in (wins, losses):
+        edge = 2 * 0.025 ** (1 / n) - 1
+        return (edge, 1.0) if wins else (-1.0, -edge)
     few, many = sorted((wins, losses))
     draws = np.random.default_rng(seed).multinomial(n, [few / n, many / n, (n - few - many) / n], RESAMPLES)
     means = np.sort((draws[:, 1] - draws[:, 0]) / n * (1 if wins >= losses else -1))

@@ -19,19 +19,19 @@ from codemix.recipe.component import identity
 
 def compare(
     runs: Iterable[RunInputs], store: Store, *, question: str = "", baseline: str | None = None, overlay_paper: bool = False,
-    winrates: Iterable[Path] = (),
+    winrates: Iterable[Path] = (), missing: Iterable[str] = (),
 ) -> Path:  # fmt: skip
     """The HTML page (its Markdown and JSON twins lie beside it) that compares at least two runs.
 
     `baseline` names the run that changes are relative to; the first when not given. `winrates`: results of
-    `codemix eval winrate`. Raises CodemixError for fewer than two recipes or an unknown baseline.
+    `codemix eval winrate`; `missing`: recipes that belong here and are not trained. Raises CodemixError for fewer than two recipes or an unknown baseline.
     """
     variants = tree.load(runs)
     if len(variants) < 2:
         raise CodemixError("a comparison needs two runs of different recipes", hints=["give another recipe, or a study"], rule="compare-two")
     base = tree.find_baseline(variants, baseline)
     judged = [read_json(p / "winrate.json" if (p := Path(path)).is_dir() else p) for path in winrates]
-    found = findings(variants, base, question=question, overlay_paper=overlay_paper, winrates=judged)
+    found = findings(variants, base, question=question, overlay_paper=overlay_paper, winrates=judged, missing=sorted(missing))
     name = "compare-" + digest([identity(run.plan.recipe) for v in variants for run in v.runs])[:8]
     return publish(store, name, found, lambda: page(found, variants, base), stem="compare")
 
@@ -97,6 +97,8 @@ def page(found: dict[str, Any], variants: Sequence[Variant], base: Variant) -> P
     made = Page(kind="comparison", title=found["question"] or f"{len(variants)} recipes against {base.name}", answer=answer(found))
     made.remark = f"{len(variants)} recipes, {sum(len(v.runs) for v in variants)} runs; baseline `{base.name}`; changes are relative to it."
     made.notes = notes([v for v in variants if v.name not in found["other_length"]])
+    if found.get("missing"):
+        made.notes.append(Note("warn", f"Left out, because not every stage is trained: {_list(found['missing'])}."))
     if found["other_length"]:
         others = _list(found["other_length"])
         made.notes.append(
