@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import shlex
+import shutil
 import sys
 import threading
 import time
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.store import write_text
-from codemix.data.task import Outcome, Task, attempt
-from codemix.errors import CodemixError
+from codemix.data.task import Outcome, Task, attempt, quiet
+from codemix.errors import CodemixError, Problem
 from codemix.progress import progress
 
 
@@ -57,6 +58,7 @@ class RunTask:
 def on_cluster(todo: list[Task], workers: int, executor: str, label: str, work: Path | None) -> list[Outcome]:
     """Through datatrove's Ray or Slurm executor; the store must lie on a file system that every node sees."""
     assert work is not None
+    quiet()
     folder = work / f"{executor}-{os.getpid()}-{time.time_ns()}"
     folder.mkdir(parents=True)
     for rank, task in enumerate(todo):
@@ -71,7 +73,24 @@ def on_cluster(todo: list[Task], workers: int, executor: str, label: str, work: 
         lambda: sum(task.size for task in todo if task.done.exists()),
         sum(task.size for task in todo),
     )
-    return [pickle.loads(path.read_bytes()) for path in sorted(folder.glob("*.outcome"))]
+    outcomes = []
+    for rank, task in enumerate(todo):
+        if (path := folder / f"{rank:05d}.outcome").exists():
+            outcomes.append(pickle.loads(path.read_bytes()))
+        elif not task.done.exists():
+            outcomes.append(Outcome(task.name, problems=(_unfinished(folder, rank),)))
+    if not outcomes:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcomes
+
+
+def _unfinished(folder: Path, rank: int) -> Problem:
+    """A task that left neither its output nor a word: killed, or never started."""
+    hints = ["run the same command again: only what is missing is redone"]
+    for log in sorted(folder.glob(f"slurm_logs/*_{rank}.out")):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        hints.insert(0, f"its log {log} ends: {lines[-1][:200] if lines else '(it is empty)'}")
+    return Problem("did not finish", hints=tuple(hints), rule="task-failed")
 
 
 def _ray(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path, finished: Callable[[], int], total: int) -> None:
@@ -91,7 +110,6 @@ def _ray(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path, f
 
 
 def _slurm(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path, finished: Callable[[], int], total: int) -> None:
-    import shutil
     import subprocess
 
     if not shutil.which("sbatch"):
