@@ -61,8 +61,7 @@ def _build_missing(recipe: schema.Recipe, store: Store, ids: Identities, root: P
     _build_documents(recipe, store, ids, root, [name for name in recipe.sources if name in needed], how)
     for i in entries:
         _build_dedup(recipe, store, ids, i, how)
-    _build_tokenizer(recipe, store, ids, root)
-    _build_tokens(recipe, store, ids, missing, how)
+    _build_tokens(recipe, store, ids, _build_tokenizer(recipe, store, ids, root), missing, how)
 
 
 def _build_documents(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, names: list[str], how: dict[str, Any]) -> None:
@@ -154,10 +153,9 @@ def _training_text(recipe: schema.Recipe, store: Store, ids: Identities) -> Iter
         yield from TrainingText(_documents(store, ids, name), lists, removed_bytes, uses.held_out_with(recipe, name), wanted)
 
 
-def _build_tokens(recipe: schema.Recipe, store: Store, ids: Identities, names: list[str], how: dict[str, Any]) -> None:
+def _build_tokens(recipe: schema.Recipe, store: Store, ids: Identities, tokenizer: TokenizerFile, names: list[str], how: dict[str, Any]) -> None:
     from codemix.data.tokens import TokensJob
 
-    tokenizer = TokenizerFile.load(_tokenizer_folder(store, ids))
     meta = {key: tokenizer.meta[key] for key in ("sha256", "vocab_size", "eos_id", "eos_token", "bos", "special", "probe")}
     versions = environment("datatrove", "tokenizers", "tiktoken")
     jobs = []

@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codemix.data.document import utf8_bytes
 from codemix.data.documents import Documents
 from codemix.data.identity import Identity
 from codemix.data.lines import LineWriter, read_lines
 from codemix.data.runner import Executor, run_tasks
 from codemix.data.signatures import MAX_RANKS, DocumentFile, SignatureTask, exact_config, minhash_config
 from codemix.data.store import Store, write_json
-from codemix.data.task import Task, quiet
+from codemix.data.task import Task, quiet, tick
 from codemix.recipe import schema
 
 
@@ -81,6 +82,7 @@ class MatchTask:
 
             step = MinhashDedupBuckets(str(self.work / "minhash"), str(self.work / "matches"), config=minhash_config(self.entry), lines_to_buffer=256)
             step.run(None, self.bucket, self.entry.buckets)
+        tick(self.size)
         write_json(self.done, {})
 
 
@@ -141,7 +143,7 @@ def write_lists(
             if number in rows:
                 writer.write({"row": number, "id": row["id"], "kept": rows[number]})
                 count["documents"] += 1
-                count["bytes"] += len(row["text"].encode())
+                count["bytes"] += utf8_bytes(row["text"])
         writer.close()
     return counts
 

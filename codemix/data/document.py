@@ -23,6 +23,11 @@ class Document:
         return Document(self.id, text, self.meta)
 
 
+def utf8_bytes(text: str) -> int:
+    """The length of a text in UTF-8 [bytes]. Raises UnicodeEncodeError for half of a surrogate pair."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class Unreadable(Exception):
     """One document, or the rest of one input, that could not be read. Sources *yield* it; whoever builds counts it.
 

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Document, Drop, Unreadable, utf8_bytes
 from codemix.data.funnel import UNKNOWN, Funnel, total
 from codemix.data.identity import Identity
 from codemix.data.inputs import Input, Part
@@ -108,14 +108,15 @@ class DocumentsTask:
                 except TypeError as error:  # metadata that JSON cannot hold: the component's bug, told with its document
                     raise TypeError(f"{doc.id}: {error}") from error
                 kept.add("kept", doc)
-                text_bytes += len(doc.text.encode())
+                text_bytes += utf8_bytes(doc.text)
                 if text_bytes >= self.file_bytes:
                     close()
                     writer = None
             tick(part.size)
         if writer is not None:
             close()
-        write_json(self.done, {"funnel": funnel.as_json(), "files": files, "dropped": dropped.as_json(), "kept": kept.as_json()})
+        mark = {"funnel": funnel.as_json(), "files": files, "dropped": dropped.as_json(), "kept": kept.as_json()}
+        write_json(self.done, mark, for_people=False)
 
 
 def through(
@@ -134,7 +135,7 @@ def through(
             continue
         original, language = doc, str(doc.meta.get("language") or UNKNOWN)
         try:
-            size = len(doc.text.encode())
+            size = utf8_bytes(doc.text)
         except UnicodeEncodeError as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
             bad = Unreadable("lone_surrogate", doc.id, f"character {error.start}")
             if strict:
@@ -156,7 +157,7 @@ def through(
             funnel.add_dropped(language, size, step, verdict.reason)
             dropped.add(f"{step}/{verdict.reason}", original)
         else:
-            funnel.add_kept(language, size, size if doc is original else len(doc.text.encode()))
+            funnel.add_kept(language, size, size if doc is original else utf8_bytes(doc.text))
             yield doc
 
 

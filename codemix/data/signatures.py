@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from codemix.data.document import utf8_bytes
 from codemix.data.lines import read_lines, removed_rows
 from codemix.data.store import write_json
 from codemix.data.task import quiet, tick
@@ -97,11 +98,15 @@ class SignatureTask:
             # all of a rank's rows count, also those removed before, so that positions need no translation later
             position = 0
             for file in self.files:
+                left = file.bytes
                 for row_number, row in file.rows():
                     doc = Document(row["text"], f"{position + row_number}", metadata={"priority": MAX_RANKS + 1 - self.rank})
                     signatures.extend(exact.get_hashes(doc, position + row_number))
-                    tick(len(row["text"]))
+                    size = utf8_bytes(row["text"])
+                    tick(size)
+                    left -= size
                     yield doc
+                tick(left)  # of what earlier entries removed
                 position += file.documents
 
         if self.entry.kind == "minhash":

@@ -22,6 +22,7 @@ import numpy as np
 from datatrove.pipeline.tokens.tokenizer import DocumentTokenizer, TokenizedFile
 
 from codemix.data import encoders
+from codemix.data.document import utf8_bytes
 from codemix.data.documents import Documents, by_size, held_out
 from codemix.data.funnel import UNKNOWN, Funnel, after_dedup, total
 from codemix.data.identity import Identity
@@ -76,17 +77,18 @@ class ShardTokenizer(DocumentTokenizer):
                     raise ValueError(
                         f"{row['id']}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text"
                     )
-                text = row["text"].encode()
-                split = "held_out" if self.share and held_out(text, self.share) else "train"
+                text = row["text"]
+                size, split = utf8_bytes(text), "held_out" if self.share and held_out(text.encode(), self.share) else "train"
                 if split not in files:
                     name = f"{split}-{rank:05d}.ds"
                     shard = TokenizedFile(self.output_folder, name, token_size=TOKEN_BYTES[self.dtype])
                     files[split] = shard, LineWriter(self.folder / f"{name.removesuffix('.ds')}.docs.jsonl.zst")
                 shard, sidecar = files[split]
-                shard.write_bytes(np.append(ids, np.uint32(eos)).astype(dtype).tobytes())
-                sidecar.write({"id": row["id"], "bytes": len(text)} | {k: v for k in SIDECAR if (v := row["meta"].get(k)) is not None})
-                self.text_bytes[split] += len(text)
-            tick(sum(map(len, texts)))
+                tokens = np.empty(len(ids) + 1, dtype)
+                tokens[:-1], tokens[-1] = ids, eos
+                shard.write_bytes(tokens.tobytes())
+                sidecar.write({"id": row["id"], "bytes": size} | {k: v for k in SIDECAR if (v := row["meta"].get(k)) is not None})
+                self.text_bytes[split] += size
         for shard, sidecar in files.values():
             shard.close()
             sidecar.close()
@@ -151,7 +153,9 @@ class TokensTask:
                 with open(path, "rb+") as handle:
                     os.fsync(handle.fileno())
                 os.replace(path, shards / path.name)
-        write_json(self.done, {"shards": found, "funnel": funnel.as_json(), "fast": step.encoder.fast, "notice": step.encoder.notice})
+        write_json(
+            self.done, {"shards": found, "funnel": funnel.as_json(), "fast": step.encoder.fast, "notice": step.encoder.notice}, for_people=False
+        )
         shutil.rmtree(aside, ignore_errors=True)
 
     def _rows(self, funnel: Funnel) -> Iterator[dict[str, Any]]:
@@ -162,11 +166,12 @@ class TokensTask:
                 gone |= dict.fromkeys(removed_rows([folder / Path(file["path"]).name]), key)
             count = -1
             for count, row in enumerate(read_lines(self.documents / file["path"])):
+                tick(utf8_bytes(row["text"]))
                 if (key := gone.get(count)) is None:
                     yield row
                 else:
                     step, _, reason = key.partition("/")
-                    funnel.add_dropped(str(row["meta"].get("language") or UNKNOWN), len(row["text"].encode()), step, reason)
+                    funnel.add_dropped(str(row["meta"].get("language") or UNKNOWN), utf8_bytes(row["text"]), step, reason)
             if count + 1 != file["documents"]:
                 raise CodemixError(
                     f"{self.documents / file['path']} holds {count + 1:,} documents, its manifest says {file['documents']:,}",

@@ -124,12 +124,12 @@ def test_any_number_of_workers_writes_the_same_bytes(root, monkeypatch):
     monkeypatch.setattr("codemix.data.runner.IN_PROCESS_BYTES", 0)
     write_jsonl(root / "web2.jsonl", [words(5000 + i, 60) for i in range(60)])
     trees = []
-    for workers in (1, 2):
+    for workers in (1, 2, 4):
         store = Store(root / f"store{workers}")
         r = two().model_copy(update={"sources": dict(two().sources) | {"more": recipe({"m": "web2.jsonl"}).sources["m"]}})
         build(r, store, data_root=root, workers=workers)
         trees.append(tree(store))
-    assert trees[0] == trees[1] and len(trees[0]) > 20
+    assert trees[0] == trees[1] == trees[2] and len(trees[0]) > 20
 
 
 def test_many_tasks_hold_the_documents_of_one(root, monkeypatch):

@@ -6,7 +6,6 @@ that read as prose. It shares no text with `python_stdlib`, which takes docstrin
 what is installed; every file read is an input with its hash, so installing a package makes another source.
 """
 
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -14,18 +13,17 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Unreadable
-from codemix.data.families import Source
 from codemix.data.inputs import Part
+from codemix.data.interpreter import InterpreterSource, content, stdlib_modules
 from codemix.data.locations import interpreter_root
 from codemix.data.opening import Opener
-from codemix.data.sources.python_stdlib import stdlib_modules
 from codemix.errors import CodemixError
 
 _TOPICS = "stdlib:pydoc_data/topics.py"
 _LICENCES = ("LICENSE", "LICENCE", "COPYING", "NOTICE")
 
 
-class PythonDocs(Source):
+class PythonDocs(InterpreterSource):
     """Python help topics, installed packages' READMEs and licences, and docstring prose."""
 
     kind: Literal["python_docs"] = "python_docs"
@@ -45,13 +43,9 @@ class PythonDocs(Source):
             raise CodemixError("`python_docs` has nothing to read", hints=[hint], rule="no-inputs")
         return sorted(found)
 
-    def fingerprint_extra(self) -> dict[str, str]:
-        return {"python": platform.python_version()}
-
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable]:
         name = part.input.path
-        with opener.open(part.input) as file:
-            data = file.read()
+        data = content(part, opener)
         if name == _TOPICS:
             yield from _read_topics(name, data)
         elif name.startswith("stdlib:"):
