@@ -1,19 +1,20 @@
 """The data engine against the least that could be done and against stock datatrove, in one run over the same files.
 
-    python benchmarks/build.py                 # 60 MB; the last line is one JSON object of ratios, larger is better
-    python benchmarks/build.py --mb 2000       # the cost of a token should not move
+    python benchmarks/build.py                   # 60 MB; the last line is one JSON object of ratios, larger is better
+    python benchmarks/build.py --scale 50 2000   # also the cost of a token at 50 MB and at 2 GB, which should not move
 
 Text comes from the folder that CODEMIX_CORPUS names, repeated up to `--mb`, or from the installed packages' own files. Ratios
-of CPU time where one process works (other work on the machine disturbs them least), of wall time for two workers.
+of CPU time where one process works (other work on the machine disturbs them least), of wall time for two workers. What a
+missing package or option leaves out is null, and said.
 
-`tokenize_vs_tiktoken`   frozen documents (.jsonl.zst) to finished shards, against tiktoken over the same texts already in memory
-`build_vs_tiktoken`      the same from the source's files: reading, counting and freezing documents included
-`tokenize_vs_datatrove`  against datatrove's JsonlReader and DocumentTokenizer over the same files
+`tokenize_vs_tiktoken`   source files to finished shards (read, count, freeze, tokenize), against tiktoken over the same texts in memory
+`shards_vs_tiktoken`     the same from frozen documents
+`tokenize_vs_datatrove`  source files to shards, against datatrove's JsonlReader and DocumentTokenizer
 `reader_vs_bound`        the jsonl source against a loop of zstandard and orjson
-`prose_vs_datatrove`     Gopher's two filters and MinHash signatures, against datatrove's with spaCy (null where spaCy is not installed)
-`two_workers_vs_one`     a whole build; on two idle cores
-`peak_mb_per_worker`     largest resident memory of a process that tokenizes
-`ns_per_token`           CPU time of frozen documents to shards
+`prose_vs_datatrove`     Gopher's two filters and MinHash signatures over prose, against datatrove's with spaCy
+`two_workers_vs_one`     a whole build of `--workers-mb` with a ready tokenizer, starting the workers included; wants two idle cores
+`peak_mb_per_worker`     the largest resident memory of a worker in that build [MB]
+`cost_at_scale`          CPU time of a token at the largest of `--scale` over that at the smallest, one worker each; 1 is flat
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -34,7 +36,6 @@ from pathlib import Path
 
 from codemix import progress
 from codemix.data.build import build
-from codemix.data.found import find
 from codemix.data.store import Store
 from codemix.recipe.schema import Recipe
 
@@ -75,9 +76,11 @@ def write_sources(root: Path, texts: list[str], n_bytes: int, n_files: int = 8) 
     return written
 
 
-def recipe(vocab_size: int) -> Recipe:
+def recipe(vocab_size: int, tokenizer: str | None = None) -> Recipe:
+    """The source files as they are; a tokenizer of their own, or a ready one below the same folder."""
+    trained = {"kind": "bpe", "vocab_size": vocab_size, "train": {"bytes": "10MB"}}
     return Recipe.model_validate({
-        "codemix": 1, "name": "benchmark", "tokenizer": {"kind": "bpe", "vocab_size": vocab_size, "train": {"bytes": "10MB"}},
+        "codemix": 1, "name": "benchmark", "tokenizer": {"kind": "tokenizer_json", "path": tokenizer} if tokenizer else trained,
         "sources": {"all": {"read": {"kind": "jsonl", "paths": "*.jsonl.zst"}}}, "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8},
         "training": {"seq_len": 8, "batch_size": 1}, "stages": [{"name": "a", "steps": 1, "mixture": {"all": "100%"}, "learning_rate": {"kind": "constant", "value": 0.1}}],
     })  # fmt: skip
@@ -106,9 +109,15 @@ def read_texts(paths: list[Path]) -> list[str]:
     return texts
 
 
+def prose_texts(texts: list[str], n: int = 150) -> list[str]:
+    """Some texts that read as prose, of ordinary length."""
+    return [text for text in texts if 1000 < len(text) < 30_000 and sum(map(str.isalpha, text[:2000])) > 0.75 * len(text[:2000])][:n]
+
+
 def prose(root: Path, texts: list[str], work: Path) -> float | None:
     """Gopher and MinHash: datatrove with spaCy over ours."""
     if importlib.util.find_spec("spacy") is None:
+        print("skipped: prose_vs_datatrove (the package spacy is not installed)", flush=True)
         return None
     from datatrove.data import Document as Doc
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
@@ -137,7 +146,7 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
     return cpu(stock) / cpu(ours)
 
 
-def measure(mb: int, vocab_size: int, quick: bool) -> dict[str, float | None]:
+def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[int]) -> dict[str, float | None]:
     import tiktoken
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens import DocumentTokenizer
@@ -171,20 +180,18 @@ def measure(mb: int, vocab_size: int, quick: bool) -> dict[str, float | None]:
         texts = read_texts(paths)
 
         def again(*what: str) -> None:
-            import shutil
-
             for each in what:
                 shutil.rmtree(store.root / each)
             build(r, store, data_root=root)
 
-        bare, ours, whole = float("inf"), float("inf"), float("inf")
+        bare, shards, whole = float("inf"), float("inf"), float("inf")
         for _ in range(2 if quick else 3):  # in turns, so that all meet the same machine
             bare = min(bare, cpu(lambda: [len(fast._encoding.encode_ordinary(text)) for text in texts]))
-            ours = min(ours, cpu(lambda: again("data")))
+            shards = min(shards, cpu(lambda: again("data")))
             whole = min(whole, cpu(lambda: again("data", "documents")))
-        out["tokenize_vs_tiktoken"], out["build_vs_tiktoken"], out["ns_per_token"] = bare / ours, bare / whole, ours / tokens * 1e9
+        out["tokenize_vs_tiktoken"], out["shards_vs_tiktoken"] = bare / whole, bare / shards
         print(
-            f"tokens: tiktoken alone {tokens / bare / 1e6:.2f} M/s, documents to shards {tokens / ours / 1e6:.2f}, files to shards {tokens / whole / 1e6:.2f}",
+            f"tokens: tiktoken alone {tokens / bare / 1e6:.2f} M/s, documents to shards {tokens / shards / 1e6:.2f}, files to shards {tokens / whole / 1e6:.2f}",
             flush=True,
         )
 
@@ -200,36 +207,57 @@ def measure(mb: int, vocab_size: int, quick: bool) -> dict[str, float | None]:
 
         theirs = cpu(stock)
         few_tokens = sum(len(fast._encoding.encode_ordinary(text)) + 1 for text in read_texts([few / paths[0].name]))
-        out["tokenize_vs_datatrove"] = (theirs / few_tokens) / (ours / tokens)
+        out["tokenize_vs_datatrove"] = (theirs / few_tokens) / (whole / tokens)
         print(f"datatrove: {few_tokens / theirs / 1e6:.2f} M tokens/s", flush=True)
-        out["prose_vs_datatrove"] = prose(root, texts[:150], Path(folder) / "prose")
+        out["prose_vs_datatrove"] = prose(root, prose_texts(texts), Path(folder) / "prose")
         del texts
 
-        walls = {}
-        for workers in (1, 2):
-            fresh = Path(folder) / f"workers{workers}"
-            began = time.perf_counter()
-            subprocess.run(
-                [sys.executable, __file__, "--build", str(fresh), str(root), str(workers), str(vocab_size)], check=True, stdout=subprocess.DEVNULL
-            )
-            walls[workers] = time.perf_counter() - began
-            found = find(r, Store(fresh), root)["all"].manifest
-            assert found is not None and found.splits == manifest.splits, "another number of workers made other shards"
-        out["two_workers_vs_one"] = walls[1] / walls[2]
-        peak = subprocess.run(
-            [sys.executable, __file__, "--peak", str(store.root), str(root), "1", str(vocab_size)], check=True, capture_output=True, text=True
-        )
-        out["peak_mb_per_worker"] = float(peak.stdout.split()[-1])
+        ready = Path(folder) / "large"
+        large_source(ready, workers_mb, tokenizer)
+        one, two = (child(Path(folder) / f"workers{n}", ready, n) for n in (1, 2))
+        assert one["shards"] == two["shards"], "another number of workers made other shards"
+        out["two_workers_vs_one"], out["peak_mb_per_worker"] = one["wall_s"] / two["wall_s"], two["peak_mb"]
+        print(f"{workers_mb} MB: one worker {one['wall_s']:.1f} s, two {two['wall_s']:.1f} s", flush=True)
+
+        out["cost_at_scale"] = None
+        if scale:
+            costs = {}
+            for size in sorted(scale):
+                for left in ("large", f"scale{size}"):
+                    shutil.rmtree(Path(folder) / left, ignore_errors=True)
+                large_source(ready, size, tokenizer)
+                made = child(Path(folder) / f"scale{size}", ready, 1)
+                costs[size] = made["cpu_s"] / made["tokens"]
+                print(f"{size} MB: {costs[size] * 1e9:.0f} ns a token of CPU time, peak {made['peak_mb']:.0f} MB", flush=True)
+                shutil.rmtree(Path(folder) / f"scale{size}")
+            out["cost_at_scale"] = costs[max(costs)] / costs[min(costs)]
+        else:
+            print("skipped: cost_at_scale (give --scale)")
     return out
 
 
-def child(store: Path, root: Path, workers: int, vocab_size: int, peak: bool) -> None:
-    if peak:  # tokenize alone, in a process that has done nothing else: what a worker is
-        import shutil
+def large_source(root: Path, mb: int, tokenizer: Path) -> None:
+    """Source files of `mb` in all, and the tokenizer beside them."""
+    root.mkdir()
+    write_sources(root, corpus_texts(), mb * 10**6, max(8, mb // 50))
+    shutil.copyfile(tokenizer, root / "tokenizer.json")
 
-        shutil.rmtree(store / "data")
-    build(recipe(vocab_size), Store(store), data_root=root, workers=workers)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+def child(store: Path, root: Path, workers: int) -> dict:
+    """A whole build in a process of its own: wall and CPU time [s], peak memory of its largest worker [MB], and what it made."""
+    began = time.perf_counter()
+    command = [sys.executable, __file__, "--build", str(store), str(root), str(workers)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) | {"wall_s": time.perf_counter() - began}
+
+
+def run_child(store: Path, root: Path, workers: int) -> None:
+    made = build(recipe(0, "tokenizer.json"), Store(store), data_root=root, workers=workers)["all"]
+    own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(json.dumps({
+        "cpu_s": sum(u.ru_utime + u.ru_stime for u in (own, others)), "peak_mb": (others if workers > 1 else own).ru_maxrss / 1024,
+        "tokens": made.tokens("train"), "shards": [s.sha256 for s in made.shards("train")],
+    }))  # fmt: skip
 
 
 def main() -> None:
@@ -237,13 +265,14 @@ def main() -> None:
     parser.add_argument("--mb", type=int, default=60)
     parser.add_argument("--vocab-size", type=int, default=32768)
     parser.add_argument("--quick", action="store_true", help="two turns instead of three")
-    for hidden in ("--build", "--peak"):
-        parser.add_argument(hidden, nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--workers-mb", type=int, default=300, help="text of the build with one worker and with two")
+    parser.add_argument("--scale", type=int, nargs="+", default=[], metavar="MB", help="sizes at which to measure the cost of a token")
+    parser.add_argument("--build", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     progress.QUIET = True
-    if given := args.build or args.peak:
-        return child(Path(given[0]), Path(given[1]), int(given[2]), int(given[3]), bool(args.peak))
-    result = measure(args.mb, args.vocab_size, args.quick)
+    if given := args.build:
+        return run_child(Path(given[0]), Path(given[1]), int(given[2]))
+    result = measure(args.mb, args.vocab_size, args.quick, args.workers_mb, args.scale)
     print(json.dumps({name: value if value is None else round(value, 3) for name, value in result.items()}))
     return None
 

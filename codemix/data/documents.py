@@ -15,15 +15,15 @@ import os
 import pickle
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codemix.data.document import Document, Drop, Unreadable, utf8_bytes
-from codemix.data.funnel import UNKNOWN, Funnel, total
+from codemix.data.document import utf8_bytes
+from codemix.data.funnel import Funnel, total
 from codemix.data.identity import Identity
 from codemix.data.inputs import Input, Part
 from codemix.data.lines import LineWriter
@@ -32,13 +32,13 @@ from codemix.data.opening import Opener
 from codemix.data.samples import Samples, write_samples
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.task import Task, tick
+from codemix.data.verdicts import through
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
 from codemix.recipe.quantities import show_share
 
 MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**22, 2**30, 256  # of input; about TASKS tasks a source, within these bounds
 MIN_FILE_BYTES = 2**24  # of text in one file of documents; a task's bound where that is larger
-READ = "00-read"  # the step before the first op, for drops at reading
 
 
 @dataclass(frozen=True)
@@ -117,57 +117,6 @@ class DocumentsTask:
             close()
         mark = {"funnel": funnel.as_json(), "files": files, "dropped": dropped.as_json(), "kept": kept.as_json()}
         write_json(self.done, mark, for_people=False)
-
-
-def through(
-    read: Iterable[Document | Unreadable | Drop], steps: list[tuple[str, Callable[[Document], Document | Drop]]],
-    funnel: Funnel, dropped: Samples, *, strict: bool,
-) -> Iterator[Document]:  # fmt: skip
-    """What is left of `read` after the ops `steps`; every document is counted in `funnel` exactly once."""
-    for doc in read:
-        if isinstance(doc, Unreadable):
-            if strict:
-                raise _unreadable_problem(doc)
-            funnel.add_unreadable(doc.reason)
-            continue
-        if isinstance(doc, Drop):  # a source's own condition, judged before the text was decoded
-            funnel.add_dropped(UNKNOWN, 0, READ, doc.reason)
-            continue
-        original, language = doc, str(doc.meta.get("language") or UNKNOWN)
-        try:
-            size = utf8_bytes(doc.text)
-        except UnicodeEncodeError as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
-            bad = Unreadable("lone_surrogate", doc.id, f"character {error.start}")
-            if strict:
-                raise _unreadable_problem(bad) from None
-            funnel.add_unreadable(bad.reason)
-            continue
-        step, verdict = READ, Drop("empty") if not doc.text or doc.text.isspace() else doc
-        for step, apply in steps if not isinstance(verdict, Drop) else ():
-            verdict = apply(doc)
-            if isinstance(verdict, Drop):
-                break
-            if verdict.text != doc.text:
-                funnel.edited[step] += 1
-                if not verdict.text or verdict.text.isspace():
-                    verdict = Drop("empty")
-                    break
-            doc = verdict
-        if isinstance(verdict, Drop):
-            funnel.add_dropped(language, size, step, verdict.reason)
-            dropped.add(f"{step}/{verdict.reason}", original)
-        else:
-            funnel.add_kept(language, size, size if doc is original else utf8_bytes(doc.text))
-            yield doc
-
-
-def _unreadable_problem(bad: Unreadable) -> CodemixError:
-    more = "; the rest of the file is lost" if bad.rest_lost else ""
-    return CodemixError(
-        f"a document cannot be read: {bad}{more}",
-        hints=["repair or replace the file", "or skip and count such documents: `on_bad: skip` in the source, with `max_bad:` as the limit"],
-        rule="unreadable-document",
-    )  # fmt: skip
 
 
 @lru_cache(4)

@@ -58,7 +58,7 @@ class FastEncoder:
     def __init__(self, slow: SlowEncoder, pattern: str, ranks: dict[bytes, int], ids: np.ndarray, unsafe: np.ndarray):
         import tiktoken
 
-        self._slow, self._unsafe, self._ids = slow, unsafe, ids
+        self._slow, self._unsafe, self._ids = slow, unsafe if unsafe.any() else None, ids
         if (np.diff(ids[256:].astype(np.int64)) > 0).all():  # ids in the order of the merges can stand in for ranks, and need no table
             ranks, self._ids = {token: int(ids[rank]) for token, rank in ranks.items()}, None
         self._encoding = tiktoken.Encoding("codemix", pat_str=pattern, mergeable_ranks=ranks, special_tokens={_NEVER: max(ranks.values()) + 1})
@@ -68,7 +68,7 @@ class FastEncoder:
         return [self._one(text) for text in texts]
 
     def _one(self, text: str) -> np.ndarray:
-        if not text.isascii() and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any():
+        if self._unsafe is not None and not text.isascii() and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any():
             return self._slow.encode([text])[0]
         found = self._encoding.encode_to_numpy(text, disallowed_special=())  # a list of Python's ints would cost a third as much again
         return found if self._ids is None else self._ids[found]

@@ -35,7 +35,7 @@ from codemix.errors import CodemixError
 
 MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**24, 2**30, 256  # of text; a shard is a task's documents of one split
 BATCH_BYTES, BATCH_DOCUMENTS = 2**20, 256  # encoding objects of the slow path cost about 30 bytes a byte of text
-SELF_CHECKED = 16  # documents of each task that both encoders encode
+SELF_CHECKED, SELF_CHECKED_CHARS = 16, 4000  # documents of each task that both encoders encode, and how much of each
 SIDECAR = ("path", "language", "licence", "url", "repo", "size", "set")  # what is kept of a document's metadata beside the tokens
 
 
@@ -71,7 +71,7 @@ class ShardTokenizer(DocumentTokenizer):
             texts = [row["text"] for row in batch]
             if self.encoder.fast and checked < SELF_CHECKED:
                 checked += len(batch)
-                self._self_check([text[:20_000] for text in texts[:SELF_CHECKED]])
+                self._self_check([text[:SELF_CHECKED_CHARS] for text in texts[:SELF_CHECKED]])
             for row, ids in zip(batch, self.encoder.encode(texts), strict=True):
                 if ids.size and (int(ids.max()) >= vocab_size or (ids == eos).any()):
                     raise ValueError(
@@ -101,8 +101,13 @@ class ShardTokenizer(DocumentTokenizer):
             self.encoder = slow
 
 
-@lru_cache(2)
 def _tokenizer(folder: Path) -> TokenizerFile:
+    stat = (folder / "tokenizer.json").stat()
+    return _loaded(folder, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(2)
+def _loaded(folder: Path, size: int, changed: int) -> TokenizerFile:
     """Read and checked once a worker: hashing a vocabulary of 256,000 takes seconds."""
     return TokenizerFile.load(folder)
 

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.documents import READ, by_size, through
+from codemix.data.documents import by_size
 from codemix.data.funnel import Funnel, after_dedup, total
 from codemix.data.lines import LineWriter, read_lines
 from codemix.data.samples import SAMPLE_CHARS, SAMPLES, Samples
+from codemix.data.verdicts import READ, through
 from codemix.errors import CodemixError
 
 

@@ -2,7 +2,8 @@
 
 Text is first cut as GPT-4's tokenizer cuts it (words with one leading sign or space, runs of signs with their line ends,
 runs of blanks), except that each digit stands alone: numbers in code are not words. Any text can be encoded; none is
-changed. Training sees about `train.bytes` of documents chosen by hash, before dedup and held-out documents included.
+changed. Training sees about `train.bytes` of the documents that are trained on, chosen by hash: none that is held out, none
+that dedup removes.
 """
 
 from __future__ import annotations
