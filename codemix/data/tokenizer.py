@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,6 +77,13 @@ class TokenizerFile:
 
 def content_hash(path: Path) -> str:
     """SHA-256 of the canonical JSON of a tokenizer.json: layout of the file does not matter, content does."""
+    stat = path.stat()
+    return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(4)
+def _content_hash(path: Path, _size: int, _changed: int) -> str:
+    """Made once for each state of a file: every task asks, and a vocabulary of 256,000 takes seconds."""
     content = json.loads(path.read_text(encoding="utf-8"))
     content.pop("truncation", None)
     content.pop("padding", None)

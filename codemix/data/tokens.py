@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,17 +100,6 @@ class ShardTokenizer(DocumentTokenizer):
             self.encoder = slow
 
 
-def _tokenizer(folder: Path) -> TokenizerFile:
-    stat = (folder / "tokenizer.json").stat()
-    return _loaded(folder, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(2)
-def _loaded(folder: Path, size: int, changed: int) -> TokenizerFile:
-    """Read and checked once a worker: hashing a vocabulary of 256,000 takes seconds."""
-    return TokenizerFile.load(folder)
-
-
 @dataclass(frozen=True)
 class TokensTask:
     """Tokenizes some files of documents into at most one shard a split."""
@@ -144,7 +132,7 @@ class TokensTask:
         aside.mkdir(parents=True)
         shards.mkdir(exist_ok=True)
         funnel = Funnel()
-        step = ShardTokenizer(aside, _tokenizer(self.tokenizer), self.share)
+        step = ShardTokenizer(aside, TokenizerFile.load(self.tokenizer), self.share)
         written = step.run(self._rows(funnel), self.number)
         found = {}
         for split, file in written.items():
