@@ -1,4 +1,7 @@
-"""Signatures of documents, the first stage of dedup: datatrove's, to the same bytes, in bounded memory and less time."""
+"""Signatures of documents, the first stage of dedup: datatrove's, to the same bytes, in bounded memory and less time.
+
+Of code, a licence at the head of a file is left out before anything is compared.
+"""
 
 from __future__ import annotations
 
@@ -118,6 +121,17 @@ class SignatureTask:
         write_json(self.done, {"documents": len(signatures)})
 
 
+# A first comment, after an include guard or not: /* ... */, or lines that begin as comments do
+_FIRST_COMMENT = re.compile(r"\s*(?:#ifndef[^\n]*\n\s*#define[^\n]*\n\s*)?(?:/\*.*?\*/|(?:[ \t]*(?://|#|--|;|%)[^\n]*\n)+)", re.DOTALL)
+_OF_LICENCE = re.compile(r"(?i)licen[cs]e|copyright")
+
+
+def without_licence(code: str) -> str:
+    """A program without the first comment, where that states a licence: it would make all short files of a project alike."""
+    comment = _FIRST_COMMENT.match(code)
+    return code[comment.end() :] if comment and _OF_LICENCE.search(comment[0]) else code
+
+
 _BEYOND = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -150,7 +164,8 @@ def minhash_signatures(entry: schema.Dedup, folder: Path, documents: Iterator[An
         """datatrove's stage 1, to the same bytes: in bounded memory, and without its per-character and division loops."""
 
         def get_shingles(self, text: str) -> np.ndarray:
-            words = WORD.findall(simplified(text, self.config.norm_config)) if len(text) <= MAX_TEXT else []
+            body = without_licence(text) if entry.normalize == "code" else text
+            words = WORD.findall(simplified(body, self.config.norm_config)) if len(text) <= MAX_TEXT else []
             n, hashed = self.config.n_grams, self._hash_func
             return np.fromiter((hashed(" ".join(words[i : i + n])) for i in range(len(words) - n + 1)), np.uint64).reshape(-1, 1)
 

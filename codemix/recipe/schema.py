@@ -113,7 +113,7 @@ class Dedup(Spec):
     n_grams: int = Field(5, ge=1, le=50, description="[minhash] words a shingle")
     buckets: int = Field(14, ge=1, le=1000, description="[minhash] bands")
     hashes_per_bucket: int = Field(8, ge=1, le=1000, description="[minhash] rows a band; similarity threshold ~ (1/buckets)^(1/hashes)")
-    normalize: Literal["code", "prose"] = Field("prose", description="[minhash] prose folds case, digits and punctuation; code keeps them")
+    normalize: Literal["code", "prose"] = Field("prose", description="[minhash] prose folds case, digits and punctuation; code keeps them, and leaves out a licence at the head of a file")
 
 
 PRESETS = {  # shapes are ours: the paper gives parameter counts only (these have 467.7M and 2.80B with a tied 256k vocabulary)

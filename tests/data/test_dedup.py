@@ -95,6 +95,24 @@ def test_code_keeps_the_digits_that_prose_folds(tmp_path):
     assert set(as_code) == {"a#1"} and {"a#4", "a#5", "a#6"} <= set(as_prose)
 
 
+LICENCE = "Copyright (c) The Authors. Permission is hereby granted, free of charge, to any person obtaining a copy of this software and " * 4
+
+
+@pytest.mark.parametrize("head", ["/*\n * {}\n */\n", "// {}\n// more\n", "#!/bin/sh\n# {}\n#\n", "#ifndef X_H\n#define X_H\n/* {} */\n"])
+def test_a_shared_licence_does_not_make_programs_alike(tmp_path, head):
+    programs = [head.format(LICENCE) + "\n".join(f"f{i}_{j} ( a{j} + {i * j} ) ;" for j in range(5)) for i in range(4)]
+    documents = frozen(tmp_path, {"a": [*programs, programs[2].replace("The Authors", "Others")]})
+    as_code, _ = removed_ids(documents, tmp_path, kind="minhash", normalize="code")
+    assert set(as_code) == {"a#4"}  # another year or name in the licence is the same program
+    as_prose, _ = removed_ids(documents, tmp_path, kind="minhash")
+    assert {"a#1", "a#2", "a#3"} <= set(as_prose)
+
+
+@pytest.mark.parametrize("code", ["# what f does\nf(1)\n", "/* open for ever, Copyright", "", "#", "x = 1  # Copyright\n"])
+def test_only_a_licence_at_the_head_is_left_out(code):
+    assert signatures.without_licence(code) == code
+
+
 def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
     texts, near, far = [], set(), set()
     for i in range(40):
