@@ -15,7 +15,7 @@ from codemix.eval.pages import Cell, Mark, Table, percent
 Columns = Mapping[str, Sequence[Mapping[str, Any]]]  # heading -> results (as results.json holds them), one a seed
 Call = Callable[[str, str, str], str]  # (measure, task, heading) -> "better", "worse", "no call", "" where nothing is compared
 AVERAGES = {"reasoning": "Reasoning (11 tasks)", "knowledge": "Knowledge (2)", "nl_avg": "NL avg", "code": "Code (2)", "total_avg": "Total avg"}
-CALLED = {"better": ("good", " ↑"), "worse": ("bad", " ↓"), "no call": ("muted", ""), "": ("", "")}
+CALLED = {"better": ("good", " better"), "worse": ("bad", " worse"), "no call": ("muted", ""), "": ("", "")}
 OVERLAP_NOTE = "Overlap: share of the texts with a run of about 50 bytes that training had read too."
 
 
@@ -132,6 +132,6 @@ def _score(seeds: Sequence[Mapping[str, Any]], chance: float | None = None) -> s
 
 
 def _marked(texts: Sequence[str], call: Call, measure: str, task: str, columns: Columns) -> list[Cell]:
-    """Cells whose tone and arrow say what may be called."""
+    """Cells whose tone and last word say what may be called."""
     said = [CALLED[call(measure, task, heading)] for heading in columns]
     return [Mark(text + arrow, tone) if tone and text != "–" else text for text, (tone, arrow) in zip(texts, said, strict=True)]

@@ -222,8 +222,8 @@ def test_tasks_are_called_only_beyond_their_noise(store):
         made.append(one)
     text = compare(made, store, baseline="task-a").read_text()
     assert '<span class="muted">+21.3 ± 4.0</span>' in text  # two more of 200
-    assert '<span class="good">+66.7 ± 4.0 ↑</span>' in text
-    assert '<span class="muted">2.0000</span>' in text and '<span class="bad">2.2000 ↓</span>' in text  # bits of the right answers
+    assert '<span class="good">+66.7 ± 4.0 better</span>' in text
+    assert '<span class="muted">2.0000</span>' in text and '<span class="bad">2.2000 worse</span>' in text  # bits of the right answers
     assert text.index("Bits per byte of the right answers") < text.index("Accuracy centred on chance")
 
 

@@ -94,7 +94,7 @@ def _list(names: Sequence[str]) -> str:
 
 def page(found: dict[str, Any], variants: Sequence[Variant], base: Variant) -> Page:
     """The comparison as a page."""
-    made = Page(kind="comparison", title=found["question"] or f"{len(variants)} recipes against {base.name}", answer=answer(found))
+    made = Page(kind="comparison", title=found["question"] or f"{_others(variants, base)} against {base.name}", answer=answer(found))
     made.remark = f"{len(variants)} recipes, {sum(len(v.runs) for v in variants)} runs; baseline `{base.name}`; changes are relative to it."
     made.notes = notes([v for v in variants if v.name not in found["other_length"]])
     if found.get("missing"):
@@ -115,6 +115,11 @@ def page(found: dict[str, Any], variants: Sequence[Variant], base: Variant) -> P
         "bytes. Lower is better for bits per byte."
     )
     return made
+
+
+def _others(variants: Sequence[Variant], base: Variant) -> str:
+    names = [v.name for v in variants if v is not base]
+    return names[0] if len(names) == 1 else f"{len(names)} recipes"
 
 
 def notes(variants: Sequence[Variant]) -> list[Note]:

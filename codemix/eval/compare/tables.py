@@ -147,7 +147,7 @@ def tasks(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) 
     if not any(r["tasks"] for group in groups for results in group.values() for r in results):
         return None
     by_name = {v.name: v for v in variants}
-    calls = f"↑ ↓: better and worse than `{base.name}` beyond the paired 95% interval over examples and beyond the seeds; grey: no call."
+    calls = f"Better, worse: than `{base.name}`, beyond the paired 95% interval over examples and beyond the seeds; the others are no call."
     lead = "Less to be trusted than bits per byte of held-out text where models are small; most trusted first."
     blocks: list[Any] = task_tables(as_long, lambda measure, task, name: task_call(by_name[name], base, measure, task), calls)
     if made := task_tables(others):
