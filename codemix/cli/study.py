@@ -93,14 +93,17 @@ def run(
 
 
 @group.command("status")
-def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> None:
+def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT, json: JsonOption = False) -> None:
     """The tree of stages, and which are trained."""
     from codemix.eval.study import contexts as study_contexts
     from codemix.recipe.tree import tree
 
     loaded = study_contexts(study, store, data_root)
     made = tree({c.source.recipe.name: c.plan for c in loaded})
-    print(made.text(lambda stage: "trained" if loaded[0].is_trained(stage) else "to train"))
+    if json:
+        trained = sorted({s.fingerprint for c in loaded for s in c.plan.stages if c.is_trained(s)})
+        return print_json(made.as_json() | {"trained": trained})
+    return print(made.text(lambda stage: "trained" if loaded[0].is_trained(stage) else "to train"))
 
 
 def register(app: typer.Typer, command: str) -> None:

@@ -6,6 +6,8 @@ written, and holds across studies as well as within one.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -77,14 +79,16 @@ class Tree:
         ]
 
     def text(self, state: Callable[[StagePlan], str] | None = None) -> str:
-        """The tree as text; `state` says something about each stage, for example whether it is trained."""
+        """The tree as text, with estimates and what sharing saves; or with what `state` says about each stage, and how often it says so."""
         lines: list[tuple[str, ...]] = []
+        shared = os.path.commonprefix([n.split("-")[:-1] for n in self.recipes]) if len(self.recipes) > 1 else []
+        short = len("".join(f"{part}-" for part in shared))
 
         def draw(node: Node, before: str, branch: str) -> None:
             names = node.recipes
             ends = [n for n in names if all(n not in c.recipes for c in node.children)]
-            told = f"-> {', '.join(ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
-            hours = f"{estimate.show_amount(self.cost(node).chip_hours)} {self.chip} hours"
+            told = f"-> {', '.join(n[short:] for n in ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
+            hours = "" if state else f"{estimate.show_amount(self.cost(node).chip_hours)} {self.chip} hours"
             lines.append(
                 (before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told)
             )
@@ -99,7 +103,10 @@ class Tree:
             "  ".join(cell.ljust(w) if i not in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)) if w).rstrip()
             for line in lines
         ]
-        return "\n".join([*drawn, "", *self.notes()])
+        if state is None:
+            return "\n".join([*drawn, "", *self.notes()])
+        counts = Counter(line[3] for line in lines)
+        return "\n".join([*drawn, "", f"{len(lines)} stages: " + ", ".join(f"{n} {what}" for what, n in counts.most_common())])
 
     def table(self) -> Table:
         """One line a stage, and below it what sharing saves."""

@@ -203,7 +203,9 @@ def test_equal_stages_are_one_node_and_the_tree_says_what_that_saves(make):
     assert saving.tokens == sum(n.stage.tokens for _, n in made.walk())
     assert 0 < saving.chip_hours < saving.chip_hours_apart
     drawn = made.text(lambda stage: f"[{stage.name}]")
-    assert "└─ cooldown" in drawn and "[init]" in drawn and "3 recipes need 3 stages; one by one they would train 5" in drawn
+    assert "└─ cooldown" in drawn and "3 stages: 2 [cooldown], 1 [init]" in drawn and "hours" not in drawn
+    assert "3 recipes need 3 stages; one by one they would train 5" in made.text()
+    assert [line.split("-> ")[1] for line in drawn.splitlines() if "-> " in line] == ["c", "a", "b"]  # without what all names begin with
     assert made.as_json()["saving"]["stages"] == 3 and "| init |" in made.markdown()
 
 
