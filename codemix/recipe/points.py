@@ -89,7 +89,7 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
                 "sweep-rest",
             )
         )
-    whole = {name: _plain_share(point, (*here, "mixture", name), weight) for name, weight in rest.items()}
+    whole = _plain_shares(point, (*here, "mixture"), mixture, sweep.of)
     left = sum(whole.values(), Fraction(0))
     if rest and not left:
         where = point.where((*here, "mixture"))
@@ -115,21 +115,24 @@ def _mapping(value: Any, key: str) -> dict:
     return inner if isinstance(inner, dict) else {}
 
 
-def _plain_share(point: Layered, path: tuple, weight: Any) -> Fraction:
-    value = weight.get("share") if isinstance(weight, dict) else weight
+def _plain_shares(point: Layered, path: tuple, mixture: dict, of: str) -> dict[str, Fraction]:
+    """The shares of all but `of`; the one that says `rest` has what the others leave."""
+    values = {name: weight.get("share") if isinstance(weight, dict) else weight for name, weight in mixture.items()}
+    rest = [name for name, value in values.items() if value == "rest"]
+    shares = {name: _plain_share(point, (*path, name), value) for name, value in values.items() if name not in rest and (name != of or rest)}
+    for name in rest[:1]:
+        shares[name] = max(Fraction(0), 1 - sum(shares.values()))
+    return {name: shares[name] if name in shares else _plain_share(point, (*path, name), "rest") for name in mixture if name != of}
+
+
+def _plain_share(point: Layered, path: tuple, value: Any) -> Fraction:
     try:
         if value != "rest":
             return read_share(value)
     except PydanticCustomError:
         pass
-    raise CodemixError(
-        Problem(
-            f"a sweep needs a plain share of `{path[-1]}` in the base mixture",
-            point.where(path),
-            ("write it in %, for example `50%`",),
-            "sweep-share",
-        )
-    )
+    what = f"a sweep needs a plain share of `{path[-1]}` in the base mixture"
+    raise CodemixError(Problem(what, point.where(path), ("write it in %, for example `50%`",), "sweep-share"))
 
 
 def _scaled(weight: Any, share: Fraction) -> Any:

@@ -131,7 +131,11 @@ set:
         ("grid: {rate: {}}\n", "the axis `rate` has no values", 4),
         ("sweep: {stage: init, of: code, shares: [50%, 50%]}\n", "stands twice", 4),
         ("set: {stages.init.mixture: {code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "reads only `code`", 5),
-        ("set: {stages.init.mixture: {text: rest, code: 10%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "needs a plain share of `text`", 4),
+        (
+            "set: {stages.init.mixture: {text: {from: 10%, to: 20%}, code: rest}}\nsweep: {stage: init, of: code, shares: [50%]}\n",
+            "needs a plain share of `text`",
+            4,
+        ),
         ("set: {stages.init.mixture: {text: 0%, code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "nothing but `code`", 4),
         (
             "set: {stages.init: {tokens: null, steps: 9}}\nsweep: {stage: init, of: code, shares: [50%], kind: additive}\n",
@@ -158,6 +162,12 @@ def test_a_problem_of_the_base_points_into_the_base_and_is_told_once(make, tmp_p
     (problem,) = [p for p in problems if p.severity == "error"]
     assert problem.where.file.endswith("base.yaml") and "sum to 110%" in problem.what
     assert "`seed0`, `seed1`, `seed2`" in problem.hints[-1]
+
+
+def test_what_takes_the_rest_takes_it_along_a_sweep(make):
+    body = "set: {stages.init.mixture: {text: rest, code: 10%}}\nsweep: {stage: init, of: code, shares: [0%, 40%], kind: additive}\n"
+    mixtures = [r.stages[0].mixture for r in study.expand(make(body)).values()]
+    assert mixtures == [{"text": Fraction(1)}, {"text": Fraction(3, 5), "code": Fraction(2, 5)}]
 
 
 def test_a_competitive_sweep_keeps_the_total(make):
