@@ -59,7 +59,7 @@ class Problem:
         lines += [f"hint: {hint}" for hint in self.hints]
         if self.cite:
             lines.append(f"source: {self.cite}")
-        return "\n".join(lines)
+        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in "\n".join(lines))  # a stranger's file may hold escape sequences
 
     def as_json(self) -> dict:
         where = self.where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -103,6 +104,8 @@ def diff(
     from codemix.tables import terminal_width
 
     found = compare(load_side(a), load_side(b))
+    if len({*found.names}) == 1 and not json:  # two versions of one recipe: say which is which
+        found = dataclasses.replace(found, names=(a, b))
     if json:
         print_json(diff_show.as_json(found))
     else:
@@ -157,7 +160,11 @@ def components(
     families = [family] if family else list(component.FAMILIES)
     if kind is not None:
         if kind not in component.kinds(families[0]):
-            raise problem(f"there is no {families[0]} of kind `{kind}`", *did_you_mean(kind, component.kinds(families[0])))
+            raise problem(
+                f"there is no {families[0]} of kind `{kind}`",
+                *did_you_mean(kind, component.kinds(families[0])),
+                f"`codemix components {families[0]}` lists them",
+            )
         from codemix.recipe.docs import describe_kind
 
         return print(describe_kind(families[0], kind))

@@ -1,7 +1,7 @@
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.recipe import text
+from codemix.recipe import read, text
 
 
 def value(content):
@@ -98,3 +98,10 @@ def test_files_that_are_no_recipe(tmp_path, name, raw, says):
 def test_deep_nesting_never_reaches_the_stack(content):
     with pytest.raises(CodemixError, match="nested|not YAML"):
         value(content)
+
+
+@pytest.mark.parametrize("content", ["name: \x1b[31mred", 'codemix: 2\nname: "\\e[31mred"', 'codemix: "\\u202egnp"'])
+def test_no_message_carries_an_escape_sequence_to_the_terminal(content):
+    with pytest.raises(CodemixError) as caught:
+        read.parse_recipe(content, "x.yaml")
+    assert all(c.isprintable() or c in "\n\t" for p in caught.value.problems for c in p.render())
