@@ -59,7 +59,7 @@ class Problem:
         lines += [f"hint: {hint}" for hint in self.hints]
         if self.cite:
             lines.append(f"source: {self.cite}")
-        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in "\n".join(lines))  # a stranger's file may hold escape sequences
+        return printable("\n".join(lines))
 
     def as_json(self) -> dict:
         where = self.where
@@ -79,6 +79,11 @@ class CodemixError(Exception):
 
     def __reduce__(self):  # so that a worker process can hand its problems over whole
         return type(self), self.problems
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a stranger's file may hold escape sequences for the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:

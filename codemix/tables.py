@@ -6,6 +6,8 @@ import shutil
 import textwrap
 from dataclasses import dataclass, field
 
+from codemix.errors import printable
+
 PIPE_WIDTH = 140  # a pipe has no width; a table should not be squeezed into eighty columns
 NARROWEST_TEXT = 20  # columns of text are wrapped down to this before columns move below
 
@@ -44,7 +46,7 @@ class Table:
         for block in self._blocks(width - 1):
             lines += [*self._draw(block), ""]
         notes = [line for note in self.notes for line in textwrap.wrap(note, max(width, 40), initial_indent="  ", subsequent_indent="    ")]
-        return "\n".join([*lines, *notes, ""] if notes else lines)
+        return printable("\n".join([*lines, *notes, ""] if notes else lines))
 
     def _blocks(self, width: int) -> list[dict[int, int]]:
         """Column -> its width, for each block of columns drawn side by side."""
