@@ -35,6 +35,12 @@ class Group(Spec):
     share: "Weight" = Field(description="share of the enclosing mixture")
     of: "Mixture" = Field(description="shares inside this group; they sum to 100%")
 
+    @model_validator(mode="after")
+    def _plain_share(self):
+        if isinstance(self.share, Group):
+            raise PydanticCustomError("weight", "the share of a group is another group", {"hints": ["write `share:` as a share, `rest` or a ramp"]})
+        return self
+
 
 def _weight(value: Any) -> Any:
     """A share, `rest`, a ramp, a nested group, or (under `weights: relative`) a plain number."""
