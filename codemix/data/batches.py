@@ -6,7 +6,7 @@ copying them is cheaper than sending them.
 
 A batch is a dict of arrays, B rows of T = `seq_len` places:
 
-    inputs, targets  int32 [B, T]    targets are inputs one token later
+    inputs, targets  int32 [B, T]    targets are inputs one token later: two views of one array
     weights          float32 [B, T]  0 where `doc_mask: segment` and the target is the first token of another document, else 1
     source           int32 [B]       index in the stage's sources
     segments         int32 [B, T]    with `doc_mask: segment`: 0, 1, ... by document inside the row
@@ -188,14 +188,14 @@ class StepSource:
     def _batch(self, found: _Found) -> Batch:
         n, length = len(found.rows), self.stage.seq_len
         mask, reset = self.stage.doc_mask == "segment", self.stage.reset_positions
-        inputs, targets = np.empty((2, n, length), np.int32)
-        batch = {"inputs": inputs, "targets": targets, "weights": np.ones((n, length), np.float32), "source": found.rows.source.astype(np.int32)}
-        for row, (source, shard, offset) in enumerate(zip(batch["source"].tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)):
-            tokens = self.shards[source].tokens(shard)
-            inputs[row], targets[row] = tokens[offset : offset + length], tokens[offset + 1 : offset + length + 1]
-        self._check(found.rows, inputs, targets)
+        windows = np.empty((n, length + 1), np.int32)
+        for row, (source, shard, offset) in enumerate(zip(found.rows.source.tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)):
+            windows[row] = self.shards[source].tokens(shard)[offset : offset + length + 1]
+        self._check(found.rows, windows)
         if any(self.rates):
-            self._rearrange(found, inputs, targets)
+            self._rearrange(found, windows)
+        batch = {"inputs": windows[:, :-1], "targets": windows[:, 1:], "source": found.rows.source.astype(np.int32)}
+        batch["weights"] = np.ones((n, length), np.float32)
         if mask:
             ended = (found.place > 0) & (found.place <= length)
             batch["weights"][found.which[ended], found.place[ended] - 1] = 0
@@ -211,17 +211,14 @@ class StepSource:
                 batch["positions"] = np.subtract(self._places, started, out=started)
         return batch
 
-    def _check(self, rows: Rows, inputs: np.ndarray, targets: np.ndarray) -> None:
-        if len(rows) and max(int(inputs.view(np.uint32).max()), int(targets.view(np.uint32)[:, -1].max())) >= self.vocab_size:
+    def _check(self, rows: Rows, windows: np.ndarray) -> None:
+        if windows.size and int(windows.view(np.uint32).max()) >= self.vocab_size:
             for row in range(len(rows)):
-                for tokens in (inputs[row : row + 1], targets[row : row + 1]):
-                    self.shards[rows.source[row]].check_ids(tokens, rows.window[row : row + 1])
+                self.shards[rows.source[row]].check_ids(windows[row : row + 1], rows.window[row : row + 1])
 
-    def _rearrange(self, found: _Found, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def _rearrange(self, found: _Found, windows: np.ndarray) -> None:
         for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[found.rows.source]).tolist():
-            window = np.append(inputs[row], targets[row, -1])
-            self.fill_in_the_middle(window, found.place[found.bounds[row] + 1 : found.bounds[row + 1]], found.rows, row)
-            inputs[row], targets[row] = window[:-1], window[1:]
+            self.fill_in_the_middle(windows[row], found.place[found.bounds[row] + 1 : found.bounds[row + 1]], found.rows, row)
 
     def fill_in_the_middle(self, window: np.ndarray, ends: np.ndarray, rows: Rows, row: int) -> int:
         """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens lost in each."""
