@@ -18,7 +18,7 @@ import numpy as np
 from codemix.errors import CodemixError
 from codemix.eval.score import Engine
 from codemix.progress import progress
-from codemix.train.model import Decoder, layer_norm, logits, rope_angles, rotate
+from codemix.train.model import Decoder, halves, layer_norm, logits, rope_angles, rotate
 
 CHUNK = 16  # tokens between two looks at stop strings
 CACHE_BYTES = 2**31
@@ -172,8 +172,8 @@ def _forward(model: Decoder, tokens, cache, start, pad, dtype):
         x, keys, values = carry
         w = jax.tree.map(lambda w: jax.lax.dynamic_index_in_dim(w, index, keepdims=False), blocks)
         h = layer_norm(x, w.norm, model.norm_eps)
-        q = rotate(jnp.einsum("btd,dkgh->btkgh", h, w.query), cos, sin)
-        k, v = rotate(jnp.einsum("btd,dkh->btkh", h, w.key), cos, sin), jnp.einsum("btd,dkh->btkh", h, w.value)
+        q = rotate(halves(jnp.einsum("btd,dkgh->btkgh", h, w.query)), cos, sin)  # a token is smaller than the weights
+        k, v = rotate(halves(jnp.einsum("btd,dkh->btkh", h, w.key)), cos, sin), jnp.einsum("btd,dkh->btkh", h, w.value)
         keys = jax.lax.dynamic_update_slice(keys, k[None], (index, 0, start, 0, 0))
         values = jax.lax.dynamic_update_slice(values, v[None], (index, 0, start, 0, 0))
         all_k, all_v = (jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for a in (keys, values))

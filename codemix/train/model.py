@@ -87,23 +87,82 @@ def rope_angles(positions: Int[Array, "B T"], head: int, theta: float) -> tuple[
 
 
 def rotate(x: Float[Array, "B T *heads H"], cos: Float[Array, "B T C"], sin: Float[Array, "B T C"]) -> Float[Array, "B T *heads H"]:
-    """x with neighbours (0,1), (2,3), ... of H turned by their angle: interleaved RoPE."""
+    """x with pairs (0, H/2), (1, H/2 + 1), ... of H turned by their angle. RoPE is interleaved; `halves` puts its pairs so."""
     between = tuple(range(2, x.ndim - 1))
     cos, sin = jnp.expand_dims(cos, between), jnp.expand_dims(sin, between)
-    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
-    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape).astype(x.dtype)
+    a, b = jnp.split(x.astype(jnp.float32), 2, -1)
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1).astype(x.dtype)
+
+
+def halves(x: Float[Array, "*D H"]) -> Float[Array, "*D H"]:
+    """Queries or keys, or their weights, with the even places of H before the odd: neighbours become pairs (0, H/2), (1, H/2 + 1), ...
+
+    The order inside a head does not change the products of queries and keys. Moving weights is cheaper than moving
+    activations, and turning two contiguous halves is cheaper than turning neighbours.
+    """
+    return x.reshape(*x.shape[:-1], -1, 2).swapaxes(-1, -2).reshape(x.shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def project(pattern: str, x: Array, weights: Array) -> Array:
+    """`einsum(pattern, x, weights)` in the dtype of x, for float32 master weights.
+
+    Their gradient is float32 from the matmul on: left to autodiff it would be rounded to the compute dtype, and then
+    summed over devices.
+    """
+    return jnp.einsum(pattern, x, weights.astype(x.dtype))
+
+
+def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, weights = saved
+    (left, right), out = pattern.split("->")[0].split(","), pattern.split("->")[1]
+
+    def d_weights(x: Array, gradient: Array) -> Array:
+        return jnp.einsum(f"{left},{out}->{right}", x, gradient, preferred_element_type=weights.dtype)
+
+    def d_weights_on_cpu(x: Array, gradient: Array) -> Array:
+        """The same after turning x: XLA's matmuls on CPU take twice as long when they have to walk their left side down its columns."""
+        x = jax.lax.optimization_barrier(jnp.moveaxis(x, (0, 1), (-2, -1)))
+        return jnp.einsum(f"{left[2:]}{left[:2]},{out}->{right}", x, gradient, preferred_element_type=weights.dtype)
+
+    d_x = jnp.einsum(f"{out},{right}->{left}", gradient, weights.astype(x.dtype))
+    return d_x, jax.lax.platform_dependent(x, gradient, cpu=d_weights_on_cpu, default=d_weights)
+
+
+project.defvjp(lambda pattern, x, weights: (project(pattern, x, weights), (x, weights)), _project_backward)
+
+
+def queries_keys_values(h: Float[Array, "B T D"], layer: Blocks, cos: Array, sin: Array) -> tuple[Array, Array, Array]:
+    """Queries and keys of a layer, turned by their positions, and its values."""
+    queries = rotate(project("btd,dkgh->btkgh", h, halves(layer.query)), cos, sin)
+    keys = rotate(project("btd,dkh->btkh", h, halves(layer.key)), cos, sin)
+    return queries, keys, project("btd,dkh->btkh", h, layer.value)
+
+
+@jax.custom_vjp
+def swiglu(gate: Float[Array, "*B F"], up: Float[Array, "*B F"]) -> Float[Array, "*B F"]:
+    """silu(gate) * up; the backward pass keeps these two and nothing between."""
+    return jax.nn.silu(gate) * up
+
+
+def _swiglu_backward(saved: tuple[Array, Array], d: Array) -> tuple[Array, Array]:
+    gate, up = saved
+    s = jax.nn.sigmoid(gate)
+    return d * up * s * (1 + gate * (1 - s)), d * gate * s
+
+
+swiglu.defvjp(lambda gate, up: (swiglu(gate, up), (gate, up)), _swiglu_backward)
 
 
 def block(
     x: Float[Array, "B T D"], layer: Blocks, cos: Array, sin: Array, segments: Int[Array, "B T"] | None, attention: Attention, eps: float
 ) -> Float[Array, "B T D"]:
     """One layer: x + attention(norm(x)) + mlp(norm(x))."""
-    h = layer_norm(x, layer.norm, eps)
-    queries = rotate(jnp.einsum("btd,dkgh->btkgh", h, layer.query), cos, sin)
-    keys = rotate(jnp.einsum("btd,dkh->btkh", h, layer.key), cos, sin)
-    values = jnp.einsum("btd,dkh->btkh", h, layer.value)
-    attended = jnp.einsum("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
-    return x + attended + (jax.nn.silu(h @ layer.gate) * (h @ layer.up)) @ layer.down
+    h = jax.checkpoint(layer_norm, prevent_cse=False, static_argnums=2)(x, layer.norm, eps)  # its parts cost less to make again than to keep
+    queries, keys, values = queries_keys_values(h, layer, cos, sin)
+    attended = project("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
+    gate, up = project("btd,df->btf", h, layer.gate), project("btd,df->btf", h, layer.up)
+    return x + attended + project("btf,fd->btd", swiglu(gate, up), layer.down)
 
 
 REMAT = {  # what the backward pass finds saved: everything | only the block's input | also matmul results
@@ -157,7 +216,7 @@ def hidden(
     cos, sin = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
 
     def one(x: Array, layer: Blocks) -> tuple[Array, None]:
-        return block(x, jax.tree.map(lambda w: w.astype(compute_dtype), layer), cos, sin, segments, attention, model.norm_eps), None
+        return block(x, layer, cos, sin, segments, attention, model.norm_eps), None
 
     x, _ = jax.lax.scan(REMAT[remat](one), lookup(compute_dtype, mesh, model.embedding, inputs), model.blocks, unroll=unroll)
     return layer_norm(x, model.norm, model.norm_eps)

@@ -44,7 +44,7 @@ def test_long_rows_never_hold_all_scores():
     """All that a program holds for a row of 8192, forward and backward, is below T x T scores of one head, of two."""
     q, k, v = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((1, 8192, 2, 1, 8), (1, 8192, 2, 8), (1, 8192, 2, 8)))
     program = jax.jit(jax.grad(lambda *a: attention.xla(*a).sum(), (0, 1, 2))).lower(q, k, v).compile()
-    assert program.memory_analysis().temp_size_in_bytes < 8192 * 8192 * 4 * 0.6
+    assert program.memory_analysis().temp_size_in_bytes < 8192 * 8192 * 4 * 0.7
 
 
 @pytest.mark.parametrize("documents", [False, True])

@@ -12,7 +12,7 @@ import pytest
 
 from codemix.recipe import schema
 from codemix.train import attention
-from codemix.train.model import hidden, init_decoder, logits
+from codemix.train.model import hidden, init_decoder, logits, project
 
 SPEC = schema.Model(
     d_model=24, n_layers=3, n_heads=4, n_kv_heads=2, d_head=8, d_ff=40, logit_scale=0.5, rope_theta=500.0, init_std=0.3, vocab_multiple=16
@@ -145,6 +145,21 @@ def test_the_embedding_gradient_of_a_frequent_id_adds_up_in_float32(model):
 
     gradient = jax.grad(lambda table: lookup(jnp.bfloat16, None, table, ids).astype(jnp.float32).sum())(model.embedding)
     assert float(gradient[0, 0]) == 3000
+
+
+def test_matmul_gradients_are_float32_from_the_matmul_on():
+    """Those of two rows, each alone, add up to those of both exactly: nothing was rounded to bfloat16 on the way."""
+    rng = np.random.default_rng(5)
+    x, d = (jnp.asarray(rng.integers(-9, 9, shape), jnp.bfloat16) for shape in ((2, 7, 3, 4), (2, 7, 5)))
+    weights = jnp.zeros((3, 4, 5), jnp.float32)
+
+    def gradient(x, d):
+        return jax.jit(jax.grad(lambda w: (project("btkh,khd->btd", x, w) * d).astype(jnp.float32).sum()))(weights)
+
+    both = gradient(x, d)
+    np.testing.assert_array_equal(both, np.einsum("btkh,btd->khd", np.asarray(x, np.float64), np.asarray(d, np.float64)))
+    assert both.dtype == jnp.float32 and (np.abs(both) > 256).any()  # bfloat16 knows every whole number up to 256 only
+    np.testing.assert_array_equal(both, gradient(x[:1], d[:1]) + gradient(x[1:], d[1:]))
 
 
 def test_initial_weights():
