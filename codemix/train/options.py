@@ -32,7 +32,7 @@ class TrainOptions:
     on_spike: Literal["stop", "warn"] = "stop"  # a sudden rise of the loss; a loss that is no number always stops
     live: bool | None = None  # None: a live view when stderr is a terminal
     prefetch: int = 2  # batches made ahead
-    mesh: Any = None  # what train/mesh.py takes; None: every device on the data axis
+    mesh: Any = None  # what train/mesh.py takes; None: every device, weights over up to 16 of them
     step: dict[str, Any] = field(default_factory=dict)  # further words for `make_step`: attention, remat, microbatches, ...
     hosts: Hosts | None = None  # several processes; None: this one alone
     compile_cache: Path | None = None  # None: <store>/.jax-cache, unless the environment names one
