@@ -143,6 +143,6 @@ def _local_sums(head: Head, gradients: bool, axis: str | None, states: Array, ta
 
 def _chunk(head: Head, B: int, T: int, V: int) -> int:
     """Positions a chunk: the largest divisor of T that is at most what was asked for, or what the platform holds at once."""
-    platform = (head.mesh.devices.flat[0].platform if head.mesh is not None else jax.default_backend())
+    platform = head.mesh.devices.flat[0].platform if head.mesh is not None else jax.default_backend()
     wanted = head.chunk or max(1, LOGITS_AT_ONCE.get(platform, 2**28) // (B * V))
     return max(divisor for divisor in range(1, T + 1) if T % divisor == 0 and divisor <= max(1, wanted))

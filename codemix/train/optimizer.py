@@ -29,9 +29,7 @@ def make_optimizer(spec: schema.Optimizer) -> optax.GradientTransformation:
     )
 
 
-def apply(
-    spec: schema.Optimizer, model: Decoder, opt_state: Any, gradients: Decoder, lr: Float[Array, ""]
-) -> tuple[Decoder, Any, Float[Array, ""]]:
+def apply(spec: schema.Optimizer, model: Decoder, opt_state: Any, gradients: Decoder, lr: Float[Array, ""]) -> tuple[Decoder, Any, Float[Array, ""]]:
     """The updated weights and moments, and the norm of the gradients before clipping."""
     norm = optax.global_norm(gradients)
     if spec.clip is not None:

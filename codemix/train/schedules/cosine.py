@@ -20,7 +20,8 @@ class Cosine(Schedule):
     warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `peak`")
     warmup_from: RateOrZero | Previous = Field(0.0, description="rate just before the first step, when there is a warm-up")
     over: Literal["stage", "run"] | Tokens = Field(
-        "stage", description="what the cosine spans: this stage, the whole run to its last stage, or tokens from the start of the run")
+        "stage", description="what the cosine spans: this stage, the whole run to its last stage, or tokens from the start of the run"
+    )
 
     EXAMPLES = (
         {"kind": "cosine", "peak": 0.0003, "floor": 0.00003, "warmup": "1325 steps"},
@@ -44,8 +45,9 @@ class Cosine(Schedule):
 
     def _span(self, position: Position) -> tuple[float, float, float]:
         """Now, the end of the warm-up and the end of the cosine [tokens], on one clock."""
-        start, end = (0, position.stage_total) if self.over == "stage" else (
-            position.run_tokens, position.end_of_run if self.over == "run" else self.over)
+        start, end = (
+            (0, position.stage_total) if self.over == "stage" else (position.run_tokens, position.end_of_run if self.over == "run" else self.over)
+        )
         return start + position.tokens_after, position.in_tokens(self.warmup, end), end
 
     def lr(self, position: Position) -> float:
