@@ -14,12 +14,13 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from codemix.recipe import schema
 
+ROWS, TABLE = P(("data", "fsdp")), P("model", "fsdp")  # how a mesh cuts a batch and the embedding
 Attention = Callable[..., Array]  # (queries, keys, values, segments or None) -> [B, T, K, G, H]; see train/attention.py
 
 
@@ -174,12 +175,20 @@ REMAT = {  # what the backward pass finds saved: everything | only the block's i
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-    """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands."""
-    cast = table.astype(dtype)
-    if mesh is not None:  # gathered whole in the compute dtype: cheaper than moving rows between devices
-        cast = jax.lax.with_sharding_constraint(cast, NamedSharding(mesh, P()))
-    rows = cast[ids]
-    return rows if mesh is None else jax.lax.with_sharding_constraint(rows, NamedSharding(mesh, P(("data", "fsdp"))))
+    """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands.
+
+    On a mesh the table stays where it is. Each device looks up, in the columns that it holds, the ids of all rows of its
+    fsdp group, and they change columns for rows: what travels is as large as the rows, not as the table, in both directions.
+    """
+    if mesh is None:
+        return table[ids].astype(dtype)
+
+    def local(table: Array, ids: Array) -> Array:
+        ids, mine = _own_ids(table, ids)
+        rows = jax.lax.psum(jnp.where(mine, table[ids], 0).astype(dtype), "model")
+        return jax.lax.all_to_all(rows, "fsdp", 0, 2, tiled=True)
+
+    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, ROWS), out_specs=ROWS, check_vma=False)(table, ids)
 
 
 def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Array):
@@ -188,10 +197,25 @@ def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Arra
 
 def _lookup_backward(dtype: jnp.dtype, mesh: Mesh | None, saved: tuple, gradient: Array):
     ids, table = saved
-    return jnp.zeros_like(table).at[ids].add(gradient.astype(jnp.float32)), None
+    if mesh is None:
+        return jnp.zeros_like(table).at[ids].add(gradient.astype(jnp.float32)), None
+
+    def local(table: Array, ids: Array, gradient: Array) -> Array:
+        ids, mine = _own_ids(table, ids)
+        columns = jax.lax.all_to_all(gradient, "fsdp", 2, 0, tiled=True).astype(jnp.float32)
+        return jax.lax.psum(jnp.zeros_like(table).at[ids].add(jnp.where(mine, columns, 0)), "data")
+
+    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, ROWS, ROWS), out_specs=TABLE, check_vma=False)(table, ids, gradient), None
 
 
 lookup.defvjp(_lookup_forward, _lookup_backward)
+
+
+def _own_ids(table: Float[Array, "v d"], ids: Int[Array, "b T"]) -> tuple[Int[Array, "B T"], Bool[Array, "B T 1"]]:
+    """On one device: the ids of its fsdp group as rows of its part of the table, and whether they lie in it."""
+    ids = jax.lax.all_gather(ids, "fsdp", tiled=True) - jax.lax.axis_index("model") * len(table)
+    mine = (ids >= 0) & (ids < len(table))
+    return jnp.where(mine, ids, 0), mine[..., None]
 
 
 def hidden(
