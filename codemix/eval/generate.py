@@ -18,7 +18,7 @@ import numpy as np
 from codemix.errors import CodemixError
 from codemix.eval.score import Engine
 from codemix.progress import progress
-from codemix.train.model import Decoder, halves, layer_norm, logits, rope_angles, rotate
+from codemix.train.model import Decoder, halves, logits, normed, rope_angles, rotate
 
 CHUNK = 16  # tokens between two looks at stop strings
 CACHE_BYTES = 2**31
@@ -162,7 +162,7 @@ def _forward(model: Decoder, tokens, cache, start, pad, dtype):
     """Final hidden states [B T D] of tokens that stand in columns `start` and on, and the cache with them in it."""
     T, width = tokens.shape[1], cache[0].shape[2]
     column = start + jnp.arange(T)
-    cos, sin = rope_angles(jnp.maximum(column - pad[:, None], 0), model.blocks.key.shape[-1], model.rope_theta)
+    angles = rope_angles(jnp.maximum(column - pad[:, None], 0), model.blocks.key.shape[-1], model.rope_theta)
     places = jnp.arange(width)
     seen = (places <= column[:, None]) & (places >= pad[:, None, None])
     seen = (seen | (places == column[:, None]))[:, None, None]  # padding sees itself: a row that sees nothing would be NaN
@@ -171,9 +171,10 @@ def _forward(model: Decoder, tokens, cache, start, pad, dtype):
     def layer(index, carry):
         x, keys, values = carry
         w = jax.tree.map(lambda w: jax.lax.dynamic_index_in_dim(w, index, keepdims=False), blocks)
-        h = layer_norm(x, w.norm, model.norm_eps)
-        q = rotate(halves(jnp.einsum("btd,dkgh->btkgh", h, w.query)), cos, sin)  # a token is smaller than the weights
-        k, v = rotate(halves(jnp.einsum("btd,dkh->btkh", h, w.key)), cos, sin), jnp.einsum("btd,dkh->btkh", h, w.value)
+        h = normed(x, w.norm, model.norm_kind, model.norm_eps)
+        q, k, v = jnp.einsum("btd,dkgh->btkgh", h, w.query), jnp.einsum("btd,dkh->btkh", h, w.key), jnp.einsum("btd,dkh->btkh", h, w.value)
+        if angles is not None:
+            q, k = rotate(halves(q), *angles), rotate(halves(k), *angles)  # a token is smaller than the weights
         keys = jax.lax.dynamic_update_slice(keys, k[None], (index, 0, start, 0, 0))
         values = jax.lax.dynamic_update_slice(values, v[None], (index, 0, start, 0, 0))
         all_k, all_v = (jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for a in (keys, values))
@@ -183,7 +184,7 @@ def _forward(model: Decoder, tokens, cache, start, pad, dtype):
         return x + attended + (jax.nn.silu(h @ w.gate) * (h @ w.up)) @ w.down, keys, values
 
     x, keys, values = jax.lax.fori_loop(0, len(blocks.norm), layer, (model.embedding[tokens].astype(dtype), *cache))
-    return layer_norm(x, model.norm, model.norm_eps), (keys, values)
+    return normed(x, model.norm, model.norm_kind, model.norm_eps), (keys, values)
 
 
 def _choose(scores, keys, step, sampling):

@@ -119,7 +119,9 @@ class Dedup(Spec):
     n_grams: int = Field(5, ge=1, le=50, description="[minhash] words a shingle")
     buckets: int = Field(14, ge=1, le=1000, description="[minhash] bands")
     hashes_per_bucket: int = Field(8, ge=1, le=1000, description="[minhash] rows a band; similarity threshold ~ (1/buckets)^(1/hashes)")
-    normalize: Literal["code", "prose"] = Field("prose", description="[minhash] prose folds case, digits and punctuation; code keeps them, and leaves out a licence at the head of a file")
+    normalize: Literal["code", "prose"] = Field(
+        "prose", description="[minhash] prose folds case, digits and punctuation; code keeps them, and leaves out a licence at the head of a file"
+    )
 
 
 PRESETS = {  # shapes are ours: the paper gives parameter counts only (these have 467.7M and 2.80B with a tied 256k vocabulary)
@@ -130,8 +132,8 @@ PRESETS = {  # shapes are ours: the paper gives parameter counts only (these hav
 
 
 class Model(Spec):
-    """A decoder with parallel attention and MLP, SwiGLU, no biases, RoPE, LayerNorm without bias, tied embeddings
-    (as Hugging Face's `CohereForCausalLM`). The paper states the block, not the shape; shapes are ours."""
+    """A decoder with parallel attention and MLP, SwiGLU, no biases (by default as Hugging Face's `CohereForCausalLM`).
+    The paper states the block, not the shape; shapes are ours. It does not say whether there was dropout: here there is none."""
 
     preset: Literal["470M", "2.8B", "120M"] | None = Field(None, description="a named shape (ours); other fields override it")
     d_model: int = Field(ge=8, le=65536)
@@ -140,11 +142,20 @@ class Model(Spec):
     n_kv_heads: int | None = Field(None, ge=1, description="grouped-query attention; default n_heads")
     d_head: int | None = Field(None, ge=2, le=1024, description="default d_model / n_heads")
     d_ff: int = Field(ge=8, le=262144)
-    rope_theta: float = Field(10000.0, gt=0)
+    positions: Literal["rope", "none"] = Field(
+        "rope", description="rope: queries and keys turn with their position; none: no encoding at all; the paper does not say, rope is ours"
+    )
+    rope_theta: float = Field(10000.0, gt=0, description="base of the angles; unused under `positions: none`")
+    norm: Literal["layer", "rms"] = Field(
+        "layer", description="layer: LayerNorm without bias; rms: RMSNorm, which subtracts no mean; the paper does not say, layer is ours"
+    )
     norm_eps: float = Field(1e-5, gt=0)
     logit_scale: float = Field(1.0, gt=0, description="logits are multiplied by this (Cohere's checkpoints use 0.0625)")
+    tied_embeddings: bool = Field(
+        True, description="false: an unembedding, as large as the embedding, makes the logits; the paper does not say, tied is ours"
+    )
     init: Literal["glorot_normal", "normal"] = Field("glorot_normal", description="paper section 3.1: glorot-normal")
-    init_std: float = Field(0.02, gt=0, description="standard deviation under `init: normal`, and of the embedding [ours]")
+    init_std: float = Field(0.02, gt=0, description="standard deviation under `init: normal`, and of the embeddings [ours]")
     vocab_multiple: int = Field(1, ge=1, le=1024, description="pad the embedding to a multiple of this, for sharding")
 
     @model_validator(mode="before")
@@ -162,7 +173,7 @@ class Model(Spec):
             )
         if (self.n_kv_heads or self.n_heads) > self.n_heads or self.n_heads % (self.n_kv_heads or self.n_heads):
             raise PydanticCustomError("shape", f"n_heads {self.n_heads} does not divide by n_kv_heads {self.n_kv_heads}", {"hints": []})
-        if self.head_size % 2:
+        if self.positions == "rope" and self.head_size % 2:
             raise PydanticCustomError("shape", f"d_head {self.head_size} is odd; RoPE turns pairs", {"hints": ["use an even `d_head:`"]})
         return self
 
@@ -183,11 +194,11 @@ class Model(Spec):
         return d * (2 * h + 2 * k) + 3 * d * self.d_ff + d
 
     def parameters(self, vocab_size: int) -> int:
-        """All parameters, the tied embedding counted once."""
-        return self.vocab(vocab_size) * self.d_model + self.n_layers * self.block_parameters() + self.d_model
+        """All parameters; a tied embedding counts once."""
+        return (2 - self.tied_embeddings) * self.vocab(vocab_size) * self.d_model + self.n_layers * self.block_parameters() + self.d_model
 
     def flops_per_token(self, vocab_size: int, seq_len: int) -> int:
-        """Training FLOPs a token: 6 (blocks + V d) + 6 L H d_head T for causal attention; the lookup is not counted."""
+        """Training FLOPs a token: 6 (blocks + V d) + 6 L H d_head T for causal attention; the lookup is not counted, so tied or not is equal."""
         matmul = self.n_layers * self.block_parameters() + self.vocab(vocab_size) * self.d_model
         return 6 * matmul + 6 * self.n_layers * self.n_heads * self.head_size * seq_len
 
@@ -200,7 +211,7 @@ class Optimizer(Spec):
     b2: float = Field(0.95, ge=0, lt=1)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0)
-    decay_embeddings: bool = Field(False, description="whether weight decay acts on the embedding; never on norms")
+    decay_embeddings: bool = Field(False, description="whether weight decay acts on the embedding and, if untied, the unembedding; never on norms")
     clip: float | None = Field(1.0, gt=0, description="global gradient norm; null to switch off")
 
 

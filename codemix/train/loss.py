@@ -45,7 +45,7 @@ def next_token_loss(
     states = hidden(model, batch["inputs"], batch.get("positions"), batch.get("segments"), compute_dtype=compute_dtype, attention=attention,
                     remat=remat, unroll=unroll, mesh=mesh)  # fmt: skip
     head = Head(model.vocab_size, model.logit_scale, z_loss, chunk, mesh)
-    total, nats, z = head_loss(head, states, model.embedding, batch["targets"], batch["weights"])
+    total, nats, z = head_loss(head, states, model.head, batch["targets"], batch["weights"])
 
     def by_source(rows: Array) -> Array:
         return jax.ops.segment_sum(rows, batch["source"], n_sources)

@@ -19,6 +19,7 @@ AXES = ("data", "fsdp", "model")
 BATCH = P(("data", "fsdp"))  # rows; every other dimension whole
 SPECS = {  # by the last name of the path; the layer axis is never cut
     "embedding": P("model", "fsdp"),
+    "unembedding": P("model", "fsdp"),
     "norm": P(),
     "query": P(None, "fsdp", "model"),
     "key": P(None, "fsdp", "model"),

@@ -1,6 +1,7 @@
-"""The decoder: parallel attention and MLP from one LayerNorm, SwiGLU, interleaved RoPE, no biases, tied embedding.
+"""The decoder: parallel attention and MLP from one norm, SwiGLU, no biases.
 
-The block is the paper's (arXiv 2408.10914, section 2.3) and, name by name, Hugging Face's `CohereForCausalLM`.
+The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults where the paper
+does not say, it is name by name that of Hugging Face's `CohereForCausalLM`.
 Shapes carry one letter a dimension, here and in the modules beside:
 B rows, T positions of a row, L layers, D d_model, K key-value heads, G query heads a key-value head, H d_head,
 F d_ff, V rows of the embedding (the vocabulary and its padding).
@@ -43,22 +44,32 @@ class Decoder(eqx.Module):
     embedding: Float[Array, "V D"]
     blocks: Blocks
     norm: Float[Array, " D"]
+    unembedding: Float[Array, "V D"] | None  # None: tied, the embedding makes the logits
     vocab_size: int = eqx.field(static=True)  # ids from here to V are padding and are never predicted
-    rope_theta: float = eqx.field(static=True)
+    rope_theta: float | None = eqx.field(static=True)  # None: nothing is turned by its position
+    norm_kind: str = eqx.field(static=True)
     norm_eps: float = eqx.field(static=True)
     logit_scale: float = eqx.field(static=True)
 
+    @property
+    def head(self) -> Float[Array, "V D"]:
+        """What makes logits of the final states."""
+        return self.embedding if self.unembedding is None else self.unembedding
+
 
 def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Decoder:
-    """A decoder with fresh weights: glorot-normal matrices (paper section 3.1), norms at 1, the embedding normal with
+    """A decoder with fresh weights: glorot-normal matrices (paper section 3.1), norms at 1, the embeddings normal with
     `init_std` (ours: the paper does not say; glorot over 256,000 rows would start it almost at zero)."""
     L, D, F, H, K = spec.n_layers, spec.d_model, spec.d_ff, spec.head_size, spec.kv_heads
     G = spec.n_heads // K
-    keys = iter(jax.random.split(key, 8))
+    keys = iter(jax.random.split(key, 9 - spec.tied_embeddings))
 
     def matrix(shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
         std = (2 / (fan_in + fan_out)) ** 0.5 if spec.init == "glorot_normal" else spec.init_std
         return std * jax.random.normal(next(keys), (L, *shape), jnp.float32)
+
+    def table() -> Array:
+        return spec.init_std * jax.random.normal(next(keys), (spec.vocab(vocab_size), D), jnp.float32)
 
     blocks = Blocks(
         norm=jnp.ones((L, D), jnp.float32),
@@ -70,19 +81,26 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
         up=matrix((D, F), D, F),
         down=matrix((F, D), F, D),
     )
-    embedding = spec.init_std * jax.random.normal(next(keys), (spec.vocab(vocab_size), D), jnp.float32)
-    return Decoder(embedding, blocks, jnp.ones(D, jnp.float32), vocab_size, spec.rope_theta, spec.norm_eps, spec.logit_scale)
+    return decoder(spec, vocab_size, table(), blocks, jnp.ones(D, jnp.float32), None if spec.tied_embeddings else table())
 
 
-def layer_norm(x: Float[Array, "*B D"], gain: Float[Array, " D"], eps: float) -> Float[Array, "*B D"]:
-    """x, mean 0 and variance 1 over D, times `gain`. Computed in float32."""
+def decoder(spec: schema.Model, vocab_size: int, embedding: Array, blocks: Blocks, norm: Array, unembedding: Array | None) -> Decoder:
+    """These weights as the model that `spec` describes."""
+    theta = spec.rope_theta if spec.positions == "rope" else None
+    return Decoder(embedding, blocks, norm, unembedding, vocab_size, theta, spec.norm, spec.norm_eps, spec.logit_scale)
+
+
+def normed(x: Float[Array, "*B D"], gain: Float[Array, " D"], kind: str, eps: float) -> Float[Array, "*B D"]:
+    """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first. Computed in float32."""
     wide = x.astype(jnp.float32)
-    centred = wide - wide.mean(-1, keepdims=True)
+    centred = wide - wide.mean(-1, keepdims=True) if kind == "layer" else wide
     return (centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps) * gain.astype(jnp.float32)).astype(x.dtype)
 
 
-def rope_angles(positions: Int[Array, "B T"], head: int, theta: float) -> tuple[Float[Array, "B T C"], Float[Array, "B T C"]]:
-    """Cosine and sine of the angle of each of the `head / 2` pairs at each position, in float32."""
+def rope_angles(positions: Int[Array, "B T"], head: int, theta: float | None) -> tuple[Float[Array, "B T C"], Float[Array, "B T C"]] | None:
+    """Cosine and sine of the angle of each of the `head / 2` pairs at each position, in float32; None without `theta`."""
+    if theta is None:
+        return None
     angle = positions[..., None].astype(jnp.float32) * theta ** (-jnp.arange(0, head, 2, dtype=jnp.float32) / head)
     return jnp.cos(angle), jnp.sin(angle)
 
@@ -133,11 +151,13 @@ def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array)
 project.defvjp(lambda pattern, x, weights: (project(pattern, x, weights), (x, weights)), _project_backward)
 
 
-def queries_keys_values(h: Float[Array, "B T D"], layer: Blocks, cos: Array, sin: Array) -> tuple[Array, Array, Array]:
-    """Queries and keys of a layer, turned by their positions, and its values."""
-    queries = rotate(project("btd,dkgh->btkgh", h, halves(layer.query)), cos, sin)
-    keys = rotate(project("btd,dkh->btkh", h, halves(layer.key)), cos, sin)
-    return queries, keys, project("btd,dkh->btkh", h, layer.value)
+def queries_keys_values(h: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None) -> tuple[Array, Array, Array]:
+    """Queries and keys of a layer, turned by their angles if there are any, and its values."""
+
+    def turned(pattern: str, weights: Array) -> Array:
+        return project(pattern, h, weights) if angles is None else rotate(project(pattern, h, halves(weights)), *angles)
+
+    return turned("btd,dkgh->btkgh", layer.query), turned("btd,dkh->btkh", layer.key), project("btd,dkh->btkh", h, layer.value)
 
 
 @jax.custom_vjp
@@ -156,11 +176,13 @@ swiglu.defvjp(lambda gate, up: (swiglu(gate, up), (gate, up)), _swiglu_backward)
 
 
 def block(
-    x: Float[Array, "B T D"], layer: Blocks, cos: Array, sin: Array, segments: Int[Array, "B T"] | None, attention: Attention, eps: float
-) -> Float[Array, "B T D"]:
+    x: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None, segments: Int[Array, "B T"] | None, attention: Attention,
+    norm_kind: str, eps: float,
+) -> Float[Array, "B T D"]:  # fmt: skip
     """One layer: x + attention(norm(x)) + mlp(norm(x))."""
-    h = jax.checkpoint(layer_norm, prevent_cse=False, static_argnums=2)(x, layer.norm, eps)  # its parts cost less to make again than to keep
-    queries, keys, values = queries_keys_values(h, layer, cos, sin)
+    # The parts of the norm cost less to make again than to keep.
+    h = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))(x, layer.norm, norm_kind, eps)
+    queries, keys, values = queries_keys_values(h, layer, angles)
     attended = project("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
     gate, up = project("btd,df->btf", h, layer.gate), project("btd,df->btf", h, layer.up)
     return x + attended + project("btf,fd->btd", swiglu(gate, up), layer.down)
@@ -230,23 +252,23 @@ def hidden(
     unroll: int | bool = 1,
     mesh: Mesh | None = None,
 ) -> Float[Array, "B T D"]:
-    """The final hidden states, normed, ready for `model.embedding`.
+    """The final hidden states, normed, ready for `model.head`.
 
     `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment (and, as
     ever, nothing after itself).
     """
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1], dtype=jnp.int32), inputs.shape)
-    cos, sin = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
+    angles = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
 
     def one(x: Array, layer: Blocks) -> tuple[Array, None]:
-        return block(x, layer, cos, sin, segments, attention, model.norm_eps), None
+        return block(x, layer, angles, segments, attention, model.norm_kind, model.norm_eps), None
 
     x, _ = jax.lax.scan(REMAT[remat](one), lookup(compute_dtype, mesh, model.embedding, inputs), model.blocks, unroll=unroll)
-    return layer_norm(x, model.norm, model.norm_eps)
+    return normed(x, model.norm, model.norm_kind, model.norm_eps)
 
 
 def logits(model: Decoder, states: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
     """Scores of every id in float32; padding of the vocabulary gets minus infinity."""
-    scores = model.logit_scale * jnp.einsum("...d,vd->...v", states, model.embedding.astype(states.dtype), preferred_element_type=jnp.float32)
+    scores = model.logit_scale * jnp.einsum("...d,vd->...v", states, model.head.astype(states.dtype), preferred_element_type=jnp.float32)
     return jnp.where(jnp.arange(scores.shape[-1]) < model.vocab_size, scores, -jnp.inf)

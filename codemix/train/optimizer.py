@@ -16,9 +16,8 @@ from codemix.train.model import Decoder
 
 def decayed(model: Decoder, embeddings: bool) -> Any:
     """True for each array that weight decay acts on: matrices, never norms. By name: a stacked norm is 2-D too."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: (name := path[-1].name) != "norm" and (embeddings or name != "embedding"), eqx.filter(model, eqx.is_array)
-    )
+    never = ("norm",) if embeddings else ("norm", "embedding", "unembedding")
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].name not in never, eqx.filter(model, eqx.is_array))
 
 
 def make_optimizer(spec: schema.Optimizer) -> optax.GradientTransformation:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import pytest
 from test_score import greedily
@@ -9,6 +10,7 @@ from test_score import greedily
 from codemix.errors import CodemixError
 from codemix.eval.generate import Decoding, generate
 from codemix.eval.score import Engine
+from codemix.train.model import init_decoder
 
 PROMPTS = ["", "a", "def f(x):\n    return", "naïve 東京 " * 2, "x" * 30, "The quick brown fox"]
 
@@ -21,6 +23,14 @@ def test_cached_generation_is_the_likeliest_token_each_time(engine, decoder):
             ids = ids[: ids.index(256)]
         assert one.text == engine.text.decode(ids)
         assert (one.tokens, one.truncated) == (len(ids), False)
+
+
+def test_models_of_other_choices_write_as_they_score(model_spec, byte_text):
+    spec = model_spec.model_copy(update={"tied_embeddings": False, "norm": "rms", "positions": "none"})
+    decoder = init_decoder(spec, 257, jax.random.key(1))
+    for prompt, [one] in zip(PROMPTS, generate(Engine(decoder, byte_text, longest=64), PROMPTS, Decoding(max_tokens=8)), strict=True):
+        ids = greedily(decoder, byte_text.encode(prompt) or [256], 8)
+        assert one.text == byte_text.decode(ids[: ids.index(256)] if 256 in ids else ids)
 
 
 def test_a_long_prompt_keeps_its_end(engine, decoder):

@@ -62,6 +62,8 @@ def replacements(value):
             "weights",
             "web",
             "prose",
+            "rms",
+            "none",
             "x",
         ]
         return [*words, value + "x"]

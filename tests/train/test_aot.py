@@ -187,16 +187,17 @@ LOWER = """
     from codemix.train.mesh import make_mesh
     from test_aot import make_stage
 
-    model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256)
+    model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256, **{choices!r})
     stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6)
     text = aot.lower_for_tpu(aot.step_for(stage, 1000, 3, make_mesh(2, 2, 2), microbatches=2), stage).as_text()
     print(text.count("tpu_custom_call"), "bf16" in text, text.count("sdy.mesh") + text.count("mhlo.sharding") > 0)
 """
 
 
-def test_the_step_lowers_for_tpu_without_libtpu():
+@pytest.mark.parametrize("choices", [{}, {"tied_embeddings": False, "norm": "rms", "positions": "none"}], ids=["default", "other"])
+def test_the_step_lowers_for_tpu_without_libtpu(choices):
     """Model, chunked loss, AdamW and the splash kernel with document masks, on data x fsdp x model; in a process that sees eight devices."""
-    code = textwrap.dedent(LOWER.format(tests=os.path.dirname(__file__)))
+    code = textwrap.dedent(LOWER.format(tests=os.path.dirname(__file__), choices=choices))
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -23,25 +23,28 @@ PROGRAM = """
     from codemix.train import mesh
     from codemix.train.step import make_step
 
-    spec = schema.Model(d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=24, vocab_multiple=4, init_std=0.3)
+    shape = dict(d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=24, vocab_multiple=4, init_std=0.3)
+    specs = {"": schema.Model(**shape), " other": schema.Model(**shape, tied_embeddings=False, norm="rms", positions="none")}
     B, T, V = 8, 12, 30
     rng = np.random.default_rng(0)
     found = {}
-    for shape in [(1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)]:
+    meshes = [(1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)]
+    for shape, kind in [*((m, "") for m in meshes), ((1, 1, 1), " other"), ((2, 2, 2), " other")]:
         devices = mesh.make_mesh(*shape)
-        step = make_step(spec, V, 2, devices, z_loss=1e-3, accumulate=1 if shape[0] * shape[1] == 8 else 2)
+        step = make_step(specs[kind], V, 2, devices, z_loss=1e-3, accumulate=1 if shape[0] * shape[1] == 8 else 2)
         state, losses, rng = step.init(0), [], np.random.default_rng(0)
         gate = state.model.blocks.gate
         part = gate.addressable_shards[0].data.size / gate.size
-        first = float(np.abs(np.asarray(state.model.embedding)).sum())
+        first = float(np.abs(np.asarray(state.model.head)).sum())
         for _ in range(3):
             t = rng.integers(0, V, (B, T + 1)).astype(np.int32)
             rows = dict(inputs=t[:, :-1], targets=t[:, 1:], weights=rng.integers(0, 2, (B, T)).astype(np.float32),
                         source=(np.arange(B) % 2).astype(np.int32), segments=np.sort(rng.integers(0, 3, (B, T))).astype(np.int32))
             state, metrics = step(state, step.put(rows, B), 1e-2)
             losses.append([*map(float, metrics["nats"]), float(metrics["z"]), float(metrics["grad_norm"])])
-        found["x".join(map(str, shape))] = dict(losses=losses, part=part, first=first, rows=step.host_rows(B),
-                                                moments=str(state.opt_state[0].mu.blocks.gate.sharding.spec), traces=step.traces)
+        found["x".join(map(str, shape)) + kind] = dict(losses=losses, part=part, first=first, rows=step.host_rows(B),
+                                                       moments=str(state.opt_state[0].mu.blocks.gate.sharding.spec), traces=step.traces,
+                                                       head=str(state.model.head.sharding.spec))
     print(json.dumps(found))
 """
 
@@ -54,16 +57,19 @@ def found():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("shape", ["8x1x1", "1x8x1", "2x2x2", "1x4x2"])
+@pytest.mark.parametrize("shape", ["8x1x1", "1x8x1", "2x2x2", "1x4x2", "2x2x2 other"])
 def test_every_mesh_trains_the_same(found, shape):
-    np.testing.assert_allclose(found[shape]["losses"], found["1x1x1"]["losses"], rtol=2e-4)
-    assert found[shape]["first"] == found["1x1x1"]["first"]  # initial weights do not depend on the mesh
+    one = found[shape.replace(shape[:5], "1x1x1")]
+    np.testing.assert_allclose(found[shape]["losses"], one["losses"], rtol=2e-4)
+    assert found[shape]["first"] == one["first"]  # initial weights do not depend on the mesh
     assert found[shape]["traces"] == 1
     assert [row for start, stop in found[shape]["rows"] for row in range(start, stop)] == list(range(8))  # one process holds all rows, each once
 
 
 def test_each_device_holds_its_part_of_weights_and_moments(found):
-    assert {shape: made["part"] for shape, made in found.items()} == {"1x1x1": 1, "8x1x1": 1, "1x8x1": 1 / 8, "2x2x2": 1 / 4, "1x4x2": 1 / 8}
+    parts = {"1x1x1": 1, "8x1x1": 1, "1x8x1": 1 / 8, "2x2x2": 1 / 4, "1x4x2": 1 / 8}
+    assert {shape: made["part"] for shape, made in found.items()} == parts | {"1x1x1 other": 1, "2x2x2 other": 1 / 4}
+    assert found["2x2x2"]["head"] == found["2x2x2 other"]["head"] and found["2x2x2"]["head"].endswith("('model', 'fsdp')")
     assert found["2x2x2"]["moments"].endswith("(None, 'fsdp', 'model')")
 
 
@@ -81,7 +87,7 @@ def test_what_does_not_divide_is_said_with_the_numbers():
 def test_every_array_has_a_place():
     from codemix.train.model import init_decoder
 
-    shapes = jax.eval_shape(lambda: init_decoder(SPEC, 32, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: init_decoder(SPEC.model_copy(update={"tied_embeddings": False}), 32, jax.random.key(0)))
     for path, _ in jax.tree.leaves_with_path(shapes):
         assert path[-1].name in mesh.SPECS
 
