@@ -37,7 +37,9 @@ def build_data(
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
     found = {n: f for n, f in find(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
     if json:
-        whole = {n: {"fingerprint": f.fingerprint, "funnel": f.funnel} | ({"splits": f.manifest.splits} if f.manifest else {}) for n, f in found.items()}
+        whole = {
+            n: {"fingerprint": f.fingerprint, "funnel": f.funnel} | ({"splits": f.manifest.splits} if f.manifest else {}) for n, f in found.items()
+        }
         return print_json(whole)
     return data_table(found, recipe).print()
 

@@ -49,7 +49,11 @@ def test_every_command_runs(document, tmp_path, shared_store):
     quickstart.write_text(re.sub(r"tokens: (\d+)k", lambda m: f"tokens: {int(m[1]) // 8}k", quickstart.read_text()))
     broken = (ROOT / "README.md").read_text().split("```yaml\n")[1].split("```")[0].replace("{docs: 50%, stdlib: 50%}", "{docs: 60%, stdlib: 50%}")
     (tmp_path / "recipes" / "broken.yaml").write_text(broken)
-    environment = os.environ | {"CODEMIX_STORE": str(shared_store), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "160"}
+    environment = os.environ | {
+        "CODEMIX_STORE": str(shared_store),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "160",
+    }
     for command, expected in commands(document):
         wanted = int(match[1]) if (match := re.search(r"# exits (\d+)", command)) else 0
         ran = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)

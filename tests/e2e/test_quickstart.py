@@ -91,7 +91,10 @@ def test_interrupted_twice_the_result_is_the_same_to_the_bit(folder, straight, t
 
 
 def test_code_helps_code_and_the_report_stands_alone(folder, straight):
-    scores = [json.loads((folder / p).read_text()) if Path(p).suffix == ".json" else json.loads((folder / p / "results.json").read_text()) for p in straight["evals"]]
+    scores = [
+        json.loads((folder / p).read_text()) if Path(p).suffix == ".json" else json.loads((folder / p / "results.json").read_text())
+        for p in straight["evals"]
+    ]
     assert all(0.5 < r["bits_per_byte"][s]["bits_per_byte"] < 8 for r in scores for s in ("docs", "stdlib"))
     page = (folder / straight["report"]).read_text()
     assert "<svg" in page and 'src="http' not in page and 'href="http' not in page.replace('href="https://arxiv.org', "")
