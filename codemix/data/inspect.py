@@ -158,7 +158,8 @@ def render(found: dict[str, Any]) -> None:
         table = Table("op", "reason", *(_right(h) for h in ("in", "dropped", "share", "bytes")), title="Attrition")
         for row in one["attrition"]:
             table.add_row(row["op"], row["reason"], f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
-        console.print(table)
+        if one["attrition"]:
+            console.print(table)
         if len(one["languages"]) > 1:
             table = Table("language", *(_right(h) for h in ("read", "kept", "share kept")), "dropped by op", title="Languages")
             for row in one["languages"][:30]:
