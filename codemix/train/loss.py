@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
+from codemix.train.mesh import BATCH, TABLE
 from codemix.train.model import Attention, Decoder, hidden
 
 LOGITS_AT_ONCE = {"cpu": 2**25}  # elements a device; other platforms 2**28, a gigabyte in float32
@@ -93,10 +93,9 @@ def _over_devices(head: Head, gradients: bool):
         d_embedding = jax.lax.psum(jax.lax.psum_scatter(sums[3], "fsdp", scatter_dimension=1, tiled=True), "data")
         return *sums[:3], d_embedding
 
-    rows, table = P(("data", "fsdp")), P("model", "fsdp")
-    outs = (rows, rows, rows, table) if gradients else (rows, rows)
+    outs = (BATCH, BATCH, BATCH, TABLE) if gradients else (BATCH, BATCH)
     # check_vma: sums over `model` are made by hand below, and every device along it holds the same rows
-    return jax.shard_map(local, mesh=head.mesh, in_specs=(rows, table, rows, rows), out_specs=outs, check_vma=False)
+    return jax.shard_map(local, mesh=head.mesh, in_specs=(BATCH, TABLE, BATCH, BATCH), out_specs=outs, check_vma=False)
 
 
 def _local_sums(head: Head, gradients: bool, axis: str | None, states: Array, table: Array, targets: Array, weights: Array):

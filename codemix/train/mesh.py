@@ -17,9 +17,10 @@ from codemix.recipe import schema
 
 AXES = ("data", "fsdp", "model")
 BATCH = P(("data", "fsdp"))  # rows; every other dimension whole
+TABLE = P("model", "fsdp")  # of the embedding: the vocabulary over model, the width over fsdp
 SPECS = {  # by the last name of the path; the layer axis is never cut
-    "embedding": P("model", "fsdp"),
-    "unembedding": P("model", "fsdp"),
+    "embedding": TABLE,
+    "unembedding": TABLE,
     "norm": P(),
     "query": P(None, "fsdp", "model"),
     "key": P(None, "fsdp", "model"),

@@ -16,12 +16,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from codemix.recipe import schema
+from codemix.train.mesh import BATCH, TABLE
 
-ROWS, TABLE = P(("data", "fsdp")), P("model", "fsdp")  # how a mesh cuts a batch and the embedding
 Attention = Callable[..., Array]  # (queries, keys, values, segments or None) -> [B, T, K, G, H]; see train/attention.py
 
 
@@ -210,7 +209,7 @@ def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids:
         rows = jax.lax.psum(jnp.where(mine, table[ids], 0).astype(dtype), "model")
         return jax.lax.all_to_all(rows, "fsdp", 0, 2, tiled=True)
 
-    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, ROWS), out_specs=ROWS, check_vma=False)(table, ids)
+    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH), out_specs=BATCH, check_vma=False)(table, ids)
 
 
 def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Array):
@@ -227,7 +226,7 @@ def _lookup_backward(dtype: jnp.dtype, mesh: Mesh | None, saved: tuple, gradient
         columns = jax.lax.all_to_all(gradient, "fsdp", 2, 0, tiled=True).astype(jnp.float32)
         return jax.lax.psum(jnp.zeros_like(table).at[ids].add(jnp.where(mine, columns, 0)), "data")
 
-    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, ROWS, ROWS), out_specs=TABLE, check_vma=False)(table, ids, gradient), None
+    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH, BATCH), out_specs=TABLE, check_vma=False)(table, ids, gradient), None
 
 
 lookup.defvjp(_lookup_forward, _lookup_backward)

@@ -51,8 +51,9 @@ class OtherSource(Source):
         if other not in recipe.sources:
             yield (*at, "name"), Problem(f"there is no source `{other}`", hints=did_you_mean(other, recipe.sources), rule="unknown-source")
             return
-        if own in uses.chain(recipe, other):
-            circle = " reads ".join(f"`{n}`" for n in [own, *uses.chain(recipe, other)[: uses.chain(recipe, other).index(own) + 1]])
+        chain = uses.chain(recipe, other)
+        if own in chain:
+            circle = " reads ".join(f"`{n}`" for n in [own, *chain[: chain.index(own) + 1]])
             yield (
                 (*at, "name"),
                 Problem(f"sources read each other in a circle: {circle}", hints=("one of them must read files",), rule="source-cycle"),
