@@ -22,7 +22,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codemix.data.document import utf8_bytes
 from codemix.data.funnel import Funnel, total
 from codemix.data.identity import Identity
 from codemix.data.inputs import Input, Part
@@ -92,26 +91,25 @@ class DocumentsTask:
     def run(self) -> None:
         steps = [(f"{n:02d}-{op.kind}", op.start(_state(self.work / ".states" / f"{n:02d}"))) for n, op in enumerate(self.source.ops, 1)]
         funnel, dropped, kept, files = Funnel(), Samples(), Samples(), []
-        writer, text_bytes = None, 0
+        writer, before = None, 0  # `before`: bytes of text in the files that are closed
 
-        def close() -> None:
+        def close() -> int:
             writer.close()
             path = writer.path
-            files.append({"path": f"docs/{path.name}", "documents": writer.rows, "bytes": text_bytes, "sha256": file_digest(path)})
+            files.append({"path": f"docs/{path.name}", "documents": writer.rows, "bytes": funnel.kept_bytes - before, "sha256": file_digest(path)})
+            return funnel.kept_bytes
 
         for part in self.parts:
             for doc in through(self.source.read.read(part, self.opener), steps, funnel, dropped, strict=self.source.on_bad == "error"):
                 if writer is None:
-                    writer, text_bytes = LineWriter(self.work / "docs" / f"{self.number:05d}-{len(files):03d}.jsonl.zst"), 0
+                    writer = LineWriter(self.work / "docs" / f"{self.number:05d}-{len(files):03d}.jsonl.zst")
                 try:
                     writer.write({"id": doc.id, "text": doc.text, "meta": doc.meta})
                 except TypeError as error:  # metadata that JSON cannot hold: the component's bug, told with its document
                     raise TypeError(f"{doc.id}: {error}") from error
                 kept.add("kept", doc)
-                text_bytes += utf8_bytes(doc.text)
-                if text_bytes >= self.file_bytes:
-                    close()
-                    writer = None
+                if funnel.kept_bytes - before >= self.file_bytes:
+                    before, writer = close(), None
             tick(part.size)
         if writer is not None:
             close()

@@ -37,7 +37,9 @@ class Funnel:
         self.read_bytes += read_bytes
         self.kept += 1
         self.kept_bytes += kept_bytes
-        self.languages.setdefault(language, Counter()).update(("read", "kept"))
+        counts = self.languages.setdefault(language, Counter())
+        counts["read"] += 1
+        counts["kept"] += 1
 
     def add_dropped(self, language: str, read_bytes: int, step: str, reason: str) -> None:
         self.read += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,13 +19,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
-            rest = b""
-            while piece := stream.read(2**20):
-                lines = (rest + piece).split(b"\n")
-                rest = lines.pop()
-                yield from map(orjson.loads, lines)
-            if rest:
-                raise ValueError("it ends inside a line")
+            for line in io.BufferedReader(stream, 2**20):
+                if line[-1:] != b"\n":
+                    raise ValueError("it ends inside a line")
+                yield orjson.loads(line)
     except (zstandard.ZstdError, ValueError) as error:
         raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
 
@@ -40,14 +39,15 @@ class LineWriter:
         import orjson
         import zstandard
 
-        self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), orjson.dumps
+        self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
-        self._stream = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
+        compressed = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
+        self._stream = io.BufferedWriter(compressed, 2**18)  # rows are small, and each write to zstandard costs a buffer
         self.rows = 0
 
     def write(self, row: dict[str, Any]) -> None:
-        self._stream.write(self._dumps(row) + b"\n")
+        self._stream.write(self._dumps(row))
         self.rows += 1
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ class ShardTokenizer(DocumentTokenizer):
         self.text_bytes = dict.fromkeys(SPLITS, 0)
 
     def run(self, data: Iterable[dict[str, Any]], rank: int = 0, world_size: int = 1) -> dict[str, TokenizedFile]:
-        """Write the shards of one task; returns those that hold documents, by split."""
+        """Write the shards of one task from rows of id, text, meta and bytes of text; returns those that hold documents, by split."""
         files: dict[str, tuple[TokenizedFile, LineWriter]] = {}
         checked = 0
         dtype, vocab_size, eos = f"<u{TOKEN_BYTES[self.dtype]}", self.meta["vocab_size"], self.meta["eos_id"]
@@ -71,13 +71,13 @@ class ShardTokenizer(DocumentTokenizer):
             if self.encoder.fast and checked < SELF_CHECKED:
                 checked += len(batch)
                 self._self_check([text[:SELF_CHECKED_CHARS] for text in texts[:SELF_CHECKED]])
-            for row, ids in zip(batch, self.encoder.encode(texts), strict=True):
-                if ids.size and (int(ids.max()) >= vocab_size or (ids == eos).any()):
-                    raise ValueError(
-                        f"{row['id']}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text"
-                    )
-                text = row["text"]
-                size, split = utf8_bytes(text), "held_out" if self.share and held_out(text.encode(), self.share) else "train"
+            encoded = self.encoder.encode(texts)
+            found = np.concatenate(encoded)
+            if found.size and (int(found.max()) >= vocab_size or (found == eos).any()):
+                name = next(row["id"] for row, ids in zip(batch, encoded, strict=True) if (ids >= vocab_size).any() or (ids == eos).any())
+                raise ValueError(f"{name}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text")
+            for row, ids in zip(batch, encoded, strict=True):
+                size, split = row["bytes"], "held_out" if self.share and held_out(row["text"].encode(), self.share) else "train"
                 if split not in files:
                     name = f"{split}-{rank:05d}.ds"
                     shard = TokenizedFile(self.output_folder, name, token_size=TOKEN_BYTES[self.dtype])
@@ -152,19 +152,20 @@ class TokensTask:
         shutil.rmtree(aside, ignore_errors=True)
 
     def _rows(self, funnel: Funnel) -> Iterator[dict[str, Any]]:
-        """The documents that no dedup entry removed; the removed ones are counted."""
+        """The documents that no dedup entry removed, with their `bytes` of text; the removed ones are counted."""
         for file in self.files:
             gone: dict[int, str] = {}
             for key, folder in self.removed:
                 gone |= dict.fromkeys(removed_rows([folder / Path(file["path"]).name]), key)
             count = -1
             for count, row in enumerate(read_lines(self.documents / file["path"])):
-                tick(utf8_bytes(row["text"]))
+                row["bytes"] = size = utf8_bytes(row["text"])
+                tick(size)
                 if (key := gone.get(count)) is None:
                     yield row
                 else:
                     step, _, reason = key.partition("/")
-                    funnel.add_dropped(str(row["meta"].get("language") or UNKNOWN), utf8_bytes(row["text"]), step, reason)
+                    funnel.add_dropped(str(row["meta"].get("language") or UNKNOWN), size, step, reason)
             if count + 1 != file["documents"]:
                 raise CodemixError(
                     f"{self.documents / file['path']} holds {count + 1:,} documents, its manifest says {file['documents']:,}",

@@ -30,7 +30,7 @@ def tokenizer(tmp_path_factory) -> TokenizerFile:
 
 
 def rows(texts):
-    return [{"id": f"d{i}", "text": text, "meta": {"language": "x", "secret": 1}} for i, text in enumerate(texts)]
+    return [{"id": f"d{i}", "text": text, "bytes": len(text.encode()), "meta": {"language": "x", "secret": 1}} for i, text in enumerate(texts)]
 
 
 TEXTS = [words(i, 5 + 7 * i) for i in range(30)] + [
