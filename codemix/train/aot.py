@@ -134,8 +134,8 @@ def step_for(stage: StagePlan, vocab_size: int, n_sources: int, mesh: Mesh, *, m
 
     training = stage.training
     return make_step(
-        stage.model, vocab_size, n_sources, mesh, optimizer=training.optimizer, z_loss=training.z_loss, compute_dtype=training.compute_dtype,
-        remat=remat, accumulate=microbatches,
+        stage.model, vocab_size, n_sources, mesh, optimizer=training.optimizer, z_loss=training.z_loss, dropout=training.dropout,
+        compute_dtype=training.compute_dtype, remat=remat, accumulate=microbatches,
     )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ class Session:
             training, shape = self.plan.recipe.training, mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"])
             self._step = _step(
                 self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), tuple(shape.items()),
-                training.optimizer, training.z_loss, training.compute_dtype, tuple(sorted(self._step_words().items())),
+                training.optimizer, training.z_loss, training.dropout, training.compute_dtype, tuple(sorted(self._step_words().items())),
             )  # fmt: skip
             self.place = {"mesh": shape, "processes": jax.process_count(), "device": jax.devices()[0].device_kind, "versions": versions()}
         return self._step
@@ -175,10 +175,10 @@ def versions() -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _step(spec, vocab_size, n_sources, shape, optimizer, z_loss, compute_dtype, more) -> Step:
+def _step(spec, vocab_size, n_sources, shape, optimizer, z_loss, dropout, compute_dtype, more) -> Step:
     """Kept between calls, so that stages trained one call at a time still compile once."""
     devices = mesh.make_mesh(**dict(shape))
-    return make_step(spec, vocab_size, n_sources, devices, optimizer=optimizer, z_loss=z_loss, compute_dtype=compute_dtype, **dict(more))
+    return make_step(spec, vocab_size, n_sources, devices, optimizer=optimizer, z_loss=z_loss, dropout=dropout, compute_dtype=compute_dtype, **dict(more))
 
 
 @contextlib.contextmanager

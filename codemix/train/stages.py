@@ -112,7 +112,7 @@ class StageRun:
         with contextlib.closing(loader):
             for number, batch in loader:
                 lr = self.stage.lr(number)
-                self.state, metrics = step(self.state, step.put(batch, self.stage.batch_size(number)), lr)
+                self.state, metrics = step(self.state, step.put(batch, self.stage.batch_size(number)), lr, (self.stage.seed, self.run_steps + number))
                 self.pending.append((number, lr, metrics))
                 if crowded:
                     jax.block_until_ready(self.state)

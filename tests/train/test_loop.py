@@ -73,7 +73,7 @@ def test_the_step_compiles_once_for_all_stages(tmp_path):
     assert loop._step.cache_info().misses == 1
     training = plan.recipe.training
     shape = (("data", 1), ("fsdp", 1), ("model", 1))
-    assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, training.optimizer, training.z_loss, training.compute_dtype, ()).traces == 1
+    assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, training.optimizer, training.z_loss, training.dropout, training.compute_dtype, ()).traces == 1
 
 
 def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys):
