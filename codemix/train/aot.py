@@ -130,13 +130,9 @@ def batch_shapes(stage: StagePlan, sharding: Any) -> dict[str, Any]:
 
 def step_for(stage: StagePlan, vocab_size: int, n_sources: int, mesh: Mesh, *, microbatches: int = 1, remat: str = "full") -> Step:
     """The trainer's step for a stage on a mesh."""
-    from codemix.train.step import make_step
+    from codemix.train.step import make_step, words_of
 
-    training = stage.training
-    return make_step(
-        stage.model, vocab_size, n_sources, mesh, optimizer=training.optimizer, z_loss=training.z_loss, dropout=training.dropout,
-        compute_dtype=training.compute_dtype, remat=remat, accumulate=microbatches,
-    )  # fmt: skip
+    return make_step(stage.model, vocab_size, n_sources, mesh, remat=remat, accumulate=microbatches, **words_of(stage.training))
 
 
 def lower_for_tpu(step: Step, stage: StagePlan) -> Any:

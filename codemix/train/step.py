@@ -110,6 +110,11 @@ class Step:
         return kept, sums | {"grad_norm": norm, "ok": ok}
 
 
+def words_of(training: schema.Training) -> dict[str, Any]:
+    """What a recipe's training says to `make_step`."""
+    return {name: getattr(training, name) for name in ("optimizer", "z_loss", "dropout", "compute_dtype")}
+
+
 def make_step(
     spec: schema.Model, vocab_size: int, n_sources: int, devices: Mesh | None = None, *, optimizer: schema.Optimizer | None = None,
     z_loss: float = 0.0, dropout: float = 0.0, compute_dtype: str = "auto", remat: str = "none", accumulate: int = 1,
