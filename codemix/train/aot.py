@@ -140,14 +140,12 @@ def lower_for_tpu(step: Step, stage: StagePlan) -> Any:
 
     Shows that model, loss and attention kernel can be said to a TPU at all. Attention and dtype become the TPU's.
     """
-    import jax
     import jax.numpy as jnp
 
     from codemix.train import attention
 
     step.loss_options |= {"attention": attention.for_platform("tpu", step.mesh), "compute_dtype": jnp.dtype("bfloat16")}
-    traced = step._jitted.trace(step.shapes(), batch_shapes(stage, step.batch_sharding), jax.ShapeDtypeStruct((), jnp.float32))
-    return traced.lower(lowering_platforms=("tpu",))
+    return step.lower(batch_shapes(stage, step.batch_sharding), "tpu")
 
 
 def _compile(stage: StagePlan, vocab: int, n_sources: int, devices: list, shape: dict, microbatches: int, remat: str) -> tuple:

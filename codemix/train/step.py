@@ -80,10 +80,10 @@ class Step:
         key = np.random.SeedSequence(draw).generate_state(2, np.uint32)  # NumPy promises that these numbers stay
         return self._jitted(state, batch, np.float32(lr), key)
 
-    def lower(self, batch: dict[str, jax.ShapeDtypeStruct]):
-        """The step lowered for shapes alone; `.compile()` it for the mesh's devices, present or not."""
+    def lower(self, batch: dict[str, jax.ShapeDtypeStruct], platform: str | None = None):
+        """The step lowered for shapes alone, for the mesh's devices, present or not, or for a platform; `.compile()` it for the devices."""
         lr, key = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.uint32)
-        return self._jitted.trace(self.shapes(), batch, lr, key).lower()
+        return self._jitted.trace(self.shapes(), batch, lr, key).lower(lowering_platforms=platform and (platform,))
 
     def _gradients(self, model: Decoder, batch: dict[str, Array]) -> tuple[Decoder, dict[str, Array]]:
         grad = jax.grad(lambda m, b: next_token_loss(m, b, self.n_sources, **self.loss_options), has_aux=True)

@@ -99,9 +99,9 @@ def test_the_compilers_words_for_too_much(message, amounts):
     assert found is None if amounts is None else found == pytest.approx([int(a * 2**30) for a in amounts], abs=1)
 
 
-def make_stage(model=None, *, batch_size=512, seq_len=8192, tokens=200 * 10**9, doc_mask="segment", name="init", batches=None):
+def make_stage(model=None, *, batch_size=512, seq_len=8192, tokens=200 * 10**9, doc_mask="segment", name="init", batches=None, dropout=0.0):
     model = model or schema.Model(preset="470M")
-    training = schema.Training(seq_len=seq_len, batch_size=batch_size, doc_mask=doc_mask, reset_positions=doc_mask == "segment")
+    training = schema.Training(seq_len=seq_len, batch_size=batch_size, doc_mask=doc_mask, reset_positions=doc_mask == "segment", dropout=dropout)
     steps = tokens // (batch_size * seq_len)
     rows = steps * batch_size
     return StagePlan(
@@ -188,7 +188,7 @@ LOWER = """
     from test_aot import make_stage
 
     model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256, **{choices!r})
-    stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6)
+    stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6, dropout=0.1 if {choices!r} else 0.0)
     text = aot.lower_for_tpu(aot.step_for(stage, 1000, 3, make_mesh(2, 2, 2), microbatches=2), stage).as_text()
     print(text.count("tpu_custom_call"), "bf16" in text, text.count("sdy.mesh") + text.count("mhlo.sharding") > 0)
 """
