@@ -36,6 +36,11 @@ HloModule jit__update, is_scheduled=true
   ROOT %all-gather.2 = bf16[1024,2816]{1,0} all-gather(%p), channel_id=7, replica_groups=[16,16]<=[256], dimensions={0}, metadata={op_name="jit(_update)/jvp()/while/body/closed_call/dot_general"}
 }
 
+%all-reduce-scatter.clone.1 (input: f32[2816,1024]) -> f32[2816,64] {
+  %all-reduce.78 = f32[2816,1024]{0,1:T(8,128)} all-reduce(%input), channel_id=34, replica_groups={{0,1}}, use_global_device_ids=true, to_apply=%add
+  ROOT %dynamic-slice.189 = f32[2816,64]{0,1:T(8,128)S(1)} dynamic-slice(%all-reduce.78, %zero, %mine), dynamic_slice_sizes={2816,64}
+}
+
 %inner_cond (s: (u32[])) -> pred[] {
   %bound = u32[]{:T(128)} constant(8)
   ROOT %less = pred[] compare(%i, %bound), direction=LT
@@ -56,6 +61,7 @@ HloModule jit__update, is_scheduled=true
 }
   %fused = bf16[1024,2816] fusion(%x), kind=kLoop, calls=%gathering
   %again = bf16[1024,2816] fusion(%x), kind=kLoop, calls=%gathering.clone
+  %scattered = f32[2816,64] fusion(%x), kind=kCustom, calls=%all-reduce-scatter.clone.1
   %while.2 = (u32[]) while(%t), condition=%inner_cond, body=%inner
 }
 
@@ -74,10 +80,11 @@ def test_collectives_are_counted_with_their_loops():
         ("all-reduce", "f32[256000,1024]"): (256000 * 1024 * 4, 1, ""),
         ("all-gather", "bf16[1024,2816]"): (1024 * 2816 * 2, 16, "forward, in a loop: dot_general"),  # two pieces of one channel
         ("reduce-scatter", "f32[256,8]"): (256 * 8 * 4 * 4, 1, "backward: scatter-add"),  # of what goes in
+        ("reduce-scatter", "f32[2816,1024]"): (2816 * 1024 * 4, 16, ""),  # as a TPU program says it
         ("collective-permute", "bf16[1,64]"): (128, 16 * 8, ""),
         ("all-to-all", "s32[4,4]"): (64, 1, ""),
     }
-    assert [c.kind for c in collectives(PROGRAM)][:2] == ["all-reduce", "all-gather"]
+    assert [c.kind for c in collectives(PROGRAM)][:3] == ["all-reduce", "reduce-scatter", "all-gather"]
     assert collectives("") == []
 
 
