@@ -8,7 +8,7 @@ slow minute of the machine hits all. The best round of each counts. The last lin
   of_matmul_peak  the step's analytic FLOP/s over those of the faster of JAX's and torch's 2048^3 matmul
   compile_count   compilations of the step over two stages with other learning rates and sources
 
-Usage: python benchmarks/train.py [--rounds 5] [--steps 2] [--small]. torch: `pip install torch==2.13.0`, no dependency of ours.
+Usage: python benchmarks/train.py [--rounds 12] [--steps 1] [--shape small]. torch: `pip install torch==2.13.0`, no dependency of ours.
 """
 
 from __future__ import annotations
@@ -225,8 +225,8 @@ class Contender:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=1, help="steps a round")
     parser.add_argument("--shape", choices=SHAPES, default="notes")
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)

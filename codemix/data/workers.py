@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from typing import Any
 
 from codemix.data.task import Outcome, Task, attempt, report_to
-from codemix.errors import Problem
+from codemix.errors import CodemixError, Problem
 
 _SPAWN = get_context("spawn")  # never fork: the libraries below hold threads and locks
+MAIN_GUARD = 'in a script of your own, call `build` below `if __name__ == "__main__":`; each worker loads the script'
 
 
 def _start_worker(counter: Any, parent: int) -> None:
@@ -90,8 +91,17 @@ def warm_workers() -> Iterator[None]:
 
 def in_pool(todo: list[Task], workers: int, advance: Callable[..., None]) -> list[Outcome]:
     """Up to `workers` tasks at a time, each in a process of its own; we know which one a killed process was running."""
+    if getattr(current_process(), "_inheriting", False):  # a worker that loads the script it was started from, and met this call again
+        raise CodemixError("a build with several workers began while a worker was loading this script", hints=[MAIN_GUARD], rule="main-guard")
     with warm_workers():
         return _serve(todo, workers, advance, _warm)
+
+
+def _broken(exit_code: int | None) -> Problem:
+    if exit_code is not None and exit_code > 0:  # no signal: it never came to its task
+        return Problem("its worker process could not start, for the reason that it printed", hints=(MAIN_GUARD,), rule="worker-killed")
+    hints = ("often the machine ran out of memory: use fewer `--workers`", "run the same command again: only what is missing is redone")
+    return Problem("its worker process was killed", hints=hints, rule="worker-killed")
 
 
 def _serve(todo: list[Task], workers: int, advance: Callable[..., None], processes: _Workers) -> list[Outcome]:
@@ -108,15 +118,13 @@ def _serve(todo: list[Task], workers: int, advance: Callable[..., None], process
             except queue.Empty:
                 return
             pool = processes.take()
+            answer = pool.submit(attempt, task)
+            process = next(iter((pool._processes or {}).values()), None)
             try:
-                outcome = pool.submit(attempt, task).result()
+                outcome = answer.result()
             except BrokenProcessPool:
                 processes.lost(pool)
-                outcome = Outcome(task.name, problems=(Problem(
-                    "its worker process was killed",
-                    hints=("often the machine ran out of memory: use fewer `--workers`", "run the same command again: only what is missing is redone"),
-                    rule="worker-killed",
-                ),))  # fmt: skip
+                outcome = Outcome(task.name, problems=(_broken(process and process.exitcode),))
             else:
                 processes.give_back(pool)
             if outcome:

@@ -45,6 +45,16 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
     return int(exact)
 
 
+def plain_number(value: Any) -> str | None:
+    """`8k` or `10%` as a plain number, `8000` or `0.1`, for advice where only those are taken; None for what is no such quantity."""
+    match = _NUMBER.match(value) if isinstance(value, str) and len(value) < 64 else None
+    factor = None if match is None or match[3] else Fraction(1, 100) if match[2] == "%" else _SI.get(match[2])
+    if not factor:
+        return None
+    exact = Fraction(match[1].replace("_", "")) * factor
+    return str(exact) if exact.denominator == 1 else f"{float(exact):g}"
+
+
 _TOKEN_UNITS = {f"{si}{noun}": factor for noun in ("", "tokens", "tok") for si, factor in _SI.items()}
 _BYTE_UNITS = {
     "": 1,

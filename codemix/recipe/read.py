@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe import schema, text
 from codemix.recipe.component import Spec
+from codemix.recipe.quantities import plain_number
 
 _WORDS = {  # pydantic's error types in our words; {x} is filled from the error's context
     "string_type": "expected text",
@@ -122,7 +123,7 @@ def _no_form_fits(errors: list[dict], path: tuple, document: text.Document, mode
         return replace(problem, hints=(*problem.hints, *([f"or write {' or '.join(words)}"] if words else [])))
     forms = [_WORDS[e["type"]].removeprefix("expected ") for e in errors if e["type"] != "literal_error"]
     what = f"expected {' or '.join([*dict.fromkeys(forms), *words])} for {_name(path)}{_not(errors[0].get('input'))}"
-    return Problem(what, document.where(path), (), "schema")
+    return Problem(what, document.where(path), next(filter(None, map(_number, errors)), ()), "schema")
 
 
 def _problem(e: dict, path: tuple, document: text.Document, model: Any) -> Problem:
@@ -146,7 +147,14 @@ def _problem(e: dict, path: tuple, document: text.Document, model: Any) -> Probl
         return Problem(e["msg"], where, hints, {"quantity": "quantity", "component_kind": "unknown-kind"}.get(kind, "schema"))
     words = _WORDS[kind].format(**context)
     what = words if not path else f"{words} for {_name(path)}" if words.startswith("expected") else f"{_name(path)} {words}"
-    return Problem(what + _not(e.get("input")), where, hints, "schema")
+    return Problem(what + _not(e.get("input")), where, hints or _number(e), "schema")
+
+
+def _number(e: dict) -> tuple[str, ...]:
+    """How to write a quantity with a unit as the plain number that is wanted."""
+    wanted, number = _WORDS.get(e["type"], ""), plain_number(e.get("input"))
+    fits = number is not None and ("whole" not in wanted or number.isdigit())
+    return (f"write `{number}`",) if fits and "number" in wanted else ()
 
 
 def _literals(e: dict) -> list[str]:

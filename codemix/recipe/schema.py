@@ -133,7 +133,7 @@ PRESETS = {  # shapes are ours: the paper gives parameter counts only (these hav
 
 class Model(Spec):
     """A decoder with parallel attention and MLP, SwiGLU, no biases (by default as Hugging Face's `CohereForCausalLM`).
-    The paper states the block, not the shape; shapes are ours. It does not say whether there was dropout: here there is none."""
+    The paper states the block, not the shape; shapes are ours."""
 
     preset: Literal["470M", "2.8B", "120M"] | None = Field(None, description="a named shape (ours); other fields override it")
     d_model: int = Field(ge=8, le=65536)
@@ -238,6 +238,11 @@ class Training(Spec):
     reset_positions: bool = Field(False, description="positions start again at each document; paper unstated, default ours")
     optimizer: Optimizer = Optimizer()
     z_loss: float = Field(0.0, ge=0, description="weight of log(Z)^2, reported apart")
+    dropout: float = Field(
+        0.0, ge=0, lt=1,
+        description="share of values zeroed while training, in the rows of the embedding and in what each layer adds by attention and by MLP; "
+        "never among attention's weights; paper unstated, 0 is ours",
+    )  # fmt: skip
     compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on accelerators, float32 on CPU; master weights are float32"
     )

@@ -130,13 +130,9 @@ def batch_shapes(stage: StagePlan, sharding: Any) -> dict[str, Any]:
 
 def step_for(stage: StagePlan, vocab_size: int, n_sources: int, mesh: Mesh, *, microbatches: int = 1, remat: str = "full") -> Step:
     """The trainer's step for a stage on a mesh."""
-    from codemix.train.step import make_step
+    from codemix.train.step import make_step, words_of
 
-    training = stage.training
-    return make_step(
-        stage.model, vocab_size, n_sources, mesh, optimizer=training.optimizer, z_loss=training.z_loss, compute_dtype=training.compute_dtype,
-        remat=remat, accumulate=microbatches,
-    )  # fmt: skip
+    return make_step(stage.model, vocab_size, n_sources, mesh, remat=remat, accumulate=microbatches, **words_of(stage.training))
 
 
 def lower_for_tpu(step: Step, stage: StagePlan) -> Any:
@@ -144,14 +140,12 @@ def lower_for_tpu(step: Step, stage: StagePlan) -> Any:
 
     Shows that model, loss and attention kernel can be said to a TPU at all. Attention and dtype become the TPU's.
     """
-    import jax
     import jax.numpy as jnp
 
     from codemix.train import attention
 
     step.loss_options |= {"attention": attention.for_platform("tpu", step.mesh), "compute_dtype": jnp.dtype("bfloat16")}
-    traced = step._jitted.trace(step.shapes(), batch_shapes(stage, step.batch_sharding), jax.ShapeDtypeStruct((), jnp.float32))
-    return traced.lower(lowering_platforms=("tpu",))
+    return step.lower(batch_shapes(stage, step.batch_sharding), "tpu")
 
 
 def _compile(stage: StagePlan, vocab: int, n_sources: int, devices: list, shape: dict, microbatches: int, remat: str) -> tuple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ def collectives(hlo: str) -> list[Collective]:
     """Every collective of a program, the one that moves most bytes a step first.
 
     Counted as often as the loops around it turn; a loop whose end cannot be read counts once. XLA may spread one collective over several
-    fused computations; they share a channel and are one.
+    fused computations; they share a channel and are one. A reduce-scatter on TPU is a computation `all-reduce-scatter`: an all-reduce of
+    which each device keeps its slice.
     """
     bodies, entry = _computations(hlo)
     found: dict[str, Collective] = {}
@@ -69,6 +71,8 @@ def collectives(hlo: str) -> list[Collective]:
         for line in bodies[name]:
             if (made := _collective(line, times)) is None:
                 continue
+            if made.kind == "all-reduce" and name.startswith("all-reduce-scatter"):
+                made = dataclasses.replace(made, kind="reduce-scatter")
             channel = re.search(r"channel_id=(\d+)", line)
             place = f"channel {channel[1]}" if channel else f"{name} {line}"
             if place not in found or found[place].total_bytes < made.total_bytes:

@@ -30,7 +30,7 @@ from codemix.train.interrupt import Interrupts
 from codemix.train.live import View, open_view
 from codemix.train.options import TrainOptions
 from codemix.train.stages import StageRun, Stopped
-from codemix.train.step import Step, make_step
+from codemix.train.step import Step, make_step, words_of
 from codemix.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class Session:
     def step(self) -> Step:
         """The compiled step, one for all stages; made when the first stage needs it."""
         if self._step is None:
-            training, shape = self.plan.recipe.training, mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"])
+            shape, words = mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"]), words_of(self.plan.recipe.training) | self._step_words()
             self._step = _step(
                 self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), tuple(shape.items()),
-                training.optimizer, training.z_loss, training.compute_dtype, tuple(sorted(self._step_words().items())),
+                tuple(sorted(words.items())),
             )  # fmt: skip
             self.place = {"mesh": shape, "processes": jax.process_count(), "device": jax.devices()[0].device_kind, "versions": versions()}
         return self._step
@@ -175,10 +175,9 @@ def versions() -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _step(spec, vocab_size, n_sources, shape, optimizer, z_loss, compute_dtype, more) -> Step:
+def _step(spec, vocab_size, n_sources, shape, words) -> Step:
     """Kept between calls, so that stages trained one call at a time still compile once."""
-    devices = mesh.make_mesh(**dict(shape))
-    return make_step(spec, vocab_size, n_sources, devices, optimizer=optimizer, z_loss=z_loss, compute_dtype=compute_dtype, **dict(more))
+    return make_step(spec, vocab_size, n_sources, mesh.make_mesh(**dict(shape)), **dict(words))
 
 
 @contextlib.contextmanager

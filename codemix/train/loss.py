@@ -34,16 +34,16 @@ class Head:
 
 def next_token_loss(
     model: Decoder, batch: dict[str, Array], n_sources: int, *, attention: Attention, compute_dtype: jnp.dtype = jnp.float32,
-    remat: str = "none", z_loss: float = 0.0, chunk: int | None = None, unroll: int | bool = 1, mesh: Mesh | None = None,
+    remat: str = "none", z_loss: float = 0.0, chunk: int | None = None, unroll: int | bool = 1, mesh: Mesh | None = None, dropout: float = 0.0,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:  # fmt: skip
     """Sums over the batch, to be divided once by the global number of tokens.
 
     The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2 by the
-    same weight. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2.
+    same weight. With `dropout`, the batch's random keys `rngs` [B] choose what is dropped. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2.
     """
     mesh = None if mesh is None or mesh.size == 1 else mesh
     states = hidden(model, batch["inputs"], batch.get("positions"), batch.get("segments"), compute_dtype=compute_dtype, attention=attention,
-                    remat=remat, unroll=unroll, mesh=mesh)  # fmt: skip
+                    remat=remat, unroll=unroll, mesh=mesh, dropout=dropout, rngs=batch.get("rngs"))  # fmt: skip
     head = Head(model.vocab_size, model.logit_scale, z_loss, chunk, mesh)
     total, nats, z = head_loss(head, states, model.head, batch["targets"], batch["weights"])
 

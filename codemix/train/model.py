@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from codemix.recipe import schema
 from codemix.train.mesh import BATCH, TABLE
@@ -174,17 +174,33 @@ def _swiglu_backward(saved: tuple[Array, Array], d: Array) -> tuple[Array, Array
 swiglu.defvjp(lambda gate, up: (swiglu(gate, up), (gate, up)), _swiglu_backward)
 
 
+def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, " B"]:
+    """Other random keys for each row, made of its own and a number."""
+    return jax.vmap(jax.random.fold_in, (0, None))(rngs, number)
+
+
+def dropped(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None) -> Float[Array, "B T D"]:
+    """x with a share `rate` of the values zeroed, those that the random keys of its rows choose, and the others larger by as much; x without them."""
+    if rngs is None:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(rngs)
+    return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
+
+
 def block(
     x: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None, segments: Int[Array, "B T"] | None, attention: Attention,
-    norm_kind: str, eps: float,
+    norm_kind: str, eps: float, dropout: float = 0.0, rngs: Key[Array, " B"] | None = None,
 ) -> Float[Array, "B T D"]:  # fmt: skip
-    """One layer: x + attention(norm(x)) + mlp(norm(x))."""
+    """One layer: x + attention(norm(x)) + mlp(norm(x)); with random keys for its rows, a share `dropout` of both addends is zeroed."""
     # The parts of the norm cost less to make again than to keep.
     h = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))(x, layer.norm, norm_kind, eps)
     queries, keys, values = queries_keys_values(h, layer, angles)
     attended = project("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
     gate, up = project("btd,df->btf", h, layer.gate), project("btd,df->btf", h, layer.up)
-    return x + attended + project("btf,fd->btd", swiglu(gate, up), layer.down)
+    projected = project("btf,fd->btd", swiglu(gate, up), layer.down)
+    if rngs is not None:
+        attended, projected = dropped(attended, dropout, fold_in(rngs, 0)), dropped(projected, dropout, fold_in(rngs, 1))
+    return x + attended + projected
 
 
 REMAT = {  # what the backward pass finds saved: everything | only the block's input | also matmul results
@@ -250,20 +266,26 @@ def hidden(
     remat: str = "none",
     unroll: int | bool = 1,
     mesh: Mesh | None = None,
+    dropout: float = 0.0,
+    rngs: Key[Array, " B"] | None = None,
 ) -> Float[Array, "B T D"]:
     """The final hidden states, normed, ready for `model.head`.
 
     `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment (and, as
-    ever, nothing after itself).
+    ever, nothing after itself). With random keys `rngs`, one a row, a share `dropout` of the embedding's rows and of what layers add is zeroed.
     """
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1], dtype=jnp.int32), inputs.shape)
     angles = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
 
-    def one(x: Array, layer: Blocks) -> tuple[Array, None]:
-        return block(x, layer, angles, segments, attention, model.norm_kind, model.norm_eps), None
+    def one(x: Array, part: tuple[Blocks, Array | None]) -> tuple[Array, None]:
+        return block(x, part[0], angles, segments, attention, model.norm_kind, model.norm_eps, dropout, part[1]), None
 
-    x, _ = jax.lax.scan(REMAT[remat](one), lookup(compute_dtype, mesh, model.embedding, inputs), model.blocks, unroll=unroll)
+    of_embedding, of_layers, L = None, None, len(model.blocks.norm)
+    if rngs is not None:
+        of_embedding, of_layers = fold_in(rngs, L), jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
+    x = dropped(lookup(compute_dtype, mesh, model.embedding, inputs), dropout, of_embedding)
+    x, _ = jax.lax.scan(REMAT[remat](one), x, (model.blocks, of_layers), unroll=unroll)
     return normed(x, model.norm, model.norm_kind, model.norm_eps)
 
 

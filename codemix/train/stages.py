@@ -105,6 +105,7 @@ class StageRun:
         step = self.session.step
         sentinels = sentinels_of(self.session.tokenizer) if any(self.stage.fim.values()) else None
         self.clock, self.clock_tokens, self.save_clock = None, 0, time.monotonic()
+        self.first_clock, self.first_tokens = None, 0
         # Several CPU devices share few threads: two steps at once can wait for each other's collectives for ever.
         crowded = jax.default_backend() == "cpu" and jax.local_device_count() > 1
         ahead = max(1, self.options.prefetch)
@@ -112,7 +113,7 @@ class StageRun:
         with contextlib.closing(loader):
             for number, batch in loader:
                 lr = self.stage.lr(number)
-                self.state, metrics = step(self.state, step.put(batch, self.stage.batch_size(number)), lr)
+                self.state, metrics = step(self.state, step.put(batch, self.stage.batch_size(number)), lr, (self.stage.seed, self.run_steps + number))
                 self.pending.append((number, lr, metrics))
                 if crowded:
                     jax.block_until_ready(self.state)
@@ -184,7 +185,8 @@ class StageRun:
         done = number + 1
         self.session.view.step(done)
         if self.clock is None:  # the first step compiles; speed is measured from its end
-            self.clock = time.monotonic()
+            self.clock = self.first_clock = time.monotonic()
+            self.first_tokens = self.ledger.tokens
         else:
             self.clock_tokens += self.stage.batch_size(number) * self.stage.seq_len
         if done % self.log_every == 0 or done == self.stage.steps:
@@ -201,7 +203,8 @@ class StageRun:
             line["tokens_per_s"] = rate
             share = mfu(rate, self.stage.model.flops_per_token(self.session.tokenizer["vocab_size"], self.stage.seq_len), jax.devices())
             line |= {} if share is None else {"mfu": share}
-            left_s = (self.stage.tokens - self.ledger.tokens) / rate
+            # by the speed since the start: that of one interval would make the time left jump
+            left_s = (self.stage.tokens - self.ledger.tokens) * (now - self.first_clock) / (self.ledger.tokens - self.first_tokens)
         self.clock, self.clock_tokens, self.sums = now, 0, Sums()
         line["time"] = time.time()
         if self.metrics:

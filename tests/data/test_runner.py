@@ -4,6 +4,8 @@ import importlib.util
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +64,23 @@ def test_failures_are_named_after_the_others_finished(tmp_path, n_workers):
     assert sorted(p.what for p in error.value.problems) == ["job 1: the input is rotten", "job 3: the input is rotten"]
     assert {p.rule for p in error.value.problems} == {"rotten"} and error.value.problems[0].hints == ("buy another",)
     assert [job.done.exists() for job in jobs] == [True, False, True, False, True]
+
+
+SCRIPT = """
+from pathlib import Path
+from test_runner import Job, runner
+runner.IN_PROCESS_BYTES = 0
+runner.run_tasks([Job(Path({folder!r}), n) for n in range(2)], label="work", workers=2)
+"""
+
+
+def test_a_script_that_its_own_workers_would_run_again_is_told_how_to_guard_itself(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(folder=str(tmp_path)))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])}
+    ran = subprocess.run([sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, text=True, timeout=60)
+    last = ran.stderr[ran.stderr.rindex("codemix.errors.CodemixError") :]
+    assert "job 0: its worker process could not start" in last and "job 1" in last and last.count('`if __name__ == "__main__":`') == 2
+    assert "RuntimeError" not in ran.stderr and not list(tmp_path.glob("*.done"))
 
 
 def test_a_killed_worker_is_told_and_takes_nothing_with_it(tmp_path):

@@ -1,10 +1,12 @@
 from fractions import Fraction
 
 import pytest
+from bent import checked
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
+from codemix.errors import CodemixError
 from codemix.recipe.quantities import Length, exact_share, read_bytes, read_length, read_share, read_tokens, show_share, show_tokens
 
 
@@ -86,3 +88,26 @@ def test_lengths_round_up_to_steps():
 @pytest.mark.parametrize(("n", "text"), [(419_430_400_000, "419.4B"), (950, "950"), (1_200_000, "1.2M"), (10**12, "1T")])
 def test_short_tokens(n, text):
     assert show_tokens(n) == text
+
+
+@pytest.mark.parametrize(
+    ("line", "written", "hint"),
+    [
+        ("batch_size: 8", "batch_size: 1_024k", "write `1024000`"),
+        ("documents: 10000", "documents: 1.5k", "write `1500`"),
+        ("n_layers: 2", "n_layers: 2Ki", "write `2048`"),
+        ("batch_size: 8", "batch_size: 8, dropout: 10%", "write `0.1`"),
+        ("n_layers: 2", "n_layers: 50%", None),
+        ("n_layers: 2", "n_layers: 1.0005k", None),
+        ("n_layers: 2", "n_layers: two", None),
+    ],
+)
+def test_a_unit_where_only_a_plain_number_is_taken(line, written, hint):
+    problem, *others = checked_problems({line: written})
+    assert not others and problem.hints == ((hint,) if hint else ())
+
+
+def checked_problems(changes):
+    with pytest.raises(CodemixError) as caught:
+        checked(changes)
+    return caught.value.problems

@@ -36,6 +36,11 @@ HloModule jit__update, is_scheduled=true
   ROOT %all-gather.2 = bf16[1024,2816]{1,0} all-gather(%p), channel_id=7, replica_groups=[16,16]<=[256], dimensions={0}, metadata={op_name="jit(_update)/jvp()/while/body/closed_call/dot_general"}
 }
 
+%all-reduce-scatter.clone.1 (input: f32[2816,1024]) -> f32[2816,64] {
+  %all-reduce.78 = f32[2816,1024]{0,1:T(8,128)} all-reduce(%input), channel_id=34, replica_groups={{0,1}}, use_global_device_ids=true, to_apply=%add
+  ROOT %dynamic-slice.189 = f32[2816,64]{0,1:T(8,128)S(1)} dynamic-slice(%all-reduce.78, %zero, %mine), dynamic_slice_sizes={2816,64}
+}
+
 %inner_cond (s: (u32[])) -> pred[] {
   %bound = u32[]{:T(128)} constant(8)
   ROOT %less = pred[] compare(%i, %bound), direction=LT
@@ -56,6 +61,7 @@ HloModule jit__update, is_scheduled=true
 }
   %fused = bf16[1024,2816] fusion(%x), kind=kLoop, calls=%gathering
   %again = bf16[1024,2816] fusion(%x), kind=kLoop, calls=%gathering.clone
+  %scattered = f32[2816,64] fusion(%x), kind=kCustom, calls=%all-reduce-scatter.clone.1
   %while.2 = (u32[]) while(%t), condition=%inner_cond, body=%inner
 }
 
@@ -74,10 +80,11 @@ def test_collectives_are_counted_with_their_loops():
         ("all-reduce", "f32[256000,1024]"): (256000 * 1024 * 4, 1, ""),
         ("all-gather", "bf16[1024,2816]"): (1024 * 2816 * 2, 16, "forward, in a loop: dot_general"),  # two pieces of one channel
         ("reduce-scatter", "f32[256,8]"): (256 * 8 * 4 * 4, 1, "backward: scatter-add"),  # of what goes in
+        ("reduce-scatter", "f32[2816,1024]"): (2816 * 1024 * 4, 16, ""),  # as a TPU program says it
         ("collective-permute", "bf16[1,64]"): (128, 16 * 8, ""),
         ("all-to-all", "s32[4,4]"): (64, 1, ""),
     }
-    assert [c.kind for c in collectives(PROGRAM)][:2] == ["all-reduce", "all-gather"]
+    assert [c.kind for c in collectives(PROGRAM)][:3] == ["all-reduce", "reduce-scatter", "all-gather"]
     assert collectives("") == []
 
 
@@ -99,9 +106,9 @@ def test_the_compilers_words_for_too_much(message, amounts):
     assert found is None if amounts is None else found == pytest.approx([int(a * 2**30) for a in amounts], abs=1)
 
 
-def make_stage(model=None, *, batch_size=512, seq_len=8192, tokens=200 * 10**9, doc_mask="segment", name="init", batches=None):
+def make_stage(model=None, *, batch_size=512, seq_len=8192, tokens=200 * 10**9, doc_mask="segment", name="init", batches=None, dropout=0.0):
     model = model or schema.Model(preset="470M")
-    training = schema.Training(seq_len=seq_len, batch_size=batch_size, doc_mask=doc_mask, reset_positions=doc_mask == "segment")
+    training = schema.Training(seq_len=seq_len, batch_size=batch_size, doc_mask=doc_mask, reset_positions=doc_mask == "segment", dropout=dropout)
     steps = tokens // (batch_size * seq_len)
     rows = steps * batch_size
     return StagePlan(
@@ -188,7 +195,7 @@ LOWER = """
     from test_aot import make_stage
 
     model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256, **{choices!r})
-    stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6)
+    stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6, dropout=0.1 if {choices!r} else 0.0)
     text = aot.lower_for_tpu(aot.step_for(stage, 1000, 3, make_mesh(2, 2, 2), microbatches=2), stage).as_text()
     print(text.count("tpu_custom_call"), "bf16" in text, text.count("sdy.mesh") + text.count("mhlo.sharding") > 0)
 """

@@ -17,6 +17,7 @@ from codemix.train.alarm import Spike
 from codemix.train.loop import train, train_stage
 from codemix.train.options import TrainOptions
 from codemix.train.status import status
+from codemix.train.step import words_of
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +72,8 @@ def test_the_step_compiles_once_for_all_stages(tmp_path):
     train_stage(plan, 0, store, manifests, options=tiny.options())
     train(plan, store, manifests, options=tiny.options())
     assert loop._step.cache_info().misses == 1
-    training = plan.recipe.training
-    shape = (("data", 1), ("fsdp", 1), ("model", 1))
-    assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, training.optimizer, training.z_loss, training.compute_dtype, ()).traces == 1
+    shape, words = (("data", 1), ("fsdp", 1), ("model", 1)), tuple(sorted(words_of(plan.recipe.training).items()))
+    assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
 
 
 def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys):

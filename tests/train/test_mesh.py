@@ -29,9 +29,9 @@ PROGRAM = """
     rng = np.random.default_rng(0)
     found = {}
     meshes = [(1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)]
-    for shape, kind in [*((m, "") for m in meshes), ((1, 1, 1), " other"), ((2, 2, 2), " other")]:
+    for shape, kind in [*((m, "") for m in meshes), *((m, " other") for m in ((1, 1, 1), (2, 2, 2)))]:
         devices = mesh.make_mesh(*shape)
-        step = make_step(specs[kind], V, 2, devices, z_loss=1e-3, accumulate=1 if shape[0] * shape[1] == 8 else 2)
+        step = make_step(specs[kind], V, 2, devices, z_loss=1e-3, dropout=0.2 if kind else 0.0, accumulate=1 if shape[0] * shape[1] == 8 else 2)
         state, losses, rng = step.init(0), [], np.random.default_rng(0)
         gate = state.model.blocks.gate
         part = gate.addressable_shards[0].data.size / gate.size

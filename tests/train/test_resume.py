@@ -14,6 +14,7 @@ from codemix.train.loop import train
 from codemix.train.metrics import read_metrics
 
 STEPS = 18  # of the three tiny stages: 7, 6, 5
+RECIPE = tiny.make_recipe(dropout=0.1)  # what a step draws must come back too; test_resume_signals.py draws nothing
 
 
 class Cut(BaseException):
@@ -28,12 +29,12 @@ def everything(folders):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    plan, store, manifests = tiny.make_run(tmp_path_factory.mktemp("straight"))
+    plan, store, manifests = tiny.make_run(tmp_path_factory.mktemp("straight"), RECIPE)
     return everything(train(plan, store, manifests, options=tiny.options()))
 
 
 def test_a_straight_run_is_reproducible_and_its_metrics_cover_every_step_once(straight, tmp_path):
-    plan, store, manifests = tiny.make_run(tmp_path)
+    plan, store, manifests = tiny.make_run(tmp_path, RECIPE)
     weights, ledgers, lines = everything(train(plan, store, manifests, options=tiny.options()))
     assert all(tiny.same_bits(a, b) for a, b in zip(weights, straight[0], strict=True))
     assert (ledgers, lines) == straight[1:]
@@ -51,7 +52,7 @@ def test_a_straight_run_is_reproducible_and_its_metrics_cover_every_step_once(st
     keep=st.integers(1, 2),
 )
 def test_interrupted_anywhere_up_to_three_times(straight, tmp_path_factory, cuts, every, keep):
-    plan, store, manifests = tiny.make_run(tmp_path_factory.mktemp("cut"))
+    plan, store, manifests = tiny.make_run(tmp_path_factory.mktemp("cut"), RECIPE)
     for at, how in cuts:
         cut_off(plan, store, manifests, at, how, tiny.options(save_every_steps=every, keep=keep))
     finished = train(plan, store, manifests, options=tiny.options(save_every_steps=every, keep=keep))

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from codemix.recipe import schema
+from codemix.train.attention import xla
+from codemix.train.model import dropped, hidden, init_decoder
 from codemix.train.step import make_step
 
 SPEC = schema.Model(d_model=16, n_layers=2, n_heads=2, d_ff=24)
@@ -56,18 +58,57 @@ def test_a_step_that_is_not_finite_says_so_and_changes_nothing(step):
     assert bool(metrics["ok"])
 
 
-@pytest.mark.parametrize("remat", ["none", "full"])
-def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat):
+@pytest.mark.parametrize(("remat", "dropout"), [("none", 0.0), ("full", 0.0), ("full", 0.3)])
+def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat, dropout):
     """Rows with few tokens weigh by their tokens, wherever the microbatches are cut; a mean of means would not."""
     weights = np.ones((B, T), np.float32)
     weights[::2, 2:] = 0
-    slow = make_step(SPEC, VOCAB, 3, accumulate=4, remat=remat)
+    slow = make_step(SPEC, VOCAB, 3, accumulate=4, remat=remat, dropout=dropout)
+    step = make_step(SPEC, VOCAB, 3, dropout=dropout) if dropout else step
     (whole, a), (parts, b) = ((s := made.init(0)) and made(s, made.put(batch(weights=weights), B), 1e-2) for made in (step, slow))
     assert float(a["tokens"].sum()) == weights.sum()
     for name in a:
         np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
     for got, want in zip(jax.tree.leaves(parts.model), jax.tree.leaves(whole.model), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_seed_step_row_layer_and_place_decide_what_is_dropped(step):
+    noisy, found = make_step(SPEC, VOCAB, 3, dropout=0.3), {}
+    rows = batch()
+    rows["inputs"][:], rows["targets"][:] = rows["inputs"][0], rows["targets"][0]  # equal rows, so that a difference is what was dropped
+    rows["source"] = np.minimum(np.arange(B), 2).astype(np.int32)
+    for draw in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        nats = np.asarray(noisy(noisy.init(0), noisy.put(rows, B), 1e-2, draw)[1]["nats"])
+        assert nats[0] != nats[1]
+        found.setdefault(draw, nats)
+        np.testing.assert_array_equal(nats, found[draw])
+    assert len({nats.tobytes() for nats in found.values()}) == 3 and noisy.traces == 1
+    nats = np.asarray(step(step.init(0), step.put(rows, B), 1e-2, (0, 1))[1]["nats"])  # without dropout neither row nor draw matters
+    assert nats[0] == nats[1] and np.array_equal(nats, np.asarray(step(step.init(0), step.put(rows, B), 1e-2)[1]["nats"]))
+
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=step.batch_sharding) for name, x in batch().items()}
+    assert "threefry" in noisy.lower(shapes).as_text() and "threefry" not in step.lower(shapes).as_text()
+
+
+def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
+    model, seen = init_decoder(SPEC, VOCAB, jax.random.key(0)), []
+
+    def watch(x, rate, rngs):
+        out = dropped(x, rate, rngs)
+        jax.debug.callback(lambda *both: seen.append(both), x, out)
+        return out
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("codemix.train.model.dropped", watch)
+        rngs = jax.random.split(jax.random.key(1), 64)
+        hidden(model, np.tile(batch()["inputs"], (8, 1)), attention=xla, dropout=0.25, rngs=rngs)
+        jax.effects_barrier()
+    masks = {(out == 0).tobytes() for _, out in seen}
+    assert len(seen) == len(masks) == 1 + 2 * SPEC.n_layers  # the embedding's rows, and two addends of each layer
+    for x, out in map(lambda both: map(np.asarray, both), seen):
+        assert (out == 0).mean() == pytest.approx(0.25, abs=0.02)
+        np.testing.assert_allclose(out[out != 0], x[out != 0] / 0.75, rtol=1e-6)
 
 
 def test_fresh_moments_keep_the_weights(step):
