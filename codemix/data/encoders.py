@@ -187,10 +187,11 @@ def members(pattern: str) -> tuple[np.ndarray, np.ndarray]:
     from tokenizers import Regex, pre_tokenizers
 
     text = "".join(map(chr, _CODE_POINTS))
+    parts = [text[i : i + 4096] for i in range(0, len(text), 4096)]  # whole, it takes `tokenizers` more than twice as long
     split = pre_tokenizers.Split(Regex(f"(?:{pattern})+"), behavior="removed", invert=True)
     bare = tiktoken.Encoding("bytes", pat_str=f"(?:{pattern})+", mergeable_ranks={bytes([b]): b for b in range(256)}, special_tokens={})
     both = []
-    for matched in ("".join(piece for piece, _ in split.pre_tokenize_str(text)), bytes(bare.encode_ordinary(text)).decode()):
+    for matched in ("".join(piece for part in parts for piece, _ in split.pre_tokenize_str(part)), bytes(bare.encode_ordinary(text)).decode()):
         both.append(np.zeros(0x110000, bool))
         both[-1][np.frombuffer(matched.encode("utf-32-le"), "<u4")] = True
     return both[0], both[1]
