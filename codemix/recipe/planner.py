@@ -10,7 +10,7 @@ from codemix.recipe import schema
 from codemix.recipe.caps import Cursor, Reading, check_source, redistribute, windows_left
 from codemix.recipe.finding import Finding, finding
 from codemix.recipe.mixture import Leaf, flatten
-from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, stage_fingerprint
+from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, spec_fingerprint, stage_fingerprint
 from codemix.recipe.quantities import tokens_at_least
 from codemix.recipe.steps import batch_plan, segments, windows_of
 
@@ -96,7 +96,7 @@ class Planner:
             source = StageSource(
                 name, share=before.mean, windows=windows, start=starts[name], pool_windows=pool.windows(seq_len) if pool else None,
                 tags=self.recipe.sources[name].tags, epochs_before=cursor.epochs_of(pool) if cursor else Fraction(0),
-                pool_fingerprint=pool.fingerprint if pool else "",
+                pool_fingerprint=self._made(name),
             )  # fmt: skip
             sources.append(source)
             self.problems += check_source(leaf, source, self.recipe.sources[name], pool, reading)
@@ -127,8 +127,8 @@ class Planner:
 
     def _start(self, leaf: Leaf, seq_len: int, seed: int, cursors: dict[str, Cursor], spec: schema.Stage) -> int:
         """The window of a source at which the stage goes on."""
-        cursor, pool = cursors.get(leaf.source), self.pools.get(leaf.source)
-        if cursor is None or spec.cursor == "restart" or (pool is not None and cursor.pool != pool.fingerprint):
+        cursor = cursors.get(leaf.source)
+        if cursor is None or spec.cursor == "restart" or cursor.pool != self._made(leaf.source):
             return 0
         for name, then, now in (("seq_len", cursor.seq_len, seq_len), ("seed", cursor.seed, seed)):
             if then != now:
@@ -137,6 +137,10 @@ class Planner:
                 self._found(leaf.path, "cursor-changes", what, restart, f"or keep {name} at {then}")
                 return 0
         return cursor.position
+
+    def _made(self, name: str) -> str:
+        """The identity of a source's data: of what is built or declared, or of its spec while its size is unknown."""
+        return self.pools[name].fingerprint if name in self.pools else spec_fingerprint(self.recipe, name)
 
     def _by_tokens(self, leaves: list[Leaf]) -> list[Leaf]:
         """Shares of documents as the shares of tokens that they imply."""

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe import read, rules_recipe, rules_stage, schema, uses
+from codemix.recipe import read, rules_recipe, rules_stage, schema
 from codemix.recipe.finding import WARNINGS, Finding, finding
-from codemix.recipe.fingerprint import fingerprint
 from codemix.recipe.override import Layered
-from codemix.recipe.plan import Plan, Pool
+from codemix.recipe.plan import Plan, Pool, spec_fingerprint
 from codemix.recipe.planner import End, Planner
 
 MAX_LINEAGE = 16  # recipes that start from each other
@@ -42,14 +41,6 @@ class Checked:
         if self.errors:
             raise CodemixError(*self.errors)
         return self.plan
-
-
-def spec_fingerprint(recipe: schema.Recipe, name: str) -> str:
-    """The identity of a source by its spec alone, for plans made before its inputs are at hand."""
-    s = recipe.sources[name]
-    dedup = [d for d in recipe.dedup if name in d.sources]
-    origins = [[o.read, o.ops, o.on_bad, o.max_bad] for o in (recipe.sources[n] for n in uses.chain(recipe, name)[1:])]
-    return "spec:" + fingerprint([name, s.read, s.ops, s.held_out, dedup, recipe.tokenizer, *origins])
 
 
 def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:

@@ -214,3 +214,12 @@ def test_stages_of_another_recipe_count_as_shared(tmp_path):
     assert found.shared == (("init", "init"),) and found.prefix.steps == 1000
     assert {s.stage: s.exists for s in found.stages} == {"more": (False, True), "cooldown": (True, True)}
     assert "init" not in {m.stage for m in found.moves}
+
+
+def test_sources_of_unknown_size_still_differ_by_what_they_are_made_of():
+    unsized = BASE.replace("tokens: 100M, ", "").replace("tokens: 50M, ", "")
+    for name in ("data", "op", "tokenizer", "held out"):
+        found = diff(plan(base=unsized), plan(name, unsized))
+        assert found.sources and found.prefix.steps == 0 and not found.shared, name
+    found = diff(plan(base=unsized), plan("notes", unsized))
+    assert found.empty and found.prefix.whole and len(found.shared) == 2
