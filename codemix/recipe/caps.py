@@ -20,7 +20,7 @@ class Cursor:
 
     pool: str  # fingerprint
     seq_len: int
-    seed: int
+    seeds: tuple[int, ...]  # of the data orders it was read in: one, or several where weights were averaged
     position: int
     epochs: Fraction
 

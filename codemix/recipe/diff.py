@@ -113,12 +113,8 @@ def identical_data(a: Plan, b: Plan) -> Prefix:
 def _identical_steps(x: StagePlan, y: StagePlan) -> int:
     """Whole steps of two stages that read the same; the order inside a segment depends on all of its counts."""
     keys = [[(s.source, s.pool_fingerprint, s.pool_windows, s.start) for s in stage.sources] for stage in (x, y)]
-    if keys[0] != keys[1] or (x.seq_len, x.seed, x.fim, x.spec.fim_spm if x.fim else None) != (
-        y.seq_len,
-        y.seed,
-        y.fim,
-        y.spec.fim_spm if y.fim else None,
-    ):
+    how = [(stage.seq_len, stage.spec.average_seeds or (stage.seed,), stage.fim, stage.spec.fim_spm if stage.fim else None) for stage in (x, y)]
+    if keys[0] != keys[1] or how[0] != how[1]:
         return 0
     rows = 0
     for p, q in zip(x.segments, y.segments, strict=False):

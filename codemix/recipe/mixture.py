@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from os.path import commonprefix
 from typing import Any
 
 from codemix.errors import did_you_mean
@@ -42,8 +43,10 @@ def flatten(recipe: Recipe, index: int) -> tuple[list[Leaf], list[Finding]]:
         leaves = _replace(recipe, leaves, rule, ("stages", index, "replace", i), problems)
     merged: dict[str, Leaf] = {}
     for leaf in leaves:
-        old = merged.get(leaf.source)
-        merged[leaf.source] = leaf if old is None else replace(old, start=old.start + leaf.start, end=old.end + leaf.end)
+        if old := merged.get(leaf.source):  # it is inside the groups that hold all of it, in whichever order they are written
+            around = tuple(commonprefix([old.groups, leaf.groups]))
+            leaf = replace(old, start=old.start + leaf.start, end=old.end + leaf.end, groups=around)
+        merged[leaf.source] = leaf
     return sorted((x for x in merged.values() if x.mean > 0), key=lambda x: x.source), problems
 
 

@@ -71,7 +71,8 @@ class Planner:
         spec = self.recipe.stages[index]
         asked, problems = flatten(self.recipe, index)
         self.problems += problems
-        starts = {leaf.source: self._start(leaf, seq_len, seed, cursors, spec) for leaf in asked}
+        seeds = spec.average_seeds or (seed,)
+        starts = {leaf.source: self._start(leaf, seq_len, seeds, cursors, spec) for leaf in asked}
         if problems or not asked or not rows:
             return (), (), [], {}
         if spec.by == "documents":
@@ -100,7 +101,9 @@ class Planner:
             )  # fmt: skip
             sources.append(source)
             self.problems += check_source(leaf, source, self.recipe.sources[name], pool, reading)
-            cursors[name] = Cursor(source.pool_fingerprint, seq_len, seed, source.start + source.windows, source.epochs_after or source.epochs_before)
+            cursors[name] = Cursor(
+                source.pool_fingerprint, seq_len, seeds, source.start + source.windows, source.epochs_after or source.epochs_before
+            )
         given = {a.source: b.mean for a, b in zip(asked, leaves, strict=True) if a.mean != b.mean}
         return tuple(sources), pieces, leaves, given
 
@@ -125,13 +128,14 @@ class Planner:
         only_weights = spec.optimizer_state == "reset" or (isinstance(spec.init_from, schema.InitFrom) and spec.init_from.load == "weights")
         return parent, {k: dataclasses.replace(v) for k, v in cursors.items()}, "weights" if only_weights else "state"
 
-    def _start(self, leaf: Leaf, seq_len: int, seed: int, cursors: dict[str, Cursor], spec: schema.Stage) -> int:
+    def _start(self, leaf: Leaf, seq_len: int, seeds: tuple[int, ...], cursors: dict[str, Cursor], spec: schema.Stage) -> int:
         """The window of a source at which the stage goes on."""
         cursor = cursors.get(leaf.source)
         if cursor is None or spec.cursor == "restart" or cursor.pool != self._made(leaf.source):
             return 0
-        for name, then, now in (("seq_len", cursor.seq_len, seq_len), ("seed", cursor.seed, seed)):
-            if then != now:
+        for name, then, now in (("seq_len", (cursor.seq_len,), (seq_len,)), ("seed", cursor.seeds, seeds)):
+            if len({*then, *now}) > 1:
+                then, now = (", ".join(map(str, values)) for values in (then, now))
                 what = f"`{leaf.source}` cannot continue: {name} changes from {then} to {now}, which is another order of other windows"
                 restart = "say `cursor: restart` in this stage; some text may then be read again, and `plan` counts it"
                 self._found(leaf.path, "cursor-changes", what, restart, f"or keep {name} at {then}")
