@@ -116,6 +116,13 @@ def test_batch_ramp_rows_add_up():
     assert 0 <= stage.asked_tokens - stage.tokens < 16 * 128
 
 
+def test_equal_batches_are_equal_however_they_are_written():
+    ramp = "    batch_size: {from: %d, to: %d, over: 50%%, n_steps: 16}\n"
+    plain, flat, slow = (stages({"    tokens: 2M\n": "    tokens: 2M\n" + more})["init"] for more in ("", ramp % (8, 8), ramp % (8, 9)))
+    assert plain.batches == flat.batches == ((0, 8),) and plain.fingerprint == flat.fingerprint
+    assert [size for _, size in slow.batches] == [8, 9]
+
+
 def test_exact_pools_replace_declared_sizes():
     pools = {"web": Pool((3_000, 2_000_000), 10, True, "abc")}
     web = next(s for s in stages(pools=pools)["init"].sources if s.source == "web")
