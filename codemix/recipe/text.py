@@ -24,6 +24,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML ends a line
 _OTHER_BASES = re.compile(r"(0[xX][0-9a-fA-F]+|0[oO][0-7]+)\Z")
 
 
@@ -61,7 +62,7 @@ class Document:
     @property
     def _lines(self) -> list[str]:
         if not hasattr(self, "_split"):
-            self._split = self.text.split("\n")
+            self._split = _BREAK.split(self.text)
         return self._split
 
 
