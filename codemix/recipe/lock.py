@@ -14,6 +14,7 @@ from typing import Any
 
 import codemix
 from codemix.errors import CodemixError, Problem
+from codemix.recipe import text
 from codemix.recipe.component import Component
 from codemix.recipe.fingerprint import FORMAT, fingerprint
 from codemix.recipe.schema import Recipe
@@ -64,14 +65,7 @@ def _versions(recipe: Recipe) -> Iterator[tuple[str, int]]:
 
 def write(path: Path, lock: Mapping[str, Any]) -> None:
     """Write a lock, whole or not at all."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        aside.write_text(json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise CodemixError(
-            f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="lock-write"
-        ) from None
+    text.write(path, json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -155,12 +155,23 @@ trainer: {train_batch_size: 256, num_train_steps: 1200}
         ("levanter", "train_weights: {a: 0}\n", "is zero"),
         ("olmo-core", "sources: [{source_name: a}]\n", "no list of `sources`"),
         ("megatrn", "1 a", "not a format"),
+        ("megatron", "1e9999999 a 1 b", "not a Megatron blend"),
+        ("megatron", "9" * 5000 + " a 1 b", "not a Megatron blend"),
+        ("megatron", "[" * 100_000, "not shaped like"),
         ("levanter", "train_weights: 3\n", "neither a mapping nor a list"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_problem(kind, content, says):
     with pytest.raises(CodemixError, match=says):
         parse_mixture(kind, content, "file.yaml")
+
+
+def test_words_of_the_file_stay_words():
+    """A name that looks like a number, and a path with a line end: neither changes what the recipe says."""
+    stages = '[{name: "1", data: {dataset: {dataset_folder: ["a\\nstages: []"], dataset_weights: [1]}}}]'
+    imported = parse_mixture("nanotron", f'data_stages: {stages}\ntokenizer: {{tokenizer_name_or_path: "x\\ny: \\e[31m"}}\n', "2024.yaml")
+    recipe = read.parse_recipe(recipe_text(imported), "r.yaml").recipe
+    assert recipe.name == "2024" and [s.name for s in recipe.stages] == ["1"] and recipe_text(imported).replace("\n", "").isprintable()
 
 
 def test_names_are_short_and_unique():
