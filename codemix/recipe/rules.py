@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,14 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
     here = source.folder / Path(document.file).name
     root = (root or source.folder.parent).resolve()
     found: list[Finding] = []
+    others: dict[Path, Checked | CodemixError] = {}  # each once, however many stages start from it
+
+    def read_other(name: str) -> Checked:
+        other = read.read_recipe(Path(document.file).parent / name)
+        same = {n for n in other.recipe.sources if n in recipe.sources and spec_fingerprint(other.recipe, n) == spec_fingerprint(recipe, n)}
+        checked = check(other, {n: p for n, p in (pools or {}).items() if n in same}, root=root, _seen=(*_seen, here))
+        checked.require()
+        return checked
 
     def outside(index: int, spec: schema.InitFrom) -> End | None:
         at = ("stages", index, "init_from", "recipe")
@@ -71,14 +80,16 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
         elif path in (*_seen, here) or len(_seen) >= MAX_LINEAGE:
             found.append(finding(at, "lineage-cycle", "recipes start from each other in a circle", "one of them must start from scratch"))
         else:
-            try:
-                other = read.read_recipe(Path(document.file).parent / spec.recipe)
-                same = {n for n in other.recipe.sources if n in recipe.sources and spec_fingerprint(other.recipe, n) == spec_fingerprint(recipe, n)}
-                checked = check(other, {n: p for n, p in (pools or {}).items() if n in same}, root=root, _seen=(*_seen, here))
-                checked.require()
-            except CodemixError as error:
-                what = f"`{spec.recipe}` cannot be used: {error.problems[0].what}"
-                found.append(finding(at, "init-from", what, f"`codemix validate {path.name}` says more"))
+            if path not in others:
+                try:
+                    others[path] = read_other(spec.recipe)
+                except CodemixError as error:
+                    others[path] = error
+            checked = others[path]
+            if isinstance(checked, CodemixError):
+                what = f"`{spec.recipe}` cannot be used: {checked.problems[0].what}"
+                hint = f"`codemix validate {os.path.normpath(Path(document.file).parent / spec.recipe)}` says more"
+                found.append(finding(at, "init-from", what, hint))
                 return None
             if spec.stage in checked.ends:
                 return checked.ends[spec.stage]

@@ -93,6 +93,18 @@ def test_a_stage_may_start_from_another_recipe_and_continues_its_cursors(tmp_pat
     assert "model-changes" in {p.rule for p in rules.check(read.read_recipe(tmp_path / "more.yaml")).errors}
 
 
+def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path, monkeypatch):
+    for i in range(11):
+        start = f"\n    init_from: {{recipe: r{i + 1}.yaml, stage: init}}\n    tokens:"
+        (tmp_path / f"r{i}.yaml").write_text(BASE.replace("\n    tokens:", start))
+    (tmp_path / "r11.yaml").write_text(BASE.replace("{prose: 50%, code: 50%}", "{prose: 50%}"))  # a mistake at the end is not looked for again either
+    calls, really = [], read.read_recipe
+    monkeypatch.setattr(read, "read_recipe", lambda path: calls.append(path) or really(path))
+    problems = rules.check(really(tmp_path / "r0.yaml")).errors
+    assert len(calls) == 11 and [p.rule for p in problems].count("init-from") == 2
+    assert f"`codemix validate {tmp_path / 'r1.yaml'}` says more" in problems[0].hints
+
+
 def test_a_silenced_warning_is_silent():
     change = CASES["code-share-high"]["change"] | {"model: {": "silence: {code-share-high: a code model is wanted}\nmodel: {"}
     assert not checked(change).problems
