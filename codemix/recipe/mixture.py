@@ -107,7 +107,7 @@ def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[F
     if relative:
         return _relative(mixture, shares, plain, at, problems)
     for name in plain:
-        value = shares[name][0]
+        value = abs(shares[name][0])
         share = exact_share(value if 0 < value < 1 else value / 100)
         what = f"the weight of `{name}` has no unit"
         problems.append(finding((*at, name), "weight-unit", what, f"write `{share}`, or say `weights: relative` in the stage"))

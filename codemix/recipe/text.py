@@ -80,10 +80,9 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.is_dir():
+            inside = ", ".join(sorted(p.name for p in path.glob("*.y*ml"))[:5])
             raise CodemixError(
-                f"{path} is a folder, not a recipe",
-                hints=[f"give one of its files: {', '.join(sorted(p.name for p in path.glob('*.y*ml'))[:5])}"],
-                rule="file",
+                f"{path} is a folder, not a recipe", hints=[f"give one of its files: {inside}" if inside else "give a .yaml file"], rule="file"
             )
         with open(path, "rb") as f:
             raw = f.read(MAX_BYTES + 1)

@@ -28,7 +28,7 @@ def test_tokens(text, tokens):
     assert read_tokens(text) == tokens
 
 
-@pytest.mark.parametrize("text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30])
+@pytest.mark.parametrize("text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30, "٥k"])
 def test_not_tokens(text):
     with pytest.raises(PydanticCustomError):
         read_tokens(text)
@@ -46,7 +46,7 @@ def test_shares_are_exact(text, share):
     assert read_share(text) == share
 
 
-@pytest.mark.parametrize("text", [0.5, 50, "0.5", "120%", "5/0", "-3%", "half"])
+@pytest.mark.parametrize("text", [0.5, 50, "0.5", "120%", "5/0", "-3%", "half", "٥٠%"])
 def test_not_shares(text):
     with pytest.raises(PydanticCustomError):
         read_share(text)
