@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from codemix.recipe import uses
 from codemix.recipe.component import identity
 from codemix.recipe.diff_settings import Setting, settings
+from codemix.recipe.making import making
 from codemix.recipe.plan import Plan, StagePlan, lineage
 from codemix.recipe.schema import Recipe
 
@@ -158,24 +158,15 @@ def _moves(name: str, x: StagePlan | None, y: StagePlan | None) -> Iterator[Move
 
 
 def _sources(a: Recipe, b: Recipe) -> Iterator[SourceChange]:
+    made = making(a), making(b)
     for name in sorted({*a.sources, *b.sources}):
         exists = (name in a.sources, name in b.sources)
         if all(exists):
-            x, y = _making(a, name), _making(b, name)
+            x, y = made[0][name], made[1][name]
             if parts := tuple(k for k in x if x[k] != y[k]):
                 yield SourceChange(name, parts, exists)
         else:
             yield SourceChange(name, (), exists)
-
-
-def _making(recipe: Recipe, name: str) -> dict[str, Any]:
-    """Everything that decides a source's shards, by part."""
-    s, *origins = [recipe.sources[n] for n in uses.chain(recipe, name)]
-    return {
-        "inputs": identity(s.read), "documents of the source it reads": [identity((o.read, o.ops)) for o in origins], "ops": identity(s.ops), "held-out share": identity(s.held_out),
-        "bad documents": [s.on_bad, identity(s.max_bad)] if s.on_bad == "skip" else s.on_bad,
-        "dedup": identity(tuple(d for d in recipe.dedup if name in d.sources)), "tokenizer": identity(recipe.tokenizer),
-    }  # fmt: skip
 
 
 def _stages(name: str, x: StagePlan | None, y: StagePlan | None) -> Iterator[StageChange]:

@@ -17,9 +17,10 @@ from codemix.errors import CodemixError, Problem
 from codemix.recipe import text
 from codemix.recipe.component import Component
 from codemix.recipe.fingerprint import FORMAT, fingerprint
+from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.schema import Recipe
 
-LOCK = 1  # of this file's format
+LOCK = 2  # of this file's format
 _SPLIT_COUNTS = ("tokens", "documents", "bytes")
 
 
@@ -32,7 +33,7 @@ def make(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
     tokenizers = {json.dumps(s["tokenizer"], sort_keys=True): s["tokenizer"] for s in sources.values() if s}
     return {
         "lock": LOCK, "codemix": codemix.__version__, "format": FORMAT, "recipe": recipe.name,
-        "data": fingerprint([recipe.sources, recipe.dedup, recipe.tokenizer]), "components": dict(sorted(_versions(recipe))),
+        "data": fingerprint(spec_fingerprints(recipe)), "components": dict(sorted(_versions(recipe))),
         "tokenizer": next(iter(tokenizers.values())) if len(tokenizers) == 1 else None, "sources": sources,
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from codemix.recipe import schema, uses
+from codemix.recipe import schema
 from codemix.recipe.fingerprint import fingerprint
 
 
@@ -136,14 +136,6 @@ def lineage(stage: StagePlan) -> list[StagePlan]:
     while out[-1].parent is not None:
         out.append(out[-1].parent)
     return out[::-1]
-
-
-def spec_fingerprint(recipe: schema.Recipe, name: str) -> str:
-    """The identity of a source by its spec alone, for plans made before it is built."""
-    s = recipe.sources[name]
-    dedup = [d for d in recipe.dedup if name in d.sources]
-    origins = [[o.read, o.ops, o.on_bad, o.max_bad] for o in (recipe.sources[n] for n in uses.chain(recipe, name)[1:])]
-    return "spec:" + fingerprint([name, s.read, s.ops, s.held_out, dedup, recipe.tokenizer, *origins])
 
 
 def stage_fingerprint(stage: StagePlan) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from codemix.recipe import schema
 from codemix.recipe.caps import Cursor, Reading, check_source, redistribute, windows_left
 from codemix.recipe.finding import Finding, finding
+from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.mixture import Leaf, flatten
-from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, spec_fingerprint, stage_fingerprint
+from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, stage_fingerprint
 from codemix.recipe.quantities import tokens_at_least
 from codemix.recipe.steps import batch_plan, segments, windows_of
 
@@ -144,7 +146,11 @@ class Planner:
 
     def _made(self, name: str) -> str:
         """The identity of a source's data: of what is built or declared, or of its spec while its size is unknown."""
-        return self.pools[name].fingerprint if name in self.pools else spec_fingerprint(self.recipe, name)
+        return self.pools[name].fingerprint if name in self.pools else self._specs[name]
+
+    @functools.cached_property
+    def _specs(self) -> dict[str, str]:
+        return spec_fingerprints(self.recipe)
 
     def _by_tokens(self, leaves: list[Leaf]) -> list[Leaf]:
         """Shares of documents as the shares of tokens that they imply."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe import read, rules_recipe, rules_stage, schema
 from codemix.recipe.finding import WARNINGS, Finding, finding
+from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.override import Layered
-from codemix.recipe.plan import Plan, Pool, spec_fingerprint
+from codemix.recipe.plan import Plan, Pool
 from codemix.recipe.planner import End, Planner
 
 MAX_LINEAGE = 16  # recipes that start from each other
@@ -46,8 +47,9 @@ class Checked:
 
 def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:
     """Pools of the sources that declare their size, used until a source is built."""
+    specs = spec_fingerprints(recipe)
     return {
-        name: Pool((s.tokens,), s.documents, exact=False, fingerprint=spec_fingerprint(recipe, name))
+        name: Pool((s.tokens,), s.documents, exact=False, fingerprint=specs[name])
         for name, s in recipe.sources.items() if s.tokens is not None
     }  # fmt: skip
 
@@ -66,8 +68,9 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
 
     def read_other(name: str) -> Checked:
         other = read.read_recipe(Path(document.file).parent / name)
-        same = {n for n in other.recipe.sources if n in recipe.sources and spec_fingerprint(other.recipe, n) == spec_fingerprint(recipe, n)}
-        checked = check(other, {n: p for n, p in (pools or {}).items() if n in same}, root=root, _seen=(*_seen, here))
+        mine, theirs = spec_fingerprints(recipe), spec_fingerprints(other.recipe)
+        same = {n: p for n, p in (pools or {}).items() if mine.get(n) == theirs.get(n)}
+        checked = check(other, same, root=root, _seen=(*_seen, here))
         checked.require()
         return checked
 
