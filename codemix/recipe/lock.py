@@ -22,6 +22,7 @@ from codemix.recipe.schema import Recipe
 
 LOCK = 2  # of this file's format
 _SPLIT_COUNTS = ("tokens", "documents", "bytes")
+_PARTS, _SOURCE_PARTS = {"codemix", "data", "components", "sources"}, {"fingerprint", "tokenizer", "inputs", "splits", "environment"}
 
 
 def make(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +87,9 @@ def read(path: Path) -> dict[str, Any]:
             hints=["check it with the codemix that wrote it, or write it again"],
             rule="lock-format",
         )
+    whole = _PARTS <= set(lock) and isinstance(lock["sources"], dict)
+    if not whole or any(s is not None and not (isinstance(s, dict) and _SOURCE_PARTS <= set(s)) for s in lock["sources"].values()):
+        raise CodemixError(f"{path} is damaged: parts of it are missing", hints=["restore it from version control"], rule="lock-damaged")
     return lock
 
 

@@ -153,7 +153,10 @@ def test_an_unbuilt_source_is_locked_as_such(built):
     assert lock["sources"]["code"] is None and locks.check(lock, built.store) == []
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "there is no lock"), ("{", "damaged"), ("[]", "format None"), ('{"lock": 9}', "format 9")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "there is no lock"), ("{", "damaged"), ("[]", "format None"), ('{"lock": 9}', "format 9"), ('{"lock": 2}', "damaged")],
+)
 def test_a_file_that_is_no_lock(tmp_path, content, says):
     path = tmp_path / "r.lock"
     if content is not None:
