@@ -105,6 +105,15 @@ def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path,
     assert f"`codemix validate {tmp_path / 'r1.yaml'}` says more" in problems[0].hints
 
 
+def test_a_bound_on_a_part_of_what_a_stage_does_not_read_is_kept():
+    limits = {"model: {": "limits: [{where: {licence: mit}, of: {kind: [code, markup]}, min: 70%}]\nmodel: {"}
+    text_only = {"{prose: 80%, code: 20%}": "{prose: 100%}"}
+    assert not checked(limits | text_only).errors
+    assert [p.rule for p in checked(limits | {"{web: 80%, markup: 20%}": "{web: 60%, markup: 40%}", "tokens: 1M, d": "tokens: 2M, d"}).errors] == [
+        "limit"
+    ] * 2
+
+
 def test_a_silenced_warning_is_silent():
     change = CASES["code-share-high"]["change"] | {"model: {": "silence: {code-share-high: a code model is wanted}\nmodel: {"}
     assert not checked(change).problems
