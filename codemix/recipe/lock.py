@@ -87,8 +87,8 @@ def read(path: Path) -> dict[str, Any]:
             hints=["check it with the codemix that wrote it, or write it again"],
             rule="lock-format",
         )
-    whole = _PARTS <= set(lock) and isinstance(lock["sources"], dict)
-    if not whole or any(s is not None and not (isinstance(s, dict) and _SOURCE_PARTS <= set(s)) for s in lock["sources"].values()):
+    whole = set(lock) >= _PARTS and isinstance(lock["sources"], dict)
+    if not whole or any(s is not None and not (isinstance(s, dict) and set(s) >= _SOURCE_PARTS) for s in lock["sources"].values()):
         raise CodemixError(f"{path} is damaged: parts of it are missing", hints=["restore it from version control"], rule="lock-damaged")
     return lock
 
