@@ -111,3 +111,16 @@ def checked_problems(changes):
     with pytest.raises(CodemixError) as caught:
         checked(changes)
     return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("line", "written", "what"),
+    [
+        ("batch_size: 8}", "batch_size: 8, z_loss: true}", "expected a number for `z_loss`, not true"),
+        ("batch_size: 8}", "batch_size: true}", "expected a whole number for `batch_size`, not true"),
+        ("n_heads: 4", "n_heads: 4, n_kv_heads: true", "expected a whole number for `n_kv_heads`, not true"),
+        ("floor: 1e-4", "floor: true", "expected a number for `floor`, not true"),
+    ],
+)
+def test_true_is_no_number(line, written, what):
+    assert [p.what for p in checked_problems({line: written})] == [what]
