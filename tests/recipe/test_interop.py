@@ -20,15 +20,15 @@ tokenizer: {kind: tokenizer_json, path: t.json}
 sources:
   text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 100M, held_out: 1%}
   web.code: {read: {kind: jsonl, paths: w.jsonl}, tokens: 1M, max_epochs: 90}
-  tiny: {read: {kind: jsonl, paths: f.jsonl}, tokens: 100M}
+  1e3: {read: {kind: jsonl, paths: f.jsonl}, tokens: 100M}
 model: {preset: 120M}
 training: {seq_len: 1024, batch_size: 8}
 stages:
   - name: init
     steps: 6000
-    mixture: {text: 2/3, web.code: rest, tiny: 0.01%}
+    mixture: {text: 2/3, web.code: rest, 1e3: 0.01%}
     learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
-  - name: cooldown
+  - name: "null"
     steps: 100
     mixture: {text: 1/7, web.code: rest}
     learning_rate: {kind: linear, floor: 1e-6}
@@ -88,7 +88,7 @@ def test_export_then_import_gives_the_planned_shares(plan, kind):
 
 def test_export_says_what_is_lost(plan):
     assert any("`cursor: continue` is lost" in note for note in export_mixture("megatron", plan).notes)
-    ramped = RECIPE.replace("text: 2/3, web.code: rest, tiny: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
+    ramped = RECIPE.replace("text: 2/3, web.code: rest, 1e3: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
     notes = export_mixture("nanotron", rules.check(read.parse_recipe(ramped, "r")).plan).notes
     assert any("no ramps" in note and "`init`" in note for note in notes)
     longer = RECIPE.replace("steps: 100\n", "steps: 100\n    seq_len: 2048\n    cursor: restart\n")
