@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -106,6 +107,24 @@ def test_init_never_overwrites(run):
     assert run("validate", "mine.yaml")[0] == 0
 
 
+def test_a_file_that_cannot_be_written_is_a_problem(run):
+    for words in (
+        ["init", "recipes/quickstart.yaml/r.yaml"],
+        ["study", "expand", "recipes/studies/to-code-mini.yaml", "--output", "recipes/tour.yaml"],
+    ):
+        code, _, err = run(*words)
+        assert code == 1 and "cannot write recipes/" in err, err
+
+
+def test_a_recipe_from_a_pipe_is_read_once(run, tmp_path):
+    read_end, write_end = os.pipe()
+    os.write(write_end, (tmp_path / "recipes/quickstart.yaml").read_bytes())
+    os.close(write_end)
+    code, out, err = run("plan", f"/dev/fd/{read_end}")
+    os.close(read_end)
+    assert code == 0 and "Tokens by stage and source" in out, err
+
+
 def test_diff_of_a_recipe_with_itself_and_with_another(run):
     text = Path("recipes/quickstart.yaml").read_text()
     Path("other.yaml").write_text(text.replace("{docs: 80%, stdlib: 20%}", "{docs: 70%, stdlib: 30%}"))
@@ -122,6 +141,7 @@ def test_schema_and_components(run):
     code, out, _ = run("components", "schedule", "--json")
     assert code == 0 and {c["kind"] for c in json.loads(out)} >= {"cosine", "wsd", "linear", "exponential", "constant"}
     assert "peak" in run("components", "schedule", "cosine")[1]
+    assert [c["kind"] for c in json.loads(run("components", "schedule", "cosine", "--json")[1])] == ["cosine"]
 
 
 def test_export_and_import_agree(run):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codemix.errors import CodemixError, Problem
-from codemix.recipe import read, rules
+from codemix.recipe import read, rules, text
 
 if TYPE_CHECKING:
     from codemix.data.context import Context
@@ -30,12 +30,12 @@ HarnessOption = Annotated[str | None, typer.Option("--harness", help="lm-eval: s
 STORE, DATA_ROOT = Path("store"), Path(".")
 
 
-def load(recipe: Path, store: Path, data_root: Path) -> Context:
+def load(recipe: Path | text.Document, store: Path, data_root: Path) -> Context:
     """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Context.plan` for one that cannot work."""
     from codemix.data.context import look
     from codemix.data.store import Store
 
-    return look(read.read_recipe(recipe), Store(store), data_root)
+    return look(read.of_document(recipe if isinstance(recipe, text.Document) else text.load(recipe)), Store(store), data_root)
 
 
 def mesh_of(text: str | None) -> dict[str, int] | None:

@@ -66,11 +66,12 @@ def plan(
     from codemix.recipe import read, show, text
     from codemix.tables import Table
 
-    if read.is_study(text.load(recipe)):
+    document = text.load(recipe)
+    if read.is_study(document):
         from codemix.cli.study import print_study_plan
 
-        return print_study_plan(recipe, json=json, markdown=markdown, chip=chip, mfu=mfu)
-    context = load(recipe, store, data_root)
+        return print_study_plan(document, json=json, markdown=markdown, chip=chip, mfu=mfu)
+    context = load(document, store, data_root)
     made = context.plan
     existing = {
         "sources": {n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
@@ -165,10 +166,12 @@ def components(
                 *did_you_mean(kind, component.kinds(families[0])),
                 f"`codemix components {families[0]}` lists them",
             )
-        from codemix.recipe.docs import describe_kind
+        if not json:
+            from codemix.recipe.docs import describe_kind
 
-        return print(describe_kind(families[0], kind))
-    listed = [(f, k, (component.component_class(f, k).__doc__ or "").strip().split("\n")[0]) for f in families for k in component.kinds(f)]
+            return print(describe_kind(families[0], kind))
+    named = [(f, k) for f in families for k in component.kinds(f) if kind in (None, k)]
+    listed = [(f, k, (component.component_class(f, k).__doc__ or "").strip().split("\n")[0]) for f, k in named]
     if json:
         return print_json([{"family": f, "kind": k, "description": d} for f, k, d in listed])
     table, last = Table("", ["family", "kind", "what"]), None
@@ -180,12 +183,12 @@ def components(
 
 def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("recipe.yaml")) -> None:
     """Write a commented recipe to start from; it runs on the embedded data."""
+    from codemix.recipe import text
     from codemix.recipe.init import starting_recipe
 
     if path.exists():
         raise problem(f"{path} exists already", "give another path; nothing was written", rule="exists")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(starting_recipe(path.stem), encoding="utf-8")
+    text.write(path, starting_recipe(path.stem))
     print(f"{path}: now `codemix validate {path}`, then `codemix run {path}`")
 
 

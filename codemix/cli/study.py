@@ -24,6 +24,7 @@ from codemix.cli.context import (
 
 if TYPE_CHECKING:
     from codemix.data.context import Context
+    from codemix.recipe.text import Document
 
 group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
@@ -37,20 +38,21 @@ def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list
 
     question, out = "", []
     for path in paths:
-        if read.is_study(text.load(path)):
+        document = text.load(path)
+        if read.is_study(document):
             question = question or load_study(path).spec.question
             out += study_contexts(path, store, data_root)
         else:
-            out.append(load(path, store, data_root))
+            out.append(load(document, store, data_root))
     return question, out
 
 
-def print_study_plan(path: Path, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
+def print_study_plan(document: Document, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
     """The tree of a study's stages and what sharing saves."""
-    from codemix.recipe.study import check, load_study
+    from codemix.recipe.study import check, of_document
     from codemix.recipe.tree import tree
 
-    checked, _ = check(load_study(path))
+    checked, _ = check(of_document(document))
     made = tree({name: c.require() for name, c in checked.items()}, chip=chip, mfu=mfu)
     if json:
         print_json(made.as_json())
@@ -61,7 +63,9 @@ def print_study_plan(path: Path, *, json: bool, markdown: bool, chip: str, mfu: 
 @group.command("plan")
 def plan(study: StudyArg, json: JsonOption = False, markdown: bool = False, chip: str = "v5e", mfu: float = 0.4) -> None:
     """The tree of stages, shared prefixes merged, and what the sharing saves."""
-    print_study_plan(study, json=json, markdown=markdown, chip=chip, mfu=mfu)
+    from codemix.recipe import text
+
+    print_study_plan(text.load(study), json=json, markdown=markdown, chip=chip, mfu=mfu)
 
 
 @group.command("expand")

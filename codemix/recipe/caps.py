@@ -20,13 +20,13 @@ class Cursor:
 
     pool: str  # fingerprint
     seq_len: int
-    seed: int
+    seeds: tuple[int, ...]  # of the data orders it was read in: one, or several where weights were averaged
     position: int
     epochs: Fraction
 
     def epochs_of(self, pool: Pool | None) -> Fraction:
         """Epochs read of a pool: none of it when the source was made anew in between."""
-        return self.epochs if self.pool == (pool.fingerprint if pool else "") else Fraction(0)
+        return self.epochs if pool and self.pool == pool.fingerprint else Fraction(0)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import types
+import typing
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from codemix.errors import did_you_mean
 
@@ -29,6 +31,22 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`z_loss: true` would else be a weight of 1."""
+        if isinstance(value, bool) and (wanted := _types_in(cls.model_fields[info.field_name].annotation)) & {int, float} and bool not in wanted:
+            raise PydanticKnownError("int_type" if int in wanted else "float_type")
+        return value
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The types that a field takes: those of `X | None` and `Annotated[X, ...]`, not what is inside a list."""
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return set().union(*map(_types_in, inside))
+    return _types_in(inside[0]) if origin is typing.Annotated else {annotation}
 
 
 class Component(Spec):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from codemix.recipe import uses
 from codemix.recipe.component import identity
 from codemix.recipe.diff_settings import Setting, settings
+from codemix.recipe.making import making
 from codemix.recipe.plan import Plan, StagePlan, lineage
 from codemix.recipe.schema import Recipe
 
@@ -113,12 +113,8 @@ def identical_data(a: Plan, b: Plan) -> Prefix:
 def _identical_steps(x: StagePlan, y: StagePlan) -> int:
     """Whole steps of two stages that read the same; the order inside a segment depends on all of its counts."""
     keys = [[(s.source, s.pool_fingerprint, s.pool_windows, s.start) for s in stage.sources] for stage in (x, y)]
-    if keys[0] != keys[1] or (x.seq_len, x.seed, x.fim, x.spec.fim_spm if x.fim else None) != (
-        y.seq_len,
-        y.seed,
-        y.fim,
-        y.spec.fim_spm if y.fim else None,
-    ):
+    how = [(stage.seq_len, stage.spec.average_seeds or (stage.seed,), stage.fim, stage.spec.fim_spm if stage.fim else None) for stage in (x, y)]
+    if keys[0] != keys[1] or how[0] != how[1]:
         return 0
     rows = 0
     for p, q in zip(x.segments, y.segments, strict=False):
@@ -162,24 +158,15 @@ def _moves(name: str, x: StagePlan | None, y: StagePlan | None) -> Iterator[Move
 
 
 def _sources(a: Recipe, b: Recipe) -> Iterator[SourceChange]:
+    made = making(a), making(b)
     for name in sorted({*a.sources, *b.sources}):
         exists = (name in a.sources, name in b.sources)
         if all(exists):
-            x, y = _making(a, name), _making(b, name)
+            x, y = made[0][name], made[1][name]
             if parts := tuple(k for k in x if x[k] != y[k]):
                 yield SourceChange(name, parts, exists)
         else:
             yield SourceChange(name, (), exists)
-
-
-def _making(recipe: Recipe, name: str) -> dict[str, Any]:
-    """Everything that decides a source's shards, by part."""
-    s, *origins = [recipe.sources[n] for n in uses.chain(recipe, name)]
-    return {
-        "inputs": identity(s.read), "documents of the source it reads": [identity((o.read, o.ops)) for o in origins], "ops": identity(s.ops), "held-out share": identity(s.held_out),
-        "bad documents": [s.on_bad, identity(s.max_bad)] if s.on_bad == "skip" else s.on_bad,
-        "dedup": identity(tuple(d for d in recipe.dedup if name in d.sources)), "tokenizer": identity(recipe.tokenizer),
-    }  # fmt: skip
 
 
 def _stages(name: str, x: StagePlan | None, y: StagePlan | None) -> Iterator[StageChange]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from codemix.recipe.text import name_text
+
 STARTING_RECIPE = """\
 # yaml-language-server: $schema=recipe.schema.json
 # For completion in your editor: `codemix schema > recipe.schema.json`. Check this file with `codemix validate`,
@@ -57,4 +59,4 @@ stages:
 def starting_recipe(name: str = "my-recipe") -> str:
     """The text of a recipe called `name`, or the nearest name that a recipe may have."""
     known = re.sub(r"[^a-z0-9_.+-]+", "-", name.lower()).strip("-._+")[:64]
-    return STARTING_RECIPE.format(name=known or "my-recipe")
+    return STARTING_RECIPE.format(name=name_text(known or "my-recipe"))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.errors import CodemixError, Problem, did_you_mean, printable
 from codemix.recipe import interop_read, interop_write, text
 from codemix.recipe.interop_values import Exported, Imported, Phase, Weight
 from codemix.recipe.plan import Plan
@@ -37,7 +37,8 @@ def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
     reader: Callable[..., Imported] = getattr(interop_read, kind.replace("-", "_"))
     try:
         imported = reader(content, file)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # other people's files take any shape
+    # other people's files take any shape
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CodemixError(f"{file} is not shaped like a {kind} file", hints=[f"reading it stopped at: {error}"], rule="import-file") from None
     problems = [*imported.problems]
     for phase in imported.phases:
@@ -74,9 +75,9 @@ def _adds_up(phase: Phase, kind: str) -> list[Problem]:
 
 def recipe_text(imported: Imported, name: str | None = None) -> str:
     """A recipe that validates, with the imported shares as written and a comment wherever you have something to fill in."""
-    lines = ["codemix: 1", f"name: {name or imported.name}", f"description: imported from a {imported.kind} file", ""]
+    lines = ["codemix: 1", f"name: {text.name_text(name or imported.name)}", f"description: imported from a {imported.kind} file", ""]
     lines += [f"# {line}" for p in imported.problems for line in (f"{p.severity}: {p.what}", *(f"  {h}" for h in p.hints))]
-    lines += [f"# The original tokenizer: {imported.tokenizer}"] if imported.tokenizer else []
+    lines += [f"# The original tokenizer: {_one_line(imported.tokenizer)}"] if imported.tokenizer else []
     lines += ["tokenizer: {kind: tokenizer_json, path: tokenizer.json} # fill in", ""]
     lines += ["# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are"]
     lines += ["# built, how many `tokens:` they hold, so that `plan` can count epochs.", "sources:"]
@@ -84,7 +85,7 @@ def recipe_text(imported: Imported, name: str | None = None) -> str:
     for weight in (w for phase in imported.phases for w in phase.weights):
         seen.setdefault(weight.name, weight)
     for weight in seen.values():
-        lines += [f"  {weight.name}: # {weight.location}", f"    read: {{kind: jsonl, paths: [{weight.name}/*.jsonl.zst]}} # fill in"]
+        lines += [f"  {weight.name}: # {_one_line(weight.location)}", f"    read: {{kind: jsonl, paths: [{weight.name}/*.jsonl.zst]}} # fill in"]
         lines += [f"    max_epochs: {weight.max_epochs:g}"] if weight.max_epochs is not None else []
     model = imported.model or {"preset": "120M"}
     lines += ["", "model: {" + ", ".join(f"{k}: {v}" for k, v in model.items()) + "}" + ("" if imported.model else " # fill in: not in the file")]
@@ -102,7 +103,7 @@ def recipe_text(imported: Imported, name: str | None = None) -> str:
 
 def _stage_lines(phase: Phase) -> list[str]:
     budget = f"steps: {phase.steps}" if phase.steps else f"tokens: {phase.tokens}" if phase.tokens else "tokens: 10B # fill in: not in the file"
-    lines = [f"  - name: {phase.name}", f"    {budget}"]
+    lines = [f"  - name: {text.name_text(phase.name)}", f"    {budget}"]
     rate = phase.learning_rate or {"kind": "constant", "value": 0.0003}
     lines += [
         "    learning_rate: {"
@@ -114,6 +115,11 @@ def _stage_lines(phase: Phase) -> list[str]:
     lines += ([] if whole else [f"    weights: relative # they sum to {_number(phase.total)}"]) + ["    mixture:"]
     factor = 1 if phase.total == 100 else 100
     return lines + [f"      {w.name}: {_number(w.weight * factor)}%" if whole else f"      {w.name}: {_number(w.weight)}" for w in phase.weights]
+
+
+def _one_line(words: object) -> str:
+    """Somebody's text as the end of a comment: it cannot break out of it."""
+    return printable(" ".join(str(words).split()))
 
 
 def _number(value: Fraction) -> str:

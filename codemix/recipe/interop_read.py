@@ -47,7 +47,7 @@ def _blend_words(content: str) -> list[str]:
 
 
 def _is_number(word: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+", word) is not None
+    return len(word) <= text.MAX_DIGITS and re.fullmatch(r"\d+(\.\d*)?([eE][-+]?\d{1,2})?|\.\d+", word) is not None
 
 
 def megatron(content: str, file: str) -> Imported:

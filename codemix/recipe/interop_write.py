@@ -9,6 +9,7 @@ from codemix.errors import Problem
 from codemix.recipe.apportion import apportion
 from codemix.recipe.interop_values import Exported
 from codemix.recipe.plan import Plan, StagePlan
+from codemix.recipe.text import name_text
 
 PLACES = 12  # decimals of an exported share; a window of a 440B-token stage is far larger
 
@@ -48,7 +49,7 @@ def nanotron(plan: Plan) -> Exported:
     for stage in plan.stages:
         shares = decimals(stage)
         lines += [
-            f"- name: {stage.name}",
+            f"- name: {name_text(stage.name)}",
             f"  start_training_step: {step}",
             "  data:",
             f"    seed: {stage.seed % 2**32}",
@@ -57,7 +58,7 @@ def nanotron(plan: Plan) -> Exported:
         ]
         lines += [
             "      dataset_folder:",
-            *(f"      - {name}" for name in shares),
+            *(f"      - {name_text(name)}" for name in shares),
             "      dataset_weights:",
             *(f"      - {share} # {name}" for name, share in shares.items()),
         ]
@@ -79,10 +80,10 @@ def levanter(plan: Plan) -> Exported:
     """One file with `train_weights` as `[first step, weights]`."""
     every = sorted({s.source for stage in plan.stages for s in stage.sources})
     lines, step = ["data:", "  configs:"], 0
-    lines += [f"    {name}: {{train_urls: [{name}/*.jsonl.zst]}}" for name in every] + ["  train_weights:"]
+    lines += [f"    {name_text(name)}: {{train_urls: [{name}/*.jsonl.zst]}}" for name in every] + ["  train_weights:"]
     for stage in plan.stages:
         shares = decimals(stage)
-        lines += [f"  - - {step}", *(f"    {'- ' if i == 0 else '  '}{name}: {shares.get(name, '0')}" for i, name in enumerate(every))]
+        lines += [f"  - - {step}", *(f"    {'- ' if i == 0 else '  '}{name_text(name)}: {shares.get(name, '0')}" for i, name in enumerate(every))]
         step += stage.steps
     last = plan.stages[-1]
     lines += ["trainer:", f"  train_batch_size: {last.batch_size(0)}", f"  num_train_steps: {step}", f"train_seq_len: {last.seq_len}"]
@@ -103,7 +104,7 @@ def olmo_core(plan: Plan) -> Exported:
         pools = {s.source: s.pool_windows for s in stage.sources}
         windows = {s.source: s.windows for s in stage.sources}
         for name, share in decimals(stage).items():
-            lines += [f"  - source_name: {name}", f"    target_ratio: {share}", f"    paths: [{name}/*.npy]"]
+            lines += [f"  - source_name: {name_text(name)}", f"    target_ratio: {share}", f"    paths: [{name}/*.npy]"]
             if pools[name] and windows[name] > pools[name]:
                 lines += [f"    max_repetition_ratio: {-(-windows[name] * 10**6 // pools[name]) / 10**6:g}"]
         files[f"{stage.name}.yaml"] = "\n".join(lines) + "\n"

@@ -14,12 +14,15 @@ from typing import Any
 
 import codemix
 from codemix.errors import CodemixError, Problem
+from codemix.recipe import text
 from codemix.recipe.component import Component
 from codemix.recipe.fingerprint import FORMAT, fingerprint
+from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.schema import Recipe
 
-LOCK = 1  # of this file's format
+LOCK = 2  # of this file's format
 _SPLIT_COUNTS = ("tokens", "documents", "bytes")
+_PARTS, _SOURCE_PARTS = {"codemix", "data", "components", "sources"}, {"fingerprint", "tokenizer", "inputs", "splits", "environment"}
 
 
 def make(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def make(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
     tokenizers = {json.dumps(s["tokenizer"], sort_keys=True): s["tokenizer"] for s in sources.values() if s}
     return {
         "lock": LOCK, "codemix": codemix.__version__, "format": FORMAT, "recipe": recipe.name,
-        "data": fingerprint([recipe.sources, recipe.dedup, recipe.tokenizer]), "components": dict(sorted(_versions(recipe))),
+        "data": fingerprint(spec_fingerprints(recipe)), "components": dict(sorted(_versions(recipe))),
         "tokenizer": next(iter(tokenizers.values())) if len(tokenizers) == 1 else None, "sources": sources,
     }  # fmt: skip
 
@@ -64,14 +67,7 @@ def _versions(recipe: Recipe) -> Iterator[tuple[str, int]]:
 
 def write(path: Path, lock: Mapping[str, Any]) -> None:
     """Write a lock, whole or not at all."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        aside.write_text(json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise CodemixError(
-            f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="lock-write"
-        ) from None
+    text.write(path, json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -91,6 +87,9 @@ def read(path: Path) -> dict[str, Any]:
             hints=["check it with the codemix that wrote it, or write it again"],
             rule="lock-format",
         )
+    whole = set(lock) >= _PARTS and isinstance(lock["sources"], dict)
+    if not whole or any(s is not None and not (isinstance(s, dict) and set(s) >= _SOURCE_PARTS) for s in lock["sources"].values()):
+        raise CodemixError(f"{path} is damaged: parts of it are missing", hints=["restore it from version control"], rule="lock-damaged")
     return lock
 
 

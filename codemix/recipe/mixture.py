@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from os.path import commonprefix
 from typing import Any
 
 from codemix.errors import did_you_mean
@@ -42,8 +43,10 @@ def flatten(recipe: Recipe, index: int) -> tuple[list[Leaf], list[Finding]]:
         leaves = _replace(recipe, leaves, rule, ("stages", index, "replace", i), problems)
     merged: dict[str, Leaf] = {}
     for leaf in leaves:
-        old = merged.get(leaf.source)
-        merged[leaf.source] = leaf if old is None else replace(old, start=old.start + leaf.start, end=old.end + leaf.end)
+        if old := merged.get(leaf.source):  # it is inside the groups that hold all of it, in whichever order they are written
+            around = tuple(commonprefix([old.groups, leaf.groups]))
+            leaf = replace(old, start=old.start + leaf.start, end=old.end + leaf.end, groups=around)
+        merged[leaf.source] = leaf
     return sorted((x for x in merged.values() if x.mean > 0), key=lambda x: x.source), problems
 
 
@@ -104,7 +107,7 @@ def _shares(mixture: dict[str, Any], at: tuple, relative: bool, problems: list[F
     if relative:
         return _relative(mixture, shares, plain, at, problems)
     for name in plain:
-        value = shares[name][0]
+        value = abs(shares[name][0])
         share = exact_share(value if 0 < value < 1 else value / 100)
         what = f"the weight of `{name}` has no unit"
         problems.append(finding((*at, name), "weight-unit", what, f"write `{share}`, or say `weights: relative` in the stage"))

@@ -43,7 +43,7 @@ class StageSource:
     pool_windows: int | None
     tags: Mapping[str, str]
     epochs_before: Fraction = Fraction(0)  # over the whole lineage
-    pool_fingerprint: str = ""
+    pool_fingerprint: str = ""  # of its `Pool`; of its spec where the size is unknown
 
     @property
     def epochs_after(self) -> Fraction | None:

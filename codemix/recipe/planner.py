@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from codemix.recipe import schema
 from codemix.recipe.caps import Cursor, Reading, check_source, redistribute, windows_left
 from codemix.recipe.finding import Finding, finding
+from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.mixture import Leaf, flatten
 from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, stage_fingerprint
 from codemix.recipe.quantities import tokens_at_least
@@ -71,7 +73,8 @@ class Planner:
         spec = self.recipe.stages[index]
         asked, problems = flatten(self.recipe, index)
         self.problems += problems
-        starts = {leaf.source: self._start(leaf, seq_len, seed, cursors, spec) for leaf in asked}
+        seeds = spec.average_seeds or (seed,)
+        starts = {leaf.source: self._start(leaf, seq_len, seeds, cursors, spec) for leaf in asked}
         if problems or not asked or not rows:
             return (), (), [], {}
         if spec.by == "documents":
@@ -96,11 +99,13 @@ class Planner:
             source = StageSource(
                 name, share=before.mean, windows=windows, start=starts[name], pool_windows=pool.windows(seq_len) if pool else None,
                 tags=self.recipe.sources[name].tags, epochs_before=cursor.epochs_of(pool) if cursor else Fraction(0),
-                pool_fingerprint=pool.fingerprint if pool else "",
+                pool_fingerprint=self._made(name),
             )  # fmt: skip
             sources.append(source)
             self.problems += check_source(leaf, source, self.recipe.sources[name], pool, reading)
-            cursors[name] = Cursor(source.pool_fingerprint, seq_len, seed, source.start + source.windows, source.epochs_after or source.epochs_before)
+            cursors[name] = Cursor(
+                source.pool_fingerprint, seq_len, seeds, source.start + source.windows, source.epochs_after or source.epochs_before
+            )
         given = {a.source: b.mean for a, b in zip(asked, leaves, strict=True) if a.mean != b.mean}
         return tuple(sources), pieces, leaves, given
 
@@ -125,18 +130,27 @@ class Planner:
         only_weights = spec.optimizer_state == "reset" or (isinstance(spec.init_from, schema.InitFrom) and spec.init_from.load == "weights")
         return parent, {k: dataclasses.replace(v) for k, v in cursors.items()}, "weights" if only_weights else "state"
 
-    def _start(self, leaf: Leaf, seq_len: int, seed: int, cursors: dict[str, Cursor], spec: schema.Stage) -> int:
+    def _start(self, leaf: Leaf, seq_len: int, seeds: tuple[int, ...], cursors: dict[str, Cursor], spec: schema.Stage) -> int:
         """The window of a source at which the stage goes on."""
-        cursor, pool = cursors.get(leaf.source), self.pools.get(leaf.source)
-        if cursor is None or spec.cursor == "restart" or (pool is not None and cursor.pool != pool.fingerprint):
+        cursor = cursors.get(leaf.source)
+        if cursor is None or spec.cursor == "restart" or cursor.pool != self._made(leaf.source):
             return 0
-        for name, then, now in (("seq_len", cursor.seq_len, seq_len), ("seed", cursor.seed, seed)):
-            if then != now:
+        for name, then, now in (("seq_len", (cursor.seq_len,), (seq_len,)), ("seed", cursor.seeds, seeds)):
+            if len({*then, *now}) > 1:
+                then, now = (", ".join(map(str, values)) for values in (then, now))
                 what = f"`{leaf.source}` cannot continue: {name} changes from {then} to {now}, which is another order of other windows"
                 restart = "say `cursor: restart` in this stage; some text may then be read again, and `plan` counts it"
                 self._found(leaf.path, "cursor-changes", what, restart, f"or keep {name} at {then}")
                 return 0
         return cursor.position
+
+    def _made(self, name: str) -> str:
+        """The identity of a source's data: of what is built or declared, or of its spec while its size is unknown."""
+        return self.pools[name].fingerprint if name in self.pools else self._specs[name]
+
+    @functools.cached_property
+    def _specs(self) -> dict[str, str]:
+        return spec_fingerprints(self.recipe)
 
     def _by_tokens(self, leaves: list[Leaf]) -> list[Leaf]:
         """Shares of documents as the shares of tokens that they imply."""

@@ -74,12 +74,17 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
     here = ("stages", stage_index(point, sweep.stage, document, ("sweep", "stage")))
     stage = get(point.value, here)
     mixture = _mapping(stage, "mixture")
-    known = {*mixture, *_mapping(point.value, "groups"), *_mapping(point.value, "sources")}
+    groups = _mapping(point.value, "groups")
+    known = {*mixture, *groups, *_mapping(point.value, "sources")}
     if sweep.of not in known:
         raise CodemixError(
             Problem(f"there is no source or group `{sweep.of}`", document.where(("sweep", "of")), did_you_mean(sweep.of, known), "unknown-source")
         )
     rest = {name: weight for name, weight in mixture.items() if name != sweep.of}
+    if holder := next((name for name, weight in rest.items() if _holds(groups, name, weight, sweep.of)), None):
+        what = f"`{sweep.stage}` reads `{sweep.of}` inside `{holder}` too, so its share of the stage would not be the one that is swept"
+        hint = f"let the base recipe's mixture name `{sweep.of}` once, beside its groups, or sweep `{holder}`"
+        raise CodemixError(Problem(what, document.where(("sweep", "of")), (hint,), "sweep-inside"))
     if not rest and share != 1:
         raise CodemixError(
             Problem(
@@ -107,6 +112,12 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: text.Documen
             what, hint = f"an additive sweep needs `tokens:` in `{sweep.stage}`", "give the stage's budget in tokens instead of steps"
             raise CodemixError(Problem(what, document.where(("sweep", "kind")), (hint,), "sweep-budget")) from None
         put(point, (*here, "tokens"), round(tokens * left / (1 - share)), document, at)
+
+
+def _holds(groups: dict, name: str, weight: Any, of: str, around: tuple = ()) -> bool:
+    """Whether what a mixture names, a group, has `of` somewhere inside."""
+    inner = _mapping(weight, "of") or _mapping(groups, name)
+    return name not in around and any(n == of or _holds(groups, n, w, of, (*around, name)) for n, w in inner.items())
 
 
 def _mapping(value: Any, key: str) -> dict:

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_NUMBER = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([A-Za-z%]*)\s*([a-z]*)\s*\Z")
+_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z%]*)\s*([a-z]*)\s*\Z")
 _LARGE = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 LARGEST = 10**16  # beyond any corpus; keeps one typo from becoming a plan of a million years
 
@@ -89,9 +89,9 @@ def read_share(value: Any) -> Fraction:
         percent = f"{value * 100:g}%" if 0 < value <= 1 else f"{value:g}%"
         raise _refuse(f"`{value}` has no unit", f"write `{percent}`")
     text = str(value).strip()[:64]
-    if match := re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*%", text):
+    if match := re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*%", text):
         share = Fraction(match[1].replace("_", "")) / 100
-    elif match := re.fullmatch(r"(\d{1,15})\s*/\s*(\d{1,15})", text):
+    elif match := re.fullmatch(r"([0-9]{1,15})\s*/\s*([0-9]{1,15})", text):
         if int(match[2]) == 0:
             raise _refuse(f"`{text}` divides by zero")
         share = Fraction(int(match[1]), int(match[2]))
@@ -133,7 +133,7 @@ def read_length(value: Any) -> Length:
         text = value.strip()
         if text.endswith("%") or "/" in text:
             return Length(share=read_share(text))
-        if match := re.fullmatch(r"(\d[\d_]{0,15})\s*steps?", text):
+        if match := re.fullmatch(r"([0-9][0-9_]{0,15})\s*steps?", text):
             return Length(steps=int(match[1].replace("_", "")))
         if re.search(r"tok(ens)?\Z", text) or re.search(r"[A-Za-z]\Z", text):
             return Length(tokens=read_tokens(text))

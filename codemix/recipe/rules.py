@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe import read, rules_recipe, rules_stage, schema, uses
+from codemix.recipe import read, rules_recipe, rules_stage, schema
 from codemix.recipe.finding import WARNINGS, Finding, finding
-from codemix.recipe.fingerprint import fingerprint
+from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.override import Layered
 from codemix.recipe.plan import Plan, Pool
 from codemix.recipe.planner import End, Planner
@@ -44,18 +45,11 @@ class Checked:
         return self.plan
 
 
-def spec_fingerprint(recipe: schema.Recipe, name: str) -> str:
-    """The identity of a source by its spec alone, for plans made before its inputs are at hand."""
-    s = recipe.sources[name]
-    dedup = [d for d in recipe.dedup if name in d.sources]
-    origins = [[o.read, o.ops, o.on_bad, o.max_bad] for o in (recipe.sources[n] for n in uses.chain(recipe, name)[1:])]
-    return "spec:" + fingerprint([name, s.read, s.ops, s.held_out, dedup, recipe.tokenizer, *origins])
-
-
 def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:
     """Pools of the sources that declare their size, used until a source is built."""
+    specs = spec_fingerprints(recipe)
     return {
-        name: Pool((s.tokens,), s.documents, exact=False, fingerprint=spec_fingerprint(recipe, name))
+        name: Pool((s.tokens,), s.documents, exact=False, fingerprint=specs[name])
         for name, s in recipe.sources.items() if s.tokens is not None
     }  # fmt: skip
 
@@ -70,6 +64,15 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
     here = source.folder / Path(document.file).name
     root = (root or source.folder.parent).resolve()
     found: list[Finding] = []
+    others: dict[Path, Checked | CodemixError] = {}  # each once, however many stages start from it
+
+    def read_other(name: str) -> Checked:
+        other = read.read_recipe(Path(document.file).parent / name)
+        mine, theirs = spec_fingerprints(recipe), spec_fingerprints(other.recipe)
+        same = {n: p for n, p in (pools or {}).items() if mine.get(n) == theirs.get(n)}
+        checked = check(other, same, root=root, _seen=(*_seen, here))
+        checked.require()
+        return checked
 
     def outside(index: int, spec: schema.InitFrom) -> End | None:
         at = ("stages", index, "init_from", "recipe")
@@ -80,14 +83,16 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
         elif path in (*_seen, here) or len(_seen) >= MAX_LINEAGE:
             found.append(finding(at, "lineage-cycle", "recipes start from each other in a circle", "one of them must start from scratch"))
         else:
-            try:
-                other = read.read_recipe(Path(document.file).parent / spec.recipe)
-                same = {n for n in other.recipe.sources if n in recipe.sources and spec_fingerprint(other.recipe, n) == spec_fingerprint(recipe, n)}
-                checked = check(other, {n: p for n, p in (pools or {}).items() if n in same}, root=root, _seen=(*_seen, here))
-                checked.require()
-            except CodemixError as error:
-                what = f"`{spec.recipe}` cannot be used: {error.problems[0].what}"
-                found.append(finding(at, "init-from", what, f"`codemix validate {path.name}` says more"))
+            if path not in others:
+                try:
+                    others[path] = read_other(spec.recipe)
+                except CodemixError as error:
+                    others[path] = error
+            checked = others[path]
+            if isinstance(checked, CodemixError):
+                what = f"`{spec.recipe}` cannot be used: {checked.problems[0].what}"
+                hint = f"`codemix validate {os.path.normpath(Path(document.file).parent / spec.recipe)}` says more"
+                found.append(finding(at, "init-from", what, hint))
                 return None
             if spec.stage in checked.ends:
                 return checked.ends[spec.stage]

@@ -56,7 +56,7 @@ def _limits(recipe: schema.Recipe, stage: StagePlan) -> Iterator[Finding]:
             )
             what = f"{said}, more than the limit of {show_share(limit.max)}"
             yield finding((*at, "max"), "limit", what, f"{hint}, or raise the limit to {share_at_least(share)}")
-        if limit.min is not None and share < limit.min:
+        if limit.min is not None and n and share < limit.min:  # a part of nothing is never too small
             missing = -int(-limit.min * n // 1) - part
             what = f"{said}, less than the limit of {show_share(limit.min)}"
             yield finding((*at, "min"), "limit", what, f"give it {_amount(missing, stage)} more, or lower the limit to {share_at_most(share)}")

@@ -30,8 +30,9 @@ def batch_plan(spec: schema.Stage, training: schema.Training) -> tuple[tuple[tup
             steps = _stretch(size.over, i, size.n_steps, spec, rows_a_step * seq_len)
             steps = min(steps, spec.steps - step) if spec.steps is not None else min(steps, (budget - rows) // rows_a_step)
         step, rows = step + max(0, steps), rows + max(0, steps) * rows_a_step
-    kept = tuple(b for b, after in zip(batches, [*batches[1:], (step, 0)], strict=True) if after[0] > b[0]) or (batches[0],)
-    return kept, step, rows, spec.tokens if spec.tokens is not None else rows * seq_len
+    kept = [b for b, after in zip(batches, [*batches[1:], (step, 0)], strict=True) if after[0] > b[0]] or batches[:1]
+    merged = tuple(b for i, b in enumerate(kept) if i == 0 or b[1] != kept[i - 1][1])  # equal batches are equal however they are written
+    return merged, step, rows, spec.tokens if spec.tokens is not None else rows * seq_len
 
 
 def _stretch(over: Length, i: int, n: int, spec: schema.Stage, tokens_per_step: int) -> int:

@@ -93,8 +93,7 @@ def write_recipes(study: Study, folder: Path) -> list[Path]:
         unused = {p.where.path.split(".", 1)[1] for p in rules.check(alone).problems if p.rule == "silence-unused"}
         if unused:  # the study's points share their silences; a recipe of its own keeps those that it needs
             value["silence"] = {k: v for k, v in value["silence"].items() if k not in unused}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(header + text.dump({k: v for k, v in value.items() if v != {}}), encoding="utf-8")
+        text.write(path, header + text.dump({k: v for k, v in value.items() if v != {}}))
         written.append(path)
     return written
 

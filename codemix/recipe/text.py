@@ -24,6 +24,8 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML ends a line
+_WORD = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][\w./ %-]*(?<! )")
 _OTHER_BASES = re.compile(r"(0[xX][0-9a-fA-F]+|0[oO][0-7]+)\Z")
 
 
@@ -61,7 +63,7 @@ class Document:
     @property
     def _lines(self) -> list[str]:
         if not hasattr(self, "_split"):
-            self._split = self.text.split("\n")
+            self._split = _BREAK.split(self.text)
         return self._split
 
 
@@ -78,10 +80,9 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.is_dir():
+            inside = ", ".join(sorted(p.name for p in path.glob("*.y*ml"))[:5])
             raise CodemixError(
-                f"{path} is a folder, not a recipe",
-                hints=[f"give one of its files: {', '.join(sorted(p.name for p in path.glob('*.y*ml'))[:5])}"],
-                rule="file",
+                f"{path} is a folder, not a recipe", hints=[f"give one of its files: {inside}" if inside else "give a .yaml file"], rule="file"
             )
         with open(path, "rb") as f:
             raw = f.read(MAX_BYTES + 1)
@@ -245,8 +246,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _write_text(dumper: yaml.Dumper, text: str) -> yaml.Node:
-    plain = re.fullmatch(r"[A-Za-z_][\w./ %-]*(?<! )", text) and text.lower() not in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _WORD.fullmatch(text) else '"')
 
 
 _Dumper.add_representer(str, _write_text)
@@ -255,3 +255,20 @@ _Dumper.add_representer(str, _write_text)
 def dump(value: Any) -> str:
     """YAML text of plain values; `parse` reads it back to the same."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def name_text(name: str) -> str:
+    """A name as YAML text that stays a name: `"2024"`, where a bare 2024 is a number."""
+    return name if _WORD.fullmatch(name) else f'"{name}"'
+
+
+def write(path: Path, content: str) -> None:
+    """Write a text file, whole or not at all; its folder is made. Raises CodemixError when it cannot be written."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(content, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        hint = "check that its folder can be made and written to"
+        raise CodemixError(f"cannot write {path}: {error.strerror}", hints=[hint], rule="file") from None

@@ -20,9 +20,10 @@ from codemix.tables import Table
 
 @dataclass(frozen=True)
 class Node:
-    """One stage of the tree, the recipes that train it, and the stages that continue from it."""
+    """One stage of the tree, the recipes that train it (with a vocabulary, 0 if unknown), and the stages that continue from it."""
 
     stage: StagePlan
+    vocab_size: int
     recipes: tuple[str, ...]
     children: tuple[Node, ...]
 
@@ -49,7 +50,6 @@ class Tree:
 
     roots: tuple[Node, ...]
     recipes: tuple[str, ...]
-    vocab_size: int
     chip: str
     mfu: float
 
@@ -58,7 +58,7 @@ class Tree:
         return _walk(self.roots, 0)
 
     def cost(self, node: Node) -> estimate.Cost:
-        return estimate.stage_cost(node.stage, self.vocab_size, estimate.chip_named(self.chip), self.mfu)
+        return estimate.stage_cost(node.stage, node.vocab_size, estimate.chip_named(self.chip), self.mfu)
 
     def saving(self) -> Saving:
         """Tokens and estimated chip-hours with and without sharing."""
@@ -163,10 +163,10 @@ def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree
                     trained.append(name)
 
     def node(fingerprint: str) -> Node:
-        return Node(stages[fingerprint], tuple(recipes[fingerprint]), tuple(node(f) for f in children.get(fingerprint, ())))
+        names = tuple(recipes[fingerprint])
+        return Node(stages[fingerprint], estimate.vocabulary(plans[names[0]]), names, tuple(node(f) for f in children.get(fingerprint, ())))
 
-    vocab = max((estimate.vocabulary(p) for p in plans.values()), default=0)
-    return Tree(tuple(node(f) for f in children.get(None, ())), tuple(plans), vocab, chip, mfu)
+    return Tree(tuple(node(f) for f in children.get(None, ())), tuple(plans), chip, mfu)
 
 
 def _walk(nodes: tuple[Node, ...], depth: int) -> list[tuple[int, Node]]:

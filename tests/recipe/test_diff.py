@@ -214,3 +214,19 @@ def test_stages_of_another_recipe_count_as_shared(tmp_path):
     assert found.shared == (("init", "init"),) and found.prefix.steps == 1000
     assert {s.stage: s.exists for s in found.stages} == {"more": (False, True), "cooldown": (True, True)}
     assert "init" not in {m.stage for m in found.moves}
+
+
+def test_sources_differ_by_what_they_are_made_of():
+    unsized = BASE.replace("tokens: 100M, ", "").replace("tokens: 50M, ", "")
+    for name in ("data", "op", "tokenizer", "held out"):
+        found = diff(plan(base=unsized), plan(name, unsized))
+        assert found.sources and found.prefix.steps == 0 and not found.shared, name
+    mixed = BASE.replace("text: 50%, web: 50%", "text: 100%").replace("{kind: tokenizer_json, path: t.json}", "{kind: bpe, vocab_size: 512}")
+    deduped = mixed.replace("bpe, vocab_size: 512", "tokenizer_json, path: t.json").replace(
+        "model:", "dedup: [{kind: exact, sources: [web, text]}]\nmodel:"
+    )
+    for base, part in ((mixed, "tokenizer"), (deduped, "dedup")):  # of a first stage that does not read what changes
+        found = diff(plan(base=base), plan("op", base))
+        assert {s.source: s.parts for s in found.sources}["text"] == (part,) and found.prefix.steps == 0 and not found.shared
+    found = diff(plan(base=unsized), plan("notes", unsized))
+    assert found.empty and found.prefix.whole and len(found.shared) == 2

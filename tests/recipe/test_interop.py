@@ -20,15 +20,15 @@ tokenizer: {kind: tokenizer_json, path: t.json}
 sources:
   text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 100M, held_out: 1%}
   web.code: {read: {kind: jsonl, paths: w.jsonl}, tokens: 1M, max_epochs: 90}
-  tiny: {read: {kind: jsonl, paths: f.jsonl}, tokens: 100M}
+  1e3: {read: {kind: jsonl, paths: f.jsonl}, tokens: 100M}
 model: {preset: 120M}
 training: {seq_len: 1024, batch_size: 8}
 stages:
   - name: init
     steps: 6000
-    mixture: {text: 2/3, web.code: rest, tiny: 0.01%}
+    mixture: {text: 2/3, web.code: rest, 1e3: 0.01%}
     learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
-  - name: cooldown
+  - name: "null"
     steps: 100
     mixture: {text: 1/7, web.code: rest}
     learning_rate: {kind: linear, floor: 1e-6}
@@ -88,7 +88,7 @@ def test_export_then_import_gives_the_planned_shares(plan, kind):
 
 def test_export_says_what_is_lost(plan):
     assert any("`cursor: continue` is lost" in note for note in export_mixture("megatron", plan).notes)
-    ramped = RECIPE.replace("text: 2/3, web.code: rest, tiny: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
+    ramped = RECIPE.replace("text: 2/3, web.code: rest, 1e3: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
     notes = export_mixture("nanotron", rules.check(read.parse_recipe(ramped, "r")).plan).notes
     assert any("no ramps" in note and "`init`" in note for note in notes)
     longer = RECIPE.replace("steps: 100\n", "steps: 100\n    seq_len: 2048\n    cursor: restart\n")
@@ -155,12 +155,23 @@ trainer: {train_batch_size: 256, num_train_steps: 1200}
         ("levanter", "train_weights: {a: 0}\n", "is zero"),
         ("olmo-core", "sources: [{source_name: a}]\n", "no list of `sources`"),
         ("megatrn", "1 a", "not a format"),
+        ("megatron", "1e9999999 a 1 b", "not a Megatron blend"),
+        ("megatron", "9" * 5000 + " a 1 b", "not a Megatron blend"),
+        ("megatron", "[" * 100_000, "not shaped like"),
         ("levanter", "train_weights: 3\n", "neither a mapping nor a list"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_problem(kind, content, says):
     with pytest.raises(CodemixError, match=says):
         parse_mixture(kind, content, "file.yaml")
+
+
+def test_words_of_the_file_stay_words():
+    """A name that looks like a number, and a path with a line end: neither changes what the recipe says."""
+    stages = '[{name: "1", data: {dataset: {dataset_folder: ["a\\nstages: []"], dataset_weights: [1]}}}]'
+    imported = parse_mixture("nanotron", f'data_stages: {stages}\ntokenizer: {{tokenizer_name_or_path: "x\\ny: \\e[31m"}}\n', "2024.yaml")
+    recipe = read.parse_recipe(recipe_text(imported), "r.yaml").recipe
+    assert recipe.name == "2024" and [s.name for s in recipe.stages] == ["1"] and recipe_text(imported).replace("\n", "").isprintable()
 
 
 def test_names_are_short_and_unique():

@@ -114,6 +114,9 @@ def test_another_recipe_or_another_version_of_a_component_is_found(built):
     assert [p.rule for p in locks.compare(old, lock)] == ["lock-version"]
     longer = read.parse_recipe(RECIPE.replace("steps: 10", "steps: 20").replace("name: small", "name: other"), "r.yaml").recipe
     assert locks.compare(lock, locks.make(longer, built.found)) == [], "stages are not data"
+    told = built.recipe.sources["text"].model_copy(update={"max_epochs": 7.0, "tags": {"kind": "prose"}, "tokens": 5})
+    relabelled = built.recipe.model_copy(update={"sources": built.recipe.sources | {"text": told}})
+    assert locks.compare(lock, locks.make(relabelled, built.found)) == [], "caps, tags and declared sizes are not data"
 
 
 def test_check_reads_every_file_of_the_store(built):
@@ -150,7 +153,10 @@ def test_an_unbuilt_source_is_locked_as_such(built):
     assert lock["sources"]["code"] is None and locks.check(lock, built.store) == []
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "there is no lock"), ("{", "damaged"), ("[]", "format None"), ('{"lock": 9}', "format 9")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "there is no lock"), ("{", "damaged"), ("[]", "format None"), ('{"lock": 9}', "format 9"), ('{"lock": 2}', "damaged")],
+)
 def test_a_file_that_is_no_lock(tmp_path, content, says):
     path = tmp_path / "r.lock"
     if content is not None:

@@ -84,11 +84,43 @@ def test_restart_and_disjoint():
     assert [p.rule for p in result.errors] == ["cursor-disjoint"]
 
 
+def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
+    """Its siblings, when it is capped, and the fill-in-the-middle rate of the group do not hang on which stands first."""
+    first = "all: {share: 50%, of: {web: 50%, markup: 50%}}, web: 10%, prose: rest"
+    last = "web: 10%, prose: rest, all: {share: 50%, of: {web: 50%, markup: 50%}}"
+    capped = {"tokens: 4M": "tokens: 300k, on_cap: redistribute", "tokens: 1M, documents": "tokens: 2M, documents"}
+    a, b = (
+        stages(
+            capped | {"mixture: {prose: 50%, code: 50%}": f"fim: {{all: 50%}}\n    mixture: {{{names}}}", "{prose: 80%, code: 20%}": "{prose: 100%}"}
+        )["init"]
+        for names in (first, last)
+    )
+    assert windows(a) == windows(b) and a.fim == b.fim == {"markup": Fraction(1, 2)}
+    assert a.fingerprint == b.fingerprint and a.redistributed
+
+
+def test_a_soup_reads_in_other_orders_so_it_cannot_continue_nor_be_continued():
+    soup = "    tokens: 400k\n    average_seeds: [1, 2]\n"
+    (problem,) = {p.what.split(":")[1]: p for p in checked({"    tokens: 400k\n": soup}).errors}.values()
+    assert problem.rule == "cursor-changes" and "seed changes from 0 to 1, 2" in problem.what
+    plan = stages({"    tokens: 400k\n": soup + "    cursor: restart\n"})
+    assert {s.start for s in plan["cooldown"].sources} == {0}
+    (problem,) = {p.what.split(":")[1]: p for p in checked({"    tokens: 2M\n": "    tokens: 2M\n    average_seeds: [0, 1]\n"}).errors}.values()
+    assert "seed changes from 0, 1 to 0" in problem.what, "each seed has read other windows"
+
+
 def test_batch_ramp_rows_add_up():
     stage = stages({"    tokens: 2M\n": "    tokens: 2M\n    batch_size: {from: 2, to: 16, over: 400k tokens, n_steps: 4}\n"})["init"]
     assert [size for _, size in stage.batches] == [2, 6, 9, 12, 16]
     assert sum(stage.batch_size(step) for step in range(stage.steps)) == stage.rows == stage.first_row(stage.steps)
     assert 0 <= stage.asked_tokens - stage.tokens < 16 * 128
+
+
+def test_equal_batches_are_equal_however_they_are_written():
+    ramp = "    batch_size: {from: %d, to: %d, over: 50%%, n_steps: 16}\n"
+    plain, flat, slow = (stages({"    tokens: 2M\n": "    tokens: 2M\n" + more})["init"] for more in ("", ramp % (8, 8), ramp % (8, 9)))
+    assert plain.batches == flat.batches == ((0, 8),) and plain.fingerprint == flat.fingerprint
+    assert [size for _, size in slow.batches] == [8, 9]
 
 
 def test_exact_pools_replace_declared_sizes():

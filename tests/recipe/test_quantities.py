@@ -28,7 +28,7 @@ def test_tokens(text, tokens):
     assert read_tokens(text) == tokens
 
 
-@pytest.mark.parametrize("text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30])
+@pytest.mark.parametrize("text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30, "٥k"])
 def test_not_tokens(text):
     with pytest.raises(PydanticCustomError):
         read_tokens(text)
@@ -46,7 +46,7 @@ def test_shares_are_exact(text, share):
     assert read_share(text) == share
 
 
-@pytest.mark.parametrize("text", [0.5, 50, "0.5", "120%", "5/0", "-3%", "half"])
+@pytest.mark.parametrize("text", [0.5, 50, "0.5", "120%", "5/0", "-3%", "half", "٥٠%"])
 def test_not_shares(text):
     with pytest.raises(PydanticCustomError):
         read_share(text)
@@ -111,3 +111,16 @@ def checked_problems(changes):
     with pytest.raises(CodemixError) as caught:
         checked(changes)
     return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("line", "written", "what"),
+    [
+        ("batch_size: 8}", "batch_size: 8, z_loss: true}", "expected a number for `z_loss`, not true"),
+        ("batch_size: 8}", "batch_size: true}", "expected a whole number for `batch_size`, not true"),
+        ("n_heads: 4", "n_heads: 4, n_kv_heads: true", "expected a whole number for `n_kv_heads`, not true"),
+        ("floor: 1e-4", "floor: true", "expected a number for `floor`, not true"),
+    ],
+)
+def test_true_is_no_number(line, written, what):
+    assert [p.what for p in checked_problems({line: written})] == [what]

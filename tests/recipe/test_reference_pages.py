@@ -61,7 +61,7 @@ def test_the_study_on_the_page_is_a_study(tmp_path):
     assert len(study.expand(study.load_study(tmp_path / "study.yaml"))) == 6
 
 
-@pytest.mark.parametrize("name", ["my-recipe", "My Recipe 2", "", "ÄÖ", "a" * 90])
+@pytest.mark.parametrize("name", ["my-recipe", "My Recipe 2", "", "ÄÖ", "a" * 90, "2024", "1e5", "null", "True"])
 def test_the_starting_recipe_validates_whatever_it_is_called(name):
     checked = rules.check(read.parse_recipe(starting_recipe(name), "r.yaml"))
     assert not checked.problems and len(checked.plan.stages) == 3

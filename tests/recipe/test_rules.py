@@ -93,6 +93,27 @@ def test_a_stage_may_start_from_another_recipe_and_continues_its_cursors(tmp_pat
     assert "model-changes" in {p.rule for p in rules.check(read.read_recipe(tmp_path / "more.yaml")).errors}
 
 
+def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path, monkeypatch):
+    for i in range(11):
+        start = f"\n    init_from: {{recipe: r{i + 1}.yaml, stage: init}}\n    tokens:"
+        (tmp_path / f"r{i}.yaml").write_text(BASE.replace("\n    tokens:", start))
+    (tmp_path / "r11.yaml").write_text(BASE.replace("{prose: 50%, code: 50%}", "{prose: 50%}"))  # a mistake at the end is not looked for again either
+    calls, really = [], read.read_recipe
+    monkeypatch.setattr(read, "read_recipe", lambda path: calls.append(path) or really(path))
+    problems = rules.check(really(tmp_path / "r0.yaml")).errors
+    assert len(calls) == 11 and [p.rule for p in problems].count("init-from") == 2
+    assert f"`codemix validate {tmp_path / 'r1.yaml'}` says more" in problems[0].hints
+
+
+def test_a_bound_on_a_part_of_what_a_stage_does_not_read_is_kept():
+    limits = {"model: {": "limits: [{where: {licence: mit}, of: {kind: [code, markup]}, min: 70%}]\nmodel: {"}
+    text_only = {"{prose: 80%, code: 20%}": "{prose: 100%}"}
+    assert not checked(limits | text_only).errors
+    assert [p.rule for p in checked(limits | {"{web: 80%, markup: 20%}": "{web: 60%, markup: 40%}", "tokens: 1M, d": "tokens: 2M, d"}).errors] == [
+        "limit"
+    ] * 2
+
+
 def test_a_silenced_warning_is_silent():
     change = CASES["code-share-high"]["change"] | {"model: {": "silence: {code-share-high: a code model is wanted}\nmodel: {"}
     assert not checked(change).problems

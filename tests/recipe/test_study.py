@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.recipe import read, rules, study, text
+from codemix.recipe import read, rules, show, study, text
 from codemix.recipe.override import layered, override, remove
 from codemix.recipe.points import _sweep
 from codemix.recipe.study_spec import Sweep
@@ -122,6 +122,12 @@ set:
         ("set:\n  stages.init.mixture: {text: 50%}\n", "the shares sum to 50%", 5),
         ("without: [stages.cool]\n", "no `cool`", 4),
         ("sweep: {stage: init, of: markup, shares: [50%]}\n", "no source or group `markup`", 4),
+        ("sweep: {stage: init, of: web, shares: [50%]}\n", "reads `web` inside `code` too", 4),
+        (
+            "set: {stages.init.mixture: {text: 50%, all: {share: 50%, of: {code: 100%}}}}\nsweep: {stage: init, of: web, shares: [0%]}\n",
+            "inside `all` too",
+            5,
+        ),
         ("sweep: {stage: cool, of: code, shares: [50%]}\n", "no `cool`", 4),
         ("sweep: {stage: init, of: code, shares: [100%], kind: additive}\n", "cannot reach 100%", 4),
         ("variations: [{name: a}, {name: a}]\n", "two variations are called `a`", 4),
@@ -217,6 +223,13 @@ def test_equal_stages_are_one_node_and_the_tree_says_what_that_saves(make):
     assert "3 recipes need 3 stages; one by one they would train 5" in made.text()
     assert [line.split("-> ")[1] for line in drawn.splitlines() if "-> " in line] == ["c", "a", "b"]  # without what all names begin with
     assert made.as_json()["saving"]["stages"] == 3 and "| init |" in made.markdown()
+
+
+def test_each_recipe_of_a_tree_is_estimated_with_its_own_vocabulary(make):
+    bpe = "{kind: bpe, vocab_size: %d, train: {bytes: 1MB}}"
+    made = plans(make(f"variations: [{{name: a, set: {{tokenizer: {bpe % 512}}}}}, {{name: b, set: {{tokenizer: {bpe % 50_000}}}}}]\n"))
+    apart = [sum(n["chip_hours"] for n in show.as_json(plan)["stages"]) for plan in made.values()]
+    assert study.tree(made).saving().chip_hours == pytest.approx(sum(apart)) and apart[0] < apart[1] / 1.1
 
 
 def test_another_seed_shares_nothing_and_names_or_notes_share_everything(make):

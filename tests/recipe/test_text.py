@@ -94,6 +94,14 @@ def test_files_that_are_no_recipe(tmp_path, name, raw, says):
         text.read_text(path)
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\x85", "\u2028"])
+def test_a_message_shows_the_line_whatever_ends_lines(end):
+    with pytest.raises(CodemixError) as caught:
+        value(f"a: 1{end}b: 2{end}a: 3{end}")
+    (problem,) = caught.value.problems
+    assert (problem.where.line, problem.where.text) == (3, "a: 3") and problem.render().isascii()
+
+
 @pytest.mark.parametrize("content", ["a: " + "[" * 200_000, "a: " + "[" * 50_000 + "]" * 50_000, "- " * 100_000 + "x", "{a: " * 100_000])
 def test_deep_nesting_never_reaches_the_stack(content):
     with pytest.raises(CodemixError, match="nested|not YAML"):
