@@ -115,7 +115,7 @@ class Replies:
         self._known: dict[str, str] = {}
         self._lock = threading.Lock()
         if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     entry = json.loads(line)
                     self._known[entry["key"]] = entry["reply"]

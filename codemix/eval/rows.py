@@ -50,6 +50,16 @@ def json_lines(records: Iterable[dict[str, Any]]) -> str:
     return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)
 
 
+def records(path: Path) -> list[dict[str, Any]]:
+    """What `json_lines` wrote to a file of the store. Raises CodemixError (`store-damaged`)."""
+    try:
+        # not splitlines(): a text may hold U+0085 or U+2028, which end no line of JSON
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except ValueError as error:
+        hint = "delete its folder in the store's `evals`, and run `codemix eval` again"
+        raise CodemixError(f"{path} is damaged: {error}", hints=[hint], rule="store-damaged") from None
+
+
 def identities(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies of a row are numbered."""
     found, seen = [], collections.Counter()

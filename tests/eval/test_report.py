@@ -10,8 +10,10 @@ from synthetic_run import SOURCES, manifest, planned, write_run
 from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval import facts as facts_module
+from codemix.eval.compare import variants
 from codemix.eval.facts import curves, read_lines, run_facts, training_seconds
 from codemix.eval.report.page import answer, page, report
+from codemix.eval.rows import json_lines
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 
@@ -151,6 +153,19 @@ def test_damage_is_an_error_never_a_score(run, tmp_path):
     (folders[0] / "metrics.jsonl").write_text("\n".join([lines[0], "{torn", *lines[1:]]))
     with pytest.raises(CodemixError, match="damaged at line 2"):
         report(plan, store, MANIFESTS, folders, [])
+
+
+def test_records_are_read_back_whatever_line_ends_they_hold(tmp_path):
+    path = tmp_path / "examples" / "triviaqa.jsonl"
+    path.parent.mkdir()
+    kept = {"id": "a\x85b\u2028c", "source": "docs", "correct": 1.0, "gold_bits": 2.0, "gold_bytes": 3, "bits": 4.0, "bytes": 5, "output": "\r\n\x1e"}
+    path.write_text(json_lines([kept]))  # real TriviaQA answers hold U+0085
+    assert variants.examples(path.parent) == {"triviaqa": {kept["id"]: (1.0, 2.0, 3)}}
+    assert facts_module.documents(path) == {"docs": {kept["id"]: (4.0, 5)}}
+    path.write_text(path.read_text()[:-9])
+    for read, where in ((variants.examples, path.parent), (facts_module.documents, path)):
+        with pytest.raises(CodemixError, match="is damaged"):
+            read(where)
 
 
 def test_lost_documents_are_loud(run):

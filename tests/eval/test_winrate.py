@@ -123,6 +123,12 @@ def test_replies_are_kept_and_a_run_goes_on_where_it_was(files, stub):
     assert run(files) == first and len(stub.requests) == 2 * asked + len(lines) - 5  # another prompt: everything is asked anew
 
 
+def test_a_reply_with_an_odd_line_end_is_kept_too(files, stub):
+    stub.behaviour = lambda a, b, n: "One\u2028line.\nPreferred: Answer (A)"
+    first, asked = run(files), len(stub.requests)
+    assert run(files) == first and len(stub.requests) == asked
+
+
 def test_a_busy_or_broken_endpoint_is_tried_again_and_what_came_is_kept(files, stub):
     stub.status = [429, 500, 503]
     assert run(files).wins == 2
