@@ -294,6 +294,8 @@ def test_the_papers_averages():
     assert [round(found[k]["value"], 2) for k in ("reasoning", "knowledge", "nl_avg", "code", "total_avg")] == [49.0, 9.5, 29.25, 0.4, 19.63]
     assert not any(f["partial"] for f in found.values())
     assert found["reasoning"]["stderr"] == pytest.approx(1 / 11**0.5)
+    limited = aggregates(tasks | {"mbpp": tasks["mbpp"] | {"limit": 20, "n": 20}, "cb": tasks["cb"] | {"limit": 1000, "n": 56}})
+    assert [k for k, f in limited.items() if f["partial"]] == ["code", "total_avg"]
     del tasks["quac"], tasks["storycloze"]
     found = aggregates(tasks)
     assert found["reasoning"]["absent"] == ["quac", "storycloze"] == found["total_avg"]["absent"]
