@@ -12,6 +12,7 @@ from codemix.errors import CodemixError
 from codemix.eval import facts as facts_module
 from codemix.eval.compare import variants
 from codemix.eval.facts import curves, read_lines, run_facts, training_seconds
+from codemix.eval.pages import signed
 from codemix.eval.report.page import answer, page, report
 from codemix.eval.rows import json_lines
 
@@ -197,3 +198,7 @@ def test_training_time_is_from_speed_not_from_the_clock():
     lines = [{"tokens": 100, "tokens_per_s": 50}, {"tokens": 400, "tokens_per_s": 100}]
     assert training_seconds(lines, 0) == pytest.approx(2 + 3) and training_seconds(lines, 50) == pytest.approx(1 + 3)
     assert training_seconds([], 0) is None
+
+
+def test_a_change_that_is_called_is_never_printed_as_nothing():
+    assert [signed(x) for x in (-0.0413, 0.0, -0.00012, 0.0004)] == ["−4.1%", "+0.0%", "−0.012%", "+0.040%"]
