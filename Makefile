@@ -21,7 +21,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m codemix.recipe.docs docs
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"codemix needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}; choose another: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"codemix needs Python 3.11, 3.12 or 3.13, this is {v[0]}.{v[1]}; choose another: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python

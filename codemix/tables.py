@@ -93,7 +93,19 @@ def _side_by_side(widths: dict[int, int]) -> int:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return [text] if cell_width(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    if cell_width(text) <= width:
+        return [text]
+    if text.isascii():
+        return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    from rich.cells import chop_cells
+
+    lines = [""]  # textwrap takes a wide character for one column
+    for word in text.split():
+        first, *more = chop_cells(word, width)
+        joined = f"{lines[-1]} {first}".lstrip()
+        lines[-1:] = [joined] if cell_width(joined) <= width else [lines[-1], first]
+        lines += more
+    return lines
 
 
 def cell_width(text: str) -> int:

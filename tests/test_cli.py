@@ -63,6 +63,7 @@ def test_each_command_is_a_short_function():
         (("train", "recipes/quickstart.yaml", "--mesh", "dta=4"), 1, "--mesh"),
         (("train", "recipes/quickstart.yaml", "--until", "2 hours"), 1, "not a number of steps"),
         (("eval", "recipes/quickstart.yaml"), 1, "not trained yet"),
+        (("eval", "--stage", "init", "recipes/quickstart.yaml"), 1, "not trained yet"),
         (("report", "recipes/quickstart.yaml"), 1, "no stage is trained"),
         (("components", "sources"), 1, "did you mean `source`"),
         (("components", "source", "json"), 1, "did you mean `jsonl`"),

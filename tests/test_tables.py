@@ -36,3 +36,8 @@ def test_what_fits_is_drawn_once_and_what_does_not_is_drawn_below_after_its_name
 def test_long_text_wraps_at_words():
     drawn = Table("", ["kind", "what"], [["jsonl", "one document a line, " * 6]]).text(60)
     assert len(drawn.strip().split("\n")) > 4 and "document" in drawn and drawn.count("jsonl") == 1
+
+
+def test_wide_text_is_wrapped_by_the_columns_it_takes():
+    drawn = Table("", ["name", "what", ">n"], [["東京都" * 15, "短い 文章 " * 10, "1"]]).text(60)
+    assert max(map(cell_width, drawn.split("\n"))) <= 60 and drawn.count("東") == 15 and drawn.count("文章") == 10

@@ -35,7 +35,7 @@ class _ScoreByDefault(TyperGroup):
     """`codemix eval recipe.yaml` means `codemix eval score recipe.yaml`."""
 
     def parse_args(self, ctx, args):
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
+        if args and args[0] not in (*self.commands, "--help"):
             args = ["score", *args]
         return super().parse_args(ctx, args)
 

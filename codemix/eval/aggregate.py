@@ -21,8 +21,8 @@ COMBINED = {"nl_avg": ("reasoning", "knowledge"), "total_avg": ("reasoning", "kn
 def aggregates(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The five averages of Table 2 from task results by name.
 
-    Each says which tasks it is `of` and which are `absent`; an average with absent tasks is `partial`, one with nothing in it
-    (or in one of its groups) has no value. `stderr` is over examples, tasks taken as independent.
+    Each says which tasks it is `of` and which are `absent`; an average with absent tasks, or with some that a `limit` cut
+    short, is `partial`, one with nothing in it (or in one of its groups) has no value. `stderr` is over examples, tasks taken as independent.
     """
     by_kind: dict[str, Mapping[str, Any]] = {}
     for name in sorted(tasks, key=lambda n: n != tasks[n]["kind"]):  # where a kind is there twice, the one with its own name counts
@@ -45,5 +45,6 @@ def _mean(kinds: tuple[str, ...], by_kind: Mapping[str, Mapping[str, Any]]) -> d
     return {
         "value": 100 * sum(by_kind[k]["score"] for k in there) / len(there) if there else None,
         "stderr": 100 * math.sqrt(sum(e**2 for e in errors)) / len(there) if there and None not in errors else None,
-        "partial": len(there) < len(kinds), "of": there, "absent": [k for k in kinds if k not in by_kind],
+        "partial": len(there) < len(kinds) or any(by_kind[k].get("limit") and by_kind[k]["limit"] == by_kind[k]["n"] for k in there),
+        "of": there, "absent": [k for k in kinds if k not in by_kind],
     }  # fmt: skip

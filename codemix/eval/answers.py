@@ -48,8 +48,7 @@ def write_answers(
     ]  # fmt: skip
     output = Path(output)
     if output.exists():
-        there = [{k: row.get(k) for k in one} for row, one in zip(read_rows(output), about, strict=False)]
-        if there == about:
+        if [{k: row.get(k) for k in about[0]} for row in read_rows(output)] == about:
             return output
         raise CodemixError(f"{output} holds other answers", hints=["name another file with `--output`, or delete that one"], rule="answers")
     engine = make_engine(stage, Store(Path(folder).resolve().parent.parent), manifests, folder, EvalOptions())
@@ -81,6 +80,8 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
         if not isinstance(row.get("instruction"), str) or not row["instruction"].strip():
             hint = "one JSON object a line: {id, instruction, context?}"
             raise CodemixError(f"{path}, row {number}: it has no `instruction`", hints=[hint], rule="prompts")
+        if not isinstance(row.get("context") or "", str):
+            raise CodemixError(f"{path}, row {number}: its `context` is not a text", hints=["a text, or none"], rule="prompts")
         row["id"] = str(row.get("id", number))
     if len({row["id"] for row in rows}) < len(rows) or not rows:
         raise CodemixError(f"{path} holds {'ids twice' if rows else 'no prompts'}", hints=["give each prompt an `id` of its own"], rule="prompts")

@@ -16,6 +16,7 @@ from codemix.data.manifest import Manifest
 from codemix.data.store import read_json
 from codemix.errors import CodemixError
 from codemix.eval.plots import family
+from codemix.eval.rows import records
 
 if TYPE_CHECKING:
     from codemix.recipe.plan import Plan, StagePlan
@@ -203,8 +204,7 @@ def documents(path: Path) -> Documents:
     """Bits and bytes of every held-out document that an evaluation scored; empty when it kept no records."""
     found: Documents = {}
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+        for record in records(path):
             found.setdefault(record["source"], {})[record["id"]] = (float(record["bits"]), int(record["bytes"]))
     return found
 

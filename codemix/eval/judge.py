@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -115,7 +116,7 @@ class Replies:
         self._known: dict[str, str] = {}
         self._lock = threading.Lock()
         if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     entry = json.loads(line)
                     self._known[entry["key"]] = entry["reply"]
@@ -180,10 +181,12 @@ class Replies:
                     ) from None
                 after = error.headers.get("Retry-After", "")
                 wait = min(60.0, float(after)) if after.isdigit() else wait
-            except (KeyError, IndexError, TypeError, json.JSONDecodeError):
-                why = "its answer is not that of a chat completion"
-            except OSError as error:  # connection refused, name not found, timed out
+            except http.client.InvalidURL as error:
+                raise CodemixError(f"the judge's `base_url` is no address: {error}", rule="judge-refuses") from None
+            except (OSError, http.client.HTTPException) as error:  # connection refused, name not found, timed out, cut off
                 why = str(getattr(error, "reason", error))
+            except (KeyError, IndexError, TypeError, ValueError):
+                why = "its answer is not that of a chat completion"
         raise CodemixError(
             f"the judge at {url} does not answer: {why}",
             hints=["replies so far are kept; the same command goes on from there"], rule="judge-unreachable",

@@ -109,8 +109,8 @@ class Page:
 
 
 def signed(share: float) -> str:
-    """A relative change as people print it: `−4.1%`."""
-    return f"{share * 100:+.1f}%".replace("-", "−")
+    """A relative change as people print it: `−4.1%`, and `−0.012%` where one digit would make it nothing."""
+    return f"{share * 100:+.{3 if 0 < abs(share) < 0.0005 else 1}f}%".replace("-", "−")
 
 
 def percent(share: float | None) -> str:

@@ -6,6 +6,7 @@ import collections
 import csv
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
         with gzip.open(path, "rt", encoding="utf-8", newline="") if name.endswith(".gz") else open(path, encoding="utf-8", newline="") as f:
             rows = list(csv.DictReader(f)) if name.endswith(".csv") else [json.loads(line) for line in f if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error) as error:
         raise CodemixError(f"{path} cannot be read: {error}", hints=["fetch or write it again"], rule="task-data") from None
     if not all(isinstance(row, dict) for row in rows):
         raise CodemixError(f"{path} holds lines that are no JSON objects", hints=["one example a line: {...}"], rule="task-data")
+    if name.endswith(".csv") and (wide := [number for number, row in enumerate(rows) if None in row]):
+        raise CodemixError(f"{path}, row {wide[0]} has more fields than the header", hints=["quote fields that hold a comma"], rule="task-data")
     return rows
 
 
@@ -48,6 +51,16 @@ def _table(path: Path):
 def json_lines(records: Iterable[dict[str, Any]]) -> str:
     """Records as JSON Lines."""
     return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """What `json_lines` wrote to a file of the store. Raises CodemixError (`store-damaged`)."""
+    try:
+        # not splitlines(): a text may hold U+0085 or U+2028, which end no line of JSON
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except ValueError as error:
+        hint = "delete its folder in the store's `evals`, and run `codemix eval` again"
+        raise CodemixError(f"{path} is damaged: {error}", hints=[hint], rule="store-damaged") from None
 
 
 def identities(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -57,6 +57,8 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
     final = store.path("evals", stage.name, print_)
     if (final / "results.json").is_file():
         return final / "results.json"
+    rows = {name: task.rows(data[name]) for name, task in tasks.items()}
+    texts = {name: task.texts(rows[name]) for name, task in tasks.items()}  # here, so that a bad row is said before hours of scoring
     engine = None
 
     def ready():
@@ -78,12 +80,11 @@ def evaluate(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manif
         if tasks:
             from codemix.eval.suite import run_tasks
 
-            found = run_tasks(tasks, data, ready, options, partial(part, work))
+            found = run_tasks(tasks, data, rows, ready, options, partial(part, work))
             results["tasks"], results["aggregates"], examples = found
             for name, lines in examples.items():
                 write_text(work / "examples" / f"{name}.jsonl", lines)
         if options.contamination:
-            texts = {name: task.texts(task.rows(data[name])) for name, task in tasks.items()}
             for name, found in part(work, "contamination", lambda: _overlap(stage, manifests, ready, results, texts)).items():
                 family, _, name = name.partition("/")
                 results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = found

@@ -102,7 +102,7 @@ def _averages(columns: Columns) -> list[Table]:
             absent = sorted({t for a in every for t in a["absent"]})
             table.rows.append([label, *(c + s for c, s in zip(cells, stars, strict=True)), ", ".join(absent) or "none"])
     if any(cell.endswith("*") for row in table.rows for cell in row[1:-1]):
-        table.notes.append("* : a partial mean, because tasks are absent; do not compare it with the paper's.")
+        table.notes.append("* : a partial mean, because tasks are absent or a `limit` cut them short; do not compare it with the paper's.")
     return [table] if table.rows else []
 
 

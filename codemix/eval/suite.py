@@ -13,7 +13,7 @@ from codemix.eval.task import Data, Outcome, Task
 
 
 def run_tasks(
-    tasks: Mapping[str, Task], data: Mapping[str, Data], engine: Callable[[], Any], options: Any,
+    tasks: Mapping[str, Task], data: Mapping[str, Data], rows: Mapping[str, list[dict[str, Any]]], engine: Callable[[], Any], options: Any,
     part: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:  # fmt: skip
     """(summaries by task, the paper's averages, examples by task as JSON Lines). `part(name, compute)` keeps what is finished."""
@@ -21,8 +21,7 @@ def run_tasks(
     for name, task in tasks.items():
 
         def measure(name=name, task=task):
-            rows = task.rows(data[name])
-            outcome = _run(task, rows, engine(), options)
+            outcome = _run(task, rows[name], engine(), options)
             return [summarise(task, data[name], outcome), outcome.records]
 
         summaries[name], records = part(f"task-{name}", measure)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.errors import CodemixError, did_you_mean
+from codemix.errors import CodemixError
 from codemix.eval.rows import digest, read_rows
 from codemix.recipe.component import Component
 
@@ -100,7 +100,7 @@ class Task(Component):
                 if row.get(column) is None:
                     raise CodemixError(
                         f"{data.path}, row {number}: the task `{self.kind}` needs a column `{column}`",
-                        hints=[*did_you_mean(column, row), f"this row has: {', '.join(row)}"], rule="task-data",
+                        hints=[f"this row has: {', '.join(row)}"], rule="task-data",
                     )  # fmt: skip
         if self.limit is not None and self.limit < len(rows):
             chosen = sorted(sorted(range(len(rows)), key=lambda i: digest(json.dumps(rows[i], sort_keys=True, default=str)))[: self.limit])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,19 @@ def winrate(a: Path, b: Path, judge_file: Path, output: Path) -> WinRate:
     write_text(Path(output) / "verdicts.jsonl", json_lines(items))
     write_json(Path(output) / "winrate.json", result.as_json())
     return result
+
+
+def read_winrate(path: Path) -> dict[str, Any]:
+    """What `winrate` left: its folder, or the winrate.json in it. Raises CodemixError for anything else."""
+    path = path / "winrate.json" if path.is_dir() else path
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if {field.name for field in fields(WinRate)} <= found.keys():
+            return found
+    except (OSError, ValueError, AttributeError):
+        pass
+    hint = "name the folder of its `--output`, or the winrate.json in it"
+    raise CodemixError(f"{path} is no result of `codemix eval winrate`", hints=[hint], rule="winrate")
 
 
 def outcome(first: str, second: str) -> str:

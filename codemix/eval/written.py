@@ -65,8 +65,8 @@ class Answer(Written):
 
     def run(self, engine, rows, options):
         for number, answers in enumerate(self.each(rows, self.answers)):
-            if not any(isinstance(a, str) and a.strip() for a in answers):
-                raise self.bad(number, "it has no answer")
+            if not all(isinstance(a, str) for a in answers) or not any(map(str.strip, answers)):
+                raise self.bad(number, "it has no answer, or one that is no text")
         records, texts, about = self.written(engine, rows)
         for record, row, [text] in zip(records, rows, texts, strict=True):
             record |= {"gold": self.answers(row)[:20], "predicted": text, "correct": self.credit(text, self.answers(row))}

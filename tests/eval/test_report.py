@@ -10,8 +10,11 @@ from synthetic_run import SOURCES, manifest, planned, write_run
 from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval import facts as facts_module
+from codemix.eval.compare import variants
 from codemix.eval.facts import curves, read_lines, run_facts, training_seconds
+from codemix.eval.pages import signed
 from codemix.eval.report.page import answer, page, report
+from codemix.eval.rows import json_lines
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 
@@ -153,6 +156,19 @@ def test_damage_is_an_error_never_a_score(run, tmp_path):
         report(plan, store, MANIFESTS, folders, [])
 
 
+def test_records_are_read_back_whatever_line_ends_they_hold(tmp_path):
+    path = tmp_path / "examples" / "triviaqa.jsonl"
+    path.parent.mkdir()
+    kept = {"id": "a\x85b\u2028c", "source": "docs", "correct": 1.0, "gold_bits": 2.0, "gold_bytes": 3, "bits": 4.0, "bytes": 5, "output": "\r\n\x1e"}
+    path.write_text(json_lines([kept]))  # real TriviaQA answers hold U+0085
+    assert variants.examples(path.parent) == {"triviaqa": {kept["id"]: (1.0, 2.0, 3)}}
+    assert facts_module.documents(path) == {"docs": {kept["id"]: (4.0, 5)}}
+    path.write_text(path.read_text()[:-9])
+    for read, where in ((variants.examples, path.parent), (facts_module.documents, path)):
+        with pytest.raises(CodemixError, match="is damaged"):
+            read(where)
+
+
 def test_lost_documents_are_loud(run):
     _, plan, folders, evals = run
     broken = manifest("web")
@@ -182,3 +198,7 @@ def test_training_time_is_from_speed_not_from_the_clock():
     lines = [{"tokens": 100, "tokens_per_s": 50}, {"tokens": 400, "tokens_per_s": 100}]
     assert training_seconds(lines, 0) == pytest.approx(2 + 3) and training_seconds(lines, 50) == pytest.approx(1 + 3)
     assert training_seconds([], 0) is None
+
+
+def test_a_change_that_is_called_is_never_printed_as_nothing():
+    assert [signed(x) for x in (-0.0413, 0.0, -0.00012, 0.0004)] == ["−4.1%", "+0.0%", "−0.012%", "+0.040%"]

@@ -1,5 +1,6 @@
 """What each task asks, what counts as right, and what is wrong with a file."""
 
+import gzip
 import json
 from types import SimpleNamespace
 
@@ -112,7 +113,7 @@ def test_a_missing_column_is_an_error(kind, tmp_path):
     [
         ("piqa", {"label": 2}), ("piqa", {"label": "x"}), ("social_iqa", {"label": "0"}), ("arc_easy", {"answerKey": "E"}), ("cb", {"label": -1}),
         ("winogrande", {"sentence": "no"}), ("copa", {"question": "why"}), ("hellaswag", {"endings": ["one"]}), ("boolq", {"answer": None}),
-        ("storycloze", {"InputSentence1": None}),
+        ("storycloze", {"InputSentence1": None}), ("nq_open", {"answer": ["x", 4]}),
     ],
 )  # fmt: skip
 def test_a_right_answer_that_does_not_exist_is_an_error(kind, change):
@@ -172,6 +173,10 @@ def test_quac_reads_its_authors_file(tmp_path):
     one = task("quac", path="val.json")
     [row] = one.rows(one.find(options(data_root=tmp_path)))
     assert row == {"id": "d_q#0", "context": "c", "question": "What?", "answers": [{"text": "x"}]}
+    for broken in (5, [{"paragraphs": [{"context": "c", "qas": []}]}], [{"paragraphs": [{"context": "c", "qas": [{"id": "d"}]}]}]):
+        (tmp_path / "val.json").write_text(json.dumps({"data": broken}))
+        with pytest.raises(CodemixError, match="cannot be read"):
+            one.rows(one.find(options(data_root=tmp_path)))
 
 
 @pytest.mark.parametrize("kind", ["humaneval", "mbpp"])
@@ -236,8 +241,6 @@ def test_pass_at_k_is_the_chance_over_all_choices():
 
 def test_files_in_every_format_hold_the_same_rows(tmp_path):
     pa = pytest.importorskip("pyarrow")
-    import gzip
-
     import pyarrow.parquet as pq
 
     rows = [{"a": 1, "b": "é"}, {"a": 2, "b": "x\ny"}]
@@ -252,10 +255,20 @@ def test_files_in_every_format_hold_the_same_rows(tmp_path):
     for name in ("x.jsonl", "x.jsonl.gz", "x.parquet", "stream.arrow", "file.arrow"):
         assert read_rows(tmp_path / name) == rows
     assert read_rows(tmp_path / "x.csv") == [{"a": str(r["a"]), "b": r["b"]} for r in rows]
-    for name, content in (("bad.jsonl", "{"), ("bad.jsonl", "[1]"), ("bad.jsonl.gz", "x")):
-        (tmp_path / name).write_text(content)
-        with pytest.raises(CodemixError):
-            read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bad.jsonl", b"{"), ("bad.jsonl", b"[1]"), ("bad.jsonl", b"[" * 100_000), ("bad.jsonl", b"\xff"), ("bad.jsonl.gz", b"x"),
+        ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9]), ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:10] + b"\xff" * 9),
+        ("bad.csv", b"a,b\n1,2,3\n"), ("bad.csv", b"a\n" + b"x" * 200_000),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_damaged_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CodemixError, match=name):
+        read_rows(tmp_path / name)
 
 
 def test_a_limit_takes_the_same_examples_wherever_they_stand(tmp_path):
@@ -281,6 +294,8 @@ def test_the_papers_averages():
     assert [round(found[k]["value"], 2) for k in ("reasoning", "knowledge", "nl_avg", "code", "total_avg")] == [49.0, 9.5, 29.25, 0.4, 19.63]
     assert not any(f["partial"] for f in found.values())
     assert found["reasoning"]["stderr"] == pytest.approx(1 / 11**0.5)
+    limited = aggregates(tasks | {"mbpp": tasks["mbpp"] | {"limit": 20, "n": 20}, "cb": tasks["cb"] | {"limit": 1000, "n": 56}})
+    assert [k for k, f in limited.items() if f["partial"]] == ["code", "total_avg"]
     del tasks["quac"], tasks["storycloze"]
     found = aggregates(tasks)
     assert found["reasoning"]["absent"] == ["quac", "storycloze"] == found["total_avg"]["absent"]

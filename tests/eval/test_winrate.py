@@ -39,7 +39,13 @@ def stub():
             self.send_response(status)
             if status == 429:
                 self.send_header("Retry-After", "0")
+            if status == 206:  # more is promised than comes
+                self.send_header("Content-Length", "99")
             self.end_headers()
+            if status == 206:
+                self.wfile.write(b"{")
+            if status == 207:
+                self.wfile.write(b"\xff\xfe\xfd")
             if status == 200:
                 content = server.behaviour(*between_fences(body["messages"][1]["content"]), len(server.requests))
                 self.wfile.write(json.dumps({"choices": [{"message": {"content": content}}]}).encode())
@@ -123,13 +129,22 @@ def test_replies_are_kept_and_a_run_goes_on_where_it_was(files, stub):
     assert run(files) == first and len(stub.requests) == 2 * asked + len(lines) - 5  # another prompt: everything is asked anew
 
 
+def test_a_reply_with_an_odd_line_end_is_kept_too(files, stub):
+    stub.behaviour = lambda a, b, n: "One\u2028line.\nPreferred: Answer (A)"
+    first, asked = run(files), len(stub.requests)
+    assert run(files) == first and len(stub.requests) == asked
+
+
 def test_a_busy_or_broken_endpoint_is_tried_again_and_what_came_is_kept(files, stub):
-    stub.status = [429, 500, 503]
+    stub.status = [429, 500, 503, 206, 207]
     assert run(files).wins == 2
     stub.status = [500] * 1000
     with pytest.raises(CodemixError) as caught:
         run(files, out="other")
     assert caught.value.problems[0].rule == "judge-unreachable" and "HTTP 500" in str(caught.value)
+    (files / "bad.yaml").write_text("base_url: http://127.0.0.1:x/v1\nmodel: stub-longer\n")
+    with pytest.raises(CodemixError, match="no address"):
+        winrate(files / "a.jsonl", files / "b.jsonl", files / "bad.yaml", files / "bad")
     stub.status = [401]
     with pytest.raises(CodemixError) as caught:
         run(files, out="third")
@@ -254,6 +269,12 @@ def test_answers_are_written_once(tmp_path, model_spec, decoder):
     assert write_answers(stage, tmp_path / "store/no/such", manifests, prompts, out, max_tokens=8) == out  # there already
     with pytest.raises(CodemixError, match="other answers"):
         write_answers(stage, folder, manifests, prompts, out, max_tokens=9)
+    prompts.write_text(json_lines([{"id": "p", "instruction": "Say hello."}]))
+    with pytest.raises(CodemixError, match="other answers"):  # more than these
+        write_answers(stage, folder, manifests, prompts, out, max_tokens=8)
+    prompts.write_text(json_lines([{"id": "p", "instruction": "Say hello.", "context": ["x"]}]))
+    with pytest.raises(CodemixError, match="`context` is not a text"):
+        write_answers(stage, folder, manifests, prompts, tmp_path / "b.jsonl")
     prompts.write_text(json_lines([{"id": "p"}]))
     with pytest.raises(CodemixError, match="no `instruction`"):
         write_answers(stage, folder, manifests, prompts, tmp_path / "b.jsonl")

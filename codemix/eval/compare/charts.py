@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codemix.eval import plots
+from codemix.eval.pages import signed
 from codemix.eval.plots import INK, MUTED, PAPER
 
 RUN_COLOURS = ("other-1", "code-3", "text-1", "code-2", "text-3", "other-2", "code-1", "text-2", "code-4", "text-4")
@@ -33,7 +34,7 @@ def forest(key: str, title: str, description: str, panels: Mapping[str, Sequence
                     axes.plot([row["low"] * 100, row["high"] * 100], [y, y], color=INK, linewidth=1.6)
                     axes.plot([row["low"] * 100, row["high"] * 100], [y, y], "|", color=INK, markersize=7, markeredgewidth=1.4)
                 edge = max(row["relative"], row.get("high", 0), 0) * 100
-                words = f"{row['relative'] * 100:+.1f}%".replace("-", "−") + ("" if called else " no call")
+                words = signed(row["relative"]) + ("" if called else " no call")
                 axes.text(edge + reach * 0.045, y, words, va="center", fontsize=9, color=INK if called else MUTED)
             axes.axvline(0, color=INK, linewidth=1)
             lowest = min([row[k] * 100 for row in rows for k in ("relative", "low") if row.get(k) is not None] + [0])

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.manifest import digest
-from codemix.data.store import Store, read_json
+from codemix.data.store import Store
 from codemix.errors import CodemixError
 from codemix.eval.compare import figures, paper, tables
 from codemix.eval.compare import variants as tree
 from codemix.eval.compare.findings import MEASURES, findings
 from codemix.eval.compare.variants import RunInputs, Variant
 from codemix.eval.pages import Note, Page, publish, signed
+from codemix.eval.winrate import read_winrate
 from codemix.recipe.component import identity
 
 
@@ -30,7 +31,7 @@ def compare(
     if len(variants) < 2:
         raise CodemixError("a comparison needs two runs of different recipes", hints=["give another recipe, or a study"], rule="compare-two")
     base = tree.find_baseline(variants, baseline)
-    judged = [read_json(p / "winrate.json" if (p := Path(path)).is_dir() else p) for path in winrates]
+    judged = [read_winrate(Path(path)) for path in winrates]
     found = findings(variants, base, question=question, overlay_paper=overlay_paper, winrates=judged, missing=sorted(missing))
     name = "compare-" + digest([identity(run.plan.recipe) for v in variants for run in v.runs])[:8]
     return publish(store, name, found, lambda: page(found, variants, base), stem="compare")

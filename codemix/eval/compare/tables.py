@@ -21,6 +21,7 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
     columns = ["variant", "recipe row", "text", "code", "Reason.", "Know.", "NL", "Code", "Total", "bits/byte text", "bits/byte code"]
     table = Table("Variants, stage by stage", columns, "llrrrrrrrrr", id="table-2")
     absent: set[str] = set()
+    partial = False
     for v in variants:
         for number, stage in enumerate(v.first.stages):
             amounts = {"text": 0, "code": 0}
@@ -32,6 +33,7 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
                 values = v.aggregate(stage["name"], name)
                 short = values and any(run.stage(stage["name"])["aggregates"][name].get("partial") for run in v.runs)
                 if short:
+                    partial = True
                     absent |= {t for run in v.runs for t in run.stage(stage["name"])["aggregates"][name].get("absent", ())}
                 scores.append(f"{sum(values) / len(values):.1f}" + ("*" if short else "") if values else "–")
             bits = []
@@ -53,8 +55,9 @@ def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
     )
     if all(cell == "–" for row in table.rows for cell in row[4:9] if isinstance(cell, str)):
         table.notes.append("– : no tasks were scored. Small models are told apart by bits per byte long before any task score leaves chance.")
-    if absent:
-        table.notes.append(f"* : a partial mean, not comparable with the paper's; absent tasks: {', '.join(sorted(absent))}.")
+    if partial:
+        named = f"; absent tasks: {', '.join(sorted(absent))}" if absent else ": a `limit` cut tasks short"
+        table.notes.append(f"* : a partial mean, not comparable with the paper's{named}.")
     blocks: list[Any] = [table]
     if any(isinstance(row[1], Mark) for row in table.rows):
         blocks.append(

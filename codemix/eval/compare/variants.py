@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from codemix.data.manifest import Manifest, digest
 from codemix.errors import CodemixError, did_you_mean
 from codemix.eval.facts import Documents, documents, pooled, run_facts
+from codemix.eval.rows import records
 from codemix.recipe.component import identity
 
 if TYPE_CHECKING:
@@ -170,8 +171,7 @@ def examples(folder: Path) -> Examples:
     """What every example of every task gave."""
     found: Examples = {}
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        found[path.stem] = {str(r["id"]): (float(r["correct"]), float(r["gold_bits"]), int(r["gold_bytes"])) for r in records}
+        found[path.stem] = {str(r["id"]): (float(r["correct"]), float(r["gold_bits"]), int(r["gold_bytes"])) for r in records(path)}
     return found
 
 

@@ -109,10 +109,12 @@ def scores(
     key: str, title: str, description: str, values: Mapping[str, Sequence[float | None]], stages: Sequence[str], shades: Mapping[str, str], unit: str
 ) -> str:
     """A group of bars a source, one bar a stage, paler for earlier stages; every bar carries its number."""
-    with plots.drawing(10, 3.5) as figure:
+    short = len(values) <= 12 and sum(map(len, values)) <= 100
+    longest = max(map(len, values), default=0)
+    turn = 0 if short else 30 if longest <= 16 else 90
+    with plots.drawing(10, 3.5 + (0.08 * longest if turn == 90 else 0)) as figure:  # long names stand below the bars, not in their place
         axes = figure.subplots()
         width = 0.82 / max(1, len(stages))
-        short = len(values) <= 12 and sum(map(len, values)) <= 100
         crowded = len(values) * len(stages) > 24
         for group, (source, row) in enumerate(values.items()):
             for i, value in enumerate(row):
@@ -124,7 +126,7 @@ def scores(
                 axes.bar(x, value, width * 0.9, color=plots.colour(shades[source]), alpha=opacity)
                 if not crowded:
                     axes.text(x, value, f"{value:.3f}" if len(values) * len(stages) <= 14 else f"{value:.2f}", ha="center", va="bottom", fontsize=9)
-        axes.set_xticks(range(len(values)), list(values), rotation=0 if short else 30, ha="center" if short else "right")
+        axes.set_xticks(range(len(values)), list(values), rotation=turn, ha="right" if turn == 30 else "center")
         axes.tick_params(axis="x", labelcolor=INK, length=0)
         axes.grid(axis="x", visible=False)
         axes.set_ylabel(unit)

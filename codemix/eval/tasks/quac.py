@@ -27,8 +27,8 @@ class QuAC(Answer):
         """The authors' file holds dialogues: the first turn of each stands alone."""
         if len(rows) != 1 or "data" not in rows[0]:
             return rows
-        paragraphs = [p for article in rows[0]["data"] for p in article["paragraphs"]]
-        return [{"id": p["qas"][0]["id"], "context": p["context"], **{k: p["qas"][0][k] for k in ("question", "answers")}} for p in paragraphs]
+        [turns] = self.each(rows, lambda row: [(p["context"], p["qas"][0]) for article in row["data"] for p in article["paragraphs"]])
+        return self.each(turns, lambda turn: {"id": turn[1]["id"], "context": turn[0], **{k: turn[1][k] for k in ("question", "answers")}})
 
     def prompt(self, row):
         return f"{row['context']}\nQuestion: {row['question']}\nAnswer:"
