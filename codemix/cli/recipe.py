@@ -34,7 +34,7 @@ def validate(
                 points, found = study.check(study.of_document(document))
                 said = f"{len(points)} recipes"
             else:
-                checked = rules.check(read.of_document(document))
+                checked = rules.check_document(document)
                 stages, found = checked.plan.stages, checked.problems
                 said = f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
             problems += found

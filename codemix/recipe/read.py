@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
+import functools
+import operator
 import re
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +64,28 @@ def of_document(document: text.Document) -> Source:
     return Source(validate(schema.Recipe, document), document)
 
 
+def as_meant(document: text.Document) -> Source | None:
+    """The recipe that a document with misspelt keys probably means: each under the nearest name that the schema knows, or left out.
+
+    None when it has none, or when that is no recipe either.
+    """
+    value = copy.deepcopy(document.value)
+    try:
+        schema.Recipe.model_validate(value)
+    except ValidationError as error:
+        for path, known in list(_misspelt(error.errors(), document, (), schema.Recipe)):
+            holder = functools.reduce(operator.getitem, path[:-1], value)
+            given, near = holder.pop(path[-1]), difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
+            if near:
+                holder.setdefault(near[0], given)
+    except RecursionError:
+        pass
+    try:
+        return None if value == document.value else of_document(replace(document, value=value))
+    except CodemixError:
+        return None
+
+
 def is_study(document: text.Document) -> bool:
     """Whether a document is a study: it has a key `study`."""
     return isinstance(document.value, dict) and "study" in document.value
@@ -96,6 +123,20 @@ def _problems(errors: list[dict], document: text.Document, base: tuple, model: A
     return out
 
 
+def _misspelt(errors: list[dict], document: text.Document, base: tuple, model: Any) -> Iterator[tuple[tuple, list[str]]]:
+    """The path of each key that the schema does not know, and what it knows there."""
+    for e in errors:
+        if e["type"] == "nested":
+            yield from _misspelt(e["ctx"]["errors"], document, base + e["loc"], e["ctx"]["fields"])
+        elif e["type"] == "extra_forbidden":
+            path, _ = _existing(base + e["loc"], document, missing=False)
+            yield path, _known(model, path)
+
+
+def _known(model: Any, path: tuple) -> list[str]:
+    return model if isinstance(model, list) else _fields_at(model, path[:-1])
+
+
 def _existing(loc: tuple, document: text.Document, *, missing: bool) -> tuple[tuple, tuple | None]:
     """`loc` without the parts that pydantic adds for unions and keys and that the file does not have, and where the first union is."""
     value, path, union = document.value, [], None
@@ -130,8 +171,8 @@ def _problem(e: dict, path: tuple, document: text.Document, model: Any) -> Probl
     kind, context = e["type"], e.get("ctx") or {}
     hints = tuple(context.get("hints", ()))
     if kind == "extra_forbidden":
-        known = _fields_at(model, path[:-1]) if not isinstance(model, list) else model
-        return Problem(f"`{path[-1]}` is not a key here", document.where(path, key=True), did_you_mean(str(path[-1]), known), "unknown-key")
+        hints = did_you_mean(str(path[-1]), _known(model, path))
+        return Problem(f"`{path[-1]}` is not a key here", document.where(path, key=True), hints, "unknown-key")
     if kind == "missing":
         inner = f" in `{text.show_path(path[:-1])}`" if path[:-1] else ""
         return Problem(f"`{path[-1]}` is missing{inner}", document.where(path[:-1], key=True), (), "missing-key")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe import read, rules_recipe, rules_stage, schema
+from codemix.recipe import read, rules_recipe, rules_stage, schema, text
 from codemix.recipe.finding import WARNINGS, Finding, finding
 from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.override import Layered
@@ -114,6 +114,18 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
         problems.append(replace(f.problem, where=document.where(f.path, key=f.on_key)))
     unique = {(p.what, p.where.line, p.where.column): p for p in problems}
     return Checked(plan, planner.ends, tuple(sorted(unique.values(), key=lambda p: (p.where.line, p.where.column))))
+
+
+def check_document(document: text.Document) -> Checked:
+    """`check` of a recipe that may not even be one. Raises CodemixError for that, with every problem at once: where keys are misspelt,
+    what the recipe probably means is judged as well."""
+    try:
+        source = read.of_document(document)
+    except CodemixError as error:
+        meant = read.as_meant(document)
+        more = check(meant).problems if meant else ()
+        raise CodemixError(*sorted((*error.problems, *more), key=lambda p: (p.where.line, p.where.column))) from None
+    return check(source)
 
 
 def _silenced(recipe: schema.Recipe, found: list[Finding], one_of_many: bool) -> Iterator[Finding]:

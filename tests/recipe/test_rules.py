@@ -182,3 +182,20 @@ def test_validate_and_plan_import_nothing_heavy():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert told.stdout.strip() == "[]"
+
+
+def test_misspelt_keys_do_not_hide_what_else_is_wrong():
+    """Each is taken for the nearest key, so the cap below is judged with `max_epochs: 3`, and only it is found wrong beside the shares."""
+    text_ = recipe_text(
+        {"tokens: 4M,": "tokens: 4M, max_epoch: 3,", "seq_len: 128": "seqlen: 128, frobnicate: 1", "prose: 50%, code: 50%": "prose: 50%, code: 40%"}
+    )
+    with pytest.raises(CodemixError) as caught:
+        rules.check_document(text.parse(text_, "recipe.yaml"))
+    said = [p.what for p in caught.value.problems if p.severity == "error"]
+    assert said == ["`max_epoch` is not a key here", "`seq_len` is missing in `training`", "`seqlen` is not a key here", "`frobnicate` is not a key here",
+                    "the shares sum to 90%, not 100%"]  # fmt: skip
+    assert [p.where.line for p in caught.value.problems] == sorted(p.where.line for p in caught.value.problems)
+
+    with pytest.raises(CodemixError) as caught:  # what cannot be understood otherwise is told alone
+        rules.check_document(text.parse(text_.replace("n_layers: 2", "n_layers: two"), "recipe.yaml"))
+    assert {p.rule for p in caught.value.problems} == {"unknown-key", "missing-key", "schema"}
