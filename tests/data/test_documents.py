@@ -105,6 +105,15 @@ def test_samples_do_not_depend_on_order_or_tasks(n, tasks, shuffler):
     assert merged.as_json() == one.as_json() and len(one.as_json().get("r", [])) == min(n, SAMPLES)
 
 
+def test_documents_count_under_the_language_that_an_op_noted():
+    notes = [("01-languages", lambda doc: Document(doc.id, doc.text, doc.meta | {"language": "C"})), ("02-filter", STEPS[1][1])]
+    (kept,), funnel, _ = run([Document("a", "x"), Document("b", "z")], notes)
+    assert kept.meta == {"language": "C"} and funnel.languages == {"C": {"read": 2, "kept": 1, "02-filter/has_z": 1}}
+    removed = Funnel()
+    removed.add_dropped("C", 1, "dedup1-exact", "duplicate")
+    assert after_dedup(funnel, removed).languages["C"]["kept"] == 0
+
+
 def test_a_sample_of_a_huge_document_is_cut_and_says_so():
     samples = Samples()
     samples.add("r", Document("big", "y" * (SAMPLE_CHARS + 1)))
