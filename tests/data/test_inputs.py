@@ -41,6 +41,22 @@ def test_expand(root):
     assert expand("deep/**/*.[jt]*", root, (".jsonl", ".txt")) == ["deep/d.txt", "deep/er/c.jsonl"]
 
 
+def test_a_pattern_finds_each_file_once_also_through_links(root):
+    (root / "deep/above").symlink_to("..")
+    (root / "zz.jsonl").symlink_to("deep/er/c.jsonl")
+    assert expand("deep/**/*.jsonl", root) == ["deep/above/a.jsonl", "deep/above/b.jsonl", "deep/above/with space.jsonl", "deep/er/c.jsonl"]
+    assert expand("**/*.jsonl", root) == ["a.jsonl", "b.jsonl", "deep/er/c.jsonl", "with space.jsonl"]
+    assert expand("zz.jsonl", root) == ["zz.jsonl"]
+
+
+def test_a_name_that_is_not_utf8_is_told(root):
+    with open(os.fsencode(root) + b"/bad\xff.txt", "w") as file:
+        file.write("x")
+    found = problem(expand, "*.txt", root)
+    assert found.problems[0].rule == "bad-path" and "bad\\udcff.txt" in str(found)
+    assert str(found).encode()
+
+
 def test_expand_problems(root):
     assert rule(expand, "*.parquet", root) == "glob-no-match"
     assert rule(expand, "c.jsonl", root) == "input-missing"
