@@ -82,6 +82,9 @@ def locate(path: str, root: Path) -> Path:
     base = inside or root.resolve()
     if "\0" in name:
         raise CodemixError(f"the path {path!r} contains a zero byte", rule="bad-path")
+    if any("\ud800" <= c <= "\udfff" for c in name):
+        hint = "rename the file, or leave it out by a narrower pattern"
+        raise CodemixError(f"the name {path!r} is not UTF-8, so no document can be named after it", hints=[hint], rule="bad-path")
     try:
         real = (base / name).resolve()
         missing = not real.exists()
