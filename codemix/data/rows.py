@@ -16,7 +16,7 @@ from codemix.data.opening import Opener
 from codemix.data.row_files import ROW_SUFFIXES, read_rows, row_parts
 from codemix.errors import did_you_mean
 
-_JSON = frozenset({str, int, float, bool, list, dict})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class FileSource(Source):
@@ -92,7 +92,7 @@ class RowSource(FileSource):
             meta = {}
             for key, get in known:
                 if (found := get(row)) is not MISSING and found is not None:
-                    meta[key] = found if found.__class__ in _JSON else str(found)  # Parquet has dates, decimals, bytes
+                    meta[key] = found if found.__class__ in _SCALARS else plain(found)
             return Document(identity, text, meta)
 
         return convert
@@ -120,6 +120,15 @@ class TextRows(RowSource):
             return Document(f"{name}#{number}", text) if text.__class__ is str else slowly(row, number)
 
         return convert
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: Parquet has dates, decimals and bytes, also inside lists and structs."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value if value.__class__ in _SCALARS else str(value)
 
 
 def not_text(row: dict, field: str, value: Any) -> NoReturn:
