@@ -96,3 +96,14 @@ def test_git_problems(repository):
         source("git", path="empty").inputs(root)
     with pytest.raises(CodemixError, match="outside the data root"):
         source("git", path="..").inputs(root)
+
+
+def test_git_reads_the_named_repository_and_no_other(repository, monkeypatch):
+    root, run = repository
+    with pytest.raises(CodemixError, match="git cannot read docs"):  # no repository, though one is around it
+        source("git", path="proj/docs").inputs(root)
+    other = root / "other"
+    other.mkdir()
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as git sets it for a hook
+    assert len(read(root, source("git", path="proj", revision="v1"))) == 6
