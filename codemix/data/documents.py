@@ -61,7 +61,7 @@ class Documents:
 
     def parts(self) -> list[Part]:
         """Its files, for a source that reads them."""
-        return [Part(Input(f["path"], (self.folder / f["path"]).stat().st_size, f["sha256"]), bytes=f["bytes"]) for f in self.files]
+        return [Part(Input(f["path"], f["bytes"], f["sha256"])) for f in self.files]
 
 
 @dataclass(frozen=True)

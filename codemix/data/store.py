@@ -43,11 +43,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON of a file in the store. Raises CodemixError when the file is damaged."""
+    """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and run the same command again"], rule="store-damaged") from error
+    except (ValueError, FileNotFoundError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
+        raise CodemixError(f"{path} is {what}", hints=["delete its folder and run the same command again"], rule="store-damaged") from error
 
 
 def disk_problem(error: OSError, path: Path) -> CodemixError:

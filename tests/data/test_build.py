@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -73,6 +74,20 @@ def test_a_second_build_does_nothing(root, monkeypatch):
     before = tree(store)
     monkeypatch.setattr("codemix.data.jobs.run_tasks", lambda *a, **k: pytest.fail("work was done"))
     assert build(r, store, data_root=root, workers=3) == first and tree(store) == before
+
+
+@pytest.mark.parametrize(("file", "redone"), [
+    ("documents/code-*/docs/*", ("data",)), ("documents/code-*/docs/*", ("data", "dedup")), ("tokenizers/*/meta.json", ("data",)), ("documents/web-*/manifest.json", ("data",)),
+])  # fmt: skip
+def test_a_file_that_is_gone_from_the_store_is_told(root, file, redone):
+    store, r = Store(root / "store"), two()
+    build(r, store, data_root=root)
+    for kind in redone:
+        shutil.rmtree(store.root / kind)
+    next(store.root.glob(file)).unlink()
+    with pytest.raises(CodemixError, match="is missing") as caught:
+        build(r, store, data_root=root)
+    assert {p.rule for p in caught.value.problems} == {"store-damaged"} and "delete its folder" in str(caught.value)
 
 
 def test_a_changed_op_rebuilds_its_source_only(root):
