@@ -65,13 +65,19 @@ def test_commits(tmp_path):
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
 @settings(max_examples=50)
 def test_a_computed_diff_holds_every_change(before, after):
-
-    diff = source("commits", paths="x", context_lines=0)._diff("\n".join(before), "\n".join(after)).split("\n")
+    diff = source("commits", paths="x", context_lines=0)._diff("".join(f"{b}\n" for b in before), "".join(f"{a}\n" for a in after)).split("\n")
     gone, come = (collections.Counter(line[1:] for line in diff if line[:1] == sign) for sign in "-+")
-    was, now = (collections.Counter("\n".join(lines).split("\n")) for lines in (before, after))
+    was, now = collections.Counter(before), collections.Counter(after)
     was.subtract(gone)
     was.update(come)
-    assert +was == +now
+    assert was == now
+
+
+def test_a_computed_diff_says_what_git_says():
+    diff = source("commits", paths="x")._diff
+    assert diff("a\n", "b\n") == "@@ -1 +1 @@\n-a\n+b\n"
+    assert diff("", "new\n") == "@@ -0,0 +1 @@\n+new\n" and diff("old\n", "") == "@@ -1 +0,0 @@\n-old\n"
+    assert diff("a\r\n", "a") == "@@ -1 +1 @@\n-a\r\n+a\n\\ No newline at end of file\n"
 
 
 def test_issues(tmp_path):
