@@ -89,6 +89,8 @@ def test_issues(tmp_path):
     assert found[0].text == "Title: It breaks\n\nuser_0:\nHere.\n\nuser_1:\nWhere?\n\nuser_0:\nThere.\n"
     assert found[1] == Drop("opened_by_bot") and found[2].text == "Title: Alone\n\nuser_0:\n"
     assert [u.reason for u in found[3:]] == ["bad_thread", "missing_text"]
+    jsonl(tmp_path / "empty.jsonl", [{"title": " ", "comments": [{"body": ""}]}])
+    assert read(tmp_path, source("issues", paths="empty.jsonl"))[0].text == ""  # so that it is counted as empty
     assert read(tmp_path, source("issues", paths="i.jsonl", min_comments=3))[0] == Drop("few_comments")
     assert "noise" in read(tmp_path, source("issues", paths="i.jsonl", keep_bots=True))[0].text
     write_parquet(tmp_path / "i.parquet", [{"title": "Alone"}])
