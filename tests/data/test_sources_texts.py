@@ -107,6 +107,11 @@ def test_stackexchange(tmp_path):
     assert found[1] == Drop("no_answer") and found[2].reason == "missing_text"
     best = read(tmp_path, source("stackexchange", paths="s.jsonl", min_score=2, max_answers=2))[0].text
     assert best.count("A: ") == 2 and "worse" not in best
+    jsonl(
+        tmp_path / "t.jsonl",
+        [{"question": "q", "answers": [{"text": "low", "score": "9"}, {"text": "high", "score": "10"}, {"text": "none", "score": ""}]}],
+    )
+    assert read(tmp_path, source("stackexchange", paths="t.jsonl", min_score=1))[0].text == "Q: q\n\nA: high\n\nA: low\n"
 
 
 @pytest.fixture
