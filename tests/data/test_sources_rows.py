@@ -92,6 +92,12 @@ def test_conditions_another_way(row, name, allowed):
         assert passes(row) == ({"in": any(hits), "not_in": not any(hits), "all_in": bool(hits) and all(hits)}[word], "")
 
 
+def test_a_number_may_be_a_decimal_of_parquet(tmp_path):
+    write_parquet(tmp_path / "a.parquet", [{"text": str(n), "n": Decimal(n)} for n in (1, 5)])
+    found = read(tmp_path, source("parquet", paths="a.parquet", where={"n": {"min": 3}}))
+    assert found == [Drop("where"), Document("a.parquet#1", "5", {})]
+
+
 @pytest.mark.parametrize("kind", kinds("source"))
 def test_sources_travel(kind):
     cls = component_class("source", kind)
