@@ -212,6 +212,12 @@ def test_a_long_run_of_blanks_costs_no_more_than_its_length():
     assert without_licence(text) == text
 
 
+@pytest.mark.timeout(20)
+def test_a_long_run_of_hyphens_costs_no_more_than_its_length():
+    assert len(ProseWords().word_tokenize("-" * 200_000)) == 200_000
+    assert ProseWords().word_tokenize("--a b--c )--d -/e") == ["--a", "b", "-", "-c", ")", "-", "-d", "-/e"]
+
+
 @given(st.text(max_size=100))
 @settings(max_examples=100)
 def test_normalizing_twice_changes_nothing(text):
