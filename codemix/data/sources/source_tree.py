@@ -34,6 +34,7 @@ class SourceTree(TreeSource):
         base = locate(self.path, root)
         if not base.is_dir():
             raise CodemixError(f"{self.path} is not a folder", hints=["read single files with the kind `text`"], rule="input-not-folder")
+
         def refuse(error: OSError) -> None:
             raise CodemixError(f"cannot look into {error.filename}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable")
 
