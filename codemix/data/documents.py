@@ -24,7 +24,7 @@ from typing import Any
 
 from codemix.data.funnel import Funnel, total
 from codemix.data.identity import Identity
-from codemix.data.inputs import Input, Part
+from codemix.data.inputs import Input, Part, freeze
 from codemix.data.lines import LineWriter
 from codemix.data.manifest import file_digest
 from codemix.data.opening import Opener
@@ -160,6 +160,7 @@ class DocumentsJob:
         marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
         funnel = total(Funnel.from_json(mark["funnel"]) for mark in marks)
         self._check_bad(funnel)
+        self._check_inputs(work)
         files = [file for mark in marks for file in mark["files"]]
         known = {Path(file["path"]).name for file in files}
         (work / "docs").mkdir(exist_ok=True)
@@ -181,6 +182,15 @@ class DocumentsJob:
         })  # fmt: skip
         for left in (".parts", ".states"):
             shutil.rmtree(work / left, ignore_errors=True)
+
+    def _check_inputs(self, work: Path) -> None:
+        """An input that changed after it was frozen, and kept its size, must not stand under the fingerprint of what it was."""
+        local = [given for given in self.identity.inputs if not given.sha256.startswith(("etag:", "name:"))] if self.origin is None else []
+        changed = [was.path for was, now in zip(local, freeze([given.path for given in local], self.store, self.root), strict=True) if was != now]
+        if changed:
+            shutil.rmtree(work)
+            hints = ("let the program that writes it finish, then run the same command again",)
+            raise CodemixError(*(Problem(f"{path} changed while it was in use", hints=hints, rule="input-changed") for path in changed[:20]))
 
     def _check_bad(self, funnel: Funnel) -> None:
         bad = funnel.unreadable.total()

@@ -76,6 +76,23 @@ def test_a_second_build_does_nothing(root, monkeypatch):
     assert build(r, store, data_root=root, workers=3) == first and tree(store) == before
 
 
+def test_an_input_that_changes_under_a_build_is_told_also_when_it_keeps_its_size(root, monkeypatch):
+    read, text, store = documents_module.DocumentsTask.run, (root / "web.jsonl").read_text(), Store(root / "store")
+
+    def changing(task):
+        (root / "web.jsonl").write_text(text.replace("shard", "drahs"))
+        read(task)
+
+    monkeypatch.setattr(documents_module.DocumentsTask, "run", changing)
+    with pytest.raises(CodemixError, match=r"web\.jsonl changed while it was in use"):
+        build(recipe({"web": "web.jsonl"}), store, data_root=root)
+    monkeypatch.undo()
+    (root / "web.jsonl").write_text(text)  # nothing of the other content is left
+    build(recipe({"web": "web.jsonl"}), store, data_root=root)
+    build(recipe({"web": "web.jsonl"}), Store(root / "straight"), data_root=root)
+    assert tree(store) == tree(Store(root / "straight"))
+
+
 @pytest.mark.parametrize(("file", "redone"), [
     ("documents/code-*/docs/*", ("data",)), ("documents/code-*/docs/*", ("data", "dedup")), ("tokenizers/*/meta.json", ("data",)), ("documents/web-*/manifest.json", ("data",)),
 ])  # fmt: skip
