@@ -26,8 +26,12 @@ class FileSource(Source):
     paths: str | tuple[str, ...] = Field(description="files or patterns (`**` allowed) under the data root, or s3://, gs://, hf:// addresses")
     max_expansion: float = Field(MAX_EXPANSION, ge=1, description="a compressed file may become this many times as large; more is refused as a bomb")
 
+    def patterns(self) -> tuple[str, ...]:
+        """The files and patterns, as whole paths or addresses."""
+        return (self.paths,) if isinstance(self.paths, str) else tuple(self.paths or ())
+
     def inputs(self, root: Path) -> list[str]:
-        return expand(self.paths, root, self.SUFFIXES)
+        return expand(self.patterns(), root, self.SUFFIXES)
 
     def bounded(self, opener: Opener) -> Opener:
         return Opener(opener.root, max_expansion=self.max_expansion, max_line_bytes=opener.max_line_bytes)

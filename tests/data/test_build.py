@@ -68,6 +68,16 @@ def test_every_document_is_in_the_shards_or_accounted_for(root):
     assert not [p for p in (store.root / ".building").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
+@pytest.mark.parametrize(("read", "remote"), [
+    ({"kind": "synthetic_python", "generate": 3}, False), ({"kind": "python_stdlib"}, False), ({"kind": "jsonl", "paths": "web.jsonl"}, False),
+    ({"kind": "huggingface", "dataset": "owner/name"}, True), ({"kind": "parquet", "paths": ["web.parquet", "s3://bucket/*.parquet"]}, True),
+])  # fmt: skip
+def test_what_is_not_built_is_looked_up_without_a_network(root, monkeypatch, read, remote):
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: pytest.fail("it asked the network"))
+    found = find(recipe({"a": {"read": read}}), Store(root / "store"), root)["a"]
+    assert found.reason == "not built yet" and (found.fingerprint is None) == remote
+
+
 def test_a_second_build_does_nothing(root, monkeypatch):
     store, r = Store(root / "store"), two()
     first = build(r, store, data_root=root)
