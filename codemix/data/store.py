@@ -99,12 +99,15 @@ class Store:
 
     def publish(self, final: Path) -> None:
         """Rename finished work into place, whole. The caller holds its lock."""
+        work = self.work(final)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            for left in self.work(final).rglob(".*.tmp"):  # a process killed between writing aside and renaming
+            for left in work.rglob(".*.tmp"):  # a process killed between writing aside and renaming
                 left.unlink()
-            os.replace(self.work(final), final)
+            os.replace(work, final)
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and all((final / p.relative_to(work)).exists() for p in work.rglob("*")):
+                return shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
             raise disk_problem(error, final) from error
 
     @contextlib.contextmanager
