@@ -1,5 +1,6 @@
 """Inputs are found, stay inside the data root, carry no credentials, and are frozen by what they hold."""
 
+import gzip
 import json
 import os
 import time
@@ -196,3 +197,11 @@ def test_line_parts_cut_at_line_ends_and_keep_row_numbers(tmp_path):
             row += len(lines)
         assert row == len(whole)
     assert Opener(tmp_path).line_parts(Input("a.jsonl.gz", 10**9, ""), 1) == [Part(Input("a.jsonl.gz", 10**9, ""))]
+
+
+def test_a_large_file_with_a_lying_suffix_is_not_cut_into_lines(tmp_path):
+    data = gzip.compress(os.urandom(9999))
+    (tmp_path / "a.jsonl").write_bytes(data)
+    given = Input("a.jsonl", len(data), "")
+    assert Opener(tmp_path).line_parts(given, 1) == [Part(given)]
+    assert [found.reason for found in Opener(tmp_path).lines(Part(given))] == ["wrong_suffix"]
