@@ -198,7 +198,7 @@ class DocumentsJob:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in funnel.unreadable.most_common(5))
             raise CodemixError(Problem(
                 f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
-                hints=(f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {100 * bad / funnel.read + 0.001:.3f}%",),
+                hints=(f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {min(100, 100 * bad / funnel.read + 0.001):.3f}%",),
                 rule="too-many-unreadable",
             ))  # fmt: skip
 

@@ -230,6 +230,9 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
     manifest = build(recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store"), data_root=root)["web"]
     assert manifest.funnel["unreadable"] == 3 and manifest.funnel["kept"] == 40 and manifest.funnel["read"] == 43
     assert manifest.funnel["unreadable_by_reason"] == {"bad_json": 1, "bad_utf8": 1, "missing_text": 1}
+    (root / "web.jsonl").write_text("no JSON at all\n")
+    with pytest.raises(CodemixError, match=r"raise it to 100\.000%"):
+        build(recipe({"web": skipping}), Store(root / "store"), data_root=root)
 
 
 def test_a_source_of_which_nothing_is_left_has_no_shards(root):
