@@ -28,7 +28,7 @@ from codemix.data.inputs import Input, Part, freeze
 from codemix.data.lines import LineWriter
 from codemix.data.manifest import file_digest
 from codemix.data.opening import Opener
-from codemix.data.samples import Samples, write_samples
+from codemix.data.samples import Samples, sample_path, write_samples
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.task import Task, tick
 from codemix.data.verdicts import through
@@ -173,7 +173,7 @@ class DocumentsJob:
             dropped.merge(mark["dropped"])
             kept.merge(mark["kept"])
         for key, entries in dropped.as_json().items():
-            write_samples(work / "dropped" / f"{key}.jsonl.zst", entries)
+            write_samples(sample_path(work, key), entries)
         write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
         write_json(work / "funnel.json", funnel.as_json())
         write_json(work / "manifest.json", {

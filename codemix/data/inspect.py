@@ -36,6 +36,7 @@ def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, sou
 
 def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
     from codemix.data.lines import read_lines
+    from codemix.data.samples import sample_path
 
     manifest, funnel = found.manifest, found.funnel
     folder = store.path("documents", manifest.source, manifest.identity["documents"]) if manifest is not None else found.documents.folder
@@ -43,7 +44,7 @@ def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
     def first(path: Path) -> list[dict[str, Any]]:
         return list(itertools.islice(read_lines(path), samples)) if path.exists() else []
 
-    dropped = {key: first(folder / "dropped" / f"{key}.jsonl.zst") for key in funnel["dropped"] if not key.startswith("dedup")}
+    dropped = {key: first(sample_path(folder, key)) for key in funnel["dropped"] if not key.startswith("dedup")}
     if manifest is not None:
         dropped |= {key: _duplicates(store, manifest.source, removing, samples) for key, removing in _dedup_folders(manifest, store)}
     return {

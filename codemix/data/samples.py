@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 from codemix.data.document import Document
 from codemix.data.lines import LineWriter
@@ -42,6 +43,12 @@ class Samples:
 
     def as_json(self) -> dict[str, list]:
         return {key: sorted(held, key=lambda e: (-e[0], e[1])) for key, held in sorted(self._held.items())}
+
+
+def sample_path(folder: Path, key: str) -> Path:
+    """Where the samples of a funnel's key lie. A reason may hold a field's or a file's name, which is anyone's text."""
+    step, _, reason = key.partition("/")
+    return folder / "dropped" / step / f"{quote(reason, safe='')[:200]}.jsonl.zst"
 
 
 def write_samples(path: Path, entries: list) -> None:
