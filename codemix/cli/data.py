@@ -129,11 +129,16 @@ def show(
         return print_json(rows)
     table = Table(f"Step {step:,}", [">row", "source", ">epoch", ">window", "shard", ">offset", "documents"])
     for r in rows:
-        named = [f"{d['id']}" + (f" [{d['licence']}]" if d.get("licence") else "") for d in r["documents"]]
+        named = [f"{d['id']}{_licences(d.get('licence'))}" for d in r["documents"]]
         table.rows.append(
             [str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", Path(r["shard"]).name, f"{r['offset']:,}", "\n".join(named)]
         )
     return table.print()
+
+
+def _licences(licence: str | list[str] | None) -> str:
+    names = licence if isinstance(licence, list) else [licence]
+    return f" [{', '.join(map(str, names))}]" if licence else ""
 
 
 def seen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -42,7 +43,7 @@ class Condition(Spec):
             return False
         if self.min is None and self.max is None:
             return True
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
             return False
         return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
 

@@ -24,11 +24,11 @@ from typing import Any
 
 from codemix.data.funnel import Funnel, total
 from codemix.data.identity import Identity
-from codemix.data.inputs import Input, Part
+from codemix.data.inputs import Input, Part, freeze
 from codemix.data.lines import LineWriter
 from codemix.data.manifest import file_digest
 from codemix.data.opening import Opener
-from codemix.data.samples import Samples, write_samples
+from codemix.data.samples import Samples, sample_path, write_samples
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.task import Task, tick
 from codemix.data.verdicts import through
@@ -61,7 +61,7 @@ class Documents:
 
     def parts(self) -> list[Part]:
         """Its files, for a source that reads them."""
-        return [Part(Input(f["path"], (self.folder / f["path"]).stat().st_size, f["sha256"]), bytes=f["bytes"]) for f in self.files]
+        return [Part(Input(f["path"], f["bytes"], f["sha256"])) for f in self.files]
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ class DocumentsJob:
         marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
         funnel = total(Funnel.from_json(mark["funnel"]) for mark in marks)
         self._check_bad(funnel)
+        self._check_inputs(work)
         files = [file for mark in marks for file in mark["files"]]
         known = {Path(file["path"]).name for file in files}
         (work / "docs").mkdir(exist_ok=True)
@@ -172,7 +173,7 @@ class DocumentsJob:
             dropped.merge(mark["dropped"])
             kept.merge(mark["kept"])
         for key, entries in dropped.as_json().items():
-            write_samples(work / "dropped" / f"{key}.jsonl.zst", entries)
+            write_samples(sample_path(work, key), entries)
         write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
         write_json(work / "funnel.json", funnel.as_json())
         write_json(work / "manifest.json", {
@@ -182,13 +183,22 @@ class DocumentsJob:
         for left in (".parts", ".states"):
             shutil.rmtree(work / left, ignore_errors=True)
 
+    def _check_inputs(self, work: Path) -> None:
+        """An input that changed after it was frozen, and kept its size, must not stand under the fingerprint of what it was."""
+        local = [given for given in self.identity.inputs if not given.sha256.startswith(("etag:", "name:"))] if self.origin is None else []
+        changed = [was.path for was, now in zip(local, freeze([given.path for given in local], self.store, self.root), strict=True) if was != now]
+        if changed:
+            shutil.rmtree(work)
+            hints = ("let the program that writes it finish, then run the same command again",)
+            raise CodemixError(*(Problem(f"{path} changed while it was in use", hints=hints, rule="input-changed") for path in changed[:20]))
+
     def _check_bad(self, funnel: Funnel) -> None:
         bad = funnel.unreadable.total()
         if bad and bad > self.source.max_bad * funnel.read:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in funnel.unreadable.most_common(5))
             raise CodemixError(Problem(
                 f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
-                hints=(f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {100 * bad / funnel.read + 0.001:.3f}%",),
+                hints=(f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {min(100, 100 * bad / funnel.read + 0.001):.3f}%",),
                 rule="too-many-unreadable",
             ))  # fmt: skip
 

@@ -61,5 +61,5 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
 
 
 def _reads_remotely(source: schema.Source) -> bool:
-    paths = getattr(source.read, "paths", ())
-    return any(scheme_of(path) in REMOTE for path in ([paths] if isinstance(paths, str) else paths))
+    patterns = getattr(source.read, "patterns", tuple)  # only sources over files have any
+    return any(scheme_of(pattern) in REMOTE for pattern in patterns())

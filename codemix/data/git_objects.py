@@ -11,7 +11,17 @@ from pathlib import Path
 from codemix.errors import CodemixError
 
 # replaced objects, lazily fetched ones and prompts would make the same commit read differently, or reach out
-_ENVIRONMENT = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+_SET = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+_UNSET = {
+    f"GIT_{name}"
+    for name in ("DIR", "WORK_TREE", "COMMON_DIR", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "GRAFT_FILE", "NAMESPACE")
+}
+
+
+def _environment(repository: Path) -> dict[str, str]:
+    """Git looks in this folder alone: not in a repository around it, nor in one that a hook around us has named."""
+    kept = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    return kept | _SET | {"GIT_CEILING_DIRECTORIES": str(repository.parent)}
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Entry:
 def _git(repository: Path, *arguments: str) -> bytes:
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(repository), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(command, capture_output=True, env=_environment(repository), stdin=subprocess.DEVNULL, check=False)
     except FileNotFoundError:
         raise CodemixError("git is not installed", hints=["install git, or read a checkout with `source_tree`"], rule="package-missing") from None
     if done.returncode:
@@ -61,7 +71,7 @@ def files_of(repository: Path, commit: str) -> list[Entry]:
 def contents(repository: Path, objects: Iterable[str]) -> Iterator[bytes]:
     """The content of each object, in order, through one `git cat-file --batch`. Raises CodemixError for one that is missing."""
     command = ["git", "-C", str(repository), "cat-file", "--batch"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(repository))
     try:
         for wanted in objects:
             process.stdin.write(f"{wanted}\n".encode())

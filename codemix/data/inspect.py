@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from codemix.recipe import schema
 
 if TYPE_CHECKING:
     from codemix.data.found import Found
+    from codemix.data.manifest import Manifest
 
 SHOWN_LINES, SHOWN_CHARS = 14, 900
 
@@ -34,6 +36,7 @@ def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, sou
 
 def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
     from codemix.data.lines import read_lines
+    from codemix.data.samples import sample_path
 
     manifest, funnel = found.manifest, found.funnel
     folder = store.path("documents", manifest.source, manifest.identity["documents"]) if manifest is not None else found.documents.folder
@@ -41,11 +44,9 @@ def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
     def first(path: Path) -> list[dict[str, Any]]:
         return list(itertools.islice(read_lines(path), samples)) if path.exists() else []
 
-    dropped = {key: first(folder / "dropped" / f"{key}.jsonl.zst") for key in funnel["dropped"] if not key.startswith("dedup")}
+    dropped = {key: first(sample_path(folder, key)) for key in funnel["dropped"] if not key.startswith("dedup")}
     if manifest is not None:
-        entries = iter(manifest.identity["dedup"])
-        for key in dict.fromkeys(k.split("/")[0] for k in _dedup_keys(manifest, store)):
-            dropped[f"{key}/duplicate"] = _duplicates(store, manifest, next(entries), folder, samples)
+        dropped |= {key: _duplicates(store, manifest.source, removing, samples) for key, removing in _dedup_folders(manifest, store)}
     return {
         "fingerprint": found.fingerprint, "funnel": funnel, "attrition": attrition(funnel), "languages": languages(funnel),
         "kept": first(folder / "kept.jsonl.zst"), "dropped": {key: rows for key, rows in dropped.items() if rows},
@@ -78,8 +79,8 @@ def attrition(funnel: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _order(key: str) -> tuple[bool, str]:
-    return key.startswith("dedup"), key
+def _order(key: str) -> tuple[bool, int, str]:
+    return key.startswith("dedup"), len(key.partition("-")[0]), key  # dedup10 comes after dedup9
 
 
 def languages(funnel: dict[str, Any]) -> list[dict[str, Any]]:
@@ -103,37 +104,33 @@ def languages(funnel: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["read"], row["language"]))
 
 
-def _dedup_keys(manifest: Any, store: Store) -> list[str]:
-    """Names of the dedup steps that touched a source, one for each fingerprint in its identity, in order."""
+def _dedup_folders(manifest: Manifest, store: Store) -> Iterable[tuple[str, Path]]:
+    """The funnel's keys for what dedup removed from a source, each with the folder of the entry that did; none when one is gone."""
     from codemix.data.store import read_json
 
-    names = []
-    for fingerprint in manifest.identity["dedup"]:
-        path = store.path("dedup", fingerprint[:12]) / "manifest.json"
-        kind = read_json(path)["identity"]["entry"]["kind"] if path.exists() else "?"
-        known = [k for k in manifest.funnel["dropped"] if k.startswith("dedup") and f"-{kind}/" in k and k not in names]
-        names.append(known[0] if known else f"dedup-{kind}/none")
-    return names
+    folders = [store.path("dedup", fingerprint[:12]) for fingerprint in manifest.identity["dedup"]]
+    if not all(folder.exists() for folder in folders):
+        return ()
+    keys = sorted((key for key in manifest.funnel["dropped"] if key.startswith("dedup")), key=_order)
+    removing = [folder for folder in folders if read_json(folder / "manifest.json")["removed"][manifest.source]["documents"]]
+    return zip(keys, removing, strict=True)  # both in the order of the entries
 
 
-def _duplicates(store: Store, manifest: Any, fingerprint: str, folder: Path, samples: int) -> list[dict[str, Any]]:
-    """Removed documents and, where known, the one that was kept in their place."""
+def _duplicates(store: Store, name: str, entry: Path, samples: int) -> list[dict[str, Any]]:
+    """Documents of a source that an entry removed and, where known, the one that was kept in their place."""
     from codemix.data.lines import read_lines
     from codemix.data.store import read_json
 
-    removed = store.path("dedup", fingerprint[:12]) / "removed" / manifest.source
-    documents_of = {}
-    if (path := removed.parent.parent / "manifest.json").exists():
-        documents_of = dict(read_json(path)["identity"]["documents"])
+    documents_of = dict(read_json(entry / "manifest.json")["identity"]["documents"])
 
     def row_of(source: str, file: str, number: int) -> dict[str, Any]:
         where = store.path("documents", source, documents_of[source]) / "docs" / file
         return next(itertools.islice(read_lines(where), number, None))
 
     rows = []
-    for path in sorted(removed.glob("*.jsonl.zst")) if removed.exists() else ():
+    for path in sorted((entry / "removed" / name).glob("*.jsonl.zst")):
         for row in itertools.islice(read_lines(path), samples - len(rows)):
-            gone = row_of(manifest.source, path.name, row["row"])
+            gone = row_of(name, path.name, row["row"])
             kept = row["kept"] and row_of(row["kept"]["source"], row["kept"]["file"], row["kept"]["row"])
             rows.append(
                 {"id": gone["id"], "text": gone["text"][:20_000], "meta": gone["meta"]}

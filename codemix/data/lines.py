@@ -13,7 +13,7 @@ from codemix.errors import CodemixError
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a .jsonl.zst of ours. Raises CodemixError when it is damaged."""
+    """The rows of a .jsonl.zst of ours. Raises CodemixError when it is damaged or missing."""
     import orjson
     import zstandard
 
@@ -23,8 +23,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 if line[-1:] != b"\n":
                     raise ValueError("it ends inside a line")
                 yield orjson.loads(line)
-    except (zstandard.ZstdError, ValueError) as error:
-        raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
+    except (zstandard.ZstdError, ValueError, FileNotFoundError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
+        raise CodemixError(f"{path} is {what}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
 
 
 def removed_rows(lists: Iterable[Path]) -> set[int]:
@@ -39,7 +40,11 @@ class LineWriter:
         import orjson
         import zstandard
 
-        self.path, self._aside, self._dumps = path, path.with_name(f".{path.name}.tmp"), functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
+        self.path, self._aside, self._dumps = (
+            path,
+            path.with_name(f".{path.name}.tmp"),
+            functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE),
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
         compressed = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)

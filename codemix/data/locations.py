@@ -82,6 +82,9 @@ def locate(path: str, root: Path) -> Path:
     base = inside or root.resolve()
     if "\0" in name:
         raise CodemixError(f"the path {path!r} contains a zero byte", rule="bad-path")
+    if any("\ud800" <= c <= "\udfff" for c in name):
+        hint = "rename the file, or leave it out by a narrower pattern"
+        raise CodemixError(f"the name {path!r} is not UTF-8, so no document can be named after it", hints=[hint], rule="bad-path")
     try:
         real = (base / name).resolve()
         missing = not real.exists()
@@ -159,11 +162,14 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
             raise CodemixError(f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder")
         return [os.path.normpath(name)]
-    matches = [os.path.normpath(m) for m in glob.glob(name, root_dir=base, recursive=True)]
-    files = [m for m in matches if not locate(m, root).is_dir()]
+    found = [(os.path.normpath(m), locate(m, root)) for m in glob.glob(name, root_dir=base, recursive=True)]
+    files: dict[Path, str] = {}  # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
+    for match, real in sorted(found, key=lambda f: (base / f[0] != f[1], f[0].count("/"), f[0])):
+        if not real.is_dir():
+            files.setdefault(real, match)
     if not files:
         raise CodemixError(f"no file matches {pattern} under {root}", hints=_nearby(name, base), rule="glob-no-match")
-    return files
+    return list(files.values())
 
 
 def _expand_remote(pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from codemix.data.decompress import MAX_EXPANSION, Damaged, decompressed, named_compression
+from codemix.data.decompress import MAX_EXPANSION, Damaged, decompressed, found_compression, named_compression
 from codemix.data.document import Unreadable
 from codemix.data.inputs import Input, Part
 from codemix.data.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
@@ -105,6 +105,9 @@ class Opener:
             return [Part(given)]
         parts, start, first_row, at, row = [], 0, 0, 0, 0
         with self.open(given) as file:
+            if found_compression(file.read(8)):
+                return [Part(given)]  # reading it will say that its suffix lies
+            file.seek(0)
             while piece := file.read(1 << 20):
                 end = piece.rfind(b"\n") + 1
                 if end and at + end - start >= part_bytes:

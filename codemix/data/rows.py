@@ -16,7 +16,7 @@ from codemix.data.opening import Opener
 from codemix.data.row_files import ROW_SUFFIXES, read_rows, row_parts
 from codemix.errors import did_you_mean
 
-_JSON = frozenset({str, int, float, bool, list, dict})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class FileSource(Source):
@@ -26,8 +26,12 @@ class FileSource(Source):
     paths: str | tuple[str, ...] = Field(description="files or patterns (`**` allowed) under the data root, or s3://, gs://, hf:// addresses")
     max_expansion: float = Field(MAX_EXPANSION, ge=1, description="a compressed file may become this many times as large; more is refused as a bomb")
 
+    def patterns(self) -> tuple[str, ...]:
+        """The files and patterns, as whole paths or addresses."""
+        return (self.paths,) if isinstance(self.paths, str) else tuple(self.paths or ())
+
     def inputs(self, root: Path) -> list[str]:
-        return expand(self.paths, root, self.SUFFIXES)
+        return expand(self.patterns(), root, self.SUFFIXES)
 
     def bounded(self, opener: Opener) -> Opener:
         return Opener(opener.root, max_expansion=self.max_expansion, max_line_bytes=opener.max_line_bytes)
@@ -92,7 +96,7 @@ class RowSource(FileSource):
             meta = {}
             for key, get in known:
                 if (found := get(row)) is not MISSING and found is not None:
-                    meta[key] = found if found.__class__ in _JSON else str(found)  # Parquet has dates, decimals, bytes
+                    meta[key] = found if found.__class__ in _SCALARS else plain(found)
             return Document(identity, text, meta)
 
         return convert
@@ -120,6 +124,15 @@ class TextRows(RowSource):
             return Document(f"{name}#{number}", text) if text.__class__ is str else slowly(row, number)
 
         return convert
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: Parquet has dates, decimals and bytes, also inside lists and structs."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value if value.__class__ in _SCALARS else str(value)
 
 
 def not_text(row: dict, field: str, value: Any) -> NoReturn:

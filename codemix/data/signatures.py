@@ -122,7 +122,7 @@ class SignatureTask:
 
 
 # A first comment, after an include guard or not: /* ... */, or lines that begin as comments do
-_FIRST_COMMENT = re.compile(r"\s*(?:#ifndef[^\n]*\n\s*#define[^\n]*\n\s*)?(?:/\*.*?\*/|(?:[ \t]*(?://|#|--|;|%)[^\n]*\n)+)", re.DOTALL)
+_FIRST_COMMENT = re.compile(r"\s*+(?:#ifndef[^\n]*\n\s*#define[^\n]*\n\s*+)?(?:/\*.*?\*/|(?:[ \t]*(?://|#|--|;|%)[^\n]*\n)+)", re.DOTALL)
 _OF_LICENCE = re.compile(r"(?i)licen[cs]e|copyright")
 
 

@@ -43,11 +43,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON of a file in the store. Raises CodemixError when the file is damaged."""
+    """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and run the same command again"], rule="store-damaged") from error
+    except (ValueError, FileNotFoundError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
+        raise CodemixError(f"{path} is {what}", hints=["delete its folder and run the same command again"], rule="store-damaged") from error
 
 
 def disk_problem(error: OSError, path: Path) -> CodemixError:
@@ -98,12 +99,15 @@ class Store:
 
     def publish(self, final: Path) -> None:
         """Rename finished work into place, whole. The caller holds its lock."""
+        work = self.work(final)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            for left in self.work(final).rglob(".*.tmp"):  # a process killed between writing aside and renaming
+            for left in work.rglob(".*.tmp"):  # a process killed between writing aside and renaming
                 left.unlink()
-            os.replace(self.work(final), final)
+            os.replace(work, final)
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and all((final / p.relative_to(work)).exists() for p in work.rglob("*")):
+                return shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
             raise disk_problem(error, final) from error
 
     @contextlib.contextmanager

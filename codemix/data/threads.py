@@ -25,7 +25,7 @@ def html_to_text(source: str) -> str:
     text = _PRE.sub(fence, source.replace("\0", ""))
     text = _INLINE_CODE.sub(lambda m: f"`{m[1]}`", text)
     text = html.unescape(_TAG.sub("", _BLOCK.sub("\n", text)))
-    text = re.sub(r"[ \t]*\n[ \t]*", "\n", text)
+    text = re.sub(r"(?:(?<![ \t])[ \t]++)?\n[ \t]*+", "\n", text)
     text = re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], text)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 

@@ -75,7 +75,9 @@ class ShardTokenizer(DocumentTokenizer):
             found = np.concatenate(encoded)
             if found.size and (int(found.max()) >= vocab_size or (found == eos).any()):
                 name = next(row["id"] for row, ids in zip(batch, encoded, strict=True) if (ids >= vocab_size).any() or (ids == eos).any())
-                raise ValueError(f"{name}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text")
+                raise ValueError(
+                    f"{name}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text"
+                )
             for row, ids in zip(batch, encoded, strict=True):
                 size, split = row["bytes"], "held_out" if self.share and held_out(row["text"].encode(), self.share) else "train"
                 if split not in files:

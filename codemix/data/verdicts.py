@@ -26,7 +26,7 @@ def through(
         if isinstance(doc, Drop):  # a source's own condition, judged before the text was decoded
             funnel.add_dropped(UNKNOWN, 0, READ, doc.reason)
             continue
-        original, language = doc, str(doc.meta.get("language") or UNKNOWN)
+        original = doc
         try:
             size = utf8_bytes(doc.text)
         except UnicodeEncodeError as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
@@ -46,6 +46,7 @@ def through(
                     verdict = Drop("empty")
                     break
             doc = verdict
+        language = str(doc.meta.get("language") or UNKNOWN)  # after the ops: one of them may have noted it
         if isinstance(verdict, Drop):
             funnel.add_dropped(language, size, step, verdict.reason)
             dropped.add(f"{step}/{verdict.reason}", original)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codemix.data.lines import read_lines
 from codemix.data.manifest import SPLITS, TOKEN_BYTES, Manifest, Shard, dtype_for, file_digest
+from codemix.data.store import read_json
 from codemix.data.tokenizer import content_hash
 from codemix.errors import CodemixError, Problem
 
@@ -19,8 +20,6 @@ def verify(folder: Path) -> list[Problem]:
         manifest = Manifest.load(folder)
     except CodemixError as error:
         return list(error.problems)
-    except OSError:
-        return [_problem(f"{folder} has no manifest.json: it is not a finished source")]
     found = (
         []
         if manifest.dtype == dtype_for(manifest.tokenizer["vocab_size"])
@@ -96,9 +95,12 @@ def _check_shard(folder: Path, shard: Shard, manifest: Manifest) -> list[Problem
 
 def _check_funnel(folder: Path, manifest: Manifest) -> list[Problem]:
     f = manifest.funnel
+    try:
+        found = [] if read_json(folder / "funnel.json") == f else [_problem(f"{folder / 'funnel.json'} does not say what the manifest says")]
+    except CodemixError as error:
+        found = list(error.problems)
     accounted = f["kept"] + sum(f["dropped"].values()) + f["unreadable"]
     written = sum(manifest.documents(split) for split in SPLITS)
-    found = []
     if f["read"] != accounted:
         found.append(_problem(f"{folder}: {f['read']:,} documents were read, {accounted:,} are accounted for"))
     if f["kept"] != written:

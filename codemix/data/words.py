@@ -7,10 +7,11 @@ from typing import Any
 
 # numbers with their points and commas, words with their apostrophes, dots in a row, and any other sign alone
 WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’]\w+)*|\.{2,}|[^\w\s]")
-# as spaCy's English rules would cut prose: signs inside a word stay, hyphens and slashes part words, `'s` stands alone
+# as spaCy's English rules would cut prose: signs inside a word stay, hyphens and slashes part words, `'s` stands alone; a run of
+# hyphens is tried at its beginning alone (or after a word's own), since one try reads the whole run
 PROSE_WORD = re.compile(
     r"https?://[^\s<>\"]+|[A-Za-z]+(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b"
-    r"|(?:(?<![\w)])[-/]+)?\w+(?:[.(@&+$]\w+|[-/,]\d\w*)*(?:\((?=\)))?|\.{2,}|[^\w\s]"
+    r"|(?:(?:(?<![\w)/-])|(?<=[\w)][-/]))[-/]++)?\w+(?:[.(@&+$]\w+|[-/,]\d\w*)*(?:\((?=\)))?|\.{2,}|[^\w\s]"
 )
 _SENTENCE = re.compile(r"\S.*?(?:[.!?。！？]+[\"'”’)\]]*(?=\s|\Z)|\Z|(?=\n\s*\n))", re.DOTALL)
 

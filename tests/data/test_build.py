@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -67,12 +68,53 @@ def test_every_document_is_in_the_shards_or_accounted_for(root):
     assert not [p for p in (store.root / ".building").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
+@pytest.mark.parametrize(("read", "remote"), [
+    ({"kind": "synthetic_python", "generate": 3}, False), ({"kind": "python_stdlib"}, False), ({"kind": "jsonl", "paths": "web.jsonl"}, False),
+    ({"kind": "huggingface", "dataset": "owner/name"}, True), ({"kind": "parquet", "paths": ["web.parquet", "s3://bucket/*.parquet"]}, True),
+])  # fmt: skip
+def test_what_is_not_built_is_looked_up_without_a_network(root, monkeypatch, read, remote):
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: pytest.fail("it asked the network"))
+    found = find(recipe({"a": {"read": read}}), Store(root / "store"), root)["a"]
+    assert found.reason == "not built yet" and (found.fingerprint is None) == remote
+
+
 def test_a_second_build_does_nothing(root, monkeypatch):
     store, r = Store(root / "store"), two()
     first = build(r, store, data_root=root)
     before = tree(store)
     monkeypatch.setattr("codemix.data.jobs.run_tasks", lambda *a, **k: pytest.fail("work was done"))
     assert build(r, store, data_root=root, workers=3) == first and tree(store) == before
+
+
+def test_an_input_that_changes_under_a_build_is_told_also_when_it_keeps_its_size(root, monkeypatch):
+    read, text, store = documents_module.DocumentsTask.run, (root / "web.jsonl").read_text(), Store(root / "store")
+
+    def changing(task):
+        (root / "web.jsonl").write_text(text.replace("shard", "drahs"))
+        read(task)
+
+    monkeypatch.setattr(documents_module.DocumentsTask, "run", changing)
+    with pytest.raises(CodemixError, match=r"web\.jsonl changed while it was in use"):
+        build(recipe({"web": "web.jsonl"}), store, data_root=root)
+    monkeypatch.undo()
+    (root / "web.jsonl").write_text(text)  # nothing of the other content is left
+    build(recipe({"web": "web.jsonl"}), store, data_root=root)
+    build(recipe({"web": "web.jsonl"}), Store(root / "straight"), data_root=root)
+    assert tree(store) == tree(Store(root / "straight"))
+
+
+@pytest.mark.parametrize(("file", "redone"), [
+    ("documents/code-*/docs/*", ("data",)), ("documents/code-*/docs/*", ("data", "dedup")), ("tokenizers/*/meta.json", ("data",)), ("documents/web-*/manifest.json", ("data",)),
+])  # fmt: skip
+def test_a_file_that_is_gone_from_the_store_is_told(root, file, redone):
+    store, r = Store(root / "store"), two()
+    build(r, store, data_root=root)
+    for kind in redone:
+        shutil.rmtree(store.root / kind)
+    next(store.root.glob(file)).unlink()
+    with pytest.raises(CodemixError, match="is missing") as caught:
+        build(r, store, data_root=root)
+    assert {p.rule for p in caught.value.problems} == {"store-damaged"} and "delete its folder" in str(caught.value)
 
 
 def test_a_changed_op_rebuilds_its_source_only(root):
@@ -188,6 +230,9 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
     manifest = build(recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store"), data_root=root)["web"]
     assert manifest.funnel["unreadable"] == 3 and manifest.funnel["kept"] == 40 and manifest.funnel["read"] == 43
     assert manifest.funnel["unreadable_by_reason"] == {"bad_json": 1, "bad_utf8": 1, "missing_text": 1}
+    (root / "web.jsonl").write_text("no JSON at all\n")
+    with pytest.raises(CodemixError, match=r"raise it to 100\.000%"):
+        build(recipe({"web": skipping}), Store(root / "store"), data_root=root)
 
 
 def test_a_source_of_which_nothing_is_left_has_no_shards(root):

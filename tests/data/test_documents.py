@@ -1,5 +1,6 @@
 """Phase 1: every document is counted once, samples do not depend on order, tasks on nothing but the inputs."""
 
+import json
 import random
 
 import pytest
@@ -90,7 +91,7 @@ def test_strict_reading_names_the_document():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_samples_do_not_depend_on_order_or_tasks(n, tasks, shuffler):
-    docs = [Document(f"d{i}", "x" * i) for i in range(n)]
+    docs = [Document(f"d{i // 3}", "x" * i) for i in range(n)]  # an id of the data's own may occur several times
     one = Samples()
     for doc in docs:
         one.add("r", doc)
@@ -104,10 +105,20 @@ def test_samples_do_not_depend_on_order_or_tasks(n, tasks, shuffler):
     assert merged.as_json() == one.as_json() and len(one.as_json().get("r", [])) == min(n, SAMPLES)
 
 
+def test_documents_count_under_the_language_that_an_op_noted():
+    notes = [("01-languages", lambda doc: Document(doc.id, doc.text, doc.meta | {"language": "C"})), ("02-filter", STEPS[1][1])]
+    (kept,), funnel, _ = run([Document("a", "x"), Document("b", "z")], notes)
+    assert kept.meta == {"language": "C"} and funnel.languages == {"C": {"read": 2, "kept": 1, "02-filter/has_z": 1}}
+    removed = Funnel()
+    removed.add_dropped("C", 1, "dedup1-exact", "duplicate")
+    assert after_dedup(funnel, removed).languages["C"]["kept"] == 0
+
+
 def test_a_sample_of_a_huge_document_is_cut_and_says_so():
     samples = Samples()
     samples.add("r", Document("big", "y" * (SAMPLE_CHARS + 1)))
-    ((_, _, row),) = samples.as_json()["r"]
+    ((_, line),) = samples.as_json()["r"]
+    row = json.loads(line)
     assert row["cut"] and row["chars"] == SAMPLE_CHARS + 1 and len(row["text"]) == SAMPLE_CHARS
 
 

@@ -1,5 +1,6 @@
 """Inputs are found, stay inside the data root, carry no credentials, and are frozen by what they hold."""
 
+import gzip
 import json
 import os
 import time
@@ -39,6 +40,22 @@ def test_expand(root):
     assert expand("**/*.jsonl", root) == ["a.jsonl", "b.jsonl", "deep/er/c.jsonl", "with space.jsonl"]
     assert expand(str(root / "a.jsonl"), root) == ["a.jsonl"]  # absolute, inside
     assert expand("deep/**/*.[jt]*", root, (".jsonl", ".txt")) == ["deep/d.txt", "deep/er/c.jsonl"]
+
+
+def test_a_pattern_finds_each_file_once_also_through_links(root):
+    (root / "deep/above").symlink_to("..")
+    (root / "zz.jsonl").symlink_to("deep/er/c.jsonl")
+    assert expand("deep/**/*.jsonl", root) == ["deep/above/a.jsonl", "deep/above/b.jsonl", "deep/above/with space.jsonl", "deep/er/c.jsonl"]
+    assert expand("**/*.jsonl", root) == ["a.jsonl", "b.jsonl", "deep/er/c.jsonl", "with space.jsonl"]
+    assert expand("zz.jsonl", root) == ["zz.jsonl"]
+
+
+def test_a_name_that_is_not_utf8_is_told(root):
+    with open(os.fsencode(root) + b"/bad\xff.txt", "w") as file:
+        file.write("x")
+    found = problem(expand, "*.txt", root)
+    assert found.problems[0].rule == "bad-path" and "bad\\udcff.txt" in str(found)
+    assert str(found).encode()
 
 
 def test_expand_problems(root):
@@ -180,3 +197,11 @@ def test_line_parts_cut_at_line_ends_and_keep_row_numbers(tmp_path):
             row += len(lines)
         assert row == len(whole)
     assert Opener(tmp_path).line_parts(Input("a.jsonl.gz", 10**9, ""), 1) == [Part(Input("a.jsonl.gz", 10**9, ""))]
+
+
+def test_a_large_file_with_a_lying_suffix_is_not_cut_into_lines(tmp_path):
+    data = gzip.compress(os.urandom(9999))
+    (tmp_path / "a.jsonl").write_bytes(data)
+    given = Input("a.jsonl", len(data), "")
+    assert Opener(tmp_path).line_parts(given, 1) == [Part(given)]
+    assert [found.reason for found in Opener(tmp_path).lines(Part(given))] == ["wrong_suffix"]

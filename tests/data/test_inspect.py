@@ -47,6 +47,28 @@ def test_duplicates_stand_beside_what_was_kept(made):
     assert near["id"] == "b.jsonl#1" and near["kept_id"] == "a.jsonl#5" and near["kept_text"] == words(5, 45)
 
 
+def test_each_duplicate_stands_under_the_entry_that_removed_it(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", [words(1, 40), words(2, 40)])
+    write_jsonl(tmp_path / "b.jsonl", [words(2, 40), words(3, 40)])
+    r = recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "exact", "sources": ["b"]}, *[{"kind": "exact", "sources": ["a", "b"]}] * 2])
+    store = Store(tmp_path / "store")
+    build(r, store, data_root=tmp_path)
+    dropped = inspect(r, store, find(r, store, tmp_path), source="b")["b"]["dropped"]
+    assert {key: [row["id"] for row in rows] for key, rows in dropped.items()} == {"dedup2-exact/duplicate": ["b.jsonl#0"]}
+
+
+def test_a_reason_that_holds_a_path_leaves_its_samples_inside(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", [words(1, 40)])
+    fields = ["../" * 9 + f"{str(tmp_path)[1:]}/out", "y" * 300]
+    sources = {f"s{i}": {"read": {"kind": "jsonl", "paths": "a.jsonl"}, "ops": [{"kind": "where", "fields": {f: 1}}]} for i, f in enumerate(fields)}
+    r, store = recipe({"a": "a.jsonl"} | sources), Store(tmp_path / "store")
+    build(r, store, data_root=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "store"}
+    seen = inspect(r, store, find(r, store, tmp_path))
+    for i, field in enumerate(fields):
+        assert [row["id"] for row in seen[f"s{i}"]["dropped"][f"01-where/missing_{field}"]] == ["a.jsonl#0"]
+
+
 def test_rendering_is_safe(made, capsys):
     r, store, found, _ = made
     render(inspect(r, store, found, samples=2))

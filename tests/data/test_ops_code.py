@@ -126,6 +126,7 @@ BY_META = [  # kind, text, meta, expected, fields
     ("python_parses", "def f(:\n", {"language": "Python"}, "does_not_parse", {}),
     ("python_parses", "print 'python 2'", {"path": "a.py"}, "does_not_parse", {}),
     ("python_parses", "x = 1", {"language": "Python"}, "kept", {}),
+    ("python_parses", "\ufeffx = 1", {"language": "Python"}, "kept", {}),
     ("python_parses", "def f(:\n", {"language": "Rust"}, "kept", {}),
     ("python_parses", "x = '\0'", {"language": "Python"}, "does_not_parse", {}),
     ("where", "x", {"set": "C4"}, "kept", {"fields": {"set": {"not_in": ["Github"]}}}),

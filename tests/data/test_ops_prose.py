@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop
 from codemix.data.ops.decontaminate import write_index
+from codemix.data.signatures import without_licence
+from codemix.data.threads import html_to_text
 from codemix.data.words import ProseWords, Words
 from codemix.errors import CodemixError
 from codemix.recipe.component import component_class, kinds
@@ -200,6 +202,20 @@ NORMAL = [
 def test_normalize_text(text, expected, fields):
     made = op("normalize_text", **fields).apply(Document("x", text))
     assert made.text == expected
+
+
+@pytest.mark.timeout(20)
+def test_a_long_run_of_blanks_costs_no_more_than_its_length():
+    text = " " * 200_000 + "x"
+    assert op("normalize_text", trailing_blanks=True).apply(Document("a", text)).text == text
+    assert html_to_text(f"a{text}") == f"a{text}"
+    assert without_licence(text) == text
+
+
+@pytest.mark.timeout(20)
+def test_a_long_run_of_hyphens_costs_no_more_than_its_length():
+    assert len(ProseWords().word_tokenize("-" * 200_000)) == 200_000
+    assert ProseWords().word_tokenize("--a b--c )--d -/e") == ["--a", "b", "-", "-c", ")", "-", "-d", "-/e"]
 
 
 @given(st.text(max_size=100))

@@ -6,6 +6,8 @@ import json
 import pickle
 import subprocess
 import sys
+from datetime import date, datetime
+from decimal import Decimal
 
 import pytest
 import zstandard
@@ -90,6 +92,12 @@ def test_conditions_another_way(row, name, allowed):
         assert passes(row) == ({"in": any(hits), "not_in": not any(hits), "all_in": bool(hits) and all(hits)}[word], "")
 
 
+def test_a_number_may_be_a_decimal_of_parquet(tmp_path):
+    write_parquet(tmp_path / "a.parquet", [{"text": str(n), "n": Decimal(n)} for n in (1, 5)])
+    found = read(tmp_path, source("parquet", paths="a.parquet", where={"n": {"min": 3}}))
+    assert found == [Drop("where"), Document("a.parquet#1", "5", {})]
+
+
 @pytest.mark.parametrize("kind", kinds("source"))
 def test_sources_travel(kind):
     cls = component_class("source", kind)
@@ -140,3 +148,11 @@ def test_one_pass_reads_what_a_plain_loop_reads(tmp_path):
     with zstandard.ZstdDecompressor().stream_reader(io.BytesIO((tmp_path / "a.jsonl.zst").read_bytes())) as stream:
         plain = [json.loads(line)["text"] for line in io.TextIOWrapper(stream, "utf-8")]
     assert [d.text for d in read(tmp_path, source("jsonl", paths="a.jsonl.zst"))] == plain
+
+
+def test_metadata_of_parquet_is_written_as_json_however_deep(tmp_path):
+    about = {"when": datetime(2020, 1, 2), "sizes": [Decimal("1.5")], "raw": {"bytes": b"x", "none": None}}
+    write_parquet(tmp_path / "a.parquet", [{"text": "x", "about": about, "day": date(2020, 1, 2)}])
+    (doc,) = read(tmp_path, source("parquet", paths="a.parquet", metadata={"about": "about", "day": "day"}))
+    assert doc.meta == {"about": {"when": "2020-01-02 00:00:00", "sizes": ["1.5"], "raw": {"bytes": "b'x'", "none": None}}, "day": "2020-01-02"}
+    assert json.loads(json.dumps(doc.meta)) == doc.meta

@@ -65,13 +65,19 @@ def test_commits(tmp_path):
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
 @settings(max_examples=50)
 def test_a_computed_diff_holds_every_change(before, after):
-
-    diff = source("commits", paths="x", context_lines=0)._diff("\n".join(before), "\n".join(after)).split("\n")
+    diff = source("commits", paths="x", context_lines=0)._diff("".join(f"{b}\n" for b in before), "".join(f"{a}\n" for a in after)).split("\n")
     gone, come = (collections.Counter(line[1:] for line in diff if line[:1] == sign) for sign in "-+")
-    was, now = (collections.Counter("\n".join(lines).split("\n")) for lines in (before, after))
+    was, now = collections.Counter(before), collections.Counter(after)
     was.subtract(gone)
     was.update(come)
-    assert +was == +now
+    assert was == now
+
+
+def test_a_computed_diff_says_what_git_says():
+    diff = source("commits", paths="x")._diff
+    assert diff("a\n", "b\n") == "@@ -1 +1 @@\n-a\n+b\n"
+    assert diff("", "new\n") == "@@ -0,0 +1 @@\n+new\n" and diff("old\n", "") == "@@ -1 +0,0 @@\n-old\n"
+    assert diff("a\r\n", "a") == "@@ -1 +1 @@\n-a\r\n+a\n\\ No newline at end of file\n"
 
 
 def test_issues(tmp_path):
@@ -83,6 +89,8 @@ def test_issues(tmp_path):
     assert found[0].text == "Title: It breaks\n\nuser_0:\nHere.\n\nuser_1:\nWhere?\n\nuser_0:\nThere.\n"
     assert found[1] == Drop("opened_by_bot") and found[2].text == "Title: Alone\n\nuser_0:\n"
     assert [u.reason for u in found[3:]] == ["bad_thread", "missing_text"]
+    jsonl(tmp_path / "empty.jsonl", [{"title": " ", "comments": [{"body": ""}]}])
+    assert read(tmp_path, source("issues", paths="empty.jsonl"))[0].text == ""  # so that it is counted as empty
     assert read(tmp_path, source("issues", paths="i.jsonl", min_comments=3))[0] == Drop("few_comments")
     assert "noise" in read(tmp_path, source("issues", paths="i.jsonl", keep_bots=True))[0].text
     write_parquet(tmp_path / "i.parquet", [{"title": "Alone"}])
@@ -99,6 +107,11 @@ def test_stackexchange(tmp_path):
     assert found[1] == Drop("no_answer") and found[2].reason == "missing_text"
     best = read(tmp_path, source("stackexchange", paths="s.jsonl", min_score=2, max_answers=2))[0].text
     assert best.count("A: ") == 2 and "worse" not in best
+    jsonl(
+        tmp_path / "t.jsonl",
+        [{"question": "q", "answers": [{"text": "low", "score": "9"}, {"text": "high", "score": "10"}, {"text": "none", "score": ""}]}],
+    )
+    assert read(tmp_path, source("stackexchange", paths="t.jsonl", min_score=1))[0].text == "Q: q\n\nA: high\n\nA: low\n"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Plain text, folders of code, and git repositories at a revision."""
 
+import os
 import subprocess
 
 import pytest
@@ -96,3 +97,29 @@ def test_git_problems(repository):
         source("git", path="empty").inputs(root)
     with pytest.raises(CodemixError, match="outside the data root"):
         source("git", path="..").inputs(root)
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    (tmp_path / "src" / "closed").mkdir(parents=True)
+    (tmp_path / "src" / "a.py").write_text("x = 1\n")
+    scandir = os.scandir
+
+    def refuse(path):  # as it is for anyone but root
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CodemixError, match="closed: Permission denied"):
+        source("source_tree", path="src").inputs(tmp_path)
+
+
+def test_git_reads_the_named_repository_and_no_other(repository, monkeypatch):
+    root, run = repository
+    with pytest.raises(CodemixError, match="git cannot read docs"):  # no repository, though one is around it
+        source("git", path="proj/docs").inputs(root)
+    other = root / "other"
+    other.mkdir()
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as git sets it for a hook
+    assert len(read(root, source("git", path="proj", revision="v1"))) == 6

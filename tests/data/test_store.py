@@ -79,3 +79,16 @@ def test_a_store_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CodemixError, match="cannot write"), Store(tmp_path / "file").building(Store(tmp_path / "file").path("data", "x")):
         pass
+
+
+def test_what_another_process_finished_first_is_kept(tmp_path):
+    store = Store(tmp_path)
+    final = store.path("dedup", "x")
+    with store.building(final) as work:  # it looked whether `final` exists, and the other published before it had the lock
+        (work / "manifest.json").write_text("second")
+        final.mkdir(parents=True)
+        (final / "manifest.json").write_text("first")
+    assert (final / "manifest.json").read_text() == "first" and not work.exists()
+    (final / "manifest.json").rename(final / "other")
+    with pytest.raises(CodemixError, match="not empty"), store.building(final) as work:  # what is there is not whole
+        (work / "manifest.json").write_text("third")

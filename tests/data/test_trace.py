@@ -12,6 +12,7 @@ import pytest
 from made_stages import make_manifest, share_stage
 
 from codemix import progress
+from codemix.cli.data import _licences
 from codemix.data import fim
 from codemix.data.batches import batches
 from codemix.data.shards import Shards
@@ -118,3 +119,7 @@ def test_what_cannot_be_found_is_said(plan, manifests):
         seen(plan, manifests, "x#1")
     with pytest.raises(CodemixError, match="build-data"):
         show(plan, 0, {"web": manifests["web"]})
+
+
+def test_licences_are_shown_as_names():
+    assert _licences(["MIT", "ISC"]) == " [MIT, ISC]" and _licences("MIT") == " [MIT]" and _licences(None) == _licences([]) == ""

@@ -69,7 +69,9 @@ BREAKS = {
     "another format": (lambda f: edit(f, lambda c: c.__setitem__("format", 9)), False, "has format 9"),
     "half a manifest": (lambda f: (f / "manifest.json").write_text('{"format": 1,'), False, "is damaged"),
     "an unknown key": (lambda f: edit(f, lambda c: c.__setitem__("more", 1)), False, "is damaged"),
-    "no manifest": (lambda f: (f / "manifest.json").unlink(), False, "no manifest.json"),
+    "another funnel": (lambda f: (f / "funnel.json").write_text("{}"), False, "does not say what the manifest says"),
+    "no funnel": (lambda f: (f / "funnel.json").unlink(), False, "funnel.json is missing"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), False, "manifest.json is missing"),
     "a stray file": (lambda f: (f / "shards/extra.ds").write_bytes(b""), False, "not in the manifest"),
 }  # fmt: skip
 

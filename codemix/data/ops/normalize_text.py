@@ -13,7 +13,7 @@ from codemix.data.document import Document, Drop
 from codemix.data.families import Op
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # all but tab, line feed, form feed, carriage return
-_TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
+_TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")  # tried once a run of blanks, not once a blank
 
 
 class NormalizeText(Op):

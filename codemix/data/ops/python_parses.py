@@ -27,7 +27,7 @@ class PythonParses(Op):
         if languages.of(doc) != "Python":
             return doc
         try:
-            parse(doc.text)
+            parse(doc.text.removeprefix("\ufeff"))  # Python reads a file with a byte order mark
         except SyntaxError:
             return Drop("does_not_parse")
         return doc

@@ -6,6 +6,7 @@ CommitPack's columns (arXiv 2308.07124) are the defaults. StarCoder (arXiv 2305.
 """
 
 import difflib
+import io
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -65,5 +66,6 @@ class Commits(RowSource):
         return text
 
     def _diff(self, before: str, after: str) -> str:
-        lines = difflib.unified_diff(before.split("\n"), after.split("\n"), n=self.context_lines, lineterm="")
-        return "\n".join(list(lines)[2:])  # without the two lines that would name the files
+        sides = (list(io.StringIO(side, newline="\n")) for side in (before, after))
+        lines = list(difflib.unified_diff(*sides, n=self.context_lines))[2:]  # without the two lines that would name the files
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

@@ -4,12 +4,10 @@ Only the files are used (Parquet or JSON lines), never a data set's own code. Gi
 moves, and then the source is another one. Private sets need HF_TOKEN in the environment.
 """
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.locations import expand
 from codemix.data.rows import TextRows
 
 
@@ -25,6 +23,5 @@ class Huggingface(TextRows):
         {"kind": "huggingface", "dataset": "owner/name", "revision": "0123456789abcdef", "paths": "*.jsonl.zst"},
     )
 
-    def inputs(self, root: Path) -> list[str]:
-        patterns = [self.paths] if isinstance(self.paths, str) else self.paths
-        return expand([f"hf://datasets/{self.dataset}@{self.revision}/{pattern}" for pattern in patterns], root, self.SUFFIXES)
+    def patterns(self) -> tuple[str, ...]:
+        return tuple(f"hf://datasets/{self.dataset}@{self.revision}/{pattern}" for pattern in super().patterns())

@@ -53,6 +53,8 @@ class Issues(RowSource):
             said = [(who, what) for who, what in said if what and (self.keep_bots or not is_bot(who))]
             if len(said) < self.min_comments:
                 return Drop("few_comments")
+            if not (said or title(row).strip() or body(row).strip()):
+                return ""
             blocks += [f"{authors.label(who)}:\n{what}" for who, what in said]
             return "\n\n".join(blocks) + "\n"
 

@@ -34,8 +34,12 @@ class SourceTree(TreeSource):
         base = locate(self.path, root)
         if not base.is_dir():
             raise CodemixError(f"{self.path} is not a folder", hints=["read single files with the kind `text`"], rule="input-not-folder")
+
+        def refuse(error: OSError) -> None:
+            raise CodemixError(f"cannot look into {error.filename}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable")
+
         found = []
-        for folder, folders, files in os.walk(base):
+        for folder, folders, files in os.walk(base, onerror=refuse):
             folders[:] = sorted(f for f in folders if not f.startswith("."))
             for name in files:
                 path = Path(folder) / name

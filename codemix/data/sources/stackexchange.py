@@ -64,4 +64,8 @@ class Stackexchange(RowSource):
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    """Votes, which some data sets hold as a text; 0 where there are none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
