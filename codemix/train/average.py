@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from codemix.data.store import read_json
 from codemix.recipe.plan import stage_fingerprint
 from codemix.train import lineage
-from codemix.train.checkpoint import Checkpoints
+from codemix.train.checkpoint import Checkpoints, restore_final
 from codemix.train.step import TrainState
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def mean_state(step: Any, folders: list[Path]) -> TrainState:
     total = None
     add = jax.jit(lambda a, b: jax.tree.map(lambda x, y: x + y if jnp.issubdtype(x.dtype, jnp.floating) else x, a, b), donate_argnums=0)
     for folder in folders:
-        with Checkpoints(folder / "checkpoints") as checkpoints:
-            state = TrainState(**checkpoints.restore(checkpoints.latest(), step.shapes()))
+        state = TrainState(**restore_final(folder, step.shapes()))
         total = state if total is None else add(total, state)
     return jax.tree.map(lambda x: x / len(folders) if jnp.issubdtype(x.dtype, jnp.floating) else x, total)

@@ -138,6 +138,9 @@ def test_a_damaged_checkpoint_is_said_with_the_way_out(tmp_path):
     with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CodemixError, match="cannot be read") as error:
         checkpoints.restore(1, like(state(n=4096)))
     assert error.value.problems[0].rule == "checkpoint-damaged" and "delete that folder" in str(error.value)
+    (tmp_path / "done.json").touch()
+    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CodemixError, match=f"hint: delete {tmp_path} and train that stage again"):
+        checkpoints.restore(1, like(state(n=4096)))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +180,10 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
 def test_no_checkpoint_is_said(tmp_path):
     from codemix.recipe.schema import Model
 
-    with pytest.raises(CodemixError, match="there is no checkpoint in"):
+    (tmp_path / "done.json").write_text('{"steps": 3}')
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:  # one kept on purpose is not the final one
+        checkpoints.save(2, state(), {})
+    with pytest.raises(CodemixError, match=f"there is no checkpoint {tmp_path}/checkpoints/3\nhint: delete {tmp_path} and train"):
         load_model(tmp_path, Model(d_model=16, n_layers=2, n_heads=2, d_ff=32), 64)
 
 
@@ -207,6 +213,7 @@ saved = steps[0].init(7)
 with Checkpoints(folder / "checkpoints") as checkpoints:
     checkpoints.save(1, saved, {{}})
     checkpoints.wait()
+    (folder / "done.json").write_text('{{"steps": 1}}')
     for step in steps:
         restored = TrainState(**checkpoints.restore(1, step.shapes()))
         assert bits(restored) == bits(saved)
