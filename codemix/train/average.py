@@ -41,12 +41,12 @@ def soup(session: Session, stage: StagePlan) -> Path | None:
         return None
     with session.building(stage) as work:
         if work is not None:
-            state = mean_state(session.step, folders)
-            belongs = lineage.belongs_to(stage, session.manifests, session.tokenizer)
+            step, belongs = session.step, lineage.belongs_to(stage, session.manifests, session.tokenizer)
             facts = {"averaged": [folder.name for folder in folders], **session.place}
             ledgers = [read_json(folder / "ledger.json") for folder in folders]
             with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
-                checkpoints.save(stage.steps, state, {"step": stage.steps, "belongs_to": belongs, **facts})
+                if checkpoints.latest() is None:  # else a run before this one ended between here and the rename
+                    checkpoints.save(stage.steps, mean_state(step, folders), {"step": stage.steps, "belongs_to": belongs, **facts})
                 checkpoints.wait()
             seeds = [
                 {"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]}
