@@ -77,15 +77,9 @@ class Session:
         return self._step
 
     def _step_words(self) -> dict:
-        """What the options say to `make_step`. Raises CodemixError when a batch does not divide into the microbatches."""
+        """What the options say to `make_step`."""
         words = dict(self.options.step)
         parts = words.pop("microbatches", 1)
-        sizes = sorted({size for stage in self.plan.stages for _, size in stage.batches if size % parts})
-        if sizes:
-            raise CodemixError(
-                f"a batch of {sizes[0]} rows does not divide into {parts} microbatches",
-                hints=[f"{best} does" for best in [max(n for n in range(1, parts) if sizes[0] % n == 0)]], rule="microbatches",
-            )  # fmt: skip
         return words if parts == 1 else words | {"accumulate": parts}
 
     def stage(self, stage: StagePlan) -> Path | None:
@@ -151,7 +145,8 @@ def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, 
     """The mesh asked for, or every device. Raises CodemixError for what does not divide."""
     shape = mesh.shape_of(options.mesh, plan.recipe.model)
     sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
-    problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, **shape)}
+    parts = options.step.get("microbatches", 1)
+    problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, parts, **shape)}
     if problems:
         raise CodemixError(*problems.values())
     return shape

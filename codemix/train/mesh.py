@@ -68,18 +68,26 @@ def shardings(mesh: Mesh, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(of, eqx.filter(tree, lambda x: hasattr(x, "shape")))
 
 
-def problems(spec: schema.Model, vocab_size: int, batch_size: int, *, data: int = 1, fsdp: int = 1, model: int = 1) -> list[Problem]:
-    """What does not divide over a mesh of this shape."""
+def problems(
+    spec: schema.Model, vocab_size: int, batch_size: int, microbatches: int = 1, *, data: int = 1, fsdp: int = 1, model: int = 1
+) -> list[Problem]:  # fmt: skip
+    """What does not divide over a mesh of this shape, or into the microbatches of each of its devices."""
     wanted = [
         ("model.d_model", spec.d_model, fsdp, "fsdp"), ("the embedding's rows", spec.vocab(vocab_size), model, "model"),
         ("model.d_ff", spec.d_ff, model, "model"), ("key-value heads", spec.kv_heads, model, "model"),
         ("batch_size", batch_size, data * fsdp, "data x fsdp"),
     ]  # fmt: skip
-    return [
+    found = [
         Problem(f"{name} is {size}, which does not divide by {axis} = {by}", rule="mesh-does-not-divide", hints=_nearest(name, size, by))
         for name, size, by, axis in wanted
         if size % by
     ]
+    rows, left = divmod(batch_size, data * fsdp)
+    if not left and rows % microbatches:
+        best = max(n for n in range(1, microbatches) if rows % n == 0)
+        what = f"batch_size {batch_size} over {data * fsdp} devices leaves {rows} rows a device, which {microbatches} microbatches do not divide"
+        found.append(Problem(what, hints=(f"{best} does",), rule="microbatches"))
+    return found
 
 
 def _nearest(name: str, size: int, by: int) -> tuple[str, ...]:

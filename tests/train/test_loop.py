@@ -225,7 +225,7 @@ def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
 
 def test_microbatches_change_nothing_but_the_order_of_sums_and_must_divide(made, tmp_path):
     plan, _, manifests, folders = made
-    with pytest.raises(CodemixError, match="a batch of 4 rows does not divide into 3 microbatches") as error:
+    with pytest.raises(CodemixError, match="4 rows a device, which 3 microbatches do not divide") as error:
         train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 3}))
     assert problems(error) == ["microbatches"] and "2 does" in str(error.value)
     folder = train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 2}))

@@ -80,7 +80,9 @@ def test_what_does_not_divide_is_said_with_the_numbers():
     assert named["model.d_model"].hints == ("use 15 or 18, or another mesh",)
     assert named["the embedding's rows"].hints == ("set `vocab_multiple: 4`",)
     assert [p.what for p in mesh.problems(SPEC, 32, 10, data=4)] == ["batch_size is 10, which does not divide by data x fsdp = 4"]
-    assert mesh.problems(SPEC, 32, 8, data=2, fsdp=4, model=2) == []
+    assert mesh.problems(SPEC, 32, 8, data=2, fsdp=4, model=2) == mesh.problems(SPEC, 32, 8, 4, data=2) == []
+    (microbatches,) = mesh.problems(SPEC, 32, 12, 4, data=2)  # though 4 divides 12
+    assert "6 rows a device, which 4 microbatches do not divide" in microbatches.what and microbatches.hints == ("3 does",)
     assert mesh.problems(schema.Model(preset="2.8B"), 256_000, 1024, data=4, fsdp=64) == []
 
 
