@@ -61,6 +61,7 @@ def test_each_command_is_a_short_function():
         (("train", "recipes/quickstart.yaml"), 1, "not built yet"),
         (("train", "recipes/quickstart.yaml", "--mesh", "dta=4"), 1, "--mesh"),
         (("train", "recipes/quickstart.yaml", "--until", "2 hours"), 1, "not a number of steps"),
+        (("train", "recipes/quickstart.yaml", "--until", "2²"), 1, "not a number of steps"),
         (("eval", "recipes/quickstart.yaml"), 1, "not trained yet"),
         (("report", "recipes/quickstart.yaml"), 1, "no stage is trained"),
         (("components", "sources"), 1, "did you mean `source`"),

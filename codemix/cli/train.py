@@ -79,7 +79,7 @@ def _steps(until: str | None) -> int | None:
     if until is None:
         return None
     number = until.removesuffix("steps").removesuffix("step").strip().replace("_", "")
-    if not number.isdigit() or int(number) == 0:
+    if not number.isdecimal() or int(number) == 0:
         raise problem(f"`--until {until}` is not a number of steps", "for example `--until '200 steps'`")
     return int(number)
 

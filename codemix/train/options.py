@@ -43,6 +43,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise CodemixError(f"`{name}` is {value}; it must be at least {least}", hints=[f"use {least} or more"], rule="train-option")
+        if self.on_spike not in ("stop", "warn"):
+            raise CodemixError(f"`on_spike` is `{self.on_spike}`; it is `stop` or `warn`", hints=["stop is the default"], rule="train-option")
         if self.save_every_s is not None and not self.save_every_s > 0:
             raise CodemixError(f"`save_every_s` is {self.save_every_s}; it must be more than 0", hints=["600 is the default"], rule="train-option")
 

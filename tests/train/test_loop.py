@@ -208,7 +208,7 @@ class SimpleSpike:
         return 1.0 if self.n == 3 else None
 
 
-@pytest.mark.parametrize("word", [{"save_every_steps": 0}, {"keep": 0}, {"until": 0}, {"save_every_s": 0.0}, {"log_every": -1}])
+@pytest.mark.parametrize("word", [{"save_every_steps": 0}, {"keep": 0}, {"until": 0}, {"save_every_s": 0.0}, {"log_every": -1}, {"on_spike": "wanr"}])
 def test_options_that_make_no_sense_are_refused(word):
     with pytest.raises(CodemixError) as error:
         TrainOptions(**word)
