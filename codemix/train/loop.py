@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import os
 import signal
 import sys
 import threading
@@ -122,6 +121,9 @@ class Session:
                 yield None
                 return
             if hosts.first():
+                if final.exists():  # now, not when the last step is done
+                    hint = f"delete {final}; it may be what an interrupted copy left"
+                    raise CodemixError(f"{final} is in the way: it is not whole, it has no done.json", hints=[hint], rule="store-damaged")
                 work.mkdir(parents=True, exist_ok=True)
                 write_json(work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer))
                 write_text(work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True)))
@@ -129,8 +131,7 @@ class Session:
             yield work
             hosts.barrier(f"end {stage.fingerprint}")
             if hosts.first():
-                final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(work, final)
+                self.store.publish(final)
             hosts.barrier(f"done {stage.fingerprint}")
 
     def finish(self, stage: StagePlan, work: Path, ledger: dict, more: dict) -> None:

@@ -59,6 +59,15 @@ def test_done_stages_are_found_and_nothing_is_trained(made, monkeypatch, capsys)
     assert capsys.readouterr().err.count("in the store already") == 3
 
 
+def test_a_stage_that_was_copied_in_part_is_said_before_it_is_trained_again(tmp_path):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    final = store.path("stages", "init", plan.stages[0].fingerprint)
+    (final / "checkpoints").mkdir(parents=True)
+    with pytest.raises(CodemixError, match=f"not whole, it has no done.json\nhint: delete {final}"):
+        train(plan, store, manifests, options=tiny.options(until=1))
+    assert not store.work(final).exists()
+
+
 def test_recipes_that_begin_alike_share_their_first_stages(made):
     plan, store, manifests, folders = made
     other = tiny.make_plan(tiny.make_recipe([*tiny.STAGES[:2], tiny.STAGES[2] | {"name": "long", "steps": 6}], name="other"), manifests)
