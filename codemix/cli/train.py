@@ -44,7 +44,7 @@ def train(
     save_every_steps: SaveStepsOption = None,
     save_every_s: SaveSecondsOption = 600.0,
     keep: Annotated[int, typer.Option("--keep", min=1, help="Newest checkpoints kept of an unfinished stage.")] = 2,
-    keep_every_steps: Annotated[int | None, typer.Option("--keep-every-steps", help="Keep checkpoints at multiples of this for good.")] = None,
+    keep_every_steps: Annotated[int | None, typer.Option("--keep-every-steps", help="Checkpoint at multiples of this, to keep for good.")] = None,
     log_every: Annotated[int | None, typer.Option("--log-every", help="Steps a line of metrics; default about a hundred lines a stage.")] = None,
     microbatches: Annotated[int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")] = 1,
     remat: Annotated[str, typer.Option("--remat", help="Recompute activations: none, dots or full.")] = "none",

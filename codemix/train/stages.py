@@ -123,8 +123,8 @@ class StageRun:
         """Between two steps: save when it is time, stop when someone asked."""
         last = done == self.stage.steps
         cause = self._asked(done)
-        every = self.options.save_every_steps
-        if last or cause is not None or (every and done % every == 0) or self._time_to_save(done):
+        every = any(n and done % n == 0 for n in (self.options.save_every_steps, self.options.keep_every_steps))
+        if last or cause is not None or every or self._time_to_save(done):
             while self.pending:
                 self._account()
             self._save(done)

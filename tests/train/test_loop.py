@@ -85,6 +85,12 @@ def test_the_step_compiles_once_for_all_stages(tmp_path):
     assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
 
 
+def test_steps_to_keep_for_good_are_saved_whatever_else_is(tmp_path):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    folder = train_stage(plan, 0, store, manifests, options=tiny.options(keep_every_steps=3, keep=1))
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["3", "6", "7"]
+
+
 def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys):
     plan, store, manifests = tiny.make_run(tmp_path)
     assert len(train(plan, store, manifests, options=tiny.options(until=9))) == 1
