@@ -143,14 +143,15 @@ def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
     Path(place).unlink()
 
 
-def test_ctrl_c_ends_with_130(run, monkeypatch):
+def test_ctrl_c_says_so_and_ends_with_130(run, monkeypatch):
     from codemix.recipe import text
 
     def interrupted(path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(text, "load", interrupted)
-    assert run("validate", "recipes/quickstart.yaml")[0] == 130
+    code, _, err = run("validate", "recipes/quickstart.yaml")
+    assert code == 130 and "interrupted; finished work is kept" in err
 
 
 def test_every_option_is_explained():

@@ -81,7 +81,7 @@ def main(args: list[str] | None = None) -> None:
     except CodemixError as error:
         _print_problems(error, as_json="--json" in words)
         code = EXIT_PROBLEM
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # typer makes the second of the first
         print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `codemix plan ... | head`
@@ -89,8 +89,6 @@ def main(args: list[str] | None = None) -> None:
         code = 0
     except typer.Exit as stop:
         code = stop.exit_code
-    except typer.Abort:
-        code = EXIT_INTERRUPTED
     except Exception as error:
         code = _usage_or_bug(error)
     sys.exit(code)
