@@ -81,8 +81,7 @@ def main(args: list[str] | None = None) -> None:
     except CodemixError as error:
         _print_problems(error, as_json="--json" in words)
         code = EXIT_PROBLEM
-    except (KeyboardInterrupt, typer.Abort):  # typer makes the second of the first
-        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `codemix plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,6 +90,8 @@ def main(args: list[str] | None = None) -> None:
         code = stop.exit_code
     except Exception as error:
         code = _usage_or_bug(error)
+    if code == EXIT_INTERRUPTED:  # also without an exception: typer turns KeyboardInterrupt into this status
+        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
     sys.exit(code)
 
 

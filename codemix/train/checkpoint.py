@@ -35,6 +35,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
         """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides. Left-overs of a crash are removed."""
+        for noisy in ("asyncio", "absl"):  # orbax raises what it logs there with a traceback for each of its threads
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         self.folder = Path(folder).absolute()
         self.keep_every = keep_every
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None)
@@ -187,8 +189,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         text = str(error)
         for sign, what, rule in _DISK_SIGNS:
             if sign.lower() in text.lower():
-                for noisy in ("asyncio", "absl"):  # they would print the same once more, as tracebacks
-                    logging.getLogger(noisy).setLevel(logging.CRITICAL)
                 raise CodemixError(
                     f"{what} while saving a checkpoint in {folder}",
                     hints=["earlier checkpoints are kept; after making room the same command goes on from the newest"], rule=rule,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -35,7 +34,6 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked is not None and number == signal.SIGINT:
-            logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax, where it meets it, would print a traceback
             raise KeyboardInterrupt
         self.asked = signal.Signals(number)
         again = "; press Ctrl-C again to stop without it" if number == signal.SIGINT else ""

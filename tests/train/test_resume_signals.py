@@ -1,6 +1,5 @@
 """Real signals to a real process: what it says, how it exits, and that the same command finishes the work."""
 
-import logging
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 import tiny
 
 from codemix.errors import CodemixError
-from codemix.train.interrupt import Interrupts
 from codemix.train.loop import train
 from codemix.train.metrics import read_metrics
 from codemix.train.status import status
@@ -59,20 +57,6 @@ def test_asked_to_stop_it_saves_says_so_and_goes_on_by_the_same_command(tmp_path
     finished = train(plan, store, manifests, options=tiny.options(log_every=1))
     assert all(tiny.same_bits(tiny.weights(f), w) for f, w in zip(finished, straight, strict=True))
     assert {s.state for s in status(store)} == {"done"}
-
-
-def test_a_second_ctrl_c_stops_at_once_and_what_it_cuts_off_logs_no_traceback():
-    said, orbax = [], logging.getLogger("absl")
-    level = orbax.level
-    try:
-        with Interrupts(said.append) as interrupts:
-            signal.raise_signal(signal.SIGINT)
-            assert interrupts.asked == signal.SIGINT and orbax.isEnabledFor(logging.ERROR)
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-        assert len(said) == 1 and not orbax.isEnabledFor(logging.ERROR)
-    finally:
-        orbax.setLevel(level)
 
 
 def test_killed_outright_again_and_again_while_it_saves_every_step(tmp_path, straight):
