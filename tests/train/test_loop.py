@@ -13,6 +13,8 @@ from codemix.errors import CodemixError
 from codemix.recipe import schema
 from codemix.recipe.text import parse
 from codemix.train import loop, stages
+from codemix.train import status as status_module
+from codemix.train import status as status_module
 from codemix.train.alarm import Spike
 from codemix.train.loop import train, train_stage
 from codemix.train.options import TrainOptions
@@ -105,6 +107,20 @@ def test_until_the_last_step_of_a_stage_finishes_it_and_begins_no_other(tmp_path
     assert len(train(plan, store, manifests, options=tiny.options(until=7))) == 1
     assert "stopped before `continue`, as asked" in capsys.readouterr().err
     assert [(s.name, s.state) for s in status(store)] == [("init", "done")]
+
+
+def test_a_stage_that_gets_its_place_while_status_reads_is_met_there(made, monkeypatch):
+    _, store, _, folders = made
+
+    def moved(path):
+        if path.parent == work:
+            work.rename(folders[0])
+        return read(path)
+
+    work, read = store.work(folders[0]), status_module.read_json
+    folders[0].rename(work)
+    monkeypatch.setattr(status_module, "read_json", moved)
+    assert [(s.name, s.folder) for s in status(store) if s.name == "init"] == [("init", str(folders[0]))]
 
 
 def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
