@@ -14,7 +14,6 @@ from codemix.recipe import schema
 from codemix.recipe.text import parse
 from codemix.train import loop, stages
 from codemix.train import status as status_module
-from codemix.train import status as status_module
 from codemix.train.alarm import Spike
 from codemix.train.loop import train, train_stage
 from codemix.train.options import TrainOptions
