@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,6 +153,18 @@ def test_ctrl_c_says_so_and_ends_with_130(run, monkeypatch):
     monkeypatch.setattr(text, "load", interrupted)
     code, _, err = run("validate", "recipes/quickstart.yaml")
     assert code == 130 and "interrupted; finished work is kept" in err
+
+
+def test_the_index_of_a_host_alone_is_not_taken_for_a_run_of_one_process(monkeypatch):
+    from codemix.cli import train
+
+    seen = []
+    monkeypatch.setattr(train, "load", lambda *_: SimpleNamespace(checked=None))
+    monkeypatch.setattr(train, "show_warnings", lambda _: None)
+    monkeypatch.setattr(train, "train_stages", lambda _, options: seen.append(options) or [])
+    train.train(Path("recipe.yaml"), host=1)
+    train.train(Path("recipe.yaml"))
+    assert [options.hosts and options.hosts.index for options in seen] == [1, None]
 
 
 def test_every_option_is_explained():

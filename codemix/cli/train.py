@@ -59,7 +59,7 @@ def train(
 
     context = load(recipe, store, data_root)
     show_warnings(context.checked)
-    together = Hosts(coordinator, hosts, host) if coordinator or hosts is not None else None
+    together = Hosts(coordinator, hosts, host) if (coordinator, hosts, host) != (None, None, None) else None
     options = TrainOptions(
         save_every_steps=save_every_steps, save_every_s=save_every_s, keep=keep, keep_every_steps=keep_every_steps, log_every=log_every, until=_steps(until), track=tuple(track or ()), on_spike=on_spike,
         mesh=mesh_of(mesh), step={"microbatches": microbatches, "remat": remat}, hosts=together,
