@@ -41,7 +41,7 @@ def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list | None
 def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, int]:
     """The mesh asked for, or every device: weights over the most of them (up to 16) that divide d_model, rows over the rest.
 
-    Raises CodemixError for an axis that there is not, and for more devices than there are.
+    Raises CodemixError for an axis that there is not, and for more devices than there are, or fewer with several processes.
     """
     shape = dict(asked or {})
     if not shape:
@@ -55,6 +55,11 @@ def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, i
     wanted = math.prod(shape.values())
     if wanted > jax.device_count():
         raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")
+    if jax.process_count() > 1 and wanted < jax.device_count():  # a process might have none of them, and nothing to do
+        raise CodemixError(
+            f"the mesh takes {wanted} of {jax.device_count()} devices, and a run of several processes takes all",
+            hints=["make an axis larger, or start fewer processes"], rule="mesh-too-small",
+        )  # fmt: skip
     return shape
 
 

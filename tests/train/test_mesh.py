@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from codemix.errors import CodemixError
 from codemix.recipe import schema
 from codemix.train import mesh
 
@@ -71,6 +72,14 @@ def test_each_device_holds_its_part_of_weights_and_moments(found):
     assert {shape: made["part"] for shape, made in found.items()} == parts | {"1x1x1 other": 1, "2x2x2 other": 1 / 4}
     assert found["2x2x2"]["head"] == found["2x2x2 other"]["head"] and found["2x2x2"]["head"].endswith("('model', 'fsdp')")
     assert found["2x2x2"]["moments"].endswith("(None, 'fsdp', 'model')")
+
+
+def test_several_processes_take_every_device(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    assert mesh.shape_of({"data": 2}, SPEC) == {"data": 2}
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(CodemixError, match="takes 2 of 4 devices"):
+        mesh.shape_of({"data": 2}, SPEC)
 
 
 def test_what_does_not_divide_is_said_with_the_numbers():
