@@ -8,6 +8,7 @@ written behind, and the folder gets its name when everything is in it. A checkpo
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import shutil
@@ -43,9 +44,9 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated as soon as this returns."""
+        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated, and `meta` changed, as soon as this returns."""
         parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
-        content = dict(meta) | {"leaves": {part: _leaves(getattr(state, part)) for part in _PARTS}}
+        content = copy.deepcopy(dict(meta)) | {"leaves": {part: _leaves(getattr(state, part)) for part in _PARTS}}
         with _disk_errors(self.folder):
             self._manager.save(step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True)
 

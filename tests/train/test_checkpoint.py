@@ -57,6 +57,15 @@ def test_what_comes_back_is_what_was_saved_even_if_it_was_donated_at_once(tmp_pa
             assert checkpoints.meta(n)["n"] == n and checkpoints.meta(n)["tenth"] == 0.1
 
 
+def test_meta_is_what_it_was_when_it_was_saved(tmp_path, monkeypatch):
+    rows, given = {"text": 1}, []
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "save", lambda step, args, force: given.append(args.meta.item))
+        checkpoints.save(1, state(), {"rows": rows})
+        rows["text"] = 2  # the next step counts on while orbax has yet to write
+    assert given[0]["rows"] == {"text": 1}
+
+
 def test_only_the_newest_are_kept_and_the_multiples_asked_for(tmp_path):
     with Checkpoints(tmp_path / "c", keep=2, keep_every=4) as checkpoints:
         for n in range(1, 8):
