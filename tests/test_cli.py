@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +63,7 @@ def test_each_command_is_a_short_function():
         (("train", "recipes/quickstart.yaml"), 1, "not built yet"),
         (("train", "recipes/quickstart.yaml", "--mesh", "dta=4"), 1, "--mesh"),
         (("train", "recipes/quickstart.yaml", "--until", "2 hours"), 1, "not a number of steps"),
+        (("train", "recipes/quickstart.yaml", "--until", "2²"), 1, "not a number of steps"),
         (("eval", "recipes/quickstart.yaml"), 1, "not trained yet"),
         (("eval", "--stage", "init", "recipes/quickstart.yaml"), 1, "not trained yet"),
         (("report", "recipes/quickstart.yaml"), 1, "no stage is trained"),
@@ -163,14 +165,27 @@ def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
     Path(place).unlink()
 
 
-def test_ctrl_c_ends_with_130(run, monkeypatch):
+def test_ctrl_c_says_so_and_ends_with_130(run, monkeypatch):
     from codemix.recipe import text
 
     def interrupted(path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(text, "load", interrupted)
-    assert run("validate", "recipes/quickstart.yaml")[0] == 130
+    code, _, err = run("validate", "recipes/quickstart.yaml")
+    assert code == 130 and "interrupted; finished work is kept" in err
+
+
+def test_the_index_of_a_host_alone_is_not_taken_for_a_run_of_one_process(monkeypatch):
+    from codemix.cli import train
+
+    seen = []
+    monkeypatch.setattr(train, "load", lambda *_: SimpleNamespace(checked=None))
+    monkeypatch.setattr(train, "show_warnings", lambda _: None)
+    monkeypatch.setattr(train, "train_stages", lambda _, options: seen.append(options) or [])
+    train.train(Path("recipe.yaml"), host=1)
+    train.train(Path("recipe.yaml"))
+    assert [options.hosts and options.hosts.index for options in seen] == [1, None]
 
 
 def test_every_option_is_explained():

@@ -81,18 +81,17 @@ def main(args: list[str] | None = None) -> None:
     except CodemixError as error:
         _print_problems(error, as_json="--json" in words)
         code = EXIT_PROBLEM
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `codemix plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except typer.Exit as stop:
         code = stop.exit_code
-    except typer.Abort:
-        code = EXIT_INTERRUPTED
     except Exception as error:
         code = _usage_or_bug(error)
+    if code == EXIT_INTERRUPTED:  # also without an exception: typer turns KeyboardInterrupt into this status
+        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
     sys.exit(code)
 
 

@@ -44,7 +44,7 @@ def train(
     save_every_steps: SaveStepsOption = None,
     save_every_s: SaveSecondsOption = 600.0,
     keep: Annotated[int, typer.Option("--keep", min=1, help="Newest checkpoints kept of an unfinished stage.")] = 2,
-    keep_every_steps: Annotated[int | None, typer.Option("--keep-every-steps", help="Keep checkpoints at multiples of this for good.")] = None,
+    keep_every_steps: Annotated[int | None, typer.Option("--keep-every-steps", help="Checkpoint at multiples of this, to keep for good.")] = None,
     log_every: Annotated[int | None, typer.Option("--log-every", help="Steps a line of metrics; default about a hundred lines a stage.")] = None,
     microbatches: Annotated[int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")] = 1,
     remat: Annotated[str, typer.Option("--remat", help="Recompute activations: none, dots or full.")] = "none",
@@ -59,7 +59,7 @@ def train(
 
     context = load(recipe, store, data_root)
     show_warnings(context.checked)
-    together = Hosts(coordinator, hosts, host) if coordinator or hosts is not None else None
+    together = Hosts(coordinator, hosts, host) if (coordinator, hosts, host) != (None, None, None) else None
     options = TrainOptions(
         save_every_steps=save_every_steps, save_every_s=save_every_s, keep=keep, keep_every_steps=keep_every_steps, log_every=log_every, until=_steps(until), track=tuple(track or ()), on_spike=on_spike,
         mesh=mesh_of(mesh), step={"microbatches": microbatches, "remat": remat}, hosts=together,
@@ -79,7 +79,7 @@ def _steps(until: str | None) -> int | None:
     if until is None:
         return None
     number = until.removesuffix("steps").removesuffix("step").strip().replace("_", "")
-    if not number.isdigit() or int(number) == 0:
+    if not number.isdecimal() or int(number) == 0:
         raise problem(f"`--until {until}` is not a number of steps", "for example `--until '200 steps'`")
     return int(number)
 

@@ -282,7 +282,7 @@ class Stage(Spec):
     fim_spm: Share = Field(Fraction(1, 2), description="share of fill-in-the-middle windows in suffix-prefix-middle order")
     limits: tuple[Limit, ...] = ()
     init_from: InitFrom | Literal["scratch"] | None = Field(None, description="default: the stage before this one; `scratch` starts anew")
-    seed: Seed | None = Field(None, description="data-order seed of this stage; default the recipe's")
+    seed: Seed | None = Field(None, description="decides data order and what dropout drops in this stage; default the recipe's")
     average_seeds: tuple[Seed, ...] = Field((), description="train this stage once a seed and average the weights (soup)")
     description: str = ""
     notes: str = ""
@@ -311,7 +311,7 @@ class Recipe(Spec):
     name: Name
     description: str = ""
     notes: str = ""
-    seed: Seed = Field(0, description="decides initial weights and data order")
+    seed: Seed = Field(0, description="decides initial weights, data order and what dropout drops")
     tokenizer: component.field("tokenizer")
     sources: dict[Name, Source] = Field(min_length=1)
     dedup: tuple[Dedup, ...] = ()

@@ -31,14 +31,14 @@ class Spike:
         self._least = least
 
     def add(self, loss: float) -> float | None:
-        """The mean before, when this loss is a spike; a spike does not enter the mean."""
-        if len(self._last) >= self._least:
-            mean = math.fsum(self._last) / len(self._last)
-            deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in self._last) / len(self._last))
-            if loss > mean + max(1.0, 8 * deviation):
-                return mean
+        """The mean before, when this loss is a spike. It enters the mean all the same: a loss that stays up is soon no news."""
+        before = list(self._last)
         self._last.append(loss)
-        return None
+        if len(before) < self._least:
+            return None
+        mean = math.fsum(before) / len(before)
+        deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in before) / len(before))
+        return mean if loss > mean + max(1.0, 8 * deviation) else None
 
 
 def wrong(

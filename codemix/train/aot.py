@@ -11,7 +11,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from codemix.errors import CodemixError, Problem
+from codemix.errors import CodemixError
 from codemix.recipe import estimate
 from codemix.train.aot_report import Memory, Result, knobs, render
 from codemix.train.collectives import Collective, collectives
@@ -98,13 +98,8 @@ def mesh_shape(plan: Plan, asked: dict[str, int] | None, chips: int, vocab_size:
             f"a mesh of {shape['data']} x {shape['fsdp']} x {shape['model']} has not the {chips} chips of the slice",
             hints=[f"for example `--mesh data={chips // 16 or 1},fsdp={min(chips, 16)}`"], rule="mesh-not-slice",
         )  # fmt: skip
-    found: dict[str, Problem] = {}
-    for size in sorted({size for s in plan.stages for _, size in s.batches}):
-        found |= {p.what: p for p in problems(plan.recipe.model, vocab_size, size, **shape)}
-        rows = shape["data"] * shape["fsdp"]
-        if size % (rows * microbatches) and not size % rows:
-            what = f"batch_size {size} over {rows} chips leaves {size // rows} rows a chip, which {microbatches} microbatches do not divide"
-            found[what] = Problem(what, hints=(f"use at most {size // rows} microbatches",), rule="mesh-does-not-divide")
+    sizes = sorted({size for s in plan.stages for _, size in s.batches})
+    found = {p.what: p for size in sizes for p in problems(plan.recipe.model, vocab_size, size, microbatches, **shape)}
     if found:
         raise CodemixError(*found.values())
     return shape

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from codemix.data.store import read_json
 from codemix.recipe.plan import stage_fingerprint
 from codemix.train import lineage
-from codemix.train.checkpoint import Checkpoints
+from codemix.train.checkpoint import Checkpoints, restore_final
 from codemix.train.step import TrainState
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def soup(session: Session, stage: StagePlan) -> Path | None:
         return None
     with session.building(stage) as work:
         if work is not None:
-            state = mean_state(session.step, folders)
-            belongs = lineage.belongs_to(stage, session.manifests, session.tokenizer)
+            step, belongs = session.step, lineage.belongs_to(stage, session.manifests, session.tokenizer)
             facts = {"averaged": [folder.name for folder in folders], **session.place}
             ledgers = [read_json(folder / "ledger.json") for folder in folders]
             with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
-                checkpoints.save(stage.steps, state, {"step": stage.steps, "belongs_to": belongs, **facts})
+                if checkpoints.latest() is None:  # else a run before this one ended between here and the rename
+                    checkpoints.save(stage.steps, mean_state(step, folders), {"step": stage.steps, "belongs_to": belongs, **facts})
                 checkpoints.wait()
             seeds = [
                 {"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]}
@@ -61,7 +61,6 @@ def mean_state(step: Any, folders: list[Path]) -> TrainState:
     total = None
     add = jax.jit(lambda a, b: jax.tree.map(lambda x, y: x + y if jnp.issubdtype(x.dtype, jnp.floating) else x, a, b), donate_argnums=0)
     for folder in folders:
-        with Checkpoints(folder / "checkpoints") as checkpoints:
-            state = TrainState(**checkpoints.restore(checkpoints.latest(), step.shapes()))
+        state = TrainState(**restore_final(folder, step.shapes()))
         total = state if total is None else add(total, state)
     return jax.tree.map(lambda x: x / len(folders) if jnp.issubdtype(x.dtype, jnp.floating) else x, total)

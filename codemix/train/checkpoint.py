@@ -8,6 +8,7 @@ written behind, and the folder gets its name when everything is in it. A checkpo
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import shutil
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import orbax.checkpoint as ocp
 
+from codemix.data.store import read_json
 from codemix.errors import CodemixError, Problem
 
 if TYPE_CHECKING:
@@ -34,15 +36,17 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
         """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides. Left-overs of a crash are removed."""
+        for noisy in ("asyncio", "absl"):  # orbax raises what it logs there with a traceback for each of its threads
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         self.folder = Path(folder).absolute()
         self.keep_every = keep_every
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated as soon as this returns."""
+        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated, and `meta` changed, as soon as this returns."""
         parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
-        content = dict(meta) | {"leaves": {part: _leaves(getattr(state, part)) for part in _PARTS}}
+        content = copy.deepcopy(dict(meta)) | {"leaves": {part: _leaves(getattr(state, part)) for part in _PARTS}}
         with _disk_errors(self.folder):
             self._manager.save(step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True)
 
@@ -77,11 +81,6 @@ class Checkpoints:
         """Whether the machine's owner asked for it back; all processes get the same answer for the same step."""
         return self._manager.reached_preemption(step)
 
-    def check(self) -> None:
-        """Raise what went wrong in a save behind our back."""
-        with _disk_errors(self.folder):
-            self._manager.check_for_errors()
-
     def wait(self) -> None:
         """Return when every save is on disk, whole."""
         with _disk_errors(self.folder):
@@ -109,12 +108,21 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            place = self.folder / str(step)
+            place, stage_dir = self.folder / str(step), self.folder.parent
+            hint = "delete that folder; training goes on from the checkpoint before it, or from the start of the stage"
             raise CodemixError(
                 f"the checkpoint {place} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-                hints=["delete that folder; training goes on from the checkpoint before it, or from the start of the stage"],
-                rule="checkpoint-damaged",
-            ) from error
+                hints=[_again(stage_dir) if (stage_dir / "done.json").exists() else hint], rule="checkpoint-damaged",
+            ) from error  # fmt: skip
+
+
+def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
+    """The parts of a finished stage's last step, as `Checkpoints.restore`; an earlier step, kept on purpose, never stands in for it."""
+    step, folder = read_json(Path(stage_dir) / "done.json")["steps"], Path(stage_dir) / "checkpoints"
+    if not (folder / str(step)).is_dir():
+        raise CodemixError(f"there is no checkpoint {folder / str(step)}", hints=[_again(stage_dir)], rule="no-checkpoint")
+    with Checkpoints(folder) as checkpoints:
+        return checkpoints.restore(step, like, parts=parts)
 
 
 def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding: Any = None) -> Decoder:
@@ -129,12 +137,7 @@ def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding
     if isinstance(sharding, jax.sharding.Sharding):
         sharding = jax.tree.map(lambda _: sharding, Like.model)
     Like.model = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), Like.model, sharding)
-    folder = Path(stage_dir) / "checkpoints"
-    with Checkpoints(folder) if folder.is_dir() else _none(folder) as checkpoints:
-        step = checkpoints.latest()
-        if step is None:
-            return _none(folder)
-        return checkpoints.restore(step, Like, parts=("model",))["model"]
+    return restore_final(stage_dir, Like, parts=("model",))["model"]
 
 
 @functools.cache
@@ -148,8 +151,8 @@ def warm_up() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _none(folder: Path) -> Any:
-    raise CodemixError(f"there is no checkpoint in {folder}", hints=["train the stage first"], rule="no-checkpoint")
+def _again(stage_dir: Path) -> str:
+    return f"delete {stage_dir} and train that stage again"
 
 
 def _leaves(tree: Any) -> dict[str, list]:
@@ -187,8 +190,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         text = str(error)
         for sign, what, rule in _DISK_SIGNS:
             if sign.lower() in text.lower():
-                for noisy in ("asyncio", "absl"):  # they would print the same once more, as tracebacks
-                    logging.getLogger(noisy).setLevel(logging.CRITICAL)
                 raise CodemixError(
                     f"{what} while saving a checkpoint in {folder}",
                     hints=["earlier checkpoints are kept; after making room the same command goes on from the newest"], rule=rule,

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from codemix.data.store import disk_problem
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
 from codemix.train.model import Blocks, Decoder, decoder
@@ -30,8 +31,13 @@ def export(
     `dtype` is `float32` (nothing is lost) or `bfloat16`. The padding of the vocabulary is cut off.
     """
     _refuse_other_blocks(spec, folder)
+    if dtype not in ("float32", "bfloat16"):
+        raise CodemixError(f"weights are not exported as `{dtype}`", hints=["use `float32`, which loses nothing, or `bfloat16`"], rule="export-dtype")
     save_file = _safetensors().save_file
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_problem(error, folder) from error
     tensors = {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)}
     aside = folder / "model.safetensors.part"
     save_file(tensors, aside, metadata={"format": "pt"})

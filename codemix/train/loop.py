@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import os
 import signal
 import sys
 import threading
@@ -77,15 +76,9 @@ class Session:
         return self._step
 
     def _step_words(self) -> dict:
-        """What the options say to `make_step`. Raises CodemixError when a batch does not divide into the microbatches."""
+        """What the options say to `make_step`."""
         words = dict(self.options.step)
         parts = words.pop("microbatches", 1)
-        sizes = sorted({size for stage in self.plan.stages for _, size in stage.batches if size % parts})
-        if sizes:
-            raise CodemixError(
-                f"a batch of {sizes[0]} rows does not divide into {parts} microbatches",
-                hints=[f"{best} does" for best in [max(n for n in range(1, parts) if sizes[0] % n == 0)]], rule="microbatches",
-            )  # fmt: skip
         return words if parts == 1 else words | {"accumulate": parts}
 
     def stage(self, stage: StagePlan) -> Path | None:
@@ -128,6 +121,9 @@ class Session:
                 yield None
                 return
             if hosts.first():
+                if final.exists():  # now, not when the last step is done
+                    hint = f"delete {final}; it may be what an interrupted copy left"
+                    raise CodemixError(f"{final} is in the way: it is not whole, it has no done.json", hints=[hint], rule="store-damaged")
                 work.mkdir(parents=True, exist_ok=True)
                 write_json(work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer))
                 write_text(work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True)))
@@ -135,8 +131,7 @@ class Session:
             yield work
             hosts.barrier(f"end {stage.fingerprint}")
             if hosts.first():
-                final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(work, final)
+                self.store.publish(final)
             hosts.barrier(f"done {stage.fingerprint}")
 
     def finish(self, stage: StagePlan, work: Path, ledger: dict, more: dict) -> None:
@@ -151,7 +146,8 @@ def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, 
     """The mesh asked for, or every device. Raises CodemixError for what does not divide."""
     shape = mesh.shape_of(options.mesh, plan.recipe.model)
     sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
-    problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, **shape)}
+    parts = options.step.get("microbatches", 1)
+    problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, parts, **shape)}
     if problems:
         raise CodemixError(*problems.values())
     return shape

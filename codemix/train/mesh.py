@@ -41,7 +41,7 @@ def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list | None
 def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, int]:
     """The mesh asked for, or every device: weights over the most of them (up to 16) that divide d_model, rows over the rest.
 
-    Raises CodemixError for an axis that there is not, and for more devices than there are.
+    Raises CodemixError for an axis that there is not, and for more devices than there are, or fewer with several processes.
     """
     shape = dict(asked or {})
     if not shape:
@@ -55,6 +55,11 @@ def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, i
     wanted = math.prod(shape.values())
     if wanted > jax.device_count():
         raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")
+    if jax.process_count() > 1 and wanted < jax.device_count():  # a process might have none of them, and nothing to do
+        raise CodemixError(
+            f"the mesh takes {wanted} of {jax.device_count()} devices, and a run of several processes takes all",
+            hints=["make an axis larger, or start fewer processes"], rule="mesh-too-small",
+        )  # fmt: skip
     return shape
 
 
@@ -68,18 +73,26 @@ def shardings(mesh: Mesh, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(of, eqx.filter(tree, lambda x: hasattr(x, "shape")))
 
 
-def problems(spec: schema.Model, vocab_size: int, batch_size: int, *, data: int = 1, fsdp: int = 1, model: int = 1) -> list[Problem]:
-    """What does not divide over a mesh of this shape."""
+def problems(
+    spec: schema.Model, vocab_size: int, batch_size: int, microbatches: int = 1, *, data: int = 1, fsdp: int = 1, model: int = 1
+) -> list[Problem]:  # fmt: skip
+    """What does not divide over a mesh of this shape, or into the microbatches of each of its devices."""
     wanted = [
         ("model.d_model", spec.d_model, fsdp, "fsdp"), ("the embedding's rows", spec.vocab(vocab_size), model, "model"),
         ("model.d_ff", spec.d_ff, model, "model"), ("key-value heads", spec.kv_heads, model, "model"),
         ("batch_size", batch_size, data * fsdp, "data x fsdp"),
     ]  # fmt: skip
-    return [
+    found = [
         Problem(f"{name} is {size}, which does not divide by {axis} = {by}", rule="mesh-does-not-divide", hints=_nearest(name, size, by))
         for name, size, by, axis in wanted
         if size % by
     ]
+    rows, left = divmod(batch_size, data * fsdp)
+    if not left and rows % microbatches:
+        best = max(n for n in range(1, microbatches) if rows % n == 0)
+        what = f"batch_size {batch_size} over {data * fsdp} devices leaves {rows} rows a device, which {microbatches} microbatches do not divide"
+        found.append(Problem(what, hints=(f"{best} does",), rule="microbatches"))
+    return found
 
 
 def _nearest(name: str, size: int, by: int) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class TrainOptions:
     save_every_steps: int | None = None  # checkpoint every so many steps, beside the time below
     save_every_s: float | None = 600.0  # checkpoint every so many seconds; None to switch off
     keep: int = 2  # newest checkpoints of an unfinished stage
-    keep_every_steps: int | None = None  # checkpoints at multiples of this stay for good
+    keep_every_steps: int | None = None  # checkpoint at multiples of this, to stay for good
     log_every: int | None = None  # steps a line of metrics.jsonl; None: about a hundred lines a stage, at most 10 steps each
     until: int | None = None  # stop, with a checkpoint, after so many steps of the run
     track: tuple[str, ...] = ()  # extra writers: tensorboard, wandb, trackio
@@ -43,6 +43,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise CodemixError(f"`{name}` is {value}; it must be at least {least}", hints=[f"use {least} or more"], rule="train-option")
+        if self.on_spike not in ("stop", "warn"):
+            raise CodemixError(f"`on_spike` is `{self.on_spike}`; it is `stop` or `warn`", hints=["stop is the default"], rule="train-option")
         if self.save_every_s is not None and not self.save_every_s > 0:
             raise CodemixError(f"`save_every_s` is {self.save_every_s}; it must be more than 0", hints=["600 is the default"], rule="train-option")
 

@@ -19,7 +19,7 @@ import jax
 from codemix.data.batches import batches, sentinels_of
 from codemix.data.shards import Shards
 from codemix.train import alarm, hosts, lineage
-from codemix.train.checkpoint import Checkpoints
+from codemix.train.checkpoint import Checkpoints, restore_final
 from codemix.train.ledger import Ledger
 from codemix.train.metrics import MetricsFile, Sums, mfu
 from codemix.train.step import TrainState
@@ -80,12 +80,10 @@ class StageRun:
             self.state = step.init(self.stage.init_seed)
             return 0
         folder = lineage.parent_dir(self.session.store, self.stage, self.session.tokenizer)
-        with Checkpoints(folder / "checkpoints") as parent:
-            final = parent.latest()
-            if self.stage.load == "state":
-                self.state = TrainState(**parent.restore(final, step.shapes()))
-            else:
-                self.state = step.fresh_optimizer(parent.restore(final, step.shapes(), parts=("model",))["model"])
+        if self.stage.load == "state":
+            self.state = TrainState(**restore_final(folder, step.shapes()))
+        else:
+            self.state = step.fresh_optimizer(restore_final(folder, step.shapes(), parts=("model",))["model"])
         return 0
 
     def _open_writers(self, done: int) -> None:
@@ -125,8 +123,8 @@ class StageRun:
         """Between two steps: save when it is time, stop when someone asked."""
         last = done == self.stage.steps
         cause = self._asked(done)
-        every = self.options.save_every_steps
-        if last or cause is not None or (every and done % every == 0) or self._time_to_save(done):
+        every = any(n and done % n == 0 for n in (self.options.save_every_steps, self.options.keep_every_steps))
+        if last or cause is not None or every or self._time_to_save(done):
             while self.pending:
                 self._account()
             self._save(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -33,8 +34,11 @@ class StageStatus:
 
 def status(store: Store) -> list[StageStatus]:
     """Every stage, those in work first, each group by name."""
-    found = [_read(folder, store) for base in (store.root / ".building" / "stages", store.root / "stages") if base.is_dir()
-             for folder in sorted(base.iterdir()) if (folder / "lineage.json").exists()]  # fmt: skip
+    found = []
+    for base in (store.root / ".building" / "stages", store.root / "stages"):  # in this order: a stage that ends meanwhile is met again
+        for folder in sorted(base.iterdir()) if base.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found.append(_read(folder, store))
     return sorted(found, key=lambda s: (("training", "stopped", "done").index(s.state), s.name, s.fingerprint))
 
 

@@ -12,10 +12,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, UInt
 
+from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe import schema
 from codemix.train import attention, mesh, optimizer
 from codemix.train.loss import next_token_loss
-from codemix.train.model import Decoder, init_decoder
+from codemix.train.model import REMAT, Decoder, init_decoder
 
 
 class TrainState(eqx.Module):
@@ -122,5 +123,7 @@ def make_step(
 ) -> Step:  # fmt: skip
     """The step of one model on one mesh (default: one device). Give `n_sources` the most sources of any stage, and one
     compiled step serves all stages of equal shapes: the learning rate is an argument."""
+    if remat not in REMAT:
+        raise CodemixError(f"`remat` is `{remat}`; it is {', '.join(f'`{r}`' for r in REMAT)}", hints=did_you_mean(remat, REMAT), rule="train-option")
     return Step(spec, vocab_size, n_sources, devices or mesh.make_mesh(), optimizer or schema.Optimizer(), z_loss=z_loss,
                 dropout=dropout, compute_dtype=compute_dtype, remat=remat, accumulate=accumulate, chunk=chunk, unroll=unroll)  # fmt: skip

@@ -53,7 +53,6 @@ class WandB:
     needs = ("wandb", "wandb")
 
     def __init__(self, module: Any, folder: Path, stage: str, fingerprint: str, config: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]):
-        self._last = max((line["run_step"] for line in kept), default=-1)
         name = f"{stage}-{fingerprint[:12]}"
         self._run = module.init(project=_project(config), name=name, id=fingerprint[:32], resume="allow", config=dict(config), dir=str(folder))
 

@@ -131,7 +131,7 @@ def test_mesh_is_the_trainers_default_and_must_divide():
         aot.mesh_shape(plan, {"data": 16}, 256, 256_000)
     with pytest.raises(CodemixError, match="batch_size is 512, which does not divide"):
         aot.mesh_shape(plan, None, 1024, 256_000)
-    with pytest.raises(CodemixError, match="leaves 2 rows a chip, which 4 microbatches do not divide"):
+    with pytest.raises(CodemixError, match="leaves 2 rows a device, which 4 microbatches do not divide"):
         aot.mesh_shape(plan, None, 256, 256_000, 4)
 
 

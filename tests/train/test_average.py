@@ -49,6 +49,15 @@ def test_the_ledger_names_every_seed_and_the_next_stage_starts_from_the_mean(mad
     assert load_model(folders[1], plan.recipe.model, tiny.VOCAB).norm.shape == (16,)
 
 
+def test_a_run_that_ends_before_the_mean_has_its_place_goes_on(made):
+    plan, store, manifests, folders = made
+    mean, work = tiny.weights(folders[1]), store.work(folders[1])
+    (folders[1] / "done.json").unlink()
+    folders[1].rename(work)
+    assert train(plan, store, manifests, options=tiny.options()) == folders
+    assert tiny.same_bits(tiny.weights(folders[1]), mean)
+
+
 def test_status_shows_the_seeds_and_the_mean(made):
     _, store, _, _ = made
     assert sorted(s.name for s in status(store) if s.state == "done") == ["continue", "continue", "continue", "cooldown", "init"]

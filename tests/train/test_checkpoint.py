@@ -57,6 +57,15 @@ def test_what_comes_back_is_what_was_saved_even_if_it_was_donated_at_once(tmp_pa
             assert checkpoints.meta(n)["n"] == n and checkpoints.meta(n)["tenth"] == 0.1
 
 
+def test_meta_is_what_it_was_when_it_was_saved(tmp_path, monkeypatch):
+    rows, given = {"text": 1}, []
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "save", lambda step, args, force: given.append(args.meta.item))
+        checkpoints.save(1, state(), {"rows": rows})
+        rows["text"] = 2  # the next step counts on while orbax has yet to write
+    assert given[0]["rows"] == {"text": 1}
+
+
 def test_only_the_newest_are_kept_and_the_multiples_asked_for(tmp_path):
     with Checkpoints(tmp_path / "c", keep=2, keep_every=4) as checkpoints:
         for n in range(1, 8):
@@ -138,6 +147,9 @@ def test_a_damaged_checkpoint_is_said_with_the_way_out(tmp_path):
     with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CodemixError, match="cannot be read") as error:
         checkpoints.restore(1, like(state(n=4096)))
     assert error.value.problems[0].rule == "checkpoint-damaged" and "delete that folder" in str(error.value)
+    (tmp_path / "done.json").touch()
+    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CodemixError, match=f"hint: delete {tmp_path} and train that stage again"):
+        checkpoints.restore(1, like(state(n=4096)))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +169,7 @@ def test_a_disk_that_does_not_take_it_is_said_in_plain_words(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/shm").is_dir(), reason="needs to mount a small file system")
-def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
+def test_a_full_disk_is_said_once_and_the_checkpoint_before_is_whole(tmp_path, caplog):
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(folder)], capture_output=True).returncode:
@@ -166,7 +178,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
         with pytest.raises(CodemixError) as error, Checkpoints(folder / "c") as checkpoints:
             for n in range(1, 9):
                 checkpoints.save(n, state(n, n=100_000), {})
-        assert error.value.problems[0].rule == "disk-full"
+        assert error.value.problems[0].rule == "disk-full" and caplog.text == ""
         with Checkpoints(folder / "c") as checkpoints:
             last = checkpoints.latest()
             assert same(State(**checkpoints.restore(last, like(state(n=100_000)))), state(last, n=100_000))
@@ -177,7 +189,10 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
 def test_no_checkpoint_is_said(tmp_path):
     from codemix.recipe.schema import Model
 
-    with pytest.raises(CodemixError, match="there is no checkpoint in"):
+    (tmp_path / "done.json").write_text('{"steps": 3}')
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:  # one kept on purpose is not the final one
+        checkpoints.save(2, state(), {})
+    with pytest.raises(CodemixError, match=f"there is no checkpoint {tmp_path}/checkpoints/3\nhint: delete {tmp_path} and train"):
         load_model(tmp_path, Model(d_model=16, n_layers=2, n_heads=2, d_ff=32), 64)
 
 
@@ -207,6 +222,7 @@ saved = steps[0].init(7)
 with Checkpoints(folder / "checkpoints") as checkpoints:
     checkpoints.save(1, saved, {{}})
     checkpoints.wait()
+    (folder / "done.json").write_text('{{"steps": 1}}')
     for step in steps:
         restored = TrainState(**checkpoints.restore(1, step.shapes()))
         assert bits(restored) == bits(saved)

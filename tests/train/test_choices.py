@@ -91,6 +91,7 @@ def test_trains_and_comes_back_from_its_checkpoint(choice, tmp_path):
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(3, state, {})
         checkpoints.wait()
+        (tmp_path / "done.json").write_text('{"steps": 3}')
         restored = TrainState(**checkpoints.restore(3, step.shapes()))
     for got, want in ((restored, state), (load_model(tmp_path, spec, VOCAB), state.model)):
         assert jax.tree.structure(got) == jax.tree.structure(want)

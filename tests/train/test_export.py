@@ -31,6 +31,14 @@ def model(spec):
     return jax.tree.map(lambda x: x + 0.05 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), made)  # norms that are not all ones
 
 
+def test_a_dtype_that_would_spoil_the_weights_and_a_folder_that_is_a_file_are_refused(model, spec, tmp_path):
+    (tmp_path / "file").touch()
+    for folder, dtype, rule in ((tmp_path / "hf", "int8", "export-dtype"), (tmp_path / "file", "float32", "store-write")):
+        with pytest.raises(CodemixError) as error:
+            export(model, spec, folder, seq_len=128, eos_id=1, dtype=dtype)
+        assert error.value.problems[0].rule == rule and not (tmp_path / "hf").exists()
+
+
 def test_what_is_exported_comes_back_to_the_bit(model, spec, tmp_path):
     folder = export(model, spec, tmp_path / "hf", seq_len=128, eos_id=1)
     back = load_exported(folder, spec, VOCAB)

@@ -13,6 +13,7 @@ from codemix.errors import CodemixError
 from codemix.recipe import schema
 from codemix.recipe.text import parse
 from codemix.train import loop, stages
+from codemix.train import status as status_module
 from codemix.train.alarm import Spike
 from codemix.train.loop import train, train_stage
 from codemix.train.options import TrainOptions
@@ -59,6 +60,15 @@ def test_done_stages_are_found_and_nothing_is_trained(made, monkeypatch, capsys)
     assert capsys.readouterr().err.count("in the store already") == 3
 
 
+def test_a_stage_that_was_copied_in_part_is_said_before_it_is_trained_again(tmp_path):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    final = store.path("stages", "init", plan.stages[0].fingerprint)
+    (final / "checkpoints").mkdir(parents=True)
+    with pytest.raises(CodemixError, match=f"not whole, it has no done.json\nhint: delete {final}"):
+        train(plan, store, manifests, options=tiny.options(until=1))
+    assert not store.work(final).exists()
+
+
 def test_recipes_that_begin_alike_share_their_first_stages(made):
     plan, store, manifests, folders = made
     other = tiny.make_plan(tiny.make_recipe([*tiny.STAGES[:2], tiny.STAGES[2] | {"name": "long", "steps": 6}], name="other"), manifests)
@@ -76,6 +86,12 @@ def test_the_step_compiles_once_for_all_stages(tmp_path):
     assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
 
 
+def test_steps_to_keep_for_good_are_saved_whatever_else_is(tmp_path):
+    plan, store, manifests = tiny.make_run(tmp_path)
+    folder = train_stage(plan, 0, store, manifests, options=tiny.options(keep_every_steps=3, keep=1))
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["3", "6", "7"]
+
+
 def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys):
     plan, store, manifests = tiny.make_run(tmp_path)
     assert len(train(plan, store, manifests, options=tiny.options(until=9))) == 1
@@ -90,6 +106,20 @@ def test_until_the_last_step_of_a_stage_finishes_it_and_begins_no_other(tmp_path
     assert len(train(plan, store, manifests, options=tiny.options(until=7))) == 1
     assert "stopped before `continue`, as asked" in capsys.readouterr().err
     assert [(s.name, s.state) for s in status(store)] == [("init", "done")]
+
+
+def test_a_stage_that_gets_its_place_while_status_reads_is_met_there(made, monkeypatch):
+    _, store, _, folders = made
+
+    def moved(path):
+        if path.parent == work:
+            work.rename(folders[0])
+        return read(path)
+
+    work, read = store.work(folders[0]), status_module.read_json
+    folders[0].rename(work)
+    monkeypatch.setattr(status_module, "read_json", moved)
+    assert [(s.name, s.folder) for s in status(store) if s.name == "init"] == [("init", str(folders[0]))]
 
 
 def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
@@ -180,6 +210,7 @@ def test_a_spike_is_a_jump_and_not_noise():
     assert all(spike.add(4 + x) is None for x in rng.normal(0, 0.05, 200))
     assert spike.add(4.9) is None  # less than a nat
     assert spike.add(6.0) == pytest.approx(4.0, abs=0.05)
+    assert sum(spike.add(6.0) is not None for _ in range(100)) <= 2  # it stays up: `--on-spike warn` says so a few times, not at each step
     early = Spike()
     assert all(early.add(x) is None for x in (4.0, 9.0, 4.0))
 
@@ -208,7 +239,7 @@ class SimpleSpike:
         return 1.0 if self.n == 3 else None
 
 
-@pytest.mark.parametrize("word", [{"save_every_steps": 0}, {"keep": 0}, {"until": 0}, {"save_every_s": 0.0}, {"log_every": -1}])
+@pytest.mark.parametrize("word", [{"save_every_steps": 0}, {"keep": 0}, {"until": 0}, {"save_every_s": 0.0}, {"log_every": -1}, {"on_spike": "wanr"}])
 def test_options_that_make_no_sense_are_refused(word):
     with pytest.raises(CodemixError) as error:
         TrainOptions(**word)
@@ -225,7 +256,7 @@ def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
 
 def test_microbatches_change_nothing_but_the_order_of_sums_and_must_divide(made, tmp_path):
     plan, _, manifests, folders = made
-    with pytest.raises(CodemixError, match="a batch of 4 rows does not divide into 3 microbatches") as error:
+    with pytest.raises(CodemixError, match="4 rows a device, which 3 microbatches do not divide") as error:
         train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 3}))
     assert problems(error) == ["microbatches"] and "2 does" in str(error.value)
     folder = train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 2}))

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from codemix.errors import CodemixError
 from codemix.recipe import schema
 from codemix.train import mesh
 
@@ -73,6 +74,14 @@ def test_each_device_holds_its_part_of_weights_and_moments(found):
     assert found["2x2x2"]["moments"].endswith("(None, 'fsdp', 'model')")
 
 
+def test_several_processes_take_every_device(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    assert mesh.shape_of({"data": 2}, SPEC) == {"data": 2}
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(CodemixError, match="takes 2 of 4 devices"):
+        mesh.shape_of({"data": 2}, SPEC)
+
+
 def test_what_does_not_divide_is_said_with_the_numbers():
     named = {p.what.split(" is ")[0]: p for p in mesh.problems(SPEC, 30, 12, data=2, fsdp=3, model=4)}
     assert set(named) == {"model.d_model", "the embedding's rows", "key-value heads"}
@@ -80,7 +89,9 @@ def test_what_does_not_divide_is_said_with_the_numbers():
     assert named["model.d_model"].hints == ("use 15 or 18, or another mesh",)
     assert named["the embedding's rows"].hints == ("set `vocab_multiple: 4`",)
     assert [p.what for p in mesh.problems(SPEC, 32, 10, data=4)] == ["batch_size is 10, which does not divide by data x fsdp = 4"]
-    assert mesh.problems(SPEC, 32, 8, data=2, fsdp=4, model=2) == []
+    assert mesh.problems(SPEC, 32, 8, data=2, fsdp=4, model=2) == mesh.problems(SPEC, 32, 8, 4, data=2) == []
+    (microbatches,) = mesh.problems(SPEC, 32, 12, 4, data=2)  # though 4 divides 12
+    assert "6 rows a device, which 4 microbatches do not divide" in microbatches.what and microbatches.hints == ("3 does",)
     assert mesh.problems(schema.Model(preset="2.8B"), 256_000, 1024, data=4, fsdp=64) == []
 
 

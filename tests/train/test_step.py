@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from codemix.errors import CodemixError
 from codemix.recipe import schema
 from codemix.train.attention import xla
 from codemix.train.model import dropped, hidden, init_decoder
@@ -109,6 +110,11 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
     for x, out in map(lambda both: map(np.asarray, both), seen):
         assert (out == 0).mean() == pytest.approx(0.25, abs=0.02)
         np.testing.assert_allclose(out[out != 0], x[out != 0] / 0.75, rtol=1e-6)
+
+
+def test_a_remat_that_there_is_not_is_refused():
+    with pytest.raises(CodemixError, match="did you mean `full`"):
+        make_step(SPEC, VOCAB, 3, remat="ful")
 
 
 def test_fresh_moments_keep_the_weights(step):
