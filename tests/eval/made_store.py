@@ -70,6 +70,7 @@ def save_stage(store: Store, model) -> Path:
     folder = store.path("stages", "init", "abcdefabcdef")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(3, SimpleNamespace(model=model, opt_state={"count": np.zeros(1)}), {})
+    (folder / "done.json").write_text('{"steps": 3}')
     return folder
 
 
