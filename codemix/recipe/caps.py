@@ -23,6 +23,7 @@ class Cursor:
     seeds: tuple[int, ...]  # of the data orders it was read in: one, or several where weights were averaged
     position: int
     epochs: Fraction
+    furthest: int | None  # no window from here on was read in this order; None: a `restart` left windows read in other orders too
 
     def epochs_of(self, pool: Pool | None) -> Fraction:
         """Epochs read of a pool: none of it when the source was made anew in between."""

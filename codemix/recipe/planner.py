@@ -103,9 +103,11 @@ class Planner:
             )  # fmt: skip
             sources.append(source)
             self.problems += check_source(leaf, source, self.recipe.sources[name], pool, reading)
-            cursors[name] = Cursor(
-                source.pool_fingerprint, seq_len, seeds, source.start + source.windows, source.epochs_after or source.epochs_before
-            )
+            end, furthest = source.start + source.windows, 0
+            if cursor and cursor.pool == source.pool_fingerprint:
+                furthest = cursor.furthest if (cursor.seq_len, cursor.seeds) == (seq_len, seeds) else None
+            furthest = None if furthest is None else max(furthest, end)
+            cursors[name] = Cursor(source.pool_fingerprint, seq_len, seeds, end, source.epochs_after or source.epochs_before, furthest)
         given = {a.source: b.mean for a, b in zip(asked, leaves, strict=True) if a.mean != b.mean}
         return tuple(sources), pieces, leaves, given
 
@@ -142,7 +144,13 @@ class Planner:
                 restart = "say `cursor: restart` in this stage; some text may then be read again, and `plan` counts it"
                 self._found(leaf.path, "cursor-changes", what, restart, f"or keep {name} at {then}")
                 return 0
-        return cursor.position
+        if spec.cursor != "disjoint":
+            return cursor.position
+        if cursor.furthest is None:
+            what = f"`{leaf.source}` was read in another order before it was restarted, so nobody knows which of its windows are unread"
+            self._found(leaf.path, "cursor-disjoint", what, "say `cursor: continue`, or restart no stage before under another seq_len or seed")
+            return cursor.position
+        return cursor.furthest
 
     def _made(self, name: str) -> str:
         """The identity of a source's data: of what is built or declared, or of its spec while its size is unknown."""

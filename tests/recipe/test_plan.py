@@ -84,6 +84,20 @@ def test_restart_and_disjoint():
     assert [p.rule for p in result.errors] == ["cursor-disjoint"]
 
 
+def test_disjoint_after_a_restart_reads_nothing_again():
+    def ends(restart):
+        stage = "  - name: {}\n    tokens: 100k\n    cursor: {}\n    mixture: {{prose: 80%, code: 20%}}\n    learning_rate: {{kind: constant, value: 1e-6}}\n"
+        again, fresh = stage.format("again", f"restart\n{restart}"), stage.format("fresh", f"disjoint\n{restart}")
+        return checked({"start: previous, floor: 1e-6}\n": f"start: previous, floor: 1e-6}}\n{again}{fresh}"})
+
+    found = ends("")
+    _, cooldown, again, fresh = found.plan.stages
+    assert not found.errors and all(s.start == 0 for s in again.sources) and windows(again)["web"] < windows(cooldown)["web"]
+    assert {s.source: s.start for s in fresh.sources} == {s.source: s.start + s.windows for s in cooldown.sources}
+    for restart in ("    seed: 5\n", "    seq_len: 64\n"):  # another order, in which nobody knows what the stages before have read
+        assert [p.rule for p in ends(restart).errors] == ["cursor-disjoint"] * 3
+
+
 def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
     """Its siblings, when it is capped, and the fill-in-the-middle rate of the group do not hang on which stands first."""
     first = "all: {share: 50%, of: {web: 50%, markup: 50%}}, web: 10%, prose: rest"
