@@ -13,7 +13,7 @@ from codemix.recipe.finding import Finding, finding
 from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.mixture import Leaf, flatten
 from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, stage_fingerprint
-from codemix.recipe.quantities import tokens_at_least
+from codemix.recipe.quantities import exact_share, tokens_at_least
 from codemix.recipe.steps import batch_plan, segments, windows_of
 
 End = tuple[StagePlan, dict[str, Cursor]]  # a planned stage, and how far its lineage has read each source
@@ -176,14 +176,19 @@ class Planner:
     def _fim(self, index: int, leaves: list[Leaf]) -> dict[str, Fraction]:
         """Fill-in-the-middle rates by source."""
         rates: dict[str, Fraction] = {}
-        for name, rate in self.recipe.stages[index].fim.items():
+        asked = self.recipe.stages[index].fim
+        for name, rate in asked.items():
             at = ("stages", index, "fim", name)
-            inside = [x.source for x in leaves if x.source == name or name in x.groups]
+            inside = [x for x in leaves if x.source == name or any(name in groups for groups in x.places)]
             if not inside and leaves:
                 known = f"known here: {', '.join(sorted({x.source for x in leaves}))}"
                 self._found(at, "unknown-source", f"`{name}` is not in this stage's mixture", known, on_key=True)
-            for source in inside:
-                if rates.setdefault(source, rate) != rate:
+            for source, places in ((x.source, x.places) for x in inside):
+                if source != name and not all(name in groups for groups in places):
+                    if source not in asked:
+                        what = f"`{name}` holds only a part of `{source}` in this stage, and a source has one fill-in-the-middle rate"
+                        self._found(at, "fim-part", what, f"give `{source}` its own rate beside it, `{source}: {exact_share(rate)}`", on_key=True)
+                elif rates.setdefault(source, rate) != rate:
                     self._found(at, "fim-twice", f"`{source}` is given two fill-in-the-middle rates", "name it once", on_key=True)
         return dict(sorted(rates.items()))
 

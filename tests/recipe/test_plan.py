@@ -98,6 +98,17 @@ def test_disjoint_after_a_restart_reads_nothing_again():
         assert [p.rule for p in ends(restart).errors] == ["cursor-disjoint"] * 3
 
 
+def test_a_group_that_holds_part_of_a_source_gives_it_no_rate_in_silence():
+    mixture = "{prose: 50%, web: 10%, code: 40%}"
+    (problem,) = checked({"{prose: 50%, code: 50%}": f"{mixture}\n    fim: {{code: 50%}}"}).errors
+    assert problem.rule == "fim-part" and "`web`" in problem.what and "`web: 50%`" in problem.hints[0]
+    stage = stages({"{prose: 50%, code: 50%}": f"{mixture}\n    fim: {{code: 50%, web: 20%}}"})["init"]
+    assert stage.fim == {"markup": Fraction(1, 2), "web": Fraction(1, 5)}
+    twice = "{prose: 50%, a: {share: 20%, of: {code: 100%}}, b: {share: 30%, of: {code: 100%}}}\n    fim: {code: 50%}"
+    assert stages({"{prose: 50%, code: 50%}": twice})["init"].fim == {"markup": Fraction(1, 2), "web": Fraction(1, 2)}, "whole, in two places"
+    assert stages({"{prose: 50%, code: 50%}": "{prose: 50%, web: 0%, code: 50%}\n    fim: {code: 50%}"})["init"].fim["web"] == Fraction(1, 2)
+
+
 def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
     """Its siblings, when it is capped, and the fill-in-the-middle rate of the group do not hang on which stands first."""
     first = "all: {share: 50%, of: {web: 50%, markup: 50%}}, web: 10%, prose: rest"
@@ -105,11 +116,15 @@ def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
     capped = {"tokens: 4M": "tokens: 300k, on_cap: redistribute", "tokens: 1M, documents": "tokens: 2M, documents"}
     a, b = (
         stages(
-            capped | {"mixture: {prose: 50%, code: 50%}": f"fim: {{all: 50%}}\n    mixture: {{{names}}}", "{prose: 80%, code: 20%}": "{prose: 100%}"}
+            capped
+            | {
+                "mixture: {prose: 50%, code: 50%}": f"fim: {{all: 50%, web: 0%}}\n    mixture: {{{names}}}",
+                "{prose: 80%, code: 20%}": "{prose: 100%}",
+            }
         )["init"]
         for names in (first, last)
     )
-    assert windows(a) == windows(b) and a.fim == b.fim == {"markup": Fraction(1, 2)}
+    assert windows(a) == windows(b) and a.fim == b.fim == {"markup": Fraction(1, 2), "web": 0}
     assert a.fingerprint == b.fingerprint and a.redistributed
 
 
