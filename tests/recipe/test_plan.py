@@ -84,6 +84,11 @@ def test_restart_and_disjoint():
     assert [p.rule for p in result.errors] == ["cursor-disjoint"]
 
 
+def test_a_source_without_documents_is_not_mended_by_a_shorter_row():
+    (first, *_) = checked(pools={"web": Pool((0,), fingerprint="built")}).errors
+    assert first.rule == "source-too-short" and "seq_len" not in first.hints[0] and "codemix inspect" in first.hints[0]
+
+
 def test_disjoint_after_a_restart_reads_nothing_again():
     def ends(restart):
         stage = "  - name: {}\n    tokens: 100k\n    cursor: {}\n    mixture: {{prose: 80%, code: 20%}}\n    learning_rate: {{kind: constant, value: 1e-6}}\n"
