@@ -23,6 +23,7 @@ class Cursor:
     seeds: tuple[int, ...]  # of the data orders it was read in: one, or several where weights were averaged
     position: int
     epochs: Fraction
+    furthest: int | None  # no window from here on was read in this order; None: a `restart` left windows read in other orders too
 
     def epochs_of(self, pool: Pool | None) -> Fraction:
         """Epochs read of a pool: none of it when the source was made anew in between."""
@@ -80,8 +81,10 @@ def check_source(leaf: Leaf, s: StageSource, source: schema.Source, pool: Pool |
     if pool is None:
         return
     if s.pool_windows == 0:
-        what = f"`{s.source}` has no window of {stage.seq_len} tokens: its largest shard has {max(pool.shard_tokens, default=0):,}"
-        yield finding(leaf.path, "source-too-short", what, "use a shorter seq_len, or more data")
+        longest = max(pool.shard_tokens, default=0)
+        what = f"`{s.source}` has no window of {stage.seq_len} tokens: its largest shard has {longest:,}"
+        hint = "use a shorter seq_len, or more data" if longest > 8 else "its inputs are empty, or its ops drop them: `codemix inspect` shows which"
+        yield finding(leaf.path, "source-too-short", what, hint)
     elif s.epochs_after > Fraction(str(source.max_epochs)):
         yield _over_cap(leaf, s, source, stage)
     elif stage.spec.cursor == "disjoint" and s.start + s.windows > s.pool_windows:

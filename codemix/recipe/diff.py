@@ -64,7 +64,7 @@ class Prefix:
 class Diff:
     names: tuple[str, str]
     prefix: Prefix
-    shared: tuple[tuple[str, str], ...]  # stages that are trained once for both, as (name in A, name in B)
+    shared: tuple[tuple[str, str], ...]  # stages that are trained once for both, as (name in A, name in B), in the order of the run
     moves: tuple[Move, ...]
     sources: tuple[SourceChange, ...]
     stages: tuple[StageChange, ...]
@@ -78,7 +78,7 @@ class Diff:
     def reversed(self) -> Diff:
         """The diff with its sides exchanged."""
         return Diff(
-            self.names[::-1], self.prefix, tuple(sorted((b, a) for a, b in self.shared)),
+            self.names[::-1], self.prefix, tuple((b, a) for a, b in self.shared),
             tuple(dataclasses.replace(m, tokens=m.tokens[::-1], epochs=m.epochs[::-1]) for m in self.moves),
             tuple(dataclasses.replace(s, exists=s.exists[::-1]) for s in self.sources),
             tuple(dataclasses.replace(s, exists=s.exists[::-1]) for s in self.stages),
@@ -89,7 +89,9 @@ class Diff:
 def diff(a: Plan, b: Plan) -> Diff:
     """The differences between two plans. `diff(a, a).empty`, and `diff(b, a) == diff(a, b).reversed()`."""
     mine, theirs = _stages_of(a), _stages_of(b)
-    shared = tuple(sorted((x, y) for x, s in mine.items() for y, t in theirs.items() if s.fingerprint == t.fingerprint))
+    alike = [(s, t) for s in mine.values() for t in theirs.values() if s.fingerprint == t.fingerprint]
+    alike.sort(key=lambda pair: (pair[0].run_tokens, *sorted(s.name for s in pair), pair[0].fingerprint))
+    shared = tuple((s.name, t.name) for s, t in alike)
     pairs = _stage_pairs(a, b)
     return Diff(
         (a.recipe.name, b.recipe.name), identical_data(a, b), shared,

@@ -28,6 +28,7 @@ class Leaf:
     end: Fraction
     groups: tuple[str, ...]  # enclosing groups, outermost first
     path: tuple  # where the recipe says so
+    places: tuple[tuple[str, ...], ...] = ()  # the enclosing groups of each place where the stage reads it
 
     @property
     def mean(self) -> Fraction:
@@ -43,11 +44,14 @@ def flatten(recipe: Recipe, index: int) -> tuple[list[Leaf], list[Finding]]:
         leaves = _replace(recipe, leaves, rule, ("stages", index, "replace", i), problems)
     merged: dict[str, Leaf] = {}
     for leaf in leaves:
+        if not leaf.mean:
+            continue
+        leaf = replace(leaf, places=(leaf.groups,))
         if old := merged.get(leaf.source):  # it is inside the groups that hold all of it, in whichever order they are written
             around = tuple(commonprefix([old.groups, leaf.groups]))
-            leaf = replace(old, start=old.start + leaf.start, end=old.end + leaf.end, groups=around)
+            leaf = replace(old, start=old.start + leaf.start, end=old.end + leaf.end, groups=around, places=old.places + leaf.places)
         merged[leaf.source] = leaf
-    return sorted((x for x in merged.values() if x.mean > 0), key=lambda x: x.source), problems
+    return sorted(merged.values(), key=lambda x: x.source), problems
 
 
 def unknown_source(recipe: Recipe, name: str, at: tuple, *, on_key: bool = False) -> Finding:

@@ -13,7 +13,7 @@ from codemix.recipe.finding import Finding, finding
 from codemix.recipe.making import spec_fingerprints
 from codemix.recipe.mixture import Leaf, flatten
 from codemix.recipe.plan import Plan, Pool, Segment, StagePlan, StageSource, stage_fingerprint
-from codemix.recipe.quantities import tokens_at_least
+from codemix.recipe.quantities import exact_share, tokens_at_least
 from codemix.recipe.steps import batch_plan, segments, windows_of
 
 End = tuple[StagePlan, dict[str, Cursor]]  # a planned stage, and how far its lineage has read each source
@@ -103,9 +103,11 @@ class Planner:
             )  # fmt: skip
             sources.append(source)
             self.problems += check_source(leaf, source, self.recipe.sources[name], pool, reading)
-            cursors[name] = Cursor(
-                source.pool_fingerprint, seq_len, seeds, source.start + source.windows, source.epochs_after or source.epochs_before
-            )
+            end, furthest = source.start + source.windows, 0
+            if cursor and cursor.pool == source.pool_fingerprint:
+                furthest = cursor.furthest if (cursor.seq_len, cursor.seeds) == (seq_len, seeds) else None
+            furthest = None if furthest is None else max(furthest, end)
+            cursors[name] = Cursor(source.pool_fingerprint, seq_len, seeds, end, source.epochs_after or source.epochs_before, furthest)
         given = {a.source: b.mean for a, b in zip(asked, leaves, strict=True) if a.mean != b.mean}
         return tuple(sources), pieces, leaves, given
 
@@ -142,7 +144,13 @@ class Planner:
                 restart = "say `cursor: restart` in this stage; some text may then be read again, and `plan` counts it"
                 self._found(leaf.path, "cursor-changes", what, restart, f"or keep {name} at {then}")
                 return 0
-        return cursor.position
+        if spec.cursor != "disjoint":
+            return cursor.position
+        if cursor.furthest is None:
+            what = f"`{leaf.source}` was read in another order before it was restarted, so nobody knows which of its windows are unread"
+            self._found(leaf.path, "cursor-disjoint", what, "say `cursor: continue`, or restart no stage before under another seq_len or seed")
+            return cursor.position
+        return cursor.furthest
 
     def _made(self, name: str) -> str:
         """The identity of a source's data: of what is built or declared, or of its spec while its size is unknown."""
@@ -168,14 +176,19 @@ class Planner:
     def _fim(self, index: int, leaves: list[Leaf]) -> dict[str, Fraction]:
         """Fill-in-the-middle rates by source."""
         rates: dict[str, Fraction] = {}
-        for name, rate in self.recipe.stages[index].fim.items():
+        asked = self.recipe.stages[index].fim
+        for name, rate in asked.items():
             at = ("stages", index, "fim", name)
-            inside = [x.source for x in leaves if x.source == name or name in x.groups]
+            inside = [x for x in leaves if x.source == name or any(name in groups for groups in x.places)]
             if not inside and leaves:
                 known = f"known here: {', '.join(sorted({x.source for x in leaves}))}"
                 self._found(at, "unknown-source", f"`{name}` is not in this stage's mixture", known, on_key=True)
-            for source in inside:
-                if rates.setdefault(source, rate) != rate:
+            for source, places in ((x.source, x.places) for x in inside):
+                if source != name and not all(name in groups for groups in places):
+                    if source not in asked:
+                        what = f"`{name}` holds only a part of `{source}` in this stage, and a source has one fill-in-the-middle rate"
+                        self._found(at, "fim-part", what, f"give `{source}` its own rate beside it, `{source}: {exact_share(rate)}`", on_key=True)
+                elif rates.setdefault(source, rate) != rate:
                     self._found(at, "fim-twice", f"`{source}` is given two fill-in-the-middle rates", "name it once", on_key=True)
         return dict(sorted(rates.items()))
 

@@ -45,6 +45,15 @@ class Checked:
         return self.plan
 
 
+@dataclass(frozen=True)
+class _First:
+    """The recipe that is asked about: pools and specs of its sources, and the recipes it starts from, however far off, each read once."""
+
+    pools: Mapping[str, Pool]
+    specs: Mapping[str, str]
+    others: dict[Path, Checked | CodemixError]
+
+
 def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:
     """Pools of the sources that declare their size, used until a source is built."""
     specs = spec_fingerprints(recipe)
@@ -54,7 +63,14 @@ def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:
     }  # fmt: skip
 
 
-def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root: Path | None = None, _seen: tuple[Path, ...] = ()) -> Checked:
+def check(
+    source: read.Source,
+    pools: Mapping[str, Pool] | None = None,
+    *,
+    root: Path | None = None,
+    _seen: tuple[Path, ...] = (),
+    _first: _First | None = None,
+) -> Checked:
     """Plan the recipe and judge it.
 
     `pools` replace declared sizes where a source is built. Recipes named by `init_from` are read below `root` (default:
@@ -64,13 +80,13 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
     here = source.folder / Path(document.file).name
     root = (root or source.folder.parent).resolve()
     found: list[Finding] = []
-    others: dict[Path, Checked | CodemixError] = {}  # each once, however many stages start from it
+    first = _first or _First(pools or {}, spec_fingerprints(recipe), {})
 
     def read_other(name: str) -> Checked:
         other = read.read_recipe(Path(document.file).parent / name)
-        mine, theirs = spec_fingerprints(recipe), spec_fingerprints(other.recipe)
-        same = {n: p for n, p in (pools or {}).items() if mine.get(n) == theirs.get(n)}
-        checked = check(other, same, root=root, _seen=(*_seen, here))
+        specs = spec_fingerprints(other.recipe)
+        same = {n: p for n, p in first.pools.items() if first.specs.get(n) == specs.get(n)}
+        checked = check(other, same, root=root, _seen=(*_seen, here), _first=first)
         checked.require()
         return checked
 
@@ -83,12 +99,12 @@ def check(source: read.Source, pools: Mapping[str, Pool] | None = None, *, root:
         elif path in (*_seen, here) or len(_seen) >= MAX_LINEAGE:
             found.append(finding(at, "lineage-cycle", "recipes start from each other in a circle", "one of them must start from scratch"))
         else:
-            if path not in others:
+            if path not in first.others:
                 try:
-                    others[path] = read_other(spec.recipe)
+                    first.others[path] = read_other(spec.recipe)
                 except CodemixError as error:
-                    others[path] = error
-            checked = others[path]
+                    first.others[path] = error
+            checked = first.others[path]
             if isinstance(checked, CodemixError):
                 what = f"`{spec.recipe}` cannot be used: {checked.problems[0].what}"
                 hint = f"`codemix validate {os.path.normpath(Path(document.file).parent / spec.recipe)}` says more"

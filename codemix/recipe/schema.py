@@ -272,7 +272,8 @@ class Stage(Spec):
     learning_rate: component.field("schedule") = Field(description="the schedule of this stage")
     optimizer_state: Literal["keep", "reset"] = Field("keep", description="Adam moments from the parent stage; paper unstated, default ours")
     cursor: Literal["continue", "restart", "disjoint"] = Field(
-        "continue", description="continue each source where the parent stopped; restart its order; or continue and refuse to wrap"
+        "continue",
+        description="continue each source where the parent stopped; restart its order; or read only what the lineage has not, and refuse to wrap",
     )
     seq_len: int | None = Field(None, ge=8, le=2**22)
     batch_size: BatchSize | BatchRamp | None = None

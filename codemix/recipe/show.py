@@ -18,7 +18,7 @@ def first_wrap(stage: StagePlan, source: str) -> int | None:
     s = stage.sources[i]
     if not s.pool_windows or s.windows == 0:
         return None
-    ordinal = -s.start % s.pool_windows if s.start else s.pool_windows
+    ordinal = max(0, s.pool_windows - s.start)
     return None if ordinal >= s.windows else step_of(stage, row_of(stage, i, ordinal))
 
 

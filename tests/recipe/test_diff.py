@@ -134,7 +134,7 @@ def test_epochs_are_cumulated_over_the_stages():
 
 def test_a_renamed_stage_is_still_trained_once():
     found = diff(PLANS["nothing"], PLANS["stage name"])
-    assert found.shared == (("cooldown", "anneal"), ("init", "init"))
+    assert found.shared == (("init", "init"), ("cooldown", "anneal"))
     assert {s.stage: s.exists for s in found.stages} == {"cooldown": (True, False), "anneal": (False, True)}
     assert found.prefix.whole and "`cooldown` = `anneal`" in diff_show.as_markdown(found)
 

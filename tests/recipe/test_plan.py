@@ -84,6 +84,36 @@ def test_restart_and_disjoint():
     assert [p.rule for p in result.errors] == ["cursor-disjoint"]
 
 
+def test_a_source_without_documents_is_not_mended_by_a_shorter_row():
+    (first, *_) = checked(pools={"web": Pool((0,), fingerprint="built")}).errors
+    assert first.rule == "source-too-short" and "seq_len" not in first.hints[0] and "codemix inspect" in first.hints[0]
+
+
+def test_disjoint_after_a_restart_reads_nothing_again():
+    def ends(restart):
+        stage = "  - name: {}\n    tokens: 100k\n    cursor: {}\n    mixture: {{prose: 80%, code: 20%}}\n    learning_rate: {{kind: constant, value: 1e-6}}\n"
+        again, fresh = stage.format("again", f"restart\n{restart}"), stage.format("fresh", f"disjoint\n{restart}")
+        return checked({"start: previous, floor: 1e-6}\n": f"start: previous, floor: 1e-6}}\n{again}{fresh}"})
+
+    found = ends("")
+    _, cooldown, again, fresh = found.plan.stages
+    assert not found.errors and all(s.start == 0 for s in again.sources) and windows(again)["web"] < windows(cooldown)["web"]
+    assert {s.source: s.start for s in fresh.sources} == {s.source: s.start + s.windows for s in cooldown.sources}
+    for restart in ("    seed: 5\n", "    seq_len: 64\n"):  # another order, in which nobody knows what the stages before have read
+        assert [p.rule for p in ends(restart).errors] == ["cursor-disjoint"] * 3
+
+
+def test_a_group_that_holds_part_of_a_source_gives_it_no_rate_in_silence():
+    mixture = "{prose: 50%, web: 10%, code: 40%}"
+    (problem,) = checked({"{prose: 50%, code: 50%}": f"{mixture}\n    fim: {{code: 50%}}"}).errors
+    assert problem.rule == "fim-part" and "`web`" in problem.what and "`web: 50%`" in problem.hints[0]
+    stage = stages({"{prose: 50%, code: 50%}": f"{mixture}\n    fim: {{code: 50%, web: 20%}}"})["init"]
+    assert stage.fim == {"markup": Fraction(1, 2), "web": Fraction(1, 5)}
+    twice = "{prose: 50%, a: {share: 20%, of: {code: 100%}}, b: {share: 30%, of: {code: 100%}}}\n    fim: {code: 50%}"
+    assert stages({"{prose: 50%, code: 50%}": twice})["init"].fim == {"markup": Fraction(1, 2), "web": Fraction(1, 2)}, "whole, in two places"
+    assert stages({"{prose: 50%, code: 50%}": "{prose: 50%, web: 0%, code: 50%}\n    fim: {code: 50%}"})["init"].fim["web"] == Fraction(1, 2)
+
+
 def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
     """Its siblings, when it is capped, and the fill-in-the-middle rate of the group do not hang on which stands first."""
     first = "all: {share: 50%, of: {web: 50%, markup: 50%}}, web: 10%, prose: rest"
@@ -91,11 +121,15 @@ def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
     capped = {"tokens: 4M": "tokens: 300k, on_cap: redistribute", "tokens: 1M, documents": "tokens: 2M, documents"}
     a, b = (
         stages(
-            capped | {"mixture: {prose: 50%, code: 50%}": f"fim: {{all: 50%}}\n    mixture: {{{names}}}", "{prose: 80%, code: 20%}": "{prose: 100%}"}
+            capped
+            | {
+                "mixture: {prose: 50%, code: 50%}": f"fim: {{all: 50%, web: 0%}}\n    mixture: {{{names}}}",
+                "{prose: 80%, code: 20%}": "{prose: 100%}",
+            }
         )["init"]
         for names in (first, last)
     )
-    assert windows(a) == windows(b) and a.fim == b.fim == {"markup": Fraction(1, 2)}
+    assert windows(a) == windows(b) and a.fim == b.fim == {"markup": Fraction(1, 2), "web": 0}
     assert a.fingerprint == b.fingerprint and a.redistributed
 
 
@@ -138,12 +172,7 @@ def test_the_first_wrap_is_the_step_that_really_wraps():
         order = Order(stage)
         for i, s in enumerate(stage.sources):
             said = show.first_wrap(stage, s.source)
-            first_epoch = s.start // s.pool_windows
-            really = next(
-                (step for step in range(stage.steps) for rows in [order.rows(step)] if ((rows.source == i) & (rows.epoch > first_epoch)).any()), None
-            )
-            if s.start % s.pool_windows == 0 and s.start:
-                continue
+            really = next((step for step in range(stage.steps) for rows in [order.rows(step)] if ((rows.source == i) & (rows.epoch > 0)).any()), None)
             assert said == really, s.source
 
 

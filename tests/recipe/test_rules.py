@@ -12,6 +12,7 @@ from bent import BASE, checked, recipe_text
 from codemix.errors import CodemixError
 from codemix.recipe import caps, mixture, planner, read, rules, rules_recipe, rules_stage, text
 from codemix.recipe.finding import WARNINGS
+from codemix.recipe.plan import Pool, lineage
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = yaml.safe_load((GOLDEN / "rules.yaml").read_text())
@@ -103,6 +104,22 @@ def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path,
     problems = rules.check(really(tmp_path / "r0.yaml")).errors
     assert len(calls) == 11 and [p.rule for p in problems].count("init-from") == 2
     assert f"`codemix validate {tmp_path / 'r1.yaml'}` says more" in problems[0].hints
+
+
+def test_recipes_that_start_from_the_same_two_are_read_once_each_and_keep_what_is_built(tmp_path, monkeypatch):
+    second = "  - name: second\n    init_from: {recipe: b%d.yaml, stage: init}\n    steps: 9\n    mixture: {prose: 100%%}\n    learning_rate: {kind: constant, value: 1e-6}\n"
+    for i in range(8):
+        start = f"\n    init_from: {{recipe: a{i + 1}.yaml, stage: init}}\n    tokens:"
+        for name in (f"a{i}", f"b{i}"):
+            (tmp_path / f"{name}.yaml").write_text(BASE.replace("tokens: 2M", "tokens: 200k").replace("\n    tokens:", start, 1) + second % (i + 1))
+    for name in ("a8", "b8"):
+        (tmp_path / f"{name}.yaml").write_text(BASE)
+    calls, really = [], read.read_recipe
+    monkeypatch.setattr(read, "read_recipe", lambda path: calls.append(path) or really(path))
+    built = Pool((30_000_000,), fingerprint="built")
+    found = rules.check(really(tmp_path / "a0.yaml"), {"prose": built})
+    assert sorted(p.name for p in calls) == sorted(f"{n}{i}.yaml" for n in "ab" for i in range(1, 9)) and not found.errors
+    assert all(s.pool_fingerprint == "built" for stage in lineage(found.plan.stages[0]) for s in stage.sources if s.source == "prose")
 
 
 def test_a_bound_on_a_part_of_what_a_stage_does_not_read_is_kept():
