@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from codemix.data.store import Store, read_json
+from codemix.errors import CodemixError
 from codemix.train.metrics import read_metrics
 
 
@@ -37,8 +37,11 @@ def status(store: Store) -> list[StageStatus]:
     found = []
     for base in (store.root / ".building" / "stages", store.root / "stages"):  # in this order: a stage that ends meanwhile is met again
         for folder in sorted(base.iterdir()) if base.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 found.append(_read(folder, store))
+            except (FileNotFoundError, NotADirectoryError, CodemixError) as error:
+                if isinstance(error, CodemixError) and not isinstance(error.__cause__, FileNotFoundError):  # a file that is missing is on its way
+                    raise
     return sorted(found, key=lambda s: (("training", "stopped", "done").index(s.state), s.name, s.fingerprint))
 
 
