@@ -15,6 +15,7 @@ from codemix.errors import CodemixError
 from codemix.recipe import estimate
 from codemix.train.aot_report import Memory, Result, knobs, render
 from codemix.train.collectives import Collective, collectives
+from codemix.train.memory import is_short
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -176,7 +177,7 @@ def _compile(stage: StagePlan, vocab: int, n_sources: int, devices: list, shape:
 
 def out_of_memory(message: str) -> tuple[int, int] | None:
     """(needed, available) [bytes a chip] from the compiler's words, or None when they say something else."""
-    if "RESOURCE_EXHAUSTED" not in message and "out of memory" not in message.lower():
+    if not is_short(message):
         return None
     unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
     for pattern in (r"\(([\d.]+)([KMGT]?)i?B?\) exceeds available \w+ \(([\d.]+)([KMGT]?)", r"[Uu]sed ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -29,6 +30,21 @@ def join(hosts: Hosts | None) -> None:
             ],
             rule="hosts",
         ) from error
+
+
+_LOST_SIGNS = ("gloo", "unavailable", "heartbeat", "connection", "barrier")  # in the text of an error, by backend and by what was waited for
+
+
+@contextlib.contextmanager
+def lost() -> Iterator[None]:
+    """The user's words for the end of another process of the run, which here is an error of whatever was waiting for it."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _LOST_SIGNS):
+            raise
+        hints = ["its own output says why, unless it was killed", "the same command on every host goes on from the newest checkpoint"]
+        raise CodemixError(f"another process of this run has ended: {str(error).splitlines()[0]}", hints=hints, rule="hosts") from error
 
 
 def enough_threads() -> None:

@@ -185,7 +185,7 @@ def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], option
     view = open_view(options.live) if hosts.first() else View()
     alone = jax.process_count() == 1
     try:
-        with contextlib.closing(view), Interrupts(view.note, take_sigterm=alone) as interrupts:
+        with contextlib.closing(view), memory.short(), hosts.lost(), Interrupts(view.note, take_sigterm=alone) as interrupts:
             work_to_do = any(not lineage.is_done(lineage.stage_dir(store, s)) for s in plan.stages)
             with _warm() if alone and work_to_do else contextlib.nullcontext():
                 yield Session(plan, store, manifests, options, view, interrupts)

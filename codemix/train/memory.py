@@ -1,9 +1,15 @@
-"""Memory on CPU: pages that one step used are kept for the next."""
+"""Memory: what is said when a device has too little; on CPU, pages that one step used are kept for the next."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
+
+import jax
+
+from codemix.errors import CodemixError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
 
@@ -22,3 +28,23 @@ def keep_pages() -> bool:
     except (OSError, AttributeError):  # musl has none
         return False
     return all(mallopt(option, value) for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)))
+
+
+def is_short(message: str) -> bool:
+    """Whether an error of jax says that memory ran out; its type and its code differ by backend."""
+    return "RESOURCE_EXHAUSTED" in message or "out of memory" in message.lower()
+
+
+@contextlib.contextmanager
+def short() -> Iterator[None]:
+    """The user's words for a device that has too little memory."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not is_short(str(error)):
+            raise
+        hints = [
+            "`codemix train` with `--microbatches 2` or more holds fewer rows at once, with `--remat full` less of each",
+            "neither changes the result beyond rounding: the same command with them goes on from the newest checkpoint",
+        ]
+        raise CodemixError(f"the memory does not suffice: {str(error).splitlines()[0]}", hints=hints, rule="out-of-memory") from error

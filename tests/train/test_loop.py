@@ -122,6 +122,15 @@ def test_a_stage_that_gets_its_place_while_status_reads_is_met_there(made, monke
     assert [(s.name, s.folder) for s in status(store) if s.name == "init"] == [("init", str(folders[0]))]
 
 
+def test_status_passes_over_a_stage_that_only_begins_and_says_which_is_damaged(tmp_path):
+    folder = tmp_path / ".building/stages/init-123456789012"
+    folder.mkdir(parents=True)
+    assert status(Store(tmp_path)) == []
+    (folder / "lineage.json").write_text("{")
+    with pytest.raises(CodemixError, match="is damaged"):
+        status(Store(tmp_path))
+
+
 def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
     _, _, manifests, folders = made
     fixed = {"kind": "constant", "value": 1e-12}

@@ -1,9 +1,13 @@
-"""Memory that is freed and taken again costs no page faults once glibc is told to keep it."""
+"""Memory that is freed and taken again costs no page faults once glibc is told to keep it; too little is said with a way out."""
 
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from codemix.errors import CodemixError
+from codemix.train import memory
 
 PROGRAM = """
 import resource, sys
@@ -30,3 +34,14 @@ def test_pages_are_kept():
         pytest.skip("this libc has no mallopt")
     assert int(runs["not"][1]) > int(runs["keep"][1])  # else this test shows nothing
     assert int(runs["keep"][1]) < 5_000
+
+
+@pytest.mark.parametrize(
+    "text", ["RESOURCE_EXHAUSTED: Failed to allocate", "INTERNAL: Error dispatching computation: Out of memory allocating 9 bytes."]
+)
+def test_too_little_memory_is_no_bug_and_has_a_way_out(text):
+    with pytest.raises(CodemixError, match="--microbatches 2") as error, memory.short():
+        raise jax.errors.JaxRuntimeError(text)
+    assert error.value.problems[0].rule == "out-of-memory"
+    with pytest.raises(jax.errors.JaxRuntimeError), memory.short():
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny
 
 from codemix.data.store import Store
+from codemix.errors import CodemixError
+from codemix.train import hosts
 from codemix.train.metrics import read_metrics
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("run_tiny.py"))]
@@ -41,8 +44,8 @@ def two_started(root, *words):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    hosts = [json.dumps({"coordinator": f"127.0.0.1:{port}", "count": 2, "index": i}) for i in range(2)]
-    return [start(root, 2, f"hosts={h}", *words) for h in hosts]
+    both = [json.dumps({"coordinator": f"127.0.0.1:{port}", "count": 2, "index": i}) for i in range(2)]
+    return [start(root, 2, f"hosts={h}", *words) for h in both]
 
 
 def rows_read(root):
@@ -90,6 +93,15 @@ def test_processes_that_do_not_meet_are_told_so(tmp_path):
     process = start(tmp_path, 1, 'hosts={"count": 2, "index": 0}')
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and "did not find each other" in said
+
+
+@pytest.mark.parametrize(("processes", "text"), [(2, "UNKNOWN: Gloo AllGather failed: Connection reset by peer"), (2, "INTERNAL: else"), (1, "Gloo")])
+def test_the_end_of_another_process_is_no_bug_of_this_one(monkeypatch, processes, text):
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    with pytest.raises((CodemixError, jax.errors.JaxRuntimeError)) as error, hosts.lost():
+        raise jax.errors.JaxRuntimeError(text)
+    said = str(error.value)
+    assert ("another process of this run has ended" in said and "the same command on every host" in said) == (processes == 2 and "Gloo" in text)
 
 
 @pytest.mark.optional("the signal must arrive between two steps of a slowed run")

@@ -65,6 +65,13 @@ def test_a_warm_up_means_the_same_in_steps_tokens_or_share(warmup):
     assert curve(made, stage(100)) == curve(same, stage(100))
 
 
+def test_a_decay_in_steps_is_the_last_steps_of_a_stage_whose_batch_grows():
+    made, grown = schedule(kind="wsd", peak=1.0, decay="2 steps"), Position(0, 10, ((0, 100), (6, 400)))
+    assert curve(made, grown) == [1.0] * 8 + [0.5, 0.0]
+    assert made.problems(grown) == [] and schedule(kind="wsd", peak=1.0, decay="10 steps").problems(grown) == []
+    assert [p.rule for p in schedule(kind="wsd", peak=1.0, decay="11 steps").problems(grown)] == ["schedule-longer-than-stage"]
+
+
 @settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(1, 60), min_size=1, max_size=5), warmup=st.integers(0, 20), total=st.booleans())
 def test_a_cosine_over_the_run_is_one_cosine_over_its_stages(cuts, warmup, total):

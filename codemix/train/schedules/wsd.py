@@ -1,7 +1,7 @@
 """`wsd`: see the class."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -15,6 +15,7 @@ class Wsd(Schedule):
     """Warm-up, a stable rate, and a decay to `floor` at the end of the stage."""
 
     kind: Literal["wsd"] = "wsd"
+    version: ClassVar[int] = 2
     peak: Rate | Previous = Field(description="the stable rate; `previous` continues from the parent's end")
     floor: RateOrZero = Field(0.0, description="rate of the last step")
     warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `peak`")
@@ -34,9 +35,16 @@ class Wsd(Schedule):
             raise PydanticCustomError("schedule", "an exponential decay never reaches 0", {"hints": ["give `floor:`, for example 1e-6"]})
         return self
 
+    def _decay(self, position: Position) -> float:
+        """The length of the decay [tokens]: in steps it is the stage's last steps, which a growing batch makes longer than its first."""
+        steps = self.decay.steps
+        if steps is None or steps > position.steps:
+            return position.in_tokens(self.decay, position.stage_total)
+        return position.stage_total - position.tokens_before(position.steps - steps)
+
     def lr(self, position: Position) -> float:
         now, whole, peak = position.tokens_after, position.stage_total, position.rate(self.peak)
-        warm, decay = (position.in_tokens(length, whole) for length in (self.warmup, self.decay))
+        warm, decay = position.in_tokens(self.warmup, whole), self._decay(position)
         if now < warm:
             return between(position.rate(self.warmup_from), peak, now / warm)
         if now <= whole - decay:
@@ -49,5 +57,5 @@ class Wsd(Schedule):
 
     def problems(self, position: Position) -> list[Problem]:
         whole = position.stage_total
-        parts = {"warmup": position.in_tokens(self.warmup, whole), "decay": position.in_tokens(self.decay, whole)}
+        parts = {"warmup": position.in_tokens(self.warmup, whole), "decay": self._decay(position)}
         return too_long(parts, whole, "stage") + needs_previous(position, self.peak, self.warmup_from)
