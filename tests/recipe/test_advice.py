@@ -106,6 +106,24 @@ def test_over_the_cap(share, stage_tokens, has, max_epochs, before, n_steps):
 
 
 @often
+@given(st.integers(5, 99), st.integers(10**6, 10**9), st.floats(0.01, 0.9), st.floats(0.01, 0.99))
+def test_over_the_cap_by_what_others_hand_over(share, stage_tokens, has, room):
+    """A lower share would not help: it is what `b` cannot give that is too much."""
+    sizes = {"b": int(stage_tokens * (100 - share) / 100 * has) + 300}
+    sizes["a"] = int(stage_tokens * share / 100 + (stage_tokens * (100 - share) / 100 - sizes["b"]) * room) + 300
+    value = recipe({"a": f"{share}%", "b": "rest"}, stage_tokens, sizes=sizes)
+    value["sources"]["b"]["on_cap"] = "redistribute"
+    mine = [p for p in errors(value) if p.rule == "max-epochs" and p.where.path.endswith("mixture.a")]
+    assume(mine and "handed over" in mine[0].hints[0])
+    assert "share" not in "".join(mine[0].hints)
+    check(
+        value,
+        "max-epochs",
+        [(r"shorten the stage to (\S+) tokens", set_last("tokens", str)), (r"`max_epochs` to ([\d.]+)", set_source("max_epochs", float))],
+    )
+
+
+@often
 @given(st.integers(2, 98), st.data(), st.integers(10**5, 10**6), st.floats(0.05, 0.95), st.floats(1.001, 3))
 def test_siblings_are_offered_only_what_they_can_take(x, data, stage_tokens, has, spare):
     y = data.draw(st.integers(1, 99 - x))
