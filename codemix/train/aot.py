@@ -87,7 +87,7 @@ def slice_devices(topology: str) -> list:
 
 def mesh_shape(plan: Plan, asked: dict[str, int] | None, chips: int, vocab_size: int, microbatches: int = 1) -> dict[str, int]:
     """The mesh asked for, or the trainer's default on so many chips. Raises CodemixError for what does not divide."""
-    from codemix.train.mesh import problems
+    from codemix.train.mesh import refuse_undivided
 
     shape = {"data": 1, "fsdp": 1, "model": 1} | (asked or {})
     if asked is None:
@@ -99,10 +99,7 @@ def mesh_shape(plan: Plan, asked: dict[str, int] | None, chips: int, vocab_size:
             f"a mesh of {shape['data']} x {shape['fsdp']} x {shape['model']} has not the {chips} chips of the slice",
             hints=[f"for example `--mesh data={chips // 16 or 1},fsdp={min(chips, 16)}`"], rule="mesh-not-slice",
         )  # fmt: skip
-    sizes = sorted({size for s in plan.stages for _, size in s.batches})
-    found = {p.what: p for size in sizes for p in problems(plan.recipe.model, vocab_size, size, microbatches, **shape)}
-    if found:
-        raise CodemixError(*found.values())
+    refuse_undivided(plan, vocab_size, shape, microbatches)
     return shape
 
 

@@ -145,11 +145,7 @@ class Session:
 def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, int]:
     """The mesh asked for, or every device. Raises CodemixError for what does not divide."""
     shape = mesh.shape_of(options.mesh, plan.recipe.model)
-    sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
-    parts = options.step.get("microbatches", 1)
-    problems = {p.what: p for size in sizes for p in mesh.problems(plan.recipe.model, vocab_size, size, parts, **shape)}
-    if problems:
-        raise CodemixError(*problems.values())
+    mesh.refuse_undivided(plan, vocab_size, shape, options.step.get("microbatches", 1))
     return shape
 
 

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
+from codemix.recipe.plan import Plan
 
 AXES = ("data", "fsdp", "model")
 BATCH = P(("data", "fsdp"))  # rows; every other dimension whole
@@ -93,6 +94,14 @@ def problems(
         what = f"batch_size {batch_size} over {data * fsdp} devices leaves {rows} rows a device, which {microbatches} microbatches do not divide"
         found.append(Problem(what, hints=(f"{best} does",), rule="microbatches"))
     return found
+
+
+def refuse_undivided(plan: Plan, vocab_size: int, shape: Mapping[str, int], microbatches: int = 1) -> None:
+    """Raises CodemixError with all that a mesh of this shape, and its microbatches, do not divide in any stage of a plan."""
+    sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
+    found = {p.what: p for size in sizes for p in problems(plan.recipe.model, vocab_size, size, microbatches, **shape)}
+    if found:
+        raise CodemixError(*found.values())
 
 
 def _nearest(name: str, size: int, by: int) -> tuple[str, ...]:
