@@ -39,7 +39,8 @@ def next_token_loss(
     """Sums over the batch, to be divided once by the global number of tokens.
 
     The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2 by the
-    same weight. With `dropout`, the batch's random keys `rngs` [B] choose what is dropped. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2.
+    same weight. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2. With `dropout`,
+    the batch's random keys `rngs` [B] choose what is dropped.
     """
     mesh = None if mesh is None or mesh.size == 1 else mesh
     states = hidden(model, batch["inputs"], batch.get("positions"), batch.get("segments"), compute_dtype=compute_dtype, attention=attention,

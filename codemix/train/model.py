@@ -179,11 +179,12 @@ def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, 
     return jax.vmap(jax.random.fold_in, (0, None))(rngs, number)
 
 
-def dropped(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None) -> Float[Array, "B T D"]:
-    """x with a share `rate` of the values zeroed, those that the random keys of its rows choose, and the others larger by as much; x without them."""
+def dropped(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int) -> Float[Array, "B T D"]:
+    """x with a share `rate` of the values zeroed and the others larger by as much; which ones, the random keys of its rows and the place decide.
+    Without keys, x."""
     if rngs is None:
         return x
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(rngs)
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(fold_in(rngs, place))
     return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
 
 
@@ -198,9 +199,7 @@ def block(
     attended = project("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
     gate, up = project("btd,df->btf", h, layer.gate), project("btd,df->btf", h, layer.up)
     projected = project("btf,fd->btd", swiglu(gate, up), layer.down)
-    if rngs is not None:
-        attended, projected = dropped(attended, dropout, fold_in(rngs, 0)), dropped(projected, dropout, fold_in(rngs, 1))
-    return x + attended + projected
+    return x + dropped(attended, dropout, rngs, 0) + dropped(projected, dropout, rngs, 1)
 
 
 REMAT = {  # what the backward pass finds saved: everything | only the block's input | also matmul results
@@ -281,10 +280,9 @@ def hidden(
     def one(x: Array, part: tuple[Blocks, Array | None]) -> tuple[Array, None]:
         return block(x, part[0], angles, segments, attention, model.norm_kind, model.norm_eps, dropout, part[1]), None
 
-    of_embedding, of_layers, L = None, None, len(model.blocks.norm)
-    if rngs is not None:
-        of_embedding, of_layers = fold_in(rngs, L), jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
-    x = dropped(lookup(compute_dtype, mesh, model.embedding, inputs), dropout, of_embedding)
+    L = len(model.blocks.norm)
+    of_layers = None if rngs is None else jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
+    x = dropped(lookup(compute_dtype, mesh, model.embedding, inputs), dropout, rngs, L)
     x, _ = jax.lax.scan(REMAT[remat](one), x, (model.blocks, of_layers), unroll=unroll)
     return normed(x, model.norm, model.norm_kind, model.norm_eps)
 

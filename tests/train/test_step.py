@@ -95,8 +95,8 @@ def test_seed_step_row_layer_and_place_decide_what_is_dropped(step):
 def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
     model, seen = init_decoder(SPEC, VOCAB, jax.random.key(0)), []
 
-    def watch(x, rate, rngs):
-        out = dropped(x, rate, rngs)
+    def watch(x, *how):
+        out = dropped(x, *how)
         jax.debug.callback(lambda *both: seen.append(both), x, out)
         return out
 
