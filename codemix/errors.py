@@ -86,10 +86,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
+def nearest(word: str, known: Iterable[str], n: int = 1) -> list[str]:
+    """Up to `n` of `known` that a word may be a misspelling of, the likeliest first."""
+    return difflib.get_close_matches(word, known, n=n, cutoff=0.6)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """Hints that name the nearest of `known`, or all of them when there are few."""
     known = sorted(set(known))
-    close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
-    if close:
+    if close := nearest(word, known, 2):
         return (f"did you mean {' or '.join(f'`{c}`' for c in close)}?",)
     return (f"known here: {', '.join(known)}",) if 0 < len(known) <= 20 else ()

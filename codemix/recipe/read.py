@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import operator
 import re
@@ -16,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.errors import CodemixError, Problem, did_you_mean, nearest
 from codemix.recipe import schema, text
 from codemix.recipe.component import Spec
 from codemix.recipe.quantities import plain_number
@@ -75,9 +74,9 @@ def as_meant(document: text.Document) -> Source | None:
     except ValidationError as error:
         for path, known in list(_misspelt(error.errors(), document, (), schema.Recipe)):
             holder = functools.reduce(operator.getitem, path[:-1], value)
-            given, near = holder.pop(path[-1]), difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
-            if near:
-                holder.setdefault(near[0], given)
+            given = holder.pop(path[-1])
+            for meant in nearest(str(path[-1]), known):
+                holder.setdefault(meant, given)
     except RecursionError:
         pass
     try:
