@@ -54,9 +54,8 @@ class _First:
     others: dict[Path, Checked | CodemixError]
 
 
-def declared_pools(recipe: schema.Recipe) -> dict[str, Pool]:
+def declared_pools(recipe: schema.Recipe, specs: Mapping[str, str]) -> dict[str, Pool]:
     """Pools of the sources that declare their size, used until a source is built."""
-    specs = spec_fingerprints(recipe)
     return {
         name: Pool((s.tokens,), s.documents, exact=False, fingerprint=specs[name])
         for name, s in recipe.sources.items() if s.tokens is not None
@@ -80,12 +79,13 @@ def check(
     here = source.folder / Path(document.file).name
     root = (root or source.folder.parent).resolve()
     found: list[Finding] = []
-    first = _first or _First(pools or {}, spec_fingerprints(recipe), {})
+    specs = spec_fingerprints(recipe)
+    first = _first or _First(pools or {}, specs, {})
 
     def read_other(name: str) -> Checked:
         other = read.read_recipe(Path(document.file).parent / name)
-        specs = spec_fingerprints(other.recipe)
-        same = {n: p for n, p in first.pools.items() if first.specs.get(n) == specs.get(n)}
+        theirs = spec_fingerprints(other.recipe)
+        same = {n: p for n, p in first.pools.items() if first.specs.get(n) == theirs.get(n)}
         checked = check(other, same, root=root, _seen=(*_seen, here), _first=first)
         checked.require()
         return checked
@@ -116,7 +116,7 @@ def check(
             found.append(finding((*at[:-1], "stage"), "unknown-stage", what, *did_you_mean(spec.stage, checked.ends)))
         return None
 
-    planner = Planner(recipe, {**declared_pools(recipe), **(pools or {})}, outside)
+    planner = Planner(recipe, {**declared_pools(recipe, specs), **(pools or {})}, outside)
     plan = planner.plan()
     found += planner.problems
     found += rules_recipe.findings(recipe)
