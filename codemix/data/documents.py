@@ -93,11 +93,12 @@ class DocumentsTask:
         funnel, dropped, kept, files = Funnel(), Samples(), Samples(), []
         writer, before = None, 0  # `before`: bytes of text in the files that are closed
 
-        def close() -> int:
+        def close() -> None:
+            nonlocal writer, before
             writer.close()
             path = writer.path
             files.append({"path": f"docs/{path.name}", "documents": writer.rows, "bytes": funnel.kept_bytes - before, "sha256": file_digest(path)})
-            return funnel.kept_bytes
+            writer, before = None, funnel.kept_bytes
 
         for part in self.parts:
             for doc in through(self.source.read.read(part, self.opener), steps, funnel, dropped, strict=self.source.on_bad == "error"):
@@ -109,7 +110,7 @@ class DocumentsTask:
                     raise TypeError(f"{doc.id}: {error}") from error
                 kept.add("kept", doc)
                 if funnel.kept_bytes - before >= self.file_bytes:
-                    before, writer = close(), None
+                    close()
             tick(part.size)
         if writer is not None:
             close()

@@ -40,11 +40,8 @@ class LineWriter:
         import orjson
         import zstandard
 
-        self.path, self._aside, self._dumps = (
-            path,
-            path.with_name(f".{path.name}.tmp"),
-            functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE),
-        )
+        self.path, self._aside = path, path.with_name(f".{path.name}.tmp")
+        self._dumps = functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
         compressed = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)

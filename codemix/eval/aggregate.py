@@ -22,7 +22,8 @@ def aggregates(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
     """The five averages of Table 2 from task results by name.
 
     Each says which tasks it is `of` and which are `absent`; an average with absent tasks, or with some that a `limit` cut
-    short, is `partial`, one with nothing in it (or in one of its groups) has no value. `stderr` is over examples, tasks taken as independent.
+    short, is `partial`, one with nothing in it (or in one of its groups) has no value. `stderr` is over examples, tasks taken
+    as independent.
     """
     by_kind: dict[str, Mapping[str, Any]] = {}
     for name in sorted(tasks, key=lambda n: n != tasks[n]["kind"]):  # where a kind is there twice, the one with its own name counts

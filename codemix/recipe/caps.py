@@ -102,15 +102,16 @@ def _over_cap(leaf: Leaf, s: StageSource, source: schema.Source, stage: Reading)
     taken = int((leaf.mean - s.share) * stage.rows) * stage.seq_len
     if taken:
         known += f"; {show_tokens(taken)} of that are handed over by sources at their caps"
-    edits = [] if left else ["remove it from this stage"]
-    if left:
-        edits += [] if taken else [f"lower its share to {share_at_most(Fraction(left, stage.rows))} of stage `{name}`"]
-        if (rows := int(left / leaf.mean)) >= stage.batch_size:
-            edits.append(f"{'shorten ' if taken else ''}the stage to {tokens_at_most(rows * stage.seq_len)} tokens")
+    remove = "remove it from this stage"
+    edits = [] if left else [remove]
+    if left and not taken:
+        edits.append(f"lower its share to {share_at_most(Fraction(left, stage.rows))} of stage `{name}`")
+    if (rows := int(left / leaf.mean)) >= stage.batch_size:
+        edits.append(f"{'shorten ' if taken else ''}the stage to {tokens_at_most(rows * stage.seq_len)} tokens")
     raised = -(-after * 100 // 1)  # hundredths
     if raised <= schema.MAX_EPOCHS * 100:
         edits.append(f"raise {'its ' if not left else ''}`max_epochs` to {Decimal(raised) / 100:f}")
-    edits = edits or ["remove it from this stage"]
+    edits = edits or [remove]
     hints = [known, ", or ".join([", ".join(edits[:-1]), edits[-1]]) if len(edits) > 1 else edits[0]]
     if source.on_cap == "error" and stage.takers(leaf.source):
         hints.append("or say `on_cap: redistribute` in the source, and its siblings take the rest")
