@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, locate, redacted, remote_filesystem, scheme_of
+from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, escaped_name, locate, redacted, remote_filesystem, scheme_of
 from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 
@@ -82,7 +82,7 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
         if not real.is_file():
             raise CodemixError(f"{path} is not a plain file", rule="input-unreadable")
         key = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = cache.get(str(real))
+        known = cache.get(escaped_name(str(real)))
         if isinstance(known, list) and known[:3] == key:
             results[path] = Input(path, stat.st_size, known[3])
         else:
@@ -92,7 +92,7 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
         now = time.time()
         for path, real, key in todo:
             if now - key[1] / 1e9 > _RACY_S:
-                cache[str(real)] = [*key, results[path].sha256]
+                cache[escaped_name(str(real))] = [*key, results[path].sha256]
         with suppress(CodemixError, OSError):  # a cache that cannot be written costs time, nothing else
             write_json(cache_path, cache)
     return [results[path] for path, _ in named]

@@ -15,6 +15,7 @@ from codemix.recipe.secrets import SECRET_KEY
 
 REMOTE = ("s3", "gs", "hf")  # read through fsspec
 SELF_NAMED = ("git", "generated")  # inputs whose name already holds what decides their content: a commit, a seed
+_ESCAPE = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 
 
@@ -36,6 +37,20 @@ def scheme_of(path: str) -> str:
 def redacted(uri: str) -> str:
     """A URI without user, password and query, safe to show."""
     return re.sub(r"(://)[^/@]*@", r"\1***@", uri.split("?")[0])
+
+
+def escaped_name(name: str) -> str:
+    """A file's name as text: a byte that is not UTF-8 as `\xe9`, and a backslash that would read as such an escape as `\x5c`.
+
+    No two names are escaped alike, and nearly every name is left as it is.
+    """
+    unlike = _ESCAPE.sub(r"\\x5cx\1", name)
+    return unlike.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def unescaped_name(text: str) -> str:
+    """The file's name that `escaped_name` wrote."""
+    return _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1]).decode("utf-8", "surrogateescape"), text)
 
 
 def check_uri(uri: str) -> None:
@@ -86,6 +101,9 @@ def locate(path: str, root: Path) -> Path:
         hint = "rename the file, or leave it out by a narrower pattern"
         raise CodemixError(f"the name {path!r} is not UTF-8, so no document can be named after it", hints=[hint], rule="bad-path")
     try:
+        unescaped = unescaped_name(name)
+        if unescaped != name and os.path.lexists(base / unescaped):
+            name = unescaped
         real = (base / name).resolve()
         missing = not real.exists()
     except (OSError, RuntimeError) as error:  # a loop of links, a name too long, a folder that may not be entered
@@ -162,14 +180,14 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
             raise CodemixError(f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder")
         return [os.path.normpath(name)]
-    found = [(os.path.normpath(m), locate(m, root)) for m in glob.glob(name, root_dir=base, recursive=True)]
+    found = [(os.path.normpath(m), locate(escaped_name(m), root)) for m in glob.glob(name, root_dir=base, recursive=True)]
     files: dict[Path, str] = {}  # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
     for match, real in sorted(found, key=lambda f: (base / f[0] != f[1], f[0].count("/"), f[0])):
         if not real.is_dir():
             files.setdefault(real, match)
     if not files:
         raise CodemixError(f"no file matches {pattern} under {root}", hints=_nearby(name, base), rule="glob-no-match")
-    return list(files.values())
+    return [escaped_name(match) for match in files.values()]
 
 
 def _expand_remote(pattern: str) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from codemix.data import languages
+from codemix.data.binary import mostly_control
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.families import Source
 from codemix.data.sources.text import document
@@ -15,13 +16,18 @@ from codemix.recipe.quantities import Bytes
 
 
 class TreeSource(Source):
-    """A source over the files of a tree whose names tell a known language."""
+    """A source over the files of a tree whose names tell a known language.
 
+    What is no text is dropped and counted: pointers of Git LFS (`lfs_pointer`), files with zero bytes (`binary`). Text in
+    another encoding is what `not_utf8` says; Latin-1 it can only be without zero bytes and with few control characters.
+    """
+
+    version: ClassVar[int] = 2
     include: tuple[str, ...] = Field((), description="patterns a path in the tree must match, e.g. [src/*]; `*` matches `/` too; default: all")
     exclude: tuple[str, ...] = Field((), description="patterns a path must not match, e.g. ['*/tests/*']")
     languages: tuple[str, ...] = Field((), description="languages read; default: every known one")
     max_bytes: Bytes | None = Field(10_000_000, description="larger files are dropped and counted; null for no limit [bytes]")
-    not_utf8: Literal["error", "drop", "latin-1"] = Field("error", description="a file that is not UTF-8: unreadable, dropped, or read as Latin-1")
+    not_utf8: Literal["error", "drop", "latin-1"] = Field("error", description="a file that is not UTF-8: unreadable, dropped, or read as Latin-1; UTF-16 is never Latin-1")
     licence: str | None = Field(None, description="SPDX name noted for every document")
     repo: str | None = Field(None, description="repository noted for every document; default: the folder's name")
 
@@ -43,6 +49,17 @@ class TreeSource(Source):
         meta |= {"licence": self.licence} if self.licence else {}
         meta |= {"repo": repo} if (repo := self.repo or folder) else {}
         made = document(data, name, 0, meta)
-        if not isinstance(made, Unreadable) or self.not_utf8 == "error":
+        if not isinstance(made, Unreadable):
             return made
-        return Drop("not_utf8") if self.not_utf8 == "drop" else document(data.decode("latin-1").encode(), name, 0, meta)
+        if made.reason in ("lfs_pointer", "binary"):
+            return Drop(made.reason)
+        return self._not_utf8(made, data, name, meta)
+
+    def _not_utf8(self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]) -> Document | Unreadable | Drop:
+        if self.not_utf8 == "error":
+            return made
+        if made.reason == "utf16":
+            return Drop("utf16")
+        if self.not_utf8 == "drop":
+            return Drop("not_utf8")
+        return Drop("binary") if mostly_control(data) else document(data.decode("latin-1").encode(), name, 0, meta)

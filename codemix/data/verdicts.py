@@ -58,6 +58,7 @@ def through(
 FIELD_HINT = "say in the source's `read:` which field holds what, for example `text: content`"
 HINTS = {  # by reason, where another remedy is likelier than another file
     "missing_text": FIELD_HINT, "bad_text": FIELD_HINT, "missing_column": FIELD_HINT, "column_type": FIELD_HINT, "missing_field": FIELD_HINT,
+    "lfs_pointer": "fetch the file itself with `git lfs pull`", "utf16": "convert it to UTF-8, for example with `iconv -f utf-16 -t utf-8`",
     "missing_id": FIELD_HINT, "wrong_suffix": "rename the file", "expands_too_much": "if it is no bomb, raise `max_expansion:` in the source's `read:`",
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A git repository at a revision: every file in a known language, read from git's objects without a checkout.
 
 A branch or tag is resolved to its commit, and the commit is what identifies the data: when the branch moves, the source
-is another one. Symbolic links and submodules are not read.
+is another one. Symbolic links and submodules are not read; what is no text is dropped and counted as by `source_tree`.
 """
 
 import os
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs import Input, Part
-from codemix.data.locations import locate
+from codemix.data.locations import escaped_name, locate
 from codemix.data.opening import Opener
 from codemix.data.trees import TreeSource
 from codemix.errors import CodemixError
@@ -61,7 +61,7 @@ class Git(TreeSource):
         data = contents(repository, (e.object for e in small))
         name = f"git:{os.path.normpath(self.path)}@{commit[:12]}"
         for entry in entries:
-            inside = entry.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            inside = escaped_name(entry.path)
             if self.max_bytes is not None and entry.bytes > self.max_bytes:
                 yield Drop("too_large")
             else:

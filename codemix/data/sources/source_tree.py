@@ -1,7 +1,9 @@
-"""A folder of source code: every file in a known language, in the order of paths.
+r"""A folder of source code: every file in a known language, in the order of paths.
 
 Files whose names tell no language (see the op `languages` for the table) are not part of the source, nor are hidden
-folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is not.
+folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is not. Git LFS pointers
+(`lfs_pointer`) and files with a zero byte (`binary`) are dropped and counted. A byte of a file name that is not UTF-8 stands
+in the id as `\xe9`.
 """
 
 import os
@@ -14,7 +16,7 @@ from pydantic import Field
 from codemix.data import languages
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs import Part
-from codemix.data.locations import locate
+from codemix.data.locations import escaped_name, locate
 from codemix.data.opening import Opener
 from codemix.data.trees import TreeSource
 from codemix.errors import CodemixError
@@ -45,7 +47,7 @@ class SourceTree(TreeSource):
                 path = Path(folder) / name
                 inside = path.relative_to(base).as_posix()
                 if self.wanted(inside) and not path.is_symlink():
-                    found.append((Path(self._folder) / inside).as_posix())
+                    found.append((Path(self._folder) / escaped_name(inside)).as_posix())
         if not found:
             hints = [f"known endings: {', '.join(sorted(e for each in languages.EXTENSIONS.values() for e in each[:1]))}"]
             raise CodemixError(f"no file under {self.path} is in one of the languages asked for", hints=hints, rule="glob-no-match")

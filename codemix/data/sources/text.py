@@ -1,6 +1,6 @@
 """Plain text files, compressed or not: a document each, or one a line, or divided at a separator.
 
-Text must be UTF-8; a byte that is not is reported with its place.
+Text must be UTF-8; a byte that is not is reported with its place, and so are Git LFS pointers, UTF-16 and binary files.
 """
 
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from codemix.data.binary import no_text
 from codemix.data.decompress import Damaged
 from codemix.data.document import Document, Unreadable
 from codemix.data.inputs import Input, Part
@@ -15,11 +16,18 @@ from codemix.data.locations import redacted
 from codemix.data.opening import Opener
 from codemix.data.rows import FileSource
 
+NO_TEXT = {
+    "lfs_pointer": "it stands for a file that Git LFS keeps elsewhere",
+    "utf16": "it is UTF-16",
+    "binary": "it holds zero bytes",
+}
+
 
 class Text(FileSource):
     """Plain text files, one document a file, a line, or a piece between separators."""
 
     kind: Literal["text"] = "text"
+    version: ClassVar[int] = 2
     split: Literal["file", "line"] = Field("file", description="what one document is; blank lines are none")
     separator: str | None = Field(None, min_length=1, description="with `split: file`: divide files here, e.g. `<|endoftext|>`")
     language: str | None = Field(None, description="language noted for every document, e.g. English")
@@ -52,6 +60,8 @@ class Text(FileSource):
 
 def document(data: bytes, name: str, row: int, meta: dict) -> Document | Unreadable:
     """A document of strict UTF-8 bytes, a byte order mark left out."""
+    if reason := no_text(data):
+        return Unreadable(reason, f"{name}#{row}", NO_TEXT[reason])
     try:
         return Document(f"{name}#{row}", data.decode("utf-8").removeprefix("\ufeff"), dict(meta))
     except UnicodeDecodeError as bad:
