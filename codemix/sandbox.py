@@ -1,9 +1,12 @@
 """Running Python that nobody has read: a verdict on one program, from inside bubblewrap.
 
 Isolation under bubblewrap: own user, process, network, IPC and host namespaces, a read-only system, no home, no host
-files, an empty `/tmp` of 16 MiB in memory, limits on memory, time, processes, file size and output. A program passes when it ends by
-itself after its last line: the driver then writes a secret to a private pipe. `exit(0)` before the tests does not pass.
-A program that searches its own interpreter for the secret could still fake a pass; base models do not, adversaries might.
+files, an empty `/tmp` and `/dev/shm` of 16 MiB each in memory and nothing else to write to, limits on time, processes, file
+size and output, and on the memory of each process and of all together.
+
+A program runs as a script does. It passes when it comes to its end by itself and no `unittest` or `doctest` that it ran
+failed or had nothing to test: the driver then writes a secret to a private pipe. `exit(0)` before the tests does not pass.
+Solution and tests share one interpreter, so a program that means to cheat can (docs/footguns.md); base models do not.
 
 Without bubblewrap there is only a subprocess with limits, which is not a security boundary and needs `unsafe=True`.
 """
@@ -29,50 +32,17 @@ from pathlib import Path
 
 from codemix.errors import CodemixError
 from codemix.progress import progress
+from codemix.sandbox_memory import TMP_BYTES, WRITABLE, seccomp_filter, too_much
 
 NOBODY = 65534
 PROCESSES = 16  # memory is limited a process, so processes are limited too
 OUTPUT_BYTES = 2**20  # more is taken for a flood and stops the program
 KEPT_BYTES = 2**14
-TMP_BYTES = 2**24
+LOOK_S = 0.1  # between two looks at the memory of a program
 
-# Read by the interpreter inside. Limits are lowered here rather than between fork and exec, which would not be safe
-# in a process that runs accelerator threads.
-_DRIVER = """
-import os, sys
-def _run():
-    import json, resource
-    job = json.loads(sys.stdin.buffer.read())
-    fd, secret = job["fd"], job["secret"].encode()
-    os.set_inheritable(fd, False)
-    for name, limit in job["limits"].items():
-        kind = getattr(resource, name, None)
-        if kind is not None:
-            try:
-                hard = resource.getrlimit(kind)[1]
-                resource.setrlimit(kind, (limit, limit) if hard == resource.RLIM_INFINITY or limit <= hard else (hard, hard))
-            except (ValueError, OSError):
-                pass
-    scope = {"__name__": "__main__", "__builtins__": __builtins__}
-    try:
-        exec(compile(job["program"], "program.py", "exec"), scope)
-    except SystemExit:
-        said, status = b"exited before the tests ended", 1
-    except MemoryError:
-        scope.clear()
-        said, status = b"memory", 1
-    except BaseException as error:
-        said, status = (type(error).__name__ + ": " + str(error))[:300].encode(errors="replace"), 1
-    else:
-        said, status = secret, 0
-    try:
-        sys.stdout.flush()
-    except Exception:
-        pass
-    os.write(fd, said)
-    os._exit(status)
-_run()
-"""
+# The driver keeps out of the module `__main__`, which is the program's.
+_DRIVER = Path(__file__).with_name("sandbox_driver.py").read_text(encoding="utf-8")
+_START = f"exec(compile({_DRIVER!r}, '<sandbox>', 'exec'), {{'__name__': 'sandbox'}})"
 
 
 @dataclass(frozen=True)
@@ -171,8 +141,12 @@ def _bubblewrap(python: str) -> tuple[str, ...]:
     prefix = str(Path(python).parent.parent)
     if not Path(prefix).is_relative_to("/usr") and prefix != "/":
         command += ["--ro-bind", prefix, prefix]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(TMP_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp",
-                "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8", "--setenv", "HOME", "/tmp"]  # fmt: skip
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    for folder in WRITABLE:
+        command += ["--size", str(TMP_BYTES), "--tmpfs", folder]
+    for folder in ("/dev", "/"):  # both live in memory, as large as one likes
+        command += ["--remount-ro", folder]
+    command += ["--chdir", "/tmp", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8", "--setenv", "HOME", "/tmp"]  # fmt: skip
     return tuple(command)
 
 
@@ -185,23 +159,30 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
                    "RLIMIT_NPROC": PROCESSES, "RLIMIT_CORE": 0},
     }  # fmt: skip
     python = _interpreter()
-    command = (*(_bubblewrap(python) if isolation == "bubblewrap" else ()), python, "-I", "-S", "-c", _DRIVER)
+    filter_in = _seccomp() if isolation == "bubblewrap" else None
+    around = _bubblewrap(python) if isolation == "bubblewrap" else ()
+    if filter_in is not None:
+        around += ("--seccomp", str(filter_in))
+    command = (*around, python, "-I", "-S", "-c", _START)
+    handed = [fd for fd in (verdict_out, filter_in) if fd is not None]
     # Root is exempt from the limit on processes, so root becomes nobody first.
     other = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 and _open_to_all(python) else {}
     if other and folder:
         os.chown(folder, NOBODY, NOBODY)
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(verdict_out,),
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=handed,
             cwd=folder or "/", env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder or "/"}, start_new_session=True, **other,
         )  # fmt: skip
     except BaseException:
         os.close(verdict_in)
         raise
     finally:
-        os.close(verdict_out)
+        for fd in handed:
+            os.close(fd)
+    watch = _Watch(process, started + timeout_s, memory_bytes)
     try:
-        stopped, said, output = _exchange(process, verdict_in, json.dumps(job).encode(), started + timeout_s)
+        stopped, said, output = _exchange(process, verdict_in, json.dumps(job).encode(), watch)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -225,7 +206,42 @@ def _words(said: bytes, secret: str, status: int) -> str:
     return f"crashed ({signal.Signals(number).name})" if number in set(signal.Signals) else f"exited with status {status} before the tests ended"
 
 
-def _exchange(process: subprocess.Popen, verdict: int, job: bytes, deadline: float) -> tuple[str, bytes, bytes]:
+def _seccomp() -> int | None:
+    """A pipe that holds the filter of system calls, for bubblewrap to read; None where there is no filter."""
+    program = seccomp_filter()
+    if program is None:
+        return None
+    out, into = os.pipe()
+    os.write(into, program)
+    os.close(into)
+    return out
+
+
+class _Watch:
+    """Stops a program at its deadline, and when its processes together hold more memory than it may."""
+
+    def __init__(self, process: subprocess.Popen, deadline: float, memory_bytes: int):
+        self._process, self._memory_bytes = process, memory_bytes
+        self._deadline = deadline
+        self._next_look = time.monotonic() + LOOK_S
+
+    def reason(self) -> str:
+        """Why it must be stopped now, or ""."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            return "timeout"
+        if now < self._next_look:
+            return ""
+        exceeded = too_much(self._process.pid, self._memory_bytes)
+        self._next_look = time.monotonic() + LOOK_S
+        return "memory" if exceeded else ""
+
+    def patience(self) -> float:
+        """How long one may wait for something else before asking again [seconds]."""
+        return max(0.0, min(LOOK_S, self._deadline - time.monotonic()))
+
+
+def _exchange(process: subprocess.Popen, verdict: int, job: bytes, watch: _Watch) -> tuple[str, bytes, bytes]:
     """Hands the job over and gathers verdict and output, bounded. First of the three: why it was stopped, or ""."""
     said, output, size = b"", b"", 0
     stdin, stdout = process.stdin.fileno(), process.stdout.fileno()
@@ -237,10 +253,9 @@ def _exchange(process: subprocess.Popen, verdict: int, job: bytes, deadline: flo
         waiting.register(verdict, selectors.EVENT_READ)
         ended = False
         while {stdout, verdict} & set(waiting.get_map()):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return "timeout", said, output
-            ready = waiting.select(0 if ended else min(left, 0.25))
+            if stopped := watch.reason():
+                return stopped, said, output
+            ready = waiting.select(0 if ended else watch.patience())
             if not ready and ended:
                 break  # a child left behind holds the pipes open
             ended = process.poll() is not None
@@ -264,9 +279,10 @@ def _exchange(process: subprocess.Popen, verdict: int, job: bytes, deadline: flo
                     output = (output + chunk)[:KEPT_BYTES]
                     if size > OUTPUT_BYTES:
                         return "output", said, output
-    # Pipes may close a moment before the process does: wait, within the deadline.
-    try:
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return "timeout", said, output
+    # Pipes may close a moment before the process does, or long before.
+    while process.poll() is None:
+        if stopped := watch.reason():
+            return stopped, said, output
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(watch.patience())
     return "", said, output

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "codemix"
-LAYERS = ["errors", "progress", "tables", "sandbox", "recipe", "data", "train", "eval", "cli"]  # each may import those before it
+LAYERS = ["errors", "progress", "tables", "sandbox_memory", "sandbox_driver", "sandbox", "recipe", "data", "train", "eval", "cli"]  # each may import those before it
 OWNERS = {  # heavy package -> the modules that may import it
     "yaml": {"recipe/text.py"},
     "typer": {"cli"},

@@ -88,6 +88,7 @@ class Program(Written):
     """A program, written and then run against tests in the sandbox; pass@k without bias from n samples."""
 
     group: ClassVar[Groups] = "code"
+    version: ClassVar[int] = 2  # of the sandbox: what passes there
     samples: int = Field(1, ge=1, le=1000, description="programs written for each example")
     k: tuple[int, ...] = Field((1,), min_length=1, description="pass@k for each; the first is the headline. Needs samples >= k")
     temperature: float = Field(0.0, ge=0, le=5, description="0: the likeliest token; pass@1 is greedy then")

@@ -28,6 +28,7 @@ _KNOWN = {"timeout": "timeout", "memory": "out_of_memory", "output": "too_much_o
 class SyntheticPython(RowSource):
     """Python problems that pass their own tests in a sandbox, read from files or generated."""
 
+    version: ClassVar[int] = 2
     kind: Literal["synthetic_python"] = "synthetic_python"
     paths: str | tuple[str, ...] | None = Field(None, description="files of problems (JSON lines or Parquet); instead of `generate`")
     generate: int | None = Field(None, ge=1, le=10**8, description="how many problems to make; instead of `paths`")
@@ -37,7 +38,7 @@ class SyntheticPython(RowSource):
     tests: str = Field("tests", description="field of the tests: a program to run after the solution, or a list of statements")
     keep_tests: bool = Field(False, description="tests stay part of the text")
     timeout_s: float = Field(10.0, gt=0, le=600, description="how long one solution may run [seconds]")
-    memory_bytes: Bytes = Field(2**29, ge=2**26, description="memory one solution may use [bytes]")
+    memory_bytes: Bytes = Field(2**29, ge=2**26, description="memory one solution may use, all its processes together [bytes]")
     isolation: Literal["bubblewrap", "subprocess"] = Field("bubblewrap", description="subprocess: limits only, not a security boundary; your consent")
     EXAMPLES: ClassVar = (
         {"kind": "synthetic_python", "generate": 1000},
