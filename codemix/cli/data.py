@@ -27,13 +27,15 @@ def build_data(
     json: JsonOption = False,
 ) -> None:
     """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
+    from codemix.cli import preflight
     from codemix.data.build import build
     from codemix.data.found import find
     from codemix.data.store import Store
     from codemix.recipe import read, rules
 
     source = read.read_recipe(recipe)
-    rules.check(source).require()
+    planned = rules.check(source).require()
+    preflight.before_building(source, planned, Store(store), data_root, executor)
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
     found = {n: f for n, f in find(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
     if json:

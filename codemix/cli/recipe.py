@@ -22,7 +22,7 @@ def validate(
 ) -> int:
     """Check recipes: every problem at once, each with its place, cause and remedy."""
     from codemix.errors import CodemixError
-    from codemix.recipe import read, rules, text
+    from codemix.recipe import read, requirements, rules, text
 
     problems, fine = [], []
     for path in recipes:
@@ -35,7 +35,7 @@ def validate(
                 said = f"{len(points)} recipes"
             else:
                 checked = rules.check_document(document)
-                stages, found = checked.plan.stages, checked.problems
+                stages, found = checked.plan.stages, [*checked.problems, *requirements.warnings(checked.plan.recipe, document)]
                 said = f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
             problems += found
             if not any(p.severity == "error" for p in found):
@@ -62,6 +62,7 @@ def plan(
     mfu: MfuOption = 0.4,
 ) -> None:
     """Say what a recipe will do, in whole tokens, before any compute."""
+    from codemix.cli import preflight
     from codemix.cli.context import load
     from codemix.recipe import read, show, text
     from codemix.tables import Table
@@ -77,8 +78,9 @@ def plan(
         "sources": {n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
         "stages": {s.name: {"trained": context.is_trained(s)} for s in made.stages},
     }
+    missing = preflight.missing_here(context)
     if json:
-        return print_json(show.as_json(made, existing, chip, mfu))
+        return print_json(show.as_json(made, existing, chip, mfu) | {"missing": [p.as_json() for p in missing]})
     table = Table("In the store", ["what", "state", "why"])
     for name, f in context.found.items():
         table.rows.append([f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason])
@@ -87,6 +89,9 @@ def plan(
         table.rows.append([f"stage {stage.name}", "trained" if trained else "to train", stage.fingerprint[:12] if trained else "not in the store"])
     tables = [show.stage_table(made, chip, mfu), show.mixture_table(made), show.marginals_table(made), table]
     show_warnings(context.checked)
+    if missing:
+        lines = [["" if p.where is None else p.where.path, p.what, p.hints[0]] for p in missing]
+        tables.append(Table("Missing on this machine", ["for", "what", "remedy"], lines))
     for t in filter(None, tables):
         print(t.markdown()) if markdown else t.print()
     return None

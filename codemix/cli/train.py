@@ -70,8 +70,11 @@ def train(
 
 def train_stages(context: Context, options) -> list[Path]:
     """Train the plan of `context`; the stage folders."""
+    from codemix.cli import preflight
     from codemix.train.loop import train as train_plan
 
+    if options.hosts is None:  # processes that must first meet check for themselves
+        preflight.refuse(preflight.before_training(context.plan, context.store, options))
     return train_plan(context.plan, context.store, context.manifests, options=options)
 
 
@@ -100,6 +103,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """The whole path: validate, plan, build-data, train, eval, report. What exists already is not done again."""
+    from codemix.cli import preflight
     from codemix.cli.data import data_table
     from codemix.cli.evaluation import evaluate_stages, show_scores, write_report
     from codemix.data.build import build
@@ -109,7 +113,11 @@ def run(
 
     source = read.read_recipe(recipe)
     checked = rules.check(source)
-    checked.require()
+    options = TrainOptions(
+        save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh)
+    )
+    also = preflight.before_training(checked.require(), Store(store), options)
+    preflight.before_building(source, checked.plan, Store(store), data_root, executor, also=also)
     if not json:
         show_warnings(checked)
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
@@ -118,9 +126,7 @@ def run(
         data_table(context.found, recipe).print()
         show.stage_table(context.plan).print()
         show.mixture_table(context.plan).print()
-    stages = train_stages(
-        context, TrainOptions(save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh))
-    )
+    stages = train_stages(context, options)
     evals = evaluate_stages(context, stages, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     page = write_report(context, stages, evals)
     if json:

@@ -13,8 +13,10 @@ from codemix.data.families import Source
 from codemix.data.inputs import Input, Part
 from codemix.data.locations import expand, redacted
 from codemix.data.opening import Opener
+from codemix.data.packages import needed_for
 from codemix.data.row_files import ROW_SUFFIXES, read_rows, row_parts
 from codemix.errors import did_you_mean
+from codemix.recipe.requirements import Requirement
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -29,6 +31,9 @@ class FileSource(Source):
     def patterns(self) -> tuple[str, ...]:
         """The files and patterns, as whole paths or addresses."""
         return (self.paths,) if isinstance(self.paths, str) else tuple(self.paths or ())
+
+    def requirements(self) -> Iterator[Requirement]:
+        return needed_for(self.patterns())
 
     def inputs(self, root: Path) -> list[str]:
         return expand(self.patterns(), root, self.SUFFIXES)

@@ -10,12 +10,16 @@ import importlib
 import pkgutil
 import types
 import typing
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from codemix.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from codemix.recipe.requirements import Requirement
 
 FAMILIES = {  # family -> the package whose modules are its kinds
     "source": "codemix.data.sources",
@@ -56,6 +60,10 @@ class Component(Spec):
     family: ClassVar[str]
     version: ClassVar[int] = 1
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ()
+
+    def requirements(self) -> Iterable[Requirement]:
+        """The packages and programs beyond a plain install without which this component cannot work."""
+        return ()
 
 
 def kinds(family: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from codemix.errors import CodemixError, did_you_mean
@@ -72,10 +73,33 @@ def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cos
     return Cost(runs * stage.tokens, flops, hours, hours * chip.usd_per_hour)
 
 
-def shard_bytes(plan: Plan, vocab_size: int) -> int:
-    """The token shards of every source that the recipe's stages read; of a source whose size is unknown, what they read [bytes]."""
+def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None) -> int:
+    """The token shards of every source that the recipe's stages read; of a source whose size is unknown, what they read [bytes].
+
+    With `only`, of these sources.
+    """
     held: dict[str, int] = {}
     for stage in plan.stages:
         for s in stage.sources:
+            if only is not None and s.source not in only:
+                continue
             held[s.source] = s.pool_windows * stage.seq_len if s.pool_windows else held.get(s.source, 0) + s.windows * stage.seq_len
     return sum(held.values()) * (2 if 0 < vocab_size <= 65536 else 4)
+
+
+def disk_bytes(plan: Plan, unbuilt: Collection[str], untrained: Collection[StagePlan]) -> int:
+    """What the shards of `unbuilt` sources and the last checkpoints of `untrained` stages take, at the least [bytes].
+
+    A checkpoint holds the weights and two moments in float32. Documents and passing checkpoints come on top.
+    """
+    vocab = vocabulary(plan)
+    return shard_bytes(plan, vocab, unbuilt) + len(untrained) * 12 * plan.recipe.model.parameters(vocab)
+
+
+def show_bytes(n: float) -> str:
+    """`1.5 GB` of 1,500,000,000."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000 or unit == "TB":
+            return f"{n:.4g} {unit}"
+        n /= 1000
+    raise AssertionError

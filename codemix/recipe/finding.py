@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from codemix.errors import Problem
+
+if TYPE_CHECKING:
+    from codemix.recipe.text import Document
 
 WARNINGS = {  # the rules that only warn -> where the literature says so
     "code-share-high": "arXiv 2408.10914 section 3.3: from 75% code on, language reasoning and world knowledge fall",
@@ -22,6 +26,10 @@ class Finding:
     path: tuple
     problem: Problem
     on_key: bool = False
+
+    def located(self, document: Document) -> Problem:
+        """The problem at its place in the file."""
+        return replace(self.problem, where=document.where(self.path, key=self.on_key))
 
 
 def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> Finding:

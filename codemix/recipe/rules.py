@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from codemix.errors import CodemixError, Problem, did_you_mean
@@ -127,7 +127,7 @@ def check(
     for f in found:
         if f.problem.severity == "warning" and f.problem.rule in recipe.silence:
             continue
-        problems.append(replace(f.problem, where=document.where(f.path, key=f.on_key)))
+        problems.append(f.located(document))
     unique = {(p.what, p.where.line, p.where.column): p for p in problems}
     return Checked(plan, planner.ends, tuple(sorted(unique.values(), key=lambda p: (p.where.line, p.where.column))))
 

@@ -41,12 +41,7 @@ def _names(recipe: schema.Recipe) -> Iterator[Finding]:
 
 def _components(recipe: schema.Recipe) -> Iterator[Finding]:
     """What components know about the recipe around them: a component may define `check(recipe, at)`."""
-    placed = [(("tokenizer",), recipe.tokenizer)]
-    for name, source in recipe.sources.items():
-        placed.append((("sources", name, "read"), source.read))
-        placed += [(("sources", name, "ops", i), op) for i, op in enumerate(source.ops)]
-    placed += [(("evaluation", "tasks", i), task) for i, task in enumerate(recipe.evaluation.tasks)]
-    for at, component in placed:
+    for at, component in uses.components(recipe):
         for path, problem in getattr(component, "check", lambda recipe, at: ())(recipe, at):
             yield Finding(path, problem)
     for name, source in recipe.sources.items():

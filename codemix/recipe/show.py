@@ -93,7 +93,7 @@ def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
         0, f"model: {model.parameters(vocab):,} parameters" + ("" if vocab else " without the embedding (vocabulary known when built)")
     )
     table.notes.append(
-        f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD an hour: {estimate.show_amount(total.chip_hours)} chip-hours, {estimate.show_amount(total.dollars)} USD in all; shards {_size(estimate.shard_bytes(plan, vocab))}"
+        f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD an hour: {estimate.show_amount(total.chip_hours)} chip-hours, {estimate.show_amount(total.dollars)} USD in all; shards {estimate.show_bytes(estimate.shard_bytes(plan, vocab))}"
     )
     return table
 
@@ -149,11 +149,3 @@ def _rates(stage: StagePlan) -> str:
     peak = max(stage.lr(step) for step in {0, *range(0, stage.steps, max(1, stage.steps // 200)), stage.steps - 1})
     first, last = stage.lr(0), stage.lr(stage.steps - 1)
     return f"{first:.2g} -> {last:.2g}" if peak <= max(first, last) * 1.0001 else f"{first:.2g} -> {peak:.2g} -> {last:.2g}"
-
-
-def _size(n: int) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if n < 1000 or unit == "TB":
-            return f"{n:.4g} {unit}"
-        n /= 1000
-    raise AssertionError

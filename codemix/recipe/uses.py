@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING
 from codemix.recipe.schema import Group
 
 if TYPE_CHECKING:
+    from codemix.recipe.component import Component
     from codemix.recipe.schema import Mixture, Recipe
+
+
+def components(recipe: Recipe) -> Iterator[tuple[tuple, Component]]:
+    """Every component that a recipe's data and evaluation use, with its path."""
+    yield ("tokenizer",), recipe.tokenizer
+    for name, source in recipe.sources.items():
+        yield ("sources", name, "read"), source.read
+        for i, op in enumerate(source.ops):
+            yield ("sources", name, "ops", i), op
+    for i, task in enumerate(recipe.evaluation.tasks):
+        yield ("evaluation", "tasks", i), task
 
 
 def names_in(mixture: Mixture) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from codemix.errors import CodemixError, did_you_mean
+from codemix.errors import CodemixError, Problem, did_you_mean
 
 
 class Tracker(Protocol):
@@ -82,19 +82,23 @@ TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio
 
 
 def check_trackers(names: Sequence[str]) -> dict[str, Any]:
-    """The module of each tracker. Raises CodemixError for an unknown name or a package that is not installed: before training, not after."""
-    modules = {}
+    """The module of each tracker. Raises CodemixError, before training, for all that are unknown or not installed."""
+    modules, problems = {}, []
     for name in names:
         if name not in TRACKERS:
-            raise CodemixError(f"there is no tracker `{name}`", hints=did_you_mean(name, TRACKERS), rule="unknown-tracker")
+            problems.append(
+                Problem(f"there is no tracker `{name}`", hints=did_you_mean(name, TRACKERS), rule="unknown-tracker")
+            )
+            continue
         module, package = TRACKERS[name].needs
         try:
             modules[name] = importlib.import_module(module)
         except ImportError as error:
-            raise CodemixError(
-                f"`--track {name}` needs the package `{package}`: {error}",
-                hints=[f"`pip install {package}`", "or leave it out: metrics.jsonl in the stage's folder holds every value"], rule="tracker-missing",
-            ) from error  # fmt: skip
+            what = f"`--track {name}` needs the package `{package}`: {error}"
+            instead = "or leave it out: metrics.jsonl in the stage's folder holds every value"
+            problems.append(Problem(what, hints=(f"`pip install {package}`", instead), rule="tracker-missing"))
+    if problems:
+        raise CodemixError(*problems)
     return modules
 
 

@@ -15,7 +15,9 @@ from pydantic import Field
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.families import Op
 from codemix.data.inputs import Input, Part
+from codemix.data.packages import needed_for
 from codemix.errors import CodemixError
+from codemix.recipe.requirements import Requirement
 
 _SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "txt", "md", "py") for c in ("", ".gz", ".zst", ".zstd"))
 
@@ -38,6 +40,9 @@ class Decontaminate(Op):
             "normalize": "code",
         },
     )
+
+    def requirements(self) -> Iterator[Requirement]:
+        return needed_for([self.paths] if isinstance(self.paths, str) else self.paths)
 
     def inputs(self, root: Path) -> list[str]:
         from codemix.data.locations import expand

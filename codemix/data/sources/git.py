@@ -17,6 +17,7 @@ from codemix.data.locations import escaped_name, locate
 from codemix.data.opening import Opener
 from codemix.data.trees import TreeSource
 from codemix.errors import CodemixError
+from codemix.recipe.requirements import Requirement
 
 
 class Git(TreeSource):
@@ -29,6 +30,9 @@ class Git(TreeSource):
         {"kind": "git", "path": "repos/project", "revision": "v1.2.0"},
         {"kind": "git", "path": "repos/project.git", "revision": "main", "languages": ["Go"], "exclude": ["vendor/*"]},
     )
+
+    def requirements(self) -> tuple[Requirement, ...]:
+        return (Requirement("reading a git repository", "git", "install git and put it on the PATH", program=True),)
 
     def inputs(self, root: Path) -> list[str]:
         from codemix.data.git_objects import commit_of, files_of

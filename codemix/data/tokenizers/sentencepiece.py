@@ -18,6 +18,7 @@ from pydantic import Field
 
 from codemix.data.tokenizer import Tokenizer
 from codemix.errors import CodemixError
+from codemix.recipe.requirements import Requirement, package
 
 if TYPE_CHECKING:
     import tokenizers
@@ -34,6 +35,10 @@ class SentencePiece(Tokenizer):
     path: str = Field(min_length=1, description="the .model file, below the data root")
     eos: str | None = Field(None, description="the control piece that ends a document; default: the usual names are tried")
     EXAMPLES: ClassVar = ({"kind": "sentencepiece", "path": "tokenizer.model"}, {"kind": "sentencepiece", "path": "t/x.model", "eos": "</s>"})
+
+    def requirements(self) -> Iterator[Requirement]:
+        for name, module in (("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf")):
+            yield package("reading a SentencePiece model", name, '"codemix[sentencepiece]"', module)
 
     def files(self) -> tuple[str, ...]:
         return (self.path,)

@@ -1,0 +1,79 @@
+"""What would stop a command, asked of every part before the first byte is read, and told together."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codemix.errors import CodemixError, Problem
+
+if TYPE_CHECKING:
+    from codemix.data.context import Context
+    from codemix.data.store import Store
+    from codemix.recipe import read
+    from codemix.recipe.plan import Plan
+    from codemix.train.options import TrainOptions
+
+
+def before_building(
+    source: read.Source, plan: Plan, store: Store, data_root: Path, executor: str, *, also: Iterable[Problem] = ()
+) -> None:
+    """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
+    from codemix.data.packages import build_lacks
+
+    _warn_of_disk(plan, store)
+    refuse([*build_lacks(source, store, data_root, executor), *also])
+
+
+def before_training(plan: Plan, store: Store, options: TrainOptions) -> list[Problem]:
+    """What would stop training these stages; nothing when all are trained."""
+    trained = all((store.path("stages", s.name, s.fingerprint) / "done.json").exists() for s in plan.stages)
+    if trained:
+        return []
+    from codemix.train.preflight import problems
+
+    return problems(plan, options)
+
+
+def missing_here(context: Context) -> list[Problem]:
+    """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks; and a disk too small."""
+    from codemix.data.packages import build_lacks
+
+    lacking = build_lacks(context.source, context.store, context.data_root)
+    return [*lacking, *filter(None, [disk_warning(context.plan, context.store)])]
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raises CodemixError when there are any."""
+    found = tuple(dict.fromkeys(problems))
+    if found:
+        raise CodemixError(*found)
+
+
+def disk_warning(plan: Plan, store: Store) -> Problem | None:
+    """A warning when the store's disk has less room than the plan is estimated to need beyond what is there."""
+    from codemix.recipe import estimate
+
+    unbuilt = {s.source for stage in plan.stages for s in stage.sources if not any(store.root.glob(f"data/{s.source}-*"))}
+    untrained = [s for s in plan.stages if not (store.path("stages", s.name, s.fingerprint) / "done.json").exists()]
+    needed = estimate.disk_bytes(plan, unbuilt, untrained)
+    free = free_bytes(store.root)
+    if needed <= free:
+        return None
+    what = f"the plan is estimated to need {estimate.show_bytes(needed)} and the disk of {store.root} has {estimate.show_bytes(free)} free"
+    hints = ("make room, or choose another disk with `--store`", "if a declared `tokens:` is too large, correct it")
+    return Problem(what, hints=hints, rule="disk-too-small", severity="warning")
+
+
+def free_bytes(path: Path) -> int:
+    """Free bytes where a folder is, or will be."""
+    path = path.absolute()
+    return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
+
+
+def _warn_of_disk(plan: Plan, store: Store) -> None:
+    if warning := disk_warning(plan, store):
+        print(warning.render() + "\n", file=sys.stderr)
