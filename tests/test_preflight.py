@@ -119,3 +119,12 @@ def test_a_disk_too_small_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "free_bytes", lambda path: 1000)
     warning = preflight.disk_warning(plan, Store(tmp_path))
     assert warning.severity == "warning" and "has 1 kB free" in warning.what
+
+
+def test_only_what_is_asked_for_is_needed(run, bare):
+    (bare / "r.yaml").write_text(RECIPE.replace("kind: sentencepiece, path: t.model", "kind: tokenizer_json, path: t.json"))
+    (bare / "a.jsonl").write_text('{"text": "some words"}\n')
+    code, _, err = run("build-data", "r.yaml", "--only", "plain")
+    assert code == 1 and "there is no file t.json" in err and "not installed" not in err
+    code, _, err = run("build-data", "r.yaml", "--only", "stack")
+    assert code == 1 and "pyarrow" in err and "s3fs" not in err

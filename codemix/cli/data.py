@@ -35,7 +35,7 @@ def build_data(
 
     source = read.read_recipe(recipe)
     planned = rules.check(source).require()
-    preflight.before_building(source, planned, Store(store), data_root, executor)
+    preflight.before_building(source, planned, Store(store), data_root, executor=executor, only=only or ())
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
     found = {n: f for n, f in find(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
     if json:

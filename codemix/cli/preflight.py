@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 def before_building(
-    source: read.Source, plan: Plan, store: Store, data_root: Path, executor: str, *, also: Iterable[Problem] = ()
-) -> None:
+    source: read.Source, plan: Plan, store: Store, data_root: Path, *,
+    executor: str, only: Collection[str] = (), also: Iterable[Problem] = (),
+) -> None:  # fmt: skip
     """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
     from codemix.data.packages import build_lacks
 
     _warn_of_disk(plan, store)
-    refuse([*build_lacks(source, store, data_root, executor), *also])
+    refuse([*build_lacks(source, store, data_root, executor=executor, only=only), *also])
 
 
 def before_training(plan: Plan, store: Store, options: TrainOptions) -> list[Problem]:

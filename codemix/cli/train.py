@@ -117,7 +117,7 @@ def run(
         save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh)
     )
     also = preflight.before_training(checked.require(), Store(store), options)
-    preflight.before_building(source, checked.plan, Store(store), data_root, executor, also=also)
+    preflight.before_building(source, checked.plan, Store(store), data_root, executor=executor, also=also)
     if not json:
         show_warnings(checked)
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)

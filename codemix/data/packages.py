@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from codemix.data.locations import scheme_of
 from codemix.data.row_files import PARQUET_SUFFIXES
 from codemix.data.store import Store
 from codemix.errors import Problem
-from codemix.recipe import read
+from codemix.recipe import read, uses
 from codemix.recipe.requirements import Requirement, lacking, located, package
 
 _REMOTE = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}
@@ -26,15 +26,19 @@ def needed_for(patterns: Iterable[str]) -> Iterator[Requirement]:
             yield package("reading Parquet", "pyarrow", "pyarrow")
 
 
-def build_lacks(source: read.Source, store: Store, data_root: Path, executor: str = "local") -> list[Problem]:
+def build_lacks(
+    source: read.Source, store: Store, data_root: Path, *, executor: str = "local", only: Collection[str] = ()
+) -> list[Problem]:
     """The packages and programs that this machine lacks to build what the store lacks, each at its place.
 
     The store is only looked at when something is lacking: what is built already needs no package to be read.
     """
-    absent = [f for f in lacking(source.recipe) if f.path[0] in ("tokenizer", "sources")]
+    recipe = source.recipe
+    absent = [f for f in lacking(recipe) if f.path[0] in ("tokenizer", "sources")]
     if absent:
         built = _built(source, store, data_root)
-        absent = [f for f in absent if not (f.path[1] in built if f.path[0] == "sources" else built)]
+        wanted = uses.built_with(recipe, only or recipe.sources) - built
+        absent = [f for f in absent if (f.path[1] in wanted if f.path[0] == "sources" else not built)]
     problems = located(absent, source.document)
     if executor in _EXECUTORS and _EXECUTORS[executor].absent:
         problems.append(_EXECUTORS[executor].problem())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codemix.data.build import build
 from codemix.data.context import Context, look
+from codemix.data.packages import build_lacks
 from codemix.data.runner import Executor, run_tasks
 from codemix.data.store import Store
 from codemix.errors import CodemixError
@@ -26,7 +27,11 @@ def contexts(path: Path, store: Path, data_root: Path) -> list[Context]:
 
 def build_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> list[Context]:
     """Build the data of every point; points that read the same sources build them once."""
-    for source in sources(load_study(path)).values():
+    points = list(sources(load_study(path)).values())
+    lacking = [p for source in points for p in build_lacks(source, Store(store), data_root, executor=executor)]
+    if lacking:
+        raise CodemixError(*dict.fromkeys(lacking))
+    for source in points:
         rules.check(source).require()
         build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
     return contexts(path, store, data_root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from codemix.recipe.schema import Group
@@ -63,6 +63,15 @@ def tokenized(recipe: Recipe) -> tuple[str, ...]:
     """The sources that become tokens: all but those that other sources read and no mixture names."""
     named = mixed(recipe)
     return tuple(n for n in recipe.sources if n in named or not readers(recipe, n))
+
+
+def built_with(recipe: Recipe, names: Collection[str]) -> set[str]:
+    """The sources whose documents the tokens of `names` rest on: what trains the tokenizer, dedup's, and what those read."""
+    needed = {*names, *recipe.tokenizer.trains_on(tokenized(recipe))} & set(recipe.sources)
+    for entry in reversed(recipe.dedup):
+        if needed & set(entry.sources):
+            needed |= set(entry.sources) & set(recipe.sources)
+    return {name for reader in needed for name in chain(recipe, reader)}
 
 
 def held_out_with(recipe: Recipe, name: str):
