@@ -36,8 +36,9 @@ def build(
     asked = [name for name in recipe.sources if not only or name in only]
     ids = identify(recipe, store, data_root)
     names = [name for name in asked if name in ids.tokens]
-    for name in names:
-        ids.tokens[name].require()
+    problems = [p for name in names if (error := ids.tokens[name].problem) for p in error.problems]
+    if problems:  # of every source at once
+        raise CodemixError(*{p.what: p for p in problems}.values())
     missing = [name for name in names if not store.path("data", name, ids.tokens[name].require()).exists()]
     how = {"workers": workers, "executor": executor}
     with warm_workers():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.documents import Documents
-from codemix.data.identity import identify
+from codemix.data.identity import Identities, identify
 from codemix.data.locations import REMOTE, scheme_of
 from codemix.data.manifest import Manifest
 from codemix.data.store import Store
@@ -48,7 +48,7 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
         own = ids.tokens.get(name, ids.documents[name])
         read_by = () if name in ids.tokens else tuple(uses.readers(recipe, name))
         if own.fingerprint is None:
-            found[name] = Found(None, None, own.problem.problems[0].what if own.problem else "its inputs are missing", read_by)
+            found[name] = Found(None, None, _why_unknown(recipe, ids, name), read_by)
             continue
         folder = store.path("documents" if read_by else "data", name, own.fingerprint)
         if not (folder / "manifest.json").exists():
@@ -58,6 +58,18 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
         else:
             found[name] = Found(own.fingerprint, Manifest.load(folder), "built")
     return found
+
+
+def _why_unknown(recipe: schema.Recipe, ids: Identities, name: str) -> str:
+    """Why the identity of a source's data is unknown: its own inputs cannot be read, or those of what it rests on."""
+    unreadable = {n for n in recipe.sources if ids.documents[n].fingerprint is None}
+    origins = {n: recipe.sources[n].read.origin for n in unreadable}
+    at_fault = {n for n in unreadable if origins[n] not in unreadable}  # the others read documents of one at fault
+    others = sorted(at_fault & uses.built_with(recipe, [name]))
+    if others and name not in at_fault:
+        return f"waits for {', '.join(f'`{n}`' for n in others)}, which cannot be read"
+    problem = ids.documents[name].problem or ids.tokenizer.problem
+    return problem.problems[0].what if problem else "its inputs are missing"
 
 
 def _reads_remotely(source: schema.Source) -> bool:

@@ -92,3 +92,31 @@ def test_what_another_process_finished_first_is_kept(tmp_path):
     (final / "manifest.json").rename(final / "other")
     with pytest.raises(CodemixError, match="not empty"), store.building(final) as work:  # what is there is not whole
         (work / "manifest.json").write_text("third")
+
+
+def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
+    from made_recipes import recipe
+
+    from codemix.data.found import find
+
+    (tmp_path / "a.jsonl").write_text('{"text": "some words of text"}\n')
+    made = recipe({
+        "fine": {"read": {"kind": "jsonl", "paths": "a.jsonl"}},
+        "gone": {"read": {"kind": "jsonl", "paths": "b.jsonl"}},
+        "reader": {"read": {"kind": "source", "name": "gone"}},
+    })  # fmt: skip
+    reasons = {name: f.reason for name, f in find(made, Store(tmp_path / "s"), tmp_path).items()}
+    assert "there is no file b.jsonl" in reasons["gone"]
+    assert reasons["reader"] == "waits for `gone`, which cannot be read"
+    assert "b.jsonl" not in reasons["fine"] and reasons["fine"] in ("not built yet", reasons["reader"])
+
+
+def test_every_missing_input_is_told_at_once(tmp_path):
+    from made_recipes import recipe
+
+    from codemix.data.build import build
+
+    made = recipe({"a": "a.jsonl", "b": "b.jsonl"})
+    with pytest.raises(CodemixError) as caught:
+        build(made, Store(tmp_path / "s"), data_root=tmp_path)
+    assert [p.what.split(" under ")[0] for p in caught.value.problems] == ["there is no file a.jsonl", "there is no file b.jsonl"]
