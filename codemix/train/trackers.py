@@ -1,7 +1,8 @@
 """Writers beside metrics.jsonl: TensorBoard, Weights & Biases, Trackio. Each is imported only when asked for.
 
 metrics.jsonl is the record; these repeat its lines. A tracker names the run by the stage's fingerprint, so that a resumed
-stage goes on in the same place, and takes `run_step` as its axis.
+stage goes on in the same place, and takes `run_step` as its axis. Steps that are taken again after an interruption stand once
+in TensorBoard and Weights & Biases (which ignores a step that it has), and twice, with equal values, in Trackio.
 """
 
 from __future__ import annotations
@@ -105,8 +106,26 @@ def check_trackers(names: Sequence[str]) -> dict[str, Any]:
 def open_trackers(
     names: Sequence[str], folder: Path, stage: str, fingerprint: str, config: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]
 ) -> list[Tracker]:
-    """The writers of one stage. `kept`: the lines that metrics.jsonl already holds."""
-    return [TRACKERS[name](module, folder, stage, fingerprint, config, kept) for name, module in check_trackers(names).items()]
+    """The writers of one stage. `kept`: the lines that metrics.jsonl already holds. Raises CodemixError where one does not start."""
+    return [
+        _opened(name, module, folder, stage, fingerprint, config, kept) for name, module in check_trackers(names).items()
+    ]
+
+
+def _opened(name: str, module: Any, *about: Any) -> Tracker:
+    """One writer. What its package raises (no account, no network, a version without a word that we use) is told as its own words."""
+    try:
+        return TRACKERS[name](module, *about)
+    except Exception as error:
+        _, package = TRACKERS[name].needs
+        raise CodemixError(
+            f"`--track {name}` does not start: {type(error).__name__}: {error}",
+            hints=[
+                f"`pip install --upgrade {package}`, if the one here is old; set up its account, if it asks for one",
+                "or leave it out: metrics.jsonl in the stage's folder holds every value",
+            ],
+            rule="tracker-failed",
+        ) from error
 
 
 def _project(config: Mapping[str, Any]) -> str:

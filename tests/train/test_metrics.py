@@ -3,8 +3,10 @@
 import io
 import json
 import math
+import re
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -160,12 +162,26 @@ def test_tensorboard_is_written_anew_from_what_is_kept(tmp_path, monkeypatch):
     assert not (tmp_path / "tensorboard" / "events.old").exists()
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "trackio"])
+@pytest.mark.parametrize("error", [TypeError("init() got an unexpected keyword argument 'resume'"), OSError("no network")])
+def test_a_tracker_that_does_not_start_is_told_in_its_own_words(tmp_path, monkeypatch, error):
+    module = Recorder()
+    module.init = Mock(side_effect=error)
+    monkeypatch.setitem(sys.modules, "trackio", module)
+    with pytest.raises(CodemixError, match=re.escape(f"`--track trackio` does not start: {type(error).__name__}: {error}")):
+        open_trackers(["trackio"], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, [])
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
 @pytest.mark.optional("needs the tracker's own package")
-def test_real_trackers_take_a_line(tmp_path, monkeypatch, name):
+def test_real_trackers_take_a_stage_that_is_resumed(tmp_path, monkeypatch, name):
+    for variable, value in {"TRACKIO_DIR": str(tmp_path), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(variable, value)  # trackio reads its own when it is imported
     pytest.importorskip({"tensorboard": "tensorboardX"}.get(name, name))
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
-    [tracker] = open_trackers([name], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, [LINE])
-    tracker.write(LINE | {"step": 3, "run_step": 10})
-    tracker.close()
-    assert any(tmp_path.rglob("*"))
+    lines = [LINE | {"step": step, "run_step": 9 + step} for step in (1, 2, 3)]
+    for kept, new in (([], lines[:2]), (lines[:1], lines[1:])):  # the second step is taken again
+        [tracker] = open_trackers([name], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, kept)
+        for line in new:
+            tracker.write(line)
+        tracker.close()
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in ("", ".db", ".wandb") or "tfevents" in path.name]
+    assert any(b"loss_nats_per_token" in path.read_bytes() for path in written)
