@@ -9,7 +9,6 @@ from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs import Input, Part
 from codemix.data.locations import redacted
 from codemix.data.opening import Opener
-from codemix.errors import CodemixError
 
 JSON_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in ("", ".gz", ".zst", ".zstd"))
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -84,21 +83,13 @@ def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
 
 
 def _parquet_file(file: Any) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise CodemixError(
-            "reading Parquet needs the package pyarrow, which is not installed",
-            hints=['install it with `pip install "codemix[parquet]"`', "or convert the files to .jsonl.zst"], rule="package-missing",
-        ) from error  # fmt: skip
+    import pyarrow.parquet
+
     return pyarrow.parquet.ParquetFile(file)
 
 
 def _arrow_errors() -> tuple[type[Exception], ...]:
-    try:
-        import pyarrow
-    except ImportError:  # `_parquet_file` has said so
-        return ()
+    import pyarrow
 
     return (pyarrow.ArrowException, OSError, EOFError)
 

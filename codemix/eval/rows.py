@@ -34,11 +34,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _table(path: Path):
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise CodemixError(f"{path} needs pyarrow to be read", hints=["pip install 'codemix[parquet]'"], rule="needs-extra") from None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if path.name.lower().endswith(".parquet"):
         return pq.read_table(path)
     with pa.memory_map(str(path)) as source:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from codemix.data.store import disk_problem
 from codemix.errors import CodemixError, Problem
@@ -33,7 +34,6 @@ def export(
     _refuse_other_blocks(spec, folder)
     if dtype not in ("float32", "bfloat16"):
         raise CodemixError(f"weights are not exported as `{dtype}`", hints=["use `float32`, which loses nothing, or `bfloat16`"], rule="export-dtype")
-    save_file = _safetensors().save_file
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,7 +64,7 @@ def config(spec: schema.Model, vocab_size: int, seq_len: int, eos_id: int, dtype
 def load_exported(folder: Path, spec: schema.Model, vocab_size: int) -> Decoder:
     """The decoder that `export` wrote. Raises CodemixError where names or shapes are not this model's."""
     _refuse_other_blocks(spec, folder)
-    tensors = _safetensors().load_file(folder / "model.safetensors")
+    tensors = load_file(folder / "model.safetensors")
     G = spec.n_heads // spec.kv_heads
     tails = {  # our shape of one layer
         "query": (spec.d_model, spec.kv_heads, G, spec.head_size), "key": (spec.d_model, spec.kv_heads, spec.head_size),
@@ -123,11 +123,3 @@ def _named(model: Decoder) -> Iterator[tuple[str, np.ndarray]]:
         stacked = np.asarray(getattr(model.blocks, ours))
         for i, matrix in enumerate(stacked):
             yield f"model.layers.{i}.{theirs}.weight", matrix.reshape(int(np.prod(matrix.shape[:n_in])), -1).T
-
-
-def _safetensors():
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise CodemixError("exporting needs the package safetensors", hints=["pip install safetensors"], rule="missing-package") from None
-    return safetensors.numpy

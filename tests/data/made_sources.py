@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from codemix.data.inputs import freeze
 from codemix.data.opening import Opener
 from codemix.data.store import Store
@@ -28,7 +26,7 @@ def jsonl(path, rows):
 
 
 def write_parquet(path, rows, **how):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is an optional extra")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.Table.from_pylist(rows), path, **how)

@@ -200,7 +200,7 @@ def test_a_file_that_changes_is_noticed(tmp_path):
 
 
 def table(tmp_path, columns, **how):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is an optional extra")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table(columns), tmp_path / "a.parquet", **how)
@@ -208,7 +208,8 @@ def table(tmp_path, columns, **how):
 
 
 def test_parquet_columns(tmp_path):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is an optional extra")
+    import pyarrow as pa
+
     rows = ["one", None, "", "four"]
     good = read(tmp_path, "a.parquet", table(tmp_path, {"text": rows, "n": [1, 2, 3, 4]}), "parquet", metadata={"n": "n"})
     assert [getattr(d, "text", None) for d in good] == ["one", None, "", "four"] and good[0].meta == {"n": 1}
@@ -228,7 +229,8 @@ def test_parquet_columns(tmp_path):
 
 
 def test_parquet_that_breaks_its_promise_of_utf8(tmp_path):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is an optional extra")
+    import pyarrow as pa
+
     broken = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
     found = read(tmp_path, "a.parquet", table(tmp_path, {"text": broken}), "parquet")
     assert texts(found) == ["a", "c"] and (found[1].reason, found[1].where) == ("bad_utf8", "a.parquet#1")
@@ -246,16 +248,6 @@ def test_parquet_with_a_damaged_page(tmp_path):
     data[len(data) // 3 : len(data) // 3 + 64] = b"\xff" * 64
     found = read(tmp_path, "a.parquet", bytes(data), "parquet")
     assert bad(found)[-1].reason == "damaged" and bad(found)[-1].rest_lost and all(isinstance(d, (Document, Unreadable)) for d in found)
-
-
-def test_parquet_without_pyarrow(tmp_path, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(CodemixError, match="pyarrow, which is not installed") as caught:
-        read(tmp_path, "a.parquet", b"PAR1", "parquet")
-    assert "codemix[parquet]" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["text", "source_tree"])

@@ -240,7 +240,7 @@ def test_pass_at_k_is_the_chance_over_all_choices():
 
 
 def test_files_in_every_format_hold_the_same_rows(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [{"a": 1, "b": "é"}, {"a": 2, "b": "x\ny"}]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from codemix.errors import CodemixError
 from codemix.recipe import schema
@@ -13,7 +14,6 @@ from codemix.train import attention
 from codemix.train.export import export, load_exported
 from codemix.train.model import hidden, init_decoder, logits
 
-load_file = pytest.importorskip("safetensors.numpy", reason="exporting needs safetensors").load_file
 TIED = schema.Model(
     d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=16, d_ff=48, logit_scale=0.25, init_std=0.4, vocab_multiple=64, rope_theta=1234.0
 )
