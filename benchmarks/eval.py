@@ -39,6 +39,8 @@ class Numbers:
     def decode(self, ids):
         return " ".join(map(str, ids))
 
+    decode_after = decode
+
 
 def timed(function, repeats):
     """Median seconds of a call, after one that compiles."""

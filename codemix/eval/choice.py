@@ -48,11 +48,10 @@ class Choice(Task):
         for number, q in enumerate(questions):
             if not (isinstance(q.gold, int) and 0 <= q.gold < len(q.choices)) or len(q.choices) < 2:
                 raise self.bad(number, f"the right answer is number {q.gold!r} of {len(q.choices)} choices")
-        scores = iter(engine.score_continuations([pair for q in questions for pair in q.pairs], label=self.kind))
+        scores = engine.score_choices([q.pairs for q in questions], label=self.kind)
         records, ties = [], 0
         right: dict[str, list[float]] = {name: [] for name in LENGTHS}
-        for name, q in zip(identities(rows), questions, strict=True):
-            found = [next(scores) for _ in q.pairs]
+        for name, q, found in zip(identities(rows), questions, scores, strict=True):
             log_p = [s.log_p for s in found]
             picked = {}
             for by, length in LENGTHS.items():
@@ -63,7 +62,7 @@ class Choice(Task):
             records.append({
                 "id": name, "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)), "gold": q.gold, "predicted": picked[self.normalise],
                 "correct": right[self.normalise][-1], "log_p": log_p, "tokens": [s.tokens for s in found], "cut": any(s.truncated for s in found),
-                "bytes": [len(b.encode()) for _, b in q.pairs], "gold_bits": found[q.gold].bits, "gold_bytes": len(q.pairs[q.gold][1].encode()),
+                "bytes": [s.n_bytes for s in found], "gold_bits": found[q.gold].bits, "gold_bytes": found[q.gold].n_bytes,
             })  # fmt: skip
         n = len(records)
         score, stderr = mean(right[self.normalise])

@@ -98,6 +98,7 @@ def _write(engine: Engine, rows: list[tuple[list[int], int, int]], columns: int,
     keys = np.zeros((height, 3), np.uint32)
     for r, (ids, prompt, sample) in enumerate(rows):
         tokens[r, columns - len(ids) :], pad[r], keys[r] = ids, columns - len(ids), (decoding.seed & 0xFFFFFFFF, prompt, sample)
+    begins = [ids == [engine.text.eos_id] for ids, _, _ in rows]  # behind an empty prompt a text begins
     chunks = -(-(decoding.max_tokens - 1) // CHUNK)
     sampling = (np.float32(decoding.temperature), np.float32(decoding.top_p)) if decoding.temperature else None
     dtype = engine.options["compute_dtype"]
@@ -106,21 +107,21 @@ def _write(engine: Engine, rows: list[tuple[list[int], int, int]], columns: int,
     written, ended = np.asarray(token)[:, None], [None] * len(rows)
     for chunk in range(chunks + 1):
         for r in range(len(rows)):
-            ended[r] = ended[r] or _ending(engine, written[r], decoding)
+            ended[r] = ended[r] or _ending(engine, written[r], begins[r], decoding)
         if all(ended) or chunk == chunks:
             break
         cache, more = _go_on(engine.model, cache, token, np.int32(columns), np.int32(chunk * CHUNK), pad, keys, sampling, dtype=dtype)
         written, token = np.concatenate([written, np.asarray(more)], 1), more[:, -1]
-    return [end or _cut(engine, written[r], decoding) for r, end in enumerate(ended)]
+    return [end or _cut(engine, written[r], begins[r], decoding) for r, end in enumerate(ended)]
 
 
-def _ending(engine: Engine, ids: np.ndarray, decoding: Decoding) -> tuple[str, int, str] | None:
+def _ending(engine: Engine, ids: np.ndarray, begins: bool, decoding: Decoding) -> tuple[str, int, str] | None:
     """What a row has become if it has ended, else None."""
-    text, n, finish = _cut(engine, ids, decoding)
+    text, n, finish = _cut(engine, ids, begins, decoding)
     return (text, n, finish) if finish != "length" or len(ids) >= decoding.max_tokens else None
 
 
-def _cut(engine: Engine, ids: np.ndarray, decoding: Decoding) -> tuple[str, int, str]:
+def _cut(engine: Engine, ids: np.ndarray, begins: bool, decoding: Decoding) -> tuple[str, int, str]:
     if (ids < 0).any():
         raise CodemixError(
             "the model gives scores that are not numbers (NaN or infinity)",
@@ -130,7 +131,7 @@ def _cut(engine: Engine, ids: np.ndarray, decoding: Decoding) -> tuple[str, int,
     finish = "length"
     if engine.text.eos_id in ids:
         ids, finish = ids[: ids.index(engine.text.eos_id)], "eos"
-    text = engine.text.decode(ids)
+    text = engine.text.decode(ids) if begins else engine.text.decode_after(ids)
     places = [place for stop in decoding.stop if (place := text.find(stop)) >= 0]
     return (text[: min(places)], len(ids), "stop") if places else (text, len(ids), finish)
 

@@ -44,6 +44,9 @@ def language_model(engine: Engine, about: Mapping[str, Any] | None = None) -> An
         def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
             return engine.text.encode(string)
 
+        def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+            return engine.text.pair(context, continuation)  # lm-eval's own loses text where a token holds some of both
+
         def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
             return [(s.log_p, s.greedy) for s in engine.score_tokens([(context, continuation) for _, context, continuation in requests])]
 
@@ -97,7 +100,7 @@ def run(task: Task, rows: Sequence[dict[str, Any]], engine: Engine) -> Outcome:
         ]  # fmt: skip
         return _outcome("exact_match", records, about)
     golds = [question.gold for question in task.each(rows, task.question)]
-    records = [_choice(i, s, gold) for i, s, gold in zip(ids, samples, golds, strict=True)]
+    records = [_choice(engine, i, s, gold) for i, s, gold in zip(ids, samples, golds, strict=True)]
     measure = "acc_norm" if getattr(task, "normalise", "none") != "none" and "acc_norm" in samples[0] else "acc"
     for record, sample in zip(records, samples, strict=True):
         record["correct"] = float(sample[measure])
@@ -105,7 +108,7 @@ def run(task: Task, rows: Sequence[dict[str, Any]], engine: Engine) -> Outcome:
     return _outcome("accuracy", records, about | {"lm_eval_metric": measure}, chance)
 
 
-def _choice(name: str, sample: Mapping[str, Any], gold: int) -> dict[str, Any]:
+def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> dict[str, Any]:
     log_p = [float(answer[0][0]) for answer in sample["resps"]]
     if not 0 <= gold < len(log_p) or not all(map(math.isfinite, log_p)):
         raise CodemixError(f"lm-eval: example {name} has the right answer {gold} of {len(log_p)} and scores {log_p}", rule="task-data")
@@ -113,10 +116,10 @@ def _choice(name: str, sample: Mapping[str, Any], gold: int) -> dict[str, Any]:
     if bool(sample["acc"]) != (predicted == gold):  # a missing column makes lm-eval compare with a text, without a word
         what = f"lm-eval does not take choice {gold} of example {name} for the right one"
         raise CodemixError(what, hints=["check the columns of the file"], rule="task-data")
-    texts = [argument[1] for argument in sample["arguments"]]
+    n_bytes = [engine.text.cut([argument])[0].n_bytes for argument in sample["arguments"]]
     return {
         "id": name, "prompt_sha256": digest("\0".join(a[0] for a in sample["arguments"])), "gold": gold, "predicted": predicted, "log_p": log_p,
-        "bytes": [len(t.encode()) for t in texts], "gold_bits": -log_p[gold] / math.log(2), "gold_bytes": len(texts[gold].encode()),
+        "bytes": n_bytes, "gold_bits": -log_p[gold] / math.log(2), "gold_bytes": n_bytes[gold],
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from codemix.recipe.fingerprint import fingerprint
 from codemix.recipe.plan import Plan, StagePlan
 
 FORMAT = 1
-ENGINE_VERSION = 1  # raised when the same checkpoint and text would score otherwise
+ENGINE_VERSION = 2  # raised when the same checkpoint and text would score otherwise
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def make_engine(stage: StagePlan, store: Store, manifests: Mapping[str, Manifest
     """The stage's final weights with their tokenizer, ready to score and to generate."""
     import jax
 
-    from codemix.eval.score import Engine, Text
+    from codemix.eval.score import Engine
+    from codemix.eval.text import Text
     from codemix.train.checkpoint import load_model
     from codemix.train.mesh import make_mesh, shape_of, shardings
     from codemix.train.model import init_decoder

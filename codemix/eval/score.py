@@ -1,13 +1,13 @@
 """Scores of text under a model: log-probabilities of continuations and of whole documents.
 
 Sequences are packed several to a row (see `packing`), logits are made only where something is scored, a few positions at
-a time, in float32. Tokens become text boundaries by lm-eval's rule, so that numbers agree with that harness.
+a time, in float32. Where a text is cut into context and continuation is said in `text`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from codemix.errors import CodemixError
 from codemix.eval import packing
+from codemix.eval.text import Cut, Pair, Text
 from codemix.progress import progress
 from codemix.train import attention
 from codemix.train.mesh import BATCH
@@ -33,39 +34,11 @@ class Score:
     tokens: int
     greedy: bool
     truncated: bool = False  # whether context was cut on the left to fit
+    n_bytes: int = 0  # UTF-8 length of the text that was scored, where it is known
 
     @property
     def bits(self) -> float:
         return -self.log_p / float(np.log(2.0))
-
-
-class Text:
-    """A tokenizer as evaluation needs it: no special token is ever made from text, and EOS stands before a text."""
-
-    def __init__(self, path: str, eos_id: int):
-        import tokenizers
-
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self.eos_id = eos_id
-
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
-
-    def pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Tokens of context and continuation. Spaces that end the context go to the continuation (lm-eval's rule);
-        an empty context is EOS."""
-        bare = context.rstrip()
-        continuation = context[len(bare) :] + continuation
-        if not bare:
-            return [self.eos_id], self.encode(continuation)
-        before, whole = self.encode(bare), self.encode(bare + continuation)
-        return before, whole[len(before) :]
 
 
 class Engine:
@@ -82,9 +55,19 @@ class Engine:
         dtype = jnp.dtype(("float32" if platform == "cpu" else "bfloat16") if compute_dtype == "auto" else compute_dtype)
         self.options = dict(attention=attention.for_platform(platform, mesh), compute_dtype=dtype)
 
-    def score_continuations(self, pairs: Sequence[tuple[str, str]], label: str = "scoring") -> list[Score]:
+    def score_continuations(self, pairs: Sequence[Pair], label: str = "scoring") -> list[Score]:
         """Score of each continuation after its context, in order. A context too long is cut on the left."""
-        return self.score_tokens([self.text.pair(*pair) for pair in pairs], label)
+        return self._score_cuts([self.text.cut([pair])[0] for pair in pairs], label)
+
+    def score_choices(self, questions: Sequence[Sequence[Pair]], label: str = "scoring") -> list[list[Score]]:
+        """Like `score_continuations` for the choices of each question, which are scored on comparable text."""
+        cuts = [self.text.cut(choices) for choices in questions]
+        scores = iter(self._score_cuts([cut for of_question in cuts for cut in of_question], label))
+        return [[next(scores) for _ in of_question] for of_question in cuts]
+
+    def _score_cuts(self, cuts: Sequence[Cut], label: str) -> list[Score]:
+        scores = self.score_tokens([(cut.given, cut.scored) for cut in cuts], label)
+        return [replace(score, n_bytes=cut.n_bytes) for score, cut in zip(scores, cuts, strict=True)]
 
     def score_tokens(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], label: str = "scoring") -> list[Score]:
         """Like `score_continuations`, on tokens. A continuation longer than the model looks at is scored in windows of `longest`."""

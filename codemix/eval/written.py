@@ -130,7 +130,7 @@ class Program(Written):
 def gold_scores(engine: Engine, prompts: Sequence[str], golds: Sequence[str], label: str) -> list[dict[str, Any]]:
     """Bits and bytes of each reference after its prompt."""
     scores = engine.score_continuations(list(zip(prompts, golds, strict=True)), label=f"{label}: references")
-    return [{"gold_bits": s.bits, "gold_bytes": len(gold.encode())} for s, gold in zip(scores, golds, strict=True)]
+    return [{"gold_bits": s.bits, "gold_bytes": s.n_bytes} for s in scores]
 
 
 def normal(text: str) -> str:

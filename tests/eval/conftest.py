@@ -8,7 +8,7 @@ SEQ_LEN = 64
 
 @pytest.fixture(scope="session")
 def byte_text(tmp_path_factory):
-    from codemix.eval.score import Text
+    from codemix.eval.text import Text
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     path.write_text(made_store.byte_tokenizer_json())

@@ -78,7 +78,8 @@ import jax, sys
 sys.path.insert(0, {here!r})
 import made_store, numpy as np, pathlib, tempfile
 from codemix.eval.generate import Decoding, generate
-from codemix.eval.score import Engine, Text
+from codemix.eval.score import Engine
+from codemix.eval.text import Text
 from codemix.recipe.schema import Model
 from codemix.train.mesh import make_mesh, shardings
 from codemix.train.model import init_decoder

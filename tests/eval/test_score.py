@@ -130,8 +130,8 @@ def test_a_mesh_changes_no_score(decoder, byte_text, engine):
     assert [s.log_p for s in ours] == pytest.approx([s.log_p for s in engine.score_continuations(pairs)], abs=1e-4)
 
 
-def test_spaces_at_the_end_of_a_context_go_to_the_continuation(byte_text):
-    assert byte_text.pair("ab  ", "c") == (byte_text.encode("ab"), byte_text.encode("  c"))
+def test_an_empty_context_is_eos(byte_text):
+    assert byte_text.pair("ab  ", "c") == (byte_text.encode("ab  "), byte_text.encode("c"))
     assert byte_text.pair("", "c") == ([256], byte_text.encode("c"))
     assert byte_text.encode("<|endoftext|>") != [256]
 

@@ -73,8 +73,8 @@ class Always:
     def __init__(self, value):
         self.value = value
 
-    def score_continuations(self, pairs, label=""):
-        return [Score(self.value(*pair), len(pair[1]), False) for pair in pairs]
+    def score_choices(self, questions, label=""):
+        return [[Score(self.value(*pair), len(pair[1]), False, n_bytes=len(pair[1].encode())) for pair in pairs] for pairs in questions]
 
 
 def test_every_kind_has_a_row_here_and_says_where_it_comes_from():
