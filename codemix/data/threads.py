@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Any
 
 from codemix.data.decompress import Damaged
-
-_BLOCK = re.compile(r"<(?:br|/?p|/?div|/?h[1-6]|/?ul|/?ol|/?li|/?blockquote|hr)\b[^<>]*>", re.IGNORECASE)
-_PRE = re.compile(r"<pre\b[^<>]*>(.*?)(?:</pre>|\Z)", re.DOTALL | re.IGNORECASE)
-_INLINE_CODE = re.compile(r"<code\b[^<>]*>(.*?)(?:</code>|\Z)", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"<[/!]?[a-zA-Z][^<>]*>")
-
-
-def html_to_text(source: str) -> str:
-    """The text of a post in HTML: blocks on lines of their own, `<pre>` as fenced code, `<code>` in backquotes, entities resolved."""
-    kept: list[str] = []
-
-    def fence(match: re.Match) -> str:
-        kept.append("\n```\n" + html.unescape(_TAG.sub("", match[1])).strip("\n") + "\n```\n")
-        return f"\0{len(kept) - 1}\0"
-
-    text = _PRE.sub(fence, source.replace("\0", ""))
-    text = _INLINE_CODE.sub(lambda m: f"`{m[1]}`", text)
-    text = html.unescape(_TAG.sub("", _BLOCK.sub("\n", text)))
-    text = re.sub(r"(?:(?<![ \t])[ \t]++)?\n[ \t]*+", "\n", text)
-    text = re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], text)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
 class Authors:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop
+from codemix.data.html_text import html_to_text
 from codemix.data.ops.decontaminate import write_index
 from codemix.data.signatures import without_licence
-from codemix.data.threads import html_to_text
 from codemix.data.words import ProseWords, Words
 from codemix.errors import CodemixError
 from codemix.recipe.component import component_class, kinds

@@ -4,7 +4,6 @@ StarCoder (arXiv 2305.06161, section 3.1) keeps HTML in which visible text is at
 least 100 characters long. Visible is what is left without scripts, styles, comments and tags.
 """
 
-import re
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -12,22 +11,14 @@ from pydantic import Field
 from codemix.data import languages
 from codemix.data.document import Document, Drop
 from codemix.data.families import Op
-
-_HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|template|noscript|head)\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
-
-
-def visible_text(source: str) -> str:
-    """The text a browser would show, white space folded."""
-    import html  # its tables of entities take longer to load than a recipe to read
-
-    return " ".join(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", source))).split())
+from codemix.data.html_text import visible_text
 
 
 class HtmlVisibleText(Op):
     """Drops HTML with too little visible text, as a share and in characters."""
 
     kind: Literal["html_visible_text"] = "html_visible_text"
+    version: ClassVar[int] = 2
     min_frac: float = Field(0.2, ge=0, le=1, description="visible share of the characters [fraction]")
     min_chars: int = Field(100, ge=0, description="visible characters")
     languages: tuple[str, ...] = Field(("HTML",), description="languages looked at; others pass")

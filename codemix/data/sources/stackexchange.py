@@ -12,14 +12,16 @@ from pydantic import Field
 
 from codemix.data.conditions import MISSING, field_getter
 from codemix.data.document import Drop
+from codemix.data.html_text import html_to_text
 from codemix.data.rows import RowSource, string_getter
-from codemix.data.threads import html_to_text, posts
+from codemix.data.threads import posts
 
 
 class Stackexchange(RowSource):
     """StackExchange threads: a question and its answers, best first, as one text."""
 
     kind: Literal["stackexchange"] = "stackexchange"
+    version: ClassVar[int] = 2
     question: str = Field("question", description="field of the question's text")
     title: str | None = Field(None, description="field of the title; null when there is none")
     answers: str = Field("answers", description="field of the list of answers")

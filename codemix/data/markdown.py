@@ -1,0 +1,24 @@
+"""Text and code side by side, marked as Markdown marks them. Standard library only."""
+
+from __future__ import annotations
+
+import re
+
+_BACKQUOTES = re.compile(r"`++")
+
+
+def fenced(code: str, language: str = "") -> str:
+    """Code in a fence that no run of backquotes in it can end."""
+    fence = "`" * max(3, _longest_run(code) + 1)
+    return f"{fence}{language}\n{code}\n{fence}"
+
+
+def backquoted(code: str) -> str:
+    """Code within a line, in more backquotes than it holds in a row."""
+    quotes = "`" * (_longest_run(code) + 1)
+    apart = " " if code.startswith("`") or code.endswith("`") else ""
+    return f"{quotes}{apart}{code}{apart}{quotes}"
+
+
+def _longest_run(code: str) -> int:
+    return max((len(run) for run in _BACKQUOTES.findall(code)), default=0)
