@@ -40,6 +40,55 @@ def test_notebooks(tmp_path):
     assert found[0].text == "x = 1\n" and [u.reason for u in found[1:4]] == ["bad_notebook"] * 3 and found[4].text == ""
 
 
+CODE = {"cell_type": "code", "source": "x", "outputs": []}
+HALF = {"output_type": "stream", "text": ["done \ud83d\n"]}
+PLOT = {"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": {"y": [1.0, float("nan")]}, "text/plain": ["Figure"]}}
+OLD_CODE = {"cell_type": "code", "input": ["x\n", "y"], "language": "Julia", "outputs": [{"output_type": "pyout", "text": ["1"], "png": "AAAA"}]}
+OLD = [{"cell_type": "heading", "level": 2, "source": ["Load\n", "it"]}, {"cell_type": "html", "source": "<b>h</b>"}, OLD_CODE]
+OLD_TEXT = "## Load it\n\n<b>h</b>\n\n```julia\nx\ny\n```\n\n```\n1\n```\n"
+FENCED = 'print("""\n```\n""")'
+NOTEBOOKS = [
+    ("nbformat 1", {"nbformat": 1, "cells": [{"cell_type": "text", "text": "t"}, OLD_CODE]}, "t\n\n```julia\nx\ny\n```\n\n```\n1\n```\n"),
+    ("nbformat 2", {"nbformat": 2, "worksheets": [{"cells": OLD[:1]}, {"cells": OLD[1:]}]}, OLD_TEXT),
+    ("nbformat 3", {"nbformat": 3, "metadata": {"name": "n"}, "worksheets": [{"cells": OLD}]}, OLD_TEXT),
+    ("odd level", {"worksheets": [{"cells": [OLD[0] | {"level": level} for level in (0, 9, "x")]}]}, "# Load it\n\n###### Load it\n\n# Load it\n"),
+    ("NaN", {"cells": [CODE | {"outputs": [PLOT]}], "metadata": {"p": float("nan")}}, "```python\nx\n```\n\n```\nFigure\n```\n"),
+    ("half an emoji put out", {"cells": [CODE | {"outputs": [HALF]}]}, "```python\nx\n```\n\n```\ndone \ufffd\n```\n"),
+    ("half an emoji unread", {"cells": [CODE], "metadata": {"title": "\ud83d"}}, "```python\nx\n```\n"),
+    ("half an emoji in code", {"cells": [CODE | {"source": "\ud83d"}]}, "lone_surrogate"),
+    ("a fence in code", {"cells": [CODE | {"source": FENCED}]}, f"````python\n{FENCED}\n````\n"),
+    ("a language that is no word", {"cells": [CODE], "metadata": {"language_info": {"name": "a`b\n"}}}, "```python\nx\n```\n"),
+    ("odd metadata", {"cells": [CODE], "metadata": [1]}, "```python\nx\n```\n"),
+    ("odd outputs", {"cells": [CODE | {"outputs": [7, {"output_type": "stream", "text": 7}]}]}, "```python\nx\n```\n"),
+    ("a number for outputs", {"cells": [CODE | {"outputs": 7}]}, "```python\nx\n```\n"),
+    ("a number for cells", {"cells": 7}, "bad_notebook"),
+    ("null for cells", {"cells": None}, "bad_notebook"),
+    ("a number for worksheets", {"worksheets": 7}, "bad_notebook"),
+    ("a number for a worksheet", {"worksheets": [7]}, "bad_notebook"),
+    ("a number for a worksheet's cells", {"worksheets": [{"cells": 7}]}, "bad_notebook"),
+    ("a number for a source", {"cells": [{"cell_type": "markdown", "source": 7}]}, "bad_notebook"),
+    ("a list", [], "bad_notebook"),
+    ("a number", float("nan"), "bad_notebook"),
+]
+
+
+@pytest.mark.parametrize(("name", "notebook", "expected"), NOTEBOOKS, ids=[name for name, _, _ in NOTEBOOKS])
+def test_notebooks_of_all_formats_and_odd_ones(tmp_path, name, notebook, expected):
+    (tmp_path / "a.ipynb").write_text(json.dumps(notebook))
+    (found,) = read(tmp_path, source("notebooks", paths="a.ipynb", style="markdown", outputs="text"))
+    assert (found.text if isinstance(found, Document) else found.reason) == expected
+
+
+BARELY_JSON = [b"\xef\xbb\xbf" + json.dumps({"cells": [CODE]}).encode(), b'{"cells": ' + b"[" * 100_000, b"\xff", b'{"cells": [' + b"1" * 5000]
+
+
+@pytest.mark.parametrize("raw", BARELY_JSON, ids=["a byte order mark", "deep", "not UTF-8", "a long number"])
+def test_notebooks_that_are_barely_json(tmp_path, raw):
+    (tmp_path / "a.ipynb").write_bytes(raw)
+    (found,) = read(tmp_path, source("notebooks", paths="a.ipynb"))
+    assert found.text == "x\n" if raw.endswith(b"}") else found.reason == "bad_notebook"
+
+
 def test_long_outputs_are_cut(tmp_path):
     cell = {"cell_type": "code", "source": "f", "outputs": [{"output_type": "stream", "text": "line\n" * 100}]}
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))

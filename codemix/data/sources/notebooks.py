@@ -2,6 +2,7 @@
 
 The paper (arXiv 2408.10914, section 3.4) has notebooks as a part of code-adjacent data. StarCoder (arXiv 2305.06161,
 section 3.2) turns them into scripts, with Markdown cells as comments; `style: markdown` keeps prose as prose instead.
+All formats of notebooks (nbformat 1 to 4) are read, and as Jupyter does also with NaN or half an emoji in an output.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ class Notebooks(RowSource):
     """Jupyter notebooks (.ipynb files, or a column of them) as scripts or as Markdown."""
 
     kind: Literal["notebooks"] = "notebooks"
+    version: ClassVar[int] = 2
     SUFFIXES: ClassVar = (".ipynb", *ROW_SUFFIXES)
     text: str = Field("content", min_length=1, description="field that holds the raw notebook; unused for .ipynb files")
     style: Literal["script", "markdown"] = Field("script", description="script: prose as comments; markdown: code in fences")
