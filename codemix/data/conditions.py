@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from codemix.data.values import SURE, plain
 from codemix.recipe.component import Spec
 
-Scalar = str | int | float | bool | None
-MISSING = object()  # what a field path finds where there is nothing; None is a value
+Scalar = str | int | float | bool
+MISSING = object()  # what a field path finds where there is nothing; None, null in the data, means the same
 
 
 class Condition(Spec):
-    """What one field must be. On a list (licences, say) `in` wants one of its items, `not_in` and `all_in` look at every one."""
+    """What one field must be. On a list (licences, say) `in` wants one of its items, `not_in` and `all_in` look at every one.
+
+    Values are compared as `metadata:` keeps them: a date, or a number that JSON readers would round, as its text.
+    """
 
     in_: tuple[Scalar, ...] | None = Field(None, alias="in", description="one of these values")
     not_in: tuple[Scalar, ...] | None = Field(None, description="none of these values")
     all_in: tuple[Scalar, ...] | None = Field(None, description="every item of a list is one of these, and there is at least one")
     min: float | None = Field(None, description="a number, at least this")
     max: float | None = Field(None, description="a number, at most this")
-    missing: Literal["error", "keep", "drop"] = Field("error", description="rows without the field: an error (it may be a slip), keep, or drop")
+    missing: Literal["error", "keep", "drop"] = Field("error", description="where the field is missing or null: an error (it may be a slip), keep, or drop")
+
+    @field_validator("in_", "not_in", "all_in", mode="before")
+    @classmethod
+    def _null_is_missing(cls, values: Any) -> Any:
+        if not isinstance(values, (list, tuple)):
+            return values
+        if None in values:
+            hints = ["say what becomes of it with `missing: keep` or `missing: drop`"]
+            raise PydanticCustomError("condition", "a field that is null counts as missing, so null is no value here", {"hints": hints})
+        return [plain(value, "") for value in values]
 
     @model_validator(mode="after")
     def _says_something(self):
@@ -43,7 +56,7 @@ class Condition(Spec):
             return False
         if self.min is None and self.max is None:
             return True
-        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
 
@@ -87,19 +100,22 @@ def field_getter(path: str) -> Callable[[dict], Any]:
     return get
 
 
-def compiled(where: Where) -> Callable[[dict], tuple[bool, str]]:
-    """A function of a row: (whether it passes, the field that is missing and must not be)."""
+def compiled(where: Where, *, rounded: bool = False) -> Callable[[dict], tuple[bool, str]]:
+    """A function of a row: (whether it passes, the field that is missing and must not be).
+
+    It raises what `plain` raises; `rounded` is as there.
+    """
     checks = [(path, field_getter(path), condition) for path, condition in where.items()]
 
     def passes(row: dict) -> tuple[bool, str]:
         for path, get, condition in checks:
             value = get(row)
-            if value is MISSING:
+            if value is MISSING or value is None:
                 if condition.missing == "error":
                     return False, path
                 if condition.missing == "drop":
                     return False, ""
-            elif not condition.holds(value):
+            elif not condition.holds(value if value.__class__ in SURE else plain(value, path, rounded=rounded)):
                 return False, ""
         return True, ""
 

@@ -32,7 +32,7 @@ class Unreadable(Exception):
     """One document, or the rest of one input, that could not be read. Sources *yield* it; whoever builds counts it.
 
     `reason` is a short name to count by (`bad_json`, `bad_utf8`, `missing_text`, `truncated`, ...), `where` is
-    `<input>#<row>`, `detail` says what a person would want to know. With `rest_lost` nothing after this place of the
+    `<input>, row <number from 1>`, the input alone or an id, `detail` says what a person would want to know. With `rest_lost` nothing after this place of the
     input could be read, so the number of lost documents is unknown.
     """
 
@@ -56,3 +56,8 @@ class Drop:
     """An op's verdict against a document; `reason` is what the funnel counts (from a small, fixed set of names)."""
 
     reason: str
+
+
+def row_of(name: str, number: int) -> str:
+    """A row's place for people, who count from 1 as editors do. `number` is from 0, as in ids."""
+    return f"{name}, row {number + 1:,}"

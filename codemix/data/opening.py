@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codemix.data.decompress import MAX_EXPANSION, Damaged, decompressed, found_compression, named_compression
-from codemix.data.document import Unreadable
+from codemix.data.document import Unreadable, row_of
 from codemix.data.inputs import Input, Part
 from codemix.data.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
 from codemix.errors import CodemixError
@@ -63,10 +63,10 @@ class Opener:
     def lines(self, part: Part) -> Iterator[bytes | Unreadable]:
         """The lines of a part, each with its line end, from row `part.first_row` on; an Unreadable stands for one row too.
 
-        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one.
+        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one; people are told the line number.
         Lines are cut one by one out of a piece: a list of all of them would not stay in the cache, and cost more.
         """
-        name, row, most = redacted(part.input.path), part.first_row, self.max_line_bytes
+        name, row, most = part.input.path, part.first_row, self.max_line_bytes
         begun: list[bytes] = []  # pieces of a line that has not ended
         size = 0
         try:
@@ -91,10 +91,10 @@ class Opener:
             if size:
                 yield b"".join(begun) if size <= most else self._too_long(name, row)
         except Damaged as damage:
-            yield Unreadable(damage.reason, f"{name}#{row}", damage.detail, rest_lost=True)
+            yield Unreadable(damage.reason, row_of(name, row), damage.detail, rest_lost=True)
 
     def _too_long(self, name: str, row: int) -> Unreadable:
-        return Unreadable("line_too_long", f"{name}#{row}", f"more than {self.max_line_bytes:,} bytes")
+        return Unreadable("line_too_long", row_of(name, row), f"more than {self.max_line_bytes:,} bytes")
 
     def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
         """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.

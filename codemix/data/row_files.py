@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.decompress import Damaged
+from codemix.data.document import Document, Drop, Unreadable, row_of
 from codemix.data.inputs import Input, Part
-from codemix.data.locations import redacted
 from codemix.data.opening import Opener
+from codemix.data.values import Rounded, read_exactly
 
 JSON_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in ("", ".gz", ".zst", ".zstd"))
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -18,13 +19,14 @@ _BATCH_ROWS = 256
 Convert = Callable[[Any, int], Document | Unreadable | Drop]
 
 
-def _is_parquet(name: str) -> bool:
+def is_parquet(name: str) -> bool:
+    """Whether a file is Parquet by its name."""
     return name.lower().endswith(PARQUET_SUFFIXES)
 
 
 def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
     """Parts of about `part_bytes`: whole lines of plain JSON lines, row groups of Parquet; a compressed file is one part."""
-    if not _is_parquet(given.path):
+    if not is_parquet(given.path):
         return opener.line_parts(given, part_bytes)
     if given.bytes <= 2 * part_bytes:
         return [Part(given)]
@@ -49,13 +51,13 @@ def read_rows(
 ) -> Iterator[Document | Unreadable | Drop]:
     """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields` (all must be
     there, the first with text) and `optional` ones are read."""
-    return _parquet(part, opener, convert, fields, optional or []) if _is_parquet(part.input.path) else _json_lines(part, opener, convert)
+    return _parquet(part, opener, convert, fields, optional or []) if is_parquet(part.input.path) else _json_lines(part, opener, convert)
 
 
 def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Document | Unreadable | Drop]:
     from orjson import JSONDecodeError, loads
 
-    name = redacted(part.input.path)
+    name = part.input.path
     number = part.first_row
     for line in opener.lines(part):
         if line.__class__ is not bytes:
@@ -67,10 +69,20 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
                 row = loads(line)
             except JSONDecodeError as error:
                 if not line.isspace():
-                    yield _broken(line, f"{name}#{number}", error)
+                    yield _broken(line, row_of(name, number), error)
             else:
-                yield convert(row, number)
+                try:
+                    yield convert(row, number)
+                except Rounded:
+                    yield _exactly(line, row_of(name, number), lambda row, number=number: convert(row, number))
         number += 1
+
+
+def _exactly(line: bytes, where: str, convert: Callable[[Any], Document | Unreadable | Drop]) -> Document | Unreadable | Drop:
+    try:
+        return convert(read_exactly(line))
+    except Damaged as damage:
+        return Unreadable(damage.reason, where, damage.detail)
 
 
 def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
@@ -95,47 +107,91 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
 
 
 def _parquet(part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str]) -> Iterator[Document | Unreadable | Drop]:
-    name, number = redacted(part.input.path), part.first_row
+    from codemix.data.arrow_values import python_rows
 
-    def lost(reason: str, detail: str) -> Unreadable:
-        return Unreadable(reason, f"{name}#{number}", detail, rest_lost=True)
-
+    number = part.first_row
+    where = part.input.path  # until there are rows
     with opener.open(part.input) as file:
-        head = file.read(4)
-        if head != b"PAR1":
-            yield lost("wrong_suffix" if head else "truncated", "by its name it is Parquet, but it does not begin as Parquet does")
-            return
-        file.seek(0)
         try:
-            table = _parquet_file(file)
-        except _arrow_errors() as error:
-            yield lost("damaged", f"Parquet: {error}")
-            return
-        metadata, schema = table.metadata, table.schema_arrow
-        groups = range(part.start, metadata.num_row_groups if part.stop is None else part.stop)
-        unpacked = sum(metadata.row_group(g).total_byte_size for g in range(metadata.num_row_groups))
-        if unpacked > max(1 << 26, opener.max_expansion * part.input.bytes):
-            yield lost("expands_too_much", f"{part.input.bytes:,} bytes hold {unpacked:,}; `max_expansion` allows more")
-            return
-        columns = []
-        for field in [*fields, *optional]:
-            column = field if field in schema.names else field.split(".")[0]
-            if column not in schema.names:
-                if field in optional:
-                    continue
-                yield lost("missing_column", f"there is no column `{field}`; columns here: {', '.join(schema.names[:50])}")
-                return
-            columns.append(column)
-        if kind := _not_text(schema.field(columns[0]).type):
-            yield lost("column_type", f"the column `{fields[0]}` holds {kind}, not text")
-            return
-        try:
-            for batch in table.iter_batches(batch_size=_BATCH_ROWS, row_groups=list(groups), columns=list(dict.fromkeys(columns))):
-                for row in _python_rows(batch):
-                    yield Unreadable("bad_utf8", f"{name}#{number}", str(row)) if isinstance(row, UnicodeDecodeError) else convert(row, number)
+            for batch in _batches(file, part, opener, fields, optional):
+                for row in python_rows(batch):
+                    yield convert(row, number)
                     number += 1
+                where = row_of(part.input.path, number)
+        except Damaged as damage:
+            yield Unreadable(damage.reason, where, damage.detail, rest_lost=True)
         except _arrow_errors() as error:
-            yield lost("damaged", f"Parquet: {str(error)[:200]}")
+            yield Unreadable("damaged", where, f"Parquet: {str(error)[:200]}", rest_lost=True)
+
+
+def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional: list[str]) -> Iterator[Any]:
+    """Arrow batches of a part's row groups, with the columns that are asked for. Raises Damaged and what Arrow raises."""
+    head = file.read(4)
+    if head != b"PAR1":
+        raise Damaged("wrong_suffix" if head else "truncated", "by its name it is Parquet, but it does not begin as Parquet does")
+    file.seek(0)
+    table = _parquet_file(file)
+    metadata = table.metadata
+    most = max(1 << 26, opener.max_expansion * part.input.bytes)
+
+    def bounded(unpacked: int) -> None:
+        if unpacked > most:
+            what = f"{part.input.bytes:,} bytes hold {unpacked:,}"
+            raise Damaged("expands_too_much", f"{what}; `max_expansion` allows more")
+
+    bounded(sum(metadata.row_group(g).total_byte_size for g in range(metadata.num_row_groups)))
+    columns = _columns(table.schema_arrow, fields, optional)
+    groups = range(part.start, metadata.num_row_groups if part.stop is None else part.stop)
+    unpacked = 0
+    for batch in table.iter_batches(batch_size=_BATCH_ROWS, row_groups=list(groups), columns=columns):
+        unpacked += sum(map(_unpacked, batch.columns))  # a dictionary in the file may stand for far more than the file tells
+        bounded(unpacked)
+        yield batch
+
+
+def _unpacked(column: Any) -> int:
+    """Size of a column once its values are written out [bytes]."""
+    import pyarrow.types as t
+
+    return column.dictionary_decode().nbytes if t.is_dictionary(column.type) else column.nbytes
+
+
+def _columns(schema: Any, fields: list[str], optional: list[str]) -> list[str]:
+    """The columns that hold `fields` (all must be there, the first with text) and `optional` ones. Raises Damaged."""
+    names = schema.names
+    columns = []
+    for field in [*fields, *optional]:
+        column = field if field in names else field.split(".")[0]
+        if names.count(column) > 1:
+            raise Damaged("duplicate_column", f"{names.count(column)} columns are called `{column}`, so it is unknown which is meant")
+        if column in names and (column == field or _holds(schema.field(column).type, field.split(".")[1:])):
+            columns.append(column)
+        elif field in fields:
+            raise Damaged("missing_column", f"there is no column `{field}`; columns here: {', '.join(_paths(schema)[:50])}")
+    if kind := _not_text(schema.field(columns[0]).type):
+        raise Damaged("column_type", f"the column `{fields[0]}` holds {kind}, not text")
+    return list(dict.fromkeys(columns))
+
+
+def _holds(kind: Any, steps: list[str]) -> bool:
+    """Whether a type has the fields `steps`, one inside the other."""
+    import pyarrow.types as t
+
+    if not steps:
+        return True
+    index = kind.get_field_index(steps[0]) if t.is_struct(kind) else -1
+    return index >= 0 and _holds(kind.field(index).type, steps[1:])
+
+
+def _paths(schema: Any) -> list[str]:
+    """Names of a schema's columns, and of the fields in those that are structs."""
+    import pyarrow.types as t
+
+    found = []
+    for column in schema:
+        inside = [f"{column.name}.{field.name}" for field in column.type] if t.is_struct(column.type) else []
+        found += [column.name, *inside]
+    return found
 
 
 def _not_text(kind: Any) -> str:
@@ -145,15 +201,3 @@ def _not_text(kind: Any) -> str:
     value = kind.value_type if t.is_dictionary(kind) else kind  # dictionaries of strings come out as strings
     may = t.is_string(value) or t.is_large_string(value) or t.is_string_view(value) or t.is_nested(value)
     return "" if may else str(kind)
-
-
-def _python_rows(batch: Any) -> Iterator[dict | UnicodeDecodeError]:
-    try:
-        yield from batch.to_pylist()
-    except UnicodeDecodeError:  # Parquet promises UTF-8 and does not check; find the rows that break the promise
-        for index in range(batch.num_rows):
-            try:
-                row = batch.slice(index, 1).to_pylist()[0]
-            except UnicodeDecodeError as error:
-                row = error
-            yield row

@@ -8,17 +8,16 @@ from pydantic import Field
 
 from codemix.data.conditions import MISSING, Where, compiled, field_getter
 from codemix.data.decompress import MAX_EXPANSION, Damaged
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Document, Drop, Unreadable, row_of
 from codemix.data.families import Source
 from codemix.data.inputs import Input, Part
-from codemix.data.locations import expand, redacted
+from codemix.data.locations import expand
 from codemix.data.opening import Opener
 from codemix.data.packages import needed_for
-from codemix.data.row_files import ROW_SUFFIXES, read_rows, row_parts
+from codemix.data.row_files import ROW_SUFFIXES, is_parquet, read_rows, row_parts
+from codemix.data.values import SURE, id_text, plain
 from codemix.errors import did_you_mean
 from codemix.recipe.requirements import Requirement
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class FileSource(Source):
@@ -66,43 +65,51 @@ class RowSource(FileSource):
         return row_parts(given, opener, part_bytes)
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        needed = list(dict.fromkeys([*self.text_fields(), *([self.id] if self.id else []), *self.where, *self.metadata.values()]))
-        convert = self.converter(redacted(part.input.path))
-        yield from read_rows(part, self.bounded(opener), convert, needed, self.optional_fields())
+        asked = [*self.text_fields(), *([self.id] if self.id else []), *self.metadata.values()]
+        needed = [*asked, *(field for field, condition in self.where.items() if condition.missing == "error")]
+        optional = [*self.optional_fields(), *self.where]
+        yield from read_rows(part, self.bounded(opener), self.converter(part.input.path), list(dict.fromkeys(needed)), optional)
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
-        """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times."""
+        """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times.
+
+        It raises Rounded for a row of JSON that must be read exactly.
+        """
+        rounded = not is_parquet(name)
         get_id = field_getter(self.id) if self.id else None
-        known = [(key, field_getter(path)) for key, path in self.metadata.items()]
-        passes = compiled(self.where) if self.where else None
+        known = [(key, path, field_getter(path)) for key, path in self.metadata.items()]
+        passes = compiled(self.where, rounded=rounded) if self.where else None
         text_of = self.texter()
 
-        def convert(row: Any, number: int) -> Document | Unreadable | Drop:
-            if not isinstance(row, dict):
-                return Unreadable("not_a_row", f"{name}#{number}", f"expected a mapping with fields, found {type(row).__name__}")
+        def made(row: Any, number: int) -> Document | Unreadable | Drop:
             if passes is not None:
                 passed, missing = passes(row)
                 if missing:
-                    return Unreadable("missing_field", f"{name}#{number}", f"`where` looks at `{missing}`; {fields_here(row, missing)}")
+                    raise Damaged("missing_field", f"`where` looks at `{missing}`, which is missing or null; {fields_here(row, missing)}")
                 if not passed:
                     return Drop("where")
-            try:
-                text = text_of(row)
-            except Damaged as damage:
-                return Unreadable(damage.reason, f"{name}#{number}", damage.detail)
+            text = text_of(row)
             if text.__class__ is Drop:
                 return text
             identity = f"{name}#{number}"
             if get_id is not None:
                 given = get_id(row)
                 if given is MISSING or given is None or given == "":
-                    return Unreadable("missing_id", identity, f"no `{self.id}`; {fields_here(row, self.id)}")
-                identity = str(given)
+                    raise Damaged("missing_id", f"no `{self.id}`; {fields_here(row, self.id)}")
+                identity = given if given.__class__ is str else id_text(given, self.id, rounded=rounded)
             meta = {}
-            for key, get in known:
+            for key, path, get in known:
                 if (found := get(row)) is not MISSING and found is not None:
-                    meta[key] = found if found.__class__ in _SCALARS else plain(found)
+                    meta[key] = found if found.__class__ in SURE else plain(found, path, rounded=rounded)
             return Document(identity, text, meta)
+
+        def convert(row: Any, number: int) -> Document | Unreadable | Drop:
+            if not isinstance(row, dict):
+                return Unreadable("not_a_row", row_of(name, number), f"expected a mapping with fields, found {type(row).__name__}")
+            try:
+                return made(row, number)
+            except Damaged as damage:
+                return Unreadable(damage.reason, row_of(name, number), damage.detail)
 
         return convert
 
@@ -131,17 +138,10 @@ class TextRows(RowSource):
         return convert
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it: Parquet has dates, decimals and bytes, also inside lists and structs."""
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    return value if value.__class__ in _SCALARS else str(value)
-
-
 def not_text(row: dict, field: str, value: Any) -> NoReturn:
     """Raises Damaged: what was found where the text should be."""
+    if isinstance(value, Damaged):
+        raise Damaged(value.reason, f"`{field}`: {value.detail}")
     if value is MISSING or value is None:
         raise Damaged("missing_text", f"`{field}` is {'null' if value is None else 'not there'}; {fields_here(row, field)}")
     raise Damaged("bad_text", f"`{field}` holds {type(value).__name__}, not a text")

@@ -107,7 +107,7 @@ FILE = {  # case -> name, bytes, reason: nothing after the place can be read
 def test_the_rest_of_a_file_is_lost(tmp_path, case):
     name, data, reason = FILE[case]
     *before, last = read(tmp_path, name, data)
-    assert isinstance(last, Unreadable) and last.reason == reason and last.rest_lost and last.where.startswith(f"{name}#"), last
+    assert isinstance(last, Unreadable) and last.reason == reason and last.rest_lost and last.where.startswith(f"{name}, row "), last
     assert texts(before) == [row["text"] for row in ROWS + ROWS][: len(before)]  # what came before is right, and in order
 
 
@@ -137,7 +137,7 @@ def test_one_bad_line(tmp_path, case, fields):
     line, reason, said = LINE[case]
     found = read(tmp_path, "a.jsonl", b'{"text":"before"}\n' + line + b'\n{"text":"after"}\n', **fields)
     assert len(found) == 3 and texts(found) == ["before", "after"]
-    assert (found[1].reason, found[1].where, found[1].rest_lost) == (reason, "a.jsonl#1", False) and said in found[1].detail, found[1].detail
+    assert (found[1].reason, found[1].where, found[1].rest_lost) == (reason, "a.jsonl, row 2", False) and said in found[1].detail, found[1].detail
 
 
 A_LINE = st.sampled_from([b'{"text":"a"}', b"", b"broken", b'{"text":5}', b'{"text":"b","set":"x"}', b'"\xff"', b" "])
@@ -163,7 +163,7 @@ def test_a_line_too_long_is_reported_and_the_rest_is_read(tmp_path, last):
     data = b'{"text":"before"}\n{"text":"' + b"x" * 3_000_000 + b'"}\n' + last
     found = read(tmp_path, "a.jsonl", data, opener=Opener(tmp_path, max_line_bytes=1_000_000))
     assert [getattr(item, "reason", getattr(item, "text", "")) for item in found] == ["before", "line_too_long", *(["after"] if last else [])]
-    assert found[1].where == "a.jsonl#1" and [d.id for d in found[2:]] == (["a.jsonl#2"] if last else [])
+    assert found[1].where == "a.jsonl, row 2" and [d.id for d in found[2:]] == (["a.jsonl#2"] if last else [])
 
 
 def test_a_bomb_costs_little_memory_and_a_limit_lets_it_through(tmp_path):
@@ -213,7 +213,7 @@ def test_parquet_columns(tmp_path):
     rows = ["one", None, "", "four"]
     good = read(tmp_path, "a.parquet", table(tmp_path, {"text": rows, "n": [1, 2, 3, 4]}), "parquet", metadata={"n": "n"})
     assert [getattr(d, "text", None) for d in good] == ["one", None, "", "four"] and good[0].meta == {"n": 1}
-    assert (good[1].reason, good[1].where) == ("missing_text", "a.parquet#1")
+    assert (good[1].reason, good[1].where) == ("missing_text", "a.parquet, row 2")
     coded = table(tmp_path, {"text": pa.array(["a", "b", "a"]).dictionary_encode()})
     assert texts(read(tmp_path, "a.parquet", coded, "parquet")) == ["a", "b", "a"]
     nested = table(tmp_path, {"meta": [{"text": "in"}, {"text": "side"}]})
@@ -233,7 +233,7 @@ def test_parquet_that_breaks_its_promise_of_utf8(tmp_path):
 
     broken = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
     found = read(tmp_path, "a.parquet", table(tmp_path, {"text": broken}), "parquet")
-    assert texts(found) == ["a", "c"] and (found[1].reason, found[1].where) == ("bad_utf8", "a.parquet#1")
+    assert texts(found) == ["a", "c"] and (found[1].reason, found[1].where) == ("bad_utf8", "a.parquet, row 2")
 
 
 @pytest.mark.parametrize(("cut", "reason"), [(0, "truncated"), (3, "wrong_suffix"), (50, "damaged"), (-20, "damaged")])
@@ -256,7 +256,7 @@ def test_text_that_is_not_utf8(tmp_path, kind):
     (tmp_path / "src" / "a.py").write_bytes(b"x = 'caf\xe9'\n")
     made = source("text", paths="src/a.py") if kind == "text" else source("source_tree", path="src")
     (only,) = made.read(Part(Input("src/a.py", 11, "")), Opener(tmp_path))
-    assert (only.reason, only.where) == ("bad_utf8", "src/a.py#0") and "0xe9" in only.detail
+    assert (only.reason, only.where) == ("bad_utf8", "src/a.py") and "0xe9" in only.detail
     if kind == "source_tree":
         part = Part(Input("src/a.py", 11, ""))
         (dropped,) = source("source_tree", path="src", not_utf8="drop").read(part, Opener(tmp_path))

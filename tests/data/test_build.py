@@ -221,7 +221,7 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
     with open(root / "web.jsonl", "ab") as file:
         file.write(b'{"text": "half\n{"text": "\xff"}\n{"other": 1}\n')
     strict = recipe({"web": "web.jsonl"})
-    with pytest.raises(CodemixError, match=r"documents of web, part 0: a document cannot be read: web\.jsonl#40"):
+    with pytest.raises(CodemixError, match=r"documents of web, part 0: a document cannot be read: web\.jsonl, row 41"):
         build(strict, Store(root / "store"), data_root=root)
     skipping = {"read": {"kind": "jsonl", "paths": "web.jsonl"}, "on_bad": "skip"}
     with pytest.raises(CodemixError, match=r"3 of 43 documents are unreadable .* bad_json") as error:

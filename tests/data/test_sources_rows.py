@@ -78,13 +78,13 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=2)
 WHERE = TypeAdapter(Where)
 
 
-@given(st.dictionaries(NAMES, VALUES, max_size=4), NAMES, st.lists(st.sampled_from(["a", "b", 1, True, None]), min_size=1, max_size=3))
+@given(st.dictionaries(NAMES, VALUES, max_size=4), NAMES, st.lists(st.sampled_from(["a", "b", 1, True]), min_size=1, max_size=3))
 @settings(max_examples=150)
 def test_conditions_another_way(row, name, allowed):
     same = lambda x, y: x == y and isinstance(x, bool) == isinstance(y, bool)  # noqa: E731
     for word in ("in", "not_in", "all_in"):
         passes = compiled(WHERE.validate_python({name: {word: allowed}}))
-        if name not in row:
+        if row.get(name) is None:  # null means missing
             assert passes(row) == (False, name)
             continue
         items = row[name] if isinstance(row[name], list) else [row[name]]
@@ -151,8 +151,8 @@ def test_one_pass_reads_what_a_plain_loop_reads(tmp_path):
 
 
 def test_metadata_of_parquet_is_written_as_json_however_deep(tmp_path):
-    about = {"when": datetime(2020, 1, 2), "sizes": [Decimal("1.5")], "raw": {"bytes": b"x", "none": None}}
+    about = {"when": datetime(2020, 1, 2), "sizes": [Decimal("1.5")], "raw": {"bytes": b"caf\xc3\xa9", "none": None}}
     write_parquet(tmp_path / "a.parquet", [{"text": "x", "about": about, "day": date(2020, 1, 2)}])
     (doc,) = read(tmp_path, source("parquet", paths="a.parquet", metadata={"about": "about", "day": "day"}))
-    assert doc.meta == {"about": {"when": "2020-01-02 00:00:00", "sizes": ["1.5"], "raw": {"bytes": "b'x'", "none": None}}, "day": "2020-01-02"}
+    assert doc.meta == {"about": {"when": "2020-01-02 00:00:00", "sizes": [1.5], "raw": {"bytes": "café", "none": None}}, "day": "2020-01-02"}
     assert json.loads(json.dumps(doc.meta)) == doc.meta

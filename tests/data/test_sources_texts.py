@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sources import jsonl, read, source, write_parquet
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Document, Drop, Unreadable
 
 NOTEBOOK = {
     "cells": [
@@ -203,3 +203,49 @@ def test_generated_solutions_pass_their_tests():
         assert made.tests.count("assert") == 5 and made == problem(3, number)
         seen.add(made.solution)
     assert len(seen) > 350 and problem(4, 0) != problem(3, 0)
+
+
+ODD = "naïve żółć\ncafé\n"
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("latin-1", "naïve café\nÿ\n"), ("iso8859-2", ODD[6:]), ("CP1252", "“naïve”\n"), ("shift_jis", "表|示\n日本\n")])
+def test_texts_in_other_encodings(tmp_path, encoding, said):
+    (tmp_path / "a.txt").write_bytes(said.encode(encoding))
+    (whole,) = read(tmp_path, source("text", paths="a.txt", encoding=encoding))
+    assert whole.text == said
+    by_line = read(tmp_path, source("text", paths="a.txt", encoding=encoding, split="line"))
+    assert [d.text for d in by_line] == said.splitlines()
+    pieces = read(tmp_path, source("text", paths="a.txt", encoding=encoding, separator="|"))
+    assert [d.text for d in pieces] == said.split("|")
+
+
+def test_utf16_is_read_when_it_is_announced(tmp_path):
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        (tmp_path / "a.txt").write_bytes(ODD.encode(encoding))
+        assert read(tmp_path, source("text", paths="a.txt", encoding=encoding)) == [Document("a.txt#0", ODD, {"path": "a.txt"})]
+    with pytest.raises(ValueError, match="cannot be split into lines"):
+        source("text", paths="a.txt", encoding="utf-16", split="line")
+
+
+@pytest.mark.parametrize("encoding", ["base64", "rot13", "unicode_escape", "idna", "undefined", "nope", "a\0b", ""])
+def test_what_is_no_encoding_of_text(encoding):
+    with pytest.raises(ValueError, match="no encoding of text"):
+        source("text", paths="a.txt", encoding=encoding)
+
+
+def test_one_encoding_has_one_name():
+    assert source("text", paths="a", encoding="latin1") == source("text", paths="a", encoding="ISO-8859-1")
+
+
+@pytest.mark.parametrize("split", ["file", "line"])
+def test_binary_is_no_latin1(tmp_path, split):
+    """Latin-1 has a character for every byte, so only a look at the bytes can tell."""
+    pictures = {"zeros": b"a picture\0 of nothing\n", "controls": bytes(range(1, 9)) * 9 + b"\x0e\x0f\x10"}
+    for name, data in pictures.items():
+        (tmp_path / "a.txt").write_bytes(data)
+        (bad,) = read(tmp_path, source("text", paths="a.txt", encoding="latin-1", split=split))
+        assert bad.reason == {"zeros": "binary", "controls": "control_characters"}[name]
+    (tmp_path / "a.txt").write_bytes(b"ok\n\x81bad\nok\n")
+    found = read(tmp_path, source("text", paths="a.txt", encoding="cp1252", split=split))
+    bad = [item for item in found if isinstance(item, Unreadable)]
+    assert [(b.reason, b.where) for b in bad] == [("bad_encoding", "a.txt" if split == "file" else "a.txt, row 2")]

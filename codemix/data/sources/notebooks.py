@@ -13,7 +13,6 @@ from pydantic import Field
 from codemix.data.decompress import Damaged
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs import Input, Part
-from codemix.data.locations import redacted
 from codemix.data.notebook_text import notebook_text
 from codemix.data.opening import Opener
 from codemix.data.row_files import ROW_SUFFIXES
@@ -49,13 +48,13 @@ class Notebooks(RowSource):
         return notebook_text(raw, style=self.style, outputs=self.outputs, max_output_chars=self.max_output_chars)
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        name = redacted(part.input.path)
+        name = part.input.path
         if not name.lower().endswith(".ipynb"):
             yield from super().read(part, opener)
             return
         try:
             text = self._as_text(self.bounded(opener).whole(part.input))
         except Damaged as damage:
-            yield Unreadable(damage.reason, f"{name}#0", damage.detail)
+            yield Unreadable(damage.reason, name, damage.detail)
             return
         yield Document(f"{name}#0", text, {"path": name, "language": "Jupyter Notebook"})
