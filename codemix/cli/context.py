@@ -14,6 +14,7 @@ from codemix.recipe import read, rules, text
 
 if TYPE_CHECKING:
     from codemix.data.context import Context
+    from codemix.recipe.plan import Plan
 
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="CODEMIX_STORE", help="Folder of everything that is built.")]
@@ -36,6 +37,15 @@ def load(recipe: Path | text.Document, store: Path, data_root: Path) -> Context:
     from codemix.data.store import Store
 
     return look(read.of_document(recipe if isinstance(recipe, text.Document) else text.load(recipe)), Store(store), data_root)
+
+
+def plan_in(store: Path, side: str, data_root: Path) -> Plan:
+    """The plan of a recipe file, or of REVISION:PATH in git, with the sizes of what a store holds."""
+    from codemix.data.context import look
+    from codemix.data.store import Store
+    from codemix.recipe.revisions import read_side
+
+    return look(read_side(side), Store(store), data_root).plan
 
 
 def mesh_of(text: str | None) -> dict[str, int] | None:

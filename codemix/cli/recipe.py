@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, JsonOption, RecipeArg, StoreOption, print_json, problem, show_warnings
+from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, JsonOption, RecipeArg, StoreOption, plan_in, print_json, problem, show_warnings
 from codemix.errors import EXIT_PROBLEM
 
 ChipOption = Annotated[str, typer.Option("--chip", help="Accelerator for the estimate of hours and dollars.")]
@@ -76,7 +76,9 @@ def plan(
     made = context.plan
     existing = {
         "sources": {n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
-        "stages": {s.name: {"trained": context.is_trained(s)} for s in made.stages},
+        "stages": {
+            s.name: {"trained": context.is_trained(s), "reason": context.why_untrained(s)} for s in made.stages
+        },
     }
     missing = preflight.missing_here(context)
     if json:
@@ -85,8 +87,9 @@ def plan(
     for name, f in context.found.items():
         table.rows.append([f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason])
     for stage in made.stages:
-        trained = existing["stages"][stage.name]["trained"]
-        table.rows.append([f"stage {stage.name}", "trained" if trained else "to train", stage.fingerprint[:12] if trained else "not in the store"])
+        is_there = existing["stages"][stage.name]["trained"]
+        why = stage.fingerprint[:12] if is_there else existing["stages"][stage.name]["reason"]
+        table.rows.append([f"stage {stage.name}", "trained" if is_there else "to train", why])
     tables = [show.stage_table(made, chip, mfu), show.mixture_table(made), show.marginals_table(made), table]
     show_warnings(context.checked)
     if missing:
@@ -100,6 +103,10 @@ def plan(
 def diff(
     a: Annotated[str, typer.Argument(help="A recipe, or REVISION:PATH in git.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Another.", show_default=False)],
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Take the sizes of sources that are built there; default, as declared.")
+    ] = None,
+    data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
 ) -> None:
@@ -109,7 +116,8 @@ def diff(
     from codemix.recipe.revisions import load_side
     from codemix.tables import terminal_width
 
-    found = compare(load_side(a), load_side(b))
+    sides = [load_side(side) if store is None else plan_in(store, side, data_root) for side in (a, b)]
+    found = compare(*sides)
     if len({*found.names}) == 1 and not json:  # two versions of one recipe: say which is which
         found = dataclasses.replace(found, names=(a, b))
     if json:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from codemix.data.changes import stage_changes
 from codemix.data.found import Found, find
 from codemix.data.manifest import Manifest
 from codemix.data.store import Store
@@ -46,6 +47,10 @@ class Context:
 
     def is_trained(self, stage: StagePlan) -> bool:
         return (self.stage_dir(stage) / "done.json").exists()
+
+    def why_untrained(self, stage: StagePlan) -> str:
+        """What differs from the nearest stage of this name in the store; empty when it is trained."""
+        return "" if self.is_trained(stage) else stage_changes(self.store, stage, self.source.recipe)
 
 
 def look(source: read.Source, store: Store, data_root: Path) -> Context:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codemix.data.changes import data_changes
 from codemix.data.documents import Documents
 from codemix.data.identity import Identities, identify
 from codemix.data.locations import REMOTE, scheme_of
@@ -52,7 +53,7 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
             continue
         folder = store.path("documents" if read_by else "data", name, own.fingerprint)
         if not (folder / "manifest.json").exists():
-            found[name] = Found(own.fingerprint, None, "not built yet", read_by)
+            found[name] = Found(own.fingerprint, None, data_changes(store, ids, recipe, name), read_by)
         elif read_by:
             found[name] = Found(own.fingerprint, None, f"documents only, for {', '.join(read_by)}", read_by, Documents.load(folder))
         else:

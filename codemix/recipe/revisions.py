@@ -12,15 +12,18 @@ from codemix.recipe.plan import Plan
 
 
 def load_side(side: str) -> Plan:
-    """The plan of a recipe file, or of `REVISION:PATH` in git; sizes as declared. Raises CodemixError when it has problems."""
+    """The plan of one side; sizes as declared. Raises CodemixError when it has problems."""
+    return rules.check(read_side(side)).require()
+
+
+def read_side(side: str) -> read.Source:
+    """A recipe file, or what `REVISION:PATH` is in git. Raises CodemixError when it is no recipe."""
     if ":" in side and not Path(side).exists():
         revision, _, path = side.partition(":")
         source = read.parse_recipe(at_revision(revision, path), side)
         # `init_from` is looked up beside the file as it is now
-        source = read.Source(source.recipe, dataclasses.replace(source.document, file=path))
-    else:
-        source = read.read_recipe(side)
-    return rules.check(source).require()
+        return read.Source(source.recipe, dataclasses.replace(source.document, file=path))
+    return read.read_recipe(side)
 
 
 def at_revision(revision: str, path: str) -> str:

@@ -230,3 +230,40 @@ def test_sources_differ_by_what_they_are_made_of():
         assert {s.source: s.parts for s in found.sources}["text"] == (part,) and found.prefix.steps == 0 and not found.shared
     found = diff(plan(base=unsized), plan("notes", unsized))
     assert found.empty and found.prefix.whole and len(found.shared) == 2
+
+
+OPS = "ops: [{kind: max_floats}]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "settings"),
+    [
+        (OPS, "ops: [{kind: max_floats, max_floats: 5}]", {"ops.max_floats.max_floats": ("1000", "5")}),
+        (OPS, "ops: []", {"ops.max_floats": ("max_floats max_floats 1000", None)}),
+        (OPS, "ops: [{kind: size, max_bytes: 9kB}, {kind: max_floats}]", {"ops.size": (None, "size min_bytes 1 max_bytes 9000")}),
+        (OPS, "ops: [{kind: max_floats}, {kind: max_floats, max_floats: 1}]", {"ops.max_floats#2": (None, "max_floats max_floats 1")}),
+        (OPS, "ops: [{kind: max_floats}], on_bad: skip", {"on_bad": ("error", "skip")}),
+        ("paths: c.jsonl", "paths: d.jsonl", {"read.paths": ("c.jsonl", "d.jsonl")}),
+        ("{kind: jsonl, paths: c.jsonl}", "{kind: text, paths: c.txt}", {"read": ("jsonl paths c.jsonl", "text paths c.txt")}),
+    ],
+)  # fmt: skip
+def test_the_op_and_the_value_that_changed_are_named(old, new, settings):
+    assert old in BASE
+    found = diff(*(rules.check(read.parse_recipe(text, "r.yaml")).require() for text in (BASE, BASE.replace(old, new))))
+    assert {s.path.removeprefix("sources.web."): s.values for s in found.settings} == settings
+
+
+def test_ops_in_another_order_are_a_change_of_order_only():
+    first = BASE.replace(OPS, "ops: [{kind: max_floats}, {kind: size, max_bytes: 9kB}]")
+    second = BASE.replace(OPS, "ops: [{kind: size, max_bytes: 9kB}, {kind: max_floats}]")
+    found = diff(*(rules.check(read.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
+    assert [(s.path, s.values) for s in found.settings] == [
+        ("sources.web.ops.order", ("max_floats, size", "size, max_floats"))
+    ]
+
+
+def test_dedup_is_told_by_field():
+    dedup = "dedup: [{kind: exact, sources: [text, web]}]\nmodel:"
+    first, second = BASE.replace("model:", dedup), BASE.replace("model:", dedup.replace("exact", "minhash"))
+    found = diff(*(rules.check(read.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
+    assert [(s.path, s.values) for s in found.settings] == [("dedup[0].kind", ("exact", "minhash"))]
