@@ -69,23 +69,45 @@ def data_table(found: Mapping[str, Found], recipe: Path) -> Table:
     return table
 
 
-def verify(recipe: RecipeArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT) -> int:
-    """Check built shards against their manifests, and the store against <recipe>.lock when there is one.
+def verify(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; without one, all that is finished in the store.", show_default=False)] = None,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+) -> int:
+    """Check every file of what is finished against the digest it was finished with, and the shards against <recipe>.lock.
 
-    With a lock the inputs need not be there any more: it knows which shards to expect.
+    With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it. With a lock
+    the inputs need not be there any more: it knows which shards to expect.
     """
-    from codemix.data.verify import verify as verify_data
-    from codemix.recipe import lock as locks
+    from codemix.data.finished import finished, related
+    from codemix.data.verify import verify as verify_folders
 
-    context = load(recipe, store, data_root)
-    lock = recipe.with_suffix(".lock")
-    built = {n: f for n, f in context.found.items() if f.manifest is not None} if lock.exists() else context.manifests
-    problems = [p for name in built for p in verify_data(context.store.path("data", name, context.found[name].fingerprint))]
-    if lock.exists():
-        problems += locks.check(locks.read(lock), context.store.root)
+    notes: list[str] = []
+    if recipe is None:
+        done = verify_folders(finished(store))
+        problems = list(done.problems)
+    else:
+        from codemix.recipe import lock as locks
+
+        context = load(recipe, store, data_root)
+        path = recipe.with_suffix(".lock")
+        lock = locks.read(path) if path.exists() else None
+        if lock is None:
+            context.manifests  # noqa: B018 - refuses an unbuilt source
+        else:
+            notes = [f"`{n}` was not looked up by its inputs: {f.reason}" for n, f in context.found.items() if f.fingerprint is None]
+        prints = {f.fingerprint for f in context.found.values() if f.fingerprint} | (locks.fingerprints(lock) if lock else set())
+        done = verify_folders(related(store, prints | {stage.fingerprint for stage in context.checked.plan.stages}))
+        problems = [*done.problems, *(locks.check(lock, store, digests=done.measured) if lock else ())]
+    if done.unlisted:
+        some = ", ".join(done.unlisted[:5]) + (f" and {len(done.unlisted) - 5:,} more" if len(done.unlisted) > 5 else "")
+        notes.append(f"finished before codemix kept digests, so only what their manifests say was checked: {some}")
     for p in problems:
         print(p.render() + "\n", file=sys.stderr)
-    print(f"{recipe}: {len(built)} sources, {len(problems)} problems")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    checked = ", ".join(f"{kind} {count:,}" for kind, count in done.checked.items()) or "nothing finished"
+    print(f"{recipe or store}: checked {checked}: {len(done.measured):,} files, {len(problems):,} problems")
     return EXIT_PROBLEM if problems else 0
 
 

@@ -103,12 +103,13 @@ class _Found:
     place: np.ndarray  # [E] in [0, T + 1]: 0 once a row, then where documents have just ended
     number: np.ndarray  # [E] 0, 1, ... inside each row
     bounds: np.ndarray  # [B + 1] row i has the places bounds[i] to bounds[i + 1] - 1
+    unchecked: np.ndarray  # [B] rows whose tokens were not all checked when they were found
 
     def between(self, first: int, stop: int) -> _Found:
         part, ends = slice(first, stop), slice(self.bounds[first], self.bounds[stop])
         bounds = self.bounds[first : stop + 1] - self.bounds[first]
         which, place, number = self.which[ends] - first, self.place[ends], self.number[ends]
-        return _Found(self.rows.take(part), self.shard[part], self.offset[part], which, place, number, bounds)
+        return _Found(self.rows.take(part), self.shard[part], self.offset[part], which, place, number, bounds, self.unchecked[part])
 
 
 class StepSource:
@@ -171,10 +172,12 @@ class StepSource:
     def _find(self, rows: Rows) -> _Found:
         n = len(rows)
         shard, offset, which, places = np.zeros(n, np.int64), np.zeros(n, np.int64), [np.arange(n)], [np.zeros(n, np.int64)]
+        unchecked = np.zeros(n, bool)
         by_source = np.argsort(rows.source, kind="stable")
         sources, first = np.unique(rows.source[by_source], return_index=True)
         for source, mine in zip(sources.tolist(), np.split(by_source, first[1:]), strict=True):
             shard[mine], offset[mine] = self.shards[source].places(rows.window[mine])
+            unchecked[mine] = self.shards[source].unchecked(shard[mine], offset[mine])
             if self.stage.doc_mask == "segment" or self.stage.reset_positions or self.rates[source]:
                 window, place = self.shards[source].ends_inside(shard[mine], offset[mine])
                 which.append(mine[window])
@@ -183,11 +186,14 @@ class StepSource:
         order = np.argsort(which, kind="stable")
         which, places = which[order], places[order]
         bounds = np.searchsorted(which, np.arange(n + 1))
-        return _Found(rows, shard, offset, which, places, np.arange(len(which)) - bounds[which], bounds)
+        return _Found(rows, shard, offset, which, places, np.arange(len(which)) - bounds[which], bounds, unchecked)
 
     def _batch(self, found: _Found) -> Batch:
         n, length = len(found.rows), self.stage.seq_len
         mask, reset = self.stage.doc_mask == "segment", self.stage.reset_positions
+        for row in np.flatnonzero(found.unchecked).tolist():
+            first = int(found.offset[row])
+            self.shards[found.rows.source[row]].check_blocks(int(found.shard[row]), first, first + length + 1)
         windows = np.empty((n, length + 1), np.int32)
         for row, (source, shard, offset) in enumerate(zip(found.rows.source.tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)):
             windows[row] = self.shards[source].tokens(shard)[offset : offset + length + 1]

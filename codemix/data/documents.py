@@ -22,11 +22,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from codemix.data.digests import file_digest
 from codemix.data.funnel import Funnel, total
 from codemix.data.identity import Identity
 from codemix.data.inputs import Input, Part, freeze
 from codemix.data.lines import LineWriter
-from codemix.data.manifest import file_digest
 from codemix.data.opening import Opener
 from codemix.data.samples import Samples, sample_path, write_samples
 from codemix.data.store import Store, read_json, write_json
@@ -156,8 +156,8 @@ class DocumentsJob:
         groups = by_size(parts, limit, lambda part: part.size)
         return [DocumentsTask(self.name, self.source, n, tuple(group), opener, work, max(limit, MIN_FILE_BYTES)) for n, group in enumerate(groups)]
 
-    def finish(self, work: Path) -> None:
-        """Sum what the tasks left, write the samples, the funnel and the manifest."""
+    def finish(self, work: Path) -> dict[str, str]:
+        """Sum what the tasks left, write the samples, the funnel and the manifest. Returns the digests that are known."""
         marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
         funnel = total(Funnel.from_json(mark["funnel"]) for mark in marks)
         self._check_bad(funnel)
@@ -183,6 +183,7 @@ class DocumentsJob:
         })  # fmt: skip
         for left in (".parts", ".states"):
             shutil.rmtree(work / left, ignore_errors=True)
+        return {file["path"]: file["sha256"] for file in files}
 
     def _check_inputs(self, work: Path) -> None:
         """An input that changed after it was frozen, and kept its size, must not stand under the fingerprint of what it was."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from codemix.data.digests import file_digest
 from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, escaped_name, locate, redacted, remote_filesystem, scheme_of
 from codemix.data.store import Store, read_json, write_json
 from codemix.errors import CodemixError
@@ -50,12 +50,6 @@ class Part:
     def size(self) -> int:
         """Bytes of the input that this part reads, for sharing work by size [bytes]."""
         return self.input.bytes if self.bytes is None else self.bytes
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
@@ -105,7 +99,7 @@ def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list
 
     def one(item: tuple[str, Path, list[int]]) -> str:
         try:
-            return file_sha256(item[1])
+            return file_digest(item[1])
         except OSError as error:
             raise CodemixError(f"cannot read {item[0]}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable") from error
 

@@ -19,7 +19,7 @@ class Job(Protocol):
     @property
     def final(self) -> Path: ...
     def tasks(self, work: Path) -> list[Task]: ...
-    def finish(self, work: Path) -> None: ...
+    def finish(self, work: Path) -> dict[str, str]: ...  # the digests of files that are known already
 
 
 def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executor: Executor) -> None:
@@ -49,9 +49,8 @@ def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executo
                 if all(task.done.exists() for task in tasks):
                     try:
                         with _disk(work):
-                            if not (work / "manifest.json").exists():
-                                job.finish(work)
-                            store.publish(job.final)
+                            known = {} if (work / "manifest.json").exists() else job.finish(work)
+                            store.publish(job.final, known)
                     except CodemixError as error:
                         problems += error.problems
             if problems:

@@ -24,12 +24,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def dtype_for(vocab_size: int) -> str:
     """The narrowest type that holds every id: 65,536 ids (0 to 65,535) still fit uint16."""
     return "uint16" if vocab_size <= 65536 else "uint32"
@@ -50,6 +44,12 @@ class Shard:
     index_sha256: str  # of `<path>.index`: uint64 ends of the documents, in tokens
     docs: str  # one JSON line a document, in shard order
     docs_sha256: str
+    checks_sha256: str = ""  # of `<path>.checks`, see data/checks.py; empty in shards that were built before there were any
+
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each of its files, by path."""
+        found = {self.path: self.sha256, f"{self.path}.index": self.index_sha256, self.docs: self.docs_sha256}
+        return found | ({f"{self.path}.checks": self.checks_sha256} if self.checks_sha256 else {})
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Manifest:
 
     def documents(self, split: str) -> int:
         return self.splits.get(split, {}).get("documents", 0)
+
+
+def ids_file(split: str) -> str:
+    """The file of a source's folder that tells which shard holds an id: for each shard its ids' hashes, sorted, uint64."""
+    return f"{split}.ids"
 
 
 def split_summary(shards: list[Shard]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ Window `w` of a split is `seq_len + 1` tokens; consecutive windows of a shard st
 
 A `Shards` holds no file open. Maps are made on first use, in a cache that the whole process shares and that is bounded, so a
 source of thousands of shards does not run out of file descriptors, and pickling a `Shards` copies no tokens.
+
+What is read is checked: a shard's index when it is first used, its tokens block by block (data/checks.py) when a window or a
+document first touches one.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from codemix.data.manifest import TOKEN_BYTES, Manifest, file_digest
+from codemix.data import checks
+from codemix.data.digests import file_digest
+from codemix.data.manifest import TOKEN_BYTES, Manifest, ids_file
 from codemix.errors import CodemixError
 
 _MAX_MAPS = 384  # file descriptors held; well below the usual limit of 1,024
@@ -51,6 +56,11 @@ class Shards:
         self._last = np.cumsum([max(0, (s.tokens - 1) // seq_len) for s in self.shards], dtype=np.int64)  # windows up to and with each shard
         self._before = np.concatenate(([0], self._last))
         self.windows = int(self._before[-1])
+        self._width = TOKEN_BYTES[manifest.dtype]
+        counts = [checks.blocks(s.tokens * self._width) for s in self.shards]
+        self._first_block = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        self._sound = np.repeat(np.array([not s.checks_sha256 for s in self.shards], bool), counts)  # blocks that need no check
+        self._sound_ends = {number for number, s in enumerate(self.shards) if not s.checks_sha256}
 
     def __len__(self) -> int:
         return self.windows
@@ -72,9 +82,44 @@ class Shards:
         """The tokens of `windows`: int32 [n, seq_len + 1]."""
         out = np.empty((len(windows), self.seq_len + 1), np.int32)
         for i, (shard, offset) in enumerate(zip(*(x.tolist() for x in self.places(windows)), strict=True)):
+            self.check_blocks(shard, offset, offset + self.seq_len + 1)
             out[i] = self.tokens(shard)[offset : offset + self.seq_len + 1]
         self.check_ids(out, windows)
         return out
+
+    def document(self, shard: int, document: int) -> np.ndarray:
+        """The tokens of a document, its EOS included; mapped."""
+        ends = self.ends(shard)
+        start, stop = int(ends[document - 1]) if document else 0, int(ends[document])
+        self.check_blocks(shard, start, stop)
+        return self.tokens(shard)[start:stop]
+
+    def unchecked(self, shard: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        """Which of the windows at these places touch a block that was not checked yet."""
+        first = self._first_block[shard] + offset * self._width // checks.BLOCK
+        last = self._first_block[shard] + ((offset + self.seq_len) * self._width) // checks.BLOCK
+        found = ~(self._sound[first] & self._sound[last])
+        for between in range(1, self.seq_len * self._width // checks.BLOCK + 1):  # windows longer than a block
+            found |= ~self._sound[np.minimum(first + between, last)]
+        return found
+
+    def check_blocks(self, shard: int, start: int, stop: int) -> None:
+        """Check the blocks that hold tokens `start` to `stop` - 1 of a shard, each once.
+
+        Raises CodemixError (`shard-corrupt`) where one is not what was written.
+        """
+        before = int(self._first_block[shard])
+        for block in range(start * self._width // checks.BLOCK, (stop * self._width - 1) // checks.BLOCK + 1):
+            if not self._sound[before + block]:
+                if checks.block_check(self.tokens(shard), block) != self._checks(shard)[1 + block]:
+                    first = block * checks.BLOCK
+                    where = f"its checksum differs in bytes {first:,} to {first + checks.BLOCK - 1:,}"
+                    raise self._corrupt(self.path(shard), where)
+                self._sound[before + block] = True
+
+    def _checks(self, shard: int) -> np.ndarray:
+        count = 1 + checks.blocks(self.shards[shard].tokens * self._width)
+        return self._map(f"{self._paths[shard]}{checks.SUFFIX}", "<u8", count, "checksums")
 
     def ends_inside(self, shard: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where documents have just ended in the windows at these places: (which window, place in it), by window, then place.
@@ -151,6 +196,21 @@ class Shards:
         lines = itertools.islice(enumerate(self._sidecar(shard)), max(documents, default=-1) + 1)
         return {number: json.loads(line) for number, line in lines if number in documents}
 
+    def holding(self, document_id: str) -> list[int]:
+        """The shards, by number, that may hold a document with this id: by the source's file of ids, every shard where there is none."""
+        path = self.folder / ids_file(self.split)
+        if not path.exists():
+            return list(range(len(self.shards)))
+        counts = [shard.documents for shard in self.shards]
+        ids, wanted = self._map(str(path), "<u8", sum(counts), "ids"), np.uint64(checks.id_check(document_id))
+        found, start = [], 0
+        for number, count in enumerate(counts):
+            at = start + int(ids[start : start + count].searchsorted(wanted))
+            start += count
+            if at < start and ids[at] == wanted:
+                found.append(number)
+        return found
+
     def find(self, shard: int, document_id: str) -> list[int]:
         """The documents of a shard with this id, by number; reads what the build wrote about every document of the shard."""
         spellings = tuple(json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True))
@@ -182,6 +242,10 @@ class Shards:
         ends = self._map(path, "<i8", entry.documents, "documents")
         if entry.documents and ends[-1] != entry.tokens:
             raise self._corrupt(path, f"its last document ends at token {int(ends[-1]):,}, the manifest counts {entry.tokens:,}")
+        if shard not in self._sound_ends:
+            if checks.whole_check(ends) != self._checks(shard)[0]:
+                raise self._corrupt(path, "its checksum differs")
+            self._sound_ends.add(shard)
         return ends
 
     def _map(self, path: str, dtype: str, count: int, noun: str) -> np.ndarray:

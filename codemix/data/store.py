@@ -4,6 +4,8 @@ data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp1
 dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
 stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one checkpoint
 reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in progress, locked
+
+Each finished folder holds a SHA256SUMS of its files, written last.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from codemix.data import digests
 from codemix.errors import CodemixError
 
 
@@ -62,6 +65,15 @@ def disk_problem(error: OSError, path: Path) -> CodemixError:
     return CodemixError(f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="store-write")
 
 
+def in_the_way(final: Path, lost: list[str]) -> CodemixError:
+    """The problem of a folder that has the place of a finished one and is not whole."""
+    more = f" and {len(lost) - 3:,} more" if len(lost) > 3 else ""
+    hint = f"delete {final} and run the same command again; it may be what an interrupted copy or deletion left"
+    return CodemixError(
+        f"{final} is in the way: it is not whole, it has no {', '.join(lost[:3])}{more}", hints=[hint], rule="store-damaged"
+    )
+
+
 class Store:
     """A folder of finished, fingerprinted outputs. Two processes may share it; what one builds, the other waits for or refuses."""
 
@@ -85,6 +97,8 @@ class Store:
         """
         work = self.work(final)
         with self.lock(work):
+            if lost := digests.lacking(final):
+                raise in_the_way(final, lost)
             try:
                 work.mkdir(parents=True, exist_ok=True)
                 yield work
@@ -97,18 +111,24 @@ class Store:
                 if not keep and work.exists():
                     shutil.rmtree(work, ignore_errors=True)
 
-    def publish(self, final: Path) -> None:
-        """Rename finished work into place, whole. The caller holds its lock."""
+    def publish(self, final: Path, known: Mapping[str, str] | None = None) -> None:
+        """Write the digests of finished work and rename it into place, whole. The caller holds its lock.
+
+        `known`: the digests of files that were made while these were written.
+        """
         work = self.work(final)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             for left in work.rglob(".*.tmp"):  # a process killed between writing aside and renaming
                 left.unlink()
+            write_text(work / digests.NAME, digests.listing(work, known or {}))
             os.replace(work, final)
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and all((final / p.relative_to(work)).exists() for p in work.rglob("*")):
-                return shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
-            raise disk_problem(error, final) from error
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise disk_problem(error, final) from error
+            if lost := [name for name in digests.files(work) if not (final / name).exists()]:
+                raise in_the_way(final, lost) from None
+            shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
 
     @contextlib.contextmanager
     def lock(self, work: Path) -> Iterator[None]:

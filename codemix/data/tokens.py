@@ -1,6 +1,6 @@
 """Phase 3, tokens: frozen documents, less what dedup removed, as shards of token ids with an EOS after each document.
 
-    data/<source>-<fp12>/shards/<split>-<task>.ds, .ds.index, .docs.jsonl.zst    and manifest.json, funnel.json
+    data/<source>-<fp12>/shards/<split>-<task>.ds, .ds.index, .ds.checks, .docs.jsonl.zst    and manifest.json, funnel.json, <split>.ids
 
 The work is datatrove's DocumentTokenizer with its batching and encoding replaced; the files are its TokenizedFile format and
 stay readable by what reads that. Which documents a shard holds depends on the frozen documents alone.
@@ -8,6 +8,7 @@ stay readable by what reads that. Which documents a shard holds depends on the f
 
 from __future__ import annotations
 
+import array
 import os
 import shutil
 import sys
@@ -20,13 +21,14 @@ from typing import Any
 import numpy as np
 from datatrove.pipeline.tokens.tokenizer import DocumentTokenizer, TokenizedFile
 
-from codemix.data import encoders
+from codemix.data import checks, encoders
+from codemix.data.digests import file_digest
 from codemix.data.document import utf8_bytes
 from codemix.data.documents import Documents, by_size, held_out
 from codemix.data.funnel import UNKNOWN, Funnel, after_dedup, total
 from codemix.data.identity import Identity
 from codemix.data.lines import LineWriter, read_lines, removed_rows
-from codemix.data.manifest import SPLITS, TOKEN_BYTES, Manifest, Shard, dtype_for, file_digest, split_summary
+from codemix.data.manifest import SPLITS, TOKEN_BYTES, Manifest, Shard, dtype_for, ids_file, split_summary
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.task import Task, quiet, tick
 from codemix.data.tokenizer import TokenizerFile
@@ -60,6 +62,7 @@ class ShardTokenizer(DocumentTokenizer):
         self.encoder = encoder or encoders.load_encoder(tokenizer.path)
         self.dtype = dtype_for(self.meta["vocab_size"])
         self.text_bytes = dict.fromkeys(SPLITS, 0)
+        self.ids = {split: array.array("Q") for split in SPLITS}  # a hash of each document's id
 
     def run(self, data: Iterable[dict[str, Any]], rank: int = 0, world_size: int = 1) -> dict[str, TokenizedFile]:
         """Write the shards of one task from rows of id, text, meta and bytes of text; returns those that hold documents, by split."""
@@ -90,6 +93,7 @@ class ShardTokenizer(DocumentTokenizer):
                 shard.write_bytes(tokens.tobytes())
                 sidecar.write({"id": row["id"], "bytes": size} | {k: v for k in SIDECAR if (v := row["meta"].get(k)) is not None})
                 self.text_bytes[split] += size
+                self.ids[split].append(checks.id_check(row["id"]))
         for shard, sidecar in files.values():
             shard.close()
             sidecar.close()
@@ -133,21 +137,26 @@ class TokensTask:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         shards.mkdir(exist_ok=True)
+        self.done.parent.mkdir(exist_ok=True)
         funnel = Funnel()
         step = ShardTokenizer(aside, TokenizerFile.load(self.tokenizer), self.share)
         written = step.run(self._rows(funnel), self.number)
         found = {}
         for split, file in written.items():
             name = f"{split}-{self.number:05d}"
-            paths = {key: aside / f"{name}{suffix}" for key, suffix in (("path", ".ds"), ("index", ".ds.index"), ("docs", ".docs.jsonl.zst"))}
+            suffixes = (("path", ".ds"), ("index", ".ds.index"), ("docs", ".docs.jsonl.zst"))
+            paths = {key: aside / f"{name}{suffix}" for key, suffix in suffixes}
+            paths["checks"] = checks.write_checks(paths["path"])
             found[split] = asdict(Shard(
                 f"shards/{name}.ds", len(file), len(file.doc_ends), step.text_bytes[split], file_digest(paths["path"]), file_digest(paths["index"]),
-                f"shards/{name}.docs.jsonl.zst", file_digest(paths["docs"]),
+                f"shards/{name}.docs.jsonl.zst", file_digest(paths["docs"]), file_digest(paths["checks"]),
             ))  # fmt: skip
-            for path in paths.values():
+            ids = aside / f"{self.number:05d}.{split}"  # stays with the marks until `finish` joins them
+            np.sort(np.array(step.ids[split], "<u8")).tofile(ids)
+            for path in (*paths.values(), ids):
                 with open(path, "rb+") as handle:
                     os.fsync(handle.fileno())
-                os.replace(path, shards / path.name)
+                os.replace(path, (self.done.parent if path is ids else shards) / path.name)
         write_json(
             self.done, {"shards": found, "funnel": funnel.as_json(), "fast": step.encoder.fast, "notice": step.encoder.notice}, for_people=False
         )
@@ -202,8 +211,14 @@ class TokensJob:
             for n, group in enumerate(groups)
         ]
 
-    def finish(self, work: Path) -> None:
-        """Sum what the tasks left, and write the funnel and the manifest."""
+    def _join_ids(self, work: Path, split: str) -> None:
+        """One file of the hashes that the tasks left of their documents' ids, shard after shard."""
+        with open(work / ids_file(split), "wb") as joined:
+            for path in sorted((work / ".parts").glob(f"*.{split}")):
+                joined.write(path.read_bytes())
+
+    def finish(self, work: Path) -> dict[str, str]:
+        """Sum what the tasks left, and write the funnel and the manifest. Returns the digests that are known."""
         marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
         shards = {split: [Shard(**mark["shards"][split]) for mark in marks if split in mark["shards"]] for split in SPLITS}
         funnel = after_dedup(self.documents.funnel, total(Funnel.from_json(mark["funnel"]) for mark in marks))
@@ -212,10 +227,13 @@ class TokensJob:
         for notice in sorted({mark["notice"] for mark in marks} - {""}):
             print(f"notice: {self.name}: {notice}", file=sys.stderr)
         (work / "shards").mkdir(exist_ok=True)
-        known = {name for each in shards.values() for s in each for name in (Path(s.path).name, f"{Path(s.path).name}.index", Path(s.docs).name)}
+        known = {name: digest for each in shards.values() for shard in each for name, digest in shard.digests().items()}
         for path in (work / "shards").iterdir():
-            if path.name not in known:
+            if f"shards/{path.name}" not in known:
                 path.unlink()
+        for split, each in shards.items():
+            if each:
+                self._join_ids(work, split)
         write_json(work / "funnel.json", funnel.as_json())
         meta = self.tokenizer.meta
         Manifest(
@@ -225,3 +243,4 @@ class TokensJob:
         ).save(work)  # fmt: skip
         for left in (".parts", ".aside"):
             shutil.rmtree(work / left, ignore_errors=True)
+        return known

@@ -85,9 +85,11 @@ def seen(plan, manifests: Mapping[str, Manifest], document_id: str) -> Seen:
             raise _no_manifest(name)
         for split in SPLITS:
             held = Shards(manifests[name], split, 1)
-            with progress(f"looking through {name} ({split})", len(held.shards), "shards") as advance:
-                for shard in range(len(held.shards)):
-                    example = example or held.metadata(shard, {0}).get(0)
+            if example is None and held.shards:
+                example = held.metadata(0, {0}).get(0)
+            holding = held.holding(document_id)
+            with progress(f"looking through {name} ({split})", len(holding), "shards") as advance:
+                for shard in holding:
                     for document in held.find(shard, document_id):
                         places.append((name, split, shard, document))
                     advance()

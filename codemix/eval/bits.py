@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from codemix.data.manifest import TOKEN_BYTES, Manifest
+from codemix.data.manifest import Manifest
 from codemix.data.shards import Shards
 from codemix.eval.score import Engine
 
@@ -57,15 +57,8 @@ def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
 
 def tokens(manifest: Manifest, documents: list[HeldOut]) -> list[np.ndarray]:
     """The tokens of held-out documents, without the EOS that ends each."""
-    shards, maps, found = Shards(manifest, "held_out", 1), {}, []
-    for document in documents:
-        if document.shard not in maps:
-            path = shards.path(document.shard)
-            maps[document.shard] = (np.memmap(path, f"<u{TOKEN_BYTES[manifest.dtype]}", "r"), np.fromfile(f"{path}.index", "<i8"))
-        values, ends = maps[document.shard]
-        start = int(ends[document.number - 1]) if document.number else 0
-        found.append(np.asarray(values[start : int(ends[document.number]) - 1], np.int64))
-    return found
+    shards = Shards(manifest, "held_out", 1)
+    return [shards.document(d.shard, d.number)[:-1].astype(np.int64) for d in documents]
 
 
 def bits_per_byte(engine: Engine, manifest: Manifest, max_bytes: int) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:

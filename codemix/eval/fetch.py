@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from codemix.data.manifest import file_digest
+from codemix.data.digests import file_digest
 from codemix.data.store import read_json, write_json, write_text
 from codemix.errors import CodemixError
 from codemix.eval.rows import json_lines

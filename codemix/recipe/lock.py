@@ -193,9 +193,19 @@ def verify(lock: Mapping[str, Any], current: Mapping[str, Any], store: Path, dat
     return recipe + moved + [p for p in differences if p not in recipe and p.rule != "lock-source-missing"]
 
 
-def check(lock: Mapping[str, Any], store: Path, data_root: Path | None = None) -> list[Problem]:
-    """What a store (its folder) lacks of a lock, file by file: shards are hashed, and inputs too where `data_root` is given."""
-    problems = []
+def fingerprints(lock: Mapping[str, Any]) -> set[str]:
+    """The fingerprints of the sources that were built when a lock was written."""
+    return {then["fingerprint"] for then in lock["sources"].values() if then is not None}
+
+
+def check(
+    lock: Mapping[str, Any], store: Path, data_root: Path | None = None, *, digests: Mapping[Path, str] | None = None
+) -> list[Problem]:
+    """What a store (its folder) lacks of a lock, file by file: shards are hashed, and inputs too where `data_root` is given.
+
+    `digests`: of files that were hashed a moment ago.
+    """
+    problems, digests = [], digests or {}
     for name, then in sorted(lock["sources"].items()):
         if then is None:
             continue
@@ -206,20 +216,22 @@ def check(lock: Mapping[str, Any], store: Path, data_root: Path | None = None) -
             )
             continue
         for shard in (s for split in then["splits"].values() for s in split["shards"]):
-            problems += _check_file(folder / shard["path"], shard["sha256"], f"shard {shard['path']} of `{name}`")
+            path, what = folder / shard["path"], f"shard {shard['path']} of `{name}`"
+            problems += _check_file(path, shard["sha256"], what, digests.get(path))
         for given in then["inputs"] if data_root is not None else ():
             if "://" not in given["path"] and not given["path"].startswith(("stdlib:", "installed:")):
                 problems += _check_file(data_root / given["path"], given["sha256"], f"input {given['path']} of `{name}`")
     return problems
 
 
-def _check_file(path: Path, sha256: str, what: str) -> list[Problem]:
+def _check_file(path: Path, sha256: str, what: str, measured: str | None = None) -> list[Problem]:
     try:
-        with open(path, "rb") as f:
-            same = hashlib.file_digest(f, "sha256").hexdigest() == sha256
+        if measured is None:
+            with open(path, "rb") as f:
+                measured = hashlib.file_digest(f, "sha256").hexdigest()
     except OSError as error:
         return [_problem(f"{what} cannot be read: {error.strerror}", rule="lock-file-missing")]
-    return [] if same else [_problem(f"{what} has other content than was locked", rule="lock-file-changed")]
+    return [] if measured == sha256 else [_problem(f"{what} has other content than was locked", rule="lock-file-changed")]
 
 
 def _problem(what: str, *hints: str, rule: str) -> Problem:

@@ -21,8 +21,7 @@ import jax
 
 import codemix
 from codemix.data.manifest import Manifest
-from codemix.data.store import Store, write_json, write_text
-from codemix.errors import CodemixError
+from codemix.data.store import Store, in_the_way, write_json, write_text
 from codemix.recipe.text import dump
 from codemix.train import average, checkpoint, hosts, lineage, memory, mesh
 from codemix.train.interrupt import Interrupts
@@ -122,8 +121,7 @@ class Session:
                 return
             if hosts.first():
                 if final.exists():  # now, not when the last step is done
-                    hint = f"delete {final}; it may be what an interrupted copy left"
-                    raise CodemixError(f"{final} is in the way: it is not whole, it has no done.json", hints=[hint], rule="store-damaged")
+                    raise in_the_way(final, ["done.json"])
                 work.mkdir(parents=True, exist_ok=True)
                 write_json(work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer))
                 write_text(work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True)))

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import zstandard
 
+from codemix.data.checks import write_checks
+from codemix.data.digests import file_digest
 from codemix.data.manifest import Manifest, Shard, split_summary
 from codemix.recipe.apportion import apportion
 from codemix.recipe.plan import Segment, StagePlan, StageSource
@@ -65,8 +67,8 @@ def share_stage(rows, shares, pools, **more):
     return make_stage([tuple(apportion(rows, [Fraction(s) / whole for s in shares]))], pools, **more)
 
 
-def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16", vocab=VOCAB, special=None) -> Manifest:
-    """Shards of random tokens. `lengths`: for each shard the tokens of its documents, the end token included."""
+def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16", vocab=VOCAB, special=None, checked=False) -> Manifest:
+    """Shards of random tokens. `lengths`: for each shard the tokens of its documents, the end token included. `checked`: with checksums."""
     rng, shards = np.random.default_rng([seed, *source.encode()]), []
     (folder / "shards").mkdir(parents=True)
     for number, documents in enumerate(lengths):
@@ -81,7 +83,8 @@ def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16",
         ]
         (folder / docs).write_bytes(zstandard.compress("".join(line + "\n" for line in lines).encode()))
         hashes = [hashlib.sha256((folder / p).read_bytes()).hexdigest() for p in (path, f"{path}.index", docs)]
-        shards.append(Shard(path, int(sum(documents)), len(documents), 3 * int(sum(documents)), hashes[0], hashes[1], docs, hashes[2]))
+        checks = file_digest(write_checks(folder / path)) if checked else ""
+        shards.append(Shard(path, int(sum(documents)), len(documents), 3 * int(sum(documents)), hashes[0], hashes[1], docs, hashes[2], checks))
     tokenizer = {
         "sha256": "0" * 64,
         "vocab_size": vocab,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_stages import make_manifest
+from made_stages import make_manifest, share_stage
 
+from codemix.data import checks
 from codemix.data import shards as module
+from codemix.data.batches import StepSource
 from codemix.data.manifest import Manifest
 from codemix.data.shards import Shards
 from codemix.errors import CodemixError
@@ -120,3 +122,55 @@ def test_ids_beyond_the_vocabulary_are_refused_when_read(manifest):
     with pytest.raises(CodemixError, match=r"train-0000\d.ds.*not below the vocabulary of 300"):
         made = Shards(small, "train", 8)
         made.gather(np.arange(made.windows))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seq_len=st.integers(1, 40), block=st.sampled_from([4, 8, 16, 32, 2**18]), dtype=st.sampled_from(["uint16", "uint32"]),
+    shard=st.sampled_from([0, 2, 3]), place=st.floats(0, 1, exclude_max=True), way=st.sampled_from(["gather", "batch", "document"]),
+)  # fmt: skip
+def test_a_flipped_bit_is_noticed_by_what_touches_its_block(tmp_path_factory, seq_len, block, dtype, shard, place, way):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "BLOCK", block)
+        manifest = make_manifest(tmp_path_factory.mktemp("flip") / "a", "a", LENGTHS, dtype=dtype, checked=True)
+        path, width = manifest.folder / manifest.shards("train")[shard].path, int(dtype[4:]) // 8
+        raw = bytearray(path.read_bytes())
+        flipped = int(place * len(raw))
+        raw[flipped] ^= 1
+        path.write_bytes(raw)
+        read = Shards(manifest, "train", seq_len)
+        if way == "document":
+            ends = np.cumsum(LENGTHS[shard])
+            places = [(shard, i, ends[i] - n, ends[i]) for i, n in enumerate(LENGTHS[shard])]
+        else:
+            where = [read.place(w) for w in range(read.windows)]
+            places = [(s, w, offset, offset + seq_len + 1) for w, (s, offset) in enumerate(where)]
+        if way == "batch" and places:
+            stage = share_stage(len(places), (1,), [read.windows], names=["a"], seq_len=seq_len, batch_size=1)
+            source = StepSource(stage, {"a": read})
+            order = [int(source.rows(step).window[0]) for step in range(stage.steps)]
+            places = [places[window] for window in order]
+        for step, (number, thing, start, stop) in enumerate(places):
+            blocks = range(start * width // block, (stop * width - 1) // block + 1)
+            ways = {"gather": lambda: read.gather(np.array([thing])), "batch": lambda: source[step], "document": lambda: read.document(number, thing)}  # noqa: B023
+            if number == shard and flipped // block in blocks:
+                with pytest.raises(CodemixError, match="its checksum differs in bytes") as error:
+                    ways[way]()
+                assert path.name in str(error.value) and "build-data" in str(error.value)
+            else:
+                ways[way]()
+
+
+def test_a_flipped_index_and_lost_checksums_are_noticed(tmp_path):
+    for number, name in enumerate((".index", checks.SUFFIX)):
+        manifest = make_manifest(tmp_path / str(number), "a", [[5, 9, 30]], checked=True)
+        path = manifest.folder / f"{manifest.shards('train')[0].path}{name}"
+        raw = bytearray(path.read_bytes())
+        raw[0] ^= 1  # the first document's end; the last one still fits
+        path.write_bytes(raw)
+        with pytest.raises(CodemixError, match="index is not what its manifest says: its checksum differs"):
+            Shards(manifest, "train", 8).ends(0)
+    manifest = make_manifest(tmp_path / "lost", "a", [[5, 9, 30]], checked=True)
+    (manifest.folder / f"{manifest.shards('train')[0].path}{checks.SUFFIX}").unlink()
+    with pytest.raises(CodemixError, match=r"ds\.checks is not what its manifest says: No such file"):
+        Shards(manifest, "train", 8).gather(np.array([0]))

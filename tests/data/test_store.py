@@ -2,9 +2,11 @@
 
 import errno
 import os
+import subprocess
 
 import pytest
 
+from codemix.data import digests
 from codemix.data import store as store_module
 from codemix.data.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
@@ -39,7 +41,7 @@ def test_files_that_a_killed_process_left_aside_are_not_published(tmp_path):
     with store.building(store.path("data", "web")) as work:
         write_json(work / "deep" / "manifest.json", {})
         (work / "deep" / ".manifest.json.123.tmp").write_text("half")
-    assert [p.name for p in store.path("data", "web").rglob("*") if p.is_file()] == ["manifest.json"]
+    assert digests.files(store.path("data", "web")) == ["deep/manifest.json"]
 
 
 def test_one_builder_at_a_time(tmp_path):
@@ -90,7 +92,7 @@ def test_what_another_process_finished_first_is_kept(tmp_path):
         (final / "manifest.json").write_text("first")
     assert (final / "manifest.json").read_text() == "first" and not work.exists()
     (final / "manifest.json").rename(final / "other")
-    with pytest.raises(CodemixError, match="not empty"), store.building(final) as work:  # what is there is not whole
+    with pytest.raises(CodemixError, match=r"in the way: it is not whole, it has no manifest\.json"), store.building(final) as work:  # what is there is not whole
         (work / "manifest.json").write_text("third")
 
 
@@ -120,3 +122,28 @@ def test_every_missing_input_is_told_at_once(tmp_path):
     with pytest.raises(CodemixError) as caught:
         build(made, Store(tmp_path / "s"), data_root=tmp_path)
     assert [p.what.split(" under ")[0] for p in caught.value.problems] == ["there is no file a.jsonl", "there is no file b.jsonl"]
+
+
+def test_what_is_finished_has_a_digest_of_each_file(tmp_path):
+    store = Store(tmp_path)
+    final = store.path("evals", "main", "e" * 64)
+    with store.building(final) as work:
+        write_json(work / "results.json", {"a": 1})
+        write_text(work / "examples" / "x.jsonl", "1\n")
+    assert sorted(digests.read(final)) == ["examples/x.jsonl", "results.json"]
+    ran = subprocess.run(["sha256sum", "-c", "--strict", digests.NAME], cwd=final, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("lost", ["results.json", "examples/x.jsonl"])
+def test_a_finished_folder_that_lost_a_file_is_told_before_work_starts(tmp_path, lost):
+    store = Store(tmp_path)
+    final = store.path("evals", "main", "e" * 64)
+    with store.building(final) as work:
+        write_json(work / "results.json", {"a": 1})
+        write_text(work / "examples" / "x.jsonl", "1\n")
+    (final / lost).unlink()
+    worked = []
+    with pytest.raises(CodemixError, match=f"in the way: it is not whole, it has no {lost}") as error, store.building(final):
+        worked.append(1)
+    assert not worked and f"delete {final}" in error.value.problems[0].hints[0]

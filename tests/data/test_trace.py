@@ -9,13 +9,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_recipes import recipe, words, write_jsonl
 from made_stages import make_manifest, share_stage
 
 from codemix import progress
 from codemix.cli.data import _licences
 from codemix.data import fim
 from codemix.data.batches import batches
+from codemix.data.build import build
 from codemix.data.shards import Shards
+from codemix.data.store import Store
 from codemix.data.trace import seen, show
 from codemix.errors import CodemixError
 
@@ -123,3 +126,15 @@ def test_what_cannot_be_found_is_said(plan, manifests):
 
 def test_licences_are_shown_as_names():
     assert _licences(["MIT", "ISC"]) == " [MIT, ISC]" and _licences("MIT") == " [MIT]" and _licences(None) == _licences([]) == ""
+
+
+def test_an_id_is_looked_up_without_reading_what_is_known_of_every_document(tmp_path):
+    write_jsonl(tmp_path / "web.jsonl", [words(i, 20) for i in range(40)])
+    source = {"read": {"kind": "jsonl", "paths": "web.jsonl"}, "held_out": "30%"}
+    manifest = build(recipe({"web": source}), Store(tmp_path / "store"), data_root=tmp_path)["web"]
+    for split in ("train", "held_out"):
+        held = Shards(manifest, split, 1)
+        for shard in range(len(held.shards)):
+            for about in held.metadata(shard, set(range(held.shards[shard].documents))).values():
+                assert shard in held.holding(about["id"])
+        assert held.holding("no such document") == []

@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 from made_recipes import recipe, words, write_jsonl
 
+from codemix.data import digests
+from codemix.data import verify as verifying
 from codemix.data.build import build
-from codemix.data.manifest import Manifest, file_digest
-from codemix.data.store import Store
-from codemix.data.verify import verify
+from codemix.data.digests import file_digest
+from codemix.data.finished import KINDS, finished, related
+from codemix.data.manifest import Manifest
+from codemix.data.store import Store, write_json, write_text
+
+
+def verify(folder):
+    return list(verifying.verify([folder]).problems)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("verify")
     write_jsonl(root / "web.jsonl", [words(i, 20 + i) for i in range(30)])
     source = {"read": {"kind": "jsonl", "paths": "web.jsonl"}, "held_out": "20%"}
@@ -23,8 +30,8 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "store")
+def folder(made, tmp_path):
+    shutil.copytree(made, tmp_path / "store")
     (found,) = (tmp_path / "store" / "data").iterdir()
     assert verify(found) == []
     return found
@@ -72,7 +79,7 @@ BREAKS = {
     "another funnel": (lambda f: (f / "funnel.json").write_text("{}"), False, "does not say what the manifest says"),
     "no funnel": (lambda f: (f / "funnel.json").unlink(), False, "funnel.json is missing"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), False, "manifest.json is missing"),
-    "a stray file": (lambda f: (f / "shards/extra.ds").write_bytes(b""), False, "not in the manifest"),
+    "a stray file": (lambda f: (f / "shards/extra.ds").write_bytes(b""), False, "was not there when its folder was finished"),
 }  # fmt: skip
 
 
@@ -101,3 +108,56 @@ def test_manifests_read_back_what_was_written(folder):
     manifest.save(folder)
     assert Manifest.load(folder / "manifest.json") == manifest and manifest.shards("nothing") == () and manifest.tokens("nothing") == 0
     assert manifest.documents("train") + manifest.documents("held_out") == 30
+
+
+def stand_in(store, kind, name, fingerprint, **content):
+    """A finished folder of a kind that takes long to make."""
+    with store.building(store.path(kind, name, fingerprint)) as work:
+        write_json(work / ("lineage.json" if kind == "stages" else "results.json"), content)
+        write_text(work / "checkpoints" / "7" / "weights", "0123456789")
+
+
+@pytest.fixture
+def whole(folder):
+    """A store with something of each kind: web's data, a stage on it, its scores, a report; and one stage on other data."""
+    store = Store(folder.parent.parent)
+    stand_in(store, "stages", "main", "a" * 64, sources={"web": {"fingerprint": Manifest.load(folder).fingerprint}})
+    stand_in(store, "evals", "main", "b" * 64, stage_fingerprint="a" * 64)
+    stand_in(store, "reports", "mine", "c" * 64, stages=[{"fingerprint": "a" * 64}])
+    stand_in(store, "stages", "other", "d" * 64, sources={"code": {"fingerprint": "e" * 64}})
+    stand_in(store, "dedup", "f" * 12, "")
+    return store
+
+
+def test_every_byte_of_what_is_finished_is_checked(whole):
+    folders = finished(whole.root)
+    assert {f.parent.name for f in folders} == set(KINDS)
+    assert verifying.verify(folders).problems == () and verifying.verify(folders).unlisted == ()
+    for folder in folders:
+        for name in digests.files(folder):
+            path = folder / name
+            before = path.read_bytes()
+            path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]) if before else b"x")
+            told = [p for p in verifying.verify(folders).problems if str(path) in p.what]
+            assert told and all(p.severity == "error" and p.hints for p in told), path
+            path.unlink()
+            assert any(str(path) in p.what for p in verifying.verify(folders).problems), path
+            path.write_bytes(before)
+    assert verifying.verify(folders).problems == ()
+
+
+def test_what_belongs_together_is_found_from_any_end(whole, folder):
+    stage = {f for f in finished(whole.root) if f.name.startswith(("other", "f"))}
+    for start in (Manifest.load(folder).fingerprint, "a" * 64):
+        assert set(related(whole.root, [start])) == set(finished(whole.root)) - stage
+    assert [f.name for f in related(whole.root, ["d" * 64])] == ["other-" + "d" * 12]
+
+
+def test_what_was_finished_without_digests_is_named(whole):
+    folder = whole.path("stages", "main", "a" * 64)
+    (folder / digests.NAME).unlink()
+    done = verifying.verify(finished(whole.root))
+    assert done.problems == () and done.unlisted == ("stages/main-" + "a" * 12,)
+    (folder / digests.NAME).write_text("nonsense\n")
+    (problem,) = [p for p in verifying.verify([folder]).problems if p.severity == "error"]
+    assert "is damaged in line 1" in problem.what

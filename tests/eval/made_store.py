@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import zstandard
 
-from codemix.data.manifest import Manifest, Shard, file_digest, split_summary
+from codemix.data.digests import file_digest
+from codemix.data.manifest import Manifest, Shard, split_summary
 from codemix.data.store import Store, write_json
 from codemix.recipe import schema
 
