@@ -76,13 +76,13 @@ def dolly_prompts(rows: Sequence[Mapping[str, Any]], ids: Iterable[int]) -> list
 def read_prompts(path: Path) -> list[dict[str, Any]]:
     """The prompts of a file, each with an id of its own."""
     rows = read_rows(path)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, 1):
         if not isinstance(row.get("instruction"), str) or not row["instruction"].strip():
             hint = "one JSON object a line: {id, instruction, context?}"
             raise CodemixError(f"{path}, row {number}: it has no `instruction`", hints=[hint], rule="prompts")
         if not isinstance(row.get("context") or "", str):
             raise CodemixError(f"{path}, row {number}: its `context` is not a text", hints=["a text, or none"], rule="prompts")
-        row["id"] = str(row.get("id", number))
+        row["id"] = str(row.get("id", number - 1))
     if len({row["id"] for row in rows}) < len(rows) or not rows:
         raise CodemixError(f"{path} holds {'ids twice' if rows else 'no prompts'}", hints=["give each prompt an `id` of its own"], rule="prompts")
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +27,14 @@ class Question:
         return cls(tuple((context, delimiter + c) for c in choices), choices, gold)
 
 
+def choice_number(value: Any) -> int:
+    """Which choice is right, as files say it: 1, 1.0, "1" and True are one. Raises ValueError for what is not a whole number."""
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError(f"{value!r} is not a whole number")
+    return number
+
+
 Normalise = Literal["none", "characters", "bytes"]
 LENGTHS: dict[str, Callable[[str], int]] = {"none": lambda choice: 1, "characters": len, "bytes": lambda choice: len(choice.encode())}
 
@@ -41,13 +49,20 @@ class Choice(Task):
         raise NotImplementedError
 
     def texts(self, rows):
-        return [max((a + b for a, b in q.pairs), key=len) for q in self.each(rows, self.question)]
+        return [max((a + b for a, b in q.pairs), key=len) for q in self.questions(rows)]
 
-    def run(self, engine, rows, options):
+    def questions(self, rows: Sequence[dict[str, Any]]) -> list[Question]:
+        """What the rows ask. Raises CodemixError for one without a right answer, or with nothing to score."""
         questions = self.each(rows, self.question)
         for number, q in enumerate(questions):
             if not (isinstance(q.gold, int) and 0 <= q.gold < len(q.choices)) or len(q.choices) < 2:
                 raise self.bad(number, f"the right answer is number {q.gold!r} of {len(q.choices)} choices")
+            if not all(continuation for _, continuation in q.pairs):
+                raise self.bad(number, "one of its choices has no text to score")
+        return questions
+
+    def run(self, engine, rows, options):
+        questions = self.questions(rows)
         scores = engine.score_choices([q.pairs for q in questions], label=self.kind)
         records, ties = [], 0
         right: dict[str, list[float]] = {name: [] for name in LENGTHS}

@@ -95,7 +95,7 @@ def run(task: Task, rows: Sequence[dict[str, Any]], engine: Engine) -> Outcome:
         references = gold_scores(engine, [s["arguments"][0][0] for s in samples], [task.gold(row) for row in rows], task.kind)
         records = [
             {"id": i, "prompt_sha256": digest(s["arguments"][0][0]), "gold": task.answers(row)[:20], "predicted": s["filtered_resps"][0],
-             "correct": float(s["exact_match"]), **reference}
+             "correct": float(s["exact_match"]) if s["filtered_resps"][0].strip() else 0.0, **reference}  # lm-eval credits silence
             for i, row, s, reference in zip(ids, rows, samples, references, strict=True)
         ]  # fmt: skip
         return _outcome("exact_match", records, about)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import csv
+import gzip
 import hashlib
+import io
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,41 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         if name.endswith((".arrow", ".parquet")):
             return _table(path).to_pylist()
-        import gzip
+        with gzip.open(path, "rb") if name.endswith(".gz") else open(path, "rb") as raw:
+            text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # a byte order mark is no part of the first column's name
+            return list(_csv_rows(text) if name.endswith(".csv") else _json_rows(text))
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        raise CodemixError(f"{path} cannot be read: {error}", hints=["correct that place, or fetch the file again"], rule="task-data") from None
 
-        with gzip.open(path, "rt", encoding="utf-8", newline="") if name.endswith(".gz") else open(path, encoding="utf-8", newline="") as f:
-            rows = list(csv.DictReader(f)) if name.endswith(".csv") else [json.loads(line) for line in f if line.strip()]
-    except (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error) as error:
-        raise CodemixError(f"{path} cannot be read: {error}", hints=["fetch or write it again"], rule="task-data") from None
-    if not all(isinstance(row, dict) for row in rows):
-        raise CodemixError(f"{path} holds lines that are no JSON objects", hints=["one example a line: {...}"], rule="task-data")
-    if name.endswith(".csv") and (wide := [number for number, row in enumerate(rows) if None in row]):
-        raise CodemixError(f"{path}, row {wide[0]} has more fields than the header", hints=["quote fields that hold a comma"], rule="task-data")
-    return rows
+
+def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Raises ValueError, with the line, for one that is not a JSON object or not text."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if "\\u" in line:  # UTF-8 cannot hold half of a surrogate pair, an escape can
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"line {number} holds half of a surrogate pair (U+{ord(error.object[error.start]):04X}), which is not text") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is not a JSON object: one example a line, {{...}}")
+        yield row
+
+
+def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Raises ValueError or csv.Error for a header that names a column twice, and for a row that does not fit it."""
+    reader = csv.DictReader(lines, strict=True)
+    header = reader.fieldnames or ()
+    if twice := [name for name, n in collections.Counter(header).items() if n > 1]:
+        raise ValueError(f"the header names `{twice[0]}` twice")
+    for number, row in enumerate(reader, 1):
+        if None in row:
+            raise ValueError(f"row {number} has more fields than the header: quote fields that hold a comma")
+        yield row
 
 
 def _table(path: Path):

@@ -95,7 +95,7 @@ class Task(Component):
         rows = self.convert(read_rows(data.path))
         if not rows:
             raise CodemixError(f"{data.path} holds no examples", hints=["fetch or write it again"], rule="task-data")
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows, 1):
             for column in self.columns:
                 if row.get(column) is None:
                     raise CodemixError(
@@ -120,12 +120,13 @@ class Task(Component):
         for number, row in enumerate(rows):
             try:
                 found.append(read(row))
-            except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
                 raise self.bad(number, f"it cannot be read ({type(error).__name__}: {error})") from None
         return found
 
     def bad(self, number: int | str, what: str) -> CodemixError:
-        """The error for a row that makes no sense."""
+        """The error for a row that makes no sense: its place among the rows, counted here from 0, or a name."""
+        number = number + 1 if isinstance(number, int) else number
         return CodemixError(f"`{self.kind}`, example {number}: {what}", hints=["correct or remove that row of the task's file"], rule="task-data")
 
 

@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 
 from codemix.errors import CodemixError
 from codemix.eval.aggregate import SUITE, aggregates
@@ -105,7 +106,7 @@ def test_a_missing_column_is_an_error(kind, tmp_path):
         given = save(tmp_path, kind, [row, {k: v for k, v in row.items() if k != column}])
         with pytest.raises(CodemixError) as caught:
             one.rows(one.find(given))
-        assert caught.value.problems[0].rule == "task-data" and f"`{column}`" in str(caught.value) and "row 1" in str(caught.value)
+        assert caught.value.problems[0].rule == "task-data" and f"`{column}`" in str(caught.value) and "row 2" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +114,17 @@ def test_a_missing_column_is_an_error(kind, tmp_path):
     [
         ("piqa", {"label": 2}), ("piqa", {"label": "x"}), ("social_iqa", {"label": "0"}), ("arc_easy", {"answerKey": "E"}), ("cb", {"label": -1}),
         ("winogrande", {"sentence": "no"}), ("copa", {"question": "why"}), ("hellaswag", {"endings": ["one"]}), ("boolq", {"answer": None}),
-        ("storycloze", {"InputSentence1": None}), ("nq_open", {"answer": ["x", 4]}),
+        ("storycloze", {"InputSentence1": None}), ("nq_open", {"answer": ["x", 4]}), ("piqa", {"label": 0.9}), ("cb", {"label": float("inf")}),
+        ("piqa", {"label": float("nan")}), ("arc_easy", {"choices": {"text": ["x"], "label": ["2"]}}), ("humaneval", {"canonical_solution": ""}),
+        ("mbpp", {"test_list": []}), ("mbpp", {"code": " "}), ("humaneval", {"prompt": 5}), ("triviaqa", {"answer": [" "]}),
     ],
 )  # fmt: skip
 def test_a_right_answer_that_does_not_exist_is_an_error(kind, change):
     row = {k: v for k, v in (ROWS[kind][0] | change).items() if v is not None}
-    with pytest.raises(CodemixError) as caught:
-        task(kind).run(Always(lambda a, b: -1.0), [ROWS[kind][0], row], options())
-    assert caught.value.problems[0].rule == "task-data"
+    for ask in (task(kind).texts, lambda rows: task(kind).run(Always(lambda a, b: -1.0), rows, options(unsafe=True))):
+        with pytest.raises(CodemixError) as caught:
+            ask([ROWS[kind][0], row])
+        assert caught.value.problems[0].rule == "task-data"
 
 
 def test_an_oracle_is_always_right_and_a_tie_goes_to_the_first():
@@ -167,6 +171,27 @@ def test_answers_are_compared_as_squad_does(engine):
         one.run(engine, [{"question": "q", "answer": []}], options())
 
 
+NOTHING = ["", " ", "\n"]
+
+
+@pytest.mark.parametrize("kind", ["triviaqa", "nq_open", "quac"])
+@pytest.mark.parametrize(
+    ("answer", "right", "wrong"),
+    [
+        ("The The", ["the the", " The  The"], ["a", "the", "!!!", *NOTHING]), ("!!!", ["!!!"], ["?", "the", *NOTHING]), ("A", ["a", "A "], ["the", "?", *NOTHING]),
+        ("the Ann.", ["ann"], ["the", *NOTHING]), ("?", ["?"], ["!", *NOTHING]), ("東京", ["東京"], ["京都", *NOTHING]),
+    ],
+)  # fmt: skip
+def test_an_answer_that_normalises_to_nothing_is_compared_as_written(kind, answer, right, wrong, monkeypatch):
+    one = task(kind)
+    row = {"question": "q", "context": "c", "answers": [answer], "answer": [answer]}
+    for text, worth in [*((t, 1.0) for t in right), *((t, 0.0) for t in wrong)]:
+        monkeypatch.setattr(type(one), "written", lambda self, engine, rows: ([{"gold_bits": 1, "gold_bytes": 1}], [[text]], {}))  # noqa: B023
+        outcome = one.run(None, [row], options())
+        shared_words = kind == "quac" and not worth and text.strip()  # partly right is what F1 is for
+        assert outcome.score < 1 if shared_words else outcome.score == worth
+
+
 def test_quac_reads_its_authors_file(tmp_path):
     turns = [{"id": "d_q#0", "question": "What?", "answers": [{"text": "x"}]}, {"id": "d_q#1", "question": "More?", "answers": [{"text": "y"}]}]
     (tmp_path / "val.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "c", "qas": turns}]}]}))
@@ -199,8 +224,28 @@ def test_code_is_run_in_the_sandbox_and_the_isolation_is_written(engine):
     assert outcome.metric == "pass@1" and set(outcome.more) >= {"pass@1", "pass@3", "timeouts"}
     assert outcome.about["isolation"].startswith("bubblewrap") and outcome.about["decoding"]["temperature"] == 1.0
     assert all(len(r["reasons"]) == len(r["output"]) == 3 for r in outcome.records)
-    with pytest.raises(CodemixError, match="pass@5 needs 5 samples"):
-        task("humaneval", k=(5,)).run(engine, [HUMANEVAL], options())
+
+
+def test_pass_at_k_of_greedy_or_of_too_few_samples_is_refused_by_the_recipe():
+    for wrong, said in (({"k": (5,)}, "pass@5 needs 5 samples"), ({"samples": 4, "k": (1, 4)}, "at temperature 0"), ({"k": (0,)}, "greater than")):
+        for kind in ("humaneval", "mbpp"):
+            with pytest.raises(ValidationError, match=said):
+                task(kind, **wrong)
+
+
+def test_a_program_of_nothing_does_not_pass(monkeypatch):
+    """Some tests pass on the prompt alone; who wrote nothing did not solve them."""
+    from codemix.sandbox import bubblewrap_problem
+
+    if problem := bubblewrap_problem():
+        pytest.skip(f"no sandbox: {problem}")
+    one = task("humaneval", samples=3, k=(1,), temperature=1.0)
+    row = HUMANEVAL | {"test": "def check(f):\n    pass\n"}
+    texts = ["", "\n    ", "    return a\n"]
+    records = [{"output": texts, "gold_bits": 1, "gold_bytes": 1}]
+    monkeypatch.setattr(type(one), "written", lambda self, engine, rows, **_: (records, [texts], {}))
+    outcome = one.run(None, [row], options())
+    assert outcome.score == pytest.approx(1 / 3) and outcome.records[0]["reasons"] == ["empty", "empty", "passed"] and outcome.more["empty"] == 2
 
 
 def test_the_whole_of_mbpp_is_read_from_a_file_of_its_authors(tmp_path):
@@ -262,13 +307,40 @@ def test_files_in_every_format_hold_the_same_rows(tmp_path):
     [
         ("bad.jsonl", b"{"), ("bad.jsonl", b"[1]"), ("bad.jsonl", b"[" * 100_000), ("bad.jsonl", b"\xff"), ("bad.jsonl.gz", b"x"),
         ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9]), ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:10] + b"\xff" * 9),
-        ("bad.csv", b"a,b\n1,2,3\n"), ("bad.csv", b"a\n" + b"x" * 200_000),
+        ("bad.csv", b"a,b\n1,2,3\n"), ("bad.csv", b"a\n" + b"x" * 200_000), ("bad.csv", b"a,a\n1,2\n"), ("bad.csv", b'a,b\n1,"2\n3,4\n'),
     ],
 )  # fmt: skip
 def test_a_file_that_is_damaged_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CodemixError, match=name):
         read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"a": "x"}\n{"a": "\\ud83d"}\n', "line 2 holds half of a surrogate pair (U+D83D)"), (b'\n{"a": {"b": ["\\uDCA5"]}}', "line 2 holds half"),
+        (b'{"\\udc00": 1}', "line 1 holds half"), (b'{"a": 1}\n\n{"a":\n', "line 3:"), (b'{"a": 1}\n7\n', "line 2 is not a JSON object"),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_not_text_is_named_by_its_line(tmp_path, content, said):
+    (tmp_path / "x.jsonl").write_bytes(content)
+    with pytest.raises(CodemixError) as caught:
+        read_rows(tmp_path / "x.jsonl")
+    assert said in str(caught.value) and caught.value.problems[0].rule == "task-data"
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.jsonl.gz"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, name):
+    text = "a,b\n1,é\n" if name.endswith("csv") else '{"a": "1", "b": "é"}\n'
+    raw = text.encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    assert read_rows(tmp_path / name) == [{"a": "1", "b": "é"}]
+
+
+def test_a_whole_emoji_in_escapes_is_text(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"a": "\\ud83e\\udd8a \\\\ud83d"}')
+    assert read_rows(tmp_path / "x.jsonl") == [{"a": "🦊 \\ud83d"}]
 
 
 def test_a_limit_takes_the_same_examples_wherever_they_stand(tmp_path):

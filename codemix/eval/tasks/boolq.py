@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.choice import Choice, Question
+from codemix.eval.choice import Choice, Question, choice_number
 
 
 class BoolQ(Choice):
@@ -21,4 +21,5 @@ class BoolQ(Choice):
         gold = row.get("answer", row.get("label"))
         if gold is None:
             raise self.bad(row.get("question", "?"), "it has neither `answer` nor `label`")
-        return Question.ask(f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:", ("no", "yes"), int(gold))
+        context = f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:"
+        return Question.ask(context, ("no", "yes"), choice_number(gold))

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.choice import Choice, Question
+from codemix.eval.choice import Choice, Question, choice_number
 
 
 class CommitmentBank(Choice):
@@ -19,4 +19,4 @@ class CommitmentBank(Choice):
 
     def question(self, row):
         context = f"{row['premise']}\nQuestion: {row['hypothesis']}. True, False, or Neither?\nAnswer:"
-        return Question.ask(context, ("True", "False", "Neither"), int(row["label"]))
+        return Question.ask(context, ("True", "False", "Neither"), choice_number(row["label"]))

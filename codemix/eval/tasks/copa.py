@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.choice import Choice, Question
+from codemix.eval.choice import Choice, Question, choice_number
 
 
 class COPA(Choice):
@@ -21,4 +21,4 @@ class COPA(Choice):
             raise self.bad(row.get("idx", "?"), f"`question` is {row['question']!r}, not `cause` or `effect`")
         link = "because" if row["question"] == "cause" else "therefore"
         choices = (f" {c[0].lower()}{c[1:]}" for c in (row["choice1"], row["choice2"]))  # with the delimiter, two spaces: as in lm-eval
-        return Question.ask(f"{row['premise'].strip()[:-1]} {link}", choices, int(row["label"]))
+        return Question.ask(f"{row['premise'].strip()[:-1]} {link}", choices, choice_number(row["label"]))

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.choice import Choice, Normalise, Question
+from codemix.eval.choice import Choice, Normalise, Question, choice_number
 
 
 class HellaSwag(Choice):
@@ -23,7 +23,7 @@ class HellaSwag(Choice):
 
     def question(self, row):
         context = _clean(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
-        return Question.ask(context, map(_clean, row["endings"]), int(row["label"]))
+        return Question.ask(context, map(_clean, row["endings"]), choice_number(row["label"]))
 
 
 def _clean(text: str) -> str:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.choice import Choice, Normalise, Question
+from codemix.eval.choice import Choice, Normalise, Question, choice_number
 
 
 class PIQA(Choice):
@@ -21,4 +21,4 @@ class PIQA(Choice):
     normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
 
     def question(self, row):
-        return Question.ask(f"Question: {row['goal']}\nAnswer:", (row["sol1"], row["sol2"]), int(row["label"]))
+        return Question.ask(f"Question: {row['goal']}\nAnswer:", (row["sol1"], row["sol2"]), choice_number(row["label"]))

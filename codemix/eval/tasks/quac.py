@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import ClassVar, Literal
 
-from codemix.eval.written import Answer, normal
+from codemix.eval.written import Answer, comparable
 
 
 class QuAC(Answer):
@@ -37,10 +37,10 @@ class QuAC(Answer):
         return [a["text"] if isinstance(a, dict) else a for a in row["answers"]]
 
     def credit(self, text, answers):
-        return max(_f1(normal(text).split(), normal(a).split()) for a in answers)
+        return max(_f1(comparable(text).split(), comparable(a).split()) for a in answers)
 
 
 def _f1(found: list[str], wanted: list[str]) -> float:
     """Harmonic mean of precision and recall of words, each counted as often as it occurs."""
     shared = sum((Counter(found) & Counter(wanted)).values())
-    return 2 * shared / (len(found) + len(wanted)) if shared else float(found == wanted)
+    return 2 * shared / (len(found) + len(wanted)) if shared else 0.0

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.choice import Choice, Normalise, Question
+from codemix.eval.choice import Choice, Normalise, Question, choice_number
 
 
 class SocialIQA(Choice):
@@ -21,4 +21,5 @@ class SocialIQA(Choice):
     normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
 
     def question(self, row):
-        return Question.ask(f"Q: {row['context']} {row['question']}\nA:", (row["answerA"], row["answerB"], row["answerC"]), int(row["label"]) - 1)
+        answers = (row["answerA"], row["answerB"], row["answerC"])
+        return Question.ask(f"Q: {row['context']} {row['question']}\nA:", answers, choice_number(row["label"]) - 1)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.choice import Choice, Question
+from codemix.eval.choice import Choice, Question, choice_number
 
 
 class StoryCloze(Choice):
@@ -30,4 +30,4 @@ class StoryCloze(Choice):
                 choices, gold = (row["sentence_quiz1"], row["sentence_quiz2"]), row["answer_right_ending"]
         except KeyError as missing:
             raise self.bad(row.get("InputStoryid", "?"), f"it has no {missing}") from None
-        return Question.ask(" ".join(story), choices, int(gold) - 1)
+        return Question.ask(" ".join(story), choices, choice_number(gold) - 1)

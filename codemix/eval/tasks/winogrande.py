@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.choice import Choice, Question
+from codemix.eval.choice import Choice, Question, choice_number
 
 
 class WinoGrande(Choice):
@@ -21,4 +21,5 @@ class WinoGrande(Choice):
         if not blank:
             raise self.bad(row["sentence"][:40], "its sentence has no blank `_`")
         options = (row["option1"], row["option2"])
-        return Question(tuple((before + option, f" {after.strip()}") for option in options), options, int(row["answer"]) - 1)
+        pairs = tuple((before + option, f" {after.strip()}") for option in options)
+        return Question(pairs, options, choice_number(row["answer"]) - 1)
