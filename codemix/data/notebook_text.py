@@ -146,4 +146,5 @@ def _cut(text: str, max_chars: int) -> str:
 
 
 def _commented(text: str) -> str:
-    return "\n".join(f"# {line}" if line else "#" for line in text.split("\n"))
+    lines = re.split(r"\r\n?|\n", text)  # Python ends a comment at each of them; progress bars write the first
+    return "\n".join(f"# {line}" if line else "#" for line in lines)

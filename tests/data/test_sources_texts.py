@@ -89,6 +89,13 @@ def test_notebooks_that_are_barely_json(tmp_path, raw):
     assert found.text == "x\n" if raw.endswith(b"}") else found.reason == "bad_notebook"
 
 
+def test_a_script_holds_no_output_outside_of_comments(tmp_path):
+    bar = {"output_type": "stream", "text": "\r 10%| |\r\n 20%|\n"}
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "a\rb"}, CODE | {"outputs": [bar]}]}))
+    (found,) = read(tmp_path, source("notebooks", paths="a.ipynb", outputs="text"))
+    assert found.text == "# a\n# b\n\nx\n\n#\n#  10%| |\n#  20%|\n"
+
+
 def test_long_outputs_are_cut(tmp_path):
     cell = {"cell_type": "code", "source": "f", "outputs": [{"output_type": "stream", "text": "line\n" * 100}]}
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))
