@@ -113,11 +113,11 @@ def locate(path: str, root: Path) -> Path:
         under = "" if inside else f" under {root}"
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
     if not within:
-        raise _outside(f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root")
+        raise outside_data_root(f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root")
     return real
 
 
-def _outside(what: str) -> CodemixError:
+def outside_data_root(what: str) -> CodemixError:
     hints = ["move or copy the data under the data root", "or choose a data root that holds both, with `--data-root`"]
     return CodemixError(what, hints=hints, rule="outside-data-root")
 
@@ -170,11 +170,11 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
                 name = Path(pattern).relative_to(start).as_posix()
                 break
         else:
-            raise _outside(f"{pattern} lies outside the data root {root}")
+            raise outside_data_root(f"{pattern} lies outside the data root {root}")
     if not base.is_dir():
         raise CodemixError(f"the data root {root} is not a folder", hints=["choose it with `--data-root`"], rule="input-missing")
     if os.path.normpath(name).startswith(".."):  # before any look outside
-        raise _outside(f"{pattern} leads outside the data root")
+        raise outside_data_root(f"{pattern} leads outside the data root")
     if not any(c in name for c in "*?["):
         if locate(name, root).is_dir():
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
