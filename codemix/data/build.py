@@ -15,6 +15,7 @@ from codemix.data.manifest import Manifest
 from codemix.data.runner import Executor
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.tokenizer import Tokenizer, TokenizerFile, describe
+from codemix.data.tokenizer_faults import refuse_unfaithful
 from codemix.data.workers import warm_workers
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe import schema, uses
@@ -51,6 +52,8 @@ def build(
 
 def _build_missing(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, missing: list[str], how: dict[str, Any]) -> None:
     """Everything that the tokens of the sources `missing` rest on, then the tokens."""
+    if not recipe.tokenizer.train_bytes():  # a ready one needs no documents: refused before they are read
+        _build_tokenizer(recipe, store, ids, root)
     needed = set(missing)
     if not _tokenizer_folder(store, ids).exists():
         needed |= set(recipe.tokenizer.trains_on(uses.tokenized(recipe)))
@@ -134,6 +137,7 @@ def _build_tokenizer(recipe: schema.Recipe, store: Store, ids: Identities, root:
                     yield text
 
             made = component.make(files, texts)
+            refuse_unfaithful(made, getattr(component, "path", component.kind))
             path = work / "tokenizer.json"
             made.save(str(path))
             write_json(work / "meta.json", describe(made, path, component.end_token()) | {

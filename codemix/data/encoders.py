@@ -19,16 +19,12 @@ from typing import Any
 import numpy as np
 
 from codemix.data.merges import bytes_to_unicode, last_merge
+from codemix.data.tokenizer_faults import PATHOLOGICAL, Panicked, panics
+from codemix.errors import CodemixError
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"  # what ByteLevel does by itself
 _CLASSES = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwW]")
 _CODE_POINTS = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE0200)]  # the rest is unassigned or private
-PATHOLOGICAL = (
-    "a" * 30_000, " " * 30_000, "\n" * 20_000, "\t \r\n" * 5_000, "=" * 20_000 + "\n", "0123456789" * 2_000, "é" * 9_000, "🦊\u200d" * 3_000,
-    "don't DON'T we'LL x'", "\u0301e\u0301 ﬁ ½ Ⅷ ٣ 東京タワー \u00a0\u2003\u3000x", "<|endoftext|> <|fim_prefix|>", "\x00\x01\x7f\ufeff\ufffd\U0010fffd", "",
-)  # fmt: skip
-
-
 _NEVER = "\U0010ffff<never>\U0010ffff"  # a special token that is never allowed: searching a text for none at all stops at each character
 
 
@@ -47,7 +43,17 @@ class SlowEncoder:
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids of each text: uint32 [n], no special tokens added."""
-        return [np.array(e.ids, np.uint32) for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        try:
+            with panics():
+                return [np.array(e.ids, np.uint32) for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        except Panicked as why:
+            if len(texts) > 1:  # one by one, to find it
+                return [ids for text in texts for ids in self.encode([text])]
+            raise CodemixError(
+                f"the tokenizer cannot encode a text of {len(texts[0]):,} characters that begins {texts[0][:40]!r}: {why}",
+                hints=["its regular expression backtracks too far; drop such documents with `ops:`, or give another tokenizer"],
+                rule="bad-tokenizer",
+            ) from None
 
 
 class FastEncoder:
@@ -70,7 +76,10 @@ class FastEncoder:
     def _one(self, text: str) -> np.ndarray:
         if self._unsafe is not None and not text.isascii() and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any():
             return self._slow.encode([text])[0]
-        found = self._encoding.encode_to_numpy(text, disallowed_special=())  # a list of Python's ints would cost a third as much again
+        try:
+            found = self._encoding.encode_to_numpy(text, disallowed_special=())  # a list of Python's ints would cost a third as much again
+        except ValueError:  # its regular expressions run out of stack on a million blanks in a row
+            return self._slow.encode([text])[0]
         return found if self._ids is None else self._ids[found]
 
 

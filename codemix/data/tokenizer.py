@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic_core import PydanticCustomError
+
 from codemix.data.store import read_json
+from codemix.data.tokenizer_faults import ids_of_spellings
 from codemix.errors import CodemixError
 from codemix.recipe.component import Component
 
@@ -90,7 +94,25 @@ def _content_hash(path: Path, _size: int, _changed: int) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_CUT_INSIDE = re.compile(r"[A-Za-z0-9][!-&(-/:-@\[-`{-~]")
 END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<EOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>", "<|im_end|>")
+
+
+def check_special_names(names: tuple[str, ...]) -> None:
+    """Raises PydanticCustomError for names of special tokens that are not distinct, or that training or ranks could make of text.
+
+    Every pattern cuts text between an ASCII letter or digit and the sign behind it (the apostrophe aside), so a name
+    that has such a place is never one piece; nor is one with a character that byte-level vocabularies do not know.
+    """
+    from codemix.data.merges import bytes_to_unicode
+
+    known = set(bytes_to_unicode().values())
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise PydanticCustomError("special", "the special token {name} is named twice", {"name": repr(name), "hints": ["name it once"]})
+        if known.issuperset(name) and not _CUT_INSIDE.search(name):
+            hints = [f"a name that is cut, such as `<|{name.strip('<>|') or 'name'}|>`"]
+            raise PydanticCustomError("special", "text could produce the special token {name}", {"name": repr(name), "hints": hints})
 
 
 def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None) -> dict[str, Any]:
@@ -105,14 +127,14 @@ def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None)
             hints=[f"name one of its special tokens with `eos:`: {', '.join(list(special)[:8]) or '(it has none)'}"], rule="tokenizer-eos",
         )  # fmt: skip
     tokenizer.encode_special_tokens = True  # text that spells a special token stays text
-    probes = [[text, tokenizer.encode(text, add_special_tokens=False).ids] for text in (*PROBES, eos)]
-    if any(eos_id in ids for _, ids in probes):
+    if eos_id in ids_of_spellings(tokenizer, eos, eos_id):
         raise CodemixError(
             f"text can produce the end-of-document token {eos!r} (id {eos_id})",
             hints=["mark it `special` in the tokenizer.json, or name another token with `eos:`"], rule="tokenizer-eos",
         )  # fmt: skip
+    probes = [[text, tokenizer.encode(text, add_special_tokens=False).ids] for text in PROBES]
     vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1  # ids may have gaps: rows of the embedding, not entries
     return {
         "sha256": content_hash(path), "vocab_size": vocab_size, "eos_id": eos_id, "eos_token": eos, "bos": None,
-        "special": special, "probe": probes[:-1],
+        "special": special, "probe": probes,
     }  # fmt: skip

@@ -4,8 +4,8 @@ Only models that can give text back are taken: BPE with byte fallback, no normal
 the text (the dummy prefix) is fine, since decoding takes it away. Others are refused, with what they would change. When it
 is loaded, both packages encode pathological texts and every piece, and must agree.
 
-As in SentencePiece, the character U+2581 comes back as a blank, and control pieces never come from text. Under a dummy
-prefix, user-defined pieces (markers of chat formats, mostly) do not come from text either.
+As in SentencePiece, the character U+2581 comes back as a blank, and control pieces never come from text. Nor do user-defined
+pieces that are markers (`<tool_call>`, not words or runs of blanks); under a dummy prefix, no user-defined piece does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.tokenizer import Tokenizer
+from codemix.data.tokenizer_faults import PATHOLOGICAL, is_control_word
 from codemix.errors import CodemixError
 from codemix.recipe.requirements import Requirement, package
 
@@ -34,6 +35,7 @@ class SentencePiece(Tokenizer):
     kind: Literal["sentencepiece"] = "sentencepiece"
     path: str = Field(min_length=1, description="the .model file, below the data root")
     eos: str | None = Field(None, description="the control piece that ends a document; default: the usual names are tried")
+    version: ClassVar[int] = 2  # markers are not made from text
     EXAMPLES: ClassVar = ({"kind": "sentencepiece", "path": "tokenizer.model"}, {"kind": "sentencepiece", "path": "t/x.model", "eos": "</s>"})
 
     def requirements(self) -> Iterator[Requirement]:
@@ -116,18 +118,17 @@ def converted(model: Any) -> tokenizers.Tokenizer:
     made.normalizer = normalizers.Sequence([*([normalizers.Prepend(BLANK)] if prefix else []), normalizers.Replace(" ", BLANK)])
     back = [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
     made.decoder = decoders.Sequence([*back, decoders.Strip(" ", 1, 0)] if prefix else back)
-    special = (UNKNOWN, CONTROL, USER_DEFINED) if prefix else (UNKNOWN, CONTROL)
-    made.add_special_tokens([AddedToken(p.piece, special=True, normalized=False) for p in model.pieces if p.type in special])
-    if not prefix:  # a marker that SentencePiece cuts out of text before anything else; with a prefix each cut would get one
-        made.add_tokens([AddedToken(p.piece, special=False, normalized=False) for p in model.pieces if p.type == USER_DEFINED])
+    defined = [p.piece for p in model.pieces if p.type == USER_DEFINED]
+    never = {piece for piece in defined if prefix or is_control_word(piece)}  # with a prefix, each cut would get one
+    names = [p.piece for p in model.pieces if p.type in (UNKNOWN, CONTROL) or p.piece in never]
+    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    made.add_tokens([AddedToken(name, special=False, normalized=False) for name in defined if name not in never])
     return made
 
 
 def _disagreement(made: tokenizers.Tokenizer, model: Any) -> str:
     """The first text that the two encode differently, or that does not come back; empty when there is none."""
     from sentencepiece import SentencePieceProcessor
-
-    from codemix.data.encoders import PATHOLOGICAL
 
     theirs = SentencePieceProcessor(model_proto=model.SerializeToString())
     made.encode_special_tokens = True

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from codemix.data.merges import bytes_to_unicode, last_merge
-from codemix.data.tokenizer import Tokenizer
+from codemix.data.tokenizer import Tokenizer, check_special_names
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Tiktoken(Tokenizer):
     eos: str = Field("<|endoftext|>", min_length=1, description="special token that ends a document; gets the first free id")
     special: tuple[str, ...] = Field((), description="further special tokens, on the ids after it")
     EXAMPLES: ClassVar = ({"kind": "tiktoken", "path": "cl100k_base.tiktoken"}, {"kind": "tiktoken", "path": "a.tiktoken", "pattern": "o200k"})
+
+    @model_validator(mode="after")
+    def _special(self):
+        check_special_names((self.eos, *self.special))
+        return self
 
     def files(self) -> tuple[str, ...]:
         return (self.path,)

@@ -1,4 +1,9 @@
-"""A ready `tokenizer.json`, as the Hugging Face hub has it. Its post-processor (such as a BOS token) is not used."""
+"""A ready `tokenizer.json`, as the Hugging Face hub has it. Its post-processor (such as a BOS token) is not used.
+
+One that loses or changes text is refused: a normalizer such as NFC (Qwen's files: remove it), WordPiece, a blank put before
+the text, dropout. So is one whose added tokens are control words that text can spell: mark them `special` in the file.
+Where blanks are written as U+2581, that character comes back as a blank.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.tokenizer import Tokenizer
+from codemix.data.tokenizer_faults import panics
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ class TokenizerJson(Tokenizer):
     kind: Literal["tokenizer_json"] = "tokenizer_json"
     path: str = Field(min_length=1, description="the file, below the data root")
     eos: str | None = Field(None, description="the special token that ends a document; default: the usual names are tried")
+    version: ClassVar[int] = 2  # refuses what loses text
     EXAMPLES: ClassVar = ({"kind": "tokenizer_json", "path": "tokenizer.json"}, {"kind": "tokenizer_json", "path": "t/x.json", "eos": "</s>"})
 
     def files(self) -> tuple[str, ...]:
@@ -33,11 +40,9 @@ class TokenizerJson(Tokenizer):
         from tokenizers import Tokenizer
 
         try:
-            tokenizer = Tokenizer.from_file(str(files[0]))
+            with panics():
+                return Tokenizer.from_file(str(files[0]))
         except Exception as error:  # the package raises bare Exception
             raise CodemixError(
                 f"{self.path} is not a tokenizer.json: {error}", hints=["it is the file of that name in a model's repository"], rule="bad-tokenizer"
             ) from None
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
