@@ -2,6 +2,8 @@
 
 import base64
 import json
+import random
+import time
 
 import pytest
 import tiktoken
@@ -10,6 +12,8 @@ from made_recipes import words
 from codemix.data import encoders
 from codemix.data.merges import bytes_to_unicode, last_merge
 from codemix.data.tokenizer import TokenizerFile, content_hash, describe
+from codemix.data.tokenizer_faults import refuse_unfaithful
+from codemix.data.tokenizers import bpe
 from codemix.data.tokenizers.bpe import PATTERN, Bpe
 from codemix.data.tokenizers.tiktoken import PATTERNS, Tiktoken
 from codemix.data.tokenizers.tokenizer_json import TokenizerJson
@@ -46,6 +50,17 @@ def test_special_tokens_are_never_made_from_text(trained, tmp_path):
         for encoder in (encoders.load_encoder(tmp_path / "t.json"), encoders.SlowEncoder(tmp_path / "t.json")):
             assert not set(encoder.encode([text])[0].tolist()) & set(meta["special"].values())
     assert dict(map(tuple, [(t, tuple(i)) for t, i in meta["probe"]]))["<|endoftext|>"][0] != 0
+
+
+def test_training_cuts_only_long_pieces_and_encoding_cuts_none(trained, monkeypatch):
+    dna = "".join(random.Random(0).choice("ACGT") for _ in range(50_000))
+    began = time.process_time()
+    made = Bpe(vocab_size=1000).make((), lambda: iter([dna, " " * 50_000, "=" * 50_000]))
+    assert time.process_time() - began < 2  # of CPU; uncut, one piece of 50,000 letters alone took five times as long as all this
+    assert bpe.PATTERN in json.loads(made.to_str())["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+    assert made.decode(made.encode(dna).ids) == dna
+    monkeypatch.setattr(bpe, "SHORT_PATTERN", bpe.PATTERN)
+    assert trained.to_str() == Bpe(vocab_size=600).make((), lambda: iter(TEXTS)).to_str()
 
 
 def test_the_hash_is_of_content_not_layout(trained, tmp_path):
@@ -187,7 +202,7 @@ def spm(folder, **how):
 def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
     from codemix.data.tokenizers.sentencepiece import SentencePiece
 
-    path, theirs = spm(tmp_path, add_dummy_prefix=prefix, control_symbols=["<pad>"], user_defined_symbols=["<fn>"])
+    path, theirs = spm(tmp_path, add_dummy_prefix=prefix, control_symbols=["<pad>"], user_defined_symbols=["<fn>", "foo"])
     kind = SentencePiece(path="m.model")
     made = kind.make((path,), lambda: pytest.fail("nothing to train"))
     made.save(str(tmp_path / "t.json"))
@@ -195,14 +210,16 @@ def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
     assert (meta["eos_token"], meta["eos_id"], meta["vocab_size"]) == ("</s>", theirs.eos_id(), theirs.vocab_size())
     encoder = encoders.load_encoder(tmp_path / "t.json")
     assert "normalizes" in encoder.notice
-    for text in (*TEXTS, "  a   b\n\n\n", "\x00\ufeff", "東京 🦊\u200d", " ", "x <fn> y" if not prefix else "x y", "</s><s><pad><0x0A><unk>"):
+    for text in (*TEXTS, "  a   b\n\n\n", "\x00\ufeff", "東京 🦊\u200d", " ", "</s><s><pad><0x0A><unk>"):
         (ids,) = encoder.encode([text])
         assert ids.tolist() == theirs.encode(text) and ids.max() < meta["vocab_size"]
         assert made.decode(ids.tolist(), skip_special_tokens=False) == text == theirs.decode(ids.tolist())
         assert meta["eos_id"] not in ids
-    if prefix:  # a chat marker stays text, and comes back
-        (ids,) = encoder.encode(["<fn>"])
-        assert theirs.piece_to_id("<fn>") not in ids and made.decode(ids.tolist(), skip_special_tokens=False) == "<fn>"
+    (ids,) = encoder.encode(["x <fn> y"])  # a marker stays text, and comes back
+    assert theirs.piece_to_id("<fn>") not in ids and made.decode(ids.tolist(), skip_special_tokens=False) == "x <fn> y"
+    (ids,) = encoder.encode(["x foo y"])  # a user-defined word comes from text where each cut would not get a blank
+    assert (theirs.piece_to_id("foo") in ids) is not prefix and made.decode(ids.tolist(), skip_special_tokens=False) == "x foo y"
+    refuse_unfaithful(made, "m.model")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Text is first cut as GPT-4's tokenizer cuts it (words with one leading sign or space, runs of signs with their line ends,
 runs of blanks), except that each digit stands alone: numbers in code are not words. Any text can be encoded; none is
 changed. Training sees about `train.bytes` of the documents that are trained on, chosen by hash: none that is held out, none
-that dedup removes.
+that dedup removes. It cuts longer pieces (base64, genomes, fixed-width tables) every 256 characters; encoding does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.data.tokenizer import Tokenizer
+from codemix.data.tokenizer import Tokenizer, check_special_names
 from codemix.recipe.component import Spec
 from codemix.recipe.quantities import Bytes, Share
 from codemix.recipe.schema import Name
@@ -32,6 +32,8 @@ PATTERN = (
     r"|\s*[\r\n]+"  # blanks up to a line end
     r"|\s+(?!\S)|\s+"  # blanks; the last one goes with the word after it
 )
+# Training costs the square of the longest piece, since one merge after the other goes through it.
+SHORT_PATTERN = PATTERN.replace("+", "{1,256}").replace("*", "{0,256}")
 FIM_TOKENS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 
 
@@ -58,6 +60,7 @@ class Bpe(Tokenizer):
     vocab_size: int = Field(ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000")
     train: Train = Field(Train(), description="what it is trained on")
     special: tuple[str, ...] = Field(FIM_TOKENS, description="further special tokens; text never produces them")
+    version: ClassVar[int] = 2  # 2: long pieces are cut for training
     EXAMPLES: ClassVar = (
         {"kind": "bpe", "vocab_size": 4096, "train": {"bytes": "4MB"}},
         {"kind": "bpe", "vocab_size": 256000, "train": {"bytes": "2GB", "mixture": {"text": "50%", "code": "50%"}}},
@@ -65,6 +68,7 @@ class Bpe(Tokenizer):
 
     @model_validator(mode="after")
     def _room(self):
+        check_special_names((self.end_token(), *self.special))
         if self.vocab_size < 257 + len(self.special):
             raise PydanticCustomError("vocabulary", f"vocab_size {self.vocab_size} does not hold 256 bytes and {len(self.special) + 1} special tokens",
                                       {"hints": [f"at least {257 + len(self.special)}"]})  # fmt: skip
@@ -83,13 +87,17 @@ class Bpe(Tokenizer):
         from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        )
+        as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+        def cut_by(pattern: str) -> pre_tokenizers.PreTokenizer:
+            return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), behavior="isolated"), as_bytes])
+
+        tokenizer.pre_tokenizer = cut_by(SHORT_PATTERN)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size, special_tokens=[self.end_token(), *self.special], show_progress=False,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), min_frequency=2,
         )  # fmt: skip
         tokenizer.train_from_iterator(texts(), trainer)
+        tokenizer.pre_tokenizer = cut_by(PATTERN)
         return tokenizer
