@@ -25,7 +25,7 @@ from typing import Any
 from codemix.data.digests import file_digest
 from codemix.data.funnel import Funnel, total
 from codemix.data.identity import Identity
-from codemix.data.inputs import Input, Part, freeze
+from codemix.data.inputs import Input, Part, changed, freeze
 from codemix.data.lines import LineWriter
 from codemix.data.opening import Opener
 from codemix.data.samples import Samples, sample_path, write_samples
@@ -187,12 +187,13 @@ class DocumentsJob:
 
     def _check_inputs(self, work: Path) -> None:
         """An input that changed after it was frozen, and kept its size, must not stand under the fingerprint of what it was."""
-        local = [given for given in self.identity.inputs if not given.sha256.startswith(("etag:", "name:"))] if self.origin is None else []
-        changed = [was.path for was, now in zip(local, freeze([given.path for given in local], self.store, self.root), strict=True) if was != now]
-        if changed:
+        if self.origin is not None:
+            return
+        frozen = [given for given in self.identity.inputs if not given.sha256.startswith("name:")]
+        now = freeze([given.path for given in frozen], self.store, self.root, again=True)
+        if problems := [changed(was.path) for was, is_now in zip(frozen, now, strict=True) if was != is_now]:
             shutil.rmtree(work)
-            hints = ("let the program that writes it finish, then run the same command again",)
-            raise CodemixError(*(Problem(f"{path} changed while it was in use", hints=hints, rule="input-changed") for path in changed[:20]))
+            raise CodemixError(*problems[:20])
 
     def _check_bad(self, funnel: Funnel) -> None:
         bad = funnel.unreadable.total()

@@ -12,7 +12,7 @@ from pathlib import Path
 from codemix.data.digests import file_digest
 from codemix.data.locations import REMOTE, SELF_NAMED, check_uri, escaped_name, locate, redacted, remote_filesystem, scheme_of
 from codemix.data.store import Store, read_json, write_json
-from codemix.errors import CodemixError
+from codemix.errors import CodemixError, Problem
 
 _RACY_S = 2.0  # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
 
@@ -52,8 +52,14 @@ class Part:
         return self.input.bytes if self.bytes is None else self.bytes
 
 
-def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
-    """Size and content hash of each input, in the order given.
+def changed(path: str) -> Problem:
+    """What is said of an input that is no longer what was frozen."""
+    hints = ("let the program that writes it finish, then run the same command again",)
+    return Problem(f"{redacted(path)} changed while it was in use", hints=hints, rule="input-changed")
+
+
+def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
+    """Size and content hash of each input, in the order given. `again` asks the servers of remote ones anew.
 
     Hashes are remembered in `<store>/.inputs.json` by real path, size, modification time and inode, so that only
     new or touched files are read again. Raises CodemixError when an input is missing or cannot be read.
@@ -67,7 +73,10 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path) -> list[Input]:
     todo, results = [], {}
     for path, real in named:
         if real is None:
-            results[path] = _freeze_remote(path) if scheme_of(path) in REMOTE else Input(path, int(path.rsplit("~", 1)[-1]), f"name:{path}")
+            if scheme_of(path) in REMOTE:
+                results[path] = freeze_remote(path, again=again)
+            else:
+                results[path] = Input(path, int(path.rsplit("~", 1)[-1]), f"name:{path}")
             continue
         try:
             stat = real.stat()
@@ -114,16 +123,21 @@ def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list
             advance(item[2][0])
 
 
-def _freeze_remote(uri: str) -> Input:
+def freeze_remote(uri: str, *, again: bool = False) -> Input:
+    """A remote object as its server tells of it; `again` takes no answer from before. Raises CodemixError."""
     check_uri(uri)
     filesystem, path = remote_filesystem(uri)
     try:
+        if again:
+            filesystem.invalidate_cache(path)
         info = filesystem.info(path)
     except FileNotFoundError:
         raise CodemixError(f"there is no object {redacted(uri)}", rule="input-missing") from None
     except Exception as error:  # each filesystem has its own exceptions, and some of them repeat the credentials
         hint = "check the address and your credentials"
         raise CodemixError(f"cannot look up {redacted(uri)}: {type(error).__name__}", hints=[hint], rule="input-unreadable") from error
+    if info.get("type") == "directory":
+        raise CodemixError(f"{redacted(uri)} is a folder, and a file is wanted", hints=["end the pattern in `/**`"], rule="input-is-folder")
     for key in ("ETag", "etag", "md5Hash", "blob_id", "crc32c", "sha256", "checksum"):
         if info.get(key):
             return Input(uri, int(info.get("size") or 0), f"etag:{str(info[key]).strip(chr(34))}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from codemix.data.patterns import MAGIC, matching, outside_data_root
 from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe.secrets import SECRET_KEY
 
@@ -90,7 +91,8 @@ def remote_filesystem(uri: str) -> tuple[Any, str]:
 
 
 def locate(path: str, root: Path) -> Path:
-    """The real file of an input that is not remote. Raises CodemixError when it is missing or lies outside its root."""
+    """The real file or folder of an input that is not remote. Raises CodemixError when it is missing, lies outside its root, or
+    is neither (a pipe would keep its reader waiting)."""
     scheme = scheme_of(path)
     inside = interpreter_root(scheme)
     name = path[len(scheme) + 1 :] if inside else path
@@ -114,19 +116,16 @@ def locate(path: str, root: Path) -> Path:
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
     if not within:
         raise outside_data_root(f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root")
+    if not stat.S_ISREG(mode := real.stat().st_mode) and not stat.S_ISDIR(mode):
+        raise CodemixError(f"{path} is a pipe, a socket or a device, and a file is wanted", rule="input-unreadable")
     return real
-
-
-def outside_data_root(what: str) -> CodemixError:
-    hints = ["move or copy the data under the data root", "or choose a data root that holds both, with `--data-root`"]
-    return CodemixError(what, hints=hints, rule="outside-data-root")
 
 
 def _nearby(name: str, base: Path) -> tuple[str, ...]:
     """Hints about what is there, for a path or pattern that is not."""
     parent = base
     for piece in Path(name).parts[:-1]:
-        if any(c in piece for c in "*?[") or not (parent / piece).is_dir():
+        if MAGIC & set(piece) or not (parent / piece).is_dir():
             break
         parent = parent / piece
     try:
@@ -175,32 +174,40 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
         raise CodemixError(f"the data root {root} is not a folder", hints=["choose it with `--data-root`"], rule="input-missing")
     if os.path.normpath(name).startswith(".."):  # before any look outside
         raise outside_data_root(f"{pattern} leads outside the data root")
-    if not any(c in name for c in "*?["):
-        if locate(name, root).is_dir():
+    if not MAGIC & set(name) or os.path.lexists(base / name):  # what is called just so is no pattern
+        real = locate(name, root)
+        if real.is_dir():
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
             raise CodemixError(f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder")
-        return [os.path.normpath(name)]
-    found = [(os.path.normpath(m), locate(escaped_name(m), root)) for m in glob.glob(name, root_dir=base, recursive=True)]
+        return [_without_dots(name, real, base)]
+    found = [(match, locate(escaped_name(match), root)) for match in matching(base, name)]
     files: dict[Path, str] = {}  # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
     for match, real in sorted(found, key=lambda f: (base / f[0] != f[1], f[0].count("/"), f[0])):
-        if not real.is_dir():
-            files.setdefault(real, match)
+        files.setdefault(real, match)
     if not files:
         raise CodemixError(f"no file matches {pattern} under {root}", hints=_nearby(name, base), rule="glob-no-match")
-    return [escaped_name(match) for match in files.values()]
+    return [escaped_name(_without_dots(match, real, base)) for real, match in files.items()]
+
+
+def _without_dots(name: str, real: Path, base: Path) -> str:
+    """A name without `..`, which behind a link does not lead where the text of the name says."""
+    return str(real.relative_to(base)) if ".." in Path(name).parts else os.path.normpath(name)
 
 
 def _expand_remote(pattern: str) -> list[str]:
     check_uri(pattern)
-    if not any(c in pattern for c in "*?["):
+    if not MAGIC & set(pattern):
         return [pattern]
     filesystem, path = remote_filesystem(pattern)
     try:
-        found = filesystem.glob(path)
+        if filesystem.isfile(path):  # what is called just so is no pattern
+            return [pattern]
+        found = filesystem.glob(path, detail=True)
     except Exception as error:  # no network, no rights: each filesystem has its own exceptions, and some repeat the credentials
         hints = ["check the network, the address and your credentials; `plan` works with declared `tokens:` until then"]
         raise CodemixError(f"cannot list {redacted(pattern)}: {type(error).__name__}", hints=hints, rule="input-unreadable") from error
-    if not found:
-        hint = "list the folder with your cloud's own tool to see its names"
-        raise CodemixError(f"no object matches {redacted(pattern)}", hints=[hint], rule="glob-no-match")
-    return [f"{scheme_of(pattern)}://{name}" for name in found]
+    files = [name for name, info in found.items() if info.get("type") != "directory" and not name.endswith("/")]
+    if not files:
+        hints = ["list the folder with your cloud's own tool to see its names", *(["only folders match: end the pattern in `/**`"] if found else [])]
+        raise CodemixError(f"no object matches {redacted(pattern)}", hints=hints, rule="glob-no-match")
+    return [f"{scheme_of(pattern)}://{name}" for name in files]

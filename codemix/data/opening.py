@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from codemix.data.decompress import MAX_EXPANSION, Damaged, decompressed, found_compression, named_compression
 from codemix.data.document import Unreadable, row_of
-from codemix.data.inputs import Input, Part
+from codemix.data.inputs import Input, Part, changed, freeze_remote
 from codemix.data.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
 from codemix.errors import CodemixError
 
@@ -26,11 +26,7 @@ class Opener:
     def open(self, given: Input) -> BinaryIO:
         """The raw bytes of an input. Raises CodemixError when it is gone, or has another size than when it was frozen."""
         if scheme_of(given.path) in REMOTE:
-            filesystem, path = remote_filesystem(given.path)
-            try:
-                return filesystem.open(path, "rb")
-            except Exception as error:  # each filesystem has its own, and some repeat the credentials
-                raise CodemixError(f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable") from error
+            return self._open_remote(given)
         try:
             file = open(locate(given.path, self.root), "rb")  # noqa: SIM115 - the caller closes it
         except OSError as error:
@@ -42,6 +38,15 @@ class Opener:
                 hints=["let the program that writes it finish, then run the same command again"], rule="input-changed",
             )  # fmt: skip
         return file
+
+    def _open_remote(self, given: Input) -> BinaryIO:
+        if freeze_remote(given.path, again=True) != given:
+            raise CodemixError(changed(given.path))
+        filesystem, path = remote_filesystem(given.path)
+        try:
+            return _Remote(filesystem.open(path, "rb"), given.path)
+        except Exception as error:  # each filesystem has its own, and some repeat the credentials
+            raise CodemixError(f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable") from error
 
     def pieces(self, part: Part) -> Iterator[bytes]:
         """The decompressed content of a part in pieces of 64 KiB to 1 MiB. Raises Damaged."""
@@ -127,3 +132,35 @@ def _stretch(file: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
     while left > 0 and (piece := file.read(min(1 << 20, left))):
         left -= len(piece)
         yield piece
+
+
+class _Remote(io.RawIOBase):
+    """A remote object that is being read. What goes wrong on the way is no damage of the data, and told as what it is."""
+
+    def __init__(self, file: BinaryIO, path: str):
+        self._file, self._path = file, path
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception as error:  # each filesystem has its own, and some repeat the credentials
+            hints = ["check the network, then run the same command again: it goes on where it stopped"]
+            what = f"cannot read {redacted(self._path)}: {type(error).__name__}"
+            raise CodemixError(what, hints=hints, rule="input-unreadable") from error
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()

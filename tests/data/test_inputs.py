@@ -69,6 +69,72 @@ def test_expand_problems(root):
     assert len(every.problems) == 2  # all at once
 
 
+def test_a_path_that_exists_is_that_file(root):
+    for name in ("part[1].jsonl", "part1.jsonl", "[raw] dumps/x.jsonl", "[raw] dumps/deep/y.jsonl", "r dumps/x.jsonl", "show?id=1.txt", "show?id=2.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    for name in ("part[1].jsonl", "[raw] dumps/x.jsonl", "show?id=1.txt"):
+        assert expand(name, root) == [name]
+    assert expand("part[12].jsonl", root) == ["part1.jsonl"] and expand("show?id=?.txt", root) == ["show?id=1.txt", "show?id=2.txt"]
+    assert expand("[raw] dumps/**/*.jsonl", root) == ["[raw] dumps/deep/y.jsonl", "[raw] dumps/x.jsonl"]
+    assert expand("[r] dumps/*.jsonl", root) == ["r dumps/x.jsonl"] and expand("[[]raw] dumps/*", root) == ["[raw] dumps/x.jsonl"]
+
+
+def test_patterns_look_into_each_folder_once(root, monkeypatch):
+    for name in ("x/a/b/c", "x/b/a/c", "y/a/a/a"):
+        (root / name).mkdir(parents=True)
+        (root / name / "f.jsonl").write_text(name)
+    (root / "x/a/b/up").symlink_to("../../..")
+    looked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
+    plain = expand("**/*.jsonl", root)
+    once = len(looked)
+    looked.clear()
+    assert expand("**/" * 30 + "*.jsonl", root) == plain and "y/a/a/a/f.jsonl" in plain
+    assert len(looked) <= 31 * once
+    looked.clear()
+    assert "y/a/a/a/f.jsonl" in expand("**/*/**/*/**/*/**/*.jsonl", root) and len(looked) <= 9 * once
+
+
+def test_nothing_outside_is_looked_into(root, tmp_path, monkeypatch):
+    (root / "deep/out").symlink_to(tmp_path)
+    looked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(os.path.realpath(path)) or scandir(path))
+    for pattern, wanted in {
+        "**/../../*": "outside-data-root", "**/a/../../*": "bad-path", "*/../*": "bad-path", "deep/*/../..": "bad-path", "deep/../../*": "outside-data-root",
+        "deep/out/*": "outside-data-root", "**/*.jsonl": "outside-data-root", "d*/*/*": "outside-data-root",
+    }.items():  # fmt: skip
+        assert rule(expand, pattern, root) == wanted, pattern
+    assert all(path.startswith(str(root)) for path in looked)
+
+
+def test_a_folder_that_may_not_be_read_is_told(root, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert rule(expand, "*.jsonl", root) == "input-unreadable"
+
+
+def test_dots_behind_a_link_lead_where_the_system_says(root):
+    (root / "link").symlink_to("deep/er")
+    assert expand("link/../d.txt", root) == ["deep/d.txt"] and expand("link/../*.txt", root) == ["deep/d.txt"]
+
+
+def test_pipes_sockets_and_devices_are_refused(root):
+    import socket
+
+    os.mkfifo(root / "pipe.jsonl")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(root / "socket.jsonl"))
+        for name in ("pipe.jsonl", "socket.jsonl", "p*.jsonl"):
+            assert "a pipe, a socket or a device" in str(problem(expand, name, root))
+        caught = problem(Opener(root).open, Input("pipe.jsonl", 0, ""))
+    assert caught.problems[0].rule == "input-unreadable"
+
+
 def test_nothing_outside_the_data_root(root, tmp_path):
     (tmp_path / "secret.jsonl").write_text("secret")
     (root / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
@@ -128,29 +194,79 @@ def test_schemes():
     assert locate("stdlib:os.py", None).is_file()
 
 
-def test_remote_through_fsspec(root, monkeypatch):
+@pytest.fixture
+def memory(monkeypatch):
+    """A file system in memory that answers for s3:// addresses, with etags as object stores have them."""
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs.clear()
+    plain = memory.info
+
+    def info(path, **how):
+        found = plain(path, **how)
+        return found if found["type"] == "directory" else found | {"ETag": f'"{hash(memory.store[found["name"]].getvalue())}"'}
+
+    monkeypatch.setattr(memory, "info", info)
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (memory, uri.split(":/", 1)[1]))
+    glob = memory.glob
+    monkeypatch.setattr(memory, "glob", lambda path, **how: {name.lstrip("/"): one for name, one in glob(path, **how).items()})
+    return memory
+
+
+def test_remote_through_fsspec(root, memory, monkeypatch):
     memory.pipe("/bucket/a.jsonl", b'{"text":"far"}\n')
     memory.pipe("/bucket/b.jsonl", b"")
-    monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (memory, uri.split(":/", 1)[1]))
-    monkeypatch.setattr(memory, "glob", lambda path: ["bucket/a.jsonl", "bucket/b.jsonl"])
     assert expand("s3://bucket/*.jsonl", root) == ["s3://bucket/a.jsonl", "s3://bucket/b.jsonl"]
-    assert rule(freeze, ["s3://bucket/a.jsonl"], Store(root / "store"), root) == "no-checksum"
-    plain = memory.info
-    monkeypatch.setattr(memory, "info", lambda path: plain(path) | {"ETag": '"abc"'})
     (frozen,) = freeze(["s3://bucket/a.jsonl"], Store(root / "store"), root)
-    assert frozen == Input("s3://bucket/a.jsonl", 15, "etag:abc")
+    assert (frozen.path, frozen.bytes) == ("s3://bucket/a.jsonl", 15) and frozen.sha256.startswith("etag:")
     assert b"".join(Opener(root).pieces(Part(frozen))) == b'{"text":"far"}\n'
     assert rule(freeze, ["s3://bucket/none.jsonl"], Store(root / "store"), root) == "input-missing"
 
-    def no_network(path):
+    def no_network(path, **how):
         raise ConnectionError("s3://key:secret@host")
 
     monkeypatch.setattr(memory, "glob", no_network)
     with pytest.raises(CodemixError, match="cannot list s3://bucket/\\*.jsonl: ConnectionError") as caught:
         expand("s3://bucket/*.jsonl", root)
     assert "secret" not in str(caught.value)
+    monkeypatch.setattr(memory, "info", lambda path: {"type": "file", "size": 15})
+    assert rule(freeze, ["s3://bucket/a.jsonl"], Store(root / "store"), root) == "no-checksum"
+
+
+def test_remote_folders_are_no_files_and_a_name_that_exists_is_no_pattern(root, memory):
+    for name in ("dirs/a.jsonl", "dirs/sub/b.jsonl", "odd/page?id=1.jsonl", "odd/page?id=2.jsonl", "odd/p[1].jsonl", "odd/p1.jsonl"):
+        memory.pipe(f"/bucket/{name}", b"{}")
+    assert expand("s3://bucket/dirs/*", root) == ["s3://bucket/dirs/a.jsonl"]
+    assert expand("s3://bucket/dirs/**", root) == ["s3://bucket/dirs/a.jsonl", "s3://bucket/dirs/sub/b.jsonl"]
+    assert "end the pattern in `/**`" in str(problem(expand, "s3://bucket/dir*", root))
+    assert rule(freeze, ["s3://bucket/dirs"], Store(root / "store"), root) == "input-is-folder"
+    assert expand(["s3://bucket/odd/p[1].jsonl", "s3://bucket/odd/page?id=1.jsonl"], root) == [
+        "s3://bucket/odd/p[1].jsonl", "s3://bucket/odd/page?id=1.jsonl"]  # fmt: skip
+    assert expand("s3://bucket/odd/page*", root) == ["s3://bucket/odd/page?id=1.jsonl", "s3://bucket/odd/page?id=2.jsonl"]
+
+
+def test_a_remote_object_that_was_replaced_is_refused(root, memory):
+    memory.pipe("/bucket/a.jsonl", b'{"text":"old"}\n')
+    (frozen,) = freeze(["s3://bucket/a.jsonl"], Store(root / "store"), root)
+    memory.pipe("/bucket/a.jsonl", b'{"text":"new"}\n')
+    with pytest.raises(CodemixError, match="changed while it was in use") as caught:
+        list(Opener(root).pieces(Part(frozen)))
+    assert caught.value.problems[0].rule == "input-changed"
+
+
+def test_a_connection_that_breaks_is_no_damage(root, memory, monkeypatch):
+    memory.pipe("/bucket/a.jsonl", b'{"text":"far"}\n' * 9)
+    (frozen,) = freeze(["s3://bucket/a.jsonl"], Store(root / "store"), root)
+    file = memory.open("/bucket/a.jsonl", "rb")
+
+    def broken(size):
+        raise ConnectionResetError("s3://key:secret@host")
+
+    monkeypatch.setattr(memory, "open", lambda path, mode: file)
+    monkeypatch.setattr(file, "read", broken)
+    caught = problem(lambda: list(Opener(root).lines(Part(frozen))))
+    assert "cannot read s3://bucket/a.jsonl: ConnectionResetError" in str(caught) and "secret" not in str(caught)
 
 
 def test_freeze_hashes_once(root, tmp_path, monkeypatch):

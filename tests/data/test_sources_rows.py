@@ -128,9 +128,12 @@ def test_huggingface_names_files_at_a_revision(monkeypatch, tmp_path):
     asked = []
 
     class Hub:
-        def glob(self, path):
+        def isfile(self, path):
+            return False
+
+        def glob(self, path, *, detail):
             asked.append(path)
-            return ["datasets/owner/name@abc/data/1.parquet", "datasets/owner/name@abc/data/0.parquet"]
+            return {f"datasets/owner/name@abc/data/{i}.parquet": {"type": "file"} for i in (1, 0)}
 
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (Hub(), uri.removeprefix("hf://")))
     made = source("huggingface", dataset="owner/name", revision="abc", paths="data/*.parquet")
