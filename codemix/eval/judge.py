@@ -8,8 +8,6 @@ import os
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from codemix.errors import CodemixError
+from codemix.eval.endpoint import MAX_BODY_BYTES, SHOWN_CHARS, Key, Response, TooLong, post
 from codemix.eval.rows import digest
 from codemix.progress import progress
 from codemix.recipe import read, text
@@ -55,7 +54,7 @@ Verdict = Literal["A", "B", "tie", "unparsed"]
 class Judge(Spec):
     """Who judges, and how it is asked."""
 
-    base_url: str = Field(pattern=r"^https?://", description="up to and without `/chat/completions`, usually ends in /v1")
+    base_url: str = Field(pattern=r"^https?://[!-~]+$", description="up to and without `/chat/completions`, usually ends in /v1")
     model: str = Field(min_length=1)
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the key; never the key itself")
     temperature: float = Field(0.0, ge=0, le=2)
@@ -63,7 +62,7 @@ class Judge(Spec):
     prompt: str | None = Field(None, description="file with another prompt; it uses {instruction}, {a}, {b}, {fence}, asks for `Preferred:`")
     concurrency: int = Field(8, ge=1, le=256)
     retries: int = Field(5, ge=0, le=20, description="after 429, 5xx, or no answer")
-    timeout_s: float = Field(120.0, gt=0, le=3600)
+    timeout_s: float = Field(120.0, gt=0, le=3600, description="for one answer to come whole [s]")
 
     @property
     def stub(self) -> bool:
@@ -87,10 +86,19 @@ def verdict(reply: str) -> Verdict:
     >>> verdict("Both are short.\\n**Preferred:** Answer (B)."), verdict("A is better")
     ('B', 'unparsed')
     """
-    found = re.findall(r"^\W*preferred\W*(?:answer)?\W*(A|B|tie|neither|both)\b\W*$", reply, re.IGNORECASE | re.MULTILINE)
-    if not found:
+    said = ""
+    for found in _PREFERRED.finditer(reply):
+        before = reply[reply.rfind("\n", 0, found.start()) + 1 : found.start()]
+        if not _WORD.search(before):
+            said = found[1].upper()
+    if not said:
         return "unparsed"
-    return found[-1].upper() if found[-1].upper() in ("A", "B") else "tie"
+    return said if said in ("A", "B") else "tie"
+
+
+# Linear: nothing that was passed over is tried again (`*+`), and a match reaches to the end of its line.
+_PREFERRED = re.compile(r"preferred\W*+(?:answer)?\W*+(A|B|tie|neither|both)\b[^\w\n]*+$", re.IGNORECASE | re.MULTILINE)
+_WORD = re.compile(r"\w")
 
 
 @dataclass(frozen=True)
@@ -157,37 +165,79 @@ class Replies:
             "model": self.judge.model, "temperature": self.judge.temperature, "max_tokens": self.judge.max_tokens,
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}],
         }  # fmt: skip
+        key = self._api_key()
         headers = {"Content-Type": "application/json"}
-        if self.judge.api_key_env:
-            if not (key := os.environ.get(self.judge.api_key_env)):
-                what = f"the environment variable {self.judge.api_key_env} is not set"
-                raise CodemixError(what, hints=["put the judge's key there"], rule="judge-key")
-            headers["Authorization"] = f"Bearer {key}"
-        url, why = self.judge.base_url.rstrip("/") + "/chat/completions", ""
+        if key.value:
+            headers["Authorization"] = f"Bearer {key.value}"
+        url, sent, why = self.judge.base_url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), ""
         for attempt in range(self.judge.retries + 1):
             if attempt:
                 time.sleep(wait)
             wait = min(30.0, 0.5 * 2**attempt)
             try:
-                request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-                with urllib.request.urlopen(request, timeout=self.judge.timeout_s) as response:
-                    return str(json.load(response)["choices"][0]["message"]["content"] or "")
-            except urllib.error.HTTPError as error:
-                why = f"HTTP {error.code}"
-                if error.code not in (408, 409, 425, 429) and error.code < 500:
-                    detail = error.read(300).decode(errors="replace").strip()
-                    raise CodemixError(
-                        f"the judge at {url} refuses: {why} {detail}", hints=["check `model:`, `base_url:` and the key"], rule="judge-refuses"
-                    ) from None
-                after = error.headers.get("Retry-After", "")
-                wait = min(60.0, float(after)) if after.isdigit() else wait
+                response = post(url, sent, headers, self.judge.timeout_s)
             except http.client.InvalidURL as error:
-                raise CodemixError(f"the judge's `base_url` is no address: {error}", rule="judge-refuses") from None
-            except (OSError, http.client.HTTPException) as error:  # connection refused, name not found, timed out, cut off
-                why = str(getattr(error, "reason", error))
-            except (KeyError, IndexError, TypeError, ValueError):
-                why = "its answer is not that of a chat completion"
+                raise CodemixError(f"the judge's `base_url` is not an address: {error}", rule="judge-refuses") from None
+            except TooLong:
+                raise _refusal(url, f"its answer is longer than {MAX_BODY_BYTES:,} bytes") from None
+            except (OSError, http.client.HTTPException, ValueError) as error:  # connection refused, name not found, timed out, cut off
+                why = key.starred(str(getattr(error, "reason", error)))[:SHOWN_CHARS]
+                continue
+            if response.status in (408, 409, 425, 429) or response.status >= 500:
+                why, wait = f"HTTP {response.status}", _retry_after(response, wait)
+                continue
+            if not 200 <= response.status < 300:
+                raise _refusal(url, key.starred(f"HTTP {response.status} {_told(response)}")[:SHOWN_CHARS])
+            content = _content(response.body)
+            if content is not None:
+                return key.starred(content)
+            why = "its answer is not that of a chat completion"
         raise CodemixError(
             f"the judge at {url} does not answer: {why}",
             hints=["replies so far are kept; the same command goes on from there"], rule="judge-unreachable",
         )  # fmt: skip
+
+    def _api_key(self) -> Key:
+        name = self.judge.api_key_env
+        if name is None:
+            return Key()
+        value = os.environ.get(name, "")
+        if not value:
+            raise CodemixError(f"the environment variable {name} is not set", hints=["put the judge's key there"], rule="judge-key")
+        if not (value.isascii() and value.isprintable()):
+            hint = "often a newline at its end: put the key alone there"
+            raise CodemixError(f"the key in the environment variable {name} holds a character that no header can", hints=[hint], rule="judge-key")
+        return Key(value)
+
+
+def _refusal(url: str, why: str) -> CodemixError:
+    return CodemixError(f"the judge at {url} refuses: {why}", hints=["check `model:`, `base_url:` and the key"], rule="judge-refuses")
+
+
+def _told(response: Response) -> str:
+    """What a response says in words: where it redirects to, the message of an error, else its body."""
+    if 300 <= response.status < 400:
+        return f"redirects to {response.headers.get('Location', 'nowhere')}, and the key is sent to no other address"
+    text = response.body.decode(errors="replace").strip()
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return text
+
+
+def _retry_after(response: Response, otherwise: float) -> float:
+    """Seconds to wait, from the header where it gives a number."""
+    said = response.headers.get("Retry-After", "")
+    return min(60.0, float(said)) if said.isascii() and said.isdecimal() else otherwise
+
+
+def _content(body: bytes) -> str | None:
+    """The text of a chat completion; None where the body is none, or its text is not Unicode."""
+    try:
+        content = json.loads(body)["choices"][0]["message"]["content"]
+        if content is None:
+            return ""
+        content.encode()
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError, AttributeError):
+        return None
+    return content

@@ -143,7 +143,7 @@ def test_a_busy_or_broken_endpoint_is_tried_again_and_what_came_is_kept(files, s
         run(files, out="other")
     assert caught.value.problems[0].rule == "judge-unreachable" and "HTTP 500" in str(caught.value)
     (files / "bad.yaml").write_text("base_url: http://127.0.0.1:x/v1\nmodel: stub-longer\n")
-    with pytest.raises(CodemixError, match="no address"):
+    with pytest.raises(CodemixError, match="not an address"):
         winrate(files / "a.jsonl", files / "b.jsonl", files / "bad.yaml", files / "bad")
     stub.status = [401]
     with pytest.raises(CodemixError) as caught:
