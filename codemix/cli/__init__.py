@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a problem in recipe, data or store, 2 a bad command line, 
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import importlib
 import json
@@ -16,6 +17,7 @@ import typer
 
 import codemix
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
+from codemix.recipe.secrets import hidden
 
 gc.disable()  # until the command is known: imports make many objects and no garbage, and collecting costs a tenth of the start
 COLLECT_EVERY = 50_000  # objects; Python's 700 spends a fifth of `validate` on looking for garbage that is not there
@@ -96,10 +98,11 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _print_problems(error: CodemixError, as_json: bool) -> None:
+    problems = [dataclasses.replace(p, what=hidden(p.what), hints=tuple(map(hidden, p.hints))) for p in error.problems]
     if as_json:
-        print(json.dumps({"problems": [p.as_json() for p in error.problems]}, indent=1))
+        print(json.dumps({"problems": [p.as_json() for p in problems]}, indent=1))
         return
-    for i, problem in enumerate(error.problems):
+    for i, problem in enumerate(problems):
         print(("\n" if i else "") + problem.render(), file=sys.stderr)
 
 
@@ -112,7 +115,7 @@ def _usage_or_bug(error: Exception) -> int:
 
     with tempfile.NamedTemporaryFile("w", prefix="codemix-bug-", suffix=".txt", delete=False) as f:
         traceback.print_exc(file=f)
-    print(f"error: a bug in codemix: {type(error).__name__}: {error}\nhint: the traceback is in {f.name}; please report it", file=sys.stderr)
+    print(f"error: a bug in codemix: {type(error).__name__}: {hidden(str(error))}\nhint: the traceback is in {f.name}; please report it", file=sys.stderr)
     if os.environ.get("CODEMIX_DEBUG"):
         traceback.print_exc()
     return EXIT_BUG

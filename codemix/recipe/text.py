@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from codemix.errors import CodemixError, Problem, Where
-from codemix.recipe.secrets import hidden
+from codemix.recipe.secrets import hidden, secret_in
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 4_000_000, 48, 100_000, 40
 SAFE_OPENERS = 2000  # fewer openings than this cannot nest deeply enough to hurt
@@ -182,6 +182,9 @@ class _Reader:
                 self.problem(key_node, path, "a key must be a plain word", rule="yaml-strict")
                 continue
             key = key_node.value
+            if secret_in(key):
+                self.scalar(key_node, path)  # says so
+                continue
             if key == "<<":
                 self.problem(key_node, path, "merge keys (`<<`) are not part of YAML 1.2", "write the values out, or use a study's variations")
                 continue
@@ -197,12 +200,12 @@ class _Reader:
 
     def scalar(self, node: yaml.ScalarNode, path: tuple) -> Any:
         text = node.value
-        if "://" in text and hidden(text) != text:
+        if secret := secret_in(text):
             advice = (
                 "take them out of the recipe, and revoke them if it was shared",
                 "give them through the environment (AWS_PROFILE, HF_TOKEN, ...)",
             )
-            return self.problem(node, path, "this address carries credentials", *advice, rule="credentials-in-url")
+            return self.problem(node, path, secret, *advice, rule="credentials-in-url")
         if node.style not in (None, ""):  # quoted or block: the author says it is text
             return text
         if text in ("", "~", "null", "Null", "NULL"):
