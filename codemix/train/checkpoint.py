@@ -4,23 +4,32 @@
 
 `<step>` counts finished steps of the stage. Saves are asynchronous: values are copied before `save` returns, files are
 written behind, and the folder gets its name when everything is in it. A checkpoint can be restored onto any mesh.
+
+`meta` holds a checksum of every array, made on the devices from its bits before they were written. Whoever restores makes it
+again, so weights that a disk changed are found out before they are used; it costs one pass over the arrays.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
+import json
 import logging
 import shutil
+import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from codemix.data.manifest import digest
 from codemix.data.store import read_json
 from codemix.errors import CodemixError, Problem
 
@@ -36,8 +45,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
         """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides. Left-overs of a crash are removed."""
-        for noisy in ("asyncio", "absl"):  # orbax raises what it logs there with a traceback for each of its threads
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        _keep_orbax_quiet()
         self.folder = Path(folder).absolute()
         self.keep_every = keep_every
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None)
@@ -46,7 +54,11 @@ class Checkpoints:
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
         """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated, and `meta` changed, as soon as this returns."""
         parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
-        content = copy.deepcopy(dict(meta)) | {"leaves": {part: _leaves(getattr(state, part)) for part in _PARTS}}
+        trees = {part: getattr(state, part) for part in _PARTS}
+        content = dict(meta) | {"leaves": {part: _leaves(tree) for part, tree in trees.items()}}
+        content["checksums"] = {part: _checksums(tree) for part, tree in trees.items()}
+        content = json.loads(json.dumps(content))  # a copy, and what will be read back
+        content["digest"] = digest(content)
         with _disk_errors(self.folder):
             self._manager.save(step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True)
 
@@ -61,20 +73,30 @@ class Checkpoints:
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved as `meta` with a step."""
         with self._damage(step):
-            return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+            found = dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+            written = found.pop("digest", None)
+            if written is not None and written != digest(found):
+                raise ValueError("its `meta` was changed: the digest in it differs")
+            return found
 
     def restore(self, step: int, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
         """The parts of a step, each shaped, typed and sharded as `like.<part>` (arrays, or `ShapeDtypeStruct` with shardings).
 
         Raises CodemixError (`checkpoint-mismatch`) that names every leaf that differs, (`checkpoint-damaged`) when files are.
         """
-        saved = self.meta(step)["leaves"]
+        meta = self.meta(step)
+        saved, written = meta["leaves"], meta.get("checksums", {})  # none in what was saved before there were any
         problems = [problem for part in parts for problem in _differences(self.folder / str(step), part, saved[part], _leaves(getattr(like, part)))]
         if problems:
             raise CodemixError(*problems)
         with self._damage(step):
             wanted = {part: ocp.args.StandardRestore(jax.tree.map(_abstract, getattr(like, part))) for part in parts}
             restored = self._manager.restore(step, args=ocp.args.Composite(**wanted))
+            for part in parts if written else ():
+                found = _checksums(restored[part])
+                if changed := [path for path, checksum in found.items() if checksum != written[part].get(path)]:
+                    more = f" and {len(changed) - 1:,} more arrays are" if len(changed) > 1 else " is"
+                    raise ValueError(f"{part}{changed[0]}{more} not what was saved: the checksum differs")
         return {part: restored[part] for part in parts}
 
     def reached_preemption(self, step: int) -> bool:
@@ -141,6 +163,33 @@ def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding
 
 
 @functools.cache
+def _keep_orbax_quiet() -> None:
+    """From now on orbax says once what went wrong, by raising it.
+
+    Else each of its threads logs it with a traceback, and each read under way that the first failure overtakes prints one
+    when it ends: its coroutine is dropped, or finds its event loop closed.
+    """
+    for noisy in ("asyncio", "absl"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    say_exception, say_unraisable = sys.excepthook, sys.unraisablehook
+
+    def loop_was_closed(trace: TracebackType | None) -> bool:
+        return [f.name for f in traceback.extract_tb(trace, 1)] == ["call_soon_threadsafe"]  # called by a thread of C++
+
+    def exception(kind: type, error: BaseException, trace: TracebackType | None) -> None:
+        if not loop_was_closed(trace):
+            say_exception(kind, error, trace)
+
+    def unraisable(what: Any) -> None:
+        dropped = any("/orbax/" in frame.filename for frame in traceback.extract_tb(what.exc_traceback))
+        if not (dropped or loop_was_closed(what.exc_traceback)):
+            say_unraisable(what)
+
+    sys.excepthook, sys.unraisablehook = exception, unraisable
+
+
+@functools.cache
 def warm_up() -> None:
     """Start orbax's threads and event loop with a throw-away save, so that the first real one does not hold training up."""
     folder = Path(tempfile.mkdtemp(prefix="codemix-"))
@@ -158,6 +207,30 @@ def _again(stage_dir: Path) -> str:
 def _leaves(tree: Any) -> dict[str, list]:
     """Path of each leaf -> [shape, dtype], as JSON keeps them."""
     return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _checksums(tree: Any) -> dict[str, int]:
+    """Path of each leaf -> a checksum of its bits, the same on any mesh."""
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return dict(zip(paths, map(int, jax.device_get(_checksums_of(jax.tree.leaves(tree)))), strict=True))
+
+
+@jax.jit
+def _checksums_of(leaves: list[jax.Array]) -> list[jax.Array]:
+    """Of each array the sum of its bits, weighted by odd numbers that differ from place to place, modulo 2^32.
+
+    Whole numbers, so the order of summing does not matter. An odd weight makes no changed value vanish.
+    """
+
+    def checksum(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            leaf = jax.lax.bitcast_convert_type(leaf, jnp.dtype(f"uint{8 * leaf.dtype.itemsize}"))
+        place = jnp.zeros(leaf.shape, jnp.uint32)
+        for axis, size in enumerate(leaf.shape):
+            place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+        return jnp.sum(leaf.astype(jnp.uint32) * (2 * place + 1), dtype=jnp.uint32)
+
+    return [checksum(leaf) for leaf in leaves]
 
 
 def _differences(place: Path, part: str, saved: dict[str, list], wanted: dict[str, list]) -> Iterator[Problem]:

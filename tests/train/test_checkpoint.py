@@ -242,3 +242,50 @@ def test_restored_onto_another_mesh_and_as_a_model_alone_bit_for_bit(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]
     assert json.loads((tmp_path / "checkpoints" / "1" / "meta" / "metadata").read_text())["leaves"]["model"][".norm"] == [[16], "float32"]
+
+
+def test_whatever_byte_a_disk_changes_what_is_restored_is_what_was_saved(tmp_path):
+    """Run apart, so that what threads print can be seen."""
+    program = "import json, pathlib, sys, test_checkpoint as t; print(json.dumps(t.flip_bytes(pathlib.Path(sys.argv[1]))))"
+    path = os.pathsep.join([str(Path(__file__).parent), os.getcwd()])
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "c")], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert ran.returncode == 0 and ran.stderr == "", ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["other data"] == 0 and told["refused, named"] > 20, told
+
+
+def flip_bytes(folder):
+    """Restore after one flipped bit, in each file of a checkpoint several times over; count how each try ended."""
+    given = state(n=300)
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(1, given, {"rows": {"text": 1}})
+        checkpoints.wait()
+    ends, rng = {"as saved": 0, "other data": 0, "refused, named": 0}, np.random.default_rng(0)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        before = path.read_bytes()
+        for place in rng.integers(0, len(before), 3).tolist():
+            path.write_bytes(before[:place] + bytes([before[place] ^ 1 << (place % 8)]) + before[place + 1 :])
+            with Checkpoints(folder) as checkpoints:
+                try:
+                    restored = State(**checkpoints.restore(1, like(given)))
+                    sound = same(restored, given) and checkpoints.meta(1)["rows"] == {"text": 1}
+                    ends["as saved" if sound else "other data"] += 1
+                except CodemixError as error:
+                    assert error.problems[0].rule in ("checkpoint-damaged", "checkpoint-mismatch") and str(folder) in str(error), error
+                    ends["refused, named"] += 1
+        path.write_bytes(before)
+    return ends
+
+
+def test_checksums_are_those_of_any_mesh_and_of_every_type(tmp_path):
+    leaves = [jnp.arange(24, dtype=jnp.float32).reshape(2, 3, 4), jnp.ones(5, jnp.bfloat16), jnp.int32(7), jnp.asarray([True, False]), jnp.zeros(0)]
+    first = [int(x) for x in checkpoint._checksums_of(leaves)]
+    for i, leaf in enumerate(leaves[:4]):
+        for place in range(leaf.size):
+            raw = np.array(leaf)
+            raw.reshape(-1)[place : place + 1].view(np.uint8)[0] ^= 1
+            changed = [int(x) for x in checkpoint._checksums_of([*leaves[:i], jnp.asarray(raw), *leaves[i + 1 :]])]
+            assert [a == b for a, b in zip(changed, first, strict=True)] == [j != i for j in range(5)]
+
