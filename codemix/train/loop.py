@@ -122,6 +122,8 @@ class Session:
             if hosts.first():
                 if final.exists():  # now, not when the last step is done
                     raise in_the_way(final, ["done.json"])
+                if not work.exists():
+                    self._note_stopped(stage, work)
                 work.mkdir(parents=True, exist_ok=True)
                 write_json(work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer))
                 write_text(work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True)))
@@ -131,6 +133,18 @@ class Session:
             if hosts.first():
                 self.store.publish(final)
             hosts.barrier(f"done {stage.fingerprint}")
+
+    def _note_stopped(self, stage: StagePlan, work: Path) -> None:
+        """Say which stopped stages of this name are not the one that begins: a changed recipe goes on from none of them."""
+        for other in sorted(work.parent.glob(f"{stage.name}-*/checkpoints")):
+            steps = [int(path.name) for path in other.iterdir() if path.name.isdigit()]
+            if steps and len(other.parent.name) == len(work.name):  # not a stage whose name begins like this one's
+                print(
+                    f"note: `{stage.name}` begins at step 0: {other.parent} stopped after step {max(steps):,} and is another stage, "
+                    f"the recipe has changed since\nhint: `codemix diff {other.parent}/recipe.yaml RECIPE` says in what; "
+                    "undo that to go on from there, or delete that folder",
+                    file=sys.stderr, flush=True,  # also under --quiet: it costs a run
+                )  # fmt: skip
 
     def finish(self, stage: StagePlan, work: Path, ledger: dict, more: dict) -> None:
         """Write what says that a stage is whole; done.json last."""

@@ -35,7 +35,7 @@ def test_every_stage_is_in_the_store_whole(made):
     plan, store, _, folders = made
     for stage, folder in zip(plan.stages, folders, strict=True):
         assert folder == store.path("stages", stage.name, stage.fingerprint)
-        assert {p.name for p in folder.iterdir()} == {"recipe.yaml", "lineage.json", "metrics.jsonl", "checkpoints", "ledger.json", "done.json"}
+        assert {p.name for p in folder.iterdir()} == {"recipe.yaml", "lineage.json", "metrics.jsonl", "checkpoints", "ledger.json", "done.json", "SHA256SUMS"}
         assert [p.name for p in (folder / "checkpoints").iterdir()] == [str(stage.steps)]
         ledger = json.loads((folder / "ledger.json").read_text())
         assert ledger["planned"] == ledger["consumed"] == stage.planned_tokens()
@@ -99,6 +99,17 @@ def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys
     assert [(s.name, s.state, s.checkpoint) for s in status(store)] == [("continue", "stopped", 2), ("init", "done", 7)]
     assert train_stage(plan, 1, store, manifests, options=tiny.options(until=10)) is None
     assert len(train(plan, store, manifests, options=tiny.options())) == 3
+
+
+def test_a_stopped_stage_that_a_changed_recipe_leaves_behind_is_named(tmp_path, capsys):
+    for batch_size, until in ((4, 5), (4, 6), (2, 3)):
+        plan, store, manifests = tiny.make_run(tmp_path, tiny.make_recipe(batch_size=batch_size))
+        train(plan, store, manifests, options=tiny.options(until=until))
+        if batch_size == 4:  # it begins, it goes on
+            assert "begins at step 0" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    stopped = [f for f in (store.root / ".building" / "stages").iterdir() if (f / "checkpoints" / "6").is_dir()]
+    assert f"{stopped[0]} stopped after step 6" in said and "begins at step 0" in said and "codemix diff" in said
 
 
 def test_until_the_last_step_of_a_stage_finishes_it_and_begins_no_other(tmp_path, capsys):
