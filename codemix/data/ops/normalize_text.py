@@ -4,13 +4,13 @@ Each part is switchable; the defaults change nothing that a reader could see.
 """
 
 import re
-import unicodedata
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
 from codemix.data.families import Op
+from codemix.data.unicode_forms import normalized
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # all but tab, line feed, form feed, carriage return
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")  # tried once a run of blanks, not once a blank
@@ -33,7 +33,7 @@ class NormalizeText(Op):
         if self.control_characters:
             text = _CONTROL.sub("", text.removeprefix("\ufeff"))
         if self.unicode is not None and not text.isascii():
-            text = unicodedata.normalize(self.unicode, text)
+            text = normalized(self.unicode, text)
         if self.trailing_blanks:
             text = _TRAILING.sub("", text)
         return doc if text == doc.text else doc.with_text(text)
