@@ -22,7 +22,7 @@ from codemix.recipe import schema, uses
 from codemix.recipe.component import identity
 from codemix.recipe.fingerprint import fingerprint
 
-DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 3, 3, 1, 2
+DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 3, 4, 1, 2
 
 # of a source, what the documents do not depend on: the plan's business, labels, and what the tokens phase adds for itself
 NOT_DOCUMENTS = frozenset({"tokens", "documents", "max_epochs", "on_cap", "held_out", "tags", "notes"})

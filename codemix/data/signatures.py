@@ -5,13 +5,9 @@ Of code, a licence at the head of a file is left out before anything is compared
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import sys
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,31 +128,11 @@ def without_licence(code: str) -> str:
     return code[comment.end() :] if comment and _OF_LICENCE.search(comment[0]) else code
 
 
-_BEYOND = re.compile("[\U00010000-\U0010ffff]")
-
-
-@lru_cache(2)
-def _marks(start: int, stop: int) -> re.Pattern[str]:
-    """Every combining mark in a range of code points. Within 16 bits such a class is a table; beyond, a slow list."""
-    return re.compile(f"[{''.join(c for c in map(chr, range(start, stop)) if unicodedata.category(c) == 'Mn')}]+")
-
-
-def simplified(text: str, norm: Any) -> str:
-    """datatrove's `simplify_text`, faster: ASCII is spared the search for diacritics, other text a loop over its characters."""
-    from datatrove.utils.text import simplify_text
-
-    text = simplify_text(text, dataclasses.replace(norm, norm_unicode_diacritics=False))
-    if norm.norm_unicode_diacritics and not text.isascii():
-        text = _marks(0, 0x10000).sub("", unicodedata.normalize("NFD", text))
-        text = (_marks(0x10000, sys.maxunicode + 1).sub("", text) if _BEYOND.search(text) else text).strip()
-    return text
-
-
 def minhash_signatures(entry: schema.Dedup, folder: Path, documents: Iterator[Any], rank: int) -> None:
     import numpy as np
     from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 
-    from codemix.data.words import WORD, datatrove_words
+    from codemix.data.words import datatrove_words, simplified, words
 
     prime = np.uint64(2**61 - 1)
 
@@ -165,9 +141,9 @@ def minhash_signatures(entry: schema.Dedup, folder: Path, documents: Iterator[An
 
         def get_shingles(self, text: str) -> np.ndarray:
             body = without_licence(text) if entry.normalize == "code" else text
-            words = WORD.findall(simplified(body, self.config.norm_config)) if len(text) <= MAX_TEXT else []
+            found = words(simplified(body, self.config.norm_config)) if len(text) <= MAX_TEXT else []
             n, hashed = self.config.n_grams, self._hash_func
-            return np.fromiter((hashed(" ".join(words[i : i + n])) for i in range(len(words) - n + 1)), np.uint64).reshape(-1, 1)
+            return np.fromiter((hashed(" ".join(found[i : i + n])) for i in range(len(found) - n + 1)), np.uint64).reshape(-1, 1)
 
         def get_signature(self, shingles: np.ndarray) -> list[list[int]]:
             a, b = self.parameters

@@ -14,6 +14,7 @@ from codemix.data.build import build
 from codemix.data.documents import Documents
 from codemix.data.lines import read_lines
 from codemix.data.store import Store
+from codemix.data.words import simplified
 from codemix.recipe import schema
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -134,7 +135,7 @@ def test_simplified_text_is_datatroves(text, code):
     from datatrove.utils.text import simplify_text
 
     norm = signatures.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
-    assert signatures.simplified(text, norm) == simplify_text(text, norm)
+    assert simplified(text, norm) == simplify_text(text, norm)
 
 
 @pytest.mark.parametrize("normalize", ["code", "prose"])

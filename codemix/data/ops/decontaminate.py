@@ -3,7 +3,7 @@
 The method is GPT-3's (arXiv 2005.14165, appendix C) with datatrove's 12 words. Evaluation texts come from local files:
 jsonl (every string of a row, or the named fields, joined in order so that runs across prompt and solution count) or
 plain text. `normalize: prose` folds case, digits and punctuation; `code` keeps them, and then a sign is a word too, so
-ask for longer runs there. Texts shorter than `n_grams` words can never match.
+ask for longer runs there. In scripts without blanks each letter is a word (Chinese, Japanese, Thai, ...). Texts shorter than `n_grams` words can never match.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ class Decontaminate(Op):
     fields: tuple[str, ...] = Field((), description="fields of jsonl rows, in order; default: every string in the row")
     n_grams: int = Field(12, ge=3, le=200, description="words in a row that make a match")
     normalize: Literal["prose", "code"] = Field("prose", description="prose: fold case, digits, punctuation; code: as written, white space folded")
+    version: ClassVar[int] = 2  # words of scripts without blanks
     EXAMPLES: ClassVar = (
         {"kind": "decontaminate", "paths": "eval/*.jsonl"},
         {
@@ -56,17 +57,17 @@ class Decontaminate(Op):
         """
         import numpy as np
         from datatrove.utils.hashing import create_hash_func
-        from datatrove.utils.text import ngrams, simplify_text
+        from datatrove.utils.text import ngrams
 
-        from codemix.data.words import datatrove_words
+        from codemix.data.words import simplified, words
 
-        config, words = self._config(), datatrove_words()
+        config = self._config()
         hashed = create_hash_func(config.hash_config)
         index: dict[str, set[int]] = {}
         for name in self.inputs(root):
             found = index.setdefault(Path(name).name.split(".")[0], set())
             for text in self._texts(name, root):
-                tokens = words.word_tokenize(simplify_text(text, config.norm_config))
+                tokens = words(simplified(text, config.norm_config))
                 found.update(hashed(" ".join(run)) for run in ngrams(tokens, self.n_grams))
         if not any(index.values()):
             raise CodemixError(
@@ -76,22 +77,26 @@ class Decontaminate(Op):
         return {task: np.array(sorted(found), "<u8").tobytes() for task, found in index.items()}
 
     def start(self, state: dict[str, bytes]) -> Callable[[Document], Document | Drop]:
+        import dataclasses
         import tempfile
 
         from datatrove.data import Document as DatatroveDocument
         from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 
         from codemix.data.blocks import silence
-        from codemix.data.words import datatrove_words
+        from codemix.data.words import datatrove_words, simplified
 
         silence()
+        config = self._config()
+        done = dict.fromkeys((field.name for field in dataclasses.fields(config.norm_config)), False)  # by us, faster
+        of_simplified = dataclasses.replace(config, norm_config=dataclasses.replace(config.norm_config, **done))
         with tempfile.TemporaryDirectory() as folder:  # read once, then the filter holds the index itself
             write_index(state, Path(folder))
-            block = NGramsDecontFilter(folder, config=self._config(), language=datatrove_words())
+            block = NGramsDecontFilter(folder, config=of_simplified, language=datatrove_words())
             block.load_index_hashes()
 
         def apply(doc: Document) -> Document | Drop:
-            given = DatatroveDocument(text=doc.text, id=doc.id)
+            given = DatatroveDocument(text=simplified(doc.text, config.norm_config), id=doc.id)
             return doc if block.filter(given) is True else Drop(f"contaminated_{given.metadata['contaminated_task']}")
 
         return apply

@@ -23,6 +23,7 @@ class FinewebQuality(ProseOp):
     short_line_chars: int = Field(30, ge=0, description="what a short line is [characters]")
     max_frac_chars_in_dup_lines: float = Field(0.01, ge=0, le=1, description="characters in repeated lines [fraction]")
     max_lines_per_word: float = Field(0.3, ge=0, description="line ends per word; more is a list")
+    version: ClassVar[int] = 2  # words of scripts without blanks
     EXAMPLES: ClassVar = ({"kind": "fineweb_quality"}, {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1})
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:

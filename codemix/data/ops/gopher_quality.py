@@ -27,6 +27,7 @@ class GopherQuality(ProseOp):
     min_frac_alpha_words: float | None = Field(0.8, gt=0, le=1, description="words with at least one letter [fraction]")
     min_stop_words: int | None = Field(2, ge=1, description="different stop words")
     stop_words: tuple[str, ...] = Field(("the", "be", "to", "of", "and", "that", "have", "with"), description="stop words, as written in lower case")
+    version: ClassVar[int] = 2  # words of scripts without blanks
     EXAMPLES: ClassVar = ({"kind": "gopher_quality"}, {"kind": "gopher_quality", "min_words": 20, "min_stop_words": None})
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:

@@ -25,6 +25,7 @@ class GopherRepetition(ProseOp):
     max_frac_dup_n_grams: dict[int, float] = Field(
         {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}, description="n -> characters in repeated n-grams [fraction]"
     )
+    version: ClassVar[int] = 2  # words of scripts without blanks
     EXAMPLES: ClassVar = ({"kind": "gopher_repetition"}, {"kind": "gopher_repetition", "max_frac_dup_lines": 0.5, "max_frac_dup_n_grams": {10: 0.2}})
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
