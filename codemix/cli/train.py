@@ -178,7 +178,7 @@ def aot(
 def export_model(
     recipe: RecipeArg,
     output: Annotated[
-        Path, typer.Option("--output", help="Folder to write config.json, model.safetensors and tokenizer.json to.", show_default=False)
+        Path, typer.Option("--output", help="Folder to write the weights, the tokenizer and their settings to.", show_default=False)
     ],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 loses nothing; or bfloat16.")] = "float32",
@@ -187,17 +187,22 @@ def export_model(
 ) -> None:
     """Write a trained stage as a Hugging Face model (CohereForCausalLM)."""
     from codemix.eval.run import tokenizer_file
-    from codemix.train.checkpoint import load_model
-    from codemix.train.export import export
+    from codemix.train.export import check, export
 
     context = load(recipe, store, data_root)
+    check(context.plan.recipe.model, dtype)
     names = [s.name for s in context.plan.stages]
     if stage not in (None, *names):
         raise problem(f"there is no stage `{stage}`", f"stages: {', '.join(names)}")
     chosen = context.plan.stage(stage or names[-1])
     if not context.is_trained(chosen):
         raise problem(f"not trained yet: {chosen.name}", f"run `codemix train {recipe}`", rule="not-trained")
-    tokenizer = next(iter(context.manifests.values())).tokenizer
+    from codemix.train.checkpoint import load_model
+
+    manifest = next(iter(context.manifests.values()), None)
+    if manifest is None:
+        raise problem("the tokenizer is known from built sources, and none is in the store", f"run `codemix build-data {recipe}`", rule="not-built")
+    tokenizer = manifest.tokenizer
     model = load_model(context.stage_dir(chosen), chosen.model, tokenizer["vocab_size"])
     file = tokenizer_file(context.store, tokenizer["sha256"]).path
     print(export(model, chosen.model, output, seq_len=chosen.seq_len, eos_id=tokenizer["eos_id"], dtype=dtype, tokenizer=file))

@@ -1,23 +1,32 @@
 """Export to Hugging Face's names and back, and (optional) the same scores from transformers."""
 
+import importlib
 import json
+import os
+import re
+import stat
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from codemix.errors import CodemixError
+from codemix.eval.generate import Decoding, generate
+from codemix.eval.score import Engine
+from codemix.eval.text import Text
 from codemix.recipe import schema
 from codemix.train import attention
-from codemix.train.export import export, load_exported
+from codemix.train.export import check, export, load_exported
 from codemix.train.model import hidden, init_decoder, logits
 
 TIED = schema.Model(
     d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=16, d_ff=48, logit_scale=0.25, init_std=0.4, vocab_multiple=64, rope_theta=1234.0
 )
-VOCAB = 70
+VOCAB, EOS = 70, "<|end|>"
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
@@ -54,12 +63,60 @@ def test_what_is_exported_comes_back_to_the_bit(model, spec, tmp_path):
     np.testing.assert_array_equal(names.get("lm_head.weight", names["model.embed_tokens.weight"]), model.head[:VOCAB])
 
 
-def test_half_precision_and_the_tokenizer_go_along(model, spec, tmp_path):
-    (tmp_path / "tokenizer.json").write_text("{}")
-    folder = export(model, spec, tmp_path / "hf", seq_len=128, eos_id=1, dtype="bfloat16", tokenizer=tmp_path / "tokenizer.json")
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """A byte-level tokenizer of 270 ids whose file also adds EOS, cuts and pads: none of which training did."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=270, special_tokens=["<pre>", EOS], initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator(["def f(x): return x"], trainer)
+    made.post_processor = processors.TemplateProcessing(single=f"{EOS} $A", special_tokens=[(EOS, 1)])
+    made.enable_truncation(4)
+    made.enable_padding(length=16)
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    made.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(tokenizer, tmp_path_factory):
+    """A folder `exported` with a model over that tokenizer, and the model."""
+    spec = TIED.model_copy(update={"vocab_multiple": 1})
+    model = jax.jit(lambda: init_decoder(spec, 270, jax.random.key(3)))()
+    return export(model, spec, tmp_path_factory.mktemp("home") / "exported", seq_len=128, eos_id=1, tokenizer=tokenizer), model
+
+
+def test_half_precision(model, spec, tmp_path):
+    folder = export(model, spec, tmp_path / "hf", seq_len=128, eos_id=1, dtype="bfloat16")
     back = load_exported(folder, spec, VOCAB)
     np.testing.assert_allclose(back.blocks.gate, model.blocks.gate, rtol=1e-2)
-    assert (folder / "tokenizer.json").read_text() == "{}"
+
+
+def test_the_tokenizer_goes_along_and_gives_the_ids_that_training_saw(exported, tokenizer):
+    folder, _ = exported
+    text = f"def f(x): {EOS} <pre>"
+    theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    theirs.encode_special_tokens = True
+    assert theirs.encode(text).ids == Text(str(tokenizer), 1).encode(text)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    assert settings["eos_token"] == settings["pad_token"] == EOS
+    assert settings["split_special_tokens"] is True and settings["clean_up_tokenization_spaces"] is False
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert generation == {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["eos_token_id"] == config["bos_token_id"] == 1 and config["pad_token_id"] is None
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_every_file_may_be_read_by_whom_the_umask_allows(model, spec, tmp_path, umask, tokenizer):
+    before = os.umask(umask)
+    try:
+        folder = export(model, spec, tmp_path / "hf", seq_len=128, eos_id=1, tokenizer=tokenizer)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert len(modes) == 5 and set(modes.values()) == {0o666 & ~umask}
 
 
 def test_another_shape_is_refused(model, spec, tmp_path):
@@ -84,9 +141,16 @@ def test_what_their_architecture_has_no_name_for_is_refused_before_anything_is_w
             export_or_load()
         assert [p.rule for p in error.value.problems] == ["export-unsupported"] * len(choice)
         for name, value in choice.items():
-            assert f"{tmp_path / 'hf'}: `model.{name}: {value}` cannot be a Hugging Face model" in str(error.value)
+            assert f"`model.{name}: {value}` cannot be a Hugging Face model" in str(error.value)
             assert f"train with `{name}: {getattr(TIED, name)}` to export it" in str(error.value)
     assert not (tmp_path / "hf").exists()
+
+
+def test_what_forbids_an_export_is_told_at_once():
+    with pytest.raises(CodemixError) as error:
+        check(TIED.model_copy(update={"norm": "rms"}), "int8")
+    assert [p.rule for p in error.value.problems] == ["export-unsupported", "export-dtype"]
+    check(TIED, "bfloat16")
 
 
 @pytest.mark.optional("needs torch and transformers")
@@ -101,3 +165,34 @@ def test_transformers_scores_the_same(model, spec, tmp_path):
         want = theirs(torch.from_numpy(ids).long()).logits.numpy()
     got = np.asarray(logits(model, hidden(model, jnp.asarray(ids), attention=attention.xla)))[..., :VOCAB]
     np.testing.assert_allclose(got, want, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.optional("needs torch and transformers")
+def test_the_page_runs_and_its_model_writes_what_ours_writes(exported, tokenizer, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    folder, model = exported
+    monkeypatch.chdir(folder.parent)
+    [code] = re.findall(r"^```python\n(.*?)^```", (Path(__file__).parents[2] / "docs" / "export.md").read_text(), re.M | re.S)
+    said = {}
+    exec(code, said)
+    engine = Engine(model, Text(str(tokenizer), 1), longest=128)
+    ours = [generation.text for [generation] in generate(engine, said["prompts"], Decoding(max_tokens=20))]
+    assert said["texts"] == ours
+    for text in (f"def f(x): {EOS} <pre>", "", " a .b 'x\u0301 ", "\ttab\r\n"):
+        assert said["tokenizer"](text)["input_ids"] == engine.text.encode(text)
+        assert said["tokenizer"].decode(engine.text.encode(text)) == text
+    assert said["tokenizer"](f"<pre>{EOS}", split_special_tokens=False)["input_ids"] == [0, 1]
+
+
+@pytest.mark.optional("needs torch, transformers and lm-eval")
+def test_the_hf_backend_of_lm_eval_scores_the_same(exported, tokenizer):
+    backend = pytest.importorskip("lm_eval.models.huggingface")
+    instance = importlib.import_module("lm_eval.api.instance").Instance
+    folder, model = exported
+    theirs = backend.HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=2)
+    pairs = [("def f(x):", " return x"), ("", "x = 1"), (f"a {EOS}", " b"), ("a longer context than the others", " c")]
+    got = theirs.loglikelihood([instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)])
+    want = Engine(model, Text(str(tokenizer), 1), longest=128).score_continuations(pairs)
+    np.testing.assert_allclose([log_p for log_p, _ in got], [s.log_p for s in want], atol=1e-3, rtol=1e-4)
+    assert [greedy for _, greedy in got] == [s.greedy for s in want]
