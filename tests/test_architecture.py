@@ -19,7 +19,7 @@ OWNERS = {  # heavy package -> the modules that may import it
 }  # fmt: skip
 LIGHT = ("jax", "numpy", "datatrove", "grain", "pyarrow", "tokenizers", "tiktoken", "equinox", "optax", "orbax", "matplotlib", "rich")
 LIGHT_AT_IMPORT = ("errors.py", "progress.py", "tables.py", "recipe/", "cli/", "data/store.py", "data/manifest.py", "data/inputs.py", "data/document.py",
-                   "data/build.py", "data/found.py", "data/families.py", "data/sources/", "data/ops/", "data/tokenizers/", "train/schedule.py", "train/schedules/", "eval/tasks/")  # fmt: skip
+                   "data/build.py", "data/found.py", "data/families.py", "data/sources/", "data/ops/", "data/tokenizers/", "train/schedule.py", "train/export.py", "train/schedules/", "eval/tasks/")  # fmt: skip
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 
 

@@ -102,6 +102,16 @@ def test_plan_as_json_and_markdown(run):
     assert code == 0 and "| stage | source |" in out
 
 
+def test_what_cannot_be_exported_is_told_by_plan_and_refused_before_anything_is_read(run):
+    recipe = Path("recipes/quickstart.yaml")
+    recipe.write_text(recipe.read_text().replace("model:\n", "model:\n  norm: rms\n  positions: none\n"))
+    code, _, err = run("plan", recipe)
+    assert code == 0 and "note: `model.norm: rms` cannot" in err and "note: `model.positions: none` cannot" in err
+    assert len(json.loads(run("plan", recipe, "--json")[1])["not_exportable"]) == 2
+    code, _, err = run("export-model", recipe, "--output", "hf", "--dtype", "int8")
+    assert code == 1 and all(said in err for said in ("norm: rms", "positions: none", "`int8`")) and not Path("hf").exists()
+
+
 def test_init_never_overwrites(run):
     assert run("init", "mine.yaml")[0] == 0
     before = Path("mine.yaml").read_text()

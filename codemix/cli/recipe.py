@@ -66,6 +66,7 @@ def plan(
     from codemix.cli.context import load
     from codemix.recipe import read, show, text
     from codemix.tables import Table
+    from codemix.train import export
 
     document = text.load(recipe)
     if read.is_study(document):
@@ -81,8 +82,10 @@ def plan(
         },
     }
     missing = preflight.missing_here(context)
+    not_exportable = export.problems(made.recipe.model)
     if json:
-        return print_json(show.as_json(made, existing, chip, mfu) | {"missing": [p.as_json() for p in missing]})
+        told = {"missing": [p.as_json() for p in missing], "not_exportable": [p.as_json() for p in not_exportable]}
+        return print_json(show.as_json(made, existing, chip, mfu) | told)
     table = Table("In the store", ["what", "state", "why"])
     for name, f in context.found.items():
         table.rows.append([f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason])
@@ -97,6 +100,8 @@ def plan(
         tables.append(Table("Missing on this machine", ["for", "what", "remedy"], lines))
     for t in filter(None, tables):
         print(t.markdown()) if markdown else t.print()
+    for p in not_exportable:
+        print(f"note: {p.what}", file=sys.stderr)
     return None
 
 

@@ -146,7 +146,8 @@ def test_a_stage_leaves_as_a_hugging_face_model(folder, straight):
     codemix("export-model", "small.yaml", "--output", "hf", folder=folder)
     config = json.loads((folder / "hf" / "config.json").read_text())
     assert config["architectures"] == ["CohereForCausalLM"] and (folder / "hf" / "model.safetensors").stat().st_size > 100_000
-    assert (folder / "hf" / "tokenizer.json").exists()
+    assert len(json.loads((folder / "hf" / "tokenizer.json").read_text())["model"]["vocab"]) == config["vocab_size"]
+    assert json.loads((folder / "hf" / "tokenizer_config.json").read_text())["eos_token"] == "<|endoftext|>"
 
 
 def test_verify_says_what_a_store_lacks_of_a_lock(folder, tmp_path):
