@@ -20,6 +20,15 @@ def table(classes: dict[str, Iterable[int]], other: str) -> bytes:
     return bytes(mapped)
 
 
+_RULER = re.compile(r"([^\w\s])\1{7,}+")
+_INDENTATION = re.compile(r"^[^\S\n]++", re.MULTILINE)
+
+
+def layout_chars(text: str) -> int:
+    """How many characters only lay a text out: rulers and banners (a sign eight times or more in a row), and indentation."""
+    return sum(len(found[0]) for pattern in (_RULER, _INDENTATION) for found in pattern.finditer(text))
+
+
 def count_letters(text: str, *, digits: bool) -> int:
     """How many characters are letters (or digits, if asked) by Unicode."""
     plain = text.encode("ascii", "ignore")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from codemix.data.document import Document
 
 # canonical name (GitHub Linguist's) -> file name extensions, most telling first
@@ -53,8 +51,9 @@ def canonical(name: str) -> str:
 
 def of_path(path: str) -> str:
     """The language that a file's name says, or an empty string. `.h` counts as C."""
-    name = PurePosixPath(path.replace("\\", "/")).name.lower()
-    return _NAMES.get(name) or _BY_EXTENSION.get(PurePosixPath(name).suffix, "")
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2].lower()  # pathlib would take ten times as long
+    stem, _, extension = name.rpartition(".")
+    return _NAMES.get(name) or (_BY_EXTENSION.get(f".{extension}", "") if stem else "")
 
 
 def of(doc: Document) -> str:

@@ -148,7 +148,7 @@ class Words:
         return hash(type(self))
 
     def __reduce__(self) -> Any:
-        return datatrove_words, (type(self) is ProseWords,)
+        return datatrove_words, (type(self),)
 
 
 class ProseWords(Words):
@@ -162,9 +162,16 @@ class ProseWords(Words):
         return prose_words(text)
 
 
-def datatrove_words(prose: bool = False) -> Words:
+class WhitespaceWords(Words):
+    """Words as the Gopher paper and most re-implementations of its rules count them: what stands between whitespace."""
+
+    def word_tokenize(self, text: str) -> list[str]:
+        return text.split()
+
+
+def datatrove_words(words: type[Words] = Words) -> Words:
     """The tokenizer to give as `language=` to a datatrove block."""
     from datatrove.utils.word_tokenizers import WordTokenizer
 
     WordTokenizer.register(Words)  # by registration, so that this module imports without datatrove
-    return ProseWords() if prose else Words()
+    return words()

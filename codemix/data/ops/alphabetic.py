@@ -2,7 +2,7 @@
 
 StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarter of the characters are letters, but for
 languages where that fails too often (name those in `except_languages`). Letters are Unicode's, so that comments in any
-script count.
+script count. Indentation, rulers and banners are not among the characters: they say nothing about what a file holds.
 """
 
 from typing import ClassVar, Literal
@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data import languages
-from codemix.data.char_classes import count_letters
+from codemix.data.char_classes import count_letters, layout_chars
 from codemix.data.document import Document, Drop
 from codemix.data.families import Op
 
@@ -19,12 +19,14 @@ class Alphabetic(Op):
     """Drops documents in which less than `min_frac` of the characters are letters."""
 
     kind: Literal["alphabetic"] = "alphabetic"
+    version: ClassVar[int] = 2
     min_frac: float = Field(0.25, ge=0, le=1, description="share of the characters that are letters [fraction]")
     except_languages: tuple[str, ...] = Field((), description="languages let through")
     EXAMPLES: ClassVar = ({"kind": "alphabetic"}, {"kind": "alphabetic", "min_frac": 0.4, "except_languages": ["CSV"]})
 
     def apply(self, doc: Document) -> Document | Drop:
-        if count_letters(doc.text, digits=False) >= self.min_frac * len(doc.text):
+        found = count_letters(doc.text, digits=False)
+        if found >= self.min_frac * len(doc.text) or found >= self.min_frac * (len(doc.text) - layout_chars(doc.text)) > 0:
             return doc
         if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
             return doc

@@ -2,6 +2,7 @@
 
 The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at least a quarter of the characters are
 letters or digits. Letters are Unicode's, so that comments in any script count.
+Indentation, rulers and banners do not count as characters: they say nothing of what a file holds.
 """
 
 from typing import ClassVar, Literal
@@ -9,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data import languages
-from codemix.data.char_classes import count_letters
+from codemix.data.char_classes import count_letters, layout_chars
 from codemix.data.document import Document, Drop
 from codemix.data.families import Op
 
@@ -18,12 +19,14 @@ class Alphanum(Op):
     """Drops documents in which less than `min_frac` of the characters are letters and digits."""
 
     kind: Literal["alphanum"] = "alphanum"
+    version: ClassVar[int] = 2
     min_frac: float = Field(0.25, ge=0, le=1, description="share of the characters that are letters and digits [fraction]")
     except_languages: tuple[str, ...] = Field((), description="languages let through")
     EXAMPLES: ClassVar = ({"kind": "alphanum"}, {"kind": "alphanum", "min_frac": 0.4, "except_languages": ["CSV"]})
 
     def apply(self, doc: Document) -> Document | Drop:
-        if count_letters(doc.text, digits=True) >= self.min_frac * len(doc.text):
+        found = count_letters(doc.text, digits=True)
+        if found >= self.min_frac * len(doc.text) or found >= self.min_frac * (len(doc.text) - layout_chars(doc.text)) > 0:
             return doc
         if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
             return doc

@@ -2,6 +2,7 @@ r"""Drops documents with long runs of encoded data: base64, hexadecimal bytes, `
 
 StarCoder2 (arXiv 2402.19173, section 3.4) drops files in which such runs are longer than 1024 characters or make up
 more than half of the file; the patterns here are ours. A run goes on over line ends and the separators between bytes.
+Numbers without hexadecimal letters are no run, unless they are zeros: tables of numbers and long decimals stay.
 """
 
 import re
@@ -14,11 +15,16 @@ from codemix.data.document import Document, Drop
 from codemix.data.families import Op
 
 # possessive quantifiers (++): a long line that is no run costs one look, not one for every way to cut it
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{60,}+={0,2}[\"']?[,+\\]?\s{0,40}[\"']?){1,}+")
+_BASE64 = re.compile(
+    r"(?:[A-Za-z0-9+/]{60,}+={0,2}[\"']?[,+\\]?\s{0,40}[\"']?){1,}+"
+    r"(?:(?:[A-Za-z0-9+/]{4}){0,14}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)(?![\w+/=]))?"  # its last, shorter line
+)
 _DIGITS = re.compile(r"[0-9A-Fa-f]{32,}+")
 _PAIRS = re.compile(r"(?:[0-9A-Fa-f]{2}[ ,:;\t]{0,3}[ ,:;\n\t]\s{0,40}){16,}+")
 _NUMBERS = re.compile(r"(?:0[xX][0-9A-Fa-f]{2,16}[A-Za-z]{0,3}[^\w\s]{0,3}\s{0,40}){8,}+")
 _ESCAPES = re.compile(r"(?:\\x[0-9A-Fa-f]{2}[\"'\s]{0,40}){16,}+|(?:\\u[0-9A-Fa-f]{4}){8,}+")
+
+_DECIMAL, _HEX_LETTERS = frozenset("0123456789"), frozenset("abcdefABCDEF")
 
 # What must be there for a pattern to match, looked for first in a text of classes: most documents hold none of it.
 _BASE64_CLASS = table({"b": LETTERS + DIGITS + b"+/"}, other=" ")
@@ -36,9 +42,9 @@ def encoded_runs(text: str) -> list[tuple[int, int]]:
     if data.count(b"0x") + data.count(b"0X") >= 8:
         found += [m.span() for m in _NUMBERS.finditer(text)]
     if any(hint in hexes for hint in _PAIR_HINTS):
-        found += [m.span() for m in _PAIRS.finditer(text) if any(map(str.isdigit, m[0]))]
+        found += [m.span() for m in _PAIRS.finditer(text) if _hexadecimal(m[0])]
     if b"h" * 32 in hexes:
-        found += [m.span() for m in _DIGITS.finditer(text) if any(map(str.isdigit, m[0]))]
+        found += [m.span() for m in _DIGITS.finditer(text) if _hexadecimal(m[0])]
     if b"b" * 60 in data.translate(_BASE64_CLASS):
         found += [m.span() for m in _BASE64.finditer(text) if _mixed(m[0])]
     apart: list[tuple[int, int]] = []
@@ -50,6 +56,12 @@ def encoded_runs(text: str) -> list[tuple[int, int]]:
     return apart
 
 
+def _hexadecimal(run: str) -> bool:
+    """Hexadecimal of anything mixes digits and letters, or is zeros; a word does not, nor does a table of numbers or a factorial."""
+    digits = set(run) & _DECIMAL
+    return bool(digits) and (digits == {"0"} or not _HEX_LETTERS.isdisjoint(run))
+
+
 def _mixed(run: str) -> bool:
     """Base64 of anything mixes digits, capitals and small letters; a long path or a ruler does not."""
     return any(map(str.isdigit, run)) and any(map(str.isupper, run)) and any(map(str.islower, run))
@@ -59,6 +71,7 @@ class EncodedRuns(Op):
     """Drops documents with long, or with many, runs of base64, hexadecimal or escaped data."""
 
     kind: Literal["encoded_runs"] = "encoded_runs"
+    version: ClassVar[int] = 2
     max_run_chars: int = Field(1024, ge=1, description="longest run kept [characters]; StarCoder2: 1024")
     max_frac: float = Field(0.5, ge=0, le=1, description="share of the document that runs may be [fraction]; StarCoder2: 0.5")
     EXAMPLES: ClassVar = ({"kind": "encoded_runs"},)

@@ -30,13 +30,13 @@ class FinewebQuality(ProseOp):
         from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilter
 
         from codemix.data.blocks import silence, verdicts
-        from codemix.data.words import datatrove_words
+        from codemix.data.words import ProseWords, datatrove_words
 
         silence()
         return verdicts(FineWebQualityFilter(
             line_punct_thr=self.min_frac_lines_punctuated, line_punct_exclude_zero=self.keep_unpunctuated, short_line_thr=self.max_frac_short_lines,
             short_line_length=self.short_line_chars, char_duplicates_ratio=self.max_frac_chars_in_dup_lines, new_line_ratio=self.max_lines_per_word,
-            language=datatrove_words(prose=True),
+            language=datatrove_words(ProseWords),
         ))  # fmt: skip
 
     def apply(self, doc: Document) -> Document | Drop:

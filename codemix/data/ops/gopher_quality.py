@@ -1,7 +1,9 @@
-"""Gopher's quality rules for prose, by datatrove's block with a regular-expression word tokenizer in place of spaCy.
+"""Gopher's quality rules for prose, by datatrove's block.
 
 Gopher (arXiv 2112.11446), Table A1. Made for English web text: on code nearly everything is dropped, so it is refused
-there. `null` switches one rule off.
+there. `null` switches one rule off. A word is a piece between whitespace, as in the paper. datatrove counts punctuation
+marks as words as well, and so drops most good texts by `min_frac_alpha_words`: `words: datatrove` does as it does, with a
+regular expression in place of spaCy.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,10 @@ class GopherQuality(ProseOp):
     """Drops prose that fails Gopher's quality rules: words, symbols, bullets, stop words (datatrove)."""
 
     kind: Literal["gopher_quality"] = "gopher_quality"
+    version: ClassVar[int] = 2
+    words: Literal["whitespace", "datatrove"] = Field(
+        "whitespace", description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and parts of contractions too"
+    )
     min_words: int | None = Field(50, ge=1, description="words that are not symbols")
     max_words: int | None = Field(100_000, ge=1, description="words that are not symbols")
     min_mean_word_chars: float | None = Field(3, gt=0, description="mean length of a word [characters]")
@@ -34,7 +40,7 @@ class GopherQuality(ProseOp):
         from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
 
         from codemix.data.blocks import silence, verdicts
-        from codemix.data.words import datatrove_words
+        from codemix.data.words import ProseWords, WhitespaceWords, datatrove_words
 
         silence()
         return verdicts(GopherQualityFilter(
@@ -42,7 +48,7 @@ class GopherQuality(ProseOp):
             max_avg_word_length=self.max_mean_word_chars, max_symbol_word_ratio=self.max_symbols_per_word,
             max_bullet_lines_ratio=self.max_frac_bullet_lines, max_ellipsis_lines_ratio=self.max_frac_ellipsis_lines,
             max_non_alpha_words_ratio=self.min_frac_alpha_words, min_stop_words=self.min_stop_words, stop_words=list(self.stop_words),
-            language=datatrove_words(prose=True),
+            language=datatrove_words(WhitespaceWords if self.words == "whitespace" else ProseWords),
         ))  # fmt: skip
 
     def apply(self, doc: Document) -> Document | Drop:

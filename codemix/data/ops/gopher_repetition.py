@@ -32,14 +32,14 @@ class GopherRepetition(ProseOp):
         from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
 
         from codemix.data.blocks import silence, verdicts
-        from codemix.data.words import datatrove_words
+        from codemix.data.words import ProseWords, datatrove_words
 
         silence()
         return verdicts(GopherRepetitionFilter(
             dup_line_frac=self.max_frac_dup_lines, dup_para_frac=self.max_frac_dup_paragraphs,
             dup_line_char_frac=self.max_frac_chars_in_dup_lines, dup_para_char_frac=self.max_frac_chars_in_dup_paragraphs,
             top_n_grams=tuple(sorted(self.max_frac_top_n_gram.items())), dup_n_grams=tuple(sorted(self.max_frac_dup_n_grams.items())),
-            language=datatrove_words(prose=True),
+            language=datatrove_words(ProseWords),
         ))  # fmt: skip
 
     def apply(self, doc: Document) -> Document | Drop:

@@ -2,7 +2,8 @@
 
 Paper (arXiv 2408.10914) App. A.1, first of its four filters: more than 1000 floats. What counts as a float is not
 stated there; here it is a decimal point with digits on both sides or on one (`1.5`, `.5`, `1.`, `1.5e-3`), or an
-exponent (`1e9`). Dotted versions such as `1.2.3` are not numbers and do not count.
+exponent (`1e9`). Dotted versions such as `1.2.3` are not numbers and do not count, nor do `1.` before a verse or an item of
+a list and a whole number at the end of a sentence.
 """
 
 import re
@@ -16,13 +17,18 @@ from codemix.data.document import Document, Drop
 from codemix.data.families import Op
 
 _SHAPE = table({"d": DIGITS, ".": b".", "e": b"eE"}, other="x")
-_FLOAT = re.compile(r"(?<![\w.])(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])|(?<![\w.])\d+[eE][+-]?\d+(?![\w.])")
+_FLOAT = re.compile(
+    r"(?<![\w.])(?:(?:\d+\.\d+|\.\d+)(?:[eE][+-]?\d+)?|\d+\.?[eE][+-]?\d+|\d+(?P<bare>\.))(?![\w.])"
+)
+_NUMBER_OR_END = re.compile(r"[-+]?\.?\d|[])}*/=<>!?&|%^]")
+_NEAR = 16  # characters looked at on either side of a number
 
 
 class MaxFloats(Op):
     """Drops documents with more than `max_floats` floating-point numbers (paper App. A.1)."""
 
     kind: Literal["max_floats"] = "max_floats"
+    version: ClassVar[int] = 2
     max_floats: int = Field(1000, ge=0, description="floats a document may hold; paper: 1000")
     EXAMPLES: ClassVar = ({"kind": "max_floats"},)
 
@@ -31,5 +37,17 @@ class MaxFloats(Op):
         shape = doc.text.encode("utf-8", "replace").translate(_SHAPE)
         if shape.count(b"d.") + shape.count(b".d") + shape.count(b"de") <= self.max_floats:
             return doc
-        beyond = next(islice(_FLOAT.finditer(doc.text), self.max_floats, None), None)
-        return doc if beyond is None else Drop("too_many_floats")
+        floats = (found for found in _FLOAT.finditer(doc.text) if found["bare"] is None or _is_number(doc.text, found))
+        return doc if next(islice(floats, self.max_floats, None), None) is None else Drop("too_many_floats")
+
+
+def _is_number(text: str, found: re.Match) -> bool:
+    """Whether `1.` is a number, and not a verse, an item of a list or the end of a sentence: by what stands beside it."""
+    after = text[found.end() : found.end() + _NEAR]
+    following = after.lstrip(" \t")
+    before = text[max(found.start() - _NEAR, 0) : found.start()].rstrip(" \t")
+    if following[:1] in ("", "\n"):  # the end of a line: of a column of numbers, or of a sentence
+        return not before or before[-1] in "\n0123456789.,;+-[({="
+    if following == after or _NUMBER_OR_END.match(following):
+        return True
+    return before.endswith(tuple("=([{,+-*/<>&|"))
