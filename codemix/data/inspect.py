@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,44 +144,49 @@ def _duplicates(store: Store, name: str, entry: Path, samples: int) -> list[dict
 def render(found: dict[str, Any]) -> None:
     """Print what `inspect` found."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)  # names, reasons and documents are other people's text
     for name, one in found.items():
         f = one["funnel"]
-        console.print(
-            f"[bold]{name}[/bold]  {f['read']:,} read = {f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable"
-        )
-        table = Table("op", "reason", *(_right(h) for h in ("in", "dropped", "share", "bytes")), title="Attrition")
-        for row in one["attrition"]:
-            table.add_row(row["op"], row["reason"], f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
+        counts = f"{f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable"
+        console.print(Text.assemble((name, "bold"), f"  {f['read']:,} read = {counts}"))
         if one["attrition"]:
+            table = _table("Attrition", ("op", "reason"), ("in", "dropped", "share", "bytes"))
+            for row in one["attrition"]:
+                numbers = (f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
+                table.add_row(_plain(row["op"]), _plain(row["reason"]), *numbers)
             console.print(table)
         if len(one["languages"]) > 1:
-            table = Table("language", *(_right(h) for h in ("read", "kept", "share kept")), "dropped by op", title="Languages")
+            table = _table("Languages", ("language",), ("read", "kept", "share kept"), ("dropped by op",))
             for row in one["languages"][:30]:
-                table.add_row(
-                    plain(row["language"]),
-                    f"{row['read']:,}",
-                    f"{row['kept']:,}",
-                    f"{row['share_kept']:.1%}",
-                    ", ".join(f"{k} {v:,}" for k, v in row["dropped"].items()),
-                )
+                dropped = ", ".join(f"{k} {v:,}" for k, v in row["dropped"].items())
+                numbers = (f"{row['read']:,}", f"{row['kept']:,}", f"{row['share_kept']:.1%}")
+                table.add_row(_plain(row["language"]), *numbers, _plain(dropped))
             console.print(table)
         for key, rows in one["dropped"].items():
-            pairs = Table("kept", f"dropped by {key}", title=key, expand=True, show_lines=True)
+            pairs = _table(key, ("kept", f"dropped by {key}"), expand=True, show_lines=True)
             for row, kept in itertools.zip_longest(rows, one["kept"][: len(rows)]):
                 if "kept_text" in row:
                     kept = {"id": row["kept_id"], "text": row["kept_text"]}
                 pairs.add_row(_shown(kept), _shown(row))
             console.print(pairs)
-    return None
 
 
-def _right(header: str) -> Any:
-    from rich.table import Column
+def _table(title: str, texts: Sequence[str], numbers: Sequence[str] = (), more: Sequence[str] = (), **style: bool) -> Any:
+    """A table whose title and headers are plain text, with columns of text, of numbers, and of text again."""
+    from rich.table import Column, Table
 
-    return Column(header, justify="right")
+    left = [Column(_plain(header)) for header in texts]
+    right = [Column(_plain(header), justify="right") for header in numbers]
+    return Table(*left, *right, *(Column(_plain(header)) for header in more), title=_plain(title), **style)
+
+
+def _plain(text: str) -> Any:
+    """Text that rich shows as it is: a `str` in a table's cell, header or title would be read as markup."""
+    from rich.text import Text
+
+    return Text(plain(text))
 
 
 def _shown(row: dict[str, Any] | None) -> Any:

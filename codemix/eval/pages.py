@@ -11,6 +11,7 @@ import json
 import math
 import re
 import shutil
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,13 +159,21 @@ def html(page: Page) -> str:
     environment = _environment(autoescape=True)
     css = environment.loader.get_source(environment, "page.css")[0]
     text = environment.get_template("page.html").render(page=page, css=css, palette=plots.stylesheet())
-    return re.sub(r"\n\s*\n+", "\n", text) + "\n"
+    return without_controls(re.sub(r"\n\s*\n+", "\n", text)) + "\n"
 
 
 def markdown(page: Page) -> str:
     """The same page for a terminal or a pull request; figures become their tables."""
     text = _environment(autoescape=False).get_template("page.md").render(page=page)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return without_controls(re.sub(r"\n{3,}", "\n\n", text)).strip() + "\n"
+
+
+_BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def without_controls(text: str) -> str:
+    """The text with U+FFFD for what moves a terminal's cursor or turns a line around; joiners of letters and emoji stay."""
+    return "".join("\ufffd" if c in _BIDI or (c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs")) else c for c in text)
 
 
 def _environment(autoescape: bool):
@@ -174,7 +183,7 @@ def _environment(autoescape: bool):
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=autoescape, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"inline": _inline, "cell": _markdown_cell, "rule": _rule, "slug": slug}
+    environment.filters |= {"inline": _inline, "md": _markdown_text, "cell": _markdown_cell, "listing": _listing, "rule": _rule, "slug": slug}
     environment.tests |= {name.lower(): (lambda block, cls=cls: isinstance(block, cls)) for name, cls in _BLOCKS.items()}
     return environment
 
@@ -190,10 +199,37 @@ def _inline(text: str):
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked))
 
 
+_MARKDOWN = re.compile(r"[\\`<&]|\](?=[(\[:]|$)")  # a bracket alone, as around an interval, makes no link
+_BLOCK_START = re.compile(r"^(?:[#>]|[-+*=~|_](?!\*))")
+_ITEM_START = re.compile(r"^(\d+)([.)]\s)")
+
+
+def _markdown_text(text: str) -> str:
+    """A paragraph of one line, and nothing else."""
+    return _ITEM_START.sub(r"\1\\\2", _BLOCK_START.sub(r"\\\g<0>", _markdown_line(text).lstrip()))
+
+
+def _markdown_line(text: str) -> str:
+    """Markdown whose `backticks` and **stars** keep their meaning; HTML, links and images have none."""
+    pieces = re.split(r"(`[^`]+`)", " ".join(text.split("\n")))
+    pieces[::2] = [_MARKDOWN.sub(_escaped, piece) for piece in pieces[::2]]
+    return "".join(pieces)
+
+
+def _escaped(match: re.Match) -> str:
+    return {"<": "&lt;", "&": "&amp;"}.get(match[0], "\\" + match[0])
+
+
 def _markdown_cell(cell: Cell) -> str:
-    text = cell.text if isinstance(cell, Mark) else cell
-    text = text.replace("|", "\\|").replace("\n", " ")
+    text = _markdown_line(cell.text if isinstance(cell, Mark) else cell).replace("|", "\\|")
     return f"**{text}**" if isinstance(cell, Mark) and cell.tone in ("strong", "bad") and text else text
+
+
+def _listing(text: str) -> str:
+    """A fenced block that nothing inside it can end."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}yaml\n{text}\n{fence}"
 
 
 def _rule(align: str) -> str:

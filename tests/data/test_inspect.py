@@ -95,3 +95,14 @@ def test_shares_are_of_what_entered_the_op():
     assert [(row["op"], row["in"], round(row["share"], 4)) for row in attrition(funnel)] == [
         ("read", 100, 0.1), ("01-a", 90, 0.3333), ("01-a", 90, 0.1667), ("10-b", 45, 0.2), ("dedup1-exact", 36, 0.5),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["[/]", "[bold]x[/bold]", "[red]", ":smile:", "[link=http://x]y[/link]", "\\[x]", "[", "]]", "[/x][@click=f]"])
+def test_brackets_in_anything_are_text(text, capsys):
+    row = {"id": text, "text": text}
+    funnel = {"read": 2, "kept": 1, "dropped": {f"01-where/{text}": 1}, "unreadable": 0, "dropped_bytes": {}, "languages": {}}
+    languages = [{"language": text + end, "read": 1, "kept": 1, "share_kept": 1.0, "dropped": {f"01-{text}": 1}} for end in ("", "2")]
+    one = {"funnel": funnel, "attrition": attrition(funnel), "languages": languages, "kept": [row], "dropped": {f"01-where/{text}": [row]}}
+    render({"a": one})
+    shown = capsys.readouterr().out
+    assert shown.count(text) >= 8 and "\x1b" not in shown
