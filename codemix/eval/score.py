@@ -23,7 +23,9 @@ from codemix.train import attention
 from codemix.train.mesh import BATCH
 from codemix.train.model import Attention, Decoder, hidden, logits
 
-LOGIT_VALUES = 2**24  # float32 logits held at once: 64 MiB
+LOGIT_VALUES = {"cpu": 2**20}  # float32 logits held at once: 4 MiB stay in a cache, and fault in no new pages
+OTHER_LOGIT_VALUES = 2**24
+SMALLEST_CHUNK = 64  # positions whose logits are made at once at least: fewer would read a large head too often
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Engine:
         platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
         self.batch_tokens = max(longest, batch_tokens or (2048 if platform == "cpu" else 2**16))
         dtype = jnp.dtype(("float32" if platform == "cpu" else "bfloat16") if compute_dtype == "auto" else compute_dtype)
+        at_once = LOGIT_VALUES.get(platform, OTHER_LOGIT_VALUES)
         self.options = dict(attention=attention.for_platform(platform, mesh), compute_dtype=dtype)
+        self.score_options = self.options | {"logits_at_once": at_once}
 
     def score_continuations(self, pairs: Sequence[Pair], label: str = "scoring") -> list[Score]:
         """Score of each continuation after its context, in order. A context too long is cut on the left."""
@@ -115,7 +119,7 @@ class Engine:
         return log_p, greedy
 
     def _forward(self, batch: dict[str, np.ndarray]) -> tuple[jax.Array, jax.Array]:
-        return _log_probabilities(self.model, {name: self.put(value) for name, value in batch.items()}, **self.options)
+        return _log_probabilities(self.model, {name: self.put(value) for name, value in batch.items()}, **self.score_options)
 
     def put(self, value: np.ndarray) -> Any:
         """An array with its rows spread over the mesh; rows that belong to nobody are added where they do not divide."""
@@ -173,12 +177,14 @@ def _unpack(result: tuple[jax.Array, jax.Array], places: list[tuple[int, int, in
     return tokens
 
 
-@partial(jax.jit, static_argnames=("attention", "compute_dtype"))
-def _log_probabilities(model: Decoder, batch: dict[str, jax.Array], *, attention: Attention, compute_dtype: Any) -> tuple[jax.Array, jax.Array]:
+@partial(jax.jit, static_argnames=("attention", "compute_dtype", "logits_at_once"))
+def _log_probabilities(
+    model: Decoder, batch: dict[str, jax.Array], *, attention: Attention, compute_dtype: Any, logits_at_once: int
+) -> tuple[jax.Array, jax.Array]:
     """log p of the targets at `places` [rows, tokens], and whether each is the likeliest token."""
     states = hidden(model, batch["inputs"], batch["positions"], batch["segments"], attention=attention, compute_dtype=compute_dtype)
     height, room = batch["inputs"].shape
-    chunk = max(1, min(room, LOGIT_VALUES // (height * len(model.embedding))))
+    chunk = min(room, max(-(-SMALLEST_CHUNK // height), logits_at_once // (height * len(model.embedding))))
     places = jnp.pad(batch["places"], ((0, 0), (0, -room % chunk)))
 
     def body(i, carry):

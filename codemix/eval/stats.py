@@ -7,14 +7,17 @@ resampling draws whole examples: a long document counts with all its bytes, neve
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
+Side = tuple[np.ndarray, np.ndarray]  # numerators, denominators
 RESAMPLES = 2000
-_CHUNK = 2**22  # resampled indices held at once; bounds memory whatever the number of examples
+_CHUNK = 2**17  # resampled indices held at once; bounds memory whatever the number of examples
+_KEPT = 2**25  # counts of one number of examples that are kept for the next comparison: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -103,19 +106,50 @@ def paired_bootstrap(
         raise ValueError(f"not paired: {n} examples against {len(top_b)}")
     if n < 2:
         raise ValueError("one example says nothing about the next")
-    rng = np.random.default_rng(seed)
-    differences = np.empty(resamples)
-    at_once = max(1, min(resamples, _CHUNK // n))
-    for first in range(0, resamples, at_once):
-        drawn = rng.integers(0, n, size=(min(at_once, resamples - first), n))
-        bottoms_a, bottoms_b = bottom_a[drawn].sum(1), bottom_b[drawn].sum(1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            differences[first : first + len(drawn)] = top_b[drawn].sum(1) / bottoms_b - top_a[drawn].sum(1) / bottoms_a
+    differences = np.concatenate([sums_b - sums_a for sums_a, sums_b in _resampled_ratios((top_a, bottom_a), (top_b, bottom_b), resamples, seed)])
     differences = differences[np.isfinite(differences)]  # a resample of nothing but empty documents says nothing
     tail = (1 - level) / 2
     middle, wider = value_b - value_a, widening(n, level)
     low, high = (middle + wider * (float(q) - middle) for q in np.quantile(differences, [tail, 1 - tail]))
     return Difference(value_a, value_b, middle, low, high, n, level)
+
+
+def _resampled_ratios(a: Side, b: Side, resamples: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The ratio of sums of both sides under each resample, some resamples at a time; NaN or infinity for nothing but empty examples.
+
+    Columns that are equal are summed once, so that equal sides have equal sums to the last bit.
+    """
+    columns = [*a, *b]
+    places = [next(i for i, other in enumerate(columns) if np.array_equal(other, column)) for column in columns]
+    different = sorted(set(places))
+    table = np.stack([columns[i] for i in different], 1)
+    for counts in _resamples(len(table), resamples, seed):
+        sums = counts.astype(np.float64) @ table
+        top_a, bottom_a, top_b, bottom_b = (sums[:, different.index(i)] for i in places)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            yield top_a / bottom_a, top_b / bottom_b
+
+
+def _resamples(n: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
+    """How often each resample draws each of `n` examples, some resamples at a time: whole numbers [some, n].
+
+    A comparison asks for the same `n` again and again, so the last few are kept.
+    """
+    return _kept(n, resamples, seed) if n * resamples <= _KEPT else _drawn(n, resamples, seed)
+
+
+@lru_cache(4)
+def _kept(n: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    return tuple(_drawn(n, resamples, seed))
+
+
+def _drawn(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    at_once = max(1, min(resamples, _CHUNK // n))
+    for first in range(0, resamples, at_once):
+        rows = min(at_once, resamples - first)
+        drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.uint16 if n < 2**16 else np.uint32)
 
 
 def widening(n: int, level: float) -> float:
