@@ -67,7 +67,10 @@ def show_warnings(checked: rules.Checked) -> None:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    try:
+        print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    except RecursionError:
+        raise problem("this nests too deeply to be printed as JSON", "print it as text") from None
 
 
 def problem(what: str, *hints: str, rule: str = "") -> CodemixError:

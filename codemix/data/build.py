@@ -149,13 +149,14 @@ def _training_text(recipe: schema.Recipe, store: Store, ids: Identities) -> Iter
     from codemix.data.training_text import TrainingText
 
     component: Tokenizer = recipe.tokenizer
+    held_out = uses.held_out_shares(recipe)
     for name, share in sorted(component.trains_on(uses.tokenized(recipe)).items()):
         entries = [i for i, entry in enumerate(recipe.dedup) if name in entry.sources]
         removed = [dedup_folder(store, ids, i) for i in entries]
         removed_bytes = sum(read_json(folder / "manifest.json")["removed"][name]["bytes"] for folder in removed)
         lists = tuple(folder / "removed" / name for folder in removed)
         wanted = int(share * component.train_bytes())
-        yield from TrainingText(_documents(store, ids, name), lists, removed_bytes, uses.held_out_with(recipe, name), wanted)
+        yield from TrainingText(_documents(store, ids, name), lists, removed_bytes, held_out[name], wanted)
 
 
 def _build_tokens(recipe: schema.Recipe, store: Store, ids: Identities, tokenizer: TokenizerFile, names: list[str], how: dict[str, Any]) -> None:

@@ -45,11 +45,12 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
     if any(map(_reads_remotely, recipe.sources.values())) and not any(any(store.root.glob(f"data/{name}-*")) for name in recipe.sources):
         return {name: Found(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
     ids = identify(recipe, store, data_root)
+    readers, unknown = uses.readers(recipe), _Unknown(recipe, ids)
     for name in recipe.sources:
         own = ids.tokens.get(name, ids.documents[name])
-        read_by = () if name in ids.tokens else tuple(uses.readers(recipe, name))
+        read_by = () if name in ids.tokens else tuple(readers[name])
         if own.fingerprint is None:
-            found[name] = Found(None, None, _why_unknown(recipe, ids, name), read_by)
+            found[name] = Found(None, None, unknown.reason(name), read_by)
             continue
         folder = store.path("documents" if read_by else "data", name, own.fingerprint)
         if not (folder / "manifest.json").exists():
@@ -61,16 +62,33 @@ def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Foun
     return found
 
 
-def _why_unknown(recipe: schema.Recipe, ids: Identities, name: str) -> str:
+class _Unknown:
     """Why the identity of a source's data is unknown: its own inputs cannot be read, or those of what it rests on."""
-    unreadable = {n for n in recipe.sources if ids.documents[n].fingerprint is None}
-    origins = {n: recipe.sources[n].read.origin for n in unreadable}
-    at_fault = {n for n in unreadable if origins[n] not in unreadable}  # the others read documents of one at fault
-    others = sorted(at_fault & uses.built_with(recipe, [name]))
-    if others and name not in at_fault:
-        return f"waits for {', '.join(f'`{n}`' for n in others)}, which cannot be read"
-    problem = ids.documents[name].problem or ids.tokenizer.problem
-    return problem.problems[0].what if problem else "its inputs are missing"
+
+    def __init__(self, recipe: schema.Recipe, ids: Identities):
+        unreadable = {n for n in recipe.sources if ids.documents[n].fingerprint is None}
+        # the others read documents of one of these
+        self.at_fault = {n for n in unreadable if recipe.sources[n].read.origin not in unreadable}
+        self.recipe, self.ids = recipe, ids
+        self.of_tokenizer = self.at_fault & uses.built_with(recipe, ())
+        self.of_dedup: dict[tuple[int, ...], set[str]] = {}  # by the entries that a source is in
+
+    def reason(self, name: str) -> str:
+        if name not in self.at_fault:
+            behind = self.at_fault.intersection(uses.chain(self.recipe, name)) | self.of_tokenizer | self._dedup(name)
+            if behind:
+                named = ", ".join(f"`{n}`" for n in sorted(behind)[:3])
+                more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
+                return f"waits for {named}{more}, which cannot be read"
+        problem = self.ids.documents[name].problem or self.ids.tokenizer.problem
+        return problem.problems[0].what if problem else "its inputs are missing"
+
+    def _dedup(self, name: str) -> set[str]:
+        within = tuple(i for i, entry in enumerate(self.recipe.dedup) if name in entry.sources)
+        if within not in self.of_dedup:
+            compared = {n for i in within for n in self.recipe.dedup[i].sources}
+            self.of_dedup[within] = self.at_fault & uses.built_with(self.recipe, compared)
+        return self.of_dedup[within]
 
 
 def _reads_remotely(source: schema.Source) -> bool:

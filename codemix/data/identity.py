@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codemix.data.inputs import Input, freeze
+from codemix.data.inputs import Hashes, Input, freeze, frozen
 from codemix.data.store import Store
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe import schema, uses
@@ -53,8 +53,7 @@ class Identities:
 
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
     """The identities of everything the data phases of a recipe make. Hashes inputs that are new or touched."""
-    frozen = freeze_all(recipe, store, data_root)
-    documents = _documents_identities(recipe, frozen)
+    documents = _documents_identities(recipe, freeze_all(recipe, store, data_root))
     dedup: list[Identity] = []
     for i, entry in enumerate(recipe.dedup):
         before = [dedup[j] for j in range(i) if set(recipe.dedup[j].sources) & set(entry.sources)]
@@ -70,32 +69,30 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
 
 def freeze_all(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, tuple[list[Input], list[list[Input]]] | CodemixError]:
     """For each source its inputs and those of each op, frozen; or the problem that stands in the way."""
-    frozen: dict[str, Any] = {}
-    for name, source in recipe.sources.items():
-        try:
-            frozen[name] = (
-                freeze(source.read.inputs(data_root), store, data_root),
-                [freeze(op.inputs(data_root), store, data_root) for op in source.ops],
-            )
-        except CodemixError as error:
-            frozen[name] = error
-    return frozen
+    found: dict[str, Any] = {}
+    with Hashes(store) as hashes:
+        for name, source in recipe.sources.items():
+            try:
+                inputs = frozen(source.read.inputs(data_root), hashes, data_root)
+                found[name] = inputs, [frozen(op.inputs(data_root), hashes, data_root) for op in source.ops]
+            except CodemixError as error:
+                found[name] = error
+    return found
 
 
 def _documents_identities(recipe: schema.Recipe, frozen: dict[str, Any]) -> dict[str, Identity]:
     found: dict[str, Identity] = {}
-
-    def of(name: str, readers: tuple[str, ...] = ()) -> Identity:
-        if name not in found:
-            source, origin = recipe.sources[name], None
-            if (other := source.read.origin) is not None:
-                if other not in recipe.sources or other in (name, *readers):  # `codemix validate` says so at its place
-                    return Identity(None, problem=CodemixError(f"`{name}` cannot read the source `{other}`", rule="unknown-source"))
-                origin = of(other, (name, *readers))
-            found[name] = documents_identity(source, frozen[name], origin)
-        return found[name]
-
-    return {name: of(name) for name in recipe.sources}
+    for asked in recipe.sources:
+        for name in reversed(uses.chain(recipe, asked)):  # what is read comes before who reads it
+            if name in found:
+                continue
+            source, other = recipe.sources[name], recipe.sources[name].read.origin
+            if other is not None and other not in found:  # `codemix validate` says so at its place
+                problem = CodemixError(f"`{name}` cannot read the source `{other}`", rule="unknown-source")
+                found[name] = Identity(None, problem=problem)
+            else:
+                found[name] = documents_identity(source, frozen[name], found[other] if other is not None else None)
+    return {name: found[name] for name in recipe.sources}
 
 
 def documents_identity(
@@ -131,7 +128,8 @@ def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], d
         return Identity(None, problem=error)
     own = {"format": TOKENIZER_FORMAT, "tokenizer": identity(tokenizer), "files": [i.sha256 for i in files], "shares": identity(shares)}
     if shares:
-        own["held_out"] = {name: identity(uses.held_out_with(recipe, name)) for name in sorted(shares)}
+        held_out = uses.held_out_shares(recipe)
+        own["held_out"] = {name: identity(held_out[name]) for name in sorted(shares)}
     removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if set(shares) & set(entry.sources)]
     return _joined(own, documents={name: documents[name] for name in sorted(shares)}, dedup=removed_by)
 

@@ -58,17 +58,56 @@ def changed(path: str) -> Problem:
     return Problem(f"{redacted(path)} changed while it was in use", hints=hints, rule="input-changed")
 
 
-def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
-    """Size and content hash of each input, in the order given. `again` asks the servers of remote ones anew.
+class Hashes:
+    """Content hashes of local files, remembered in `<store>/.inputs.json` by real path, size, modification time and inode.
 
-    Hashes are remembered in `<store>/.inputs.json` by real path, size, modification time and inode, so that only
-    new or touched files are read again. Raises CodemixError when an input is missing or cannot be read.
+    Read once and written when the block ends (and after much hashing), however many sources ask.
     """
-    cache_path = store.root / ".inputs.json"
-    cache: dict[str, list] = {}
-    with suppress(OSError, CodemixError):
-        found = read_json(cache_path)
-        cache = found if isinstance(found, dict) else {}
+
+    def __init__(self, store: Store):
+        self.path, self.unsaved_bytes, self.changed = store.root / ".inputs.json", 0, False
+        self.known: dict[str, list] = {}
+
+    def __enter__(self) -> Hashes:
+        with suppress(OSError, CodemixError):
+            found = read_json(self.path)
+            self.known = found if isinstance(found, dict) else {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
+
+    def get(self, real: Path, key: list[int]) -> str | None:
+        """The hash of a file that has not changed since."""
+        known = self.known.get(escaped_name(str(real)))
+        return known[3] if isinstance(known, list) and known[:3] == key else None
+
+    def put(self, real: Path, key: list[int], digest: str) -> None:
+        if time.time() - key[1] / 1e9 > _RACY_S:
+            self.known[escaped_name(str(real))] = [*key, digest]
+        self.changed, self.unsaved_bytes = True, self.unsaved_bytes + key[0]
+        if self.unsaved_bytes > 2**30:
+            self.save()
+
+    def save(self) -> None:
+        if self.changed:
+            with suppress(CodemixError, OSError):  # a cache that cannot be written costs time, nothing else
+                write_json(self.path, self.known)
+            self.changed, self.unsaved_bytes = False, 0
+
+
+def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
+    """`frozen` for one list of inputs."""
+    with Hashes(store) as hashes:
+        return frozen(paths, hashes, data_root, again=again)
+
+
+def frozen(paths: Iterable[str], hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
+    """Size and content hash of each input, in the order given; only new or touched files are read. `again` asks the servers
+    of remote ones anew.
+
+    Raises CodemixError when an input is missing or cannot be read.
+    """
     named: list[tuple[str, Path | None]] = [(path, None if scheme_of(path) in (*REMOTE, *SELF_NAMED) else locate(path, data_root)) for path in paths]
     todo, results = [], {}
     for path, real in named:
@@ -85,19 +124,14 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool =
         if not real.is_file():
             raise CodemixError(f"{path} is not a plain file", rule="input-unreadable")
         key = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = cache.get(escaped_name(str(real)))
-        if isinstance(known, list) and known[:3] == key:
-            results[path] = Input(path, stat.st_size, known[3])
+        if (known := hashes.get(real, key)) is not None:
+            results[path] = Input(path, stat.st_size, known)
         else:
             todo.append((path, real, key))
     if todo:
         _hash_all(todo, lambda path, key, digest: results.__setitem__(path, Input(path, key[0], digest)))
-        now = time.time()
         for path, real, key in todo:
-            if now - key[1] / 1e9 > _RACY_S:
-                cache[escaped_name(str(real))] = [*key, results[path].sha256]
-        with suppress(CodemixError, OSError):  # a cache that cannot be written costs time, nothing else
-            write_json(cache_path, cache)
+            hashes.put(real, key, results[path].sha256)
     return [results[path] for path, _ in named]
 
 

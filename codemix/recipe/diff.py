@@ -15,7 +15,7 @@ from typing import Any
 from codemix.recipe.component import identity
 from codemix.recipe.diff_settings import Setting, settings
 from codemix.recipe.making import making
-from codemix.recipe.plan import Plan, StagePlan, lineage
+from codemix.recipe.plan import Plan, StagePlan, lineage, with_ancestors
 from codemix.recipe.schema import Recipe
 
 
@@ -89,7 +89,10 @@ class Diff:
 def diff(a: Plan, b: Plan) -> Diff:
     """The differences between two plans. `diff(a, a).empty`, and `diff(b, a) == diff(a, b).reversed()`."""
     mine, theirs = _stages_of(a), _stages_of(b)
-    alike = [(s, t) for s in mine.values() for t in theirs.values() if s.fingerprint == t.fingerprint]
+    same: dict[str, list[StagePlan]] = {}
+    for stage in theirs.values():
+        same.setdefault(stage.fingerprint, []).append(stage)
+    alike = [(s, t) for s in mine.values() for t in same.get(s.fingerprint, ())]
     alike.sort(key=lambda pair: (pair[0].run_tokens, *sorted(s.name for s in pair), pair[0].fingerprint))
     shared = tuple((s.name, t.name) for s, t in alike)
     pairs = _stage_pairs(a, b)
@@ -139,7 +142,7 @@ def _identical_steps(x: StagePlan, y: StagePlan) -> int:
 def _stages_of(plan: Plan) -> dict[str, StagePlan]:
     """The plan's own stages by name, and those of other recipes that they start from."""
     own = {s.name: s for s in plan.stages}
-    return {s.name: s for stage in plan.stages for s in lineage(stage) if s.name not in own} | own
+    return {s.name: s for s in with_ancestors(plan.stages) if s.name not in own} | own
 
 
 def _stage_pairs(a: Plan, b: Plan) -> list[tuple[str, StagePlan | None, StagePlan | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Any
 
 from codemix.recipe import schema, uses
@@ -11,17 +12,19 @@ from codemix.recipe.fingerprint import fingerprint
 
 def making(recipe: schema.Recipe) -> dict[str, dict[str, Any]]:
     """For each source everything that decides its shards, by part."""
-    documents = {name: fingerprint([[o.read, o.ops, o.on_bad, o.max_bad] for o in _chain(recipe, name)]) for name in recipe.sources}
+    chains = {name: uses.chain(recipe, name) for name in recipe.sources}
+    own = {n: identity([s.read, s.ops, s.on_bad, s.max_bad]) for n, s in recipe.sources.items()}
+    documents = {name: fingerprint([own[n] for n in chain]) for name, chain in chains.items()}
     trained_on = [n for n in sorted(recipe.tokenizer.trains_on(uses.tokenized(recipe))) if n in recipe.sources]
+    held_out, dedup = uses.held_out_shares(recipe), _Dedup(recipe, documents)
     tokenizer = fingerprint([
-        recipe.tokenizer, _dedup(recipe, set(trained_on), documents),
-        [[n, documents[n], uses.held_out_with(recipe, n)] for n in trained_on],
+        recipe.tokenizer, dedup.of(set(trained_on)), [[n, documents[n], held_out[n]] for n in trained_on],
     ])  # fmt: skip
     return {
         name: {
-            "inputs": identity(s.read), "documents of the source it reads": [documents[o] for o in uses.chain(recipe, name)[1:]], "ops": identity(s.ops),
-            "held-out share": identity(s.held_out), "bad documents": identity([s.on_bad, s.max_bad]),
-            "dedup": _dedup(recipe, {name}, documents | {name: ""}), "tokenizer": tokenizer,
+            "inputs": identity(s.read), "documents of the source it reads": [documents[o] for o in chains[name][1:]],
+            "ops": identity(s.ops), "held-out share": identity(s.held_out), "bad documents": identity([s.on_bad, s.max_bad]),
+            "dedup": dedup.of({name}, without=name), "tokenizer": tokenizer,
         } for name, s in recipe.sources.items()
     }  # fmt: skip
 
@@ -31,15 +34,34 @@ def spec_fingerprints(recipe: schema.Recipe) -> dict[str, str]:
     return {name: "spec:" + fingerprint([name, parts]) for name, parts in making(recipe).items()}
 
 
-def _chain(recipe: schema.Recipe, name: str) -> list[schema.Source]:
-    return [recipe.sources[n] for n in uses.chain(recipe, name)]
+class _Dedup:
+    """What decides which documents dedup removes, entry by entry; each entry is looked at once, however many sources ask.
 
+    What an entry compares is a sum of hashes over its sources, so that one source can be taken out of it.
+    """
 
-def _dedup(recipe: schema.Recipe, names: set[str], documents: dict[str, str]) -> list[Any]:
-    """The entries that remove documents of these sources, those before them on which they depend, and what each compares."""
-    found = []
-    for entry in reversed(recipe.dedup):
-        if names & set(entry.sources):
-            names = names | set(entry.sources)
-            found.append([identity(entry), [documents.get(n, "") for n in entry.sources]])
-    return found
+    def __init__(self, recipe: schema.Recipe, documents: Mapping[str, str]):
+        self.entries = [frozenset(entry.sources) for entry in recipe.dedup]
+        self.specs = [fingerprint(entry) for entry in recipe.dedup]
+        self.hashes = {n: int(fingerprint([n, documents[n]]), 16) for n in frozenset().union(*self.entries) & documents.keys()}
+        self.sums = [sum(self.hashes.get(n, 0) for n in entry) for entry in self.entries]
+        self.reached: dict[frozenset[int], list[int]] = {}
+
+    def of(self, names: Set[str], without: str | None = None) -> list[list[str]]:
+        """The entries that remove documents of these sources, those before them on which they depend, and what each compares."""
+        within = frozenset(i for i, entry in enumerate(self.entries) if not entry.isdisjoint(names))
+        if within not in self.reached:
+            self.reached[within] = self._reach(set(names))
+        found = []
+        for i in self.reached[within]:
+            own = self.hashes.get(without, 0) if without in self.entries[i] else 0
+            found.append([self.specs[i], f"{self.sums[i] - own:x}"])
+        return found
+
+    def _reach(self, names: set[str]) -> list[int]:
+        found = []
+        for i in reversed(range(len(self.entries))):
+            if not self.entries[i].isdisjoint(names):
+                names |= self.entries[i]
+                found.append(i)
+        return found

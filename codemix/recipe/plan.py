@@ -5,7 +5,8 @@ The plan is exact: the loader reads what it says, and the ledger after training 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -114,6 +115,19 @@ class StagePlan:
         schedule: Any = self.spec.learning_rate
         return schedule.lr(schedule.at(self, step))
 
+    @functools.cached_property
+    def last_lr(self) -> float:
+        """The learning rate of the last step, from which a stage after it may go on. Raises CodemixError as `lr` does."""
+        unknown: list[StagePlan] = []
+        ancestor = self.parent
+        while ancestor is not None and "last_lr" not in vars(ancestor):
+            unknown.append(ancestor)
+            ancestor = ancestor.parent
+        for stage in reversed(unknown):  # the first first: a long lineage must not recurse
+            if stage.steps:
+                stage.last_lr  # noqa: B018 - kept
+        return self.lr(self.steps - 1)
+
     def planned_tokens(self) -> dict[str, int]:
         """Tokens by source, the ledger's left side."""
         return {s.source: s.windows * self.seq_len for s in self.sources}
@@ -136,6 +150,21 @@ def lineage(stage: StagePlan) -> list[StagePlan]:
     while out[-1].parent is not None:
         out.append(out[-1].parent)
     return out[::-1]
+
+
+def with_ancestors(stages: Iterable[StagePlan]) -> list[StagePlan]:
+    """The stages and all those before them, each once, what is before first."""
+    seen: set[int] = set()
+    found: list[StagePlan] = []
+    for stage in stages:
+        unseen: list[StagePlan] = []
+        ancestor: StagePlan | None = stage
+        while ancestor is not None and id(ancestor) not in seen:
+            seen.add(id(ancestor))
+            unseen.append(ancestor)
+            ancestor = ancestor.parent
+        found += reversed(unseen)
+    return found
 
 
 def stage_fingerprint(stage: StagePlan) -> str:

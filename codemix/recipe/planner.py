@@ -39,12 +39,11 @@ class Planner:
 
     def _run_totals(self, stages: list[StagePlan]) -> list[int]:
         """For each stage the tokens at the end of the last stage that descends from it in this recipe."""
-        totals = [s.run_tokens + s.tokens for s in stages]
-        for i in range(len(stages) - 1, -1, -1):
-            for j in range(i + 1, len(stages)):
-                if stages[j].parent is stages[i]:
-                    totals[i] = max(totals[i], totals[j])
-        return totals
+        totals = {id(s): s.run_tokens + s.tokens for s in stages}
+        for stage in reversed(stages):  # a parent stands before its children
+            if id(stage.parent) in totals:
+                totals[id(stage.parent)] = max(totals[id(stage.parent)], totals[id(stage)])
+        return [totals[id(s)] for s in stages]
 
     def _stage(self, index: int) -> StagePlan:
         spec, recipe = self.recipe.stages[index], self.recipe

@@ -120,8 +120,7 @@ def check(
     plan = planner.plan()
     found += planner.problems
     found += rules_recipe.findings(recipe)
-    for stage in plan.stages:
-        found += rules_stage.findings(recipe, stage)
+    found += rules_stage.findings(recipe, plan.stages)
     found += _silenced(recipe, found, one_of_many=isinstance(document, Layered))
     problems = []
     for f in found:

@@ -5,22 +5,36 @@ Judged on the final whole numbers, after all rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe import schema
 from codemix.recipe.finding import Finding, finding
-from codemix.recipe.plan import StagePlan, lineage
+from codemix.recipe.plan import StagePlan, with_ancestors
 from codemix.recipe.quantities import share_at_least, share_at_most, show_share, show_tokens, tokens_at_least
 
 CODE = {"kind": ["code", "markup", "code-adjacent", "synthetic-code"]}  # what the paper counts as code
 
 
-def findings(recipe: schema.Recipe, stage: StagePlan) -> list[Finding]:
-    """All of them."""
-    schedule = list(_schedule(stage))
-    return [*_limits(recipe, stage), *schedule, *_literature(stage, falls=not schedule and _falls(stage))]
+def findings(recipe: schema.Recipe, stages: Sequence[StagePlan]) -> list[Finding]:
+    """All of them, of every stage."""
+    found: list[Finding] = []
+    after_code = _after_code(stages)
+    for stage in stages:
+        schedule = list(_schedule(stage))
+        falls = not schedule and _falls(stage)
+        found += [*_limits(recipe, stage), *schedule, *_literature(stage, falls and id(stage) in after_code)]
+    return found
+
+
+def _after_code(stages: Sequence[StagePlan]) -> set[int]:
+    """The stages that read code or come after one that does, by their `id`."""
+    found: set[int] = set()
+    for stage in with_ancestors(stages):
+        if stage.parent is not None and id(stage.parent) in found or share_of(stage, CODE):
+            found.add(id(stage))
+    return found
 
 
 def matches(tags: Mapping[str, str], where: Mapping[str, str | list[str]]) -> bool:
@@ -87,7 +101,7 @@ def _schedule(stage: StagePlan) -> Iterator[Finding]:
             yield Finding(at, problem, True)
 
 
-def _literature(stage: StagePlan, falls: bool) -> Iterator[Finding]:
+def _literature(stage: StagePlan, cools_after_code: bool) -> Iterator[Finding]:
     if not stage.sources:
         return
     at = ("stages", stage.index, "mixture")
@@ -95,7 +109,7 @@ def _literature(stage: StagePlan, falls: bool) -> Iterator[Finding]:
     if code > Fraction(3, 4):
         what = f"stage `{stage.name}` is {show_share(code)} code"
         yield finding(at, "code-share-high", what, "25% to 50% code kept language ability in the paper's sweep", on_key=True)
-    if code == 0 and any(share_of(s, CODE) for s in lineage(stage)) and falls:
+    if code == 0 and cools_after_code:
         what = f"the cooldown `{stage.name}` has no code, and earlier stages had"
         yield finding(at, "cooldown-without-code", what, "the paper's cooldown has 20% code", on_key=True)
     for s in stage.sources:

@@ -110,8 +110,8 @@ def parse(text: str, file: str) -> Document:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
     document = Document(file, text)
     try:
-        if sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS:
-            _check_depth(text, document)
+        if len(text) > MAX_NODES or sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS:
+            _check_size(text, document)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -135,10 +135,15 @@ def parse(text: str, file: str) -> Document:
     return document
 
 
-def _check_depth(text: str, document: Document) -> None:
-    """Refuse what would overflow the C stack of the composer, which recurses; events do not."""
-    depth = 0
+def _check_size(text: str, document: Document) -> None:
+    """Refuse what would overflow the C stack of the composer, which recurses, or take it long; events do neither."""
+    depth = nodes = 0
     for event in yaml.parse(text, Loader=_Loader):
+        nodes += isinstance(event, yaml.NodeEvent)
+        if nodes > MAX_NODES:
+            where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())
+            hint = "a recipe is a page of YAML; name many files by a pattern, for example `data/**/*.jsonl`"
+            raise CodemixError(Problem(f"the file holds more than {MAX_NODES:,} values", where, (hint,), "yaml-size"))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH + 1:
             where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())

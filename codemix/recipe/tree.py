@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codemix.recipe import estimate
-from codemix.recipe.plan import Plan, StagePlan, lineage
+from codemix.recipe.plan import Plan, StagePlan, with_ancestors
 from codemix.recipe.quantities import show_tokens
 from codemix.tables import Table
 
@@ -55,7 +55,12 @@ class Tree:
 
     def walk(self) -> list[tuple[int, Node]]:
         """Every node with its depth, parents before children."""
-        return _walk(self.roots, 0)
+        found, waiting = [], [(0, root) for root in reversed(self.roots)]
+        while waiting:
+            depth, node = waiting.pop()
+            found.append((depth, node))
+            waiting += [(depth + 1, child) for child in reversed(node.children)]
+        return found
 
     def cost(self, node: Node) -> estimate.Cost:
         return estimate.stage_cost(node.stage, node.vocab_size, estimate.chip_named(self.chip), self.mfu)
@@ -84,7 +89,9 @@ class Tree:
         shared = os.path.commonprefix([n.split("-")[:-1] for n in self.recipes]) if len(self.recipes) > 1 else []
         short = len("".join(f"{part}-" for part in shared))
 
-        def draw(node: Node, before: str, branch: str) -> None:
+        waiting = [(root, "", "") for root in reversed(self.roots)]
+        while waiting:
+            node, before, branch = waiting.pop()
             names = node.recipes
             ends = [n for n in names if all(n not in c.recipes for c in node.children)]
             told = f"-> {', '.join(n[short:] for n in ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
@@ -93,11 +100,8 @@ class Tree:
                 (before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told)
             )
             inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
-            for i, child in enumerate(node.children):
-                draw(child, inner, "└─ " if i == len(node.children) - 1 else "├─ ")
-
-        for root in self.roots:
-            draw(root, "", "")
+            branches = ["├─ "] * (len(node.children) - 1) + ["└─ "]
+            waiting += reversed([(child, inner, b) for child, b in zip(node.children, branches, strict=False)])
         widths = [max((len(line[i]) for line in lines), default=0) for i in range(5)]
         drawn = [
             "  ".join(cell.ljust(w) if i not in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)) if w).rstrip()
@@ -153,21 +157,17 @@ def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree
     recipes: dict[str, list[str]] = {}
     children: dict[str | None, list[str]] = {}
     for name, plan in plans.items():
-        for stage in plan.stages:
-            for step in lineage(stage):
-                if step.fingerprint not in stages:
-                    stages[step.fingerprint] = step
-                    children.setdefault(step.parent.fingerprint if step.parent else None, []).append(step.fingerprint)
-                trained = recipes.setdefault(step.fingerprint, [])
-                if name not in trained:
-                    trained.append(name)
-
-    def node(fingerprint: str) -> Node:
+        for stage in with_ancestors(plan.stages):
+            if stage.fingerprint not in stages:
+                stages[stage.fingerprint] = stage
+                before = stage.parent.fingerprint if stage.parent else None
+                children.setdefault(before, []).append(stage.fingerprint)
+            trained = recipes.setdefault(stage.fingerprint, [])
+            if name not in trained:
+                trained.append(name)
+    nodes: dict[str, Node] = {}
+    for fingerprint, stage in reversed(stages.items()):  # children first
         names = tuple(recipes[fingerprint])
-        return Node(stages[fingerprint], estimate.vocabulary(plans[names[0]]), names, tuple(node(f) for f in children.get(fingerprint, ())))
-
-    return Tree(tuple(node(f) for f in children.get(None, ())), tuple(plans), chip, mfu)
-
-
-def _walk(nodes: tuple[Node, ...], depth: int) -> list[tuple[int, Node]]:
-    return [item for node in nodes for item in [(depth, node), *_walk(node.children, depth + 1)]]
+        after = tuple(nodes[f] for f in children.get(fingerprint, ()))
+        nodes[fingerprint] = Node(stage, estimate.vocabulary(plans[names[0]]), names, after)
+    return Tree(tuple(nodes[f] for f in children.get(None, ())), tuple(plans), chip, mfu)

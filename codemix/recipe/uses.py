@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from codemix.recipe.schema import Group
@@ -48,21 +49,27 @@ def chain(recipe: Recipe, name: str) -> list[str]:
 
     It ends early where a name is unknown or comes again; `codemix validate` reports both.
     """
-    names = [name]
-    while (origin := recipe.sources[names[-1]].read.origin) in recipe.sources and origin not in names:
-        names.append(origin)
-    return names
+    names = {name: None}
+    last = name
+    while (origin := recipe.sources[last].read.origin) in recipe.sources and origin not in names:
+        names[origin] = None
+        last = origin
+    return list(names)
 
 
-def readers(recipe: Recipe, name: str) -> list[str]:
-    """The sources that read the documents of `name`."""
-    return [n for n, source in recipe.sources.items() if source.read.origin == name]
+def readers(recipe: Recipe) -> dict[str, list[str]]:
+    """For each source that others read, those that read its documents."""
+    found: dict[str, list[str]] = {}
+    for name, source in recipe.sources.items():
+        if source.read.origin is not None:
+            found.setdefault(source.read.origin, []).append(name)
+    return found
 
 
 def tokenized(recipe: Recipe) -> tuple[str, ...]:
     """The sources that become tokens: all but those that other sources read and no mixture names."""
-    named = mixed(recipe)
-    return tuple(n for n in recipe.sources if n in named or not readers(recipe, n))
+    named, is_read = mixed(recipe), readers(recipe)
+    return tuple(n for n in recipe.sources if n in named or n not in is_read)
 
 
 def built_with(recipe: Recipe, names: Collection[str]) -> set[str]:
@@ -74,7 +81,11 @@ def built_with(recipe: Recipe, names: Collection[str]) -> set[str]:
     return {name for reader in needed for name in chain(recipe, reader)}
 
 
-def held_out_with(recipe: Recipe, name: str):
-    """The largest share that `name`, or a source of the same documents, holds out: which documents that is depends on their hash alone."""
-    root = chain(recipe, name)[-1]
-    return max(recipe.sources[n].held_out for n in recipe.sources if chain(recipe, n)[-1] == root)
+def held_out_shares(recipe: Recipe) -> dict[str, Fraction]:
+    """For each source the largest share that it, or a source of the same documents, holds out: which documents those are
+    depends on their hash alone."""
+    roots = {name: chain(recipe, name)[-1] for name in recipe.sources}
+    largest: dict[str, Fraction] = {}
+    for name, root in roots.items():
+        largest[root] = max(largest.get(root, Fraction(0)), recipe.sources[name].held_out)
+    return {name: largest[root] for name, root in roots.items()}

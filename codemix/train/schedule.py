@@ -99,7 +99,7 @@ class Schedule(Component):
         """The `Position` of a step of a `recipe.plan.StagePlan`."""
         return Position(
             step, stage.steps, tuple((first, size * stage.seq_len) for first, size in stage.batches), stage.run_tokens, stage.run_total,
-            stage.parent.lr(stage.parent.steps - 1) if stage.parent is not None and stage.parent.steps else None,
+            stage.parent.last_lr if stage.parent is not None and stage.parent.steps else None,
         )  # fmt: skip
 
     def problems(self, position: Position) -> list[Problem]:

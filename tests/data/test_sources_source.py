@@ -99,7 +99,9 @@ def test_identity_follows_the_chain(root):
     assert all(before.documents[n].fingerprint != after.documents[n].fingerprint for n in ("good", "rest", "stack"))
     assert set(after.tokens) == {"good", "rest"}
     (root / "raw" / "a.jsonl").unlink()
-    assert all(f.fingerprint is None and "raw" in f.reason for f in find(derived(), store, root).values())
+    found = find(derived(), store, root)
+    assert all(f.fingerprint is None for f in found.values()) and "raw" in found["stack"].reason
+    assert {found[name].reason for name in ("good", "rest")} == {"waits for `stack`, which cannot be read"}
 
 
 def test_dedup_and_held_out_are_the_readers(root):

@@ -61,7 +61,7 @@ class OtherSource(Source):
             return
         if other in uses.tokenized(recipe):
             return
-        named = ", ".join(f"`{n}`" for n in uses.readers(recipe, other))
+        named = ", ".join(f"`{n}`" for n in uses.readers(recipe)[other])
         if recipe.sources[other].held_out:
             yield ("sources", other, "held_out"), Problem(
                 f"`{other}` is only read by other sources and never trained on, so it holds nothing out",
