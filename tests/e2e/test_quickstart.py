@@ -150,6 +150,13 @@ def test_a_stage_leaves_as_a_hugging_face_model(folder, straight):
     assert json.loads((folder / "hf" / "tokenizer_config.json").read_text())["eos_token"] == "<|endoftext|>"
 
 
+def test_every_file_of_a_store_may_be_read_by_whom_the_umask_allows(folder, straight):
+    (folder / "plain").touch()
+    allowed = (folder / "plain").stat().st_mode & 0o666
+    files = [path for path in (folder / "store").rglob("*") if path.is_file()]
+    assert files and [path for path in files if path.stat().st_mode & 0o666 != allowed] == []
+
+
 def test_verify_says_what_a_store_lacks_of_a_lock(folder, tmp_path):
     import shutil
 
