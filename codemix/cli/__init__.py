@@ -52,7 +52,7 @@ app = new_app()
 
 MODULES = {  # which module defines which command; only the module of the command asked for is imported and built
     "recipe": ("validate", "plan", "diff", "lock", "schema", "components", "init", "export", "import"),
-    "data": ("build-data", "verify", "inspect", "show", "seen"),
+    "data": ("build-data", "verify", "inspect", "show", "seen", "why"),
     "train": ("train", "run", "status", "aot", "export-model"),
     "evaluation": ("eval", "report", "compare"),
     "study": ("study",),

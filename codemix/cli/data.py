@@ -192,5 +192,28 @@ def seen(
     return table.print()
 
 
+def why(
+    recipe: RecipeArg,
+    document: Annotated[str, typer.Argument(help="A document's id: `<input>#<row>`, or what the source's `id:` names.", show_default=False)],
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Tell what became of a document: kept, held out, a duplicate, dropped by which op, or unreadable.
+
+    A document that the store does not hold is read again from the inputs and goes through the source's ops again.
+    """
+    from codemix.data import why as fates
+    from codemix.data.inspect import plain
+
+    context = load(recipe, store, data_root)
+    found = fates.why(context.source.recipe, context.store, context.found, data_root, document)
+    if json:
+        return print_json([fate.as_json() for fate in found])
+    for fate in found:
+        print(plain(fates.sentence(fate)))
+    return None
+
+
 def register(app: typer.Typer, command: str) -> None:
     app.command(command)(globals()[command.replace("-", "_")])

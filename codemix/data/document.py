@@ -53,9 +53,13 @@ def _unreadable(reason: str, where: str, detail: str, rest_lost: bool) -> Unread
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """An op's verdict against a document; `reason` is what the funnel counts (from a small, fixed set of names)."""
+    """An op's verdict against a document; `reason` is what the funnel counts (from a small, fixed set of names).
+
+    `id` names the document where a source drops it before there is one.
+    """
 
     reason: str
+    id: str = field(default="", compare=False)
 
 
 def row_of(name: str, number: int) -> str:

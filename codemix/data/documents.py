@@ -89,7 +89,7 @@ class DocumentsTask:
         return self.work / ".parts" / f"{self.number:05d}.json"
 
     def run(self) -> None:
-        steps = [(f"{n:02d}-{op.kind}", op.start(_state(self.work / ".states" / f"{n:02d}"))) for n, op in enumerate(self.source.ops, 1)]
+        steps = steps_of(self.source, [_state(self.work / ".states" / f"{n:02d}") for n, _ in enumerate(self.source.ops, 1)])
         funnel, dropped, kept, files = Funnel(), Samples(), Samples(), []
         writer, before = None, 0  # `before`: bytes of text in the files that are closed
 
@@ -116,6 +116,11 @@ class DocumentsTask:
             close()
         mark = {"funnel": funnel.as_json(), "files": files, "dropped": dropped.as_json(), "kept": kept.as_json()}
         write_json(self.done, mark, for_people=False)
+
+
+def steps_of(source: schema.Source, states: list[Any]) -> list[tuple[str, Callable[[Document], Document | Drop]]]:
+    """The name of each op of a source, as the funnel has it, and the function it applies; `states` is what each prepared."""
+    return [(f"{n:02d}-{op.kind}", op.start(state)) for n, (op, state) in enumerate(zip(source.ops, states, strict=True), 1)]
 
 
 @lru_cache(4)

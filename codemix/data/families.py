@@ -38,6 +38,10 @@ class Source(Component):
         source's own conditions (`where:`) leave out as `Drop`; nothing is left out in silence."""
         raise NotImplementedError
 
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        """Whether a document with this id may come from this input; True where only reading it would tell."""
+        return True
+
     def fingerprint_extra(self) -> dict[str, str]:
         """What else than the fields and the inputs' content decides the documents, such as the Python version."""
         return {}

@@ -56,6 +56,11 @@ def of_path(path: str) -> str:
     return _NAMES.get(name) or (_BY_EXTENSION.get(f".{extension}", "") if stem else "")
 
 
+def names_of(language: str) -> tuple[str, ...]:
+    """Whole names of files, in lower case, that tell a language: `makefile`."""
+    return tuple(name for name, told in _NAMES.items() if told == language)
+
+
 def of(doc: Document) -> str:
     """The language of a document: what is known of it, else what its path says, else an empty string."""
     known = doc.meta.get("language")

@@ -37,6 +37,9 @@ class FileSource(Source):
     def inputs(self, root: Path) -> list[str]:
         return expand(self.patterns(), root, self.SUFFIXES)
 
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        return document_id.startswith(f"{given.path}#")
+
     def bounded(self, opener: Opener) -> Opener:
         return Opener(opener.root, max_expansion=self.max_expansion, max_line_bytes=opener.max_line_bytes)
 
@@ -56,6 +59,9 @@ class RowSource(FileSource):
     def optional_fields(self) -> list[str]:
         """Paths of fields that the text uses where they are, and does without where they are not."""
         return []
+
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        return self.id is not None or super().may_hold(given, document_id)
 
     def texter(self) -> Callable[[dict], str | Drop]:
         """A function that makes a row's text. It raises Damaged for a row of which none can be made."""
@@ -81,17 +87,26 @@ class RowSource(FileSource):
         passes = compiled(self.where, rounded=rounded) if self.where else None
         text_of = self.texter()
 
+        def named(drop: Drop, row: Any, identity: str) -> Drop:
+            given = get_id(row) if get_id is not None else MISSING
+            if given is MISSING or given is None or given == "":
+                return Drop(drop.reason, identity)
+            try:
+                return Drop(drop.reason, given if given.__class__ is str else id_text(given, self.id, rounded=rounded))
+            except Damaged:  # it is dropped, whatever its id
+                return Drop(drop.reason, identity)
+
         def made(row: Any, number: int) -> Document | Unreadable | Drop:
+            identity = f"{name}#{number}"
             if passes is not None:
                 passed, missing = passes(row)
                 if missing:
                     raise Damaged("missing_field", f"`where` looks at `{missing}`, which is missing or null; {fields_here(row, missing)}")
                 if not passed:
-                    return Drop("where")
+                    return named(Drop("where"), row, identity)
             text = text_of(row)
             if text.__class__ is Drop:
-                return text
-            identity = f"{name}#{number}"
+                return named(text, row, identity)
             if get_id is not None:
                 given = get_id(row)
                 if given is MISSING or given is None or given == "":

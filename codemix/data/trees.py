@@ -44,7 +44,7 @@ class TreeSource(Source):
     def document_of(self, data: bytes, name: str, inside: str, folder: str) -> Document | Unreadable | Drop:
         """The document of one file's bytes, or what became of it."""
         if self.max_bytes is not None and len(data) > self.max_bytes:
-            return Drop("too_large")
+            return Drop("too_large", f"{name}#0")
         meta = {"path": inside, "language": languages.of_path(inside), "size": len(data)}
         meta |= {"licence": self.licence} if self.licence else {}
         meta |= {"repo": repo} if (repo := self.repo or folder) else {}
@@ -52,14 +52,16 @@ class TreeSource(Source):
         if not isinstance(made, Unreadable):
             return made
         if made.reason in ("lfs_pointer", "binary"):
-            return Drop(made.reason)
+            return Drop(made.reason, f"{name}#0")
         return self._not_utf8(made, data, name, meta)
 
     def _not_utf8(self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]) -> Document | Unreadable | Drop:
         if self.not_utf8 == "error":
             return made
         if made.reason == "utf16":
-            return Drop("utf16")
+            return Drop("utf16", f"{name}#0")
         if self.not_utf8 == "drop":
-            return Drop("not_utf8")
-        return Drop("binary") if mostly_control(data) else document(data.decode("latin-1").encode(), name, 0, meta)
+            return Drop("not_utf8", f"{name}#0")
+        if mostly_control(data):
+            return Drop("binary", f"{name}#0")
+        return document(data.decode("latin-1").encode(), name, 0, meta)

@@ -65,6 +65,11 @@ class Component(Spec):
         """The packages and programs beyond a plain install without which this component cannot work."""
         return ()
 
+    @classmethod
+    def reference(cls) -> str:
+        """Markdown for the end of its section in the docs: a table that the code itself holds."""
+        return ""
+
 
 def kinds(family: str) -> list[str]:
     """Every kind of a family, sorted, without importing any."""

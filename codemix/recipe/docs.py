@@ -81,6 +81,7 @@ def describe_kind(family: str, kind: str, level: int = 1) -> str:
         for e in cls.EXAMPLES[1:]:
             lines += ["---" if len(str(e)) > 110 else "", text.dump(dict(e)).rstrip() if len(str(e)) > 110 else _flow(e)]
         lines += ["```", ""]
+    lines += [table, ""] if (table := cls.reference()) else []
     return "\n".join(lines).lstrip("\n")
 
 

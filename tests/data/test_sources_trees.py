@@ -41,7 +41,7 @@ def fill(root):
 def test_source_tree(tmp_path):
     fill(tmp_path / "proj")
     found = read(tmp_path, source("source_tree", path="./proj/", max_bytes=100, licence="MIT"))
-    assert [getattr(d, "id", d) for d in found] == ["proj/Makefile#0", Drop("too_large"), "proj/docs/c.md#0", "proj/src/a.py#0", "proj/src/b.rs#0"]
+    assert [d if isinstance(d, Drop) else d.id for d in found] == ["proj/Makefile#0", Drop("too_large"), "proj/docs/c.md#0", "proj/src/a.py#0", "proj/src/b.rs#0"]
     assert found[-1].meta == {"path": "src/b.rs", "language": "Rust", "size": 10, "licence": "MIT", "repo": "proj"}
     only = read(tmp_path, source("source_tree", path="proj", languages=["python"], include=["src/*"], exclude=["*/b*"]))
     assert [d.text for d in only] == ["a = 1\n"]

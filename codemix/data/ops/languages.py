@@ -23,6 +23,13 @@ class Languages(Op):
     unknown: Literal["drop", "keep"] = Field("drop", description="documents whose language nothing tells")
     EXAMPLES: ClassVar = ({"kind": "languages", "allow": ["paper_code"]}, {"kind": "languages", "allow": ["Python", "cpp"], "unknown": "keep"})
 
+    @classmethod
+    def reference(cls) -> str:
+        sets = [f"`{name}`: {', '.join(members)}." for name, members in _SETS.items()]
+        rows = [f"| {name} | {' '.join(f'`{e}`' for e in (*ends, *languages.names_of(name)))} |" for name, ends in languages.EXTENSIONS.items()]
+        known = "Known languages, with the endings and names of files that tell them, for the sources `source_tree` and `git` too:"
+        return "\n\n".join([*sets, known, "\n".join(["| language | files |", "|---|---|", *rows])])
+
     def apply(self, doc: Document) -> Document | Drop:
         language = languages.of(doc)
         if not language:

@@ -62,14 +62,20 @@ class Git(TreeSource):
         from codemix.data.git_objects import contents
 
         repository, commit = self._repository(opener.root), _commit(part.input.path)
-        name = f"git:{os.path.normpath(self.path)}@{commit[:12]}"
+        name = self._name(commit)
         with closing(self._entries(repository, commit)) as entries, contents(repository) as content:
             for entry in islice(entries, part.start, part.stop):
                 inside = escaped_name(entry.path)
                 if self.max_bytes is not None and entry.bytes > self.max_bytes:
-                    yield Drop("too_large")
+                    yield Drop("too_large", f"{name}/{inside}#0")
                 else:
                     yield self.document_of(content.of(entry.object), f"{name}/{inside}", inside, Path(self.path).name.removesuffix(".git"))
+
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        return document_id.startswith(f"{self._name(_commit(given.path))}/")
+
+    def _name(self, commit: str) -> str:
+        return f"git:{os.path.normpath(self.path)}@{commit[:12]}"
 
     def _entries(self, repository: Path, commit: str) -> Iterator["Entry"]:
         from codemix.data.git_objects import files_of

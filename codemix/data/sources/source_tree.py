@@ -15,7 +15,7 @@ from pydantic import Field
 
 from codemix.data import languages
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Part
+from codemix.data.inputs import Input, Part
 from codemix.data.locations import escaped_name, locate
 from codemix.data.opening import Opener
 from codemix.data.trees import TreeSource
@@ -52,6 +52,9 @@ class SourceTree(TreeSource):
             hints = [f"known endings: {', '.join(sorted(e for each in languages.EXTENSIONS.values() for e in each[:1]))}"]
             raise CodemixError(f"no file under {self.path} is in one of the languages asked for", hints=hints, rule="glob-no-match")
         return sorted(found)
+
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        return document_id == f"{given.path}#0"
 
     @property
     def _folder(self) -> str:

@@ -83,7 +83,11 @@ class SyntheticPython(RowSource):
         for number in range(part.start, part.stop):
             made = problem(self.seed, number)
             text = self._verified(made.task, made.solution, made.tests)
-            yield text if isinstance(text, Drop) else Document(f"generated:python-{self.seed}#{number}", text, {"language": "Python"})
+            name = f"generated:python-{self.seed}#{number}"
+            yield Drop(text.reason, name) if isinstance(text, Drop) else Document(name, text, {"language": "Python"})
+
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        return self.generate is not None or super().may_hold(given, document_id)
 
     def _verified(self, problem: str, solution: str, tests: str) -> str | Drop:
         """The text of a problem whose solution passes, or why it is dropped."""
