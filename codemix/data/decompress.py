@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}  # suffix -> compression; everything else is plain
 MAX_EXPANSION = 200  # bytes out a byte in; source code and prose stay under 20, only bombs and blank files exceed this
-_EXPANSION_FREE = 1 << 26  # up to 64 MiB any ratio is harmless
+EXPANSION_FREE = 1 << 24  # [bytes] so much is harmless at any ratio, even as 16 million blank lines
 _READ = 1 << 20
 _PIECE = 1 << 17  # small enough to stay in the cache between decompressing and splitting
 # One zstd block of 4 bytes can stand for 128 KiB. Feeding 8 KiB at a time bounds what one call can return (256 MiB), at no cost in speed.
@@ -62,7 +62,7 @@ def decompressed(file: BinaryIO, name: str, *, max_expansion: float = MAX_EXPANS
     def counted(data: bytes) -> bytes:
         nonlocal n_out
         n_out += len(data)
-        if n_out > _EXPANSION_FREE and n_out > max_expansion * n_in:
+        if n_out > EXPANSION_FREE and n_out > max_expansion * n_in:
             more = f"{n_in:,} bytes became more than {n_out:,}, over {max_expansion:g} times as many"
             raise Damaged("expands_too_much", f"{more}; `max_expansion` allows more")
         return data
@@ -77,14 +77,20 @@ def decompressed(file: BinaryIO, name: str, *, max_expansion: float = MAX_EXPANS
     stream = (_gzip if compression == "gzip" else _zstd)(pieces())
     waiting: list[bytes] = []
     size = 0
-    for data in stream:
-        waiting.append(counted(data))
-        size += len(data)
-        if size >= _PIECE:
-            yield b"".join(waiting) if len(waiting) > 1 else waiting[0]
-            waiting, size = [], 0
+    damage = None
+    try:
+        for data in stream:
+            waiting.append(counted(data))
+            size += len(data)
+            if size >= _PIECE:
+                yield b"".join(waiting) if len(waiting) > 1 else waiting[0]
+                waiting, size = [], 0
+    except Damaged as found:  # what came out before it is given first, of small files as of large ones
+        damage = found
     if waiting:
         yield b"".join(waiting)
+    if damage is not None:
+        raise damage
 
 
 def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -94,7 +100,7 @@ def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
     def feed(data: bytes) -> bytes:
         try:
             return member.decompress(data, _READ)
-        except zlib.error as error:
+        except zlib.error as error:  # bits are turned, so what came out just before is not to be trusted, and zlib keeps it
             raise Damaged("damaged", f"gzip: {error}") from None
 
     for data in pieces:

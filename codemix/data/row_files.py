@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from codemix.data.decompress import Damaged
+from codemix.data.decompress import EXPANSION_FREE, Damaged
 from codemix.data.document import Document, Drop, Unreadable, row_of
 from codemix.data.inputs import Input, Part
 from codemix.data.opening import Opener
@@ -132,7 +132,7 @@ def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional:
     file.seek(0)
     table = _parquet_file(file)
     metadata = table.metadata
-    most = max(1 << 26, opener.max_expansion * part.input.bytes)
+    most = max(EXPANSION_FREE, opener.max_expansion * part.input.bytes)
 
     def bounded(unpacked: int) -> None:
         if unpacked > most:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import zlib
 
 import pytest
 import zstandard
@@ -77,6 +78,7 @@ def test_rows_are_line_numbers(tmp_path):
     assert [doc.id for doc in found] == ["a.jsonl#0", "a.jsonl#2"]
 
 
+DICTIONARY = zstandard.train_dictionary(2000, [f"document {i} word word".encode() * 30 for i in range(200)])
 FILE = {  # case -> name, bytes, reason: nothing after the place can be read
     "zstd cut off": ("a.jsonl.zst", zstd(LINES)[:-100], "truncated"),
     "zstd cut off between blocks": ("a.jsonl.zst", zstd(LINES, write_content_size=False)[:-3], "truncated"),
@@ -98,6 +100,8 @@ FILE = {  # case -> name, bytes, reason: nothing after the place can be read
     "plain called gzip": ("a.jsonl.gz", LINES, "wrong_suffix"),
     "xz called plain": ("a.jsonl", b"\xfd7zXZ\0" + LINES, "wrong_suffix"),
     "parquet called plain": ("a.jsonl", b"PAR1" + LINES, "wrong_suffix"),
+    "zstd that needs a dictionary": ("a.jsonl.zst", zstd(LINES, dict_data=DICTIONARY), "damaged"),
+    "blank lines by the million": ("a.jsonl.gz", gzip.compress(b"\n" * (17 << 20)), "expands_too_much"),
     "a gzip bomb": ("a.jsonl.gz", gzip.compress(b" " * (65 << 20)), "expands_too_much"),
     "a zstd bomb": ("a.jsonl.zst", zstd(b" " * (65 << 20)), "expands_too_much"),
 }
@@ -109,6 +113,19 @@ def test_the_rest_of_a_file_is_lost(tmp_path, case):
     *before, last = read(tmp_path, name, data)
     assert isinstance(last, Unreadable) and last.reason == reason and last.rest_lost and last.where.startswith(f"{name}, row "), last
     assert texts(before) == [row["text"] for row in ROWS + ROWS][: len(before)]  # what came before is right, and in order
+
+
+@pytest.mark.parametrize("rows", [3, 141, 20_000])
+@pytest.mark.parametrize("cut", [1, 9, 3000])
+def test_whole_lines_before_a_cut_are_kept_of_small_files_as_of_large_ones(tmp_path, rows, cut):
+    data = b"".join(b'{"text": "document %d %d"}\n' % (i, i * i * i) for i in range(rows))
+    packed = gzip.compress(data)
+    packed = packed[: max(len(packed) - cut, len(packed) // 2)]
+    came = zlib.decompressobj(31).decompress(packed)
+    *found, last = read(tmp_path, "a.jsonl.gz", packed)
+    assert len(found) == came.count(b"\n") and (len(found) > 0 or rows == 3)
+    assert (last.reason, last.rest_lost, last.where) == ("truncated", True, f"a.jsonl.gz, row {len(found) + 1:,}")
+    assert texts(found) == [f"document {i} {i * i * i}" for i in range(len(found))]
 
 
 def test_an_empty_plain_file_holds_nothing(tmp_path):
