@@ -17,7 +17,7 @@ from codemix.data.store import Store, read_json, write_json
 from codemix.data.tokenizer import Tokenizer, TokenizerFile, describe
 from codemix.data.tokenizer_faults import refuse_unfaithful
 from codemix.data.workers import warm_workers
-from codemix.errors import CodemixError, did_you_mean
+from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe import schema, uses
 
 
@@ -38,16 +38,43 @@ def build(
     ids = identify(recipe, store, data_root)
     names = [name for name in asked if name in ids.tokens]
     problems = [p for name in names if (error := ids.tokens[name].problem) for p in error.problems]
+    missing = [name for name in names if not ids.tokens[name].fingerprint or not store.path("data", name, ids.tokens[name].require()).exists()]
+    to_read = uses.built_with(recipe, missing) if missing else set()
+    to_read |= {read for name in asked if only and name not in ids.tokens for read in uses.chain(recipe, name)}
+    problems += _first_rows(recipe, store, ids, data_root, to_read)
     if problems:  # of every source at once
         raise CodemixError(*{p.what: p for p in problems}.values())
-    missing = [name for name in names if not store.path("data", name, ids.tokens[name].require()).exists()]
     how = {"workers": workers, "executor": executor}
     with warm_workers():
         if missing:
             _build_missing(recipe, store, ids, data_root, missing, how)
         if only:
             _build_documents(recipe, store, ids, data_root, [name for name in asked if name not in ids.tokens], how)
-    return {name: Manifest.load(store.path("data", name, ids.tokens[name].require())) for name in names}
+    manifests = {name: Manifest.load(store.path("data", name, ids.tokens[name].require())) for name in names}
+    if empty := [_nothing_left(name, manifest) for name, manifest in manifests.items() if not manifest.funnel["kept"]]:
+        raise CodemixError(*empty)
+    return manifests
+
+
+def _nothing_left(name: str, manifest: Manifest) -> Problem:
+    """What is said of a source of which no document is left: the samples of what was dropped are in the store by then."""
+    funnel = manifest.funnel
+    if not funnel["read"]:
+        return Problem(f"source `{name}` holds no document", hints=("check its files: they hold nothing but blank lines",), rule="nothing-left")
+    lost = funnel["dropped"] | {f"unreadable/{reason}": n for reason, n in funnel["unreadable_by_reason"].items()}
+    most = sorted(lost.items(), key=lambda item: -item[1])[:4]
+    where = f"{', '.join(f'{reason} {n:,}' for reason, n in most)}{', ...' if len(lost) > 4 else ''}"
+    hint = f"`codemix inspect RECIPE {name}` shows samples of what was dropped; `where:` compares values exactly"
+    return Problem(f"source `{name}`: none of its {funnel['read']:,} documents is left ({where})", hints=(hint,), rule="nothing-left")
+
+
+def _first_rows(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, names: set[str]) -> list[Problem]:
+    """What a look at the first rows tells of those of `names` whose documents the store lacks."""
+    from codemix.data.preflight import first_rows
+
+    known = [name for name in recipe.sources if name in names and ids.documents[name].fingerprint]
+    unread = [name for name in known if not recipe.sources[name].read.origin and not documents_folder(store, ids, name).exists()]
+    return first_rows({name: recipe.sources[name] for name in unread}, {name: ids.documents[name].inputs for name in unread}, root)
 
 
 def _build_missing(recipe: schema.Recipe, store: Store, ids: Identities, root: Path, missing: list[str], how: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from codemix.data.opening import Opener
 from codemix.data.samples import Samples, sample_path, write_samples
 from codemix.data.store import Store, read_json, write_json
 from codemix.data.task import Task, tick
-from codemix.data.verdicts import through
+from codemix.data.verdicts import UNREADABLE, through
 from codemix.errors import CodemixError, Problem
 from codemix.recipe import schema
 from codemix.recipe.quantities import show_share
@@ -165,7 +165,11 @@ class DocumentsJob:
         """Sum what the tasks left, write the samples, the funnel and the manifest. Returns the digests that are known."""
         marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
         funnel = total(Funnel.from_json(mark["funnel"]) for mark in marks)
-        self._check_bad(funnel)
+        dropped, kept = Samples(), Samples()
+        for mark in marks:
+            dropped.merge(mark["dropped"])
+            kept.merge(mark["kept"])
+        self._check_bad(funnel, dropped)
         self._check_inputs(work)
         files = [file for mark in marks for file in mark["files"]]
         known = {Path(file["path"]).name for file in files}
@@ -174,10 +178,6 @@ class DocumentsJob:
             if path.name not in known:
                 path.unlink()
         shutil.rmtree(work / "dropped", ignore_errors=True)
-        dropped, kept = Samples(), Samples()
-        for mark in marks:
-            dropped.merge(mark["dropped"])
-            kept.merge(mark["kept"])
         for key, entries in dropped.as_json().items():
             write_samples(sample_path(work, key), entries)
         write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
@@ -200,15 +200,19 @@ class DocumentsJob:
             shutil.rmtree(work)
             raise CodemixError(*problems[:20])
 
-    def _check_bad(self, funnel: Funnel) -> None:
+    def _check_bad(self, funnel: Funnel, samples: Samples) -> None:
         bad = funnel.unreadable.total()
-        if bad and bad > self.source.max_bad * funnel.read:
-            reasons = ", ".join(f"{n:,} {reason}" for reason, n in funnel.unreadable.most_common(5))
-            raise CodemixError(Problem(
-                f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
-                hints=(f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {min(100, 100 * bad / funnel.read + 0.001):.3f}%",),
-                rule="too-many-unreadable",
-            ))  # fmt: skip
+        if not bad or bad <= self.source.max_bad * funnel.read:
+            return
+        common = funnel.unreadable.most_common(5)
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in common)
+        shown = [row for reason, _ in common for row in samples.rows(f"{UNREADABLE}/{reason}")[:1]]
+        enough = min(100, 100 * bad / funnel.read + 0.001)
+        limit = f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {enough:.3f}%"
+        raise CodemixError(Problem(
+            f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
+            hints=(*(f"for example {row['id']}: {row['text']}" for row in shown), limit), rule="too-many-unreadable",
+        ))  # fmt: skip
 
 
 def held_out(text: bytes, share: Fraction) -> bool:

@@ -44,7 +44,9 @@ def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
     def first(path: Path) -> list[dict[str, Any]]:
         return list(itertools.islice(read_lines(path), samples)) if path.exists() else []
 
-    dropped = {key: first(sample_path(folder, key)) for key in funnel["dropped"] if not key.startswith("dedup")}
+    keys = [f"unreadable/{reason}" for reason in funnel["unreadable_by_reason"]]
+    keys += [key for key in funnel["dropped"] if not key.startswith("dedup")]
+    dropped = {key: first(sample_path(folder, key)) for key in keys}
     if manifest is not None:
         dropped |= {key: _duplicates(store, manifest.source, removing, samples) for key, removing in _dedup_folders(manifest, store)}
     return {

@@ -20,8 +20,11 @@ MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
 class Opener:
     """Opens the inputs of a source under one data root. Cheap to make; pickles."""
 
-    def __init__(self, root: Path, *, max_expansion: float = MAX_EXPANSION, max_line_bytes: int = MAX_LINE_BYTES):
+    def __init__(
+        self, root: Path, *, max_expansion: float = MAX_EXPANSION, max_line_bytes: int = MAX_LINE_BYTES, first_row: bool = False
+    ):  # fmt: skip
         self.root, self.max_expansion, self.max_line_bytes = Path(root), max_expansion, max_line_bytes
+        self.first_row = first_row  # only the first row of each input is wanted: read little at a time
 
     def open(self, given: Input) -> BinaryIO:
         """The raw bytes of an input. Raises CodemixError when it is gone, or has another size than when it was frozen."""

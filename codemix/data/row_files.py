@@ -94,10 +94,12 @@ def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
     return Unreadable("bad_json", where, f"{str(error)[:200]}{hint}")
 
 
-def _parquet_file(file: Any) -> Any:
+def _parquet_file(file: Any, *, in_pieces: bool = False) -> Any:
+    """A file of Parquet that is open; `in_pieces` reads page by page, not a row group's columns at once."""
     import pyarrow.parquet
 
-    return pyarrow.parquet.ParquetFile(file)
+    how = {"buffer_size": 1 << 16, "pre_buffer": False} if in_pieces else {}
+    return pyarrow.parquet.ParquetFile(file, **how)
 
 
 def _arrow_errors() -> tuple[type[Exception], ...]:
@@ -130,7 +132,7 @@ def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional:
     if head != b"PAR1":
         raise Damaged("wrong_suffix" if head else "truncated", "by its name it is Parquet, but it does not begin as Parquet does")
     file.seek(0)
-    table = _parquet_file(file)
+    table = _parquet_file(file, in_pieces=opener.first_row)
     metadata = table.metadata
     most = max(EXPANSION_FREE, opener.max_expansion * part.input.bytes)
 

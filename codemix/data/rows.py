@@ -41,7 +41,8 @@ class FileSource(Source):
         return document_id.startswith(f"{given.path}#")
 
     def bounded(self, opener: Opener) -> Opener:
-        return Opener(opener.root, max_expansion=self.max_expansion, max_line_bytes=opener.max_line_bytes)
+        limits = {"max_expansion": self.max_expansion, "max_line_bytes": opener.max_line_bytes}
+        return Opener(opener.root, **limits, first_row=opener.first_row)
 
 
 class RowSource(FileSource):

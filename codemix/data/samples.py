@@ -41,6 +41,10 @@ class Samples:
             for rank, row in entries:
                 self._push(self._held.setdefault(key, []), (rank, row))
 
+    def rows(self, key: str) -> list[dict]:
+        """The samples of a key, in a fixed order."""
+        return [json.loads(row) for _, row in self.as_json().get(key, [])]
+
     def as_json(self) -> dict[str, list]:
         return {key: sorted(held, key=lambda e: (-e[0], e[1])) for key, held in sorted(self._held.items())}
 

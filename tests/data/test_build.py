@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from codemix.data import documents as documents_module
 from codemix.data.build import build
 from codemix.data.found import find
+from codemix.data.inspect import inspect
 from codemix.data.lines import read_lines
 from codemix.data.manifest import Manifest
 from codemix.data.store import Store
@@ -226,10 +227,15 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
     skipping = {"read": {"kind": "jsonl", "paths": "web.jsonl"}, "on_bad": "skip"}
     with pytest.raises(CodemixError, match=r"3 of 43 documents are unreadable .* bad_json") as error:
         build(recipe({"web": skipping}), Store(root / "store"), data_root=root)
-    assert "max_bad" in str(error.value)
+    assert "max_bad" in str(error.value) and "for example web.jsonl, row 41: unexpected control character" in str(error.value)
     manifest = build(recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store"), data_root=root)["web"]
     assert manifest.funnel["unreadable"] == 3 and manifest.funnel["kept"] == 40 and manifest.funnel["read"] == 43
     assert manifest.funnel["unreadable_by_reason"] == {"bad_json": 1, "bad_utf8": 1, "missing_text": 1}
+    r, store = recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store")
+    listed = inspect(r, store, find(r, store, root))["web"]["dropped"]
+    assert {key: [row["id"] for row in rows] for key, rows in listed.items()} == {
+        "unreadable/bad_json": ["web.jsonl, row 41"], "unreadable/bad_utf8": ["web.jsonl, row 42"], "unreadable/missing_text": ["web.jsonl, row 43"]}  # fmt: skip
+    assert "fields here: other" in listed["unreadable/missing_text"][0]["text"]
     (root / "web.jsonl").write_text("no JSON at all\n")
     with pytest.raises(CodemixError, match=r"raise it to 100\.000%"):
         build(recipe({"web": skipping}), Store(root / "store"), data_root=root)
@@ -238,7 +244,12 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
 def test_a_source_of_which_nothing_is_left_has_no_shards(root):
     empty = {"read": {"kind": "jsonl", "paths": "code.jsonl"}, "ops": [{"kind": "size", "min_bytes": 10**6}]}
     r = recipe({"web": "web.jsonl", "none": empty}, tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}})
-    manifest = build(r, Store(root / "store"), data_root=root)["none"]
+    store = Store(root / "store")
+    for _ in range(2):  # said again by whoever asks again
+        with pytest.raises(CodemixError, match=r"source `none`: none of its 33 documents is left \(01-size/too_small 32, 00-read/empty 1\)") as error:
+            build(r, store, data_root=root)
+        assert error.value.problems[0].rule == "nothing-left"
+    manifest = find(r, store, root)["none"].manifest  # what was dropped can be looked at
     assert manifest.tokens("train") == 0 and manifest.shards("train") == () and manifest.splits["train"]["shards"] == []
     assert not list((manifest.folder / "shards").iterdir()) and not verify([manifest.folder]).problems
 

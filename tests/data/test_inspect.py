@@ -62,7 +62,8 @@ def test_a_reason_that_holds_a_path_leaves_its_samples_inside(tmp_path):
     fields = ["../" * 9 + f"{str(tmp_path)[1:]}/out", "y" * 300]
     sources = {f"s{i}": {"read": {"kind": "jsonl", "paths": "a.jsonl"}, "ops": [{"kind": "where", "fields": {f: 1}}]} for i, f in enumerate(fields)}
     r, store = recipe({"a": "a.jsonl"} | sources), Store(tmp_path / "store")
-    build(r, store, data_root=tmp_path)
+    with pytest.raises(CodemixError, match="none of its 1 documents is left"):
+        build(r, store, data_root=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "store"}
     seen = inspect(r, store, find(r, store, tmp_path))
     for i, field in enumerate(fields):
