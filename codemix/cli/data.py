@@ -106,8 +106,9 @@ def verify(
         print(p.render() + "\n", file=sys.stderr)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    checked = ", ".join(f"{kind} {count:,}" for kind, count in done.checked.items()) or "nothing finished"
-    print(f"{recipe or store}: checked {checked}: {len(done.measured):,} files, {len(problems):,} problems")
+    by_kind = ", ".join(f"{kind} {count:,}" for kind, count in done.checked.items()) or "none is finished"
+    outputs = sum(done.checked.values())
+    print(f"{recipe or store}: {outputs:,} outputs checked ({by_kind}), {len(problems):,} problems")
     return EXIT_PROBLEM if problems else 0
 
 

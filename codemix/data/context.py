@@ -60,5 +60,5 @@ def look(source: read.Source, store: Store, data_root: Path) -> Context:
     for name, f in found.items():
         if f.manifest is not None:
             train = f.manifest.splits["train"]
-            pools[name] = Pool(tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.fingerprint)
+            pools[name] = Pool(tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.manifest.content)
     return Context(source, store, data_root, found, rules.check(source, pools))

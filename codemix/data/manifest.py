@@ -5,6 +5,7 @@ Standard library only: `plan` reads manifests.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -90,6 +91,17 @@ class Manifest:
         content = asdict(self) | {"format": FORMAT}
         del content["folder"]
         write_json(folder / "manifest.json", content)
+
+    @functools.cached_property
+    def content(self) -> str:
+        """The identity of what training reads: the training shards' tokens and ends of documents, and what the ids mean.
+
+        `fingerprint` names the pipeline that made them. Another pipeline that comes to the same tokens changes nothing for who
+        reads them, so stages go by this, and are not trained again.
+        """
+        shards = [[s.tokens, s.sha256, s.index_sha256] for s in self.shards("train")]
+        tokenizer = {key: self.tokenizer.get(key) for key in ("sha256", "vocab_size", "eos_id")}
+        return digest({"dtype": self.dtype, "tokenizer": tokenizer, "shards": shards})
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split ("train" or "held_out"), in order; empty when the split has no documents."""

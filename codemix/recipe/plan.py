@@ -22,7 +22,7 @@ class Pool:
     shard_tokens: tuple[int, ...]
     documents: int | None = None
     exact: bool = True  # from a manifest, not declared
-    fingerprint: str = ""  # of the shards, or of the source's spec
+    fingerprint: str = ""  # of what the shards hold, or of the source's spec
 
     @property
     def tokens(self) -> int:

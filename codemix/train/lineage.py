@@ -65,7 +65,10 @@ def lineage(plan: Plan, stage: StagePlan, manifests: Mapping[str, Manifest], tok
         "parent": None if stage.parent is None else {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint},
         "path": [{"stage": s.name, "fingerprint": s.fingerprint, "steps": s.steps, "tokens": s.tokens} for s in path],
         "steps": stage.steps, "tokens": stage.tokens, "run_steps_before": steps_before(stage), "run_tokens_before": stage.run_tokens,
-        "sources": {s.source: {"fingerprint": manifests[s.source].fingerprint, "windows": s.windows, "start": s.start} for s in stage.sources},
+        "sources": {
+            s.source: {key: getattr(manifests[s.source], key) for key in ("fingerprint", "content")} | {"windows": s.windows, "start": s.start}
+            for s in stage.sources
+        },
         "model": stage.model.model_dump(mode="json"), "vocab_size": tokenizer["vocab_size"], "tokenizer_sha256": tokenizer["sha256"],
     }  # fmt: skip
 
@@ -76,7 +79,7 @@ def belongs_to(stage: StagePlan, manifests: Mapping[str, Manifest], tokenizer: M
     fields |= {f"training.{name}": value for name, value in identity(stage.training).items() if name != "batch_size"}
     fields |= {name: getattr(stage, name) for name in ("seq_len", "steps", "rows", "seed")}
     fields |= {"vocab_size": tokenizer["vocab_size"], "tokenizer": tokenizer["sha256"], "learning_rate": identity(stage.spec.learning_rate)}
-    fields |= {f"sources.{s.source}.data": manifests[s.source].fingerprint for s in stage.sources}
+    fields |= {f"sources.{s.source}.data": manifests[s.source].content for s in stage.sources}
     fields |= {f"sources.{s.source}.windows": s.windows for s in stage.sources} | {f"sources.{s.source}.start": s.start for s in stage.sources}
     plan = {"segments": [dataclasses.astuple(s) for s in stage.segments], "batches": stage.batches}
     return fields | {"parent": stage.parent and stage.parent.fingerprint, "plan": digest(identity(plan)), "stage": stage.fingerprint}
