@@ -48,7 +48,7 @@ def contexts_and_folders(root, text):
 def straight(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("content"), random.Random(1)
     for name in ("code", "web", "spare"):
-        texts = [f"{name} {i} " + " ".join(rng.choice("the def of x return sea list".split()) for _ in range(40)) for i in range(40)]
+        texts = [f"{name} {i} " + " ".join(rng.choice(["the", "def", "of", "x", "return", "sea", "list"]) for _ in range(40)) for i in range(40)]
         (root / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     (root / "twin.jsonl").write_text("".join((root / "web.jsonl").read_text().splitlines(keepends=True)[:10]))
     return root, *contexts_and_folders(root, RECIPE)
