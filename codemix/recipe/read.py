@@ -15,10 +15,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codemix.errors import CodemixError, Problem, did_you_mean, nearest
+from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe import schema, text
 from codemix.recipe.component import Spec
 from codemix.recipe.quantities import plain_number
+from codemix.recipe.synonyms import meant
 
 _WORDS = {  # pydantic's error types in our words; {x} is filled from the error's context
     "string_type": "expected text",
@@ -63,11 +64,20 @@ def of_document(document: text.Document) -> Source:
     return Source(validate(schema.Recipe, document), document)
 
 
-def as_meant(document: text.Document) -> Source | None:
-    """The recipe that a document with misspelt keys probably means: each under the nearest name that the schema knows, or left out.
+@dataclass(frozen=True)
+class Meant:
+    """What a document with misspelt keys probably means, and the mappings of which a key had to be left out."""
+
+    source: Source
+    without: frozenset[tuple]
+
+
+def as_meant(document: text.Document) -> Meant | None:
+    """The recipe that a document with misspelt keys probably means: each under the name that the schema has for it, or left out.
 
     None when it has none, or when that is no recipe either.
     """
+    without: set[tuple] = set()
     value = copy.deepcopy(document.value)
     try:
         schema.Recipe.model_validate(value)
@@ -75,12 +85,17 @@ def as_meant(document: text.Document) -> Source | None:
         for path, known in list(_misspelt(error.errors(), document, (), schema.Recipe)):
             holder = functools.reduce(operator.getitem, path[:-1], value)
             given = holder.pop(path[-1])
-            for meant in nearest(str(path[-1]), known):
-                holder.setdefault(meant, given)
+            names = meant(str(path[-1]), known)
+            for name in names:
+                holder.setdefault(name, given)
+            if not names:
+                without.add(path[:-1])
     except RecursionError:
         pass
     try:
-        return None if value == document.value else of_document(replace(document, value=value))
+        if value == document.value:
+            return None
+        return Meant(of_document(replace(document, value=value)), frozenset(without))
     except CodemixError:
         return None
 
@@ -116,10 +131,26 @@ def _problems(errors: list[dict], document: text.Document, base: tuple, model: A
             out.append(_problem(e, path, document, model))
         else:
             unions.setdefault(union, []).append((e, path))
+    out = _without_implied(out, errors, document, base, model)
     for at, found in unions.items():
         inner = [(e, path) for e, path in found if len(path) > len(at)]  # of the one form that what is written could be
         out += [_problem(e, path, document, model) for e, path in inner] or [_no_form_fits([e for e, _ in found], at, document, model)]
     return out
+
+
+def _without_implied(
+    problems: list[Problem], errors: list[dict], document: text.Document, base: tuple, model: Any
+) -> list[Problem]:
+    """The problems without "`x` is missing" where a misspelt key of the same mapping stands for `x`."""
+    stands_for = {
+        (text.show_path(path[:-1]), f"`{name}` is missing")
+        for path, known in _misspelt(errors, document, base, model) for name in meant(str(path[-1]), known)[:1]
+    }  # fmt: skip
+
+    def implied(problem: Problem) -> bool:
+        return problem.rule == "missing-key" and (problem.where.path, problem.what.split(" in ")[0]) in stands_for
+
+    return [p for p in problems if not implied(p)]
 
 
 def _misspelt(errors: list[dict], document: text.Document, base: tuple, model: Any) -> Iterator[tuple[tuple, list[str]]]:
@@ -170,7 +201,9 @@ def _problem(e: dict, path: tuple, document: text.Document, model: Any) -> Probl
     kind, context = e["type"], e.get("ctx") or {}
     hints = tuple(context.get("hints", ()))
     if kind == "extra_forbidden":
-        hints = did_you_mean(str(path[-1]), _known(model, path))
+        known = _known(model, path)
+        likely = meant(str(path[-1]), known, 2)
+        hints = (f"did you mean {' or '.join(f'`{k}`' for k in likely)}?",) if likely else did_you_mean(str(path[-1]), known)
         return Problem(f"`{path[-1]}` is not a key here", document.where(path, key=True), hints, "unknown-key")
     if kind == "missing":
         inner = f" in `{text.show_path(path[:-1])}`" if path[:-1] else ""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,9 +138,15 @@ def check_document(document: text.Document) -> Checked:
         source = read.of_document(document)
     except CodemixError as error:
         meant = read.as_meant(document)
-        more = check(meant).problems if meant else ()
+        more = _not_implied(check(meant.source).problems, meant.without) if meant else ()
         raise CodemixError(*sorted((*error.problems, *more), key=lambda p: (p.where.line, p.where.column))) from None
     return check(source)
+
+
+def _not_implied(problems: Iterable[Problem], without: frozenset[tuple]) -> list[Problem]:
+    """The problems but for those of a mapping itself of which a key was left out: its absence may be the cause."""
+    places = {text.show_path(path) for path in without if path}
+    return [p for p in problems if p.where.path not in places]
 
 
 def _silenced(recipe: schema.Recipe, found: list[Finding], one_of_many: bool) -> Iterator[Finding]:
