@@ -19,26 +19,40 @@ from codemix.data.inputs import Input, Part
 from codemix.data.opening import Opener
 from codemix.recipe.component import component_class, kinds
 
-CODE = {"text": "content", "metadata": {"language": "lang", "path": "max_stars_repo_path", "licence": "max_stars_repo_licenses"}}
+CODE = {
+    "text": "content",
+    "metadata": {"language": "lang", "path": "max_stars_repo_path", "licence": "max_stars_repo_licenses"},
+}
 SETS = [
     ("text", "jsonl", "text/*.jsonl.zst", {"metadata": {"set": "meta.redpajama_set_name"}}),
     ("code", "parquet", "code/*.parquet", CODE),
     ("code", "jsonl", "code/*.jsonl.gz", CODE),
     ("markup", "jsonl", "markup/*.jsonl.zst", CODE),
 ]
-SKIPPED = ("decontaminate", "where", "hash_sample")  # need files or conditions of a recipe's own, or judge nothing
+SKIPPED = (
+    "decontaminate",
+    "where",
+    "hash_sample",
+)  # need files or conditions of a recipe's own, or judge nothing
 
 
 def corpus(root: Path):
     """(label, document) of all rows that are real."""
-    planted = {(row["file"], row["row"]) for row in map(json.loads, (root / "planted.jsonl").read_text().splitlines()) if row["kind"] in ("empty", "minified")}
+    planted = {
+        (row["file"], row["row"])
+        for row in map(json.loads, (root / "planted.jsonl").read_text().splitlines())
+        if row["kind"] in ("empty", "minified")
+    }
     for label, kind, pattern, fields in SETS:
         for path in sorted(root.glob(pattern)):
             name = path.relative_to(root).as_posix()
             source = component_class("source", kind).model_validate({"kind": kind, "paths": name, **fields})
             for row, doc in enumerate(source.read(Part(Input(name, path.stat().st_size, "")), Opener(root))):
                 if (name, row) not in planted:
-                    yield f"text/{doc.meta['set'].removeprefix('RedPajama')}" if label == "text" else label, doc
+                    yield (
+                        f"text/{doc.meta['set'].removeprefix('RedPajama')}" if label == "text" else label,
+                        doc,
+                    )
 
 
 def ops(names: list[str]):
@@ -65,7 +79,9 @@ def main() -> None:
             if isinstance(verdict, Drop):
                 dropped[label, verdict.reason].append(doc.id)
         for (label, reason), ids in sorted(dropped.items()):
-            print(f"{name:20} {reason:26} {label:20} {len(ids):5} of {sizes[label]:5}  {len(ids) / sizes[label]:7.2%}")
+            print(
+                f"{name:20} {reason:26} {label:20} {len(ids):5} of {sizes[label]:5}  {len(ids) / sizes[label]:7.2%}"
+            )
             for one in ids[: asked.samples]:
                 print(f"{'':20}   {one}")
             rates[f"{name}/{reason}/{label}"] = round(len(ids) / sizes[label], 4)

@@ -1,7 +1,7 @@
-"""HTML as text. Reads in one pass whatever it is given: unclosed, crossed and misspelt elements cost no more than others.
+"""HTML as text, in one pass: unclosed, crossed and misspelt elements cost no more than others.
 
-A parser that builds the tree a browser builds looks through all open elements at each tag, which takes quadratic time on
-deep nesting; and the standard library's takes quadratic time on unclosed tags in older releases.
+A parser that builds the tree a browser builds looks through all open elements at each tag, which takes quadratic time
+on deep nesting; and the standard library's takes quadratic time on unclosed tags in older releases.
 """
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ from dataclasses import dataclass, field
 
 from codemix.data.markdown import backquoted, fenced
 
-# Each alternative ends at the next `<` at the latest, or reads on to the end of the text once. A `>` may stand in quotes.
+# Each alternative ends at the next `<` at the latest, or reads on to the end once. A `>` may stand in quotes.
 _MARKUP = re.compile(
     r"<!--(?:-?>|.*?(?:--!?>|\Z))"
-    r"|<(?P<end>/?)(?P<name>[a-zA-Z][a-zA-Z0-9:-]*+)(?:(?=[\s/>\"'])(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+>|[^<>]*+>)"
+    r"|<(?P<end>/?)(?P<name>[a-zA-Z][a-zA-Z0-9:-]*+)"
+    r"(?:(?=[\s/>\"'])(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+>|[^<>]*+>)"
     r"|<(?:[!?]|/(?=[^a-zA-Z]))[^<>]*+>",
     re.DOTALL,
 )
 _HIDDEN = ("head", "iframe", "noscript", "script", "style", "template", "title")
 _HIDDEN_END = {name: re.compile(rf"</{name}(?![a-z0-9])[^<>]*+>?", re.IGNORECASE) for name in _HIDDEN}
-_HIDDEN_END["head"] = re.compile(r"</head(?![a-z0-9])[^<>]*+>?|(?=<body(?![a-z0-9]))", re.IGNORECASE)  # a head need not be closed
+_HIDDEN_END["head"] = re.compile(
+    r"</head(?![a-z0-9])[^<>]*+>?|(?=<body(?![a-z0-9]))", re.IGNORECASE
+)  # a head need not be closed
 _REFERENCE_ZEROS = re.compile(r"(&#[xX]?)0++(?=[0-9a-fA-F])")
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9a-fA-F]{7,}+);?")  # beyond Unicode
 
-_BLOCKS = frozenset(
-    ["address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "legend", "li", "main", "nav", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"]
-)
+_BLOCKS = frozenset({
+    "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6",
+    "header", "hr", "html", "legend", "li", "main", "nav", "ol", "p", "pre", "section", "summary", "table",
+    "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+})  # fmt: skip
 _BLANKS_AROUND_NEWLINE = re.compile(r"(?:(?<![ \t])[ \t]++)?\n[ \t]*+")
 _ONE_THING = re.compile(r"[-+\u2212]?\w+|\([^()]*\)|\[[^][]*\]")
 
@@ -41,7 +47,7 @@ class Tag:
 
 
 def pieces(source: str) -> Iterator[str | Tag]:
-    """The visible text of HTML, references resolved, and the tags within it. Comments, scripts, styles and heads are left out."""
+    """The visible text of HTML, references resolved, and the tags within it; not comments, scripts, styles, heads."""
     at = 0
     while (found := _MARKUP.search(source, at)) is not None:
         if found.start() > at:
@@ -63,8 +69,8 @@ def visible_text(source: str) -> str:
 
 
 def html_to_text(source: str) -> str:
-    """The text of a post in HTML: blocks on lines of their own, list items marked, a table's row a line, `<pre>` as fenced
-    code, `<code>` in backquotes, `x<sup>2</sup>` as `x^2`, character references resolved."""
+    """The text of a post in HTML: blocks on lines of their own, list items marked, a table's row a line, `<pre>` as
+    fenced code, `<code>` in backquotes, `x<sup>2</sup>` as `x^2`, character references resolved."""
     writer = _Writer()
     for piece in pieces(source.replace("\0", "")):
         if isinstance(piece, str):
@@ -87,7 +93,9 @@ class _List:
 @dataclass
 class _Writer:
     blocks: list[str] = field(default_factory=list)  # finished; a blank line goes between them
-    said: list[str] = field(default_factory=list)  # of the block that is being written, or of the element that is held
+    said: list[str] = field(
+        default_factory=list
+    )  # of the block that is being written, or of the element that is held
     mark: int = -1  # the length of `said` just behind the mark of a list item, or where a cell begins
     held: str = ""  # the element whose text is kept apart until it ends; one at a time
     before: list[str] = field(default_factory=list)  # of the block, before that element
@@ -196,7 +204,11 @@ def _raised(mark: str, text: str) -> str:
     return f"{mark}{text}" if _ONE_THING.fullmatch(text) else f"{mark}({text})"
 
 
-_WRAPPED = {"code": backquoted, "sub": lambda text: _raised("_", text), "sup": lambda text: _raised("^", text)}
+_WRAPPED = {
+    "code": backquoted,
+    "sub": lambda text: _raised("_", text),
+    "sup": lambda text: _raised("^", text),
+}
 
 
 def resolved(text: str) -> str:

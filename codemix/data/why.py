@@ -1,8 +1,8 @@
-"""What became of one document: kept and where, held out, removed as a duplicate, dropped by which op, or unreadable.
+"""What became of one document: kept, held out, removed as a duplicate, dropped by which op, or unreadable.
 
-What was kept or removed by dedup stands in the store, by id. What was dropped while reading does not, so the source is read
-again until every document with that id has gone through the ops: the inputs are the same, or the source would have another
-fingerprint, and so the answer is exact, whatever was sampled.
+What was kept or removed by dedup stands in the store, by id. What was dropped while reading does not, so the inputs
+that may hold the document are read again, and it goes through the ops again. They are the same inputs, or the source
+would have another fingerprint: the answer is exact, whatever was sampled.
 """
 
 from __future__ import annotations
@@ -35,16 +35,25 @@ class Fate:
 
     source: str
     outcome: str
-    facts: dict[str, Any] = field(default_factory=dict)  # shard and tokens; entry and whom it duplicates; op, its fields and the reason
+    facts: dict[str, Any] = field(
+        default_factory=dict
+    )  # shard and tokens; entry and whom it duplicates; op, its fields and the reason
 
     def as_json(self) -> dict[str, Any]:
         return {"source": self.source, "outcome": self.outcome, **self.facts}
 
 
-def why(recipe: schema.Recipe, store: Store, found: Mapping[str, Found], root: Path, document_id: str) -> list[Fate]:
-    """What became of the documents with this id, by source. Raises CodemixError when none has it, or a source is not built."""
+def why(
+    recipe: schema.Recipe, store: Store, found: Mapping[str, Found], root: Path, document_id: str
+) -> list[Fate]:
+    """What became of the documents with this id, by source.
+
+    Raises CodemixError when no source has read one, or a source is not built.
+    """
     if missing := [name for name in recipe.sources if not found[name].built]:
-        raise CodemixError(f"not built yet: {', '.join(missing)}", hints=["run `codemix build-data`"], rule="not-built")
+        raise CodemixError(
+            f"not built yet: {', '.join(missing)}", hints=["run `codemix build-data`"], rule="not-built"
+        )
     fates: list[Fate] = []
     for name, source in recipe.sources.items():
         stored = list(_in_store(store, found[name].manifest, document_id)) if found[name].manifest else []
@@ -52,7 +61,7 @@ def why(recipe: schema.Recipe, store: Store, found: Mapping[str, Found], root: P
     if not fates:
         raise CodemixError(
             f"no source of this recipe has read a document `{document_id}`",
-            hints=["an id looks like `<input>#<row, from 0>`, or is what the source's `id:` names; `codemix inspect --json` shows some"],
+            hints=["an id looks like `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"],
             rule="unknown-document",
         )  # fmt: skip
     return fates
@@ -65,7 +74,11 @@ def _in_store(store: Store, manifest: Manifest, document_id: str) -> Iterator[Fa
         held = Shards(manifest, split, 1)
         for shard in held.holding(document_id):
             for document in held.find(shard, document_id):
-                facts = {"tokens": held.document_tokens(shard, document), "shard": held.shards[shard].path, "document": document}
+                facts = {
+                    "tokens": held.document_tokens(shard, document),
+                    "shard": held.shards[shard].path,
+                    "document": document,
+                }
                 yield Fate(manifest.source, "kept" if split == "train" else split, facts)
     for fingerprint in manifest.identity["dedup"]:
         folder = store.path("dedup", fingerprint[:12])
@@ -86,21 +99,31 @@ def _stored_row(store: Store, entry: dict[str, Any], place: dict[str, Any]) -> d
 
 
 def _first_equal(store: Store, entry: dict[str, Any], text: str) -> dict[str, Any]:
-    """The place of the first document with this text: the one that an entry keeps. The lists of equal texts do not name it."""
+    """The place of the first document with this text, which an entry keeps; its lists of equal texts do not say."""
     for source, fingerprint in entry["documents"]:
         for file in Documents.load(store.path("documents", source, fingerprint)).files:
             name = Path(file["path"]).name
-            for number, row in enumerate(read_lines(store.path("documents", source, fingerprint) / "docs" / name)):
+            for number, row in enumerate(
+                read_lines(store.path("documents", source, fingerprint) / "docs" / name)
+            ):
                 if row["text"] == text:
                     return {"source": source, "file": name, "row": number}
-    raise CodemixError("the documents that `dedup:` compared are not what they were", hints=["run `codemix verify`"], rule="store-damaged")
+    raise CodemixError(
+        "the documents that `dedup:` compared are not what they were",
+        hints=["run `codemix verify`"],
+        rule="store-damaged",
+    )
 
 
-def _read_again(name: str, source: schema.Source, store: Store, found: Found, root: Path, document_id: str) -> Iterator[Fate]:
+def _read_again(
+    name: str, source: schema.Source, store: Store, found: Found, root: Path, document_id: str
+) -> Iterator[Fate]:
     """What reading and the ops make of the documents with this id."""
     steps = None
-    for item in _items(source, store, _folder(store, name, found), root, document_id):
-        if isinstance(item, Document) and steps is None:  # some ops prepare for minutes, and most sources do not hold the document
+    for item in _items(name, source, store, _folder(store, name, found), root, document_id):
+        if (
+            isinstance(item, Document) and steps is None
+        ):  # some ops prepare for minutes, and most sources do not hold the document
             steps = steps_of(source, [op.prepare(root) for op in source.ops])
         funnel = Funnel()
         kept = list(through([item], steps or [], funnel, Samples(), strict=False))
@@ -109,12 +132,18 @@ def _read_again(name: str, source: schema.Source, store: Store, found: Found, ro
         for key in funnel.dropped:
             yield Fate(name, "dropped", _verdict(source, key))
         for reason in funnel.unreadable:
-            known = {"detail": item.detail, "rest_lost": item.rest_lost} if isinstance(item, Unreadable) else {}
+            known = (
+                {"detail": item.detail, "rest_lost": item.rest_lost} if isinstance(item, Unreadable) else {}
+            )
             yield Fate(name, "unreadable", {"reason": reason, **known})
 
 
 def _folder(store: Store, name: str, found: Found) -> Path:
-    return store.path("documents", name, found.manifest.identity["documents"]) if found.manifest is not None else found.documents.folder
+    return (
+        store.path("documents", name, found.manifest.identity["documents"])
+        if found.manifest is not None
+        else found.documents.folder
+    )
 
 
 def _verdict(source: schema.Source, key: str) -> dict[str, Any]:
@@ -122,10 +151,16 @@ def _verdict(source: schema.Source, key: str) -> dict[str, Any]:
     step, _, reason = key.partition("/")
     if step == READ:
         return {"step": step, "reason": reason}
-    return {"step": step, "reason": reason, "op": source.ops[int(step.partition("-")[0]) - 1].model_dump(mode="json")}
+    return {
+        "step": step,
+        "reason": reason,
+        "op": source.ops[int(step.partition("-")[0]) - 1].model_dump(mode="json"),
+    }
 
 
-def _items(source: schema.Source, store: Store, folder: Path, root: Path, document_id: str) -> Iterator[Document | Unreadable | Drop]:
+def _items(
+    name: str, source: schema.Source, store: Store, folder: Path, root: Path, document_id: str
+) -> Iterator[Document | Unreadable | Drop]:
     """What a source yields for an id, from the inputs that its documents were made of."""
     made_of = read_json(folder / "manifest.json")
     if origin := source.read.origin:
@@ -133,14 +168,20 @@ def _items(source: schema.Source, store: Store, folder: Path, root: Path, docume
         opener = Opener(documents.folder)
         parts = documents.parts()
     else:
-        inputs = [given for given in (Input(**each) for each in made_of["inputs"]) if source.read.may_hold(given, document_id)]
+        inputs = [
+            given
+            for given in (Input(**each) for each in made_of["inputs"])
+            if source.read.may_hold(given, document_id)
+        ]
         opener = Opener(root)
         parts = [part for given in inputs for part in source.read.parts(given, opener, _ONE_PART)]
     places = _places(document_id)
-    with progress(f"reading {source.read.kind} again", sum(part.size for part in parts), "bytes") as advance:
+    with progress(f"reading {name} again", sum(part.size for part in parts), "bytes") as advance:
         for part in parts:
             for item in source.read.read(part, opener):
-                if (item.where if isinstance(item, Unreadable) else item.id) in places or _lost_with(item, places):
+                if (item.where if isinstance(item, Unreadable) else item.id) in places or _lost_with(
+                    item, places
+                ):
                     yield item
             advance(part.size)
 
@@ -149,7 +190,7 @@ _ONE_PART = 1 << 62
 
 
 def _places(document_id: str) -> tuple[str, ...]:
-    """How a document's place may be told where there is no document: its id, its row, or its file when it is the only row."""
+    """How a document's place is told where there is no document: its id, its row, or its file if it is the first."""
     path, _, number = document_id.rpartition("#")
     if not (path and number.isdecimal()):
         return (document_id,)
@@ -176,10 +217,17 @@ def sentence(fate: Fate) -> str:
             return f"{fate.source}: {outcome}, for {', '.join(facts['read_by']) or 'no tokens'}"
         return f"{fate.source}: {outcome}, {facts['tokens']:,} tokens in {facts['shard']}"
     if fate.outcome == "duplicate":
-        return f"{fate.source}: removed by `dedup:` ({facts['dedup']}) as a duplicate of {facts['of']} in {facts['of_source']}"
+        other = f"{facts['of']} in {facts['of_source']}"
+        return f"{fate.source}: removed by `dedup:` ({facts['dedup']}) as a duplicate of {other}"
     if fate.outcome == "unreadable":
         rest = ", with the rest of its input" if facts.get("rest_lost") else ""
-        return f"{fate.source}: unreadable{rest}: {facts['reason']}" + (f" ({facts['detail']})" if facts.get("detail") else "")
-    fields = {key: value for key, value in facts.get("op", {}).items() if key != "kind" and isinstance(value, (int, float, str))}
+        return f"{fate.source}: unreadable{rest}: {facts['reason']}" + (
+            f" ({facts['detail']})" if facts.get("detail") else ""
+        )
+    fields = {
+        key: value
+        for key, value in facts.get("op", {}).items()
+        if key != "kind" and isinstance(value, (int, float, str))
+    }
     shown = ", ".join(f"{key}: {value}" for key, value in fields.items())
     return f"{fate.source}: dropped by {facts['step']}: {facts['reason']}" + (f" ({shown})" if shown else "")
