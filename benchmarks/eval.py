@@ -4,12 +4,15 @@
 
 The last line is one JSON object: `score_vs_forward` (documents scored against `next_token_loss` on full rows of the same
 model, both in tokens/s), `generate_cached_vs_uncached` (text of 512 tokens, prompt included), `humaneval_164_s` (seconds
-for 164 sandboxed programs: HumanEval's references with `--data`, else programs of the same kind).
+for 164 sandboxed programs: HumanEval's references with `--data`, else programs of the same kind), `eval_vs_train` (CPU
+seconds a token of scoring the quickstart's stages over those of training them, both with compiling and checkpoints).
 """
 
 import argparse
 import json
+import resource
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,13 +20,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from codemix.data.build import build
+from codemix.data.context import look
+from codemix.data.store import Store, read_json
 from codemix.eval.generate import Decoding, generate
+from codemix.eval.run import evaluate
 from codemix.eval.score import Engine
+from codemix.recipe.read import parse_recipe
 from codemix.recipe.schema import Model
 from codemix.sandbox import run_many
 from codemix.train.attention import for_platform
+from codemix.train.loop import train
 from codemix.train.loss import next_token_loss
 from codemix.train.model import hidden, init_decoder, logits
+from codemix.train.options import TrainOptions
+
+ROOT = Path(__file__).parents[1]
 
 EOS = 0
 
@@ -128,6 +140,34 @@ def humaneval_s(data):
     return time.perf_counter() - start
 
 
+def cpu_s():
+    """CPU seconds of this process and its children so far, the kernel's included."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def eval_vs_train(scale):
+    """CPU a token of `codemix eval` over `codemix train` on the quickstart, its stages `scale` times as long."""
+    content = (ROOT / "recipes/quickstart.yaml").read_text()
+    for tokens in (500_000, 200_000):
+        content = content.replace(f"tokens: {tokens // 1000}k", f"tokens: {round(tokens * scale)}")
+    source = parse_recipe(content, "quickstart.yaml")
+    with tempfile.TemporaryDirectory(prefix="codemix-") as folder:
+        store = Store(Path(folder))
+        build(source.recipe, store, data_root=Path())
+        context = look(source, store, Path())
+        start = cpu_s()
+        stages = train(context.plan, store, context.manifests, options=TrainOptions())
+        trained_s = cpu_s() - start
+        start = cpu_s()
+        paths = [evaluate(context.plan, i, store, context.manifests, stage) for i, stage in enumerate(stages)]
+        scored_s = cpu_s() - start
+        scored = sum(s["tokens"] for path in paths for s in read_json(path)["bits_per_byte"].values())
+    trained = sum(stage.tokens for stage in context.plan.stages)
+    print(f"train: {trained:,} tokens in {trained_s:.1f} s of CPU; eval: {scored:,} in {scored_s:.1f} s")
+    return (scored_s / scored) / (trained_s / trained)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smaller model and fewer repeats")
@@ -142,6 +182,8 @@ def main():
     print(f"generation at length 512: {found['generate_cached_vs_uncached']:.1f} times as fast with the cache")
     found["humaneval_164_s"] = humaneval_s(given.data)
     print(f"164 programs in the sandbox: {found['humaneval_164_s']:.1f} s")
+    found["eval_vs_train"] = eval_vs_train(0.2 if given.quick else 1.0)
+    print(f"scoring a token takes {found['eval_vs_train']:.2f} of the CPU of training on one")
     print(json.dumps({k: round(v, 3) for k, v in found.items()}))
 
 
