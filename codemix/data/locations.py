@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +21,7 @@ _ESCAPE = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 
 
+@lru_cache  # asked for each of thousands of files
 def interpreter_root(scheme: str) -> Path | None:
     """The folder behind `stdlib:` (this interpreter's standard library) and `installed:` (its packages); None for others."""
     if scheme in ("stdlib", "installed"):

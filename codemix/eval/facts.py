@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,10 +203,18 @@ def pooled(scores: Mapping[str, Mapping[str, Any]], sources: Iterable[str]) -> f
 
 def documents(path: Path) -> Documents:
     """Bits and bytes of every held-out document that an evaluation scored; empty when it kept no records."""
+    if not path.is_file():
+        return {}
+    stat = path.stat()
+    return _documents(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(64)
+def _documents(path: Path, _size: int, _changed: int) -> Documents:
+    """Read once for each state of a file: a comparison asks for the first and the last evaluation of a run again."""
     found: Documents = {}
-    if path.is_file():
-        for record in records(path):
-            found.setdefault(record["source"], {})[record["id"]] = (float(record["bits"]), int(record["bytes"]))
+    for record in records(path):
+        found.setdefault(record["source"], {})[record["id"]] = (float(record["bits"]), int(record["bytes"]))
     return found
 
 
