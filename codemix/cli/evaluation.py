@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
+from codemix.cli import preflight
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
@@ -25,9 +26,11 @@ from codemix.cli.context import (
     print_json,
     problem,
 )  # fmt: skip
+from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
     from codemix.data.context import Context
+    from codemix.eval.run import EvalOptions
     from codemix.recipe.plan import StagePlan
 
 
@@ -80,11 +83,23 @@ def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Pa
     """Score the stages in `folders`; the paths of their results."""
     from codemix.eval.run import EvalOptions, evaluate
 
+    given = EvalOptions(data_root=context.data_root, **options)
     by_folder = {context.stage_dir(s).resolve(): i for i, s in enumerate(context.plan.stages)}
-    return [
-        evaluate(context.plan, by_folder[f.resolve()], context.store, context.manifests, f, options=EvalOptions(data_root=context.data_root, **options))
-        for f in folders
-    ]  # fmt: skip
+    indices = [by_folder[folder.resolve()] for folder in folders]
+    if not _all_scored(context, indices, given):
+        preflight.refuse(preflight.before_scoring(context.source, given))
+    places = zip(indices, folders, strict=True)
+    return [evaluate(context.plan, i, context.store, context.manifests, folder, options=given) for i, folder in places]
+
+
+def _all_scored(context: Context, indices: list[int], options: EvalOptions) -> bool:
+    """Whether the results are there, which needs no sandbox; False also where a task's file is not."""
+    from codemix.eval.run import results_path
+
+    try:
+        return all(results_path(context.plan, i, context.store, context.manifests, options).is_file() for i in indices)
+    except CodemixError:
+        return False
 
 
 def show_scores(context: Context, paths: list[Path]) -> None:

@@ -13,6 +13,7 @@ from codemix.errors import CodemixError, Problem
 if TYPE_CHECKING:
     from codemix.data.context import Context
     from codemix.data.store import Store
+    from codemix.eval.run import EvalOptions
     from codemix.recipe import read
     from codemix.recipe.plan import Plan
     from codemix.train.options import TrainOptions
@@ -29,14 +30,27 @@ def before_building(
     refuse([*build_lacks(source, store, data_root, executor=executor, only=only), *also])
 
 
+def all_trained(plan: Plan, store: Store) -> bool:
+    """Whether the store holds every stage of the plan."""
+    return all((store.path("stages", s.name, s.fingerprint) / "done.json").exists() for s in plan.stages)
+
+
 def before_training(plan: Plan, store: Store, options: TrainOptions) -> list[Problem]:
     """What would stop training these stages; nothing when all are trained."""
-    trained = all((store.path("stages", s.name, s.fingerprint) / "done.json").exists() for s in plan.stages)
-    if trained:
+    if all_trained(plan, store):
         return []
     from codemix.train.preflight import problems
 
     return problems(plan, options)
+
+
+def before_scoring(source: read.Source, options: EvalOptions) -> list[Problem]:
+    """What would stop scoring the recipe's tasks."""
+    if not source.recipe.evaluation.tasks:
+        return []
+    from codemix.eval.requirements import problems
+
+    return problems(source, options)
 
 
 def missing_here(context: Context) -> list[Problem]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +62,7 @@ def train(
 
     context = load(recipe, store, data_root)
     show_warnings(context.checked)
+    _warn_of_scoring(context)
     together = Hosts(coordinator, hosts, host) if (coordinator, hosts, host) != (None, None, None) else None
     options = TrainOptions(
         save_every_steps=save_every_steps, save_every_s=save_every_s, keep=keep, keep_every_steps=keep_every_steps, log_every=log_every, until=_steps(until), track=tuple(track or ()), on_spike=on_spike,
@@ -66,6 +70,18 @@ def train(
     )  # fmt: skip
     for folder in train_stages(context, options):
         print(folder)
+
+
+def _warn_of_scoring(context: Context) -> None:
+    """What `codemix eval` will stop at afterwards, unless another machine or folder has it."""
+    from codemix.cli import preflight
+    from codemix.eval.run import EvalOptions
+
+    folder = os.environ.get("CODEMIX_EVAL_DATA")
+    options = EvalOptions(data=Path(folder) if folder else None, data_root=context.data_root)
+    if not preflight.all_trained(context.plan, context.store):
+        for found in preflight.before_scoring(context.source, options):
+            print(replace(found, severity="warning").render() + "\n", file=sys.stderr)
 
 
 def train_stages(context: Context, options) -> list[Path]:
@@ -108,6 +124,7 @@ def run(
     from codemix.cli.evaluation import evaluate_stages, show_scores, write_report
     from codemix.data.build import build
     from codemix.data.store import Store
+    from codemix.eval.run import EvalOptions
     from codemix.recipe import read, rules, show
     from codemix.train.options import TrainOptions
 
@@ -117,6 +134,10 @@ def run(
         save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh)
     )
     also = preflight.before_training(checked.require(), Store(store), options)
+    scoring = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
+    if lacking := preflight.before_scoring(source, scoring):
+        context = load(recipe, store, data_root)  # exact sizes, where the data is built already
+        also += [] if preflight.all_trained(context.plan, context.store) else lacking
     preflight.before_building(source, checked.plan, Store(store), data_root, executor=executor, also=also)
     if not json:
         show_warnings(checked)

@@ -12,6 +12,7 @@ from codemix.data.packages import build_lacks
 from codemix.data.runner import Executor, run_tasks
 from codemix.data.store import Store
 from codemix.errors import CodemixError
+from codemix.eval import requirements
 from codemix.eval.run import EvalOptions, evaluate, results_path
 from codemix.progress import progress
 from codemix.recipe import rules
@@ -71,6 +72,7 @@ def run_study(
     """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one depth
     run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
     options = options or EvalOptions(data_root=data_root)
+    _require(path, store, data_root, options)
     loaded = {c.source.recipe.name: c for c in build_study(path, store, data_root, workers=workers, executor=executor)}
     made = tree({name: c.plan for name, c in loaded.items()})
     steps = []
@@ -85,6 +87,14 @@ def run_study(
             tasks = [_task(path, c, i, options) for d, c, i in steps if d == depth]
             run_tasks(tasks, label=f"training, depth {depth}", workers=workers, executor=executor, work=Store(store).root / ".building" / "study")
     return made
+
+
+def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> None:
+    """Raises CodemixError with all that scoring the study's tasks would stop at, unless every stage is trained."""
+    points = sources(load_study(path)).values()
+    lacking = dict.fromkeys(problem for source in points for problem in requirements.problems(source, options))
+    if lacking and not all(c.is_trained(stage) for c in contexts(path, store, data_root) for stage in c.plan.stages):
+        raise CodemixError(*lacking)
 
 
 def _one_by_one(steps: Sequence[tuple[int, Context, int]], options: EvalOptions) -> None:
