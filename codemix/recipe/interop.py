@@ -8,6 +8,7 @@ where the documents are is left to you. `export_mixture` writes a plan in any of
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -37,13 +38,45 @@ def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
     reader: Callable[..., Imported] = getattr(interop_read, kind.replace("-", "_"))
     try:
         imported = reader(content, file)
+    except CodemixError as error:
+        raise CodemixError(*map(_included, error.problems)) from None
     # other people's files take any shape
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CodemixError(f"{file} is not shaped like a {kind} file", hints=[f"reading it stopped at: {error}"], rule="import-file") from None
-    problems = [*imported.problems]
+    problems = [*imported.problems, *_left_out(kind, content, file)]
     for phase in imported.phases:
         problems += _adds_up(phase, kind)
     return replace(imported, problems=tuple(problems))
+
+
+READ = {  # the top-level keys of which something is read; anything else of a file is named as left out
+    "nanotron": {"data_stages", "tokens", "parallelism", "optimizer", "model", "tokenizer"},
+    "levanter": {"data", "trainer", "train_seq_len", "model", "train_weights", "configs", "components", "tokenizer"},
+    "olmo-core": {"dataset", "sources", "source_configs", "name", "max_tokens", "requested_tokens", "sequence_length",
+                  "global_batch_size", "source_mixture", "data_loader", "train"},
+    "megatron": {"train"},
+}  # fmt: skip
+
+
+def _left_out(kind: str, content: str, file: str) -> list[Problem]:
+    """A note of the top-level keys that are not read."""
+    value = None
+    with suppress(CodemixError):  # words of a Megatron blend
+        value = text.parse(content, file).value
+    ignored = sorted(str(key) for key in value if key not in READ[kind]) if isinstance(value, dict) else []
+    if not ignored:
+        return []
+    named = ", ".join(f"`{_one_line(key)[:40]}`" for key in ignored[:12]) + (", ..." if len(ignored) > 12 else "")
+    what = f"not imported: {named}; a recipe says such things elsewhere, or not at all"
+    return [Problem(what, rule="import-left-out", severity="warning")]
+
+
+def _included(problem: Problem) -> Problem:
+    """Of a tag such as `!include`, what to do with another system's file: deleting the tag would lose what it names."""
+    if problem.rule != "yaml-tag":
+        return problem
+    hint = "this file is put together by the other system; import the whole of it, with what the tag stands for written out"
+    return replace(problem, hints=(hint,))
 
 
 def export_mixture(kind: str, plan: Plan) -> Exported:
@@ -53,19 +86,32 @@ def export_mixture(kind: str, plan: Plan) -> Exported:
     return getattr(interop_write, kind.replace("-", "_"))(plan)
 
 
+def rounded(phase: Phase) -> bool:
+    """Whether the weights sum to one but for the rounding of floating-point numbers."""
+    return phase.total != 1 and abs(phase.total - 1) < Fraction(1, 10**9)
+
+
 def _adds_up(phase: Phase, kind: str) -> list[Problem]:
     if phase.total in (0, 1) or (kind == "megatron" and phase.total == 100):
         return []
+    if rounded(phase):
+        largest = max(phase.weights, key=lambda w: w.weight)
+        what = f"the weights of `{phase.name}` sum to {_number(phase.total)}, which is 1 but for rounding"
+        hint = f"`{largest.name}`, the largest, takes the rest"
+        return [Problem(what, hints=(hint,), rule="import-rounding", severity="warning")]
     if phase.total > 2 or kind == "megatron":  # counts or percentages: relative by intention
         return [Problem(
             f"the weights of `{phase.name}` sum to {_number(phase.total)}; they were meant as proportions",
             hints=("the recipe keeps them as written, with `weights: relative`",), rule="import-relative", severity="warning",
         )]  # fmt: skip
     largest = max(phase.weights, key=lambda w: w.weight)
+    does = f"{kind} divides by the sum in silence"
+    if kind == "olmo-core":
+        does = "OLMo-core refuses such a sum or warns of it, by the API that reads it; divided by the sum"
     return [Problem(
         f"the weights of `{phase.name}` sum to {_number(phase.total)}, not 1",
         hints=(
-            f"{kind} divides by the sum in silence: `{largest.name}` is written {show_share(largest.weight)} "
+            f"{does}: `{largest.name}` is written {show_share(largest.weight)} "
             f"and trained at {show_share(largest.weight / phase.total)}",
             "the recipe keeps the numbers as written, with `weights: relative`; `plan` shows both",
         ),
@@ -109,11 +155,17 @@ def _stage_lines(phase: Phase) -> list[str]:
         "    learning_rate: {"
         + ", ".join(f"{k}: {v}" for k, v in rate.items())
         + "}"
-        + ("" if phase.learning_rate else " # fill in: not in the file")
+        + ("" if phase.learning_rate else f" # fill in: {_one_line(phase.no_rate)}; this value is ours")
     ]
-    whole = phase.total == 1 or phase.total == 100
+    whole = phase.total in (1, 100) or rounded(phase)
     lines += ([] if whole else [f"    weights: relative # they sum to {_number(phase.total)}"]) + ["    mixture:"]
     factor = 1 if phase.total == 100 else 100
+    if rounded(phase):
+        largest = max(phase.weights, key=lambda w: w.weight)
+        return lines + [
+            f"      {w.name}: rest # {_number(w.weight)}" if w is largest else f"      {w.name}: {_number(w.weight * 100)}%"
+            for w in phase.weights
+        ]
     return lines + [f"      {w.name}: {_number(w.weight * factor)}%" if whole else f"      {w.name}: {_number(w.weight)}" for w in phase.weights]
 
 

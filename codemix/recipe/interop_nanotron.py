@@ -44,7 +44,9 @@ def nanotron(content: str, file: str) -> Imported:
                 )
             )
             continue
-        phases.append(Phase(name, kept, steps=None if after is None else after - first, learning_rate=rate))
+        no_rate = "the file's curve has no form here" if _has_curve(value) else "not in the file"
+        steps = None if after is None else after - first
+        phases.append(Phase(name, kept, steps=steps, learning_rate=rate, no_rate=no_rate))
     if train_steps is None:
         problems.append(
             Problem(
@@ -76,6 +78,8 @@ def _nanotron_weights(stage: Any, document: text.Document, at: tuple) -> list[tu
         folders, weights = list(folders), list(folders.values())
     if isinstance(folders, str):
         folders, weights = [folders], weights or [1]
+    if isinstance(folders, list) and len(folders) == 1 and weights is None:
+        weights = [1]
     if not isinstance(folders, list):
         raise CodemixError(
             Problem("this stage has no `dataset_folder`", document.where(at), ("only tokenized datasets (nanosets) can be imported",), "import-file")
@@ -97,13 +101,50 @@ def _nanotron_weights(stage: Any, document: text.Document, at: tuple) -> list[tu
     return [(str(f), fraction(w, document, (*at, "dataset_weights", i))) for i, (f, w) in enumerate(zip(folders, weights, strict=True))]
 
 
+SHAPES = {"linear": "linear", "cosine": "cosine", "1-sqrt": "sqrt"}  # its decay styles, by our name
+
+
+def _has_curve(value: dict) -> bool:
+    return bool((value.get("optimizer") or {}).get("learning_rate_scheduler"))
+
+
+def _about(length: Any, wanted: int) -> bool:
+    """Whether a decay ends with the stage; nanotron's files count the last step in or not."""
+    return isinstance(length, int) and abs(length - wanted) <= 1
+
+
+def _one_curve(curve: dict, peak: float, floor: Any, head: dict, steps: int) -> dict | None:
+    """The curve of a run of one stage of so many steps: after the warm-up it stays, and then decays to the end; None for others.
+
+    Without `lr_decay_starting_step` nanotron begins to decay after the warm-up; without `lr_decay_steps` it decays for as
+    many steps as the run has, less both.
+    """
+    warmup = whole(curve.get("lr_warmup_steps"), 0)
+    first = whole(curve.get("lr_decay_starting_step"), warmup)
+    length = curve.get("lr_decay_steps")
+    if length is None:
+        length = steps - warmup - whole(curve.get("lr_decay_starting_step"), 0)
+    shape = SHAPES.get(curve.get("lr_decay_style") or "linear")
+    if shape is None or not _about(length, steps - first):
+        return None
+    if first > (warmup if head else 0) or shape == "sqrt":
+        return {"kind": "wsd", "peak": peak, "floor": floor, "decay": f"{min(length, steps - warmup)} steps", "shape": shape} | head
+    if shape == "cosine":
+        return {"kind": "cosine", "peak": peak, "floor": floor} | head
+    return {"kind": "linear", "start": peak, "floor": floor} | head
+
+
 def _nanotron_rates(value: dict, starts: list[int], ends: list[int | None]) -> tuple[list[dict | None], list[Problem]]:
     """The one learning-rate curve of the run, cut at the data stages; None where a stage cannot say it."""
     curve = ((value.get("optimizer") or {}).get("learning_rate_scheduler")) or {}
-    peak, warmup, floor = curve.get("learning_rate"), whole(curve.get("lr_warmup_steps"), 0), curve.get("min_decay_lr") or 0
+    peak, warmup, floor = curve.get("learning_rate"), whole(curve.get("lr_warmup_steps"), 0), curve.get("min_decay_lr")
     if not isinstance(peak, float):
         return [None] * len(starts), []
-    style, first, length = curve.get("lr_decay_style"), curve.get("lr_decay_starting_step"), curve.get("lr_decay_steps")
+    if curve.get("lr_warmup_style") == "constant":
+        warmup = 0
+    if floor is None:  # nanotron then takes the peak as the floor, so nothing decays
+        floor = peak
+    style, first, length = curve.get("lr_decay_style") or "linear", curve.get("lr_decay_starting_step"), curve.get("lr_decay_steps")
     rates: list[dict | None] = []
     problems = []
     for i, (start, after) in enumerate(zip(starts, ends, strict=True)):
@@ -113,10 +154,12 @@ def _nanotron_rates(value: dict, starts: list[int], ends: list[int | None]) -> t
             rates.append({"kind": "constant", "value": peak} | head)
         elif isinstance(first, int) and start == first and style == "linear" and last and not head:
             rates.append({"kind": "linear", "start": "previous" if i else peak, "floor": floor})
-        elif isinstance(first, int) and last and after is not None and length == after - first and style in ("linear", "cosine"):
-            rates.append({"kind": "wsd", "peak": peak, "floor": floor, "decay": f"{length} steps", "shape": style} | head)
-        elif first is None and style == "cosine" and len(starts) == 1:
-            rates.append({"kind": "cosine", "peak": peak, "floor": floor} | head)
+        elif floor == peak:
+            rates.append({"kind": "constant", "value": peak} | head)
+        elif len(starts) == 1 and after is not None:
+            rates.append(_one_curve(curve, peak, floor, head, after - start))
+        elif isinstance(first, int) and last and after is not None and style in SHAPES and _about(length, after - first):
+            rates.append({"kind": "wsd", "peak": peak, "floor": floor, "decay": f"{length} steps", "shape": SHAPES[style]} | head)
         else:
             rates.append(None)
     if None in rates:

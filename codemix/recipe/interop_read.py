@@ -57,10 +57,13 @@ def megatron(content: str, file: str) -> Imported:
         try:
             value = json.loads(content)
         except ValueError:
+            advice = "write `weight prefix weight prefix`, or the JSON of --per-split-data-args-path"
+            if "data-path" in content:  # a launch script
+                advice = "this is a whole command line; save what follows --data-path in a file, and import that"
             raise CodemixError(
                 Problem(
                     f"{file} is not a Megatron blend",
-                    hints=("write `weight prefix weight prefix`, or the JSON of --per-split-data-args-path",),
+                    hints=(advice,),
                     rule="import-file",
                 )
             ) from None
@@ -124,7 +127,11 @@ def levanter(content: str, file: str) -> Imported:
                 f"its share of a block of {block:,} sequences rounds down to none",
                 document.where(where), ("here the share is rounded over the whole stage, so it is read",), "import-block-rounding", "warning",
             ))  # fmt: skip
-        phases.append(Phase(name, kept, steps=after - first if isinstance(after, int) and after > first else None))
+        if isinstance(after, int) and after <= first:
+            what = f"`{name}` begins at step {first:,}, where training or the next stage begins or ends; left out"
+            problems.append(Problem(what, document.where(where), rule="import-stage", severity="warning"))
+            continue
+        phases.append(Phase(name, kept, steps=after - first if isinstance(after, int) else None))
     if not isinstance(train_steps, int):
         problems.append(
             Problem(
@@ -173,7 +180,8 @@ def olmo_core(content: str, file: str) -> Imported:
     if at is None:
         raise CodemixError(Problem("there is no list of `sources` with `target_ratio`", document.where(()), rule="import-file"))
     listed = at_path(value, at)
-    names = names_for([str(s.get("source_name", "source")) for s in listed])
+    called = [str(s.get("source_name") or s.get("name") or "source") for s in listed]  # olmo-cookbook says `name:`
+    names = names_for(called)
     weights = []
     for i, (name, s) in enumerate(zip(names, listed, strict=True)):
         where = s.get("paths") or []
@@ -181,7 +189,7 @@ def olmo_core(content: str, file: str) -> Imported:
         weights.append(
             Weight(
                 name,
-                str(where[0]) if where else str(s.get("source_name")),
+                str(where[0]) if where else called[i],
                 fraction(s["target_ratio"], document, (*at, i, "target_ratio")),
                 float(cap),
             )
@@ -189,6 +197,8 @@ def olmo_core(content: str, file: str) -> Imported:
     kept, problems = without_zeros(tuple(weights), "mixture")
     outer = [at_path(value, p) for p in (at[:-1], at[:-2]) if len(at) > 1]
     tokens = next((o["requested_tokens"] for o in outer if isinstance(o, dict) and isinstance(o.get("requested_tokens"), int)), None)
+    if tokens is None and isinstance(value, dict) and isinstance(value.get("max_tokens"), int):  # olmo-cookbook
+        tokens = value["max_tokens"]
     batch_tokens = next((o["global_batch_size"] for o in outer if isinstance(o, dict) and isinstance(o.get("global_batch_size"), int)), None)
     seq_at = find_key(value, "sequence_length")
     seq_len = at_path(value, seq_at) if seq_at else None
@@ -205,5 +215,5 @@ def olmo_core(content: str, file: str) -> Imported:
                 )
             )
     if tokens is None:
-        problems.append(Problem("`requested_tokens` is missing, so the stage has no length", rule="import-no-budget", severity="warning"))
+        problems.append(Problem("`requested_tokens` (or `max_tokens`) is missing, so the stage has no length", rule="import-no-budget", severity="warning"))
     return Imported("olmo-core", stem(file), (Phase("train", kept, tokens=tokens),), seq_len, batch, {}, None, tuple(problems))

@@ -30,6 +30,7 @@ class Phase:
     steps: int | None = None
     tokens: int | None = None
     learning_rate: dict[str, Any] | None = None
+    no_rate: str = "not in the file"  # why there is no learning rate
 
     @property
     def total(self) -> Fraction:

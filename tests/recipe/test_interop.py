@@ -194,3 +194,92 @@ def test_files_of_any_shape_give_a_recipe_or_a_problem(kind, value):
         assert error.problems[0].what
     else:
         assert imported.phases and all(p.total > 0 for p in imported.phases)
+
+
+def nanotron(curve: str, data: str = "dataset_folder: [a, b], dataset_weights: [0.5, 0.5]", steps: int = 20) -> Imported:
+    content = (
+        f"data_stages: [{{name: s, start_training_step: 1, data: {{dataset: {{{data}}}}}}}]\n"
+        f"tokens: {{train_steps: {steps}, sequence_length: 64, micro_batch_size: 1, batch_accumulation_per_replica: 1}}\n"
+        f"parallelism: {{dp: 4}}\noptimizer: {{learning_rate_scheduler: {{learning_rate: 0.001, {curve}}}}}\n"
+    )
+    return parse_mixture("nanotron", content, "n.yaml")
+
+
+@pytest.mark.parametrize(
+    ("curve", "rate"),
+    [
+        ("lr_warmup_steps: 2, lr_decay_style: cosine, min_decay_lr: 0.0001",
+         {"kind": "cosine", "peak": 0.001, "floor": 0.0001, "warmup": "2 steps"}),
+        ("lr_warmup_steps: 2, lr_decay_style: cosine, min_decay_lr: 0.0001, lr_decay_steps: 18",
+         {"kind": "cosine", "peak": 0.001, "floor": 0.0001, "warmup": "2 steps"}),
+        ("lr_warmup_steps: 2, min_decay_lr: 0.0001", {"kind": "linear", "start": 0.001, "floor": 0.0001, "warmup": "2 steps"}),
+        ("lr_decay_style: 1-sqrt, min_decay_lr: 0.0, lr_decay_starting_step: 15, lr_decay_steps: 5",
+         {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "5 steps", "shape": "sqrt"}),
+        ("lr_decay_style: linear, min_decay_lr: 0.0, lr_decay_starting_step: 15, lr_decay_steps: 6",
+         {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "6 steps", "shape": "linear"}),
+        ("lr_warmup_steps: 2, lr_warmup_style: constant, min_decay_lr: 0.0",
+         {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "18 steps", "shape": "linear"}),
+        ("lr_warmup_steps: 2, lr_decay_style: linear", {"kind": "constant", "value": 0.001, "warmup": "2 steps"}),
+        ("lr_decay_style: linear, min_decay_lr: 0.0, lr_decay_starting_step: 5, lr_decay_steps: 5", None),
+    ],
+)  # fmt: skip
+def test_nanotron_rates_of_one_stage(curve, rate):
+    imported = nanotron(curve)
+    check_imported(imported)
+    assert imported.phases[0].learning_rate == rate
+    if rate is None:
+        assert "the file's curve has no form here; this value is ours" in recipe_text(imported)
+
+
+def test_nanotron_one_folder_in_a_list_needs_no_weight():
+    imported = nanotron("min_decay_lr: 0.0", "dataset_folder: [only]")
+    assert [w.weight for w in imported.phases[0].weights] == [1]
+
+
+COOKBOOK = """\
+name: cookbook
+max_tokens: 1000000
+sequence_length: 64
+seed: 3
+wandb: {name: x}
+dataset:
+  sources:
+    - {name: web, target_ratio: 0.3333333333333333, paths: [a/*.npy]}
+    - {name: code, target_ratio: 0.3333333333333333, paths: [b/*.npy]}
+    - {name: math, target_ratio: 0.3333333333333333, paths: [c/*.npy]}
+"""
+
+
+def test_olmo_cookbook_names_tokens_and_a_sum_that_is_one_but_for_rounding():
+    imported = parse_mixture(None, COOKBOOK, "c.yaml")
+    plan = check_imported(imported)
+    assert [w.name for w in imported.phases[0].weights] == ["web", "code", "math"] and imported.phases[0].tokens == 1_000_000
+    written = recipe_text(imported)
+    assert "weights: relative" not in written and "web: rest # 0.3333333333333333" in written
+    assert any("which is 1 but for rounding" in note for note in imported.notes)
+    assert any("not imported: `seed`, `wandb`" in note for note in imported.notes)
+    assert sum(s.share for s in plan.stages[0].sources) == 1
+
+
+def test_olmo_core_is_not_said_to_divide_in_silence():
+    imported = parse_mixture(None, COOKBOOK.replace("0.3333333333333333", "0.3"), "c.yaml")
+    assert "in silence" not in " ".join(imported.notes) and "refuses such a sum or warns" in " ".join(imported.notes)
+
+
+def test_a_levanter_stage_that_begins_at_the_end_is_left_out():
+    content = "data: {train_weights: [[0, {a: 1.0}], [100, {a: 0.5, b: 0.5}]]}\ntrainer: {num_train_steps: 100, train_batch_size: 8}\n"
+    imported = parse_mixture("levanter", content, "l.yaml")
+    assert [p.steps for p in imported.phases] == [100] and any("begins at step 100" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "advice"),
+    [
+        ("levanter", "data: !include data.yaml\n", "with what the tag stands for written out"),
+        ("megatron", "#!/bin/bash\npython pretrain_gpt.py \\\n --data-path 30 a 70 b \\\n --lr 1e-3\n", "save what follows --data-path"),
+    ],
+)
+def test_advice_is_about_the_other_systems_file(kind, content, advice):
+    with pytest.raises(CodemixError) as caught:
+        parse_mixture(kind, content, "x")
+    assert advice in str(caught.value) and "delete the tag" not in str(caught.value)
