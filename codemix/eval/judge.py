@@ -18,7 +18,7 @@ from pydantic import Field
 
 from codemix.errors import CodemixError
 from codemix.eval.endpoint import MAX_BODY_BYTES, SHOWN_CHARS, Key, Response, TooLong, post
-from codemix.eval.rows import digest
+from codemix.eval.rows import check_regular, digest
 from codemix.progress import progress
 from codemix.recipe import read, text
 from codemix.recipe.component import Spec
@@ -71,9 +71,11 @@ class Judge(Spec):
 
 def read_judge(path: Path) -> tuple[Judge, str]:
     """(the judge, its prompt). Raises CodemixError for what is wrong with either file."""
+    check_regular(path)
     judge = read.validate(Judge, text.parse(text.read_text(path), str(path)))
     if judge.prompt is None:
         return judge, PROMPT
+    check_regular(path.parent / judge.prompt)
     prompt = text.read_text(path.parent / judge.prompt)
     if missing := [name for name in ("{instruction}", "{a}", "{b}") if name not in prompt]:
         raise CodemixError(f"{judge.prompt} does not use {', '.join(missing)}", hints=["write each where its text belongs"], rule="judge-prompt")
@@ -123,6 +125,7 @@ class Replies:
         self.asked = 0  # of the endpoint, this time
         self._known: dict[str, str] = {}
         self._lock = threading.Lock()
+        check_regular(path)
         if path.is_file():
             for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:

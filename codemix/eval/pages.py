@@ -11,7 +11,6 @@ import json
 import math
 import re
 import shutil
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,12 +167,14 @@ def markdown(page: Page) -> str:
     return without_controls(re.sub(r"\n{3,}", "\n\n", text)).strip() + "\n"
 
 
-_BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000), *_BIDI), "\ufffd")
+del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
 
 
 def without_controls(text: str) -> str:
     """The text with U+FFFD for what moves a terminal's cursor or turns a line around; joiners of letters and emoji stay."""
-    return "".join("\ufffd" if c in _BIDI or (c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs")) else c for c in text)
+    return text.translate(_CONTROLS)
 
 
 def _environment(autoescape: bool):

@@ -18,6 +18,7 @@ from codemix.errors import CodemixError
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file: JSON Lines (also .gz), CSV, Arrow or Parquet. Raises CodemixError (`task-data`) when it is none of them."""
+    check_regular(path)
     name = path.name.lower()
     try:
         if name.endswith((".arrow", ".parquet")):
@@ -27,6 +28,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             return list(_csv_rows(text) if name.endswith(".csv") else _json_rows(text))
     except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise CodemixError(f"{path} cannot be read: {error}", hints=["correct that place, or fetch the file again"], rule="task-data") from None
+
+
+def check_regular(path: Path) -> None:
+    """Raises CodemixError (`file`) for a pipe, socket or device, from which reading may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        hint = "save what it gives to a file, and name that"
+        raise CodemixError(f"{path} is a pipe, a socket or a device, not a file", hints=[hint], rule="file")
 
 
 def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 from codemix.data.store import write_json, write_text
 from codemix.errors import CodemixError
 from codemix.eval.judge import Ask, Replies, read_judge, verdict
-from codemix.eval.rows import json_lines, read_rows
+from codemix.eval.rows import check_regular, json_lines, read_rows
 
 INVALID_LIMIT = 0.05  # above this share of unreadable verdicts there is no headline
 RESAMPLES = 4000
@@ -93,6 +93,7 @@ def winrate(a: Path, b: Path, judge_file: Path, output: Path) -> WinRate:
 def read_winrate(path: Path) -> dict[str, Any]:
     """What `winrate` left: its folder, or the winrate.json in it. Raises CodemixError for anything else."""
     path = path / "winrate.json" if path.is_dir() else path
+    check_regular(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if {field.name for field in fields(WinRate)} <= found.keys():

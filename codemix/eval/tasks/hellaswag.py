@@ -28,4 +28,9 @@ class HellaSwag(Choice):
 
 def _clean(text: str) -> str:
     """Without the marks that WikiHow's layout left in the data set."""
-    return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+    return _without_brackets(text.strip().replace(" [title]", ". ")).replace("  ", " ")
+
+
+def _without_brackets(text: str) -> str:
+    """As `\\[.*?\\]` would find them, in one pass: what has no end on its line is passed over once and kept."""
+    return re.sub(r"\[[^\]\n]*(\]?)", lambda found: "" if found[1] else found[0], text)
