@@ -2,6 +2,7 @@
 
     documents/<source>-<fp12>/docs/<task>-<nnn>.jsonl.zst    {"id", "text", "meta"} a line
                               dropped/<nn>-<op>/<reason>.jsonl.zst, kept.jsonl.zst    samples for a person to look at
+                              dropped/unreadable/<reason>.jsonl.zst    place and cause of some that could not be read
                               funnel.json, manifest.json
 
 The inputs divide into tasks by size; the division depends on the inputs alone, so any number of workers writes the same
