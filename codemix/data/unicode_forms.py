@@ -28,6 +28,17 @@ def normalized(form: Form, text: str) -> str:
     return unicodedata.normalize(form, text)
 
 
+def marks_in_order(text: str) -> str:
+    """The same characters, long runs of marks sorted: for what only asks whether a text is valid and normalizes it."""
+    if text.isascii() or not _has_long_run(text, "NFKD"):
+        return text
+    return _marks("NFKD", 1).sub(lambda run: "".join(sorted(run[0], key=_first_class)), text)
+
+
+def _first_class(character: str) -> int:
+    return unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
+
+
 def _has_long_run(text: str, decomposition: Form) -> bool:
     """Whether some run of marks is long; to look at every character would cost far more than normalizing."""
     run = _marks(decomposition, 1)

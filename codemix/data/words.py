@@ -124,9 +124,6 @@ def simplified(text: str, norm: Any) -> str:
     return text
 
 
-_SENTENCE = re.compile(r"\S.*?(?:[.!?。！？]+[\"'”’)\]]*(?=\s|\Z)|\Z|(?=\n\s*\n))", re.DOTALL)
-
-
 class Words:
     """What datatrove calls a `WordTokenizer`. All are equal, so that neighbouring blocks share one splitting of a document."""
 
@@ -134,12 +131,6 @@ class Words:
 
     def word_tokenize(self, text: str) -> list[str]:
         return words(text)
-
-    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        return [match.span() for match in _SENTENCE.finditer(text)]
-
-    def sent_tokenize(self, text: str) -> list[str]:
-        return [text[a:b] for a, b in self.span_tokenize(text)]
 
     def __eq__(self, other: Any) -> bool:
         return type(other) is type(self)

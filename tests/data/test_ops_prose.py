@@ -96,11 +96,9 @@ def test_no_spacy_no_download():
 
 @given(st.text(max_size=200))
 @settings(max_examples=100)
-def test_words_and_sentences_cover_the_text(text):
+def test_words_cover_the_text(text):
     found = Words().word_tokenize(text)
     assert "".join(found) == "".join(c for c in text if not c.isspace()) or any(ord(c) in range(0x1C, 0x20) for c in text)
-    spans = Words().span_tokenize(text)
-    assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in zip(spans, spans[1:], strict=False))
 
 
 def test_words_are_one_value():
@@ -111,7 +109,6 @@ def test_words_are_one_value():
     assert prose.word_tokenize("It's in /usr/lib, isn't it? See f(x) or https://a.b/c.") == [
         "It", "'s", "in", "/usr", "/", "lib", ",", "is", "n't", "it", "?", "See", "f(x", ")", "or", "https://a.b/c.",
     ]  # fmt: skip
-    assert Words().sent_tokenize("One. Two! Three") == ["One.", "Two!", "Three"]
 
 
 @pytest.fixture

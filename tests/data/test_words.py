@@ -54,7 +54,12 @@ def test_other_scripts_are_cut_as_ever_and_nothing_is_lost(text):
 
 def sentence(seed, n):
     choose = random.Random(seed)
-    return "".join(choose.choice("的一是不了人我在有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可") for _ in range(n))
+    return "".join(
+        choose.choice(
+            "的一是不了人我在有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可"
+        )
+        for _ in range(n)
+    )
 
 
 def test_near_copies_without_blanks_are_found(tmp_path):
@@ -84,7 +89,11 @@ MARKS = [c for c in map(chr, range(0x110000)) if unicodedata.combining(c)]
 ALPHABET = st.sampled_from([*"aeoé가ｶﾞ\uff9e\u0344\u0f73\u0f75\u1e9b\u0323", *MARKS])
 
 
-@given(st.lists(ALPHABET, max_size=300).map("".join), st.sampled_from(["NFC", "NFKC", "NFD", "NFKD"]), st.integers(0, 30))
+@given(
+    st.lists(ALPHABET, max_size=300).map("".join),
+    st.sampled_from(["NFC", "NFKC", "NFD", "NFKD"]),
+    st.integers(0, 30),
+)
 @example("e" + "\u0344" * 200 + "\u0323" * 90 + "\uff9e" * 90, "NFC", 3)
 @example("e" + "\u0344" * 200 + "\u0323" * 90 + "\uff9e" * 90, "NFKC", 0)
 @settings(max_examples=200)

@@ -23,11 +23,13 @@ class PythonParses(Op):
 
     def apply(self, doc: Document) -> Document | Drop:
         from codemix.data.python_source import parse
+        from codemix.data.unicode_forms import marks_in_order
 
         if languages.of(doc) != "Python":
             return doc
         try:
-            parse(doc.text.removeprefix("\ufeff"))  # Python reads a file with a byte order mark
+            # Python reads a file with a byte order mark, and normalizes identifiers in the square of their marks
+            parse(marks_in_order(doc.text.removeprefix("\ufeff")))
         except SyntaxError:
             return Drop("does_not_parse")
         return doc
