@@ -192,6 +192,7 @@ def test_the_index_of_a_host_alone_is_not_taken_for_a_run_of_one_process(monkeyp
     seen = []
     monkeypatch.setattr(train, "load", lambda *_: SimpleNamespace(checked=None))
     monkeypatch.setattr(train, "show_warnings", lambda _: None)
+    monkeypatch.setattr(train, "_warn_of_scoring", lambda _: None)
     monkeypatch.setattr(train, "train_stages", lambda _, options: seen.append(options) or [])
     train.train(Path("recipe.yaml"), host=1)
     train.train(Path("recipe.yaml"))
