@@ -36,9 +36,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codemix import progress
-from codemix.data.build import build
-from codemix.data.store import Store
-from codemix.recipe.schema import Recipe
+from codemix.data.build.build import build
+from codemix.data.store.store import Store
+from codemix.recipe.language.schema import Recipe
 
 
 def corpus_texts() -> list[str]:
@@ -124,11 +124,11 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
     from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
 
+    from codemix.data.build.minhash import minhash_signatures
     from codemix.data.document import Document
     from codemix.data.ops.gopher_quality import GopherQuality
     from codemix.data.ops.gopher_repetition import GopherRepetition
-    from codemix.data.signatures import minhash_signatures
-    from codemix.recipe.schema import Dedup
+    from codemix.recipe.language.schema import Dedup
 
     def stock() -> None:
         filters = GopherRepetitionFilter(), GopherQualityFilter()
@@ -152,10 +152,10 @@ def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens import DocumentTokenizer
 
-    from codemix.data import encoders
-    from codemix.data.inputs import Part, freeze
-    from codemix.data.opening import Opener
-    from codemix.data.task import quiet
+    from codemix.data.encoding import encoders
+    from codemix.data.execution.task import quiet
+    from codemix.data.inputs.frozen_inputs import Part, freeze
+    from codemix.data.inputs.opener import Opener
 
     quiet()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

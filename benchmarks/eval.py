@@ -20,20 +20,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codemix.data.build import build
-from codemix.data.context import look
-from codemix.data.store import Store, read_json
-from codemix.eval.generate import Decoding, generate
-from codemix.eval.run import evaluate
-from codemix.eval.score import Engine
-from codemix.recipe.read import parse_recipe
-from codemix.recipe.schema import Model
-from codemix.sandbox import run_many
-from codemix.train.attention import for_platform
-from codemix.train.loop import train
-from codemix.train.loss import next_token_loss
-from codemix.train.model import hidden, init_decoder, logits
-from codemix.train.options import TrainOptions
+from codemix.data.build.build import build
+from codemix.data.store.store import Store, read_json
+from codemix.data.workspace import look
+from codemix.eval.engine.generate import Decoding, generate
+from codemix.eval.engine.score import Engine
+from codemix.eval.measure.evaluate import evaluate
+from codemix.recipe.language.recipe_file import parse_recipe
+from codemix.recipe.language.schema import Model
+from codemix.sandbox.sandbox import run_many
+from codemix.train.model.attention import for_platform
+from codemix.train.model.decoder import hidden, init_decoder, logits
+from codemix.train.run.options import TrainOptions
+from codemix.train.run.session import train
+from codemix.train.step.loss import next_token_loss
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,7 +126,7 @@ def generate_cached_vs_uncached(model, length, repeats):
 def humaneval_s(data):
     """Seconds for 164 programs in the sandbox."""
     if data and (data / "humaneval.jsonl").is_file():
-        from codemix.eval.rows import read_rows
+        from codemix.eval.task_shapes.example_files import read_rows
         from codemix.eval.tasks.humaneval import HumanEval
 
         task = HumanEval()

@@ -31,13 +31,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from codemix.data.batches import StepSource, batches
-from codemix.data.checks import write_checks
-from codemix.data.manifest import Manifest, Shard, split_summary
-from codemix.data.order import Order, rows
-from codemix.data.shards import Shards
-from codemix.recipe.apportion import apportion
-from codemix.recipe.plan import Segment, StagePlan, StageSource
+from codemix.data.loader.batches import StepSource, batches
+from codemix.data.loader.order import Order, rows
+from codemix.data.loader.shards import Shards
+from codemix.data.store.block_checksums import write_checks
+from codemix.data.store.manifest import Manifest, Shard, split_summary
+from codemix.recipe.planning.apportion import apportion
+from codemix.recipe.planning.plan import Segment, StagePlan, StageSource
 
 
 def make_tokens(folder: Path, source: str, tokens: int, shards: int, seed: int) -> Manifest:

@@ -15,9 +15,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from codemix.data.document import Drop
-from codemix.data.inputs import Input, Part
-from codemix.data.opening import Opener
-from codemix.recipe.component import component_class, kinds
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.opener import Opener
+from codemix.recipe.language.component import component_class, kinds
 
 CODE = {
     "text": "content",

@@ -34,7 +34,7 @@ def tokens(shape):
 
 
 def spec_of(shape):
-    from codemix.recipe import schema
+    from codemix.recipe.language import schema
 
     return schema.Model(**{name: shape[name] for name in ("d_model", "n_layers", "n_heads", "d_ff")})
 
@@ -44,8 +44,8 @@ def ours(shape):
     import jax
     import numpy as np
 
-    from codemix.train.memory import keep_pages
-    from codemix.train.step import make_step
+    from codemix.train.run.memory import keep_pages
+    from codemix.train.step.step import make_step
 
     keep_pages()  # as the loop does
     step = make_step(spec_of(shape), shape["vocab"], 3)

@@ -166,9 +166,9 @@ def test_export_and_import_agree(run):
 
 
 def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
-    from codemix.recipe import text
+    from codemix.recipe.language import yaml_text
 
-    monkeypatch.setattr(text, "load", lambda path: 1 / 0)
+    monkeypatch.setattr(yaml_text, "load", lambda path: 1 / 0)
     code, _, err = run("validate", "recipes/quickstart.yaml")
     place = re.search(r"in (\S+\.txt)", err)[1]
     assert code == 3 and "ZeroDivisionError" in err and "Traceback" in Path(place).read_text()
@@ -176,12 +176,12 @@ def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
 
 
 def test_ctrl_c_says_so_and_ends_with_130(run, monkeypatch):
-    from codemix.recipe import text
+    from codemix.recipe.language import yaml_text
 
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(text, "load", interrupted)
+    monkeypatch.setattr(yaml_text, "load", interrupted)
     code, _, err = run("validate", "recipes/quickstart.yaml")
     assert code == 130 and "interrupted; finished work is kept" in err
 

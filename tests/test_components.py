@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from codemix.recipe import component
+from codemix.recipe.language import component
 
 ALL = [(family, kind) for family in component.FAMILIES for kind in component.kinds(family)]
 

@@ -8,10 +8,10 @@ import pytest
 
 import codemix.cli as cli
 from codemix.cli import preflight
-from codemix.data.packages import needed_for
-from codemix.recipe import rules
-from codemix.recipe.read import parse_recipe
-from codemix.recipe.requirements import Requirement, package
+from codemix.data.inputs.packages import needed_for
+from codemix.recipe.checks import validation
+from codemix.recipe.language.recipe_file import parse_recipe
+from codemix.recipe.language.requirements import Requirement, package
 
 RECIPE = """\
 codemix: 1
@@ -112,9 +112,9 @@ def test_what_inputs_need_is_known_by_their_names(pattern, names):
 
 
 def test_a_disk_too_small_is_a_warning(tmp_path, monkeypatch):
-    from codemix.data.store import Store
+    from codemix.data.store.store import Store
 
-    plan = rules.check(parse_recipe(RECIPE, "r.yaml")).plan
+    plan = validation.check(parse_recipe(RECIPE, "r.yaml")).plan
     assert preflight.disk_warning(plan, Store(tmp_path / "not" / "there")) is None
     monkeypatch.setattr(preflight, "free_bytes", lambda path: 1000)
     warning = preflight.disk_warning(plan, Store(tmp_path))

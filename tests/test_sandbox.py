@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from codemix import sandbox
 from codemix.errors import CodemixError
-from codemix.sandbox import run_many, run_python
+from codemix.sandbox import sandbox
+from codemix.sandbox.sandbox import run_many, run_python
 
 needs_bubblewrap = pytest.mark.skipif(sandbox.bubblewrap_problem() is not None, reason=f"no sandbox: {sandbox.bubblewrap_problem()}")
 

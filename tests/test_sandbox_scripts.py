@@ -4,9 +4,9 @@ import platform
 
 import pytest
 
-from codemix import sandbox
-from codemix.sandbox import run_python
-from codemix.sandbox_memory import seccomp_filter
+from codemix.sandbox import sandbox
+from codemix.sandbox.memory import seccomp_filter
+from codemix.sandbox.sandbox import run_python
 
 needs_bubblewrap = pytest.mark.skipif(sandbox.bubblewrap_problem() is not None, reason=f"no sandbox: {sandbox.bubblewrap_problem()}")
 RIGHT = 'def double(x):\n    """\n    >>> double(3)\n    6\n    """\n    return 2 * x\n'

@@ -17,7 +17,7 @@ import typer
 
 import codemix
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
-from codemix.recipe.secrets import hidden
+from codemix.recipe.language.secrets import hidden
 
 gc.disable()  # until the command is known: imports make many objects and no garbage, and collecting costs a tenth of the start
 COLLECT_EVERY = 50_000  # objects; Python's 700 spends a fifth of `validate` on looking for garbage that is not there

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codemix.errors import CodemixError, Problem
-from codemix.recipe import read, rules, text
+from codemix.recipe.checks import validation
+from codemix.recipe.language import recipe_file, yaml_text
 
 if TYPE_CHECKING:
-    from codemix.data.context import Context
-    from codemix.recipe.plan import Plan
+    from codemix.data.workspace import Context
+    from codemix.recipe.planning.plan import Plan
 
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="CODEMIX_STORE", help="Folder of everything that is built.")]
@@ -31,19 +32,19 @@ HarnessOption = Annotated[str | None, typer.Option("--harness", help="lm-eval: s
 STORE, DATA_ROOT = Path("store"), Path(".")
 
 
-def load(recipe: Path | text.Document, store: Path, data_root: Path) -> Context:
+def load(recipe: Path | yaml_text.Document, store: Path, data_root: Path) -> Context:
     """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Context.plan` for one that cannot work."""
-    from codemix.data.context import look
-    from codemix.data.store import Store
+    from codemix.data.store.store import Store
+    from codemix.data.workspace import look
 
-    return look(read.of_document(recipe if isinstance(recipe, text.Document) else text.load(recipe)), Store(store), data_root)
+    return look(recipe_file.of_document(recipe if isinstance(recipe, yaml_text.Document) else yaml_text.load(recipe)), Store(store), data_root)
 
 
 def plan_in(store: Path, side: str, data_root: Path) -> Plan:
     """The plan of a recipe file, or of REVISION:PATH in git, with the sizes of what a store holds."""
-    from codemix.data.context import look
-    from codemix.data.store import Store
-    from codemix.recipe.revisions import read_side
+    from codemix.data.store.store import Store
+    from codemix.data.workspace import look
+    from codemix.recipe.diffs.git_revision import read_side
 
     return look(read_side(side), Store(store), data_root).plan
 
@@ -61,7 +62,7 @@ def mesh_of(text: str | None) -> dict[str, int] | None:
     return axes
 
 
-def show_warnings(checked: rules.Checked) -> None:
+def show_warnings(checked: validation.Checked) -> None:
     for warning in checked.warnings:
         print(warning.render() + "\n", file=sys.stderr)
 

@@ -13,7 +13,7 @@ from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, ExecutorOption
 from codemix.errors import EXIT_PROBLEM
 
 if TYPE_CHECKING:
-    from codemix.data.found import Found
+    from codemix.data.build.inventory import Found
     from codemix.tables import Table
 
 
@@ -28,13 +28,14 @@ def build_data(
 ) -> None:
     """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
     from codemix.cli import preflight
-    from codemix.data.build import build
-    from codemix.data.found import find
-    from codemix.data.store import Store
-    from codemix.recipe import read, rules
+    from codemix.data.build.build import build
+    from codemix.data.build.inventory import find
+    from codemix.data.store.store import Store
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import recipe_file
 
-    source = read.read_recipe(recipe)
-    planned = rules.check(source).require()
+    source = recipe_file.read_recipe(recipe)
+    planned = validation.check(source).require()
     preflight.before_building(source, planned, Store(store), data_root, executor=executor, only=only or ())
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
     found = {n: f for n, f in find(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
@@ -79,8 +80,8 @@ def verify(
     With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it. With a lock
     the inputs need not be there any more: it knows which shards to expect.
     """
-    from codemix.data.finished import finished, related
-    from codemix.data.verify import verify as verify_folders
+    from codemix.data.review.verify import verify as verify_folders
+    from codemix.data.store.finished import finished, related
 
     notes: list[str] = []
     if recipe is None:
@@ -121,7 +122,7 @@ def inspect(
     json: JsonOption = False,
 ) -> None:
     """Show what each op kept and dropped, side by side, with attrition by op and language."""
-    from codemix.data import inspect as look
+    from codemix.data.review import inspect as look
 
     context = load(recipe, store, data_root)
     found = look.inspect(context.source.recipe, context.store, context.found, source=source, samples=samples)
@@ -145,7 +146,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """List the documents that one training step reads: source, shard, offset, document, licence."""
-    from codemix.data import trace
+    from codemix.data.review import trace
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
@@ -174,7 +175,7 @@ def seen(
     json: JsonOption = False,
 ) -> None:
     """List the training steps that read a document."""
-    from codemix.data import trace
+    from codemix.data.review import trace
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
@@ -204,8 +205,8 @@ def why(
 
     A document that the store does not hold is read again from the inputs and goes through the source's ops again.
     """
-    from codemix.data import why as fates
-    from codemix.data.inspect import plain
+    from codemix.data.review import why as fates
+    from codemix.data.review.inspect import plain
 
     context = load(recipe, store, data_root)
     found = fates.why(context.source.recipe, context.store, context.found, data_root, document)

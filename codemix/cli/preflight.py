@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 from codemix.errors import CodemixError, Problem
 
 if TYPE_CHECKING:
-    from codemix.data.context import Context
-    from codemix.data.store import Store
-    from codemix.eval.run import EvalOptions
-    from codemix.recipe import read
-    from codemix.recipe.plan import Plan
-    from codemix.train.options import TrainOptions
+    from codemix.data.store.store import Store
+    from codemix.data.workspace import Context
+    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.recipe.language import recipe_file
+    from codemix.recipe.planning.plan import Plan
+    from codemix.train.run.options import TrainOptions
 
 
 def before_building(
-    source: read.Source, plan: Plan, store: Store, data_root: Path, *,
+    source: recipe_file.Source, plan: Plan, store: Store, data_root: Path, *,
     executor: str, only: Collection[str] = (), also: Iterable[Problem] = (),
 ) -> None:  # fmt: skip
     """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
-    from codemix.data.packages import build_lacks
+    from codemix.data.build.packages import build_lacks
 
     _warn_of_disk(plan, store)
     refuse([*build_lacks(source, store, data_root, executor=executor, only=only), *also])
@@ -39,23 +39,23 @@ def before_training(plan: Plan, store: Store, options: TrainOptions) -> list[Pro
     """What would stop training these stages; nothing when all are trained."""
     if all_trained(plan, store):
         return []
-    from codemix.train.preflight import problems
+    from codemix.train.run.preflight import problems
 
     return problems(plan, options)
 
 
-def before_scoring(source: read.Source, options: EvalOptions) -> list[Problem]:
+def before_scoring(source: recipe_file.Source, options: EvalOptions) -> list[Problem]:
     """What would stop scoring the recipe's tasks."""
     if not source.recipe.evaluation.tasks:
         return []
-    from codemix.eval.requirements import problems
+    from codemix.eval.measure.requirements import problems
 
     return problems(source, options)
 
 
 def missing_here(context: Context) -> list[Problem]:
     """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks; and a disk too small."""
-    from codemix.data.packages import build_lacks
+    from codemix.data.build.packages import build_lacks
 
     lacking = build_lacks(context.source, context.store, context.data_root)
     return [*lacking, *filter(None, [disk_warning(context.plan, context.store)])]
@@ -70,15 +70,15 @@ def refuse(problems: Iterable[Problem]) -> None:
 
 def disk_warning(plan: Plan, store: Store) -> Problem | None:
     """A warning when the store's disk has less room than the plan is estimated to need beyond what is there."""
-    from codemix.recipe import estimate
+    from codemix.recipe.planning import cost_estimate
 
     unbuilt = {s.source for stage in plan.stages for s in stage.sources if not any(store.root.glob(f"data/{s.source}-*"))}
     untrained = [s for s in plan.stages if not (store.path("stages", s.name, s.fingerprint) / "done.json").exists()]
-    needed = estimate.disk_bytes(plan, unbuilt, untrained)
+    needed = cost_estimate.disk_bytes(plan, unbuilt, untrained)
     free = free_bytes(store.root)
     if needed <= free:
         return None
-    what = f"the plan is estimated to need {estimate.show_bytes(needed)} and the disk of {store.root} has {estimate.show_bytes(free)} free"
+    what = f"the plan is estimated to need {cost_estimate.show_bytes(needed)} and the disk of {store.root} has {cost_estimate.show_bytes(free)} free"
     hints = ("make room, or choose another disk with `--store`", "if a declared `tokens:` is too large, correct it")
     return Problem(what, hints=hints, rule="disk-too-small", severity="warning")
 

@@ -22,19 +22,20 @@ def validate(
 ) -> int:
     """Check recipes: every problem at once, each with its place, cause and remedy."""
     from codemix.errors import CodemixError
-    from codemix.recipe import read, requirements, rules, text
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import recipe_file, requirements, yaml_text
 
     problems, fine = [], []
     for path in recipes:
         try:
-            document = text.load(path)
-            if read.is_study(document):
-                from codemix.recipe import study
+            document = yaml_text.load(path)
+            if recipe_file.is_study(document):
+                from codemix.recipe.studies import study
 
                 points, found = study.check(study.of_document(document))
                 said = f"{len(points)} recipes"
             else:
-                checked = rules.check_document(document)
+                checked = validation.check_document(document)
                 stages, found = checked.plan.stages, [*checked.problems, *requirements.warnings(checked.plan.recipe, document)]
                 said = f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
             problems += found
@@ -64,12 +65,13 @@ def plan(
     """Say what a recipe will do, in whole tokens, before any compute."""
     from codemix.cli import preflight
     from codemix.cli.context import load
-    from codemix.recipe import read, show, text
+    from codemix.recipe.language import recipe_file, yaml_text
+    from codemix.recipe.planning import plan_tables
     from codemix.tables import Table
-    from codemix.train import export
+    from codemix.train.model import huggingface
 
-    document = text.load(recipe)
-    if read.is_study(document):
+    document = yaml_text.load(recipe)
+    if recipe_file.is_study(document):
         from codemix.cli.study import print_study_plan
 
         return print_study_plan(document, json=json, markdown=markdown, chip=chip, mfu=mfu)
@@ -82,10 +84,10 @@ def plan(
         },
     }
     missing = preflight.missing_here(context)
-    not_exportable = export.problems(made.recipe.model)
+    not_exportable = huggingface.problems(made.recipe.model)
     if json:
         told = {"missing": [p.as_json() for p in missing], "not_exportable": [p.as_json() for p in not_exportable]}
-        return print_json(show.as_json(made, existing, chip, mfu) | told)
+        return print_json(plan_tables.as_json(made, existing, chip, mfu) | told)
     table = Table("In the store", ["what", "state", "why"])
     for name, f in context.found.items():
         table.rows.append([f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason])
@@ -93,7 +95,7 @@ def plan(
         is_there = existing["stages"][stage.name]["trained"]
         why = stage.fingerprint[:12] if is_there else existing["stages"][stage.name]["reason"]
         table.rows.append([f"stage {stage.name}", "trained" if is_there else "to train", why])
-    tables = [show.stage_table(made, chip, mfu), show.mixture_table(made), show.marginals_table(made), table]
+    tables = [plan_tables.stage_table(made, chip, mfu), plan_tables.mixture_table(made), plan_tables.marginals_table(made), table]
     show_warnings(context.checked)
     if missing:
         lines = [["" if p.where is None else p.where.path, p.what, p.hints[0]] for p in missing]
@@ -116,9 +118,9 @@ def diff(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
 ) -> None:
     """Compare two recipes by their effects: tokens moved, data rebuilt, steps that stay identical."""
-    from codemix.recipe import diff_show
-    from codemix.recipe.diff import diff as compare
-    from codemix.recipe.revisions import load_side
+    from codemix.recipe.diffs import diff_tables
+    from codemix.recipe.diffs.diff import diff as compare
+    from codemix.recipe.diffs.git_revision import load_side
     from codemix.tables import terminal_width
 
     sides = [load_side(side) if store is None else plan_in(store, side, data_root) for side in (a, b)]
@@ -126,9 +128,9 @@ def diff(
     if len({*found.names}) == 1 and not json:  # two versions of one recipe: say which is which
         found = dataclasses.replace(found, names=(a, b))
     if json:
-        print_json(diff_show.as_json(found))
+        print_json(diff_tables.as_json(found))
     else:
-        print(diff_show.as_markdown(found) if markdown else diff_show.as_text(found, terminal_width()))
+        print(diff_tables.as_markdown(found) if markdown else diff_tables.as_text(found, terminal_width()))
 
 
 def lock(
@@ -159,7 +161,7 @@ def lock(
 
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from codemix.recipe.jsonschema import recipe_schema
+    from codemix.recipe.reference.json_schema import recipe_schema
 
     print_json(recipe_schema())
 
@@ -171,7 +173,7 @@ def components(
 ) -> None:
     """List and describe every kind of component."""
     from codemix.errors import did_you_mean
-    from codemix.recipe import component
+    from codemix.recipe.language import component
     from codemix.tables import Table
 
     if family is not None and family not in component.FAMILIES:
@@ -185,7 +187,7 @@ def components(
                 f"`codemix components {families[0]}` lists them",
             )
         if not json:
-            from codemix.recipe.docs import describe_kind
+            from codemix.recipe.reference.pages import describe_kind
 
             return print(describe_kind(families[0], kind))
     named = [(f, k) for f in families for k in component.kinds(f) if kind in (None, k)]
@@ -201,12 +203,12 @@ def components(
 
 def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("recipe.yaml")) -> None:
     """Write a commented recipe to start from; it runs on the embedded data."""
-    from codemix.recipe import text
-    from codemix.recipe.init import starting_recipe
+    from codemix.recipe.language import yaml_text
+    from codemix.recipe.language.starter import starting_recipe
 
     if path.exists():
         raise problem(f"{path} exists already", "give another path; nothing was written", rule="exists")
-    text.write(path, starting_recipe(path.stem))
+    yaml_text.write(path, starting_recipe(path.stem))
     print(f"{path}: now `codemix validate {path}`, then `codemix run {path}`")
 
 
@@ -215,7 +217,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="The other tool's file.", show_default=False)],
 ) -> None:
     """Turn another tool's mixture into a recipe, and say what did not add up."""
-    from codemix.recipe.interop import import_mixture, recipe_text
+    from codemix.recipe.interop.mixtures import import_mixture, recipe_text
 
     imported = import_mixture(form, path)
     for note in imported.notes:
@@ -228,10 +230,11 @@ def export(
     recipe: RecipeArg,
 ) -> None:
     """Write a recipe's mixture in another tool's form."""
-    from codemix.recipe import read, rules
-    from codemix.recipe.interop import export_mixture
+    from codemix.recipe.checks import validation
+    from codemix.recipe.interop.mixtures import export_mixture
+    from codemix.recipe.language import recipe_file
 
-    checked = rules.check(read.read_recipe(recipe))
+    checked = validation.check(recipe_file.read_recipe(recipe))
     exported = export_mixture(form, checked.require())
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -23,8 +23,8 @@ from codemix.cli.context import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from codemix.data.context import Context
-    from codemix.recipe.text import Document
+    from codemix.data.workspace import Context
+    from codemix.recipe.language.yaml_text import Document
 
 group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
@@ -32,14 +32,14 @@ StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_d
 
 def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Context]]:
     """The question (of a study, if one is given) and a context for each run that the paths name."""
-    from codemix.eval.study import contexts as study_contexts
-    from codemix.recipe import read, text
-    from codemix.recipe.study import load_study
+    from codemix.eval.run_study import contexts as study_contexts
+    from codemix.recipe.language import recipe_file, yaml_text
+    from codemix.recipe.studies.study import load_study
 
     question, out = "", []
     for path in paths:
-        document = text.load(path)
-        if read.is_study(document):
+        document = yaml_text.load(path)
+        if recipe_file.is_study(document):
             question = question or load_study(path).spec.question
             out += study_contexts(path, store, data_root)
         else:
@@ -49,8 +49,8 @@ def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list
 
 def print_study_plan(document: Document, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
     """The tree of a study's stages and what sharing saves."""
-    from codemix.recipe.study import check, of_document
-    from codemix.recipe.tree import tree
+    from codemix.recipe.studies.stage_tree import tree
+    from codemix.recipe.studies.study import check, of_document
 
     checked, _ = check(of_document(document))
     made = tree({name: c.require() for name, c in checked.items()}, chip=chip, mfu=mfu)
@@ -63,15 +63,15 @@ def print_study_plan(document: Document, *, json: bool, markdown: bool, chip: st
 @group.command("plan")
 def plan(study: StudyArg, json: JsonOption = False, markdown: bool = False, chip: str = "v5e", mfu: float = 0.4) -> None:
     """The tree of stages, shared prefixes merged, and what the sharing saves."""
-    from codemix.recipe import text
+    from codemix.recipe.language import yaml_text
 
-    print_study_plan(text.load(study), json=json, markdown=markdown, chip=chip, mfu=mfu)
+    print_study_plan(yaml_text.load(study), json=json, markdown=markdown, chip=chip, mfu=mfu)
 
 
 @group.command("expand")
 def expand(study: StudyArg, output: Annotated[Path, typer.Option("--output", help="Folder to write the recipes to.")] = Path("expanded")) -> None:
     """Write every point as a complete recipe."""
-    from codemix.recipe.study import load_study, write_recipes
+    from codemix.recipe.studies.study import load_study, write_recipes
 
     for path in write_recipes(load_study(study), output):
         print(path)
@@ -89,8 +89,8 @@ def run(
     harness: HarnessOption = None,
 ) -> None:
     """Build, train and score every point; a stage that several points share is trained once."""
-    from codemix.eval.run import EvalOptions
-    from codemix.eval.study import run_study
+    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.run_study import run_study
 
     options = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
     print(run_study(study, store, data_root, workers=workers, executor=executor, options=options).text(lambda stage: "trained"))
@@ -99,8 +99,8 @@ def run(
 @group.command("status")
 def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT, json: JsonOption = False) -> None:
     """The tree of stages, and which are trained."""
-    from codemix.eval.study import contexts as study_contexts
-    from codemix.recipe.tree import tree
+    from codemix.eval.run_study import contexts as study_contexts
+    from codemix.recipe.studies.stage_tree import tree
 
     loaded = study_contexts(study, store, data_root)
     made = tree({c.source.recipe.name: c.plan for c in loaded})

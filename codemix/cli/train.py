@@ -31,7 +31,7 @@ from codemix.cli.context import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from codemix.data.context import Context
+    from codemix.data.workspace import Context
 
 SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")]
 SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every so many seconds.")]
@@ -58,7 +58,7 @@ def train(
     on_spike: Annotated[str, typer.Option("--on-spike", help="A sudden rise of the loss: stop or warn.")] = "stop",
 ) -> None:
     """Train every stage that the store lacks; an interrupted run goes on where it stopped."""
-    from codemix.train.options import Hosts, TrainOptions
+    from codemix.train.run.options import Hosts, TrainOptions
 
     context = load(recipe, store, data_root)
     show_warnings(context.checked)
@@ -75,7 +75,7 @@ def train(
 def _warn_of_scoring(context: Context) -> None:
     """What `codemix eval` will stop at afterwards, unless another machine or folder has it."""
     from codemix.cli import preflight
-    from codemix.eval.run import EvalOptions
+    from codemix.eval.measure.evaluate import EvalOptions
 
     folder = os.environ.get("CODEMIX_EVAL_DATA")
     options = EvalOptions(data=Path(folder) if folder else None, data_root=context.data_root)
@@ -87,7 +87,7 @@ def _warn_of_scoring(context: Context) -> None:
 def train_stages(context: Context, options) -> list[Path]:
     """Train the plan of `context`; the stage folders."""
     from codemix.cli import preflight
-    from codemix.train.loop import train as train_plan
+    from codemix.train.run.session import train as train_plan
 
     if options.hosts is None:  # processes that must first meet check for themselves
         preflight.refuse(preflight.before_training(context.plan, context.store, options))
@@ -122,14 +122,16 @@ def run(
     from codemix.cli import preflight
     from codemix.cli.data import data_table
     from codemix.cli.evaluation import evaluate_stages, show_scores, write_report
-    from codemix.data.build import build
-    from codemix.data.store import Store
-    from codemix.eval.run import EvalOptions
-    from codemix.recipe import read, rules, show
-    from codemix.train.options import TrainOptions
+    from codemix.data.build.build import build
+    from codemix.data.store.store import Store
+    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import recipe_file
+    from codemix.recipe.planning import plan_tables
+    from codemix.train.run.options import TrainOptions
 
-    source = read.read_recipe(recipe)
-    checked = rules.check(source)
+    source = recipe_file.read_recipe(recipe)
+    checked = validation.check(source)
     options = TrainOptions(
         save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh)
     )
@@ -145,8 +147,8 @@ def run(
     context = load(recipe, store, data_root)
     if not json:
         data_table(context.found, recipe).print()
-        show.stage_table(context.plan).print()
-        show.mixture_table(context.plan).print()
+        plan_tables.stage_table(context.plan).print()
+        plan_tables.mixture_table(context.plan).print()
     stages = train_stages(context, options)
     evals = evaluate_stages(context, stages, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     page = write_report(context, stages, evals)
@@ -161,9 +163,9 @@ def status(store: StoreOption = STORE, json: JsonOption = False) -> None:
     """What every stage in the store is doing."""
     import dataclasses
 
-    from codemix.data.store import Store
+    from codemix.data.store.store import Store
     from codemix.tables import Table
-    from codemix.train.status import status as read_status
+    from codemix.train.run.status import status as read_status
 
     found = read_status(Store(store))
     if json:
@@ -187,10 +189,11 @@ def aot(
     json: JsonOption = False,
 ) -> int:
     """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time. Exit 3: does not fit."""
-    from codemix.recipe import read, rules
-    from codemix.train import aot as ahead
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import recipe_file
+    from codemix.train.aot import compile as ahead
 
-    made = rules.check(read.read_recipe(recipe)).require()
+    made = validation.check(recipe_file.read_recipe(recipe)).require()
     results = ahead.aot(made, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu)
     print_json([r.as_json() for r in results]) if json else ahead.render(results)
     return 0 if all(r.fits for r in results) else 3
@@ -207,8 +210,8 @@ def export_model(
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
     """Write a trained stage as a Hugging Face model (CohereForCausalLM)."""
-    from codemix.eval.run import tokenizer_file
-    from codemix.train.export import check, export
+    from codemix.eval.measure.evaluate import tokenizer_file
+    from codemix.train.model.huggingface import check, export
 
     context = load(recipe, store, data_root)
     check(context.plan.recipe.model, dtype)
@@ -218,7 +221,7 @@ def export_model(
     chosen = context.plan.stage(stage or names[-1])
     if not context.is_trained(chosen):
         raise problem(f"not trained yet: {chosen.name}", f"run `codemix train {recipe}`", rule="not-trained")
-    from codemix.train.checkpoint import load_model
+    from codemix.train.run.checkpoint import load_model
 
     manifest = next(iter(context.manifests.values()), None)
     if manifest is None:

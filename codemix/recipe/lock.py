@@ -14,11 +14,11 @@ from typing import Any
 
 import codemix
 from codemix.errors import CodemixError, Problem
-from codemix.recipe import text
-from codemix.recipe.component import Component
-from codemix.recipe.fingerprint import FORMAT, fingerprint
-from codemix.recipe.making import spec_fingerprints
-from codemix.recipe.schema import Recipe
+from codemix.recipe.language import yaml_text
+from codemix.recipe.language.component import Component
+from codemix.recipe.language.fingerprint import FORMAT, fingerprint
+from codemix.recipe.language.schema import Recipe
+from codemix.recipe.planning.source_identity import spec_fingerprints
 
 LOCK = 2  # of this file's format
 _SPLIT_COUNTS = ("tokens", "documents", "bytes")
@@ -67,7 +67,7 @@ def _versions(recipe: Recipe) -> Iterator[tuple[str, int]]:
 
 def write(path: Path, lock: Mapping[str, Any]) -> None:
     """Write a lock, whole or not at all."""
-    text.write(path, json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    yaml_text.write(path, json.dumps(lock, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from codemix.errors import CodemixError, Problem
-from codemix.recipe.component import Component
-from codemix.recipe.quantities import Length
+from codemix.recipe.language.component import Component
+from codemix.recipe.language.quantities import Length
 
 Rate = Annotated[float, Field(gt=0, lt=100)]
 RateOrZero = Annotated[float, Field(ge=0, lt=100)]

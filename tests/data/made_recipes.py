@@ -4,8 +4,8 @@ import json
 import random
 from pathlib import Path
 
-from codemix.data.store import Store
-from codemix.recipe.schema import Recipe
+from codemix.data.store.store import Store
+from codemix.recipe.language.schema import Recipe
 
 WORDS = [
     "the",

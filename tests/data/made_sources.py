@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from codemix.data.inputs import freeze
-from codemix.data.opening import Opener
-from codemix.data.store import Store
-from codemix.recipe.component import component_class
+from codemix.data.inputs.frozen_inputs import freeze
+from codemix.data.inputs.opener import Opener
+from codemix.data.store.store import Store
+from codemix.recipe.language.component import component_class
 
 
 def source(kind, **fields):

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import zstandard
 
-from codemix.data.checks import write_checks
-from codemix.data.digests import file_digest
-from codemix.data.manifest import Manifest, Shard, split_summary
-from codemix.recipe.apportion import apportion
-from codemix.recipe.plan import Segment, StagePlan, StageSource
+from codemix.data.store.block_checksums import write_checks
+from codemix.data.store.digests import file_digest
+from codemix.data.store.manifest import Manifest, Shard, split_summary
+from codemix.recipe.planning.apportion import apportion
+from codemix.recipe.planning.plan import Segment, StagePlan, StageSource
 
 EOS, VOCAB = 0, 1000
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Input, Part
-from codemix.data.opening import Opener
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.opener import Opener
 from codemix.errors import CodemixError
-from codemix.recipe.component import component_class
+from codemix.recipe.language.component import component_class
 
 ROWS = [{"text": f"document {i} " + "word " * (i % 50), "meta": {"n": i}} for i in range(2000)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -192,7 +192,7 @@ def test_a_bomb_costs_little_memory_and_a_limit_lets_it_through(tmp_path):
 @given(st.binary(max_size=3000), st.lists(st.integers(0, 3000), max_size=4), st.sampled_from([zstd, gzip.compress]))
 @settings(max_examples=60, deadline=None)
 def test_decompression_is_exact(data, cuts, compress):
-    from codemix.data.decompress import decompressed
+    from codemix.data.inputs.decompression import decompressed
 
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     packed = b"".join(compress(data[a:b]) for a, b in zip(edges, edges[1:], strict=False))
@@ -202,7 +202,7 @@ def test_decompression_is_exact(data, cuts, compress):
 
 def test_decompression_in_bounded_pieces(tmp_path):
     """Output that still waits inside the decompressor when the input is used up is not lost."""
-    from codemix.data.decompress import decompressed
+    from codemix.data.inputs.decompression import decompressed
 
     for size in ((1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20):
         data = bytes(range(256)) * (size // 256) + b"z" * (size % 256)

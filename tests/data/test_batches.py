@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_stages import EOS, make_manifest, make_stage, share_stage
 
-from codemix.data import fim
-from codemix.data.batches import StepSource, batches, sentinels_of
-from codemix.data.order import rows
-from codemix.data.shards import Shards
+from codemix.data.loader import fill_in_the_middle
+from codemix.data.loader.batches import StepSource, batches, sentinels_of
+from codemix.data.loader.order import rows
+from codemix.data.loader.shards import Shards
 from codemix.errors import CodemixError
 
 T = 16
-SPECIAL = {token: 990 + i for i, token in enumerate(fim.SENTINELS)}
+SPECIAL = {token: 990 + i for i, token in enumerate(fill_in_the_middle.SENTINELS)}
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_sources import read, source
 
-from codemix.data.binary import mostly_control, no_text
 from codemix.data.document import Document, Unreadable
-from codemix.data.locations import escaped_name, unescaped_name
+from codemix.data.inputs.locations import escaped_name, unescaped_name
+from codemix.data.text.binary import mostly_control, no_text
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a2146" * 8 + b"\nsize 132735105\n"
 TEXT = "SELECT 1;\nGO\n"

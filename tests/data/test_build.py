@@ -11,15 +11,15 @@ import pytest
 from made_recipes import recipe, tree, words, write_jsonl
 from tokenizers import Tokenizer
 
-from codemix.data import documents as documents_module
-from codemix.data.build import build
-from codemix.data.found import find
-from codemix.data.inspect import inspect
-from codemix.data.lines import read_lines
-from codemix.data.manifest import Manifest
-from codemix.data.store import Store
-from codemix.data.tokenizer import content_hash
-from codemix.data.verify import verify
+from codemix.data.build import documents as documents_module
+from codemix.data.build.build import build
+from codemix.data.build.inventory import find
+from codemix.data.encoding.tokenizer import content_hash
+from codemix.data.review.inspect import inspect
+from codemix.data.review.verify import verify
+from codemix.data.store.jsonl_zst import read_lines
+from codemix.data.store.manifest import Manifest
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 
@@ -83,7 +83,7 @@ def test_a_second_build_does_nothing(root, monkeypatch):
     store, r = Store(root / "store"), two()
     first = build(r, store, data_root=root)
     before = tree(store)
-    monkeypatch.setattr("codemix.data.jobs.run_tasks", lambda *a, **k: pytest.fail("work was done"))
+    monkeypatch.setattr("codemix.data.execution.jobs.run_tasks", lambda *a, **k: pytest.fail("work was done"))
     assert build(r, store, data_root=root, workers=3) == first and tree(store) == before
 
 
@@ -141,7 +141,7 @@ def test_a_changed_op_rebuilds_its_source_only(root):
     ],
 )  # fmt: skip
 def test_what_moves_a_fingerprint(root, change, moves):
-    from codemix.data.identity import identify
+    from codemix.data.build.identity import identify
 
     store = Store(root / "store")
     plain = {"read": {"kind": "jsonl", "paths": "web.jsonl"}}
@@ -164,7 +164,7 @@ def test_an_input_edited_in_place_with_the_same_size_is_built_again(root):
 
 
 def test_any_number_of_workers_writes_the_same_bytes(root, monkeypatch):
-    monkeypatch.setattr("codemix.data.runner.IN_PROCESS_BYTES", 0)
+    monkeypatch.setattr("codemix.data.execution.runner.IN_PROCESS_BYTES", 0)
     write_jsonl(root / "web2.jsonl", [words(5000 + i, 60) for i in range(60)])
     trees = []
     for workers in (1, 2, 4):
@@ -180,7 +180,7 @@ def test_many_tasks_hold_the_documents_of_one(root, monkeypatch):
     one = build(two(), Store(root / "one"), data_root=root)
     monkeypatch.setattr(documents_module, "MIN_TASK_BYTES", 500)
     monkeypatch.setattr(documents_module, "MIN_FILE_BYTES", 300)
-    monkeypatch.setattr("codemix.data.tokens.MIN_TASK_BYTES", 900)
+    monkeypatch.setattr("codemix.data.build.tokens.MIN_TASK_BYTES", 900)
     many_store = Store(root / "many")
     many = build(two(), many_store, data_root=root)
     assert len(many["web"].shards("train")) > 3 and len(one["web"].shards("train")) == 1
@@ -265,7 +265,7 @@ def test_find_imports_nothing_heavy(root):
     write_jsonl(root / "r.json", [])
     (root / "r.json").write_text(two().model_dump_json(by_alias=True))
     code = (
-        "import sys, json; from pathlib import Path; from codemix.recipe.schema import Recipe; from codemix.data.found import find; from codemix.data.store import Store;"
+        "import sys, json; from pathlib import Path; from codemix.recipe.language.schema import Recipe; from codemix.data.build.inventory import find; from codemix.data.store.store import Store;"
         "r = Recipe.model_validate(json.loads(Path('r.json').read_text())); print(sorted(find(r, Store('store'), Path('.'))));"
         "print([m for m in ('numpy', 'datatrove', 'tokenizers', 'tiktoken', 'zstandard', 'orjson', 'jax', 'rich') if m in sys.modules])"
     )
@@ -276,10 +276,10 @@ def test_find_imports_nothing_heavy(root):
 
 def test_two_processes_on_one_store(root):
     store, r = Store(root / "store"), two()
-    from codemix.data.identity import identify
+    from codemix.data.build.identity import identify
 
     fingerprint = identify(r, store, root).documents["web"].fingerprint
-    code = "import sys, time; from pathlib import Path; from codemix.data.store import Store\ns = Store(sys.argv[1])\nwith s.lock(s.work(Path(sys.argv[2]))):\n    print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from codemix.data.store.store import Store\ns = Store(sys.argv[1])\nwith s.lock(s.work(Path(sys.argv[2]))):\n    print('held', flush=True); time.sleep(60)"
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     held = store.path("documents", "web", fingerprint)
     other = subprocess.Popen(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from made_recipes import words, write_jsonl
 
-from codemix.data.build import build
-from codemix.data.context import look
-from codemix.data.store import Store
-from codemix.recipe.read import parse_recipe
+from codemix.data.build.build import build
+from codemix.data.store.store import Store
+from codemix.data.workspace import look
+from codemix.recipe.language.recipe_file import parse_recipe
 
 RECIPE = """\
 codemix: 1

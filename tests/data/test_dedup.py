@@ -8,22 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_recipes import recipe, words, write_jsonl
 
-from codemix.data import dedup as dedup_module
-from codemix.data import signatures
-from codemix.data.build import build
-from codemix.data.documents import Documents
-from codemix.data.lines import read_lines
-from codemix.data.store import Store
-from codemix.data.words import simplified
-from codemix.recipe import schema
+from codemix.data.build import dedup as dedup_module
+from codemix.data.build import minhash
+from codemix.data.build.build import build
+from codemix.data.build.documents import Documents
+from codemix.data.store.jsonl_zst import read_lines
+from codemix.data.store.store import Store
+from codemix.data.text.words import simplified
+from codemix.recipe.language import schema
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def frozen(folder, texts_by_source, file_rows=1000):
     """Frozen documents of several sources, without a build."""
-    from codemix.data.funnel import Funnel
-    from codemix.data.lines import LineWriter
+    from codemix.data.build.funnel import Funnel
+    from codemix.data.store.jsonl_zst import LineWriter
 
     out = []
     for name, texts in texts_by_source.items():
@@ -40,7 +40,7 @@ def frozen(folder, texts_by_source, file_rows=1000):
 
 def removed_ids(documents, folder, before=(), **entry):
     """Run one entry; ids removed, and the survivor named for each."""
-    from codemix.data.identity import Identity
+    from codemix.data.build.identity import Identity
 
     store = Store(folder / "store")
     final = store.path("dedup", f"{len(list((folder / 'store').rglob('manifest.json')))}")
@@ -111,7 +111,7 @@ def test_a_shared_licence_does_not_make_programs_alike(tmp_path, head):
 
 @pytest.mark.parametrize("code", ["# what f does\nf(1)\n", "/* open for ever, Copyright", "", "#", "x = 1  # Copyright\n"])
 def test_only_a_licence_at_the_head_is_left_out(code):
-    assert signatures.without_licence(code) == code
+    assert minhash.without_licence(code) == code
 
 
 def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
@@ -134,23 +134,23 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
 def test_simplified_text_is_datatroves(text, code):
     from datatrove.utils.text import simplify_text
 
-    norm = signatures.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
+    norm = minhash.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
     assert simplified(text, norm) == simplify_text(text, norm)
 
 
 @pytest.mark.parametrize("normalize", ["code", "prose"])
 def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch, normalize):
     documents = frozen(tmp_path, {"a": [words(i, 40 + 13 * i) for i in range(12)] + ["short"]})
-    monkeypatch.setattr(signatures, "BLOCK_SHINGLES", 7)  # many blocks
+    monkeypatch.setattr(minhash, "BLOCK_SHINGLES", 7)  # many blocks
     entry = schema.Dedup(kind="minhash", sources=("a",), buckets=3, hashes_per_bucket=4, normalize=normalize)
     files = dedup_module.files_in_order(documents, [])
-    signatures.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
+    minhash.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
     from datatrove.data import Document
     from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 
-    from codemix.data.words import datatrove_words
+    from codemix.data.text.words import datatrove_words
 
-    stock = MinhashDedupSignature(str(tmp_path / "stock"), signatures.minhash_config(entry), language=datatrove_words())
+    stock = MinhashDedupSignature(str(tmp_path / "stock"), minhash.minhash_config(entry), language=datatrove_words())
     stock.run((Document(row["text"], "x") for _, row in files[0].rows()), 0)
     for path in sorted((tmp_path / "stock").rglob("*.sig")):
         ours = tmp_path / "ours" / "minhash" / path.relative_to(tmp_path / "stock")

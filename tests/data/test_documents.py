@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codemix.data.build.apply_ops import READ, through
+from codemix.data.build.documents import by_size
+from codemix.data.build.funnel import Funnel, after_dedup, total
+from codemix.data.build.samples import SAMPLE_CHARS, SAMPLES, Samples
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.documents import by_size
-from codemix.data.funnel import Funnel, after_dedup, total
-from codemix.data.lines import LineWriter, read_lines
-from codemix.data.samples import SAMPLE_CHARS, SAMPLES, Samples
-from codemix.data.verdicts import READ, through
+from codemix.data.store.jsonl_zst import LineWriter, read_lines
 from codemix.errors import CodemixError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.data.fim import SHORTEST, rearrange
+from codemix.data.loader.fill_in_the_middle import SHORTEST, rearrange
 
 PRE, SUF, MID, EOS = 900, 901, 902, 0
 

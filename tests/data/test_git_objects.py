@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from made_sources import read, source
 
-from codemix.data import git_objects
+from codemix.data.sources import _git_objects
 from codemix.errors import CodemixError
 
 IDENTITY = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false", "-c", "core.autocrlf=false"]
@@ -120,10 +120,10 @@ def test_a_file_that_is_lost_later_is_told(root):
     (given,) = made_source.inputs(root)
     commit = given.split("@")[1].split("~")[0]
     (root / "own" / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-    with git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="lacks the content"):
+    with _git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="lacks the content"):
         content.of(blob)
     with pytest.raises(CodemixError, match="lacks the content|git cannot read own"):
-        list(git_objects.files_of(root / "own", commit))
+        list(_git_objects.files_of(root / "own", commit))
 
 
 def test_a_tree_that_stands_for_too_many_files_is_told(root, monkeypatch):
@@ -132,7 +132,7 @@ def test_a_tree_that_stands_for_too_many_files_is_told(root, monkeypatch):
     for _ in range(8):  # 10^9 files of one content
         tree = run(root / "own", "mktree", given="".join(f"040000 tree {tree}\t{i}\n" for i in range(10)).encode())
     run(root / "own", "update-ref", "refs/heads/bomb", run(root / "own", "commit-tree", "-m", "bomb", tree))
-    monkeypatch.setattr(git_objects, "MAX_FILES", 2000)
+    monkeypatch.setattr(_git_objects, "MAX_FILES", 2000)
     with pytest.raises(CodemixError, match="holds more than 2,000 files"):
         source("git", path="own", revision="bomb").inputs(root)
 
@@ -142,9 +142,9 @@ def test_git_that_says_nothing_is_given_up(root, monkeypatch, tmp_path):
     (tmp_path / "bin" / "git").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(git_objects, "SILENCE_S", 0.2)
+    monkeypatch.setattr(_git_objects, "SILENCE_S", 0.2)
     assert "said nothing about own for" in problem(root, "own").what
-    with git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="said nothing"):
+    with _git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="said nothing"):
         content.of("0" * 40)
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemix.data.html_text import html_to_text, visible_text
-from codemix.data.markdown import backquoted, fenced
+from codemix.data.text.html_text import html_to_text, visible_text
+from codemix.data.text.markdown import backquoted, fenced
 
 TEXTS = [
     ("<p>How to <b>sum</b> &lt;x&gt;?</p><pre><code>a &amp; b\n  c</code></pre>", "How to sum <x>?\n\n```\na & b\n  c\n```"),

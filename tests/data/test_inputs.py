@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from codemix.data import inputs
-from codemix.data.inputs import Input, Part, freeze
-from codemix.data.locations import check_uri, expand, locate, redacted, scheme_of
-from codemix.data.opening import Opener
-from codemix.data.store import Store
+from codemix.data.inputs import frozen_inputs
+from codemix.data.inputs.frozen_inputs import Input, Part, freeze
+from codemix.data.inputs.locations import check_uri, expand, locate, redacted, scheme_of
+from codemix.data.inputs.opener import Opener
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 
@@ -277,8 +277,8 @@ def test_freeze_hashes_once(root, tmp_path, monkeypatch):
     first = freeze(["b.jsonl", "a.jsonl"], store, root)
     assert [i.path for i in first] == ["b.jsonl", "a.jsonl"] and len({i.sha256 for i in first}) == 2
     hashed = []
-    real = inputs.file_digest
-    monkeypatch.setattr(inputs, "file_digest", lambda path: hashed.append(path.name) or real(path))
+    real = frozen_inputs.file_digest
+    monkeypatch.setattr(frozen_inputs, "file_digest", lambda path: hashed.append(path.name) or real(path))
     assert freeze(["b.jsonl", "a.jsonl"], store, root) == first and hashed == []
     (root / "a.jsonl").write_text("other")
     changed = freeze(["b.jsonl", "a.jsonl"], store, root)

@@ -3,10 +3,10 @@
 import pytest
 from made_recipes import recipe, words, write_jsonl
 
-from codemix.data.build import build
-from codemix.data.found import find
-from codemix.data.inspect import attrition, inspect, plain, render
-from codemix.data.store import Store
+from codemix.data.build.build import build
+from codemix.data.build.inventory import find
+from codemix.data.review.inspect import attrition, inspect, plain, render
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 from made_recipes import tree, words, write_jsonl
 
-from codemix.data.build import build
-from codemix.data.store import Store
+from codemix.data.build.build import build
+from codemix.data.store.store import Store
 
 HERE = Path(__file__).parent
 PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import codemix.data.documents as documents, codemix.data.runner as runner
+import codemix.data.build.documents as documents, codemix.data.execution.runner as runner
 from test_kill import small_tasks, made
 small_tasks(setattr)  # in the workers too, which import this file
 if __name__ == "__main__":
-    from codemix.data.build import build
-    from codemix.data.store import Store
+    from codemix.data.build.build import build
+    from codemix.data.store.store import Store
     print("started", flush=True)
     build(made(), Store(sys.argv[2]), data_root=Path(sys.argv[3]), workers=int(sys.argv[4]))
 """
@@ -43,13 +43,13 @@ def made():
 
 def small_tasks(set_):
     """Many small tasks, so that a kill has many places to fall. Constants of the layout: both builds need the same."""
-    import codemix.data.documents
-    import codemix.data.tokens
+    import codemix.data.build.documents
+    import codemix.data.build.tokens
 
-    set_(codemix.data.documents, "MIN_TASK_BYTES", 4000)
-    set_(codemix.data.documents, "MIN_FILE_BYTES", 3000)
-    set_(codemix.data.tokens, "MIN_TASK_BYTES", 4000)
-    set_(codemix.data.runner, "IN_PROCESS_BYTES", 0)
+    set_(codemix.data.build.documents, "MIN_TASK_BYTES", 4000)
+    set_(codemix.data.build.documents, "MIN_FILE_BYTES", 3000)
+    set_(codemix.data.build.tokens, "MIN_TASK_BYTES", 4000)
+    set_(codemix.data.execution.runner, "IN_PROCESS_BYTES", 0)
 
 
 def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:

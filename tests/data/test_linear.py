@@ -16,12 +16,15 @@ import pytest
 from made_sources import jsonl, read, source
 from test_tokenizer_faults import written
 
-from codemix.data import encoders, html_text, notebook_text, python_source, signatures, threads, words
+from codemix.data.build import minhash as signatures
 from codemix.data.document import Document
+from codemix.data.encoding import encoders
+from codemix.data.sources import _discussion_threads, _notebook_text
+from codemix.data.text import html_text, python_source, words
+from codemix.data.text.unicode_forms import normalized
 from codemix.data.tokenizers.bpe import Bpe
-from codemix.data.unicode_forms import normalized
-from codemix.recipe import schema
-from codemix.recipe.component import component_class, kinds
+from codemix.recipe.language import schema
+from codemix.recipe.language.component import component_class, kinds
 
 SHORT, TIMES, ALLOWED, FLOOR_S = 8_000, 4, 8, 0.08
 CHOOSE = random.Random(0)
@@ -131,7 +134,7 @@ STEPS = {
     "normal forms": lambda text: [normalized(form, text) for form in ("NFC", "NFKC", "NFD", "NFKD")],
     "HTML to text": html_text.html_to_text,
     "visible text of HTML": html_text.visible_text,
-    "names of bots": threads.is_bot,
+    "names of bots": _discussion_threads.is_bot,
     "prose in docstrings": python_source.prose_paragraphs,
     "training a tokenizer": lambda text: Bpe(vocab_size=300).make((), lambda: iter([text])),
 }
@@ -158,7 +161,7 @@ def notebook(text):
 @pytest.mark.parametrize("style", ["markdown", "script"])
 def test_notebooks(style):
     how = {"style": style, "outputs": "text", "max_output_chars": 10**9}
-    assert not slow_texts(lambda text: notebook_text.notebook_text(notebook(text), **how))
+    assert not slow_texts(lambda text: _notebook_text.notebook_text(notebook(text), **how))
 
 
 ROWS = {

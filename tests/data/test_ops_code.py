@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.data.char_classes import count_letters
 from codemix.data.document import Document, Drop
 from codemix.data.ops.encoded_runs import encoded_runs
 from codemix.data.ops.html_visible_text import visible_text
 from codemix.data.ops.top_level_domains import COUNTRY
-from codemix.recipe.component import component_class
+from codemix.data.text.characters import count_letters
+from codemix.recipe.language.component import component_class
 
 
 def verdict(kind, text, meta=None, **fields):
@@ -150,7 +150,7 @@ def test_languages_notes_what_it_found():
 
 
 def test_the_papers_languages_all_have_extensions():
-    from codemix.data import languages
+    from codemix.data.text import languages
 
     assert len(languages.PAPER_CODE) == 25 and len(languages.PAPER_MARKUP) == 10
     for name in languages.PAPER_CODE + languages.PAPER_MARKUP:
@@ -158,7 +158,7 @@ def test_the_papers_languages_all_have_extensions():
 
 
 def test_an_extension_belongs_to_one_language():
-    from codemix.data import languages
+    from codemix.data.text import languages
 
     every = [extension for extensions in languages.EXTENSIONS.values() for extension in extensions]
     assert len(every) == len(set(every))

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from codemix.data.document import Document, Drop
-from codemix.recipe.component import component_class
+from codemix.recipe.language.component import component_class
 
 
 def verdict(kind, text, **fields):

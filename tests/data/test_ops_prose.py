@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codemix.data.build.minhash import without_licence
 from codemix.data.document import Document, Drop
-from codemix.data.html_text import html_to_text
 from codemix.data.ops.decontaminate import write_index
-from codemix.data.signatures import without_licence
-from codemix.data.words import ProseWords, Words
+from codemix.data.text.html_text import html_to_text
+from codemix.data.text.words import ProseWords, Words
 from codemix.errors import CodemixError
-from codemix.recipe.component import component_class, kinds
+from codemix.recipe.language.component import component_class, kinds
 
 PROSE = (
     "The old harbour lies at the end of the town, and most of the boats that come there in the evening have been out since before dawn. "
@@ -85,7 +85,7 @@ def test_prose_ops_refuse_code(kind):
 def test_no_spacy_no_download():
     script = (
         "import sys; sys.modules['spacy'] = None\n"
-        "from codemix.recipe.component import component_class as c; from codemix.data.document import Document\n"
+        "from codemix.recipe.language.component import component_class as c; from codemix.data.document import Document\n"
         "for kind in ('gopher_quality', 'gopher_repetition', 'fineweb_quality'):\n"
         "    c('op', kind).model_validate({'kind': kind}).start(None)(Document('a', 'Some words of text. ' * 30))\n"
         "print(sorted(m for m in ('nltk', 'torch', 'lighteval', 'pandas') if m in sys.modules))\n"
@@ -143,7 +143,7 @@ def test_decontaminate_index_is_datatroves(evaluation, tmp_path):
     from datatrove.data import Document as Theirs
     from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 
-    from codemix.data.words import datatrove_words
+    from codemix.data.text.words import datatrove_words
 
     made = op("decontaminate", paths="quiz.txt")
     index = tmp_path / "index"

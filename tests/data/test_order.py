@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_stages import make_stage, share_stage
 
-from codemix.data import order
-from codemix.data.order import Order, key, permute, rows, unpermute
+from codemix.data.loader import order
+from codemix.data.loader.order import Order, key, permute, rows, unpermute
 from codemix.errors import CodemixError
 
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=9).filter(any)
@@ -227,9 +227,9 @@ stages:
 
 
 def test_the_order_in_which_the_recipe_lists_sources_means_nothing():
-    from codemix.recipe import read
-    from codemix.recipe.plan import Pool
-    from codemix.recipe.planner import Planner
+    from codemix.recipe.language import recipe_file
+    from codemix.recipe.planning.plan import Pool
+    from codemix.recipe.planning.planner import Planner
 
     shares = {"web": "50%", "code": "30%", "maths": "20%"}
     pools = {"web": Pool((700_000,)), "code": Pool((200_000, 300_000)), "maths": Pool((250_000,))}
@@ -237,7 +237,7 @@ def test_the_order_in_which_the_recipe_lists_sources_means_nothing():
     for names in (["web", "code", "maths"], ["maths", "web", "code"]):
         sources = "\n".join(f"  {n}: {{read: {{kind: jsonl, paths: [{n}.jsonl]}}}}" for n in names)
         text = RECIPE % (sources, ", ".join(f"{n}: {shares[n]}" for n in reversed(names)))
-        stage = Planner(read.parse_recipe(text, "r.yaml").recipe, pools).plan().stages[0]
+        stage = Planner(recipe_file.parse_recipe(text, "r.yaml").recipe, pools).plan().stages[0]
         got = Order(stage).between(0, stage.rows)
         orders.append((np.array([s.source for s in stage.sources])[got.source].tolist(), got.epoch.tolist(), got.window.tolist()))
     assert orders[0] == orders[1] and len(set(orders[0][0])) == 3
@@ -245,14 +245,14 @@ def test_the_order_in_which_the_recipe_lists_sources_means_nothing():
 
 def test_the_plan_and_the_order_agree_on_rows():
     """`plan` finds the first step that repeats a source without numpy; it must be the order's own answer."""
-    from codemix.recipe import show
+    from codemix.recipe.planning import plan_tables
 
     stage = make_stage([(40, 13, 5), (0, 50, 2)], [17, 4, 9], batches=((0, 4), (6, 11)))
     made = Order(stage)
     for i, s in enumerate(stage.sources):
         at = made.row_of(i, np.arange(s.windows)).tolist()
-        assert [show.row_of(stage, i, o) for o in range(s.windows)] == at
-        assert [show.step_of(stage, r) for r in at if r < stage.first_row(stage.steps)] == [
+        assert [plan_tables.row_of(stage, i, o) for o in range(s.windows)] == at
+        assert [plan_tables.step_of(stage, r) for r in at if r < stage.first_row(stage.steps)] == [
             made.step_of_row(r) for r in at if r < stage.first_row(stage.steps)
         ]
 

@@ -7,13 +7,13 @@ import pytest
 from made_recipes import recipe, words, write_jsonl
 from made_sources import write_parquet
 
-from codemix.data import documents
-from codemix.data.build import build
-from codemix.data.inputs import Input
-from codemix.data.preflight import first_rows
-from codemix.data.store import Store
+from codemix.data.build import documents
+from codemix.data.build.build import build
+from codemix.data.build.preflight import first_rows
+from codemix.data.inputs.frozen_inputs import Input
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
-from codemix.recipe.schema import Source
+from codemix.recipe.language.schema import Source
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_little_more_than_the_first_row_is_read(root, monkeypatch, name):
     (write_parquet if name.endswith("parquet") else write_jsonl)(root / name, rows)
     data = (root / name).read_bytes()
     file = Counted(data)
-    monkeypatch.setattr("codemix.data.opening.Opener.open", lambda opener, given: file)
+    monkeypatch.setattr("codemix.data.inputs.opener.Opener.open", lambda opener, given: file)
     source = Source.model_validate({"read": {"kind": name.split(".")[1], "paths": name}})
     assert first_rows({"a": source}, {"a": [Input(name, len(data), "")]}, root) == []
     assert 2000 < file.asked < len(data) / 2
@@ -98,5 +98,5 @@ def test_what_is_built_is_not_looked_at_again(root, monkeypatch):
     monkeypatch.undo()
     made, store = recipe({"good": "good.jsonl"}), Store(root / "store")
     build(made, store, data_root=root)
-    monkeypatch.setattr("codemix.data.preflight._first_row", lambda *given: pytest.fail("looked"))
+    monkeypatch.setattr("codemix.data.build.preflight._first_row", lambda *given: pytest.fail("looked"))
     build(made, store, data_root=root)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from codemix.data import runner, workers
-from codemix.data.runner import run_tasks
-from codemix.data.task import tick
+from codemix.data.execution import runner, workers
+from codemix.data.execution.runner import run_tasks
+from codemix.data.execution.task import tick
 from codemix.errors import CodemixError, Problem
 
 
@@ -169,8 +169,8 @@ def whole_build_over(executor, root):
     """A recipe's data, built there and here: the same bytes."""
     from made_recipes import recipe, tree, words, write_jsonl
 
-    from codemix.data.build import build
-    from codemix.data.store import Store
+    from codemix.data.build.build import build
+    from codemix.data.store.store import Store
 
     write_jsonl(root / "a.jsonl", [words(i % 20, 30 + i % 20) for i in range(40)])
     write_jsonl(root / "b.jsonl", [words(i, 30 + i) for i in range(10)])

@@ -4,11 +4,12 @@ import pytest
 from made_recipes import recipe
 from made_sources import read, source
 
-from codemix.data import documents, opening
-from codemix.data.build import build
-from codemix.data.inputs import freeze
-from codemix.data.locations import expand
-from codemix.data.store import Store
+from codemix.data.build import documents
+from codemix.data.build.build import build
+from codemix.data.inputs import opener
+from codemix.data.inputs.frozen_inputs import freeze
+from codemix.data.inputs.locations import expand
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 pytestmark = pytest.mark.optional("needs a server: pip install 'moto[server]' s3fs")
@@ -56,7 +57,7 @@ def test_names_and_folders(bucket, tmp_path):
 @pytest.mark.parametrize("when", ["before it is opened", "after it was read"])
 def test_an_object_replaced_while_it_is_in_use(bucket, tmp_path, monkeypatch, when):
     put(bucket, "race/a.jsonl", *(f"old {i}" for i in range(50)))
-    owner, name = (opening.Opener, "open") if when == "before it is opened" else (documents.DocumentsJob, "finish")
+    owner, name = (opener.Opener, "open") if when == "before it is opened" else (documents.DocumentsJob, "finish")
     plain = getattr(owner, name)
 
     def replaced_first(self, given):

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_stages import make_manifest, share_stage
 
-from codemix.data import checks
-from codemix.data import shards as module
-from codemix.data.batches import StepSource
-from codemix.data.manifest import Manifest
-from codemix.data.shards import Shards
+from codemix.data.loader import shards as module
+from codemix.data.loader.batches import StepSource
+from codemix.data.loader.shards import Shards
+from codemix.data.store import block_checksums
+from codemix.data.store.manifest import Manifest
 from codemix.errors import CodemixError
 
 LENGTHS = [[5, 1, 30, 2, 2, 40], [3], [17], [9, 9, 9, 9, 1, 1, 1]]
@@ -131,7 +131,7 @@ def test_ids_beyond_the_vocabulary_are_refused_when_read(manifest):
 )  # fmt: skip
 def test_a_flipped_bit_is_noticed_by_what_touches_its_block(tmp_path_factory, seq_len, block, dtype, shard, place, way):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checks, "BLOCK", block)
+        patch.setattr(block_checksums, "BLOCK", block)
         manifest = make_manifest(tmp_path_factory.mktemp("flip") / "a", "a", LENGTHS, dtype=dtype, checked=True)
         path, width = manifest.folder / manifest.shards("train")[shard].path, int(dtype[4:]) // 8
         raw = bytearray(path.read_bytes())
@@ -162,7 +162,7 @@ def test_a_flipped_bit_is_noticed_by_what_touches_its_block(tmp_path_factory, se
 
 
 def test_a_flipped_index_and_lost_checksums_are_noticed(tmp_path):
-    for number, name in enumerate((".index", checks.SUFFIX)):
+    for number, name in enumerate((".index", block_checksums.SUFFIX)):
         manifest = make_manifest(tmp_path / str(number), "a", [[5, 9, 30]], checked=True)
         path = manifest.folder / f"{manifest.shards('train')[0].path}{name}"
         raw = bytearray(path.read_bytes())
@@ -171,6 +171,6 @@ def test_a_flipped_index_and_lost_checksums_are_noticed(tmp_path):
         with pytest.raises(CodemixError, match="index is not what its manifest says: its checksum differs"):
             Shards(manifest, "train", 8).ends(0)
     manifest = make_manifest(tmp_path / "lost", "a", [[5, 9, 30]], checked=True)
-    (manifest.folder / f"{manifest.shards('train')[0].path}{checks.SUFFIX}").unlink()
+    (manifest.folder / f"{manifest.shards('train')[0].path}{block_checksums.SUFFIX}").unlink()
     with pytest.raises(CodemixError, match=r"ds\.checks is not what its manifest says: No such file"):
         Shards(manifest, "train", 8).gather(np.array([0]))

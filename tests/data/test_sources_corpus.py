@@ -7,7 +7,7 @@ import pytest
 from made_sources import read, source
 
 from codemix.data.document import Document, Drop
-from codemix.recipe.component import component_class
+from codemix.recipe.language.component import component_class
 
 pytestmark = pytest.mark.optional("reads a corpus of 63 MB")
 META = {"language": "lang", "path": "max_stars_repo_path", "licence": "max_stars_repo_licenses"}

@@ -8,9 +8,9 @@ import pytest
 from made_sources import source
 
 from codemix.data.document import Document
-from codemix.data.inputs import Part, freeze
-from codemix.data.opening import Opener
-from codemix.data.store import Store
+from codemix.data.inputs.frozen_inputs import Part, freeze
+from codemix.data.inputs.opener import Opener
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 
@@ -57,8 +57,8 @@ def test_whole_stdlib_is_the_same_program_without_docstrings(stdlib, tmp_path):
 
 def compiled_away(given):
     """The tree of a module with its docstrings taken out of the tree, another way than out of the text."""
-    from codemix.data.locations import locate
-    from codemix.data.python_source import decode, parse
+    from codemix.data.inputs.locations import locate
+    from codemix.data.text.python_source import decode, parse
 
     tree = parse(decode(locate(given.path, Path("/")).read_bytes()))
 
@@ -96,7 +96,7 @@ DOCSTRINGS = [
 
 @pytest.mark.parametrize(("before", "after"), DOCSTRINGS)
 def test_without_docstrings(before, after):
-    from codemix.data.python_source import without_docstrings
+    from codemix.data.text.python_source import without_docstrings
 
     assert without_docstrings(before) == after
 
@@ -115,7 +115,7 @@ def test_docs_topics_readmes_licences(tmp_path):
 
 
 def test_prose_paragraphs():
-    from codemix.data.python_source import prose_paragraphs
+    from codemix.data.text.python_source import prose_paragraphs
 
     prose = "This paragraph says in a dozen or more ordinary words what the function does."
     assert prose_paragraphs(f"{prose}\n\n>>> f(1)\n2\n\nshort\n\n:param x: {prose}\n\n    {prose}\n\n{prose}") == [prose, prose]

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from made_sources import jsonl, read, source, write_parquet
 from pydantic import TypeAdapter
 
-from codemix.data.conditions import Where, compiled
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import freeze
-from codemix.data.opening import Opener
-from codemix.data.store import Store
-from codemix.recipe.component import component_class, kinds
+from codemix.data.inputs.conditions import Where, compiled
+from codemix.data.inputs.frozen_inputs import freeze
+from codemix.data.inputs.opener import Opener
+from codemix.data.store.store import Store
+from codemix.recipe.language.component import component_class, kinds
 
 SLIM = [{"text": f"text {i}", "meta": {"set": ("C4", "Github", "Wikipedia")[i % 3], "n": i}, "lang": "en", "id": f"row{i}"} for i in range(30)]
 
@@ -108,9 +108,9 @@ def test_sources_travel(kind):
 
 def test_components_import_nothing_heavy():
     script = (
-        "import sys; from codemix.recipe.component import component_class, kinds\n"
+        "import sys; from codemix.recipe.language.component import component_class, kinds\n"
         "[component_class(f, k) for f in ('source', 'op') for k in kinds(f)]\n"
-        "import codemix.data.inputs, codemix.data.opening\n"
+        "import codemix.data.inputs.frozen_inputs, codemix.data.inputs.opener\n"
         "print([m for m in ('numpy', 'pyarrow', 'datatrove', 'jax', 'grain', 'fsspec', 'orjson', 'zstandard') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -6,14 +6,15 @@ import pytest
 import yaml
 from made_recipes import recipe, tree, words, write_jsonl
 
-from codemix.data.build import build
-from codemix.data.context import look
-from codemix.data.found import find
-from codemix.data.identity import identify
-from codemix.data.store import Store
-from codemix.data.verify import verify
+from codemix.data.build.build import build
+from codemix.data.build.identity import identify
+from codemix.data.build.inventory import find
+from codemix.data.review.verify import verify
+from codemix.data.store.store import Store
+from codemix.data.workspace import look
 from codemix.errors import CodemixError
-from codemix.recipe import read, rules
+from codemix.recipe.checks import validation
+from codemix.recipe.language import recipe_file
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def derived(at=200, held_out="0%", **more):
 
 
 def ids_of(manifest, split="train"):
-    from codemix.data.shards import Shards
+    from codemix.data.loader.shards import Shards
 
     shards = Shards(manifest, split, 8)
     return [shards.metadata(n, {d})[d]["id"] for n, s in enumerate(shards.shards) for d in range(s.documents)]
@@ -62,7 +63,7 @@ def test_two_sources_divide_one(root):
 def test_a_changed_threshold_opens_no_input(root, monkeypatch):
     store = Store(root / "store")
     first = build(derived(200), store, data_root=root)
-    from codemix.data.opening import Opener
+    from codemix.data.inputs.opener import Opener
 
     def opened(self, given):
         if not given.path.startswith("docs/"):
@@ -124,14 +125,14 @@ def test_a_chain_of_three_is_built_in_order(root):
     content["sources"]["best"] = {"read": {"kind": "source", "name": "good"}, "ops": [{"kind": "size", "min_bytes": 300}]}
     content["stages"][0]["mixture"] = {"best": "100%"}
     del content["sources"]["rest"]
-    from codemix.recipe.schema import Recipe
+    from codemix.recipe.language.schema import Recipe
 
     built = build(Recipe.model_validate(content), Store(root / "store"), data_root=root)
     assert list(built) == ["best"] and [i["path"] for i in built["best"].inputs] == ["raw/a.jsonl"]
 
 
 def problems_of(content: dict) -> dict[str, str]:
-    found = rules.check(read.parse_recipe(yaml.safe_dump(content, sort_keys=False), "r.yaml"))
+    found = validation.check(recipe_file.parse_recipe(yaml.safe_dump(content, sort_keys=False), "r.yaml"))
     return {p.rule: p.render() for p in found.problems}
 
 
@@ -162,13 +163,13 @@ def test_what_a_recipe_may_not_say(root):
     assert "hold out different shares" in problems_of(uneven)["held-out-overlap"]
     for content in (unknown, circle):  # commands look at the store before they judge
         (root / "r.yaml").write_text(yaml.safe_dump(content))
-        context = look(read.read_recipe(root / "r.yaml"), Store(root / "store"), root)
+        context = look(recipe_file.read_recipe(root / "r.yaml"), Store(root / "store"), root)
         with pytest.raises(CodemixError):
             _ = context.plan
 
 
 def test_diff_sees_through_to_the_raw_source():
-    from codemix.recipe import diff
+    from codemix.recipe.diffs import diff
 
     other = derived()
     stack = other.sources["stack"].model_copy(update={"ops": ()})

@@ -172,7 +172,7 @@ def test_stackexchange(tmp_path):
 
 @pytest.fixture
 def sandbox():
-    from codemix.sandbox import bubblewrap_problem
+    from codemix.sandbox.sandbox import bubblewrap_problem
 
     return "bubblewrap" if bubblewrap_problem() is None else "subprocess"
 
@@ -201,7 +201,7 @@ def test_synthetic_generated(tmp_path, sandbox):
 
 def test_generated_solutions_pass_their_tests():
     """Hundreds in this process, where one sandbox each would take minutes; they are our own programs."""
-    from codemix.data.python_problems import problem
+    from codemix.data.sources._python_problems import problem
 
     seen = set()
     for number in range(400):

@@ -7,8 +7,8 @@ import pytest
 from made_sources import read, source
 
 from codemix.data.document import Document, Drop
-from codemix.data.inputs import Input
-from codemix.data.opening import Opener
+from codemix.data.inputs.frozen_inputs import Input
+from codemix.data.inputs.opener import Opener
 from codemix.errors import CodemixError
 
 

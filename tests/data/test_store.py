@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from codemix.data import digests
-from codemix.data import store as store_module
-from codemix.data.store import Store, read_json, write_json, write_text
+from codemix.data.store import digests
+from codemix.data.store import store as store_module
+from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
 
 
@@ -99,7 +99,7 @@ def test_what_another_process_finished_first_is_kept(tmp_path):
 def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
     from made_recipes import recipe
 
-    from codemix.data.found import find
+    from codemix.data.build.inventory import find
 
     (tmp_path / "a.jsonl").write_text('{"text": "some words of text"}\n')
     made = recipe({
@@ -116,7 +116,7 @@ def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
 def test_every_missing_input_is_told_at_once(tmp_path):
     from made_recipes import recipe
 
-    from codemix.data.build import build
+    from codemix.data.build.build import build
 
     made = recipe({"a": "a.jsonl", "b": "b.jsonl"})
     with pytest.raises(CodemixError) as caught:

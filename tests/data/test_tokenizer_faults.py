@@ -8,11 +8,11 @@ from made_recipes import recipe, words, write_jsonl
 from pydantic import ValidationError
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from codemix.data import encoders
-from codemix.data.build import build
-from codemix.data.merges import bytes_to_unicode
-from codemix.data.store import Store
-from codemix.data.tokenizer_faults import refuse_unfaithful
+from codemix.data.build.build import build
+from codemix.data.encoding import encoders
+from codemix.data.encoding.merges import bytes_to_unicode
+from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
+from codemix.data.store.store import Store
 from codemix.data.tokenizers.bpe import Bpe
 from codemix.data.tokenizers.tiktoken import Tiktoken
 from codemix.errors import CodemixError

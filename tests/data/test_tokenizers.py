@@ -9,10 +9,10 @@ import pytest
 import tiktoken
 from made_recipes import words
 
-from codemix.data import encoders
-from codemix.data.merges import bytes_to_unicode, last_merge
-from codemix.data.tokenizer import TokenizerFile, content_hash, describe
-from codemix.data.tokenizer_faults import refuse_unfaithful
+from codemix.data.encoding import encoders
+from codemix.data.encoding.merges import bytes_to_unicode, last_merge
+from codemix.data.encoding.tokenizer import TokenizerFile, content_hash, describe
+from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
 from codemix.data.tokenizers import bpe
 from codemix.data.tokenizers.bpe import PATTERN, Bpe
 from codemix.data.tokenizers.tiktoken import PATTERNS, Tiktoken

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_recipes import words
 
-from codemix.data import encoders
-from codemix.data.lines import read_lines
-from codemix.data.manifest import dtype_for
-from codemix.data.merges import bytes_to_unicode
-from codemix.data.tokenizer import TokenizerFile, describe
+from codemix.data.build.tokens import BATCH_BYTES, BATCH_DOCUMENTS, ShardTokenizer, batches, held_out
+from codemix.data.encoding import encoders
+from codemix.data.encoding.merges import bytes_to_unicode
+from codemix.data.encoding.tokenizer import TokenizerFile, describe
+from codemix.data.store.jsonl_zst import read_lines
+from codemix.data.store.manifest import dtype_for
 from codemix.data.tokenizers.bpe import Bpe
-from codemix.data.tokens import BATCH_BYTES, BATCH_DOCUMENTS, ShardTokenizer, batches, held_out
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,16 @@ from made_stages import make_manifest, share_stage
 
 from codemix import progress
 from codemix.cli.data import _licences
-from codemix.data import fim
-from codemix.data.batches import batches
-from codemix.data.build import build
-from codemix.data.shards import Shards
-from codemix.data.store import Store
-from codemix.data.trace import seen, show
+from codemix.data.build.build import build
+from codemix.data.loader import fill_in_the_middle
+from codemix.data.loader.batches import batches
+from codemix.data.loader.shards import Shards
+from codemix.data.review.trace import seen, show
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 T = 12
-SPECIAL = {token: 990 + i for i, token in enumerate(fim.SENTINELS)}
+SPECIAL = {token: 990 + i for i, token in enumerate(fill_in_the_middle.SENTINELS)}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sources import jsonl, read, source, write_parquet
 
-from codemix.data.decompress import Damaged
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.values import MAX_DEPTH, Digits, id_text, plain
-from codemix.recipe.component import component_class
+from codemix.data.inputs.decompression import Damaged
+from codemix.data.inputs.values import MAX_DEPTH, Digits, id_text, plain
+from codemix.recipe.language.component import component_class
 
 
 def lines(path, *numbers):

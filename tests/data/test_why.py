@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from made_recipes import recipe, words, write_jsonl
 
-from codemix.data.build import build
+from codemix.data.build.build import build
+from codemix.data.build.inventory import find
 from codemix.data.document import Drop, Unreadable, row_of
-from codemix.data.found import find
-from codemix.data.store import Store
-from codemix.data.why import _lost_with, _places, sentence, why
+from codemix.data.review.why import _lost_with, _places, sentence, why
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from test_dedup import frozen, removed_ids
 
 from codemix.data.document import Document, Drop
-from codemix.data.unicode_forms import normalized
-from codemix.data.words import PROSE_WORD, WORD, _wide, prose_words, words
-from codemix.recipe.component import component_class
+from codemix.data.text.unicode_forms import normalized
+from codemix.data.text.words import PROSE_WORD, WORD, _wide, prose_words, words
+from codemix.recipe.language.component import component_class
 
 TABLE = [  # text, its words parted by blanks
     ("東京タワーは高い。2024年", "東 京 タ ワ ー は 高 い 。 2024 年"),

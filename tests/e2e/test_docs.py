@@ -69,13 +69,14 @@ def test_every_command_runs(document, tmp_path, shared_store):
 
 
 def test_readme_names_real_targets_and_the_recipe_it_shows_is_valid(tmp_path):
-    from codemix.recipe import read, rules
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import recipe_file
 
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", "\n".join(blocks(ROOT / "README.md", "sh")), re.M):
         assert re.search(rf"^{target}:", makefile, re.M)
     for i, block in enumerate(blocks(ROOT / "README.md", "yaml")):
-        assert not rules.check(read.parse_recipe(block, f"block {i}")).problems
+        assert not validation.check(recipe_file.parse_recipe(block, f"block {i}")).problems
 
 
 def test_links_between_documents_lead_somewhere():

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import zstandard
 
-from codemix.data.digests import file_digest
-from codemix.data.manifest import Manifest, Shard, split_summary
-from codemix.data.store import Store, write_json
-from codemix.recipe import schema
+from codemix.data.store.digests import file_digest
+from codemix.data.store.manifest import Manifest, Shard, split_summary
+from codemix.data.store.store import Store, write_json
+from codemix.recipe.language import schema
 
 EOS = 256
 ABOUT = {"vocab_size": 257, "eos_id": EOS, "eos_token": "<|endoftext|>", "special": {"<|endoftext|>": EOS}, "bos": None, "probe": []}
@@ -30,7 +30,7 @@ def byte_tokenizer_json() -> str:
 
 def save_tokenizer(store: Store, content: str) -> dict:
     """Stores a tokenizer.json; returns what manifests say about it."""
-    from codemix.data.tokenizer import content_hash
+    from codemix.data.encoding.tokenizer import content_hash
 
     folder = store.path("tokenizers", "0123456789ab")
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def save_source(store: Store, source: str, splits: dict[str, list[list[dict]]], 
 
 def save_stage(store: Store, model) -> Path:
     """A finished stage's folder with one checkpoint."""
-    from codemix.train.checkpoint import Checkpoints
+    from codemix.train.run.checkpoint import Checkpoints
 
     folder = store.path("stages", "init", "abcdefabcdef")
     with Checkpoints(folder / "checkpoints") as checkpoints:

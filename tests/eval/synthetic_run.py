@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from codemix.data.manifest import Manifest
-from codemix.data.store import Store, write_json
-from codemix.data.tokenizer import Tokenizer
-from codemix.recipe import schema
-from codemix.recipe.plan import Plan, Pool
-from codemix.recipe.planner import Planner
+from codemix.data.encoding.tokenizer import Tokenizer
+from codemix.data.store.manifest import Manifest
+from codemix.data.store.store import Store, write_json
+from codemix.recipe.language import schema
+from codemix.recipe.planning.plan import Plan, Pool
+from codemix.recipe.planning.planner import Planner
 
 SOURCES = {"docs": "text", "prose": "text", "stdlib": "code", "web": "code"}
 LEVEL = {"docs": 2.35, "prose": 2.2, "stdlib": 1.9, "web": 2.1}  # bits per byte that a source tends to

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_store import byte_tokenizer_json
 
-from codemix.data.store import Store
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
-from codemix.eval import bits
-from codemix.eval.run import evaluate
+from codemix.eval.measure import bits_per_byte
+from codemix.eval.measure.evaluate import evaluate
 
 SEQ_LEN = 64
 
@@ -32,17 +32,17 @@ def store(tmp_path, byte_text):
 
 def test_held_out_documents_come_back_as_they_were(store, byte_text):
     _, manifests, documents = store
-    found = bits.held_out(manifests["text"])
+    found = bits_per_byte.held_out(manifests["text"])
     assert [(d.id, d.bytes, d.language) for d in found] == [(d["id"], len(d["text"].encode()), d["language"]) for d in documents]
-    texts = [byte_text.decode(t) for t in bits.tokens(manifests["text"], found)]
+    texts = [byte_text.decode(t) for t in bits_per_byte.tokens(manifests["text"], found)]
     assert texts == [d["text"] for d in documents]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 400))
 def test_the_subset_is_the_same_in_any_order_fits_and_leaves_no_room(sizes, max_bytes):
-    documents = [bits.HeldOut(f"d{i}", n, "", 0, i) for i, n in enumerate(sizes)]
-    chosen = bits.subset(documents, max_bytes)
-    assert chosen == bits.subset(documents[::-1], max_bytes)
+    documents = [bits_per_byte.HeldOut(f"d{i}", n, "", 0, i) for i, n in enumerate(sizes)]
+    chosen = bits_per_byte.subset(documents, max_bytes)
+    assert chosen == bits_per_byte.subset(documents[::-1], max_bytes)
     assert chosen and len(set(chosen)) == len(chosen)
     if min(sizes) <= max_bytes:
         left = max_bytes - sum(d.bytes for d in chosen)
@@ -95,9 +95,9 @@ def test_a_damaged_shard_and_a_missing_tokenizer_are_said(store, model_spec, dec
 
 
 def test_tasks_are_measured_saved_and_continued_after_an_interruption(store, model_spec, decoder, tmp_path, monkeypatch):
-    from codemix.eval import suite
-    from codemix.eval.rows import json_lines
-    from codemix.eval.run import EvalOptions
+    from codemix.eval.measure import suite
+    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.task_shapes.example_files import json_lines
 
     place, manifests, _ = store
     (tmp_path / "piqa.jsonl").write_text(json_lines([{"goal": f"g{i}", "sol1": "push", "sol2": "pull", "label": i % 2} for i in range(6)]))
@@ -135,7 +135,7 @@ def test_tasks_are_measured_saved_and_continued_after_an_interruption(store, mod
 
 @pytest.mark.parametrize("row, says", [({"goal": "g"}, "column `sol1`"), ({"goal": "g", "sol1": "x", "sol2": "y", "label": "z"}, "cannot be read")])
 def test_a_bad_row_is_said_before_anything_is_measured(store, model_spec, tmp_path, row, says):
-    from codemix.eval.run import EvalOptions
+    from codemix.eval.measure.evaluate import EvalOptions
 
     place, manifests, _ = store
     (tmp_path / "piqa.jsonl").write_text(json.dumps(row))

@@ -7,14 +7,14 @@ import re
 import pytest
 from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
-from codemix.data.store import Store, read_json, write_json
+from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval.compare import paper_numbers
 from codemix.eval.compare import variants as tree
 from codemix.eval.compare.findings import best, difference, findings, paired
 from codemix.eval.compare.page import answer, compare, notes
 from codemix.eval.compare.variants import RunInputs
-from codemix.eval.winrate import WinRate
+from codemix.eval.judge.winrate import WinRate
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 

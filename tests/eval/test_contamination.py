@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.data.store import Store
-from codemix.eval import contamination
+from codemix.data.store.store import Store
+from codemix.eval.measure import contamination
 
 SEQ_LEN = 16
 
@@ -30,7 +30,7 @@ def test_hashes_are_equal_where_ngrams_are(tokens, n):
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(0, 100), st.integers(0, 60))
 def test_windows_read_are_those_of_the_order(pool, windows, start):
-    from codemix.data import order
+    from codemix.data.loader import order
 
     [*found] = contamination.windows_read(stage("a", windows, pool, start))
     expected = {int(order.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0]) for c in range(start, start + windows)}
@@ -43,7 +43,7 @@ def test_overlap_is_what_sets_of_ngrams_say(tmp_path, byte_text, monkeypatch):
     rng = np.random.default_rng(0)
     documents = [{"id": str(i), "text": bytes(rng.integers(97, 123, 40).astype(np.uint8)).decode()} for i in range(20)]
     manifest = made.save_source(store, "a", {"train": [documents[:10], documents[10:]]}, byte_text.encode, tokenizer)
-    from codemix.data.shards import Shards
+    from codemix.data.loader.shards import Shards
 
     shards = Shards(manifest, "train", SEQ_LEN)
     read = stage("a", 20, len(shards))

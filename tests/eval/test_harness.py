@@ -8,24 +8,24 @@ from test_score import plainly
 from test_tasks import ROWS, options, task
 
 from codemix.errors import CodemixError
-from codemix.eval import harness
-from codemix.eval.choice import Choice
-from codemix.eval.score import Engine, Score
+from codemix.eval.engine.score import Engine, Score
+from codemix.eval.measure import lm_eval
+from codemix.eval.task_shapes.choice import Choice
 
 
 def test_without_the_extra_it_says_so(engine):
     try:
-        import lm_eval  # noqa: F401
+        import lm_eval
     except ImportError:
         with pytest.raises(CodemixError) as caught:
-            harness.language_model(engine)
+            lm_eval.language_model(engine)
         assert caught.value.problems[0].rule == "needs-extra"
 
 
 def test_generation_settings_are_taken_over():
-    made = harness.decoding({"until": ["\n", "."], "max_gen_toks": 9, "do_sample": False, "temperature": 0.7})
+    made = lm_eval.decoding({"until": ["\n", "."], "max_gen_toks": 9, "do_sample": False, "temperature": 0.7})
     assert (made.stop, made.max_tokens, made.temperature) == (("\n", "."), 9, 0.0)
-    assert harness.decoding({"until": "x", "do_sample": True, "temperature": 0.5}).temperature == 0.5
+    assert lm_eval.decoding({"until": "x", "do_sample": True, "temperature": 0.5}).temperature == 0.5
 
 
 class Plain(Engine):
@@ -52,12 +52,12 @@ def rows(request):
 
 
 @pytest.mark.optional("needs lm-eval")
-@pytest.mark.parametrize("kind, rows", [(k, k) for k in sorted(harness.TASKS)], indirect=["rows"])
+@pytest.mark.parametrize("kind, rows", [(k, k) for k in sorted(lm_eval.TASKS)], indirect=["rows"])
 def test_our_scores_are_lm_evals(kind, rows, decoder, byte_text):
     pytest.importorskip("lm_eval", reason="lm-eval is not installed")
     one = task(kind)
     ours = one.run(Engine(decoder, byte_text, longest=1024), rows, options())
-    theirs = harness.run(one, rows, Plain(decoder, byte_text, longest=1024))
+    theirs = lm_eval.run(one, rows, Plain(decoder, byte_text, longest=1024))
     assert theirs.metric == ours.metric and theirs.chance == (pytest.approx(ours.chance) if ours.chance else None)
     for mine, other in zip(ours.records, theirs.records, strict=True):
         assert mine["id"] == other["id"]
@@ -79,6 +79,6 @@ def test_rolling_bits_per_byte_are_lm_evals(engine):
     from types import SimpleNamespace
 
     texts = ["short", "naïve café — 東京 🦊\n" * 9, "x" * 64, "y" * 65]
-    model = harness.language_model(engine)
+    model = lm_eval.language_model(engine)
     direct = [s.log_p for s in engine.score_documents([engine.text.encode(t) for t in texts])]
     assert model.loglikelihood_rolling([SimpleNamespace(args=(t,)) for t in texts]) == pytest.approx(direct)

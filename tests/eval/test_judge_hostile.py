@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.eval import judge as judging
-from codemix.eval.endpoint import MAX_BODY_BYTES, Key, post
+from codemix.eval.judge import judge as judging
+from codemix.eval.judge.endpoint import MAX_BODY_BYTES, Key, post
 
 KEY = "sk-made-up/key+1"
 OK = b"HTTP/1.1 200 OK\r\n"

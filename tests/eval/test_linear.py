@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.eval import judge, pages
-from codemix.eval.rows import read_rows
+from codemix.eval.judge import judge
+from codemix.eval.judge.winrate import read_winrate
+from codemix.eval.pages import page
+from codemix.eval.task_shapes.example_files import read_rows
+from codemix.eval.task_shapes.written import normal
 from codemix.eval.tasks import hellaswag
-from codemix.eval.winrate import read_winrate
-from codemix.eval.written import normal
 
 READERS = {
     "verdict": judge.verdict, "prompt": lambda text: judge.Ask(text, text, text).prompt(judge.PROMPT), "normal": normal,
-    "hellaswag": hellaswag._without_brackets, "html": pages._inline, "markdown": pages._markdown_text, "listing": pages._listing, "controls": pages.without_controls,
+    "hellaswag": hellaswag._without_brackets, "html": page._inline, "markdown": page._markdown_text, "listing": page._listing, "controls": page.without_controls,
 }  # fmt: skip
 PIECES = ["\n", " ", "*", "`", "[", "]", "[\n", "<", "&", "a ", "the", ".", "preferred", "preferred ", "preferred answer", "Preferred: Answer (A) ", "\npreferred\n",
           "preferred:\nanswer\n", "{a}", "{", "**a", "``", "\\", "1. ", "\n\n ", "|", "\u00b2", "\u200f", "_", "=" * 8]  # fmt: skip

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from codemix.eval.pages import Code, Figure, Fold, Mark, Note, Page, Section, Table, html, markdown
+from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, Section, Table, html, markdown
 
 MarkdownIt = pytest.importorskip("markdown_it", reason="needs markdown-it-py (it comes with rich)").MarkdownIt
 

@@ -7,7 +7,7 @@ import pytest
 from browser import browser, chromium
 from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
-from codemix.data.store import Store
+from codemix.data.store.store import Store
 from codemix.eval.compare.page import compare
 from codemix.eval.compare.variants import RunInputs
 from codemix.eval.report.page import report

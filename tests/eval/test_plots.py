@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.eval import plots
+from codemix.eval.pages import plots
 from codemix.eval.report import charts
 
 TAGS = {"docs": {"kind": "text"}, "web": {"kind": "code"}, "stdlib": {"kind": "code"}, "maths": {}, "md": {"kind": "markup"}}

@@ -7,14 +7,14 @@ import xml.etree.ElementTree as ET
 import pytest
 from synthetic_run import SOURCES, manifest, planned, write_run
 
-from codemix.data.store import Store, read_json, write_json
+from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
-from codemix.eval import facts as facts_module
 from codemix.eval.compare import variants
-from codemix.eval.facts import curves, read_lines, run_facts, training_seconds
-from codemix.eval.pages import signed
+from codemix.eval.pages import facts as facts_module
+from codemix.eval.pages.facts import curves, read_lines, run_facts, training_seconds
+from codemix.eval.pages.page import signed
 from codemix.eval.report.page import answer, page, report
-from codemix.eval.rows import json_lines
+from codemix.eval.task_shapes.example_files import json_lines
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 

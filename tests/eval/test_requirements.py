@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import codemix.cli as cli
-from codemix import sandbox
-from codemix.eval import requirements
-from codemix.eval.run import EvalOptions
-from codemix.recipe.read import parse_recipe
+from codemix.eval.measure import requirements
+from codemix.eval.measure.evaluate import EvalOptions
+from codemix.recipe.language.recipe_file import parse_recipe
+from codemix.sandbox import sandbox
 
 RECIPE = """\
 codemix: 1
@@ -94,5 +94,5 @@ def test_it_imports_nothing_heavy():
     import subprocess
 
     heavy = "jax", "numpy", "datatrove", "tokenizers", "pyarrow"
-    program = f"import sys, codemix.eval.requirements; print([m for m in {heavy} if m in sys.modules])"
+    program = f"import sys, codemix.eval.measure.requirements; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"

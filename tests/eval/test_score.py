@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.eval import packing
-from codemix.eval.score import Engine, windows
-from codemix.train.attention import xla
-from codemix.train.model import hidden, logits
+from codemix.eval.engine import packing
+from codemix.eval.engine.score import Engine, windows
+from codemix.train.model.attention import xla
+from codemix.train.model.decoder import hidden, logits
 
 SEQ_LEN = 64
 
@@ -121,7 +121,7 @@ def test_scores_that_are_not_numbers_are_an_error(decoder, byte_text):
 
 
 def test_a_mesh_changes_no_score(decoder, byte_text, engine):
-    from codemix.train.mesh import make_mesh, shardings
+    from codemix.train.model.mesh import make_mesh, shardings
 
     mesh = make_mesh(data=jax.device_count() if jax.device_count() in (2, 4) else 1)
     placed = jax.device_put(decoder, shardings(mesh, decoder))

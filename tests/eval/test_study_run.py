@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from codemix.data.store import read_json
+from codemix.data.store.store import read_json
 from codemix.errors import CodemixError
-from codemix.eval.run import EvalOptions
-from codemix.eval.study import build_study, run_study
+from codemix.eval.measure.evaluate import EvalOptions
+from codemix.eval.run_study import build_study, run_study
 
 BASE = """
 codemix: 1
@@ -96,7 +96,7 @@ def test_a_stage_that_is_trained_but_not_scored_is_scored_by_the_next_run(study)
 
 
 def test_processes_beside_each_other_give_the_same_scores(study, monkeypatch):
-    monkeypatch.setattr("codemix.data.runner.IN_PROCESS_BYTES", 0)
+    monkeypatch.setattr("codemix.data.execution.runner.IN_PROCESS_BYTES", 0)
     ran(study)
     ran(study, "other", workers=2)
     assert scores(study, "other") == scores(study)

@@ -8,15 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from codemix.errors import CodemixError
-from codemix.eval.aggregate import SUITE, aggregates
-from codemix.eval.choice import Choice
-from codemix.eval.passk import pass_at_k
-from codemix.eval.rows import json_lines, read_rows
-from codemix.eval.score import Score
-from codemix.eval.suite import summarise
-from codemix.eval.task import Data, mean
-from codemix.eval.written import normal
-from codemix.recipe.component import component_class, kinds
+from codemix.eval.engine.score import Score
+from codemix.eval.measure.paper_averages import SUITE, aggregates
+from codemix.eval.measure.suite import summarise
+from codemix.eval.task_shapes.choice import Choice
+from codemix.eval.task_shapes.example_files import json_lines, read_rows
+from codemix.eval.task_shapes.pass_at_k import pass_at_k
+from codemix.eval.task_shapes.task import Data, mean
+from codemix.eval.task_shapes.written import normal
+from codemix.recipe.language.component import component_class, kinds
 
 HUMANEVAL = {
     "task_id": "HumanEval/x", "prompt": 'def add(a, b):\n    """The sum."""\n', "canonical_solution": "    return a + b\n",
@@ -206,7 +206,7 @@ def test_quac_reads_its_authors_file(tmp_path):
 
 @pytest.mark.parametrize("kind", ["humaneval", "mbpp"])
 def test_references_pass_and_stubs_do_not(kind):
-    from codemix.sandbox import bubblewrap_problem, run_many
+    from codemix.sandbox.sandbox import bubblewrap_problem, run_many
 
     if problem := bubblewrap_problem():
         pytest.skip(f"no sandbox: {problem}")
@@ -216,7 +216,7 @@ def test_references_pass_and_stubs_do_not(kind):
 
 
 def test_code_is_run_in_the_sandbox_and_the_isolation_is_written(engine):
-    from codemix.sandbox import bubblewrap_problem
+    from codemix.sandbox.sandbox import bubblewrap_problem
 
     if problem := bubblewrap_problem():
         pytest.skip(f"no sandbox: {problem}")
@@ -235,7 +235,7 @@ def test_pass_at_k_of_greedy_or_of_too_few_samples_is_refused_by_the_recipe():
 
 def test_a_program_of_nothing_does_not_pass(monkeypatch):
     """Some tests pass on the prompt alone; who wrote nothing did not solve them."""
-    from codemix.sandbox import bubblewrap_problem
+    from codemix.sandbox.sandbox import bubblewrap_problem
 
     if problem := bubblewrap_problem():
         pytest.skip(f"no sandbox: {problem}")
@@ -253,7 +253,7 @@ def test_the_whole_of_mbpp_is_read_from_a_file_of_its_authors(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from codemix.sandbox import bubblewrap_problem, run_many
+    from codemix.sandbox.sandbox import bubblewrap_problem, run_many
 
     rows = [
         {"task_id": i, "text": f"Add {i}.", "code": f"def f(x):\r\n  return x + {i}\r\n", "test_list": [f"assert f(1) == {i + 1}"],

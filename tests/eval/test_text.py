@@ -10,8 +10,8 @@ from test_tasks import ROWS, task
 from codemix.data.tokenizers.bpe import Bpe
 from codemix.data.tokenizers.sentencepiece import SentencePiece
 from codemix.data.tokenizers.tiktoken import Tiktoken
-from codemix.eval.choice import Choice
-from codemix.eval.text import Text, boundary
+from codemix.eval.engine.text import Text, boundary
+from codemix.eval.task_shapes.choice import Choice
 
 PIECES = ["a", "Answer", ":", " ", "  ", "\n", "\n\n", "\t", "    return", " yes", "é", "東京", "🦊", "don't", "1", "}", "</s>", "<|endoftext|>"]
 
@@ -53,7 +53,7 @@ def trimming_bpe(folder):
 
 def ranks(folder):
     made, eos = trained_bpe(folder)
-    from codemix.data.merges import bytes_to_unicode
+    from codemix.data.encoding.merges import bytes_to_unicode
 
     byte_of = {c: b for b, c in bytes_to_unicode().items()}
     tokens = sorted((i, bytes(byte_of[c] for c in t)) for t, i in made.get_vocab(with_added_tokens=False).items() if set(t) <= set(byte_of))

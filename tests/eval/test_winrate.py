@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.eval import judge as judging
-from codemix.eval.rows import digest, json_lines
-from codemix.eval.winrate import STUB_NOTE, bootstrap, length_controlled, outcome, summarise, winrate
+from codemix.eval.judge import judge as judging
+from codemix.eval.judge.winrate import STUB_NOTE, bootstrap, length_controlled, outcome, summarise, winrate
+from codemix.eval.task_shapes.example_files import digest, json_lines
 
 
 def between_fences(prompt):
@@ -239,7 +239,7 @@ def test_length_control_takes_away_what_length_explains():
 
 
 def test_prompts_come_from_dolly_by_their_rows():
-    from codemix.eval.answers import dolly_prompts, prompt_of
+    from codemix.eval.judge.answers import dolly_prompts, prompt_of
 
     rows = [{"instruction": "Why?", "context": "", "response": "x"}, {"instruction": "Sum up.", "context": "It rained."}]
     made = dolly_prompts(rows, [1, 0])
@@ -251,8 +251,8 @@ def test_prompts_come_from_dolly_by_their_rows():
 def test_answers_are_written_once(tmp_path, model_spec, decoder):
     import made_store as made
 
-    from codemix.data.store import Store
-    from codemix.eval.answers import write_answers
+    from codemix.data.store.store import Store
+    from codemix.eval.judge.answers import write_answers
 
     store = Store(tmp_path / "store")
     tokenizer = made.save_tokenizer(store, made.byte_tokenizer_json())

@@ -35,6 +35,7 @@ def recipe_text(changes=None, **_):
 
 def checked(changes=None, pools=None):
     """`rules.check` of the bent base recipe."""
-    from codemix.recipe import read, rules
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import recipe_file
 
-    return rules.check(read.parse_recipe(recipe_text(changes), "recipe.yaml"), pools)
+    return validation.check(recipe_file.parse_recipe(recipe_text(changes), "recipe.yaml"), pools)

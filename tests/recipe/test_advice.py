@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from codemix.recipe import read, rules, text
+from codemix.recipe.checks import validation
+from codemix.recipe.language import recipe_file, yaml_text
 
 often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 SOURCES = {"a": "code", "b": "text", "c": "text"}
@@ -39,7 +40,7 @@ def recipe(mixture, stage_tokens=10**6, *, sizes=None, max_epochs=1, cursor="con
 
 
 def errors(value):
-    return rules.check(read.parse_recipe(text.dump(value), "advice.yaml")).errors
+    return validation.check(recipe_file.parse_recipe(yaml_text.dump(value), "advice.yaml")).errors
 
 
 def percent(share):

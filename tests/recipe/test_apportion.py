@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemix.recipe.apportion import along_ramp, apportion
+from codemix.recipe.planning.apportion import along_ramp, apportion
 
 weights = st.lists(st.integers(1, 10**6), min_size=1, max_size=20)
 

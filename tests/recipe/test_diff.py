@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.recipe import diff_show, read, revisions, rules
-from codemix.recipe.diff import diff, identical_data
-from codemix.recipe.plan import lineage
+from codemix.recipe.checks import validation
+from codemix.recipe.diffs import diff_tables, git_revision
+from codemix.recipe.diffs.diff import diff, identical_data
+from codemix.recipe.language import recipe_file
+from codemix.recipe.planning.plan import lineage
 
 BASE = """\
 codemix: 1
@@ -67,7 +69,7 @@ CHANGES = {  # a change to the text -> what must be said about it
 def plan(changed: str = "nothing", base: str = BASE):
     old, new = CHANGES[changed]
     text = base.replace(old, new) if old else base
-    return rules.check(read.parse_recipe(text, "x.yaml")).require()
+    return validation.check(recipe_file.parse_recipe(text, "x.yaml")).require()
 
 
 PLANS = {name: plan(name) for name in CHANGES}
@@ -78,7 +80,7 @@ NO_EFFECT = {"nothing", "name", "notes", "third source"}
 def test_a_plan_does_not_differ_from_itself(name):
     found = diff(PLANS[name], plan(name))
     assert found.empty and found.prefix.whole and found.prefix.steps == sum(s.steps for s in lineage(PLANS[name].stages[-1]))
-    assert "nothing differs" in diff_show.as_text(found)
+    assert "nothing differs" in diff_tables.as_text(found)
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,7 +124,7 @@ def test_what_stays_and_what_does_not(name, steps, shared, rebuilt, trained):
     assert {s.source: s.parts for s in found.sources} == rebuilt
     assert {s.stage: s.parts for s in found.stages} == trained
     if steps:
-        assert f"steps 0-{steps - 1:,} read identical data" in diff_show.as_markdown(found)
+        assert f"steps 0-{steps - 1:,} read identical data" in diff_tables.as_markdown(found)
 
 
 def test_epochs_are_cumulated_over_the_stages():
@@ -136,12 +138,12 @@ def test_a_renamed_stage_is_still_trained_once():
     found = diff(PLANS["nothing"], PLANS["stage name"])
     assert found.shared == (("init", "init"), ("cooldown", "anneal"))
     assert {s.stage: s.exists for s in found.stages} == {"cooldown": (True, False), "anneal": (False, True)}
-    assert found.prefix.whole and "`cooldown` = `anneal`" in diff_show.as_markdown(found)
+    assert found.prefix.whole and "`cooldown` = `anneal`" in diff_tables.as_markdown(found)
 
 
 def test_identical_data_is_what_the_loader_reads():
     """The claim of identical steps, checked against the order itself."""
-    from codemix.data.order import Order
+    from codemix.data.loader.order import Order
 
     ramp = BASE.replace("text: 50%, web: 50%", "text: {ramp: {from: 90%, to: 10%}}, web: rest")
     pairs = [(PLANS["nothing"], PLANS["peak"]), (PLANS["nothing"], PLANS["first mixture"]), (plan(base=ramp), plan("second mixture", ramp))]
@@ -172,10 +174,10 @@ def test_a_batch_ramp_counts_whole_steps():
 
 def test_outputs_agree():
     found = diff(PLANS["nothing"], PLANS["second mixture"])
-    value = diff_show.as_json(found)
+    value = diff_tables.as_json(found)
     assert value["prefix"] == {"steps": 1000, "tokens": 1000 * 8 * 1024, "whole": False} and not value["empty"]
     assert [m["tokens"] for m in value["moves"]] == [(655360, 573440), (163840, 245760)]
-    for shown in (diff_show.as_text(found), diff_show.as_markdown(found)):
+    for shown in (diff_tables.as_text(found), diff_tables.as_markdown(found)):
         assert "655,360" in shown and "573,440" in shown and "-81,920" in shown
     settings = {s.path: s.values for s in diff(PLANS["nothing"], PLANS["rate"]).settings}
     assert settings == {"stages.cooldown.learning_rate.floor": ("1e-06", "1e-05")}
@@ -191,9 +193,9 @@ def test_two_revisions_of_one_file(tmp_path):
         path.write_text(BASE.replace(*CHANGES[name]) if name != "nothing" else BASE)
         git("add", "r.yaml")
         git("commit", "-q", "-m", name)
-    found = diff(revisions.load_side(f"HEAD~1:{path}"), revisions.load_side(str(path)))
+    found = diff(git_revision.load_side(f"HEAD~1:{path}"), git_revision.load_side(str(path)))
     assert [a for a, _ in found.shared] == ["init"] and found.moves
-    assert diff(revisions.load_side(f"HEAD:{path}"), revisions.load_side(str(path))).empty
+    assert diff(git_revision.load_side(f"HEAD:{path}"), git_revision.load_side(str(path))).empty
     wrong = {
         f"nowhere:{path}": "git has no r.yaml at nowhere",
         f"HEAD:{tmp_path}/s.yaml": "git has no s.yaml",
@@ -201,7 +203,7 @@ def test_two_revisions_of_one_file(tmp_path):
     }
     for side, says in wrong.items():
         with pytest.raises(CodemixError, match=says):
-            revisions.load_side(side)
+            git_revision.load_side(side)
 
 
 def test_stages_of_another_recipe_count_as_shared(tmp_path):
@@ -210,7 +212,7 @@ def test_stages_of_another_recipe_count_as_shared(tmp_path):
         "  - name: init\n    steps: 1000", "  - name: more\n    init_from: {recipe: base.yaml, stage: init}\n    steps: 300"
     )
     (tmp_path / "child.yaml").write_text(child)
-    found = diff(revisions.load_side(str(tmp_path / "base.yaml")), revisions.load_side(str(tmp_path / "child.yaml")))
+    found = diff(git_revision.load_side(str(tmp_path / "base.yaml")), git_revision.load_side(str(tmp_path / "child.yaml")))
     assert found.shared == (("init", "init"),) and found.prefix.steps == 1000
     assert {s.stage: s.exists for s in found.stages} == {"more": (False, True), "cooldown": (True, True)}
     assert "init" not in {m.stage for m in found.moves}
@@ -249,14 +251,14 @@ OPS = "ops: [{kind: max_floats}]"
 )  # fmt: skip
 def test_the_op_and_the_value_that_changed_are_named(old, new, settings):
     assert old in BASE
-    found = diff(*(rules.check(read.parse_recipe(text, "r.yaml")).require() for text in (BASE, BASE.replace(old, new))))
+    found = diff(*(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (BASE, BASE.replace(old, new))))
     assert {s.path.removeprefix("sources.web."): s.values for s in found.settings} == settings
 
 
 def test_ops_in_another_order_are_a_change_of_order_only():
     first = BASE.replace(OPS, "ops: [{kind: max_floats}, {kind: size, max_bytes: 9kB}]")
     second = BASE.replace(OPS, "ops: [{kind: size, max_bytes: 9kB}, {kind: max_floats}]")
-    found = diff(*(rules.check(read.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
+    found = diff(*(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
     assert [(s.path, s.values) for s in found.settings] == [
         ("sources.web.ops.order", ("max_floats, size", "size, max_floats"))
     ]
@@ -265,5 +267,5 @@ def test_ops_in_another_order_are_a_change_of_order_only():
 def test_dedup_is_told_by_field():
     dedup = "dedup: [{kind: exact, sources: [text, web]}]\nmodel:"
     first, second = BASE.replace("model:", dedup), BASE.replace("model:", dedup.replace("exact", "minhash"))
-    found = diff(*(rules.check(read.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
+    found = diff(*(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
     assert [(s.path, s.values) for s in found.settings] == [("dedup[0].kind", ("exact", "minhash"))]

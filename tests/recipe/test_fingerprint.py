@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from codemix.recipe import read, schema
-from codemix.recipe.component import Component, identity
-from codemix.recipe.fingerprint import fingerprint
+from codemix.recipe.language import recipe_file, schema
+from codemix.recipe.language.component import Component, identity
+from codemix.recipe.language.fingerprint import fingerprint
 
 FULL = recipe_text({
     "    tokens: 400k\n": "    tokens: 400k\n    replace: [{share: 10%, of: code, by: prose}]\n    cursor: restart\n    seed: 3\n    fim: {web: 10%}\n    average_seeds: [1, 2]\n    limits: [{where: {kind: code}, max: 90%}]\n    init_from: {stage: init, load: weights}\n",
@@ -75,7 +75,7 @@ def replacements(value):
 
 
 def test_every_leaf_of_the_schema_is_part_of_the_identity():
-    recipe = read.parse_recipe(FULL, "full.yaml").recipe
+    recipe = recipe_file.parse_recipe(FULL, "full.yaml").recipe
     base, content = fingerprint(recipe), json.loads(recipe.model_dump_json(by_alias=True))
     changed, fixed = 0, []
     for path, value in leaves(content):
@@ -117,16 +117,16 @@ def test_every_leaf_of_the_schema_is_part_of_the_identity():
 
 
 def test_writing_a_default_out_changes_nothing_and_neither_does_the_order_of_keys():
-    a = read.parse_recipe(BASE, "a.yaml").recipe
+    a = recipe_file.parse_recipe(BASE, "a.yaml").recipe
     assert fingerprint(schema.Recipe.model_validate(json.loads(a.model_dump_json(by_alias=True)))) == fingerprint(a)
     lines = BASE.splitlines(keepends=True)
     web, markup = (next(i for i, x in enumerate(lines) if x.startswith(f"  {n}:")) for n in ("web", "markup"))
     lines[web], lines[markup] = lines[markup], lines[web]
-    assert fingerprint(read.parse_recipe("".join(lines), "b.yaml").recipe) == fingerprint(a)
+    assert fingerprint(recipe_file.parse_recipe("".join(lines), "b.yaml").recipe) == fingerprint(a)
 
 
 def test_a_new_version_of_a_component_is_a_new_identity(monkeypatch):
-    recipe = read.parse_recipe(BASE, "a.yaml").recipe
+    recipe = recipe_file.parse_recipe(BASE, "a.yaml").recipe
     before = fingerprint(recipe)
     monkeypatch.setattr(type(recipe.stages[0].learning_rate), "version", 99)
     assert fingerprint(recipe) != before

@@ -13,8 +13,12 @@ import pytest
 import yaml
 
 from codemix.errors import CodemixError
-from codemix.recipe import diff_show, read, rules, show, study, text, tree
-from codemix.recipe.diff import diff
+from codemix.recipe.checks import validation
+from codemix.recipe.diffs import diff_tables
+from codemix.recipe.diffs.diff import diff
+from codemix.recipe.language import recipe_file, yaml_text
+from codemix.recipe.planning import plan_tables
+from codemix.recipe.studies import stage_tree, study
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -66,25 +70,25 @@ def mutated(value, generator):
 
 def judged(document, path, plans):
     """The problems of a recipe or study; one without errors is planned, shown and compared first."""
-    if read.is_study(document):
+    if recipe_file.is_study(document):
         checked, problems = study.check(study.of_document(document))
         if not any(p.severity == "error" for p in problems):
-            made = tree.tree({name: c.require() for name, c in checked.items()})
+            made = stage_tree.tree({name: c.require() for name, c in checked.items()})
             assert made.text() and made.markdown() and json.dumps(made.as_json())
         return problems
-    checked = rules.check(read.of_document(document))
+    checked = validation.check(recipe_file.of_document(document))
     if not checked.errors:
-        plan, original = checked.plan, plans.setdefault(path, rules.check(read.read_recipe(path)).require()) if "study" not in VALUES[path] else None
-        for table in filter(None, (show.stage_table(plan), show.mixture_table(plan), show.marginals_table(plan))):
+        plan, original = checked.plan, plans.setdefault(path, validation.check(recipe_file.read_recipe(path)).require()) if "study" not in VALUES[path] else None
+        for table in filter(None, (plan_tables.stage_table(plan), plan_tables.mixture_table(plan), plan_tables.marginals_table(plan))):
             assert table.text(80) and table.markdown()
-        assert json.dumps(show.as_json(plan)) and diff(plan, plan).empty
+        assert json.dumps(plan_tables.as_json(plan)) and diff(plan, plan).empty
         for stage in plan.stages:
             assert sum(s.windows for s in stage.sources) == stage.rows
             assert all(abs(s.windows - stage.redistributed.get(s.source, s.share) * stage.rows) < 1 for s in stage.sources)
         if original is not None:
             found = diff(original, plan)
             assert diff(plan, original) == found.reversed()
-            assert diff_show.as_text(found, 80) and diff_show.as_markdown(found) and json.dumps(diff_show.as_json(found))
+            assert diff_tables.as_text(found, 80) and diff_tables.as_markdown(found) and json.dumps(diff_tables.as_json(found))
     return checked.problems
 
 
@@ -94,9 +98,9 @@ def test_mutated_recipes_give_plans_or_located_problems():
     planned = refused = 0
     for _ in range(int(os.environ.get("CODEMIX_FUZZ", "250"))):
         path = generator.choice(FILES)
-        content = text.dump(mutated(VALUES[path], generator))
+        content = yaml_text.dump(mutated(VALUES[path], generator))
         try:
-            problems = judged(text.parse(content, str(path)), path, plans)
+            problems = judged(yaml_text.parse(content, str(path)), path, plans)
         except CodemixError as error:
             problems = error.problems
             assert problems, content

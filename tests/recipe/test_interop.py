@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.recipe import read, rules, text
-from codemix.recipe.interop import KINDS, export_mixture, import_mixture, parse_mixture, recipe_text
-from codemix.recipe.interop_values import Imported, names_for
+from codemix.recipe.checks import validation
+from codemix.recipe.interop.mixtures import KINDS, export_mixture, import_mixture, parse_mixture, recipe_text
+from codemix.recipe.interop.values import Imported, names_for
+from codemix.recipe.language import recipe_file, yaml_text
 
 FILES = Path(__file__).parent / "files"
 RECIPE = """\
@@ -38,14 +39,14 @@ silence: {many-epochs: a test}
 
 @pytest.fixture
 def plan():
-    checked = rules.check(read.parse_recipe(RECIPE, "two.yaml"))
+    checked = validation.check(recipe_file.parse_recipe(RECIPE, "two.yaml"))
     return checked.require()
 
 
 def check_imported(imported: Imported):
     """The recipe that an import makes must validate as it is."""
-    source = read.parse_recipe(recipe_text(imported), "imported.yaml")
-    checked = rules.check(source)
+    source = recipe_file.parse_recipe(recipe_text(imported), "imported.yaml")
+    checked = validation.check(source)
     assert not checked.errors, checked.errors
     return checked.plan
 
@@ -89,10 +90,10 @@ def test_export_then_import_gives_the_planned_shares(plan, kind):
 def test_export_says_what_is_lost(plan):
     assert any("`cursor: continue` is lost" in note for note in export_mixture("megatron", plan).notes)
     ramped = RECIPE.replace("text: 2/3, web.code: rest, 1e3: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
-    notes = export_mixture("nanotron", rules.check(read.parse_recipe(ramped, "r")).plan).notes
+    notes = export_mixture("nanotron", validation.check(recipe_file.parse_recipe(ramped, "r")).plan).notes
     assert any("no ramps" in note and "`init`" in note for note in notes)
     longer = RECIPE.replace("steps: 100\n", "steps: 100\n    seq_len: 2048\n    cursor: restart\n")
-    assert any("seq_len" in note for note in export_mixture("levanter", rules.check(read.parse_recipe(longer, "r")).plan).notes)
+    assert any("seq_len" in note for note in export_mixture("levanter", validation.check(recipe_file.parse_recipe(longer, "r")).plan).notes)
 
 
 def test_olmo_export_carries_the_repetitions(plan):
@@ -170,7 +171,7 @@ def test_words_of_the_file_stay_words():
     """A name that looks like a number, and a path with a line end: neither changes what the recipe says."""
     stages = '[{name: "1", data: {dataset: {dataset_folder: ["a\\nstages: []"], dataset_weights: [1]}}}]'
     imported = parse_mixture("nanotron", f'data_stages: {stages}\ntokenizer: {{tokenizer_name_or_path: "x\\ny: \\e[31m"}}\n', "2024.yaml")
-    recipe = read.parse_recipe(recipe_text(imported), "r.yaml").recipe
+    recipe = recipe_file.parse_recipe(recipe_text(imported), "r.yaml").recipe
     assert recipe.name == "2024" and [s.name for s in recipe.stages] == ["1"] and recipe_text(imported).replace("\n", "").isprintable()
 
 
@@ -189,7 +190,7 @@ SHAPES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 @given(st.sampled_from([None, *KINDS]), SHAPES)
 def test_files_of_any_shape_give_a_recipe_or_a_problem(kind, value):
     try:
-        imported = parse_mixture(kind, text.dump(value), "x.yaml")
+        imported = parse_mixture(kind, yaml_text.dump(value), "x.yaml")
     except CodemixError as error:
         assert error.problems[0].what
     else:

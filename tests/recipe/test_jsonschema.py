@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from codemix.recipe import component, jsonschema, text
+from codemix.recipe.language import component, yaml_text
+from codemix.recipe.reference import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
-RECIPE, STUDY = jsonschema.recipe_schema(), jsonschema.study_schema()
+RECIPE, STUDY = json_schema.recipe_schema(), json_schema.study_schema()
 KINDS = [(f, k) for f in component.FAMILIES for k in component.kinds(f)]
 JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "object": dict, "array": list, "boolean": bool, "null": type(None)}
 
@@ -68,7 +69,7 @@ def errors(value, schema, root, at="$") -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_shipped_files_are_valid(path):
-    value = text.parse(path.read_text(), str(path)).value
+    value = yaml_text.parse(path.read_text(), str(path)).value
     schema = STUDY if "study" in value else RECIPE
     assert errors(value, schema, schema) == []
 
@@ -96,7 +97,7 @@ def test_examples_are_valid_and_unknown_keys_are_not(family, kind):
     ],
 )
 def test_what_the_models_refuse_an_editor_marks(change, says):
-    value = text.parse((ROOT / "recipes" / "quickstart.yaml").read_text(), "q").value
+    value = yaml_text.parse((ROOT / "recipes" / "quickstart.yaml").read_text(), "q").value
     assert errors(value, RECIPE, RECIPE) == []
     found = errors(value | change, RECIPE, RECIPE)
     assert any(says in e for e in found), found

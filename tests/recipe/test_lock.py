@@ -9,7 +9,7 @@ import pytest
 
 from codemix.errors import CodemixError
 from codemix.recipe import lock as locks
-from codemix.recipe import read
+from codemix.recipe.language import recipe_file
 
 RECIPE = """\
 codemix: 1
@@ -55,7 +55,7 @@ def built(tmp_path):
         (root / f"{name}.jsonl").write_bytes(b"input")
         print12 = hashlib.sha256(name.encode()).hexdigest()[:12]
         found[name] = SimpleNamespace(manifest=manifest(name, store / "data" / f"{name}-{print12}"))
-    return SimpleNamespace(recipe=read.parse_recipe(RECIPE, "r.yaml").recipe, found=found, store=store, root=root)
+    return SimpleNamespace(recipe=recipe_file.parse_recipe(RECIPE, "r.yaml").recipe, found=found, store=store, root=root)
 
 
 def test_a_lock_pins_inputs_counts_tokenizer_and_versions_and_survives_its_file(built, tmp_path):
@@ -108,11 +108,11 @@ def test_each_difference_has_a_name(built, change, rule):
 
 def test_another_recipe_or_another_version_of_a_component_is_found(built):
     lock = locks.make(built.recipe, built.found)
-    other = read.parse_recipe(RECIPE.replace("{kind: max_floats}", "{kind: max_floats, max_floats: 3}"), "r.yaml").recipe
+    other = recipe_file.parse_recipe(RECIPE.replace("{kind: max_floats}", "{kind: max_floats, max_floats: 3}"), "r.yaml").recipe
     assert [p.rule for p in locks.compare(lock, locks.make(other, built.found))] == ["lock-recipe"]
     old = lock | {"components": lock["components"] | {"op max_floats": 99}}
     assert [p.rule for p in locks.compare(old, lock)] == ["lock-version"]
-    longer = read.parse_recipe(RECIPE.replace("steps: 10", "steps: 20").replace("name: small", "name: other"), "r.yaml").recipe
+    longer = recipe_file.parse_recipe(RECIPE.replace("steps: 10", "steps: 20").replace("name: small", "name: other"), "r.yaml").recipe
     assert locks.compare(lock, locks.make(longer, built.found)) == [], "stages are not data"
     told = built.recipe.sources["text"].model_copy(update={"max_epochs": 7.0, "tags": {"kind": "prose"}, "tokens": 5})
     relabelled = built.recipe.model_copy(update={"sources": built.recipe.sources | {"text": told}})

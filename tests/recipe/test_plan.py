@@ -4,8 +4,8 @@ from bent import checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.recipe import show
-from codemix.recipe.plan import Pool
+from codemix.recipe.planning import plan_tables
+from codemix.recipe.planning.plan import Pool
 
 
 def stages(changes=None, pools=None):
@@ -165,13 +165,13 @@ def test_exact_pools_replace_declared_sizes():
 
 
 def test_the_first_wrap_is_the_step_that_really_wraps():
-    from codemix.data.order import Order
+    from codemix.data.loader.order import Order
 
     changes = {"tokens: 4M": "tokens: 300k, max_epochs: 9", "tokens: 1M, documents": "tokens: 150k, max_epochs: 9, documents"}
     for stage in stages(changes).values():
         order = Order(stage)
         for i, s in enumerate(stage.sources):
-            said = show.first_wrap(stage, s.source)
+            said = plan_tables.first_wrap(stage, s.source)
             really = next((step for step in range(stage.steps) for rows in [order.rows(step)] if ((rows.source == i) & (rows.epoch > 0)).any()), None)
             assert said == really, s.source
 
@@ -203,6 +203,6 @@ def test_equal_prefixes_share_an_identity_and_a_change_later_does_not_touch_it()
 
 def test_json_and_markdown_say_the_same_tokens():
     result = checked()
-    told = show.as_json(result.plan)
+    told = plan_tables.as_json(result.plan)
     assert sum(s["tokens"] for s in told["stages"][0]["sources"]) == told["stages"][0]["tokens"] == result.plan.stages[0].tokens
-    assert f"{result.plan.stages[0].tokens:,}" in show.stage_table(result.plan).markdown()
+    assert f"{result.plan.stages[0].tokens:,}" in plan_tables.stage_table(result.plan).markdown()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from codemix.errors import CodemixError
-from codemix.recipe.quantities import Length, exact_share, read_bytes, read_length, read_share, read_tokens, show_share, show_tokens
+from codemix.recipe.language.quantities import Length, exact_share, read_bytes, read_length, read_share, read_tokens, show_share, show_tokens
 
 
 @pytest.mark.parametrize(

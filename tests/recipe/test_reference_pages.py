@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from codemix.recipe import component, docs, read, rules, schema, study, study_spec, text
-from codemix.recipe.finding import WARNINGS
-from codemix.recipe.init import starting_recipe
+from codemix.recipe.checks import validation
+from codemix.recipe.language import component, recipe_file, schema, yaml_text
+from codemix.recipe.language.finding import WARNINGS
+from codemix.recipe.language.starter import starting_recipe
+from codemix.recipe.reference import pages
+from codemix.recipe.studies import study, study_spec
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
-PAGES = docs.pages()
+PAGES = pages.pages()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -21,7 +24,7 @@ def test_the_file_is_what_the_code_makes(name):
 
 def test_every_key_of_a_recipe_and_of_a_study_is_on_the_page():
     page = PAGES["recipe.md"]
-    for model in (*docs._models(schema.Recipe), *docs._models(study_spec.StudySpec)):
+    for model in (*pages._models(schema.Recipe), *pages._models(study_spec.StudySpec)):
         for field, info in model.model_fields.items():
             assert f"| `{info.alias or field}` |" in page, f"{model.__name__}.{field}"
     assert all(f"`{name}`" in page for name in WARNINGS)
@@ -30,7 +33,7 @@ def test_every_key_of_a_recipe_and_of_a_study_is_on_the_page():
 @pytest.mark.parametrize("family", component.FAMILIES)
 def test_every_kind_is_on_the_page_with_its_fields_described(family):
     for kind in component.kinds(family):
-        page = docs.describe_kind(family, kind)
+        page = pages.describe_kind(family, kind)
         assert page.removeprefix("# ") in PAGES["components.md"]
         cls = component.component_class(family, kind)
         for field, info in cls.model_fields.items():
@@ -51,7 +54,7 @@ def test_yaml_on_the_pages_is_yaml():
         for block in re.findall(r"```yaml\n(.*?)```", PAGES[name], re.S):
             for part in block.split("\n---\n"):
                 for example in [part] if ":" in part.split("\n")[0] and not part.startswith("{") else [p for p in part.split("\n") if p]:
-                    assert isinstance(text.parse(example, name).value, dict)
+                    assert isinstance(yaml_text.parse(example, name).value, dict)
 
 
 def test_the_study_on_the_page_is_a_study(tmp_path):
@@ -63,6 +66,6 @@ def test_the_study_on_the_page_is_a_study(tmp_path):
 
 @pytest.mark.parametrize("name", ["my-recipe", "My Recipe 2", "", "ÄÖ", "a" * 90, "2024", "1e5", "null", "True"])
 def test_the_starting_recipe_validates_whatever_it_is_called(name):
-    checked = rules.check(read.parse_recipe(starting_recipe(name), "r.yaml"))
+    checked = validation.check(recipe_file.parse_recipe(starting_recipe(name), "r.yaml"))
     assert not checked.problems and len(checked.plan.stages) == 3
     assert starting_recipe(name).count("#") > 10

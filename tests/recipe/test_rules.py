@@ -10,9 +10,11 @@ import yaml
 from bent import BASE, checked, recipe_text
 
 from codemix.errors import CodemixError
-from codemix.recipe import caps, mixture, planner, read, rules, rules_recipe, rules_stage, text
-from codemix.recipe.finding import WARNINGS
-from codemix.recipe.plan import Pool, lineage
+from codemix.recipe.checks import recipe_rules, stage_rules, validation
+from codemix.recipe.language import recipe_file, yaml_text
+from codemix.recipe.language.finding import WARNINGS
+from codemix.recipe.planning import epoch_caps, mixture, planner
+from codemix.recipe.planning.plan import Pool, lineage
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = yaml.safe_load((GOLDEN / "rules.yaml").read_text())
@@ -24,7 +26,7 @@ ELSEWHERE = {  # rules that need files around the recipe; tested by name below o
 def problems_of(case):
     content = case["text"] if "text" in case else recipe_text(case["change"])
     try:
-        return rules.check(read.parse_recipe(content, "recipe.yaml"), root=Path.cwd()).problems
+        return validation.check(recipe_file.parse_recipe(content, "recipe.yaml"), root=Path.cwd()).problems
     except CodemixError as error:
         return error.problems
 
@@ -60,7 +62,7 @@ def rules_in(module):
 
 
 def test_no_rule_is_dead():
-    known = set().union(*(rules_in(m) for m in (text, read, mixture, planner, caps, rules, rules_recipe, rules_stage))) - {"component_kind"}
+    known = set().union(*(rules_in(m) for m in (yaml_text, recipe_file, mixture, planner, epoch_caps, validation, recipe_rules, stage_rules))) - {"component_kind"}
     assert known - set(CASES) - ELSEWHERE == set()
     assert set(WARNINGS) <= set(CASES)
 
@@ -76,7 +78,7 @@ def test_recipes_that_start_from_each_other_in_a_circle(tmp_path):
         (tmp_path / f"{a}.yaml").write_text(
             recipe_text({"    tokens: 2M\n": f"    tokens: 2M\n    init_from: {{recipe: {b}.yaml, stage: cooldown}}\n"})
         )
-    found = rules.check(read.read_recipe(tmp_path / "one.yaml")).errors
+    found = validation.check(recipe_file.read_recipe(tmp_path / "one.yaml")).errors
     assert "circle" in found[0].what
 
 
@@ -85,13 +87,13 @@ def test_a_stage_may_start_from_another_recipe_and_continues_its_cursors(tmp_pat
     (tmp_path / "more.yaml").write_text(
         recipe_text({"name: base": "name: more", "    tokens: 2M\n": "    tokens: 1M\n    init_from: {recipe: base.yaml, stage: init}\n"})
     )
-    base, more = (rules.check(read.read_recipe(tmp_path / n)).require() for n in ("base.yaml", "more.yaml"))
+    base, more = (validation.check(recipe_file.read_recipe(tmp_path / n)).require() for n in ("base.yaml", "more.yaml"))
     first = more.stages[0]
     assert first.parent.fingerprint == base.stages[0].fingerprint
     assert {s.source: s.start for s in first.sources} == {s.source: s.windows for s in base.stages[0].sources}
     changed = (tmp_path / "more.yaml").read_text().replace("d_ff: 128", "d_ff: 256")
     (tmp_path / "more.yaml").write_text(changed)
-    assert "model-changes" in {p.rule for p in rules.check(read.read_recipe(tmp_path / "more.yaml")).errors}
+    assert "model-changes" in {p.rule for p in validation.check(recipe_file.read_recipe(tmp_path / "more.yaml")).errors}
 
 
 def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path, monkeypatch):
@@ -99,9 +101,9 @@ def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path,
         start = f"\n    init_from: {{recipe: r{i + 1}.yaml, stage: init}}\n    tokens:"
         (tmp_path / f"r{i}.yaml").write_text(BASE.replace("\n    tokens:", start))
     (tmp_path / "r11.yaml").write_text(BASE.replace("{prose: 50%, code: 50%}", "{prose: 50%}"))  # a mistake at the end is not looked for again either
-    calls, really = [], read.read_recipe
-    monkeypatch.setattr(read, "read_recipe", lambda path: calls.append(path) or really(path))
-    problems = rules.check(really(tmp_path / "r0.yaml")).errors
+    calls, really = [], recipe_file.read_recipe
+    monkeypatch.setattr(recipe_file, "read_recipe", lambda path: calls.append(path) or really(path))
+    problems = validation.check(really(tmp_path / "r0.yaml")).errors
     assert len(calls) == 11 and [p.rule for p in problems].count("init-from") == 2
     assert f"`codemix validate {tmp_path / 'r1.yaml'}` says more" in problems[0].hints
 
@@ -114,10 +116,10 @@ def test_recipes_that_start_from_the_same_two_are_read_once_each_and_keep_what_i
             (tmp_path / f"{name}.yaml").write_text(BASE.replace("tokens: 2M", "tokens: 200k").replace("\n    tokens:", start, 1) + second % (i + 1))
     for name in ("a8", "b8"):
         (tmp_path / f"{name}.yaml").write_text(BASE)
-    calls, really = [], read.read_recipe
-    monkeypatch.setattr(read, "read_recipe", lambda path: calls.append(path) or really(path))
+    calls, really = [], recipe_file.read_recipe
+    monkeypatch.setattr(recipe_file, "read_recipe", lambda path: calls.append(path) or really(path))
     built = Pool((30_000_000,), fingerprint="built")
-    found = rules.check(really(tmp_path / "a0.yaml"), {"prose": built})
+    found = validation.check(really(tmp_path / "a0.yaml"), {"prose": built})
     assert sorted(p.name for p in calls) == sorted(f"{n}{i}.yaml" for n in "ab" for i in range(1, 9)) and not found.errors
     assert all(s.pool_fingerprint == "built" for stage in lineage(found.plan.stages[0]) for s in stage.sources if s.source == "prose")
 
@@ -182,7 +184,7 @@ def test_thousands_of_mutations_never_raise_anything_but_located_problems():
                 lines[i], lines[j] = lines[j], lines[i]
                 content = "\n".join(lines)
         try:
-            problems = rules.check(read.parse_recipe(content, "recipe.yaml"), root=Path.cwd()).problems
+            problems = validation.check(recipe_file.parse_recipe(content, "recipe.yaml"), root=Path.cwd()).problems
         except CodemixError as error:
             problems = error.problems
             assert problems
@@ -193,7 +195,7 @@ def test_thousands_of_mutations_never_raise_anything_but_located_problems():
 
 def test_validate_and_plan_import_nothing_heavy():
     code = (
-        "import sys\nfrom codemix.recipe import read, rules, show\n"
+        "import sys\nfrom codemix.recipe.language import recipe_file as read; from codemix.recipe.checks import validation as rules; from codemix.recipe.planning import plan_tables as show\n"
         f"plan = rules.check(read.read_recipe({str(Path('recipes/quickstart.yaml').resolve())!r})).require()\nshow.as_json(plan)\n"
         "print([m for m in ('jax', 'numpy', 'datatrove', 'grain', 'pyarrow', 'tokenizers', 'equinox', 'optax', 'orbax') if m in sys.modules])"
     )
@@ -207,12 +209,12 @@ def test_misspelt_keys_do_not_hide_what_else_is_wrong():
         {"tokens: 4M,": "tokens: 4M, max_epoch: 3,", "seq_len: 128": "seqlen: 128, frobnicate: 1", "prose: 50%, code: 50%": "prose: 50%, code: 40%"}
     )
     with pytest.raises(CodemixError) as caught:
-        rules.check_document(text.parse(text_, "recipe.yaml"))
+        validation.check_document(yaml_text.parse(text_, "recipe.yaml"))
     said = [p.what for p in caught.value.problems if p.severity == "error"]
     assert said == ["`max_epoch` is not a key here", "`seqlen` is not a key here", "`frobnicate` is not a key here",
                     "the shares sum to 90%, not 100%"]  # fmt: skip
     assert [p.where.line for p in caught.value.problems] == sorted(p.where.line for p in caught.value.problems)
 
     with pytest.raises(CodemixError) as caught:  # what cannot be understood otherwise is told alone
-        rules.check_document(text.parse(text_.replace("n_layers: 2", "n_layers: two"), "recipe.yaml"))
+        validation.check_document(yaml_text.parse(text_.replace("n_layers: 2", "n_layers: two"), "recipe.yaml"))
     assert {p.rule for p in caught.value.problems} == {"unknown-key", "schema"}

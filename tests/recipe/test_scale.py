@@ -4,10 +4,13 @@ import time
 
 import pytest
 
-from codemix.data.context import look
-from codemix.data.store import Store
+from codemix.data.store.store import Store
+from codemix.data.workspace import look
 from codemix.errors import CodemixError
-from codemix.recipe import diff, read, rules, text, tree
+from codemix.recipe.checks import validation
+from codemix.recipe.diffs import diff
+from codemix.recipe.language import recipe_file, yaml_text
+from codemix.recipe.studies import stage_tree
 
 HEAD = "codemix: 1\nname: many\ntokenizer: {tokenizer}\nsources:\n{sources}{dedup}model: {{d_model: 64, n_layers: 1, n_heads: 1, d_ff: 64}}\n"
 TAIL = "training: {seq_len: 64, batch_size: 4}\nstages:\n"
@@ -35,7 +38,7 @@ def with_sources(n: int, tokenizer: str = READY, dedup: bool = False, chained: b
 
 
 def planned(content: str, root) -> None:
-    context = look(read.parse_recipe(content, "r.yaml"), Store(root / "store"), root)
+    context = look(recipe_file.parse_recipe(content, "r.yaml"), Store(root / "store"), root)
     assert context.plan.stages and len(context.found) >= 1
 
 
@@ -66,9 +69,9 @@ def test_four_times_the_recipe_takes_about_four_times_as_long(made, tmp_path):
 
 
 def test_a_long_lineage_does_not_recurse():
-    plan = rules.check(read.parse_recipe(with_stages(1500), "r.yaml")).require()
+    plan = validation.check(recipe_file.parse_recipe(with_stages(1500), "r.yaml")).require()
     assert plan.stages[-1].lr(3) == plan.stages[1].lr(3) == 1e-4
-    found = tree.tree({"a": plan, "b": plan})
+    found = stage_tree.tree({"a": plan, "b": plan})
     assert len(found.walk()) == 1500 and found.text().count("tokens") >= 1500
     assert diff.diff(plan, plan).empty
 
@@ -81,5 +84,5 @@ def test_a_long_chain_of_sources_does_not_recurse(tmp_path):
 def test_more_values_than_a_recipe_has_are_refused_early_and_for_that(content):
     began = time.process_time()
     with pytest.raises(CodemixError, match="more than 100,000 values") as caught:
-        text.parse(content, "r.yaml")
+        yaml_text.parse(content, "r.yaml")
     assert time.process_time() - began < 5 and "**/*.jsonl" in str(caught.value)

@@ -7,8 +7,8 @@ import pytest
 
 from codemix.cli import main
 from codemix.errors import CodemixError
-from codemix.recipe import text
-from codemix.recipe.secrets import hidden, secret_in
+from codemix.recipe.language import yaml_text
+from codemix.recipe.language.secrets import hidden, secret_in
 
 SECRET = "Hunter2Hunter2Hunter2"
 REFUSED = [
@@ -29,14 +29,14 @@ KEPT = [
 def test_a_secret_in_a_recipe_is_refused_and_not_repeated(value, form):
     quoted = value if "|" in form else json.dumps(value)
     with pytest.raises(CodemixError) as caught:
-        text.parse(form.format(quoted) + "\n", "x.yaml")
+        yaml_text.parse(form.format(quoted) + "\n", "x.yaml")
     assert [p.rule for p in caught.value.problems] == ["credentials-in-url"]
     assert not any(part in str(caught.value) for part in (SECRET, "HUNTER2"))
 
 
 @pytest.mark.parametrize("value", KEPT)
 def test_what_is_no_secret_is_read_as_ever(value):
-    assert secret_in(value) == "" and text.parse(f"a: {json.dumps(value)}\n", "x.yaml").value == {"a": value}
+    assert secret_in(value) == "" and yaml_text.parse(f"a: {json.dumps(value)}\n", "x.yaml").value == {"a": value}
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from codemix.recipe import read, rules, schema, study
-from codemix.recipe.component import Component, Spec
-from codemix.recipe.tree import tree
+from codemix.recipe.checks import validation
+from codemix.recipe.language import recipe_file, schema
+from codemix.recipe.language.component import Component, Spec
+from codemix.recipe.studies import study
+from codemix.recipe.studies.stage_tree import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -26,7 +28,7 @@ def planned(path: Path) -> dict:
     if path in STUDIES:
         checked, problems = study.check(study.load_study(path))
     else:
-        one = rules.check(read.read_recipe(path))
+        one = validation.check(recipe_file.read_recipe(path))
         checked, problems = {one.plan.recipe.name: one}, one.problems
     assert not problems, "\n".join(p.render() for p in problems)
     return {n: c.require() for n, c in checked.items()}
@@ -49,7 +51,7 @@ def test_its_header_names_the_schema_that_editors_need(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_a_recipe_is_called_like_its_file(path):
-    assert read.read_recipe(path).recipe.name == path.stem
+    assert recipe_file.read_recipe(path).recipe.name == path.stem
 
 
 def shares(plan, stage: str) -> dict[str, Fraction]:
@@ -136,7 +138,7 @@ def test_scale():
 
 
 def test_sources_hold_the_papers_tokens_and_are_the_same_in_every_recipe():
-    recipes = [read.read_recipe(f).recipe for f in RECIPES if f.parent == PAPER]
+    recipes = [recipe_file.read_recipe(f).recipe for f in RECIPES if f.parent == PAPER]
     seen: dict = {}
     for recipe in recipes:
         for source, spec in recipe.sources.items():
@@ -194,7 +196,7 @@ def test_between_them_the_recipes_use_every_key_of_the_language():
                     collect(part, type(part).__name__)
 
     for path in RECIPES:
-        collect(read.read_recipe(path).recipe, "Recipe")
+        collect(recipe_file.read_recipe(path).recipe, "Recipe")
     wanted = {f"{m.__name__}.{f}" for m in (schema.Recipe, schema.Source, schema.Stage, schema.Replace, schema.InitFrom) for f in m.model_fields}
     unused = {"Recipe.seed", "Source.on_bad", "Source.max_bad", "Source.notes", "Stage.seed", "Stage.fim_spm", "Stage.description"}
     assert wanted - used <= unused | {"Stage.notes", "InitFrom.stage", "InitFrom.recipe"}, wanted - used - unused

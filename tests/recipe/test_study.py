@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.recipe import read, rules, show, study, text
-from codemix.recipe.override import layered, override, remove
-from codemix.recipe.points import _sweep
-from codemix.recipe.study_spec import Sweep
+from codemix.recipe.checks import validation
+from codemix.recipe.language import recipe_file, yaml_text
+from codemix.recipe.language.overrides import layered, override, remove
+from codemix.recipe.planning import plan_tables
+from codemix.recipe.studies import study
+from codemix.recipe.studies.points import _sweep
+from codemix.recipe.studies.study_spec import Sweep
 
 BASE = """\
 codemix: 1
@@ -69,7 +72,7 @@ def test_points_are_the_product_of_variations_grid_sweep_and_seeds(make):
 
 def test_a_study_without_variations_is_its_base(make):
     recipe = study.expand(make(""))["s"]
-    assert recipe.model_copy(update={"name": "base"}) == read.parse_recipe(BASE, "b").recipe
+    assert recipe.model_copy(update={"name": "base"}) == recipe_file.parse_recipe(BASE, "b").recipe
 
 
 @pytest.mark.parametrize(
@@ -198,9 +201,9 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
     total = sum(weights)
     mixture = {n: f"{w}/{total}" for n, w in zip(names, weights, strict=True)}
     value = {"sources": {"code": {}} | {n: {} for n in names}, "stages": [{"name": "a", "tokens": 1000, "mixture": mixture}]}
-    point = layered(text.Document("b", "", value), "s")
+    point = layered(yaml_text.Document("b", "", value), "s")
     sweep = Sweep(stage="a", of="code", shares=[f"{percent}%"])
-    _sweep(point, sweep, sweep.shares[0], text.Document("s", "", {}), ("sweep",))
+    _sweep(point, sweep, sweep.shares[0], yaml_text.Document("s", "", {}), ("sweep",))
     new = {n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1) for n, s in point.value["stages"][0]["mixture"].items()}
     assert sum(new.values()) == 1 and new.get("code", 0) == Fraction(percent, 100)
     for n, w in zip(names, weights, strict=True):
@@ -228,7 +231,7 @@ def test_equal_stages_are_one_node_and_the_tree_says_what_that_saves(make):
 def test_each_recipe_of_a_tree_is_estimated_with_its_own_vocabulary(make):
     bpe = "{kind: bpe, vocab_size: %d, train: {bytes: 1MB}}"
     made = plans(make(f"variations: [{{name: a, set: {{tokenizer: {bpe % 512}}}}}, {{name: b, set: {{tokenizer: {bpe % 50_000}}}}}]\n"))
-    apart = [sum(n["chip_hours"] for n in show.as_json(plan)["stages"]) for plan in made.values()]
+    apart = [sum(n["chip_hours"] for n in plan_tables.as_json(plan)["stages"]) for plan in made.values()]
     assert study.tree(made).saving().chip_hours == pytest.approx(sum(apart)) and apart[0] < apart[1] / 1.1
 
 
@@ -241,7 +244,7 @@ def test_written_points_are_complete_recipes_with_the_same_stages(make, tmp_path
     s = make("set: {silence: {code-share-high: on purpose}}\nsweep: {stage: init, of: code, shares: [0%, 100%]}\n")
     before = {n: [x.fingerprint for x in p.stages] for n, p in plans(s).items()}
     for path in study.write_recipes(s, tmp_path / "out"):
-        checked = rules.check(read.read_recipe(path))
+        checked = validation.check(recipe_file.read_recipe(path))
         assert not checked.problems, checked.problems
         assert [x.fingerprint for x in checked.plan.stages] == before[path.stem]
 
@@ -260,14 +263,14 @@ def test_a_recipe_is_not_a_study_and_a_study_is_not_a_recipe(make, tmp_path):
     with pytest.raises(CodemixError, match="this is a recipe, not a study"):
         study.load_study(tmp_path / "base.yaml")
     with pytest.raises(CodemixError, match="this is a study, not a recipe"):
-        read.read_recipe(make("").document.file)
+        recipe_file.read_recipe(make("").document.file)
     with pytest.raises(CodemixError, match="base of a study is a recipe"):
         study.expand(make("", "codemix: 1\nstudy: s\nbase: study.yaml\n"))
 
 
 def test_removing_keeps_later_origins_right():
-    base = text.parse("a: 1\nstages:\n  - {name: x, t: 1}\n  - {name: y, t: 2}\n  - {name: z, t: 3}\n", "b")
-    change = text.parse("stages.z.t: 9\n", "c")
+    base = yaml_text.parse("a: 1\nstages:\n  - {name: x, t: 1}\n  - {name: y, t: 2}\n  - {name: z, t: 3}\n", "b")
+    change = yaml_text.parse("stages.z.t: 9\n", "c")
     point = layered(base, "s")
     override(point, change.value, change, ())
     remove(point, "stages.x", change, ())
@@ -323,7 +326,7 @@ def test_any_study_gives_plans_or_located_problems(tmp_path_factory, change, wit
     folder = tmp_path_factory.getbasetemp()
     (folder / "base.yaml").write_text(BASE)
     value = {"codemix": 1, "study": "s", "base": "base.yaml", "set": change, "without": without, "seeds": seeds} | ({"sweep": sweep} if sweep else {})
-    (folder / "study.yaml").write_text(text.dump(value))
+    (folder / "study.yaml").write_text(yaml_text.dump(value))
     try:
         checked, problems = study.check(study.load_study(folder / "study.yaml"))
         study.tree({n: c.plan for n, c in checked.items() if not c.errors}).text()

@@ -5,9 +5,10 @@ import itertools
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.recipe import rules, schema, text
-from codemix.recipe.component import FAMILIES, component_class, kinds
-from codemix.recipe.synonyms import _GROUPS, meant
+from codemix.recipe.checks import validation
+from codemix.recipe.language import schema, yaml_text
+from codemix.recipe.language.component import FAMILIES, component_class, kinds
+from codemix.recipe.language.synonyms import _GROUPS, meant
 
 RECIPE = """\
 codemix: 1
@@ -27,7 +28,7 @@ stages:
 
 def said(content: str) -> list[tuple[str, tuple[str, ...]]]:
     try:
-        return [(p.what, p.hints) for p in rules.check_document(text.parse(content, "r.yaml")).errors]
+        return [(p.what, p.hints) for p in validation.check_document(yaml_text.parse(content, "r.yaml")).errors]
     except CodemixError as error:
         return [(p.what, p.hints) for p in error.problems]
 

@@ -1,11 +1,11 @@
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.recipe import read, text
+from codemix.recipe.language import recipe_file, yaml_text
 
 
 def value(content):
-    return text.parse(content, "f.yaml").value
+    return yaml_text.parse(content, "f.yaml").value
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_alias_bomb_is_refused_quickly():
 
 
 def test_every_value_and_key_has_a_place():
-    document = text.parse("a:\n  - b: 1\n    c: [2, 3]\n", "f.yaml")
+    document = yaml_text.parse("a:\n  - b: 1\n    c: [2, 3]\n", "f.yaml")
     assert str(document.where(("a", 0, "c", 1))) == "f.yaml:2:12".replace("2:12", "3:12")
     assert str(document.where(("a", 0, "b"), key=True)) == "f.yaml:2:5"
     assert document.where(("a", 0, "missing")).line == 2, "a path that does not exist points at what is around it"
@@ -79,7 +79,7 @@ def test_every_value_and_key_has_a_place():
     ("name", "raw", "says"),
     [
         ("bytes.yaml", b"a: \xff\n", "UTF-8"),
-        ("large.yaml", b"#" * (text.MAX_BYTES + 1), "larger"),
+        ("large.yaml", b"#" * (yaml_text.MAX_BYTES + 1), "larger"),
         ("folder", None, "folder"),
         ("absent.yaml", False, "cannot read"),
     ],
@@ -91,7 +91,7 @@ def test_files_that_are_no_recipe(tmp_path, name, raw, says):
     elif raw is not False:
         path.write_bytes(raw)
     with pytest.raises(CodemixError, match=says):
-        text.read_text(path)
+        yaml_text.read_text(path)
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\x85", "\u2028"])
@@ -111,5 +111,5 @@ def test_deep_nesting_never_reaches_the_stack(content):
 @pytest.mark.parametrize("content", ["name: \x1b[31mred", 'codemix: 2\nname: "\\e[31mred"', 'codemix: "\\u202egnp"'])
 def test_no_message_carries_an_escape_sequence_to_the_terminal(content):
     with pytest.raises(CodemixError) as caught:
-        read.parse_recipe(content, "x.yaml")
+        recipe_file.parse_recipe(content, "x.yaml")
     assert all(c.isprintable() or c in "\n\t" for p in caught.value.problems for c in p.render())

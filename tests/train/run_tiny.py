@@ -14,19 +14,19 @@ def main(root: str, *words: str) -> None:
     import tiny
 
     from codemix.errors import CodemixError
-    from codemix.train import stages
-    from codemix.train.loop import train
-    from codemix.train.options import Hosts
+    from codemix.train.run import loop
+    from codemix.train.run.options import Hosts
+    from codemix.train.run.session import train
 
     given = {key: json.loads(value) for key, value in (word.split("=", 1) for word in words)}
     pause, data, recipe = given.pop("pause", 0), given.pop("data", None), given.pop("recipe", {})
     if "hosts" in given:
         given["hosts"] = Hosts(**given["hosts"])
     if given.pop("note_rows", False):
-        note_rows(stages, Path(root))
+        note_rows(loop, Path(root))
     if pause:
-        account = stages.StageRun._account
-        stages.StageRun._account = lambda self: (account(self), time.sleep(pause))
+        account = loop.StageRun._account
+        loop.StageRun._account = lambda self: (account(self), time.sleep(pause))
     plan, store, manifests = tiny.make_run(Path(root), tiny.make_recipe(**recipe), Path(data) if data else None)
     try:
         train(plan, store, manifests, options=tiny.options(**given))

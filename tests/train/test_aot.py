@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.recipe import schema
-from codemix.recipe.plan import Segment, StagePlan, StageSource
-from codemix.train import aot
-from codemix.train.aot_report import Memory, Result, knobs, render
-from codemix.train.collectives import collectives
+from codemix.recipe.language import schema
+from codemix.recipe.planning.plan import Segment, StagePlan, StageSource
+from codemix.train.aot import compile
+from codemix.train.aot.collectives import collectives
+from codemix.train.aot.report import Memory, Result, knobs, render
 
 PROGRAM = """\
 HloModule jit__update, is_scheduled=true
@@ -102,7 +102,7 @@ def test_collectives_are_counted_with_their_loops():
     ],
 )
 def test_the_compilers_words_for_too_much(message, amounts):
-    found = aot.out_of_memory(message)
+    found = compile.out_of_memory(message)
     assert found is None if amounts is None else found == pytest.approx([int(a * 2**30) for a in amounts], abs=1)
 
 
@@ -124,34 +124,34 @@ def plan_of(*stages, vocab_size=256_000):
 
 def test_mesh_is_the_trainers_default_and_must_divide():
     plan = plan_of(make_stage())
-    assert aot.mesh_shape(plan, None, 256, 256_000) == {"data": 16, "fsdp": 16, "model": 1}
-    assert aot.mesh_shape(plan, None, 4, 256_000) == {"data": 1, "fsdp": 4, "model": 1}
-    assert aot.mesh_shape(plan, {"fsdp": 256}, 256, 256_000, 2) == {"data": 1, "fsdp": 256, "model": 1}
+    assert compile.mesh_shape(plan, None, 256, 256_000) == {"data": 16, "fsdp": 16, "model": 1}
+    assert compile.mesh_shape(plan, None, 4, 256_000) == {"data": 1, "fsdp": 4, "model": 1}
+    assert compile.mesh_shape(plan, {"fsdp": 256}, 256, 256_000, 2) == {"data": 1, "fsdp": 256, "model": 1}
     with pytest.raises(CodemixError, match="has not the 256 chips"):
-        aot.mesh_shape(plan, {"data": 16}, 256, 256_000)
+        compile.mesh_shape(plan, {"data": 16}, 256, 256_000)
     with pytest.raises(CodemixError, match="batch_size is 512, which does not divide"):
-        aot.mesh_shape(plan, None, 1024, 256_000)
+        compile.mesh_shape(plan, None, 1024, 256_000)
     with pytest.raises(CodemixError, match="leaves 2 rows a device, which 4 microbatches do not divide"):
-        aot.mesh_shape(plan, None, 256, 256_000, 4)
+        compile.mesh_shape(plan, None, 256, 256_000, 4)
 
 
 @pytest.mark.parametrize(("preset", "hours", "mfu"), [("470M", 4736, 0.215), ("2.8B", 13824, 0.412)])
 def test_estimates_against_the_papers_chip_hours(preset, hours, mfu):
     stage = make_stage(schema.Model(preset=preset))
     memory = Memory(1, 2, 3, 4, 5)
-    made = aot._result(stage, "v5e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
+    made = compile._result(stage, "v5e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
     assert made.fits and made.chips == 256 and made.hints == ()
     assert made.paper_chip_hours == pytest.approx(hours, rel=1e-4) and made.paper_mfu == pytest.approx(mfu, abs=0.005)
     assert made.chip_hours == pytest.approx(hours * mfu / 0.4, rel=0.01)  # as the paper's, at another utilisation
     assert made.step_s * stage.steps * 256 / 3600 == pytest.approx(made.chip_hours, rel=1e-6)
-    other = aot._result(stage, "v6e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
+    other = compile._result(stage, "v6e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
     assert other.paper_chip_hours is None and other.step_s < made.step_s
 
 
 def test_what_does_not_fit_is_said_with_knobs_that_exist():
     stage = make_stage(batch_size=2048)
     shape, lack = {"data": 16, "fsdp": 16, "model": 1}, (int(29.05 * 2**30), int(15.75 * 2**30))
-    made = aot._result(stage, "v5e:16x16", shape, 256_000, 2, "none", 0.4, None, [], lack, 1.0)
+    made = compile._result(stage, "v5e:16x16", shape, 256_000, 2, "none", 0.4, None, [], lack, 1.0)
     assert not made.fits and made.needed > made.available
     said: list[str] = []
     render([made], said.append)
@@ -174,24 +174,24 @@ def test_a_result_that_fits_prints_its_tables(capsys):
 def test_bad_requests_are_problems():
     plan = plan_of(make_stage(), vocab_size=None)
     with pytest.raises(CodemixError, match="no stage `x`"):
-        aot.aot(plan, "v5e:2x2", stage="x")
+        compile.aot(plan, "v5e:2x2", stage="x")
     with pytest.raises(CodemixError, match="does not say how large"):
-        aot.aot(plan, "v5e:2x2")
+        compile.aot(plan, "v5e:2x2")
     for name in ("v5e", "v5e-16", "v5litepod-16", "v5e:4", "v5e:4x4; x"):
         with pytest.raises(CodemixError, match="not the name of a TPU slice"):
-            aot.aot(plan_of(make_stage()), name)
+            compile.aot(plan_of(make_stage()), name)
     if importlib.util.find_spec("libtpu") is None:
         with pytest.raises(CodemixError, match=r"pip install 'codemix\[tpu\]'"):
-            aot.aot(plan_of(make_stage()), "v5e:2x2")
+            compile.aot(plan_of(make_stage()), "v5e:2x2")
 
 
 LOWER = """
     import sys
     sys.path.insert(0, {tests!r})
     import jax
-    from codemix.recipe import schema
-    from codemix.train import aot
-    from codemix.train.mesh import make_mesh
+    from codemix.recipe.language import schema
+    from codemix.train.aot.compile import compile as aot
+    from codemix.train.model.mesh import make_mesh
     from test_aot import make_stage
 
     model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256, **{choices!r})
@@ -218,12 +218,12 @@ def test_libtpu_compiles_the_step_and_says_when_it_does_not_fit():
         pytest.skip("libtpu is not installed")
     model = schema.Model(d_model=256, n_layers=2, n_heads=2, d_head=128, d_ff=512)
     stages = make_stage(model, batch_size=8, seq_len=512, tokens=10**6), make_stage(model, batch_size=8, seq_len=512, tokens=2 * 10**6, name="next")
-    one, two = aot.aot(plan_of(*stages, vocab_size=2048), "v5e:2x2")
+    one, two = compile.aot(plan_of(*stages, vocab_size=2048), "v5e:2x2")
     assert one.fits and one.memory.peak > 0 and one.memory.arguments > 3 * 4 * one.parameters / 4 and one.memory == two.memory  # compiled once
     assert {c.kind for c in one.collectives} & {"all-gather", "all-reduce", "reduce-scatter"}
     huge = make_stage(schema.Model(d_model=4096, n_layers=48, n_heads=32, d_ff=16384), batch_size=4, seq_len=512, tokens=10**6)
-    (found,) = aot.aot(plan_of(huge, vocab_size=2048), "v5e:2x2")
+    (found,) = compile.aot(plan_of(huge, vocab_size=2048), "v5e:2x2")
     assert not found.fits and found.needed > found.available > 15 * 2**30
-    assert len(aot.slice_devices("v5e:1x1")) == 1 and len(aot.slice_devices("v5e:2x4")) == 8
+    assert len(compile.slice_devices("v5e:1x1")) == 1 and len(compile.slice_devices("v5e:2x4")) == 8
     with pytest.raises(CodemixError, match="no TPU slice `v9:2x2`"):
-        aot.aot(plan_of(*stages), "v9:2x2")
+        compile.aot(plan_of(*stages), "v9:2x2")

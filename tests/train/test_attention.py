@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codemix.train import attention, mesh
+from codemix.train.model import attention, mesh
 
 
 def plain(q, k, v, segments=None):

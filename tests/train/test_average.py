@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
-from codemix.train import average
-from codemix.train.checkpoint import load_model
-from codemix.train.loop import train
-from codemix.train.status import status
+from codemix.train.run import soup
+from codemix.train.run.checkpoint import load_model
+from codemix.train.run.session import train
+from codemix.train.run.status import status
 
 SOUP = tiny.STAGES[1] | {"average_seeds": [11, 12], "learning_rate": {"kind": "constant", "value": 0.01}, "cursor": "restart"}
 
@@ -24,7 +24,7 @@ def made(tmp_path_factory):
 
 def test_it_is_the_mean_of_what_each_seed_gives(made):
     plan, store, _, folders = made
-    one, two = [tiny.weights(store.path("stages", m.name, m.fingerprint)) for m in average.members(plan.stages[1])]
+    one, two = [tiny.weights(store.path("stages", m.name, m.fingerprint)) for m in soup.members(plan.stages[1])]
     mean = tiny.weights(folders[1])
     assert any(one[k].tobytes() != two[k].tobytes() for k in one)
     for name in mean:
@@ -35,7 +35,7 @@ def test_it_is_the_mean_of_what_each_seed_gives(made):
 def test_each_seed_is_the_stage_that_the_seed_alone_would_give(made):
     plan, store, manifests, _ = made
     alone = tiny.make_plan(tiny.make_recipe([tiny.STAGES[0], {k: v for k, v in SOUP.items() if k != "average_seeds"} | {"seed": 12}]), manifests)
-    assert alone.stages[1].fingerprint == average.members(plan.stages[1])[1].fingerprint
+    assert alone.stages[1].fingerprint == soup.members(plan.stages[1])[1].fingerprint
 
 
 def test_the_ledger_names_every_seed_and_the_next_stage_starts_from_the_mean(made):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.train import checkpoint
-from codemix.train.checkpoint import Checkpoints, load_model
+from codemix.train.run import checkpoint
+from codemix.train.run.checkpoint import Checkpoints, load_model
 
 
 class State(eqx.Module):
@@ -187,7 +187,7 @@ def test_a_full_disk_is_said_once_and_the_checkpoint_before_is_whole(tmp_path, c
 
 
 def test_no_checkpoint_is_said(tmp_path):
-    from codemix.recipe.schema import Model
+    from codemix.recipe.language.schema import Model
 
     (tmp_path / "done.json").write_text('{"steps": 3}')
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:  # one kept on purpose is not the final one
@@ -208,10 +208,10 @@ os.environ["JAX_PLATFORMS"], os.environ["XLA_FLAGS"] = "cpu", "--xla_force_host_
 from pathlib import Path
 import jax, numpy as np
 import tiny
-from codemix.recipe.schema import Model
-from codemix.train.checkpoint import Checkpoints, load_model
-from codemix.train.mesh import make_mesh
-from codemix.train.step import TrainState, make_step
+from codemix.recipe.language.schema import Model
+from codemix.train.run.checkpoint import Checkpoints, load_model
+from codemix.train.model.mesh import make_mesh
+from codemix.train.step.step import TrainState, make_step
 
 def bits(tree):
     return [np.asarray(jax.device_get(x)).tobytes().hex() for x in jax.tree.leaves(tree)]

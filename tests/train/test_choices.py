@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from codemix.errors import CodemixError
-from codemix.recipe import schema
-from codemix.train import attention, optimizer
-from codemix.train.checkpoint import Checkpoints, load_model
-from codemix.train.loss import next_token_loss
-from codemix.train.model import init_decoder
-from codemix.train.step import TrainState, make_step
+from codemix.recipe.language import schema
+from codemix.train.model import attention
+from codemix.train.model.decoder import init_decoder
+from codemix.train.run.checkpoint import Checkpoints, load_model
+from codemix.train.step import optimizer
+from codemix.train.step.loss import next_token_loss
+from codemix.train.step.step import TrainState, make_step
 
 SHAPE = {"d_model": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24, "vocab_multiple": 8}
 VOCAB, B, T = 30, 4, 12
@@ -127,7 +128,7 @@ def test_an_untied_table_starts_as_its_own_and_decays_with_the_embedding():
 
 
 def test_without_positions_the_order_of_what_came_before_is_not_seen():
-    from codemix.train.model import hidden
+    from codemix.train.model.decoder import hidden
 
     last = {}
     for positions in ("rope", "none"):

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from codemix.cli.context import load
-from codemix.data.build import build
-from codemix.data.store import Store
-from codemix.train.loop import train
+from codemix.data.build.build import build
+from codemix.data.store.store import Store
+from codemix.train.run.session import train
 
 RECIPE = """
 codemix: 1

@@ -15,13 +15,13 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from codemix.errors import CodemixError
-from codemix.eval.generate import Decoding, generate
-from codemix.eval.score import Engine
-from codemix.eval.text import Text
-from codemix.recipe import schema
-from codemix.train import attention
-from codemix.train.export import check, export, load_exported
-from codemix.train.model import hidden, init_decoder, logits
+from codemix.eval.engine.generate import Decoding, generate
+from codemix.eval.engine.score import Engine
+from codemix.eval.engine.text import Text
+from codemix.recipe.language import schema
+from codemix.train.model import attention
+from codemix.train.model.decoder import hidden, init_decoder, logits
+from codemix.train.model.huggingface import check, export, load_exported
 
 TIED = schema.Model(
     d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=16, d_ff=48, logit_scale=0.25, init_std=0.4, vocab_multiple=64, rope_theta=1234.0

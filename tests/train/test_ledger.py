@@ -7,9 +7,9 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.data.order import Order
+from codemix.data.loader.order import Order
 from codemix.errors import CodemixError
-from codemix.train.ledger import Ledger, planned
+from codemix.train.run.ledger import Ledger, planned
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_the_alarm_is_silent_for_the_order_at_every_step(weights, batch):
         taken = min(cut, last[i])
         last[i] -= taken
         cut -= taken
-    from codemix.recipe.plan import Segment, StageSource
+    from codemix.recipe.planning.plan import Segment, StageSource
 
     base = PLAN[0]
     names = [f"s{i}" for i in range(len(weights))]

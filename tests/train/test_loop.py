@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import tiny
 
-from codemix.data.store import Store
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
-from codemix.recipe import schema
-from codemix.recipe.text import parse
-from codemix.train import loop, stages
-from codemix.train import status as status_module
-from codemix.train.alarm import Spike
-from codemix.train.loop import train, train_stage
-from codemix.train.options import TrainOptions
-from codemix.train.status import status
-from codemix.train.step import words_of
+from codemix.recipe.language import schema
+from codemix.recipe.language.yaml_text import parse
+from codemix.train.run import loop as stages
+from codemix.train.run import session
+from codemix.train.run import status as status_module
+from codemix.train.run.loss_alarm import Spike
+from codemix.train.run.options import TrainOptions
+from codemix.train.run.session import train, train_stage
+from codemix.train.run.status import status
+from codemix.train.step.step import words_of
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +78,13 @@ def test_recipes_that_begin_alike_share_their_first_stages(made):
 
 
 def test_the_step_compiles_once_for_all_stages(tmp_path):
-    loop._step.cache_clear()
+    session._step.cache_clear()
     plan, store, manifests = tiny.make_run(tmp_path)
     train_stage(plan, 0, store, manifests, options=tiny.options())
     train(plan, store, manifests, options=tiny.options())
-    assert loop._step.cache_info().misses == 1
+    assert session._step.cache_info().misses == 1
     shape, words = (("data", 1), ("fsdp", 1), ("model", 1)), tuple(sorted(words_of(plan.recipe.training).items()))
-    assert loop._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
+    assert session._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
 
 
 def test_steps_to_keep_for_good_are_saved_whatever_else_is(tmp_path):
@@ -162,7 +163,7 @@ def test_a_stage_of_another_recipe_can_be_the_parent(made, tmp_path):
     other = tiny.make_recipe([tiny.STAGES[2] | {"name": "branch", "init_from": {"recipe": "tiny.yaml", "stage": "init"}}], name="branching")
     child = plan.stages[2]
     branch = replace(child, name="branch", index=0, spec=other.stages[0], parent=plan.stages[0], run_tokens=plan.stages[0].tokens)
-    branch = replace(branch, fingerprint=loop.average.stage_fingerprint(branch))
+    branch = replace(branch, fingerprint=session.average.stage_fingerprint(branch))
     folder = train_stage(replace(plan, recipe=other, stages=(branch,)), 0, store, manifests, options=tiny.options())
     lineage = json.loads((folder / "lineage.json").read_text())
     assert lineage["parent"]["fingerprint"] == plan.stages[0].fingerprint and lineage["run_steps_before"] == 7

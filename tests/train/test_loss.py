@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.recipe import schema
-from codemix.train import attention
-from codemix.train.loss import Head, head_loss, next_token_loss
-from codemix.train.model import hidden, init_decoder, logits
+from codemix.recipe.language import schema
+from codemix.train.model import attention
+from codemix.train.model.decoder import hidden, init_decoder, logits
+from codemix.train.step.loss import Head, head_loss, next_token_loss
 
 VOCAB = 37
 SPEC = schema.Model(d_model=16, n_layers=2, n_heads=2, d_ff=24, logit_scale=0.7, init_std=0.5, vocab_multiple=8)

@@ -7,11 +7,11 @@ import jax
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.train import memory
+from codemix.train.run import memory
 
 PROGRAM = """
 import resource, sys
-from codemix.train.memory import keep_pages
+from codemix.train.run.memory import keep_pages
 kept = keep_pages() if sys.argv[1] == "keep" else None
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

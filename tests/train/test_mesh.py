@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.recipe import schema
-from codemix.train import mesh
+from codemix.recipe.language import schema
+from codemix.train.model import mesh
 
 SPEC = schema.Model(d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=24)
 
 PROGRAM = """
     import json, os, sys
     import jax, numpy as np
-    from codemix.recipe import schema
-    from codemix.train import mesh
-    from codemix.train.step import make_step
+    from codemix.recipe.language import schema
+    from codemix.train.model.decoder import mesh
+    from codemix.train.step.step import make_step
 
     shape = dict(d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=24, vocab_multiple=4, init_std=0.3)
     specs = {"": schema.Model(**shape), " other": schema.Model(**shape, tied_embeddings=False, norm="rms", positions="none")}
@@ -96,7 +96,7 @@ def test_what_does_not_divide_is_said_with_the_numbers():
 
 
 def test_every_array_has_a_place():
-    from codemix.train.model import init_decoder
+    from codemix.train.model.decoder import init_decoder
 
     shapes = jax.eval_shape(lambda: init_decoder(SPEC.model_copy(update={"tied_embeddings": False}), 32, jax.random.key(0)))
     for path, _ in jax.tree.leaves_with_path(shapes):

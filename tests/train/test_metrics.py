@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from codemix import progress
 from codemix.errors import CodemixError
-from codemix.train import live
-from codemix.train.metrics import MetricsFile, Sums, mfu, read_metrics
-from codemix.train.trackers import check_trackers, open_trackers
+from codemix.train.run import progress_view
+from codemix.train.run.metrics import MetricsFile, Sums, mfu, read_metrics
+from codemix.train.run.trackers import check_trackers, open_trackers
 
 LINE = {"step": 2, "run_step": 9, "tokens": 576, "lr": 0.001, "train/loss_nats_per_token": 3.9, "train/code/loss_nats_per_token": 4.1,
         "train/text/loss_nats_per_token": 3.8, "grad_norm": 0.5, "tokens_per_s": 12345.6, "time": 1.5}  # fmt: skip
@@ -63,7 +63,7 @@ def test_mfu_is_of_known_devices_only():
 
 
 def test_plain_lines_are_few_and_end_with_the_last_step(capsys):
-    view = live.Lines(every_s=1000)
+    view = progress_view.Lines(every_s=1000)
     view.begin("init", 0, 3, 4, 0)
     for step in (1, 2, 3, 4):
         view.line(LINE | {"step": step}, 75.0 if step < 4 else None)
@@ -77,8 +77,8 @@ def test_the_panel_shows_stage_losses_by_source_speed_and_time_left(monkeypatch)
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    view = live.open_view(True)
-    assert isinstance(view, live.Panel)
+    view = progress_view.open_view(True)
+    assert isinstance(view, progress_view.Panel)
     view.begin("cooldown", 2, 3, 10, 4)
     view.step(5)
     view.line(LINE | {"step": 6, "mfu": 0.456}, 125.0)
@@ -94,12 +94,12 @@ def test_the_panel_shows_stage_losses_by_source_speed_and_time_left(monkeypatch)
     ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (442800, "5 d 3 h")]
 )
 def test_time_is_shown_as_people_say_it(seconds, text):
-    assert live.show_time(seconds) == text
+    assert progress_view.show_time(seconds) == text
 
 
 def test_quiet_says_nothing(monkeypatch, capsys):
     monkeypatch.setattr(progress, "QUIET", True)
-    view = live.open_view(True)
+    view = progress_view.open_view(True)
     view.begin("init", 0, 1, 4, 0)
     view.line(LINE, 1.0)
     view.note("x")

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codemix.recipe import schema
-from codemix.train import attention
-from codemix.train.model import hidden, init_decoder, logits, project
+from codemix.recipe.language import schema
+from codemix.train.model import attention
+from codemix.train.model.decoder import hidden, init_decoder, logits, project
 
 SPEC = schema.Model(
     d_model=24, n_layers=3, n_heads=4, n_kv_heads=2, d_head=8, d_ff=40, logit_scale=0.5, rope_theta=500.0, init_std=0.3, vocab_multiple=16
@@ -141,7 +141,7 @@ def test_half_precision_compute_keeps_float32_masters_and_gradients(model, ids):
 
 def test_the_embedding_gradient_of_a_frequent_id_adds_up_in_float32(model):
     ids = np.zeros((1, 3000), np.int32)  # in bfloat16 a sum of ones stops at 256
-    from codemix.train.model import lookup
+    from codemix.train.model.decoder import lookup
 
     gradient = jax.grad(lambda table: lookup(jnp.bfloat16, None, table, ids).astype(jnp.float32).sum())(model.embedding)
     assert float(gradient[0, 0]) == 3000

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import tiny
 
-from codemix.data.store import Store
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
-from codemix.train import hosts
-from codemix.train.metrics import read_metrics
+from codemix.train.run import hosts
+from codemix.train.run.metrics import read_metrics
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("run_tiny.py"))]
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codemix.recipe import schema
-from codemix.train import optimizer
-from codemix.train.model import init_decoder
+from codemix.recipe.language import schema
+from codemix.train.model.decoder import init_decoder
+from codemix.train.step import optimizer
 
 MODEL = jax.jit(lambda: init_decoder(schema.Model(d_model=8, n_layers=2, n_heads=2, d_ff=12, init_std=0.5), 11, jax.random.key(0)))()
 

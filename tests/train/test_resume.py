@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
-from codemix.train import stages
-from codemix.train.loop import train
-from codemix.train.metrics import read_metrics
+from codemix.train.run import loop
+from codemix.train.run.metrics import read_metrics
+from codemix.train.run.session import train
 
 STEPS = 18  # of the three tiny stages: 7, 6, 5
 RECIPE = tiny.make_recipe(dropout=0.1)  # what a step draws must come back too; test_resume_signals.py draws nothing
@@ -72,7 +72,7 @@ def cut_off(plan, store, manifests, at, how, options):
         assert sum(s.steps for s in plan.stages[: len(finished)]) <= max(at, STEPS)
         return
 
-    original = stages.StageRun._asked
+    original = loop.StageRun._asked
 
     def asked(self, done):
         if self.run_steps + done != at:
@@ -81,20 +81,20 @@ def cut_off(plan, store, manifests, at, how, options):
             raise Cut
         return signal.SIGINT
 
-    stages.StageRun._asked = asked
+    loop.StageRun._asked = asked
     try:
         train(plan, store, manifests, options=options)
     except (Cut, KeyboardInterrupt) as error:
         assert isinstance(error, Cut) == (how == "kill")
     finally:
-        stages.StageRun._asked = original
+        loop.StageRun._asked = original
 
 
 def test_a_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(tmp_path):
     plan, store, manifests = tiny.make_run(tmp_path)
     cut_off(plan, store, manifests, 6, "kill", tiny.options(save_every_steps=2))
     work = store.work(store.path("stages", "init", plan.stages[0].fingerprint))
-    with stages.Checkpoints(work / "checkpoints") as checkpoints:
+    with loop.Checkpoints(work / "checkpoints") as checkpoints:
         assert checkpoints.latest() == 4
 
 
@@ -102,8 +102,8 @@ def test_a_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(tmp_path)
 def test_a_checkpoint_of_something_else_is_refused_by_the_name_of_the_field(tmp_path, monkeypatch, field):
     plan, store, manifests = tiny.make_run(tmp_path)
     cut_off(plan, store, manifests, 3, "signal", tiny.options())
-    belongs_to = stages.lineage.belongs_to
-    monkeypatch.setattr(stages.lineage, "belongs_to", lambda *a: belongs_to(*a) | {field: "other"})
+    belongs_to = loop.lineage.belongs_to
+    monkeypatch.setattr(loop.lineage, "belongs_to", lambda *a: belongs_to(*a) | {field: "other"})
     with pytest.raises(CodemixError) as error:
         train(plan, store, manifests, options=tiny.options())
     assert [p.rule for p in error.value.problems] == ["checkpoint-mismatch"]

@@ -10,9 +10,9 @@ import pytest
 import tiny
 
 from codemix.errors import CodemixError
-from codemix.train.loop import train
-from codemix.train.metrics import read_metrics
-from codemix.train.status import status
+from codemix.train.run.metrics import read_metrics
+from codemix.train.run.session import train
+from codemix.train.run.status import status
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("run_tiny.py"))]
 

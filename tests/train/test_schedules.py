@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from codemix.errors import CodemixError
-from codemix.recipe.component import component_class, kinds
+from codemix.recipe.language.component import component_class, kinds
 from codemix.train.schedule import Position
 
 
@@ -137,6 +137,6 @@ def test_examples_give_a_positive_rate_at_every_step(kind):
 
 
 def test_schedules_import_no_jax_and_no_numpy():
-    code = "import sys; from codemix.recipe.component import component_class, kinds; [component_class('schedule', k) for k in kinds('schedule')];"
+    code = "import sys; from codemix.recipe.language.component import component_class, kinds; [component_class('schedule', k) for k in kinds('schedule')];"
     code += "print([m for m in ('jax', 'numpy', 'optax', 'equinox') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

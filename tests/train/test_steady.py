@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from codemix.train import loop, stages
-from codemix.train.loop import train
+from codemix.train.run import loop as stages
+from codemix.train.run import session
+from codemix.train.run.session import train
 
 STEPS = 10_000
 
@@ -28,7 +29,7 @@ def test_ten_thousand_steps_stay_as_fast_and_as_small(tmp_path, monkeypatch):
         seen.append((run.run_steps + done, time.process_time(), resident))
 
     monkeypatch.setattr(stages.StageRun, "_line", watched)
-    loop._step.cache_clear()
+    session._step.cache_clear()
     made = train(plan, store, manifests, options=tiny.options(log_every=100, save_every_steps=500))
     assert len(made) == 2 and seen[-1][0] == STEPS
     # the seconds of the processor for a hundred steps, whatever else the machine does

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.recipe import schema
-from codemix.train.attention import xla
-from codemix.train.model import dropped, hidden, init_decoder
-from codemix.train.step import make_step
+from codemix.recipe.language import schema
+from codemix.train.model.attention import xla
+from codemix.train.model.decoder import dropped, hidden, init_decoder
+from codemix.train.step.step import make_step
 
 SPEC = schema.Model(d_model=16, n_layers=2, n_heads=2, d_ff=24)
 VOCAB, B, T = 31, 8, 12
@@ -101,7 +101,7 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
         return out
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("codemix.train.model.dropped", watch)
+        patched.setattr("codemix.train.model.decoder.dropped", watch)
         rngs = jax.random.split(jax.random.key(1), 64)
         hidden(model, np.tile(batch()["inputs"], (8, 1)), attention=xla, dropout=0.25, rngs=rngs)
         jax.effects_barrier()

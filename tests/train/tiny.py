@@ -11,14 +11,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import zstandard
 
-from codemix.data.families import Source as SourceFamily
-from codemix.data.manifest import Manifest, Shard, split_summary
-from codemix.data.store import Store
-from codemix.data.tokenizer import Tokenizer
-from codemix.recipe import schema
-from codemix.recipe.plan import Plan, Pool
-from codemix.recipe.planner import Planner
-from codemix.train.options import TrainOptions
+from codemix.data.encoding.tokenizer import Tokenizer
+from codemix.data.interfaces import Source as SourceFamily
+from codemix.data.store.manifest import Manifest, Shard, split_summary
+from codemix.data.store.store import Store
+from codemix.recipe.language import schema
+from codemix.recipe.planning.plan import Plan, Pool
+from codemix.recipe.planning.planner import Planner
+from codemix.train.run.options import TrainOptions
 
 VOCAB, SEQ_LEN = 64, 16
 CACHE = Path(tempfile.gettempdir()) / "codemix-test-jax-cache"  # programs compiled once for all tests, and for the next run of them
@@ -99,9 +99,9 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
     """Every array of a stage's final checkpoint, weights and moments, by path: for comparing bit for bit."""
     import jax
 
-    from codemix.recipe.schema import Model
-    from codemix.train.checkpoint import Checkpoints
-    from codemix.train.step import TrainState, make_step
+    from codemix.recipe.language.schema import Model
+    from codemix.train.run.checkpoint import Checkpoints
+    from codemix.train.step.step import TrainState, make_step
 
     lineage = json.loads((folder / "lineage.json").read_text())
     step = make_step(Model.model_validate(lineage["model"]), lineage["vocab_size"], 2)

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data import languages
-from codemix.data.char_classes import count_letters, layout_chars
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text import languages
+from codemix.data.text.characters import count_letters, layout_chars
 
 
 class Alphanum(Op):

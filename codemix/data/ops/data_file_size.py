@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data import languages
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text import languages
 
 
 class DataFileSize(Op):

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.families import Op
-from codemix.data.inputs import Input, Part
-from codemix.data.packages import needed_for
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.packages import needed_for
+from codemix.data.interfaces import Op
 from codemix.errors import CodemixError
-from codemix.recipe.requirements import Requirement
+from codemix.recipe.language.requirements import Requirement
 
 _SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "txt", "md", "py") for c in ("", ".gz", ".zst", ".zstd"))
 
@@ -46,7 +46,7 @@ class Decontaminate(Op):
         return needed_for([self.paths] if isinstance(self.paths, str) else self.paths)
 
     def inputs(self, root: Path) -> list[str]:
-        from codemix.data.locations import expand
+        from codemix.data.inputs.locations import expand
 
         return expand(self.paths, root, _SUFFIXES)
 
@@ -59,7 +59,7 @@ class Decontaminate(Op):
         from datatrove.utils.hashing import create_hash_func
         from datatrove.utils.text import ngrams
 
-        from codemix.data.words import simplified, words
+        from codemix.data.text.words import simplified, words
 
         config = self._config()
         hashed = create_hash_func(config.hash_config)
@@ -83,8 +83,8 @@ class Decontaminate(Op):
         from datatrove.data import Document as DatatroveDocument
         from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 
-        from codemix.data.blocks import silence
-        from codemix.data.words import datatrove_words, simplified
+        from codemix.data.ops._datatrove import silence
+        from codemix.data.text.words import datatrove_words, simplified
 
         silence()
         config = self._config()
@@ -112,10 +112,10 @@ class Decontaminate(Op):
     def _texts(self, name: str, root: Path) -> Iterator[str]:
         import orjson
 
-        from codemix.data.conditions import MISSING, field_getter
-        from codemix.data.decompress import Damaged
-        from codemix.data.locations import locate
-        from codemix.data.opening import Opener
+        from codemix.data.inputs.conditions import MISSING, field_getter
+        from codemix.data.inputs.decompression import Damaged
+        from codemix.data.inputs.locations import locate
+        from codemix.data.inputs.opener import Opener
 
         opener, given = Opener(root), Input(name, locate(name, root).stat().st_size, "")
         getters = [(field, field_getter(field)) for field in self.fields]

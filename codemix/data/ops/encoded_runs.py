@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.char_classes import DIGITS, LETTERS, table
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text.characters import DIGITS, LETTERS, table
 
 # possessive quantifiers (++): a long line that is no run costs one look, not one for every way to cut it
 _BASE64 = re.compile(

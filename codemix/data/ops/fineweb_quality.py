@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.families import ProseOp
+from codemix.data.interfaces import ProseOp
 
 
 class FinewebQuality(ProseOp):
@@ -29,8 +29,8 @@ class FinewebQuality(ProseOp):
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
         from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilter
 
-        from codemix.data.blocks import silence, verdicts
-        from codemix.data.words import ProseWords, datatrove_words
+        from codemix.data.ops._datatrove import silence, verdicts
+        from codemix.data.text.words import ProseWords, datatrove_words
 
         silence()
         return verdicts(FineWebQualityFilter(

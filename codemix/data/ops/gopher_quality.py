@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.families import ProseOp
+from codemix.data.interfaces import ProseOp
 
 
 class GopherQuality(ProseOp):
@@ -39,8 +39,8 @@ class GopherQuality(ProseOp):
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
         from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
 
-        from codemix.data.blocks import silence, verdicts
-        from codemix.data.words import ProseWords, WhitespaceWords, datatrove_words
+        from codemix.data.ops._datatrove import silence, verdicts
+        from codemix.data.text.words import ProseWords, WhitespaceWords, datatrove_words
 
         silence()
         return verdicts(GopherQualityFilter(

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
-from codemix.recipe.quantities import Share
+from codemix.data.interfaces import Op
+from codemix.recipe.language.quantities import Share
 
 
 class HashSample(Op):

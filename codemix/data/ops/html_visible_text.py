@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data import languages
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
-from codemix.data.html_text import visible_text
+from codemix.data.interfaces import Op
+from codemix.data.text import languages
+from codemix.data.text.html_text import visible_text
 
 
 class HtmlVisibleText(Op):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
 
 PERMISSIVE = (
     "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause", "0BSD", "ISC", "Unlicense", "CC0-1.0", "MIT-0", "Zlib", "BSL-1.0", "PSF-2.0",

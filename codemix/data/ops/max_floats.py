@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.char_classes import DIGITS, table
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text.characters import DIGITS, table
 
 _SHAPE = table({"d": DIGITS, ".": b".", "e": b"eE"}, other="x")
 _FLOAT = re.compile(

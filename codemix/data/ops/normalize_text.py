@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
-from codemix.data.unicode_forms import normalized
+from codemix.data.interfaces import Op
+from codemix.data.text.unicode_forms import normalized
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # all but tab, line feed, form feed, carriage return
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")  # tried once a run of blanks, not once a blank

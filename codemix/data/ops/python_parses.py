@@ -7,9 +7,9 @@ Phi-1 style and OpenCoder-style corpora ask for code that parses. Python 2 does 
 import platform
 from typing import ClassVar, Literal
 
-from codemix.data import languages
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text import languages
 
 
 class PythonParses(Op):
@@ -22,8 +22,8 @@ class PythonParses(Op):
         return {"python_grammar": ".".join(platform.python_version_tuple()[:2])}
 
     def apply(self, doc: Document) -> Document | Drop:
-        from codemix.data.python_source import parse
-        from codemix.data.unicode_forms import marks_in_order
+        from codemix.data.text.python_source import parse
+        from codemix.data.text.unicode_forms import marks_in_order
 
         if languages.of(doc) != "Python":
             return doc

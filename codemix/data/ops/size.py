@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
-from codemix.recipe.quantities import Bytes
+from codemix.data.interfaces import Op
+from codemix.recipe.language.quantities import Bytes
 
 
 class Size(Op):

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.char_classes import DIGITS, LETTERS
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text.characters import DIGITS, LETTERS
 
 COUNTRY = frozenset(
     b"""\

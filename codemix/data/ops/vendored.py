@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.data import languages
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.interfaces import Op
+from codemix.data.text import languages
 
 PATTERNS = (
     r"(^|/)(node_modules|bower_components|jspm_packages)/",

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.conditions import Where, compiled
 from codemix.data.document import Document, Drop
-from codemix.data.families import Op
+from codemix.data.inputs.conditions import Where, compiled
+from codemix.data.interfaces import Op
 
 
 class WhereOp(Op):

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Drop
-from codemix.data.rows import RowSource, string_getter
-from codemix.recipe.quantities import Bytes
+from codemix.data.sources._rows import RowSource, string_getter
+from codemix.recipe.language.quantities import Bytes
 
 Piece = Literal["message", "before", "diff", "after"]
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Input, Part
-from codemix.data.locations import escaped_name, locate
-from codemix.data.opening import Opener
-from codemix.data.trees import TreeSource
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.locations import escaped_name, locate
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._file_trees import TreeSource
 from codemix.errors import CodemixError
-from codemix.recipe.requirements import Requirement
+from codemix.recipe.language.requirements import Requirement
 
 if TYPE_CHECKING:
-    from codemix.data.git_objects import Entry
+    from codemix.data.sources._git_objects import Entry
 
 
 class Git(TreeSource):
@@ -41,7 +41,7 @@ class Git(TreeSource):
         return (Requirement("reading a git repository", "git", "install git and put it on the PATH", program=True),)
 
     def inputs(self, root: Path) -> list[str]:
-        from codemix.data.git_objects import commit_of
+        from codemix.data.sources._git_objects import commit_of
 
         repository = self._repository(root)
         commit = commit_of(repository, self.revision)
@@ -60,7 +60,7 @@ class Git(TreeSource):
         return [*parts, Part(given, start, index, start, size)] if start < index else parts
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        from codemix.data.git_objects import contents
+        from codemix.data.sources._git_objects import contents
 
         repository, commit = self._repository(opener.root), _commit(part.input.path)
         name = self._name(commit)
@@ -79,12 +79,12 @@ class Git(TreeSource):
         return f"git:{os.path.normpath(self.path)}@{commit[:12]}"
 
     def _entries(self, repository: Path, commit: str) -> Iterator["Entry"]:
-        from codemix.data.git_objects import files_of
+        from codemix.data.sources._git_objects import files_of
 
         return (entry for entry in files_of(repository, commit) if self.wanted(entry.path))
 
     def _repository(self, root: Path) -> Path:
-        from codemix.data.git_objects import check_inside
+        from codemix.data.sources._git_objects import check_inside
 
         found = locate(self.path, root)
         if not found.is_dir():

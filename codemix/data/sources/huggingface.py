@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.rows import TextRows
+from codemix.data.sources._rows import TextRows
 
 
 class Huggingface(TextRows):

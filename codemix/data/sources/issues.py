@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.conditions import MISSING, field_getter
 from codemix.data.document import Drop
-from codemix.data.rows import RowSource, string_getter
-from codemix.data.threads import Authors, is_bot, posts
+from codemix.data.inputs.conditions import MISSING, field_getter
+from codemix.data.sources._discussion_threads import Authors, is_bot, posts
+from codemix.data.sources._rows import RowSource, string_getter
 
 
 class Issues(RowSource):

@@ -7,8 +7,8 @@ text or a suffix that lies is reported with its place, never skipped in silence.
 
 from typing import ClassVar, Literal
 
-from codemix.data.row_files import JSON_SUFFIXES
-from codemix.data.rows import TextRows
+from codemix.data.sources._row_files import JSON_SUFFIXES
+from codemix.data.sources._rows import TextRows
 
 
 class Jsonl(TextRows):

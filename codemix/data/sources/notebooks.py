@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.decompress import Damaged
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Input, Part
-from codemix.data.notebook_text import notebook_text
-from codemix.data.opening import Opener
-from codemix.data.row_files import ROW_SUFFIXES
-from codemix.data.rows import RowSource, string_getter
+from codemix.data.inputs.decompression import Damaged
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._notebook_text import notebook_text
+from codemix.data.sources._row_files import ROW_SUFFIXES
+from codemix.data.sources._rows import RowSource, string_getter
 
 
 class Notebooks(RowSource):

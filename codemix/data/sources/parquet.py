@@ -6,8 +6,8 @@ columns there are; a null text or one that is not UTF-8 is reported with its row
 
 from typing import ClassVar, Literal
 
-from codemix.data.row_files import PARQUET_SUFFIXES
-from codemix.data.rows import TextRows
+from codemix.data.sources._row_files import PARQUET_SUFFIXES
+from codemix.data.sources._rows import TextRows
 
 
 class Parquet(TextRows):

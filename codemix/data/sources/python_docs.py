@@ -13,10 +13,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Unreadable
-from codemix.data.inputs import Part
-from codemix.data.interpreter import InterpreterSource, content, stdlib_modules
-from codemix.data.locations import interpreter_root
-from codemix.data.opening import Opener
+from codemix.data.inputs.frozen_inputs import Part
+from codemix.data.inputs.locations import interpreter_root
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._interpreter import InterpreterSource, content, stdlib_modules
 from codemix.errors import CodemixError
 
 _TOPICS = "stdlib:pydoc_data/topics.py"
@@ -99,7 +99,7 @@ def _read_topics(name: str, data: bytes) -> Iterator[Document | Unreadable]:
     """Topics read as data, not imported: the file is one dictionary of strings."""
     import ast
 
-    from codemix.data.python_source import decode, parse
+    from codemix.data.text.python_source import decode, parse
 
     try:
         topics = ast.literal_eval(parse(decode(data)).body[-1].value)
@@ -111,7 +111,7 @@ def _read_topics(name: str, data: bytes) -> Iterator[Document | Unreadable]:
 
 
 def _read_docstrings(name: str, data: bytes) -> Iterator[Document | Unreadable]:
-    from codemix.data.python_source import decode, docstrings, prose_paragraphs
+    from codemix.data.text.python_source import decode, docstrings, prose_paragraphs
 
     try:
         found = docstrings(decode(data))

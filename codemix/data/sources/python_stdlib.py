@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Unreadable
-from codemix.data.inputs import Part
-from codemix.data.interpreter import InterpreterSource, content, stdlib_modules
-from codemix.data.opening import Opener
+from codemix.data.inputs.frozen_inputs import Part
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._interpreter import InterpreterSource, content, stdlib_modules
 
 
 class PythonStdlib(InterpreterSource):
@@ -28,7 +28,7 @@ class PythonStdlib(InterpreterSource):
         return stdlib_modules(self.without)
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable]:
-        from codemix.data.python_source import decode, without_docstrings
+        from codemix.data.text.python_source import decode, without_docstrings
 
         name = part.input.path
         try:

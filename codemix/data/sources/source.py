@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document
-from codemix.data.families import Source
-from codemix.data.inputs import Part
-from codemix.data.lines import read_lines
-from codemix.data.opening import Opener
+from codemix.data.inputs.frozen_inputs import Part
+from codemix.data.inputs.opener import Opener
+from codemix.data.interfaces import Source
+from codemix.data.store.jsonl_zst import read_lines
 from codemix.errors import Problem, did_you_mean
-from codemix.recipe import uses
-from codemix.recipe.schema import Name
+from codemix.recipe.language import source_graph
+from codemix.recipe.language.schema import Name
 
 if TYPE_CHECKING:
-    from codemix.recipe.schema import Recipe
+    from codemix.recipe.language.schema import Recipe
 
 
 class OtherSource(Source):
@@ -51,7 +51,7 @@ class OtherSource(Source):
         if other not in recipe.sources:
             yield (*at, "name"), Problem(f"there is no source `{other}`", hints=did_you_mean(other, recipe.sources), rule="unknown-source")
             return
-        chain = uses.chain(recipe, other)
+        chain = source_graph.chain(recipe, other)
         if own in chain:
             circle = " reads ".join(f"`{n}`" for n in [own, *chain[: chain.index(own) + 1]])
             yield (
@@ -59,9 +59,9 @@ class OtherSource(Source):
                 Problem(f"sources read each other in a circle: {circle}", hints=("one of them must read files",), rule="source-cycle"),
             )
             return
-        if other in uses.tokenized(recipe):
+        if other in source_graph.tokenized(recipe):
             return
-        named = ", ".join(f"`{n}`" for n in uses.readers(recipe)[other])
+        named = ", ".join(f"`{n}`" for n in source_graph.readers(recipe)[other])
         if recipe.sources[other].held_out:
             yield ("sources", other, "held_out"), Problem(
                 f"`{other}` is only read by other sources and never trained on, so it holds nothing out",

@@ -13,12 +13,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data import languages
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Input, Part
-from codemix.data.locations import escaped_name, locate
-from codemix.data.opening import Opener
-from codemix.data.trees import TreeSource
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.locations import escaped_name, locate
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._file_trees import TreeSource
+from codemix.data.text import languages
 from codemix.errors import CodemixError
 
 

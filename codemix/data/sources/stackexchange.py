@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.conditions import MISSING, field_getter
 from codemix.data.document import Drop
-from codemix.data.html_text import html_to_text
-from codemix.data.rows import RowSource, string_getter
-from codemix.data.threads import posts
+from codemix.data.inputs.conditions import MISSING, field_getter
+from codemix.data.sources._discussion_threads import posts
+from codemix.data.sources._rows import RowSource, string_getter
+from codemix.data.text.html_text import html_to_text
 
 
 class Stackexchange(RowSource):

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.data.conditions import field_getter
-from codemix.data.decompress import Damaged
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.inputs import Input, Part
-from codemix.data.opening import Opener
-from codemix.data.rows import RowSource, string_getter
-from codemix.recipe.quantities import Bytes
+from codemix.data.inputs.conditions import field_getter
+from codemix.data.inputs.decompression import Damaged
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._rows import RowSource, string_getter
+from codemix.recipe.language.quantities import Bytes
 
 _MEAN_BYTES = 400  # of a generated problem, about; only for sharing work
 _PART = 1000  # generated problems a part
@@ -78,7 +78,7 @@ class SyntheticPython(RowSource):
         if self.generate is None:
             yield from super().read(part, opener)
             return
-        from codemix.data.python_problems import problem
+        from codemix.data.sources._python_problems import problem
 
         for number in range(part.start, part.stop):
             made = problem(self.seed, number)
@@ -91,7 +91,7 @@ class SyntheticPython(RowSource):
 
     def _verified(self, problem: str, solution: str, tests: str) -> str | Drop:
         """The text of a problem whose solution passes, or why it is dropped."""
-        from codemix.sandbox import run_python
+        from codemix.sandbox.sandbox import run_python
 
         if not tests.strip():
             return Drop("no_tests")

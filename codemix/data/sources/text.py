@@ -11,12 +11,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.data.binary import mostly_control, no_text
-from codemix.data.decompress import Damaged
 from codemix.data.document import Document, Unreadable, row_of
-from codemix.data.inputs import Input, Part
-from codemix.data.opening import Opener
-from codemix.data.rows import FileSource
+from codemix.data.inputs.decompression import Damaged
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.opener import Opener
+from codemix.data.sources._rows import FileSource
+from codemix.data.text.binary import mostly_control, no_text
 
 NO_TEXT = {
     "lfs_pointer": "it stands for a file that Git LFS keeps elsewhere",

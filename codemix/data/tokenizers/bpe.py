@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.data.tokenizer import Tokenizer, check_special_names
-from codemix.recipe.component import Spec
-from codemix.recipe.quantities import Bytes, Share
-from codemix.recipe.schema import Name
+from codemix.data.encoding.tokenizer import Tokenizer, check_special_names
+from codemix.recipe.language.component import Spec
+from codemix.recipe.language.quantities import Bytes, Share
+from codemix.recipe.language.schema import Name
 
 if TYPE_CHECKING:
     import tokenizers

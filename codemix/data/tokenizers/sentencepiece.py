@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.tokenizer import Tokenizer
-from codemix.data.tokenizer_faults import PATHOLOGICAL, is_control_word
+from codemix.data.encoding.tokenizer import Tokenizer
+from codemix.data.encoding.tokenizer_faults import PATHOLOGICAL, is_control_word
 from codemix.errors import CodemixError
-from codemix.recipe.requirements import Requirement, package
+from codemix.recipe.language.requirements import Requirement, package
 
 if TYPE_CHECKING:
     import tokenizers

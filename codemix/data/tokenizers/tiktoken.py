@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from codemix.data.merges import bytes_to_unicode, last_merge
-from codemix.data.tokenizer import Tokenizer, check_special_names
+from codemix.data.encoding.merges import bytes_to_unicode, last_merge
+from codemix.data.encoding.tokenizer import Tokenizer, check_special_names
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.tokenizer import Tokenizer
-from codemix.data.tokenizer_faults import panics
+from codemix.data.encoding.tokenizer import Tokenizer
+from codemix.data.encoding.tokenizer_faults import panics
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:

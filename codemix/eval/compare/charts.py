@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codemix.eval import plots
-from codemix.eval.pages import signed
-from codemix.eval.plots import INK, MUTED, PAPER
+from codemix.eval.pages import plots
+from codemix.eval.pages.page import signed
+from codemix.eval.pages.plots import INK, MUTED, PAPER
 
 RUN_COLOURS = ("other-1", "code-3", "text-1", "code-2", "text-3", "other-2", "code-1", "text-2", "code-4", "text-4")
 FAMILY_COLOURS = {"code": "code-1", "text": "text-1", "other": "other-1"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from codemix.eval.compare import charts, paper
 from codemix.eval.compare.variants import Variant
-from codemix.eval.pages import Figure, Mark, Note, Section, Table, percent, signed
-from codemix.recipe.quantities import show_tokens
+from codemix.eval.pages.page import Figure, Mark, Note, Section, Table, percent, signed
+from codemix.recipe.language.quantities import show_tokens
 
 
 def against_baseline(found: Mapping[str, Any]) -> Section | None:

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codemix.data.manifest import digest
-from codemix.data.store import Store
+from codemix.data.store.manifest import digest
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.eval.compare import figures, paper, tables
 from codemix.eval.compare import variants as tree
 from codemix.eval.compare.findings import MEASURES, findings
 from codemix.eval.compare.variants import RunInputs, Variant
-from codemix.eval.pages import Note, Page, publish, signed
-from codemix.eval.winrate import read_winrate
-from codemix.recipe.component import identity
+from codemix.eval.judge.winrate import read_winrate
+from codemix.eval.pages.page import Note, Page, publish, signed
+from codemix.recipe.language.component import identity
 
 
 def compare(

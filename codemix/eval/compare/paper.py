@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codemix.eval.compare import charts, paper_numbers
-from codemix.eval.pages import Figure, Note, Section, Table, signed
+from codemix.eval.pages.page import Figure, Note, Section, Table, signed
 
 NOT_OURS = f"not ours ({paper_numbers.CITATION}, 470M parameters, %)"
 

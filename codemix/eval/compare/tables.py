@@ -9,9 +9,9 @@ from typing import Any
 from codemix.eval.compare import paper_numbers
 from codemix.eval.compare.findings import MEASURES, difference, task_call
 from codemix.eval.compare.variants import Variant, is_cooldown
-from codemix.eval.pages import Fold, Mark, Note, Section, Table, percent, signed
-from codemix.eval.score_tables import OVERLAP_NOTE, most, task_tables
-from codemix.recipe.quantities import show_tokens
+from codemix.eval.pages.page import Fold, Mark, Note, Section, Table, percent, signed
+from codemix.eval.pages.score_tables import OVERLAP_NOTE, most, task_tables
+from codemix.recipe.language.quantities import show_tokens
 
 AGGREGATES = ("reasoning", "knowledge", "nl_avg", "code", "total_avg")  # in the order of the paper's columns
 
@@ -161,8 +161,8 @@ def tasks(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) 
 
 def recipes(variants: Sequence[Variant], base: Variant) -> Section | None:
     """What the recipes do differently, in effects."""
-    from codemix.recipe.diff import diff
-    from codemix.recipe.diff_show import sentences, tables
+    from codemix.recipe.diffs.diff import diff
+    from codemix.recipe.diffs.diff_tables import sentences, tables
 
     blocks: list[Any] = []
     for v in variants:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.manifest import Manifest, digest
+from codemix.data.store.manifest import Manifest, digest
 from codemix.errors import CodemixError, did_you_mean
-from codemix.eval.facts import Documents, documents, pooled, run_facts
-from codemix.eval.rows import records
-from codemix.recipe.component import identity
+from codemix.eval.pages.facts import Documents, documents, pooled, run_facts
+from codemix.eval.task_shapes.example_files import records
+from codemix.recipe.language.component import identity
 
 if TYPE_CHECKING:
-    from codemix.recipe.plan import Plan
+    from codemix.recipe.planning.plan import Plan
 
 
 @dataclass(frozen=True)

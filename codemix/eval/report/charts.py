@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from codemix.eval import plots
-from codemix.eval.plots import GRID, INK, MUTED, PAPER
+from codemix.eval.pages import plots
+from codemix.eval.pages.plots import GRID, INK, MUTED, PAPER
 
 Points = Sequence[tuple[float, float | None]]
 

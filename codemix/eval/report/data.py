@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codemix.eval.pages import Code, Figure, Mark, Note, Section, Table
+from codemix.eval.pages.page import Code, Figure, Mark, Note, Section, Table
 from codemix.eval.report import charts
 
 SHOWN_REASONS = 6  # a source; the rest are summed in the figure and listed in the table

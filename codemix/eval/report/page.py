@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.manifest import Manifest
-from codemix.data.store import Store
-from codemix.eval import plots
-from codemix.eval.facts import pooled, run_facts
-from codemix.eval.pages import Figure, Mark, Note, Page, Section, Table, publish, signed
+from codemix.data.store.manifest import Manifest
+from codemix.data.store.store import Store
+from codemix.eval.pages import plots
+from codemix.eval.pages.facts import pooled, run_facts
+from codemix.eval.pages.page import Figure, Mark, Note, Page, Section, Table, publish, signed
 from codemix.eval.report import charts, data, scores, training
-from codemix.recipe.quantities import show_tokens
-from codemix.recipe.text import dump
+from codemix.recipe.language.quantities import show_tokens
+from codemix.recipe.language.yaml_text import dump
 
 if TYPE_CHECKING:
-    from codemix.recipe.plan import Plan
+    from codemix.recipe.planning.plan import Plan
 
 FAMILY_NAMES = {"text": "text", "code": "code", "other": "the other sources"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codemix.eval.pages import Figure, Mark, Section, signed
+from codemix.eval.pages.page import Figure, Mark, Section, signed
+from codemix.eval.pages.score_tables import bits_table, task_tables
 from codemix.eval.report import charts
-from codemix.eval.score_tables import bits_table, task_tables
 
 
 def bits(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | None:

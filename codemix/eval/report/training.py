@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from codemix.eval.pages import Figure, Section, Table
+from codemix.eval.pages.page import Figure, Section, Table
 from codemix.eval.report import charts
 
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.choice import Choice, Question, choice_number
+from codemix.eval.task_shapes.choice import Choice, Question, choice_number
 
 
 class CommitmentBank(Choice):

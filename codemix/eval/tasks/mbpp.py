@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.written import Program
+from codemix.eval.task_shapes.written import Program
 
 
 class MBPP(Program):

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.choice import Choice, Normalise, Question, choice_number
+from codemix.eval.task_shapes.choice import Choice, Normalise, Question, choice_number
 
 
 class PIQA(Choice):

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import ClassVar, Literal
 
-from codemix.eval.written import Answer, comparable
+from codemix.eval.task_shapes.written import Answer, comparable
 
 
 class QuAC(Answer):

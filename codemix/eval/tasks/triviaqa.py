@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.written import ClosedBook
+from codemix.eval.task_shapes.written import ClosedBook
 
 
 class TriviaQA(ClosedBook):

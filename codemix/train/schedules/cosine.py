@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.errors import Problem
-from codemix.recipe.quantities import Length, LengthField, Tokens
+from codemix.recipe.language.quantities import Length, LengthField, Tokens
 from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
 
 

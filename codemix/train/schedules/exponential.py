@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from codemix.errors import Problem
-from codemix.recipe.quantities import Length, LengthField
+from codemix.recipe.language.quantities import Length, LengthField
 from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
 
 

@@ -1,0 +1,140 @@
+"""Tokenizers: the family, and the folder in the store that holds a finished one.
+
+Every kind ends as one `tokenizer.json` (the format of the `tokenizers` package) with an end-of-document token that text
+can never produce. Standard library and pydantic only at import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic_core import PydanticCustomError
+
+from codemix.data.encoding.tokenizer_faults import ids_of_spellings
+from codemix.data.store.store import read_json
+from codemix.errors import CodemixError
+from codemix.recipe.language.component import Component
+
+if TYPE_CHECKING:
+    import tokenizers
+
+# Their encodings are kept in every manifest, so that two tokenizers that differ can be told apart by looking.
+PROBES = ("def f(x):\n    return x + 1\n", "The quick brown fox, 1234 times.", "naïve café — 東京 🦊\t\r\n", "<|endoftext|>", "")
+
+
+class Tokenizer(Component):
+    """What turns text into token ids."""
+
+    family: ClassVar[str] = "tokenizer"
+
+    def files(self) -> tuple[str, ...]:
+        """Paths, relative to the data root, of files that decide the result; their content hashes are identity."""
+        return ()
+
+    def trains_on(self, sources: tuple[str, ...]) -> dict[str, Fraction]:
+        """The sources whose documents this tokenizer is trained on, with their shares; empty for a ready one."""
+        return {}
+
+    def train_bytes(self) -> int:
+        """How much text it is trained on [bytes]."""
+        return 0
+
+    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+        """The tokenizer. `texts()` yields training documents; ready tokenizers never call it."""
+        raise NotImplementedError
+
+    def end_token(self) -> str | None:
+        """The end-of-document token, or None to look for the usual names."""
+        return None
+
+
+@dataclass(frozen=True)
+class TokenizerFile:
+    """A finished tokenizer in the store: `folder/tokenizer.json` and what the manifests say about it."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> TokenizerFile:
+        """Raises CodemixError (`tokenizer-changed`) when the file is not the one that was stored."""
+        self = cls(folder, read_json(folder / "meta.json"))
+        if content_hash(self.path) != self.meta["sha256"]:
+            raise CodemixError(
+                f"{self.path} is not the file that was stored: its content hash differs",
+                hints=["delete its folder and build the data again"], rule="tokenizer-changed",
+            )  # fmt: skip
+        return self
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of the canonical JSON of a tokenizer.json: layout of the file does not matter, content does."""
+    stat = path.stat()
+    return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(4)
+def _content_hash(path: Path, _size: int, _changed: int) -> str:
+    """Made once for each state of a file: every task asks, and a vocabulary of 256,000 takes seconds."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop("truncation", None)
+    content.pop("padding", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_CUT_INSIDE = re.compile(r"[A-Za-z0-9][!-&(-/:-@\[-`{-~]")
+END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<EOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>", "<|im_end|>")
+
+
+def check_special_names(names: tuple[str, ...]) -> None:
+    """Raises PydanticCustomError for names of special tokens that are not distinct, or that training or ranks could make of text.
+
+    Every pattern cuts text between an ASCII letter or digit and the sign behind it (the apostrophe aside), so a name
+    that has such a place is never one piece; nor is one with a character that byte-level vocabularies do not know.
+    """
+    from codemix.data.encoding.merges import bytes_to_unicode
+
+    known = set(bytes_to_unicode().values())
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise PydanticCustomError("special", "the special token {name} is named twice", {"name": repr(name), "hints": ["name it once"]})
+        if known.issuperset(name) and not _CUT_INSIDE.search(name):
+            hints = [f"a name that is cut, such as `<|{name.strip('<>|') or 'name'}|>`"]
+            raise PydanticCustomError("special", "text could produce the special token {name}", {"name": repr(name), "hints": hints})
+
+
+def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None) -> dict[str, Any]:
+    """What manifests record of a tokenizer: hash, vocabulary size, special tokens, probes. Refuses one without a safe EOS."""
+    special = {added.content: i for i, added in sorted(tokenizer.get_added_tokens_decoder().items()) if added.special}
+    names = [end_token] if end_token else [name for name in END_TOKENS if name in special]
+    eos = names[0] if names else None
+    eos_id = tokenizer.token_to_id(eos) if eos else None
+    if eos_id is None:
+        raise CodemixError(
+            f"the tokenizer has no end-of-document token{f' {end_token!r}' if end_token else ''}",
+            hints=[f"name one of its special tokens with `eos:`: {', '.join(list(special)[:8]) or '(it has none)'}"], rule="tokenizer-eos",
+        )  # fmt: skip
+    tokenizer.encode_special_tokens = True  # text that spells a special token stays text
+    if eos_id in ids_of_spellings(tokenizer, eos, eos_id):
+        raise CodemixError(
+            f"text can produce the end-of-document token {eos!r} (id {eos_id})",
+            hints=["mark it `special` in the tokenizer.json, or name another token with `eos:`"], rule="tokenizer-eos",
+        )  # fmt: skip
+    probes = [[text, tokenizer.encode(text, add_special_tokens=False).ids] for text in PROBES]
+    vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1  # ids may have gaps: rows of the embedding, not entries
+    return {
+        "sha256": content_hash(path), "vocab_size": vocab_size, "eos_id": eos_id, "eos_token": eos, "bos": None,
+        "special": special, "probe": probes,
+    }  # fmt: skip

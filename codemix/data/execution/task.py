@@ -1,0 +1,66 @@
+"""A task: a piece of a build that runs anywhere, and whose result appears on disk, whole, under `done`.
+
+So a rerun redoes only what is missing, and whether a task ran is a question to the file system, not to an executor.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from codemix.data.store.store import disk_problem
+from codemix.errors import CodemixError, Problem
+
+_report: Callable[[int], Any] | None = None  # who wants to know what a running task has done, in this process
+
+
+class Task(Protocol):
+    name: str  # for people: "tokens of web, part 3"
+    size: int  # [bytes], for the bar, and to start the largest first
+    done: Path  # exists when the task's output is whole
+
+    def run(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. At most one of `problems` (the user's business) and `trace` (a bug) is set."""
+
+    name: str
+    problems: tuple[Problem, ...] = ()
+    trace: str = ""
+
+
+def report_to(report: Callable[[int], Any] | None) -> None:
+    """From now on, `tick` in this process calls `report`; None for nobody."""
+    global _report
+    _report = report
+
+
+def tick(n_bytes: int) -> None:
+    """Called by a running task when it has dealt with some more bytes."""
+    if _report is not None:
+        _report(n_bytes)
+
+
+def attempt(task: Task) -> Outcome | None:
+    """Run one task; None when it went well. Only interruption passes through."""
+    try:
+        task.run()
+    except CodemixError as error:
+        return Outcome(task.name, problems=error.problems)
+    except OSError as error:
+        return Outcome(task.name, problems=disk_problem(error, Path(error.filename or task.done)).problems)
+    except Exception:
+        return Outcome(task.name, trace=traceback.format_exc())
+    return None
+
+
+def quiet() -> None:
+    """Keep datatrove's log lines off the terminal."""
+    from loguru import logger
+
+    logger.disable("datatrove")

@@ -1,0 +1,179 @@
+"""Input files, frozen by content hash before anything reads them. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from codemix.data.inputs.locations import REMOTE, SELF_NAMED, check_uri, escaped_name, locate, redacted, remote_filesystem, scheme_of
+from codemix.data.store.digests import file_digest
+from codemix.data.store.store import Store, read_json, write_json
+from codemix.errors import CodemixError, Problem
+
+_RACY_S = 2.0  # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
+
+
+@dataclass(frozen=True)
+class Input:
+    """One frozen input: `path` as the source names it, its size [bytes] and the hash of its content.
+
+    For a remote object `sha256` holds what the server vouches for, as `etag:...`; nothing is downloaded to plan. An input
+    that names its own content (`git:<repository>@<commit>~<bytes>`) is its own hash, as `name:...`.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+    def as_json(self) -> dict:
+        return {"path": self.path, "bytes": self.bytes, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of one input that can be read on its own: [start, stop) in the source's own unit (bytes, row groups).
+
+    `first_row` is the number of the first row in it, so that ids do not depend on how an input is divided.
+    """
+
+    input: Input
+    start: int = 0
+    stop: int | None = None
+    first_row: int = 0
+    bytes: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the input that this part reads, for sharing work by size [bytes]."""
+        return self.input.bytes if self.bytes is None else self.bytes
+
+
+def changed(path: str) -> Problem:
+    """What is said of an input that is no longer what was frozen."""
+    hints = ("let the program that writes it finish, then run the same command again",)
+    return Problem(f"{redacted(path)} changed while it was in use", hints=hints, rule="input-changed")
+
+
+class Hashes:
+    """Content hashes of local files, remembered in `<store>/.inputs.json` by real path, size, modification time and inode.
+
+    Read once and written when the block ends (and after much hashing), however many sources ask.
+    """
+
+    def __init__(self, store: Store):
+        self.path, self.unsaved_bytes, self.changed = store.root / ".inputs.json", 0, False
+        self.known: dict[str, list] = {}
+
+    def __enter__(self) -> Hashes:
+        with suppress(OSError, CodemixError):
+            found = read_json(self.path)
+            self.known = found if isinstance(found, dict) else {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
+
+    def get(self, real: Path, key: list[int]) -> str | None:
+        """The hash of a file that has not changed since."""
+        known = self.known.get(escaped_name(str(real)))
+        return known[3] if isinstance(known, list) and known[:3] == key else None
+
+    def put(self, real: Path, key: list[int], digest: str) -> None:
+        if time.time() - key[1] / 1e9 > _RACY_S:
+            self.known[escaped_name(str(real))] = [*key, digest]
+        self.changed, self.unsaved_bytes = True, self.unsaved_bytes + key[0]
+        if self.unsaved_bytes > 2**30:
+            self.save()
+
+    def save(self) -> None:
+        if self.changed:
+            with suppress(CodemixError, OSError):  # a cache that cannot be written costs time, nothing else
+                write_json(self.path, self.known)
+            self.changed, self.unsaved_bytes = False, 0
+
+
+def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
+    """`frozen` for one list of inputs."""
+    with Hashes(store) as hashes:
+        return frozen(paths, hashes, data_root, again=again)
+
+
+def frozen(paths: Iterable[str], hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
+    """Size and content hash of each input, in the order given; only new or touched files are read. `again` asks the servers
+    of remote ones anew.
+
+    Raises CodemixError when an input is missing or cannot be read.
+    """
+    named: list[tuple[str, Path | None]] = [(path, None if scheme_of(path) in (*REMOTE, *SELF_NAMED) else locate(path, data_root)) for path in paths]
+    todo, results = [], {}
+    for path, real in named:
+        if real is None:
+            if scheme_of(path) in REMOTE:
+                results[path] = freeze_remote(path, again=again)
+            else:
+                results[path] = Input(path, int(path.rsplit("~", 1)[-1]), f"name:{path}")
+            continue
+        try:
+            stat = real.stat()
+        except OSError as error:
+            raise CodemixError(f"cannot read {path}: {error.strerror}", rule="input-unreadable") from error
+        if not real.is_file():
+            raise CodemixError(f"{path} is not a plain file", rule="input-unreadable")
+        key = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if (known := hashes.get(real, key)) is not None:
+            results[path] = Input(path, stat.st_size, known)
+        else:
+            todo.append((path, real, key))
+    if todo:
+        _hash_all(todo, lambda path, key, digest: results.__setitem__(path, Input(path, key[0], digest)))
+        for path, real, key in todo:
+            hashes.put(real, key, results[path].sha256)
+    return [results[path] for path, _ in named]
+
+
+def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list[int], str], None]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from codemix.progress import progress
+
+    def one(item: tuple[str, Path, list[int]]) -> str:
+        try:
+            return file_digest(item[1])
+        except OSError as error:
+            raise CodemixError(f"cannot read {item[0]}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable") from error
+
+    total = sum(key[0] for _, _, key in todo)
+    if total < 2**28:  # a quarter gigabyte takes under a second; threads and a bar would cost more than they give
+        for item in todo:
+            done(item[0], item[2], one(item))
+        return
+    with progress("freezing inputs", total, "bytes") as advance, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for item, digest in zip(todo, pool.map(one, todo), strict=True):
+            done(item[0], item[2], digest)
+            advance(item[2][0])
+
+
+def freeze_remote(uri: str, *, again: bool = False) -> Input:
+    """A remote object as its server tells of it; `again` takes no answer from before. Raises CodemixError."""
+    check_uri(uri)
+    filesystem, path = remote_filesystem(uri)
+    try:
+        if again:
+            filesystem.invalidate_cache(path)
+        info = filesystem.info(path)
+    except FileNotFoundError:
+        raise CodemixError(f"there is no object {redacted(uri)}", rule="input-missing") from None
+    except Exception as error:  # each filesystem has its own exceptions, and some of them repeat the credentials
+        hint = "check the address and your credentials"
+        raise CodemixError(f"cannot look up {redacted(uri)}: {type(error).__name__}", hints=[hint], rule="input-unreadable") from error
+    if info.get("type") == "directory":
+        raise CodemixError(f"{redacted(uri)} is a folder, and a file is wanted", hints=["end the pattern in `/**`"], rule="input-is-folder")
+    for key in ("ETag", "etag", "md5Hash", "blob_id", "crc32c", "sha256", "checksum"):
+        if info.get(key):
+            return Input(uri, int(info.get("size") or 0), f"etag:{str(info[key]).strip(chr(34))}")
+    hint = "download it, and give its local path"
+    raise CodemixError(f"{redacted(uri)} has no checksum that could tell when it changes", hints=[hint], rule="no-checksum")

@@ -1,0 +1,169 @@
+"""The one place that opens inputs: local files and remote objects, whole, in pieces, or as lines. Strict everywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from codemix.data.document import Unreadable, row_of
+from codemix.data.inputs.decompression import MAX_EXPANSION, Damaged, decompressed, found_compression, named_compression
+from codemix.data.inputs.frozen_inputs import Input, Part, changed, freeze_remote
+from codemix.data.inputs.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
+from codemix.errors import CodemixError
+
+MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
+
+
+class Opener:
+    """Opens the inputs of a source under one data root. Cheap to make; pickles."""
+
+    def __init__(
+        self, root: Path, *, max_expansion: float = MAX_EXPANSION, max_line_bytes: int = MAX_LINE_BYTES, first_row: bool = False
+    ):  # fmt: skip
+        self.root, self.max_expansion, self.max_line_bytes = Path(root), max_expansion, max_line_bytes
+        self.first_row = first_row  # only the first row of each input is wanted: read little at a time
+
+    def open(self, given: Input) -> BinaryIO:
+        """The raw bytes of an input. Raises CodemixError when it is gone, or has another size than when it was frozen."""
+        if scheme_of(given.path) in REMOTE:
+            return self._open_remote(given)
+        try:
+            file = open(locate(given.path, self.root), "rb")  # noqa: SIM115 - the caller closes it
+        except OSError as error:
+            raise CodemixError(f"cannot open {given.path}: {error.strerror}", rule="input-unreadable") from error
+        if (size := os.fstat(file.fileno()).st_size) != given.bytes:
+            file.close()
+            raise CodemixError(
+                f"{given.path} changed while it was in use: it had {given.bytes:,} bytes and now has {size:,}",
+                hints=["let the program that writes it finish, then run the same command again"], rule="input-changed",
+            )  # fmt: skip
+        return file
+
+    def _open_remote(self, given: Input) -> BinaryIO:
+        if freeze_remote(given.path, again=True) != given:
+            raise CodemixError(changed(given.path))
+        filesystem, path = remote_filesystem(given.path)
+        try:
+            return _Remote(filesystem.open(path, "rb"), given.path)
+        except Exception as error:  # each filesystem has its own, and some repeat the credentials
+            raise CodemixError(f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable") from error
+
+    def pieces(self, part: Part) -> Iterator[bytes]:
+        """The decompressed content of a part in pieces of 64 KiB to 1 MiB. Raises Damaged."""
+        with self.open(part.input) as file:
+            if part.start or part.stop is not None:
+                yield from _stretch(file, part.start, part.stop)
+            else:
+                yield from decompressed(file, part.input.path, max_expansion=self.max_expansion)
+
+    def whole(self, given: Input) -> bytes:
+        """All of an input, decompressed. Raises Damaged, also when it is larger than one document may be."""
+        out = io.BytesIO()
+        for piece in self.pieces(Part(given)):
+            out.write(piece)
+            if out.tell() > self.max_line_bytes:
+                raise Damaged("too_large", f"more than {self.max_line_bytes:,} bytes in one document")
+        return out.getvalue()
+
+    def lines(self, part: Part) -> Iterator[bytes | Unreadable]:
+        """The lines of a part, each with its line end, from row `part.first_row` on; an Unreadable stands for one row too.
+
+        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one; people are told the line number.
+        Lines are cut one by one out of a piece: a list of all of them would not stay in the cache, and cost more.
+        """
+        name, row, most = part.input.path, part.first_row, self.max_line_bytes
+        begun: list[bytes] = []  # pieces of a line that has not ended
+        size = 0
+        try:
+            for piece in self.pieces(part):
+                for line in io.BytesIO(piece):
+                    if begun or size:
+                        size += len(line)
+                        if size <= most:
+                            begun.append(line)
+                        else:
+                            begun = []  # the line goes on, and is only counted
+                        if not line.endswith(b"\n"):
+                            continue
+                        yield b"".join(begun) if size <= most else self._too_long(name, row)
+                        begun, size = [], 0
+                    elif line.endswith(b"\n"):
+                        yield line if len(line) <= most else self._too_long(name, row)
+                    else:
+                        begun, size = [line], len(line)
+                        continue
+                    row += 1
+            if size:
+                yield b"".join(begun) if size <= most else self._too_long(name, row)
+        except Damaged as damage:
+            yield Unreadable(damage.reason, row_of(name, row), damage.detail, rest_lost=True)
+
+    def _too_long(self, name: str, row: int) -> Unreadable:
+        return Unreadable("line_too_long", row_of(name, row), f"more than {self.max_line_bytes:,} bytes")
+
+    def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
+        """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.
+
+        Counting the line ends costs one more reading of the file (over 1 GB a second), and keeps row numbers true.
+        """
+        if given.bytes <= 2 * part_bytes or named_compression(given.path) or scheme_of(given.path) in REMOTE:
+            return [Part(given)]
+        parts, start, first_row, at, row = [], 0, 0, 0, 0
+        with self.open(given) as file:
+            if found_compression(file.read(8)):
+                return [Part(given)]  # reading it will say that its suffix lies
+            file.seek(0)
+            while piece := file.read(1 << 20):
+                end = piece.rfind(b"\n") + 1
+                if end and at + end - start >= part_bytes:
+                    rows = row + piece.count(b"\n", 0, end)
+                    parts.append(Part(given, start, at + end, first_row, at + end - start))
+                    start, first_row = at + end, rows
+                row += piece.count(b"\n")
+                at += len(piece)
+        if start < at:
+            parts.append(Part(given, start, at, first_row, at - start))
+        return parts
+
+
+def _stretch(file: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
+    file.seek(start)
+    left = (1 << 62) if stop is None else stop - start
+    while left > 0 and (piece := file.read(min(1 << 20, left))):
+        left -= len(piece)
+        yield piece
+
+
+class _Remote(io.RawIOBase):
+    """A remote object that is being read. What goes wrong on the way is no damage of the data, and told as what it is."""
+
+    def __init__(self, file: BinaryIO, path: str):
+        self._file, self._path = file, path
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception as error:  # each filesystem has its own, and some repeat the credentials
+            hints = ["check the network, then run the same command again: it goes on where it stopped"]
+            what = f"cannot read {redacted(self._path)}: {type(error).__name__}"
+            raise CodemixError(what, hints=hints, rule="input-unreadable") from error
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()

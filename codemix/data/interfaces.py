@@ -1,0 +1,98 @@
+"""The two component families over documents: sources, which make them, and ops, which judge or change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.inputs.frozen_inputs import Input, Part
+from codemix.data.inputs.opener import Opener
+from codemix.errors import Problem
+from codemix.recipe.language.component import Component
+
+
+class Source(Component):
+    """Where documents come from. One source reads many inputs (files), each into documents in a fixed order."""
+
+    family: ClassVar[str] = "source"
+
+    @property
+    def origin(self) -> str | None:
+        """The source of the recipe whose documents this one reads; None when it reads inputs."""
+        return None
+
+    def inputs(self, root: Path) -> list[str]:
+        """Names of the inputs, sorted: paths relative to the data root `root`, or URIs. Raises CodemixError when there are none."""
+        raise NotImplementedError
+
+    def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
+        """The stretches in which one input can be read on its own, in order. They depend on the input only, never on workers."""
+        return [Part(given)]
+
+    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+        """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a row that the
+        source's own conditions (`where:`) leave out as `Drop`; nothing is left out in silence."""
+        raise NotImplementedError
+
+    def may_hold(self, given: Input, document_id: str) -> bool:
+        """Whether a document with this id may come from this input; True where only reading it would tell."""
+        return True
+
+    def fingerprint_extra(self) -> dict[str, str]:
+        """What else than the fields and the inputs' content decides the documents, such as the Python version."""
+        return {}
+
+
+class Op(Component):
+    """A filter or a transform over single documents.
+
+    The builder calls `prepare` once, hands its result (pickled) to every worker, calls `start` once a worker, and the
+    function that `start` returns once a document. Most ops define `apply` and nothing else.
+    """
+
+    family: ClassVar[str] = "op"
+    for_prose: ClassVar[bool] = False
+
+    def inputs(self, root: Path) -> list[str]:
+        """Files that the op itself reads, such as evaluation texts; their content is part of the fingerprint."""
+        return []
+
+    def fingerprint_extra(self) -> dict[str, str]:
+        """What else than the fields and the inputs decides the verdicts, such as the version of a grammar."""
+        return {}
+
+    def prepare(self, root: Path) -> Any:
+        """Something costly and picklable, made once before the workers start; None when there is nothing."""
+        return None
+
+    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+        """The function applied to each document, in one worker."""
+        return self.apply
+
+    def apply(self, doc: Document) -> Document | Drop:
+        """The document (the same, or a changed copy), or why it is dropped."""
+        raise NotImplementedError
+
+    def refuses(self, tags: dict[str, str]) -> Problem | None:
+        """Why this op should not run on a source with these tags, or None."""
+        return None
+
+
+class ProseOp(Op):
+    """An op whose thresholds were made for prose; on code it is refused unless the recipe insists."""
+
+    for_prose: ClassVar[bool] = True
+    even_on_code: bool = Field(False, description="run on sources tagged `kind: code` as well; prose thresholds drop nearly all code")
+
+    def refuses(self, tags: dict[str, str]) -> Problem | None:
+        if tags.get("kind") not in ("code", "markup") or self.even_on_code:
+            return None
+        return Problem(
+            f"the op `{self.kind}` is made for prose, and this source is tagged `kind: {tags['kind']}`",
+            hints=("remove the op from this source", "or, if you mean it, write `even_on_code: true` in the op"),
+            rule="prose-op-on-code",
+        )  # fmt: skip

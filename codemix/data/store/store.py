@@ -1,0 +1,157 @@
+"""The store: finished things named by their fingerprint, written aside and renamed when whole. Standard library only.
+
+data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the ops
+dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
+stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one checkpoint
+reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in progress, locked
+
+Each finished folder holds a SHA256SUMS of its files, written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from codemix.data.store import digests
+from codemix.errors import CodemixError
+
+
+def write_json(path: Path, value: Any, *, for_people: bool = True) -> None:
+    """Write JSON so that a reader sees all of it or nothing, also after a crash. What only programs read is written faster, on one line."""
+    write_text(path, json.dumps(value, indent=1 if for_people else None, ensure_ascii=False, sort_keys=for_people) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text aside, sync it, and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "w", encoding="utf-8") as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise disk_problem(error, path) from error
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, FileNotFoundError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
+        raise CodemixError(f"{path} is {what}", hints=["delete its folder and run the same command again"], rule="store-damaged") from error
+
+
+def disk_problem(error: OSError, path: Path) -> CodemixError:
+    """The user's words for an operating-system error while writing to the store."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CodemixError(
+            f"the disk is full while writing {path}",
+            hints=["free some space, or use another folder with `--store`; finished work is kept, the same command goes on from there"],
+            rule="disk-full",
+        )
+    return CodemixError(f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="store-write")
+
+
+def in_the_way(final: Path, lost: list[str]) -> CodemixError:
+    """The problem of a folder that has the place of a finished one and is not whole."""
+    more = f" and {len(lost) - 3:,} more" if len(lost) > 3 else ""
+    hint = f"delete {final} and run the same command again; it may be what an interrupted copy or deletion left"
+    return CodemixError(
+        f"{final} is in the way: it is not whole, it has no {', '.join(lost[:3])}{more}", hints=[hint], rule="store-damaged"
+    )
+
+
+class Store:
+    """A folder of finished, fingerprinted outputs. Two processes may share it; what one builds, the other waits for or refuses."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+
+    def path(self, kind: str, name: str, fingerprint: str = "") -> Path:
+        """Where the output of `kind` with this name and fingerprint is (or would be)."""
+        return self.root / kind / (f"{name}-{fingerprint[:12]}" if fingerprint else name)
+
+    def work(self, final: Path) -> Path:
+        """The work-in-progress folder that becomes `final`."""
+        return self.root / ".building" / final.relative_to(self.root)
+
+    @contextlib.contextmanager
+    def building(self, final: Path, *, keep: bool = True) -> Iterator[Path]:
+        """Build `final` in a locked folder aside; on leaving without an error it is renamed into place, whole.
+
+        `keep`: leave partial work for the next try (resume) when something fails. Raises CodemixError (`store-busy`)
+        when another live process is building the same thing.
+        """
+        work = self.work(final)
+        with self.lock(work):
+            if lost := digests.lacking(final):
+                raise in_the_way(final, lost)
+            try:
+                work.mkdir(parents=True, exist_ok=True)
+                yield work
+                self.publish(final)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                    raise disk_problem(error, Path(error.filename or work)) from error
+                raise
+            finally:
+                if not keep and work.exists():
+                    shutil.rmtree(work, ignore_errors=True)
+
+    def publish(self, final: Path, known: Mapping[str, str] | None = None) -> None:
+        """Write the digests of finished work and rename it into place, whole. The caller holds its lock.
+
+        `known`: the digests of files that were made while these were written.
+        """
+        work = self.work(final)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            for left in work.rglob(".*.tmp"):  # a process killed between writing aside and renaming
+                left.unlink()
+            write_text(work / digests.NAME, digests.listing(work, known or {}))
+            os.replace(work, final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise disk_problem(error, final) from error
+            if lost := [name for name in digests.files(work) if not (final / name).exists()]:
+                raise in_the_way(final, lost) from None
+            shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
+
+    @contextlib.contextmanager
+    def lock(self, work: Path) -> Iterator[None]:
+        """Hold the lock of a piece of work; the kernel drops it when the process dies, however it dies."""
+        lock = work.with_name(work.name + ".lock")
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = open(lock, "a+")  # noqa: SIM115 - held until the lock is given back
+        except OSError as error:
+            raise disk_problem(error, lock) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                raise CodemixError(
+                    f"the store {self.root} is in use: process {handle.read().strip() or '(unknown)'} is building {work.name}",
+                    hints=["wait until it ends, or use another folder with `--store`"], rule="store-busy",
+                ) from None  # fmt: skip
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            try:
+                yield
+            finally:
+                handle.truncate(0)  # whoever reads it does not take us for the holder still

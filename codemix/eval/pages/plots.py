@@ -1,0 +1,147 @@
+"""Drawing: matplotlib figures as inline SVG that follows the page's colours, light and dark.
+
+Every colour in a figure is a sentinel that leaves here as a CSS variable, so one SVG serves every theme and print. Text
+stays text (selectable, in the page's own font); ids carry the figure's name, so two figures on a page never clash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import io
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Colour-blind safe: text is cool, code is warm, anything else green and grey. (light, dark) pairs; each keeps at least
+# 3:1 contrast with its background, and the first two of each family stay apart under all three dichromacies.
+PALETTE = {
+    "text-1": ("#0b62b0", "#4a9df0"), "text-2": ("#2189b4", "#9be3f5"), "text-3": ("#2a2566", "#7d77e8"), "text-4": ("#5f83d6", "#2f8fa8"),
+    "code-1": ("#c2410c", "#ff7a45"), "code-2": ("#a07400", "#f2c94c"), "code-3": ("#d6336c", "#f2588f"), "code-4": ("#6b2d0f", "#c98f5f"),
+    "other-1": ("#2f7d32", "#8cd17d"), "other-2": ("#7a8490", "#d0d6de"),
+}  # fmt: skip
+_SENTINELS = {name: f"#01fe{i:02x}" for i, name in enumerate(PALETTE)}
+INK, MUTED, GRID, PAPER = "#01fd00", "#01fd01", "#01fd02", "#01fd03"
+_CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--card)"}
+_CSS |= {sentinel: f"var(--{name})" for name, sentinel in _SENTINELS.items()}
+DASHES = ("-", (0, (4, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.5, 1.5)))  # the second, third, ... user of one colour
+HATCHES = ("", "///", "...", "xxx")
+
+CODE_KINDS = frozenset({"code", "markup", "notebook", "code-adjacent", "adjacent", "synthetic", "synthetic-code"})
+
+
+def family(tags: Mapping[str, str]) -> str:
+    """ "text", "code" or "other", from a source's `kind` tag."""
+    kind = tags.get("kind", "")
+    return "code" if kind in CODE_KINDS else "text" if kind in ("text", "prose", "web") else "other"
+
+
+def colours(tags: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """A palette name for each source, the same in every figure of a page: by family, then by name."""
+    taken: dict[str, int] = {}
+    result = {}
+    for source in sorted(tags):
+        kind = family(tags[source])
+        n = taken.get(kind, 0)
+        taken[kind] = n + 1
+        result[source] = f"{kind}-{n % sum(name.startswith(kind) for name in PALETTE) + 1}"
+    return result
+
+
+def colour(name: str) -> str:
+    """The sentinel that a palette name has inside a figure."""
+    return _SENTINELS[name]
+
+
+def dash(name: str, shades: Mapping[str, str]) -> Any:
+    """A line style that tells apart sources which share a colour."""
+    return DASHES[_turn(name, shades) % len(DASHES)]
+
+
+def hatch(name: str, shades: Mapping[str, str]) -> str:
+    """A hatching that tells apart bars of sources which share a colour."""
+    return HATCHES[_turn(name, shades) % len(HATCHES)]
+
+
+def _turn(name: str, shades: Mapping[str, str]) -> int:
+    return [source for source in sorted(shades) if shades[source] == shades[name]].index(name)
+
+
+def stylesheet() -> str:
+    """The palette as CSS custom properties: light, dark by preference, dark by class."""
+    light = "".join(f"--{name}:{pair[0]};" for name, pair in PALETTE.items())
+    dark = "".join(f"--{name}:{pair[1]};" for name, pair in PALETTE.items())
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root:not(.light){{{dark}}}}}\n@media screen{{:root.dark{{{dark}}}}}"
+
+
+@contextlib.contextmanager
+def drawing(width: float = 10, height: float = 3.4, **layout: Any) -> Iterator[Any]:
+    """A bare matplotlib figure in the project's style; no global state is touched."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 10.5, "axes.titleweight": "bold",
+        "axes.titlelocation": "left", "axes.titlepad": 9, "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": GRID, "xtick.color": GRID,
+        "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "figure.facecolor": "none", "axes.facecolor": "none",
+        "savefig.facecolor": "none", "lines.linewidth": 1.8, "lines.solid_capstyle": "round", "legend.frameon": False,
+        "axes.formatter.useoffset": False,
+        "xtick.major.size": 3, "ytick.major.size": 0, "hatch.linewidth": 0.6, "axes.unicode_minus": True,
+    }  # fmt: skip
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style)
+        yield Figure(figsize=(width, height), layout=layout.pop("layout", "constrained"), **layout)
+
+
+def svg(figure: Any, key: str, title: str, description: str) -> str:
+    """Inline SVG of a figure: responsive, labelled, its ids prefixed by `key`, its colours the page's."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "svg.id": None}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", text)
+    text = re.sub(r"font:\s*([^;\"]*?)(\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \2; \1", text)
+    text = re.sub(r"font-family:[^;\"]*;?\s*", "", text)
+    text = re.sub(r"#01f[ed][0-9a-f]{2}", lambda match: _CSS[match[0]], text)
+    text = re.sub(r"font-size: [\d.]+px; (bold|600|700)\s*(?=[;\"])", lambda m: m[0].replace(m[1], "font-weight: 600"), text)
+    view = re.search(r'viewBox="([^"]+)"', text)[1]
+    head = f'<svg viewBox="{view}" role="img" aria-labelledby="{key}-t {key}-d" class="plot" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    label = f'<title id="{key}-t">{html.escape(title)}</title><desc id="{key}-d">{html.escape(description)}</desc>'
+    text = re.sub(r"<svg\b[^>]*>", lambda _: head + label, text, count=1, flags=re.S)
+    return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def spread_labels(positions: list[float], gap: float) -> list[float]:
+    """`positions` moved apart until neighbours are at least `gap` away, in their order, around where they were."""
+    order = sorted(range(len(positions)), key=positions.__getitem__)
+    placed = [positions[i] for i in order]
+    for _ in range(200):
+        moved = False
+        for i in range(len(placed) - 1):
+            short = gap - (placed[i + 1] - placed[i])
+            if short > 1e-9:
+                placed[i] -= short / 2
+                placed[i + 1] += short / 2
+                moved = True
+        if not moved:
+            break
+    result = [0.0] * len(positions)
+    for rank, i in enumerate(order):
+        result[i] = placed[rank]
+    return result
+
+
+def tokens_axis(axis: Any) -> None:
+    """Ticks of a token axis as people say them: 0, 250k, 1.2M, 40B."""
+    from matplotlib.ticker import FuncFormatter
+
+    from codemix.recipe.language.quantities import show_tokens
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: show_tokens(round(value)) if value >= 0 else ""))

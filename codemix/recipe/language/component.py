@@ -1,0 +1,145 @@
+"""Specs and components: frozen pydantic models that *are* their YAML.
+
+A component is one file: `codemix/data/sources/jsonl.py` holds the class whose `kind` is `jsonl`. Nothing registers
+anything; the file's name is the registration. Only the kinds that a recipe uses are imported, so `validate` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import types
+import typing
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from codemix.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from codemix.recipe.language.requirements import Requirement
+
+FAMILIES = {  # family -> the package whose modules are its kinds
+    "source": "codemix.data.sources",
+    "op": "codemix.data.ops",
+    "tokenizer": "codemix.data.tokenizers",
+    "schedule": "codemix.train.schedules",
+    "task": "codemix.eval.tasks",
+}
+
+
+class Spec(BaseModel):
+    """A frozen piece of a recipe. Unknown keys are refused; fields in `NOT_IDENTITY` never change what is built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`z_loss: true` would else be a weight of 1."""
+        if isinstance(value, bool) and (wanted := _types_in(cls.model_fields[info.field_name].annotation)) & {int, float} and bool not in wanted:
+            raise PydanticKnownError("int_type" if int in wanted else "float_type")
+        return value
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The types that a field takes: those of `X | None` and `Annotated[X, ...]`, not what is inside a list."""
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return set().union(*map(_types_in, inside))
+    return _types_in(inside[0]) if origin is typing.Annotated else {annotation}
+
+
+class Component(Spec):
+    """A spec with behaviour. Subclasses add `kind: Literal["<file name>"] = "<file name>"`, `EXAMPLES`, and bump
+    `version` whenever the same YAML would produce other output."""
+
+    family: ClassVar[str]
+    version: ClassVar[int] = 1
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ()
+
+    def requirements(self) -> Iterable[Requirement]:
+        """The packages and programs beyond a plain install without which this component cannot work."""
+        return ()
+
+    @classmethod
+    def reference(cls) -> str:
+        """Markdown for the end of its section in the docs: a table that the code itself holds."""
+        return ""
+
+
+def kinds(family: str) -> list[str]:
+    """Every kind of a family, sorted, without importing any."""
+    package = importlib.import_module(FAMILIES[family])
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def component_class(family: str, kind: str) -> type[Component]:
+    """The class of one kind. Raises KeyError for a kind that does not exist."""
+    if not kind.isidentifier() or kind.startswith("_"):
+        raise KeyError(kind)
+    try:
+        module = importlib.import_module(f"{FAMILIES[family]}.{kind}")
+    except ModuleNotFoundError as error:
+        if error.name == f"{FAMILIES[family]}.{kind}":
+            raise KeyError(kind) from None
+        raise
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Component) and "kind" in value.model_fields and value.model_fields["kind"].default == kind:
+            return value
+    raise TypeError(f"{module.__name__} holds no component whose kind is {kind!r}")
+
+
+def _load(family: str, value: Any) -> Component:
+    if isinstance(value, Component):
+        if value.family != family:
+            raise PydanticCustomError("wrong_family", f"a {value.family} cannot stand where a {family} is wanted")
+        return value
+    if not isinstance(value, dict):
+        raise PydanticCustomError("component", "expected a mapping with `kind:`", {"hints": [f"write `{{kind: {kinds(family)[0]}}}`"]})
+    if "kind" not in value:
+        raise PydanticCustomError("component", "`kind` is missing", {"hints": [f"one of: {', '.join(kinds(family))}"]})
+    try:
+        cls = component_class(family, str(value["kind"]))
+    except KeyError:
+        name = str(value["kind"])
+        raise PydanticCustomError(
+            "component_kind", f"there is no {family} of kind `{name}`".replace("{", "{{").replace("}", "}}"),
+            {"hints": list(did_you_mean(name, kinds(family))), "at": ["kind"]},
+        ) from None  # fmt: skip
+    if value.keys() == {"kind"} and not cls.__pydantic_decorators__.model_validators and not any(f.is_required() for f in cls.model_fields.values()):
+        return cls.model_construct()  # nothing but defaults: no need to build a validator, which takes longer than everything else
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:  # carried out whole: recipe/language/recipe_file.py gives each its own place in the file
+        raise PydanticCustomError("nested", "invalid component", {"errors": error.errors(), "fields": list(cls.model_fields)}) from None
+
+
+def field(family: str) -> Any:
+    """The pydantic field type for "one component of this family"."""
+    return Annotated[
+        SerializeAsAny[Component],
+        BeforeValidator(lambda value: _load(family, value)),
+        WithJsonSchema({"component": family}),  # recipe/reference/json_schema.py puts the schema of all kinds here
+    ]
+
+
+def identity(value: Any) -> Any:
+    """The JSON-able content that decides what is built: everything but `NOT_IDENTITY`, plus component versions."""
+    if isinstance(value, Spec):
+        content = {k: identity(getattr(value, k)) for k in type(value).model_fields if k not in value.NOT_IDENTITY}
+        if isinstance(value, Component):
+            content["version"] = value.version
+        return content
+    if isinstance(value, dict):
+        return {str(k): identity(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [identity(v) for v in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):  # `100` and `100.0` are one number, whichever a field's default spells
+        return int(value) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return str(value)  # Fraction, Length: their text is exact

@@ -1,0 +1,38 @@
+"""A problem at a path of the recipe, before recipe/checks/validation.py gives that path its place in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from codemix.errors import Problem
+
+if TYPE_CHECKING:
+    from codemix.recipe.language.yaml_text import Document
+
+WARNINGS = {  # the rules that only warn -> where the literature says so
+    "code-share-high": "arXiv 2408.10914 section 3.3: from 75% code on, language reasoning and world knowledge fall",
+    "cooldown-without-code": "arXiv 2408.10914 section 3.5: a cooldown without code gives up most of what the cooldown brings",
+    "many-epochs": "Muennighoff et al. 2023, arXiv 2305.16264: beyond 4 epochs repeated tokens are worth little",
+    "warmup-longer-than-stage": "the peak is never reached; arXiv 2408.10914 section 2.3 warms up for 1325 of 47,684 steps",
+    "nothing-held-out": "bits per byte is scored on held-out documents only",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem and where the recipe causes it: the value at `path`, or its key."""
+
+    path: tuple
+    problem: Problem
+    on_key: bool = False
+
+    def located(self, document: Document) -> Problem:
+        """The problem at its place in the file."""
+        return replace(self.problem, where=document.where(self.path, key=self.on_key))
+
+
+def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> Finding:
+    """An error, or a warning when `rule` is one of WARNINGS."""
+    severity = "warning" if rule in WARNINGS else "error"
+    return Finding(path, Problem(what, hints=hints, rule=rule, severity=severity, cite=WARNINGS.get(rule, "")), on_key)

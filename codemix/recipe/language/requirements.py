@@ -1,0 +1,73 @@
+"""What components need beyond a plain install, and whether this machine has it. Nothing is imported to find out."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from codemix.errors import Problem
+from codemix.recipe.language import schema, source_graph, yaml_text
+from codemix.recipe.language.finding import Finding
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A package (or a program on the PATH) that some work needs: `work` is a phrase such as "reading Parquet"."""
+
+    work: str
+    name: str
+    remedy: str
+    modules: tuple[str, ...] = ()  # what must be importable; default the module of that name
+    program: bool = False
+
+    @property
+    def absent(self) -> bool:
+        """Whether this machine lacks it."""
+        if self.program:
+            return shutil.which(self.name) is None
+        return not all(map(_importable, self.modules or (self.name,)))
+
+    def problem(self, *, severity: str = "error") -> Problem:
+        kind = "program" if self.program else "package"
+        what = f"{self.work} needs the {kind} `{self.name}`, which is not installed"
+        return Problem(what, hints=(self.remedy,), rule=f"{kind}-missing", severity=severity)
+
+
+def package(work: str, name: str, install: str, *modules: str) -> Requirement:
+    """A package that pip installs as `install`."""
+    return Requirement(work, name, f"install it with `pip install {install}`", modules)
+
+
+def _importable(module: str) -> bool:
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # the package around it is absent, or half initialised
+        return False
+
+
+def lacking(recipe: schema.Recipe, *, severity: str = "error") -> list[Finding]:
+    """For each component, what it needs and this machine lacks."""
+    return [Finding(path, problem) for path, problem in _lacking(recipe, severity)]
+
+
+def _lacking(recipe: schema.Recipe, severity: str) -> Iterator[tuple[tuple, Problem]]:
+    for path, component in source_graph.components(recipe):
+        for requirement in dict.fromkeys(component.requirements()):
+            if requirement.absent:
+                yield path, requirement.problem(severity=severity)
+
+
+def warnings(recipe: schema.Recipe, document: yaml_text.Document) -> list[Problem]:
+    """What this machine lacks for a recipe, as warnings: another machine may build it."""
+    return located(lacking(recipe, severity="warning"), document)
+
+
+def located(findings: Iterable[Finding], document: yaml_text.Document) -> list[Problem]:
+    """The problems of findings, each at its place, in the order of the file."""
+    placed = [f.located(document) for f in findings]
+    return sorted(placed, key=lambda p: (p.where.line, p.where.column))

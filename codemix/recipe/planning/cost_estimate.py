@@ -1,0 +1,105 @@
+"""What a plan costs: parameters, FLOPs, chip-hours, dollars, bytes on disk. Estimates, and called so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe.planning.plan import Plan, StagePlan
+
+
+@dataclass(frozen=True)
+class Chip:
+    """An accelerator: dense bf16 peak [TFLOP/s], memory [GB], and an on-demand list price [USD/hour] to scale by, not to quote."""
+
+    tflops: float
+    memory_gb: float
+    usd_per_hour: float
+
+
+CHIPS = {  # peaks from the makers' data sheets; prices are round figures of ours and move often
+    "v4": Chip(275, 32, 3.22),
+    "v5e": Chip(197, 16, 1.20),
+    "v5p": Chip(459, 95, 4.20),
+    "v6e": Chip(918, 32, 2.70),
+    "a100": Chip(312, 80, 3.00),
+    "h100": Chip(989, 80, 5.00),
+    "h200": Chip(989, 141, 6.00),
+    "b200": Chip(2250, 192, 9.00),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage or of a run."""
+
+    tokens: int
+    flops: int
+    chip_hours: float
+    dollars: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars")))
+
+
+NOTHING = Cost(0, 0, 0.0, 0.0)
+
+
+def chip_named(name: str) -> Chip:
+    """A chip of `CHIPS`. Raises CodemixError for another name."""
+    if name not in CHIPS:
+        raise CodemixError(f"there is no chip `{name}`", hints=did_you_mean(name, CHIPS), rule="unknown-chip")
+    return CHIPS[name]
+
+
+def show_amount(amount: float) -> str:
+    """Hours or dollars with as many digits as an estimate deserves."""
+    if 0 < amount < 0.01:
+        return "<0.01"
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+
+
+def vocabulary(plan: Plan) -> int:
+    """The tokenizer's vocabulary size, as far as the recipe tells; 0 when only its file knows."""
+    return getattr(plan.recipe.tokenizer, "vocab_size", None) or 0
+
+
+def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cost:
+    """Estimated cost of one stage at a model-FLOPs utilisation `mfu` in (0, 1]."""
+    runs = max(1, len(stage.spec.average_seeds))
+    flops = runs * stage.tokens * stage.model.flops_per_token(vocab_size, stage.seq_len)
+    hours = flops / (chip.tflops * 1e12 * mfu) / 3600
+    return Cost(runs * stage.tokens, flops, hours, hours * chip.usd_per_hour)
+
+
+def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None) -> int:
+    """The token shards of every source that the recipe's stages read; of a source whose size is unknown, what they read [bytes].
+
+    With `only`, of these sources.
+    """
+    held: dict[str, int] = {}
+    for stage in plan.stages:
+        for s in stage.sources:
+            if only is not None and s.source not in only:
+                continue
+            held[s.source] = s.pool_windows * stage.seq_len if s.pool_windows else held.get(s.source, 0) + s.windows * stage.seq_len
+    return sum(held.values()) * (2 if 0 < vocab_size <= 65536 else 4)
+
+
+def disk_bytes(plan: Plan, unbuilt: Collection[str], untrained: Collection[StagePlan]) -> int:
+    """What the shards of `unbuilt` sources and the last checkpoints of `untrained` stages take, at the least [bytes].
+
+    A checkpoint holds the weights and two moments in float32. Documents and passing checkpoints come on top.
+    """
+    vocab = vocabulary(plan)
+    return shard_bytes(plan, vocab, unbuilt) + len(untrained) * 12 * plan.recipe.model.parameters(vocab)
+
+
+def show_bytes(n: float) -> str:
+    """`1.5 GB` of 1,500,000,000."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000 or unit == "TB":
+            return f"{n:.4g} {unit}"
+        n /= 1000
+    raise AssertionError

@@ -1,0 +1,270 @@
+"""Checkpoints of a stage: weights, optimizer state and a JSON of what they belong to. The only owner of orbax.
+
+    checkpoints/<step>/{model,opt_state,meta}      a step is there whole, or not at all
+
+`<step>` counts finished steps of the stage. Saves are asynchronous: values are copied before `save` returns, files are
+written behind, and the folder gets its name when everything is in it. A checkpoint can be restored onto any mesh.
+
+`meta` holds a checksum of every array, made on the devices from its bits before they were written. Whoever restores makes it
+again, so weights that a disk changed are found out before they are used; it costs one pass over the arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from codemix.data.store.manifest import digest
+from codemix.data.store.store import read_json
+from codemix.errors import CodemixError, Problem
+
+if TYPE_CHECKING:
+    from codemix.recipe.language import schema
+    from codemix.train.model.decoder import Decoder
+
+_PARTS = ("model", "opt_state")
+
+
+class Checkpoints:
+    """The checkpoints in one folder. All processes of a run make the same calls in the same order."""
+
+    def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
+        """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides. Left-overs of a crash are removed."""
+        _keep_orbax_quiet()
+        self.folder = Path(folder).absolute()
+        self.keep_every = keep_every
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated, and `meta` changed, as soon as this returns."""
+        parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
+        trees = {part: getattr(state, part) for part in _PARTS}
+        content = dict(meta) | {"leaves": {part: _leaves(tree) for part, tree in trees.items()}}
+        content["checksums"] = {part: _checksums(tree) for part, tree in trees.items()}
+        content = json.loads(json.dumps(content))  # a copy, and what will be read back
+        content["digest"] = digest(content)
+        with _disk_errors(self.folder):
+            self._manager.save(step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True)
+
+    def steps(self) -> list[int]:
+        """Steps that are there whole, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def latest(self) -> int | None:
+        """The newest whole step."""
+        return max(self.steps(), default=None)
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """What was saved as `meta` with a step."""
+        with self._damage(step):
+            found = dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+            written = found.pop("digest", None)
+            if written is not None and written != digest(found):
+                raise ValueError("its `meta` was changed: the digest in it differs")
+            return found
+
+    def restore(self, step: int, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
+        """The parts of a step, each shaped, typed and sharded as `like.<part>` (arrays, or `ShapeDtypeStruct` with shardings).
+
+        Raises CodemixError (`checkpoint-mismatch`) that names every leaf that differs, (`checkpoint-damaged`) when files are.
+        """
+        meta = self.meta(step)
+        saved, written = meta["leaves"], meta.get("checksums", {})  # none in what was saved before there were any
+        problems = [problem for part in parts for problem in _differences(self.folder / str(step), part, saved[part], _leaves(getattr(like, part)))]
+        if problems:
+            raise CodemixError(*problems)
+        with self._damage(step):
+            wanted = {part: ocp.args.StandardRestore(jax.tree.map(_abstract, getattr(like, part))) for part in parts}
+            restored = self._manager.restore(step, args=ocp.args.Composite(**wanted))
+            for part in parts if written else ():
+                found = _checksums(restored[part])
+                if changed := [path for path, checksum in found.items() if checksum != written[part].get(path)]:
+                    more = f" and {len(changed) - 1:,} more arrays are" if len(changed) > 1 else " is"
+                    raise ValueError(f"{part}{changed[0]}{more} not what was saved: the checksum differs")
+        return {part: restored[part] for part in parts}
+
+    def reached_preemption(self, step: int) -> bool:
+        """Whether the machine's owner asked for it back; all processes get the same answer for the same step."""
+        return self._manager.reached_preemption(step)
+
+    def wait(self) -> None:
+        """Return when every save is on disk, whole."""
+        with _disk_errors(self.folder):
+            self._manager.wait_until_finished()
+
+    def keep_only(self, final: int) -> None:
+        """Remove what a finished stage needs no more: all but `final` and the multiples of `keep_every`."""
+        self.wait()
+        for step in self.steps():
+            if step != final and not (self.keep_every and step % self.keep_every == 0):
+                self._manager.delete(step)
+
+    def close(self) -> None:
+        with _disk_errors(self.folder):
+            self._manager.close()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _damage(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            place, stage_dir = self.folder / str(step), self.folder.parent
+            hint = "delete that folder; training goes on from the checkpoint before it, or from the start of the stage"
+            raise CodemixError(
+                f"the checkpoint {place} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                hints=[_again(stage_dir) if (stage_dir / "done.json").exists() else hint], rule="checkpoint-damaged",
+            ) from error  # fmt: skip
+
+
+def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
+    """The parts of a finished stage's last step, as `Checkpoints.restore`; an earlier step, kept on purpose, never stands in for it."""
+    step, folder = read_json(Path(stage_dir) / "done.json")["steps"], Path(stage_dir) / "checkpoints"
+    if not (folder / str(step)).is_dir():
+        raise CodemixError(f"there is no checkpoint {folder / str(step)}", hints=[_again(stage_dir)], rule="no-checkpoint")
+    with Checkpoints(folder) as checkpoints:
+        return checkpoints.restore(step, like, parts=parts)
+
+
+def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding: Any = None) -> Decoder:
+    """The final weights of a finished stage: on `sharding` (a tree of shardings, or one), else on the first device."""
+    from codemix.train.model.decoder import init_decoder
+
+    class Like:
+        model = jax.eval_shape(lambda: init_decoder(spec, vocab_size, jax.random.key(0)))
+
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if isinstance(sharding, jax.sharding.Sharding):
+        sharding = jax.tree.map(lambda _: sharding, Like.model)
+    Like.model = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), Like.model, sharding)
+    return restore_final(stage_dir, Like, parts=("model",))["model"]
+
+
+@functools.cache
+def _keep_orbax_quiet() -> None:
+    """From now on orbax says once what went wrong, by raising it.
+
+    Else each of its threads logs it with a traceback, and each read under way that the first failure overtakes prints one
+    when it ends: its coroutine is dropped, or finds its event loop closed.
+    """
+    for noisy in ("asyncio", "absl"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    say_exception, say_unraisable = sys.excepthook, sys.unraisablehook
+
+    def loop_was_closed(trace: TracebackType | None) -> bool:
+        return [f.name for f in traceback.extract_tb(trace, 1)] == ["call_soon_threadsafe"]  # called by a thread of C++
+
+    def exception(kind: type, error: BaseException, trace: TracebackType | None) -> None:
+        if not loop_was_closed(trace):
+            say_exception(kind, error, trace)
+
+    def unraisable(what: Any) -> None:
+        dropped = any("/orbax/" in frame.filename for frame in traceback.extract_tb(what.exc_traceback))
+        if not (dropped or loop_was_closed(what.exc_traceback)):
+            say_unraisable(what)
+
+    sys.excepthook, sys.unraisablehook = exception, unraisable
+
+
+@functools.cache
+def warm_up() -> None:
+    """Start orbax's threads and event loop with a throw-away save, so that the first real one does not hold training up."""
+    folder = Path(tempfile.mkdtemp(prefix="codemix-"))
+    try:
+        with ocp.CheckpointManager(folder / "warm") as manager:
+            manager.save(0, args=ocp.args.StandardSave({"x": jax.numpy.zeros(1)}))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _again(stage_dir: Path) -> str:
+    return f"delete {stage_dir} and train that stage again"
+
+
+def _leaves(tree: Any) -> dict[str, list]:
+    """Path of each leaf -> [shape, dtype], as JSON keeps them."""
+    return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _checksums(tree: Any) -> dict[str, int]:
+    """Path of each leaf -> a checksum of its bits, the same on any mesh."""
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return dict(zip(paths, map(int, jax.device_get(_checksums_of(jax.tree.leaves(tree)))), strict=True))
+
+
+@jax.jit
+def _checksums_of(leaves: list[jax.Array]) -> list[jax.Array]:
+    """Of each array the sum of its bits, weighted by odd numbers that differ from place to place, modulo 2^32.
+
+    Whole numbers, so the order of summing does not matter. An odd weight makes no changed value vanish.
+    """
+
+    def checksum(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            leaf = jax.lax.bitcast_convert_type(leaf, jnp.dtype(f"uint{8 * leaf.dtype.itemsize}"))
+        place = jnp.zeros(leaf.shape, jnp.uint32)
+        for axis, size in enumerate(leaf.shape):
+            place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+        return jnp.sum(leaf.astype(jnp.uint32) * (2 * place + 1), dtype=jnp.uint32)
+
+    return [checksum(leaf) for leaf in leaves]
+
+
+def _differences(place: Path, part: str, saved: dict[str, list], wanted: dict[str, list]) -> Iterator[Problem]:
+    hint = ("restore with the model and optimizer it was saved from, or start from scratch",)
+    for path in sorted(saved.keys() | wanted.keys()):
+        have, want = saved.get(path), wanted.get(path)
+        if have != want:
+            has, needs = (f"{leaf[1]}{leaf[0]}" if leaf else "nothing" for leaf in (have, want))
+            yield Problem(f"{place}: {part}{path}: the checkpoint has {has} but this recipe needs {needs}", hints=hint, rule="checkpoint-mismatch")
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+_DISK_SIGNS = (  # in the text of an error -> what it means, rule
+    ("No space left", "the disk is full", "disk-full"),
+    ("quota exceeded", "the disk quota is used up", "disk-full"),
+    ("Permission denied", "the folder is not writable", "store-write"),
+    ("Read-only file", "the disk is read-only", "store-write"),
+)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """The user's words for a disk that is full or not writable; orbax and tensorstore report it in several types."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        for sign, what, rule in _DISK_SIGNS:
+            if sign.lower() in text.lower():
+                raise CodemixError(
+                    f"{what} while saving a checkpoint in {folder}",
+                    hints=["earlier checkpoints are kept; after making room the same command goes on from the newest"], rule=rule,
+                ) from error  # fmt: skip
+        raise

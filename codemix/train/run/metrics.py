@@ -1,0 +1,108 @@
+"""metrics.jsonl: one JSON object a line, each over the steps since the line before. Sums travel; ratios are made here.
+
+A resumed stage first cuts the file back to its checkpoint, so no step is ever reported twice; the sums of a line that was
+half done travel in the checkpoint, so lines fall where they would have fallen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codemix.data.store.store import disk_problem
+
+
+@dataclass
+class Sums:
+    """What happened since the last line. JSON-able, exact: Python prints floats so that they read back the same."""
+
+    steps: int = 0
+    nats: list[float] = field(default_factory=list)  # by source
+    tokens: list[int] = field(default_factory=list)  # by source; those that carry loss
+    z_nats: float = 0.0
+    grad_norm: float = 0.0
+
+    def add(self, nats: Sequence[float], tokens: Sequence[float], z_nats: float, grad_norm: float) -> None:
+        """One step: nats and loss-carrying tokens by source."""
+        self.steps += 1
+        self.nats = [a + b for a, b in zip(self.nats or [0.0] * len(nats), nats, strict=True)]
+        self.tokens = [a + round(b) for a, b in zip(self.tokens or [0] * len(tokens), tokens, strict=True)]
+        self.z_nats += z_nats
+        self.grad_norm += grad_norm
+
+    def ratios(self, sources: Sequence[str]) -> dict[str, float]:
+        """Losses [nats/token], whole and by source. A source without tokens in these steps has no line entry."""
+        whole = max(sum(self.tokens), 1)
+        values = {"train/loss_nats_per_token": sum(self.nats) / whole}
+        if self.z_nats:
+            values["train/z_loss_nats_per_token"] = self.z_nats / whole
+        for name, nats, tokens in zip(sources, self.nats, self.tokens, strict=True):
+            if tokens:
+                values[f"train/{name}/loss_nats_per_token"] = nats / tokens
+        return values | {"grad_norm": self.grad_norm / max(self.steps, 1)}
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics file; a line torn by a crash at the end is left out."""
+    lines = []
+    if path.exists():
+        for raw in path.read_bytes().split(b"\n"):
+            try:
+                lines.append(json.loads(raw))
+            except ValueError:
+                continue
+    return lines
+
+
+class MetricsFile:
+    """Appends lines; opens by cutting the file back to `step`."""
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        kept = [line for line in read_metrics(path) if line["step"] <= step]
+        aside = path.with_name(f".{path.name}.tmp")
+        try:
+            aside.write_text("".join(_text(line) for line in kept), encoding="utf-8")
+            os.replace(aside, path)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        except OSError as error:
+            raise disk_problem(error, path) from error
+        self.kept = kept
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append one line, so that another process can read it at once."""
+        try:
+            self._file.write(_text(line))
+            self._file.flush()
+        except OSError as error:
+            raise disk_problem(error, self.path) from error
+
+    def sync(self) -> None:
+        """Lines up to here survive a crash of the machine."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+PEAK_FLOPS = {  # dense bfloat16 FLOP/s of one device, from the makers' data sheets
+    "TPU v4": 275e12, "TPU v5 lite": 197e12, "TPU v5e": 197e12, "TPU v5": 459e12, "TPU v5p": 459e12, "TPU v6 lite": 918e12, "TPU v6e": 918e12,
+    "NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100-SXM4-80GB": 312e12, "NVIDIA A100-SXM4-40GB": 312e12, "NVIDIA L4": 121e12,
+}  # fmt: skip
+
+
+def mfu(tokens_per_s: float, flops_per_token: float, devices: Sequence[Any]) -> float | None:
+    """Model FLOPs over what the devices could do; None on a device whose peak is not known, as a CPU's."""
+    peak = PEAK_FLOPS.get(devices[0].device_kind)
+    return None if peak is None else tokens_per_s * flops_per_token / (peak * len(devices))
+
+
+def _text(line: Mapping[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False) + "\n"

@@ -1,0 +1,25 @@
+"""What would stop training, as far as it can be known before there is anything to train on."""
+
+from __future__ import annotations
+
+from codemix.errors import CodemixError, Problem
+from codemix.recipe.planning.cost_estimate import vocabulary
+from codemix.recipe.planning.plan import Plan
+from codemix.train.run.options import TrainOptions
+from codemix.train.run.trackers import check_trackers
+
+
+def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
+    """Trackers that are not installed, and a mesh that these devices, the model or a batch cannot have.
+
+    A vocabulary that only the tokenizer's file knows is checked once it is there.
+    """
+    from codemix.train.run.session import mesh_shape
+
+    found: list[Problem] = []
+    for check in (lambda: check_trackers(options.track), lambda: mesh_shape(plan, options, vocabulary(plan))):
+        try:
+            check()
+        except CodemixError as error:
+            found += error.problems
+    return found
