@@ -22,7 +22,7 @@ import numpy as np
 
 from codemix.data.build.build import build
 from codemix.data.store.store import Store, read_json
-from codemix.data.workspace import look
+from codemix.data.workspace import open_workspace
 from codemix.eval.engine.generate import Decoding, generate
 from codemix.eval.engine.score import Engine
 from codemix.eval.measure.evaluate import evaluate
@@ -155,7 +155,7 @@ def eval_vs_train(scale):
     with tempfile.TemporaryDirectory(prefix="codemix-") as folder:
         store = Store(Path(folder))
         build(source.recipe, store, data_root=Path())
-        context = look(source, store, Path())
+        context = open_workspace(source, store, Path())
         start = cpu_s()
         stages = train(context.plan, store, context.manifests, options=TrainOptions())
         trained_s = cpu_s() - start

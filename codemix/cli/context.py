@@ -14,7 +14,7 @@ from codemix.recipe.checks import validation
 from codemix.recipe.language import recipe_file, yaml_text
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Context
+    from codemix.data.workspace import Workspace
     from codemix.recipe.planning.plan import Plan
 
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
@@ -32,21 +32,21 @@ HarnessOption = Annotated[str | None, typer.Option("--harness", help="lm-eval: s
 STORE, DATA_ROOT = Path("store"), Path(".")
 
 
-def load(recipe: Path | yaml_text.Document, store: Path, data_root: Path) -> Context:
+def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Workspace:
     """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Context.plan` for one that cannot work."""
     from codemix.data.store.store import Store
-    from codemix.data.workspace import look
+    from codemix.data.workspace import open_workspace
 
-    return look(recipe_file.of_document(recipe if isinstance(recipe, yaml_text.Document) else yaml_text.load(recipe)), Store(store), data_root)
+    return open_workspace(recipe_file.of_document(recipe if isinstance(recipe, yaml_text.YamlFile) else yaml_text.load(recipe)), Store(store), data_root)
 
 
 def plan_in(store: Path, side: str, data_root: Path) -> Plan:
     """The plan of a recipe file, or of REVISION:PATH in git, with the sizes of what a store holds."""
     from codemix.data.store.store import Store
-    from codemix.data.workspace import look
+    from codemix.data.workspace import open_workspace
     from codemix.recipe.diffs.git_revision import read_side
 
-    return look(read_side(side), Store(store), data_root).plan
+    return open_workspace(read_side(side), Store(store), data_root).plan
 
 
 def mesh_of(text: str | None) -> dict[str, int] | None:

@@ -13,7 +13,7 @@ from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, ExecutorOption
 from codemix.errors import EXIT_PROBLEM
 
 if TYPE_CHECKING:
-    from codemix.data.build.inventory import Found
+    from codemix.data.build.inventory import SourceState
     from codemix.tables import Table
 
 
@@ -29,7 +29,7 @@ def build_data(
     """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
     from codemix.cli import preflight
     from codemix.data.build.build import build
-    from codemix.data.build.inventory import find
+    from codemix.data.build.inventory import take_inventory
     from codemix.data.store.store import Store
     from codemix.recipe.checks import validation
     from codemix.recipe.language import recipe_file
@@ -38,7 +38,7 @@ def build_data(
     planned = validation.check(source).require()
     preflight.before_building(source, planned, Store(store), data_root, executor=executor, only=only or ())
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
-    found = {n: f for n, f in find(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
+    found = {n: f for n, f in take_inventory(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
     if json:
         whole = {
             n: {"fingerprint": f.fingerprint, "funnel": f.funnel} | ({"splits": f.manifest.splits} if f.manifest else {}) for n, f in found.items()
@@ -47,7 +47,7 @@ def build_data(
     return data_table(found, recipe).print()
 
 
-def data_table(found: Mapping[str, Found], recipe: Path) -> Table:
+def data_table(found: Mapping[str, SourceState], recipe: Path) -> Table:
     """Built sources: documents read, kept, dropped; tokens and bytes; and what dropped most."""
     from codemix.tables import Table
 

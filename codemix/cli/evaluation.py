@@ -29,7 +29,7 @@ from codemix.cli.context import (
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Context
+    from codemix.data.workspace import Workspace
     from codemix.eval.measure.evaluate import EvalOptions
     from codemix.recipe.planning.plan import StagePlan
 
@@ -69,7 +69,7 @@ def score(
     return show_scores(context, paths)
 
 
-def trained_stages(context: Context, recipe: Path, name: str | None) -> list[StagePlan]:
+def trained_stages(context: Workspace, recipe: Path, name: str | None) -> list[StagePlan]:
     """The stage called `name`, or all. Raises CodemixError when there is none, or one is not trained."""
     wanted = [s for s in context.plan.stages if name in (None, s.name)]
     if not wanted:
@@ -79,7 +79,7 @@ def trained_stages(context: Context, recipe: Path, name: str | None) -> list[Sta
     return wanted
 
 
-def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Path]:
+def evaluate_stages(context: Workspace, folders: list[Path], **options) -> list[Path]:
     """Score the stages in `folders`; the paths of their results."""
     from codemix.eval.measure.evaluate import EvalOptions, evaluate
 
@@ -92,7 +92,7 @@ def evaluate_stages(context: Context, folders: list[Path], **options) -> list[Pa
     return [evaluate(context.plan, i, context.store, context.manifests, folder, options=given) for i, folder in places]
 
 
-def _all_scored(context: Context, indices: list[int], options: EvalOptions) -> bool:
+def _all_scored(context: Workspace, indices: list[int], options: EvalOptions) -> bool:
     """Whether the results are there, which needs no sandbox; False also where a task's file is not."""
     from codemix.eval.measure.evaluate import results_path
 
@@ -102,7 +102,7 @@ def _all_scored(context: Context, indices: list[int], options: EvalOptions) -> b
         return False
 
 
-def show_scores(context: Context, paths: list[Path]) -> None:
+def show_scores(context: Workspace, paths: list[Path]) -> None:
     """Print what results hold, most trusted first."""
     from codemix.data.store.store import read_json
     from codemix.eval.pages.plots import family
@@ -176,7 +176,7 @@ def report(
     print(write_report(context, done, evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)))
 
 
-def write_report(context: Context, stages: list[Path], evals: list[Path]) -> Path:
+def write_report(context: Workspace, stages: list[Path], evals: list[Path]) -> Path:
     """Write the report; the path of its HTML page."""
     from codemix.eval.report.page import report as write
 

@@ -12,7 +12,7 @@ from codemix.errors import CodemixError, Problem
 
 if TYPE_CHECKING:
     from codemix.data.store.store import Store
-    from codemix.data.workspace import Context
+    from codemix.data.workspace import Workspace
     from codemix.eval.measure.evaluate import EvalOptions
     from codemix.recipe.language import recipe_file
     from codemix.recipe.planning.plan import Plan
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def before_building(
-    source: recipe_file.Source, plan: Plan, store: Store, data_root: Path, *,
+    source: recipe_file.RecipeFile, plan: Plan, store: Store, data_root: Path, *,
     executor: str, only: Collection[str] = (), also: Iterable[Problem] = (),
 ) -> None:  # fmt: skip
     """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
@@ -44,7 +44,7 @@ def before_training(plan: Plan, store: Store, options: TrainOptions) -> list[Pro
     return problems(plan, options)
 
 
-def before_scoring(source: recipe_file.Source, options: EvalOptions) -> list[Problem]:
+def before_scoring(source: recipe_file.RecipeFile, options: EvalOptions) -> list[Problem]:
     """What would stop scoring the recipe's tasks."""
     if not source.recipe.evaluation.tasks:
         return []
@@ -53,7 +53,7 @@ def before_scoring(source: recipe_file.Source, options: EvalOptions) -> list[Pro
     return problems(source, options)
 
 
-def missing_here(context: Context) -> list[Problem]:
+def missing_here(context: Workspace) -> list[Problem]:
     """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks; and a disk too small."""
     from codemix.data.build.packages import build_lacks
 

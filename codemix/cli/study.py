@@ -23,14 +23,14 @@ from codemix.cli.context import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Context
-    from codemix.recipe.language.yaml_text import Document
+    from codemix.data.workspace import Workspace
+    from codemix.recipe.language.yaml_text import YamlFile
 
 group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
 
 
-def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Context]]:
+def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Workspace]]:
     """The question (of a study, if one is given) and a context for each run that the paths name."""
     from codemix.eval.run_study import contexts as study_contexts
     from codemix.recipe.language import recipe_file, yaml_text
@@ -47,7 +47,7 @@ def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list
     return question, out
 
 
-def print_study_plan(document: Document, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
+def print_study_plan(document: YamlFile, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:
     """The tree of a study's stages and what sharing saves."""
     from codemix.recipe.studies.stage_tree import tree
     from codemix.recipe.studies.study import check, of_document

@@ -31,7 +31,7 @@ from codemix.cli.context import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Context
+    from codemix.data.workspace import Workspace
 
 SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")]
 SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every so many seconds.")]
@@ -72,7 +72,7 @@ def train(
         print(folder)
 
 
-def _warn_of_scoring(context: Context) -> None:
+def _warn_of_scoring(context: Workspace) -> None:
     """What `codemix eval` will stop at afterwards, unless another machine or folder has it."""
     from codemix.cli import preflight
     from codemix.eval.measure.evaluate import EvalOptions
@@ -84,7 +84,7 @@ def _warn_of_scoring(context: Context) -> None:
             print(replace(found, severity="warning").render() + "\n", file=sys.stderr)
 
 
-def train_stages(context: Context, options) -> list[Path]:
+def train_stages(context: Workspace, options) -> list[Path]:
     """Train the plan of `context`; the stage folders."""
     from codemix.cli import preflight
     from codemix.train.run.session import train as train_plan

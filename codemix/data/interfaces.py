@@ -15,7 +15,7 @@ from codemix.errors import Problem
 from codemix.recipe.language.component import Component
 
 
-class Source(Component):
+class DocumentReader(Component):
     """Where documents come from. One source reads many inputs (files), each into documents in a fixed order."""
 
     family: ClassVar[str] = "source"

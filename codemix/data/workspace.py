@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codemix.data.build.changes import stage_changes
-from codemix.data.build.inventory import Found, find
+from codemix.data.build.inventory import SourceState, take_inventory
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
@@ -17,13 +17,13 @@ from codemix.recipe.planning.plan import Plan, Pool, StagePlan
 
 
 @dataclass(frozen=True)
-class Context:
+class Workspace:
     """What most work starts from; `look` makes it."""
 
-    source: recipe_file.Source
+    source: recipe_file.RecipeFile
     store: Store
     data_root: Path
-    found: Mapping[str, Found]
+    found: Mapping[str, SourceState]
     checked: validation.Checked
 
     @property
@@ -54,12 +54,12 @@ class Context:
         return "" if self.is_trained(stage) else stage_changes(self.store, stage, self.source.recipe)
 
 
-def look(source: recipe_file.Source, store: Store, data_root: Path) -> Context:
+def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path) -> Workspace:
     """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones elsewhere."""
-    found = find(source.recipe, store, data_root)
+    found = take_inventory(source.recipe, store, data_root)
     pools = {}
     for name, f in found.items():
         if f.manifest is not None:
             train = f.manifest.splits["train"]
             pools[name] = Pool(tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.manifest.content)
-    return Context(source, store, data_root, found, validation.check(source, pools))
+    return Workspace(source, store, data_root, found, validation.check(source, pools))

@@ -10,25 +10,25 @@ from codemix.data.build.build import build
 from codemix.data.build.packages import build_lacks
 from codemix.data.execution.runner import Executor, run_tasks
 from codemix.data.store.store import Store
-from codemix.data.workspace import Context, look
+from codemix.data.workspace import Workspace, open_workspace
 from codemix.errors import CodemixError
 from codemix.eval.measure import requirements
 from codemix.eval.measure.evaluate import EvalOptions, evaluate, results_path
 from codemix.progress import progress
 from codemix.recipe.checks import validation
 from codemix.recipe.studies.stage_tree import Tree, tree
-from codemix.recipe.studies.study import load_study, sources
+from codemix.recipe.studies.study import load_study, recipes
 
 
-def contexts(path: Path, store: Path, data_root: Path) -> list[Context]:
+def contexts(path: Path, store: Path, data_root: Path) -> list[Workspace]:
     """A context for each point of the study in `path`."""
     opened = Store(store)
-    return [look(source, opened, data_root) for source in sources(load_study(path)).values()]
+    return [open_workspace(source, opened, data_root) for source in recipes(load_study(path)).values()]
 
 
-def build_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> list[Context]:
+def build_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> list[Workspace]:
     """Build the data of every point; points that read the same sources build them once."""
-    points = list(sources(load_study(path)).values())
+    points = list(recipes(load_study(path)).values())
     lacking = [p for source in points for p in build_lacks(source, Store(store), data_root, executor=executor)]
     if lacking:
         raise CodemixError(*dict.fromkeys(lacking))
@@ -57,7 +57,7 @@ class StageTask:
         train_and_score(found[self.recipe], self.stage, self.options)
 
 
-def train_and_score(context: Context, index: int, options: EvalOptions) -> None:
+def train_and_score(context: Workspace, index: int, options: EvalOptions) -> None:
     """Train one stage whose parent is in the store, and score it; what is there already is not done again."""
     from codemix.train.run.session import train_stage
 
@@ -91,13 +91,13 @@ def run_study(
 
 def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> None:
     """Raises CodemixError with all that scoring the study's tasks would stop at, unless every stage is trained."""
-    points = sources(load_study(path)).values()
+    points = recipes(load_study(path)).values()
     lacking = dict.fromkeys(problem for source in points for problem in requirements.problems(source, options))
     if lacking and not all(c.is_trained(stage) for c in contexts(path, store, data_root) for stage in c.plan.stages):
         raise CodemixError(*lacking)
 
 
-def _one_by_one(steps: Sequence[tuple[int, Context, int]], options: EvalOptions) -> None:
+def _one_by_one(steps: Sequence[tuple[int, Workspace, int]], options: EvalOptions) -> None:
     """In this process, so that stages of one shape share the compiled step."""
     with progress("study", len(steps), "stages") as advance:
         for _, context, index in sorted(steps, key=lambda s: s[0]):
@@ -105,7 +105,7 @@ def _one_by_one(steps: Sequence[tuple[int, Context, int]], options: EvalOptions)
             advance(1, context.plan.stages[index].name)
 
 
-def _task(path: Path, context: Context, index: int, options: EvalOptions) -> StageTask:
+def _task(path: Path, context: Workspace, index: int, options: EvalOptions) -> StageTask:
     stage = context.plan.stages[index]
     if stage.index != index:
         raise CodemixError(f"stage `{stage.name}` is not where the plan says")

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from codemix.data.build import documents as documents_module
 from codemix.data.build.build import build
-from codemix.data.build.inventory import find
+from codemix.data.build.inventory import take_inventory
 from codemix.data.encoding.tokenizer import content_hash
 from codemix.data.review.inspect import inspect
 from codemix.data.review.verify import verify
@@ -54,7 +54,7 @@ def texts_of(manifest: Manifest, store: Store, split: str) -> dict[str, str]:
 
 def test_every_document_is_in_the_shards_or_accounted_for(root):
     store, r = Store(root / "store"), two()
-    assert all(f.manifest is None and f.fingerprint for f in find(r, store, root).values())
+    assert all(f.manifest is None and f.fingerprint for f in take_inventory(r, store, root).values())
     built = build(r, store, data_root=root)
     web, code = built["web"], built["code"]
     assert web.funnel["read"] == 40 and web.funnel["kept"] == 40 and web.funnel["languages"] == {"en": {"kept": 40, "read": 40}}
@@ -63,7 +63,7 @@ def test_every_document_is_in_the_shards_or_accounted_for(root):
     train, held = texts_of(web, store, "train"), texts_of(web, store, "held_out")
     assert train | held == {f"w{i}": words(i, 20 + i) for i in range(40)} and held and not train.keys() & held.keys()
     assert texts_of(code, store, "train") == {f"code.jsonl#{i}": words(1000 + i, 30) for i in range(30)}
-    for name, found in find(r, store, root).items():
+    for name, found in take_inventory(r, store, root).items():
         assert found.manifest == built[name] and found.fingerprint == built[name].fingerprint
         assert not verify([built[name].folder]).problems
     assert not [p for p in (store.root / ".building").rglob("*") if p.is_file() and p.suffix != ".lock"]
@@ -75,7 +75,7 @@ def test_every_document_is_in_the_shards_or_accounted_for(root):
 ])  # fmt: skip
 def test_what_is_not_built_is_looked_up_without_a_network(root, monkeypatch, read, remote):
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: pytest.fail("it asked the network"))
-    found = find(recipe({"a": {"read": read}}), Store(root / "store"), root)["a"]
+    found = take_inventory(recipe({"a": {"read": read}}), Store(root / "store"), root)["a"]
     assert found.reason == "not built yet" and (found.fingerprint is None) == remote
 
 
@@ -156,9 +156,9 @@ def test_an_input_edited_in_place_with_the_same_size_is_built_again(root):
     first = build(r, store, data_root=root)["web"]
     path = root / "web.jsonl"
     os.utime(path, ns=(10**18, 10**18))
-    assert find(r, store, root)["web"].fingerprint == first.fingerprint
+    assert take_inventory(r, store, root)["web"].fingerprint == first.fingerprint
     path.write_text(path.read_text().replace("river", "RIVER"))
-    found = find(r, store, root)["web"]
+    found = take_inventory(r, store, root)["web"]
     assert found.fingerprint != first.fingerprint and found.manifest is None
     assert any("RIVER" in text for text in texts_of(build(r, store, data_root=root)["web"], store, "train").values())
 
@@ -210,7 +210,7 @@ def test_missing_inputs_are_a_reason_to_find_and_a_problem_to_build(root):
         Store(root / "store"),
         recipe({"web": "web.jsonl", "gone": "no/such*.jsonl"}, tokenizer={"kind": "tokenizer_json", "path": "nowhere.json"}),
     )
-    found = find(r, store, root)["gone"]
+    found = take_inventory(r, store, root)["gone"]
     assert found.fingerprint is None and "no/such" in found.reason
     with pytest.raises(CodemixError, match="no/such"):
         build(r, store, data_root=root, only=["gone"])
@@ -232,7 +232,7 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
     assert manifest.funnel["unreadable"] == 3 and manifest.funnel["kept"] == 40 and manifest.funnel["read"] == 43
     assert manifest.funnel["unreadable_by_reason"] == {"bad_json": 1, "bad_utf8": 1, "missing_text": 1}
     r, store = recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store")
-    listed = inspect(r, store, find(r, store, root))["web"]["dropped"]
+    listed = inspect(r, store, take_inventory(r, store, root))["web"]["dropped"]
     assert {key: [row["id"] for row in rows] for key, rows in listed.items()} == {
         "unreadable/bad_json": ["web.jsonl, row 41"], "unreadable/bad_utf8": ["web.jsonl, row 42"], "unreadable/missing_text": ["web.jsonl, row 43"]}  # fmt: skip
     assert "fields here: other" in listed["unreadable/missing_text"][0]["text"]
@@ -249,7 +249,7 @@ def test_a_source_of_which_nothing_is_left_has_no_shards(root):
         with pytest.raises(CodemixError, match=r"source `none`: none of its 33 documents is left \(01-size/too_small 32, 00-read/empty 1\)") as error:
             build(r, store, data_root=root)
         assert error.value.problems[0].rule == "nothing-left"
-    manifest = find(r, store, root)["none"].manifest  # what was dropped can be looked at
+    manifest = take_inventory(r, store, root)["none"].manifest  # what was dropped can be looked at
     assert manifest.tokens("train") == 0 and manifest.shards("train") == () and manifest.splits["train"]["shards"] == []
     assert not list((manifest.folder / "shards").iterdir()) and not verify([manifest.folder]).problems
 

@@ -8,7 +8,7 @@ from made_recipes import words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.store.store import Store
-from codemix.data.workspace import look
+from codemix.data.workspace import open_workspace
 from codemix.recipe.language.recipe_file import parse_recipe
 
 RECIPE = """\
@@ -35,7 +35,7 @@ stages:
 
 
 def context_of(root: Path, content: str):
-    return look(parse_recipe(content, str(root / "r.yaml")), Store(root / "store"), root)
+    return open_workspace(parse_recipe(content, str(root / "r.yaml")), Store(root / "store"), root)
 
 
 def save_stages(root: Path, context) -> None:

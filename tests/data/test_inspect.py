@@ -4,7 +4,7 @@ import pytest
 from made_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
-from codemix.data.build.inventory import find
+from codemix.data.build.inventory import take_inventory
 from codemix.data.review.inspect import attrition, inspect, plain, render
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
@@ -26,7 +26,7 @@ def made(tmp_path_factory):
     }  # fmt: skip
     r, store = recipe(sources, dedup=[{"kind": "exact", "sources": ["a", "b"]}, {"kind": "minhash", "sources": ["a", "b"]}]), Store(root / "store")
     build(r, store, data_root=root)
-    return r, store, find(r, store, root), root
+    return r, store, take_inventory(r, store, root), root
 
 
 def test_attrition_by_op_and_language(made):
@@ -53,7 +53,7 @@ def test_each_duplicate_stands_under_the_entry_that_removed_it(tmp_path):
     r = recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "exact", "sources": ["b"]}, *[{"kind": "exact", "sources": ["a", "b"]}] * 2])
     store = Store(tmp_path / "store")
     build(r, store, data_root=tmp_path)
-    dropped = inspect(r, store, find(r, store, tmp_path), source="b")["b"]["dropped"]
+    dropped = inspect(r, store, take_inventory(r, store, tmp_path), source="b")["b"]["dropped"]
     assert {key: [row["id"] for row in rows] for key, rows in dropped.items()} == {"dedup2-exact/duplicate": ["b.jsonl#0"]}
 
 
@@ -65,7 +65,7 @@ def test_a_reason_that_holds_a_path_leaves_its_samples_inside(tmp_path):
     with pytest.raises(CodemixError, match="none of its 1 documents is left"):
         build(r, store, data_root=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "store"}
-    seen = inspect(r, store, find(r, store, tmp_path))
+    seen = inspect(r, store, take_inventory(r, store, tmp_path))
     for i, field in enumerate(fields):
         assert [row["id"] for row in seen[f"s{i}"]["dropped"][f"01-where/missing_{field}"]] == ["a.jsonl#0"]
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_inspected(made, tmp_path):
     with pytest.raises(CodemixError, match="no source `c`"):
         inspect(r, store, found, source="c")
     with pytest.raises(CodemixError, match="not built yet: a, b"):
-        inspect(r, Store(tmp_path), find(r, Store(tmp_path), root))
+        inspect(r, Store(tmp_path), take_inventory(r, Store(tmp_path), root))
 
 
 def test_shares_are_of_what_entered_the_op():

@@ -13,7 +13,7 @@ from codemix.data.build.preflight import first_rows
 from codemix.data.inputs.frozen_inputs import Input
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
-from codemix.recipe.language.schema import Source
+from codemix.recipe.language.schema import SourceSpec
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_little_more_than_the_first_row_is_read(root, monkeypatch, name):
     data = (root / name).read_bytes()
     file = Counted(data)
     monkeypatch.setattr("codemix.data.inputs.opener.Opener.open", lambda opener, given: file)
-    source = Source.model_validate({"read": {"kind": name.split(".")[1], "paths": name}})
+    source = SourceSpec.model_validate({"read": {"kind": name.split(".")[1], "paths": name}})
     assert first_rows({"a": source}, {"a": [Input(name, len(data), "")]}, root) == []
     assert 2000 < file.asked < len(data) / 2
 

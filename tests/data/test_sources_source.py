@@ -8,10 +8,10 @@ from made_recipes import recipe, tree, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.identity import identify
-from codemix.data.build.inventory import find
+from codemix.data.build.inventory import take_inventory
 from codemix.data.review.verify import verify
 from codemix.data.store.store import Store
-from codemix.data.workspace import look
+from codemix.data.workspace import open_workspace
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
 from codemix.recipe.language import recipe_file
@@ -53,7 +53,7 @@ def test_two_sources_divide_one(root):
     good, rest = ids_of(built["good"]), ids_of(built["rest"])
     sizes = {f"d{i}": len(words(i, 10 + i).encode()) for i in range(60)} | {"copy": len(words(3, 13).encode())}
     assert set(good) == {i for i, n in sizes.items() if n >= 200} and set(rest) == {i for i, n in sizes.items() if 60 <= n < 200}
-    found = find(derived(), store, root)["stack"]
+    found = take_inventory(derived(), store, root)["stack"]
     assert found.manifest is None and found.built and found.read_by == ("good", "rest") and found.funnel["dropped"]["00-read/empty"] == 1
     for m in built.values():
         assert not verify([m.folder]).problems and m.funnel["read"] == found.funnel["kept"] and [i["path"] for i in m.inputs] == ["raw/a.jsonl"]
@@ -100,7 +100,7 @@ def test_identity_follows_the_chain(root):
     assert all(before.documents[n].fingerprint != after.documents[n].fingerprint for n in ("good", "rest", "stack"))
     assert set(after.tokens) == {"good", "rest"}
     (root / "raw" / "a.jsonl").unlink()
-    found = find(derived(), store, root)
+    found = take_inventory(derived(), store, root)
     assert all(f.fingerprint is None for f in found.values()) and "raw" in found["stack"].reason
     assert {found[name].reason for name in ("good", "rest")} == {"waits for `stack`, which cannot be read"}
 
@@ -163,7 +163,7 @@ def test_what_a_recipe_may_not_say(root):
     assert "hold out different shares" in problems_of(uneven)["held-out-overlap"]
     for content in (unknown, circle):  # commands look at the store before they judge
         (root / "r.yaml").write_text(yaml.safe_dump(content))
-        context = look(recipe_file.read_recipe(root / "r.yaml"), Store(root / "store"), root)
+        context = open_workspace(recipe_file.read_recipe(root / "r.yaml"), Store(root / "store"), root)
         with pytest.raises(CodemixError):
             _ = context.plan
 

@@ -99,7 +99,7 @@ def test_what_another_process_finished_first_is_kept(tmp_path):
 def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
     from made_recipes import recipe
 
-    from codemix.data.build.inventory import find
+    from codemix.data.build.inventory import take_inventory
 
     (tmp_path / "a.jsonl").write_text('{"text": "some words of text"}\n')
     made = recipe({
@@ -107,7 +107,7 @@ def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
         "gone": {"read": {"kind": "jsonl", "paths": "b.jsonl"}},
         "reader": {"read": {"kind": "source", "name": "gone"}},
     })  # fmt: skip
-    reasons = {name: f.reason for name, f in find(made, Store(tmp_path / "s"), tmp_path).items()}
+    reasons = {name: f.reason for name, f in take_inventory(made, Store(tmp_path / "s"), tmp_path).items()}
     assert "there is no file b.jsonl" in reasons["gone"]
     assert reasons["reader"] == "waits for `gone`, which cannot be read"
     assert "b.jsonl" not in reasons["fine"] and reasons["fine"] in ("not built yet", reasons["reader"])

@@ -7,7 +7,7 @@ import pytest
 from made_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
-from codemix.data.build.inventory import find
+from codemix.data.build.inventory import take_inventory
 from codemix.data.document import Drop, Unreadable, row_of
 from codemix.data.review.why import _lost_with, _places, sentence, why
 from codemix.data.store.store import Store
@@ -38,7 +38,7 @@ def made(tmp_path_factory):
     stage = {"name": "s", "steps": 1, "mixture": dict.fromkeys(["a", "b", "tree", "part"], "25%"), "learning_rate": {"kind": "constant", "value": 0.1}}
     r, store = recipe(sources, dedup=dedup, stages=[stage]), Store(root / "store")
     build(r, store, data_root=root)
-    return r, store, find(r, store, root), root
+    return r, store, take_inventory(r, store, root), root
 
 
 IDS = {
@@ -117,4 +117,4 @@ def test_a_source_that_is_not_built(made, tmp_path):
     r, _, _, root = made
     store = Store(tmp_path / "store")
     with pytest.raises(CodemixError, match="not built yet: a, b, tree, raw, part"):
-        why(r, store, find(r, store, root), root, "doc-1")
+        why(r, store, take_inventory(r, store, root), root, "doc-1")

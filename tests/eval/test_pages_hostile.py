@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, Section, Table, html, markdown
+from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, PageTable, Section, html, markdown
 
 MarkdownIt = pytest.importorskip("markdown_it", reason="needs markdown-it-py (it comes with rich)").MarkdownIt
 
@@ -19,7 +19,7 @@ CONTROLS = "\x1b[2J\x07\x9b\x00\u202e\u2066\u200f\ud800"
 
 
 def page_of(text):
-    table = Table(text, [text, text], "lr", [[text, Mark(text, "bad")], [Mark(text), text]], [text], id="t")
+    table = PageTable(text, [text, text], "lr", [[text, Mark(text, "bad")], [Mark(text), text]], [text], id="t")
     blocks = [table, Figure(text, "<svg></svg>", text, table), Note("bad", text), Note("plain", text), Code(text, text), Fold(text, [table])]
     return Page("kind", text, [text, text], text, [(text, text, text)], [Note("bad", text), Note("warn", text)], [Section("s", text, text, blocks)], text)
 

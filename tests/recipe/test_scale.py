@@ -5,7 +5,7 @@ import time
 import pytest
 
 from codemix.data.store.store import Store
-from codemix.data.workspace import look
+from codemix.data.workspace import open_workspace
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
 from codemix.recipe.diffs import diff
@@ -38,7 +38,7 @@ def with_sources(n: int, tokenizer: str = READY, dedup: bool = False, chained: b
 
 
 def planned(content: str, root) -> None:
-    context = look(recipe_file.parse_recipe(content, "r.yaml"), Store(root / "store"), root)
+    context = open_workspace(recipe_file.parse_recipe(content, "r.yaml"), Store(root / "store"), root)
     assert context.plan.stages and len(context.found) >= 1
 
 

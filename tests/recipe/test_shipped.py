@@ -197,7 +197,7 @@ def test_between_them_the_recipes_use_every_key_of_the_language():
 
     for path in RECIPES:
         collect(recipe_file.read_recipe(path).recipe, "Recipe")
-    wanted = {f"{m.__name__}.{f}" for m in (schema.Recipe, schema.Source, schema.Stage, schema.Replace, schema.InitFrom) for f in m.model_fields}
+    wanted = {f"{m.__name__}.{f}" for m in (schema.Recipe, schema.SourceSpec, schema.Stage, schema.Replace, schema.InitFrom) for f in m.model_fields}
     unused = {"Recipe.seed", "Source.on_bad", "Source.max_bad", "Source.notes", "Stage.seed", "Stage.fim_spm", "Stage.description"}
     assert wanted - used <= unused | {"Stage.notes", "InitFrom.stage", "InitFrom.recipe"}, wanted - used - unused
 

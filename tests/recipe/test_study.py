@@ -96,7 +96,7 @@ def test_a_study_without_variations_is_its_base(make):
     ],
 )
 def test_what_an_override_changes(make, change, path, value):
-    point = next(iter(study.sources(make(f"set: {change}\n")).values())).document
+    point = next(iter(study.recipes(make(f"set: {change}\n")).values())).document
     found = point.value
     for part in path:
         found = found[part]
@@ -201,9 +201,9 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
     total = sum(weights)
     mixture = {n: f"{w}/{total}" for n, w in zip(names, weights, strict=True)}
     value = {"sources": {"code": {}} | {n: {} for n in names}, "stages": [{"name": "a", "tokens": 1000, "mixture": mixture}]}
-    point = layered(yaml_text.Document("b", "", value), "s")
+    point = layered(yaml_text.YamlFile("b", "", value), "s")
     sweep = Sweep(stage="a", of="code", shares=[f"{percent}%"])
-    _sweep(point, sweep, sweep.shares[0], yaml_text.Document("s", "", {}), ("sweep",))
+    _sweep(point, sweep, sweep.shares[0], yaml_text.YamlFile("s", "", {}), ("sweep",))
     new = {n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1) for n, s in point.value["stages"][0]["mixture"].items()}
     assert sum(new.values()) == 1 and new.get("code", 0) == Fraction(percent, 100)
     for n, w in zip(names, weights, strict=True):

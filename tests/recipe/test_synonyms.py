@@ -85,7 +85,7 @@ def test_a_misspelling_comes_before_a_wild_guess():
 
 
 def test_every_group_has_a_word_of_ours():
-    specs = [schema.Recipe, schema.Source, schema.Stage, schema.Training, schema.Model, schema.Optimizer, schema.Evaluation]
+    specs = [schema.Recipe, schema.SourceSpec, schema.Stage, schema.Training, schema.Model, schema.Optimizer, schema.Evaluation]
     ours = {n for spec in specs for n in spec.model_fields}
     ours |= {n for f in FAMILIES for k in kinds(f) for n in component_class(f, k).model_fields}
     assert [group for group in _GROUPS if not group & ours] == []

@@ -40,8 +40,8 @@ def test_pages_are_kept():
     "text", ["RESOURCE_EXHAUSTED: Failed to allocate", "INTERNAL: Error dispatching computation: Out of memory allocating 9 bytes."]
 )
 def test_too_little_memory_is_no_bug_and_has_a_way_out(text):
-    with pytest.raises(CodemixError, match="--microbatches 2") as error, memory.short():
+    with pytest.raises(CodemixError, match="--microbatches 2") as error, memory.explain_out_of_memory():
         raise jax.errors.JaxRuntimeError(text)
     assert error.value.problems[0].rule == "out-of-memory"
-    with pytest.raises(jax.errors.JaxRuntimeError), memory.short():
+    with pytest.raises(jax.errors.JaxRuntimeError), memory.explain_out_of_memory():
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")

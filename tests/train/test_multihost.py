@@ -98,7 +98,7 @@ def test_processes_that_do_not_meet_are_told_so(tmp_path):
 @pytest.mark.parametrize(("processes", "text"), [(2, "UNKNOWN: Gloo AllGather failed: Connection reset by peer"), (2, "INTERNAL: else"), (1, "Gloo")])
 def test_the_end_of_another_process_is_no_bug_of_this_one(monkeypatch, processes, text):
     monkeypatch.setattr(jax, "process_count", lambda: processes)
-    with pytest.raises((CodemixError, jax.errors.JaxRuntimeError)) as error, hosts.lost():
+    with pytest.raises((CodemixError, jax.errors.JaxRuntimeError)) as error, hosts.explain_lost_host():
         raise jax.errors.JaxRuntimeError(text)
     said = str(error.value)
     assert ("another process of this run has ended" in said and "the same command on every host" in said) == (processes == 2 and "Gloo" in text)

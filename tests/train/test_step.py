@@ -7,7 +7,7 @@ import pytest
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
 from codemix.train.model.attention import xla
-from codemix.train.model.decoder import dropped, hidden, init_decoder
+from codemix.train.model.decoder import apply_dropout, hidden, init_decoder
 from codemix.train.step.step import make_step
 
 SPEC = schema.Model(d_model=16, n_layers=2, n_heads=2, d_ff=24)
@@ -96,12 +96,12 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
     model, seen = init_decoder(SPEC, VOCAB, jax.random.key(0)), []
 
     def watch(x, *how):
-        out = dropped(x, *how)
+        out = apply_dropout(x, *how)
         jax.debug.callback(lambda *both: seen.append(both), x, out)
         return out
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("codemix.train.model.decoder.dropped", watch)
+        patched.setattr("codemix.train.model.decoder.apply_dropout", watch)
         rngs = jax.random.split(jax.random.key(1), 64)
         hidden(model, np.tile(batch()["inputs"], (8, 1)), attention=xla, dropout=0.25, rngs=rngs)
         jax.effects_barrier()

@@ -12,7 +12,7 @@ import numpy as np
 import zstandard
 
 from codemix.data.encoding.tokenizer import Tokenizer
-from codemix.data.interfaces import Source as SourceFamily
+from codemix.data.interfaces import DocumentReader as SourceFamily
 from codemix.data.store.manifest import Manifest, Shard, split_summary
 from codemix.data.store.store import Store
 from codemix.recipe.language import schema

@@ -13,7 +13,7 @@ READ = "00-read"  # the step before the first op, for drops at reading
 UNREADABLE = "unreadable"  # the step of samples that say which documents could not be read: the place for an id, the cause for a text
 
 
-def through(
+def apply_ops(
     read: Iterable[Document | Unreadable | Drop], steps: list[tuple[str, Callable[[Document], Document | Drop]]],
     funnel: Funnel, dropped: Samples, *, strict: bool,
 ) -> Iterator[Document]:  # fmt: skip

@@ -30,7 +30,7 @@ from codemix.data.build.identity import Identity
 from codemix.data.build.minhash import MAX_RANKS, DocumentFile, SignatureTask, exact_config, minhash_config
 from codemix.data.document import utf8_bytes
 from codemix.data.execution.runner import Executor, run_tasks
-from codemix.data.execution.task import Task, quiet, tick
+from codemix.data.execution.task import WorkUnit, quiet, tick
 from codemix.data.store.jsonl_zst import LineWriter, read_lines
 from codemix.data.store.store import Store, write_json
 from codemix.recipe.language import schema
@@ -101,7 +101,7 @@ def deduplicate(
     with store.building(final) as work:
         how = {"workers": workers, "executor": executor, "work": store.root / ".building" / "jobs"}
         (work / ".parts").mkdir(exist_ok=True)
-        signatures: list[Task] = [SignatureTask(entry, rank, group, work) for rank, group in enumerate(groups)]
+        signatures: list[WorkUnit] = [SignatureTask(entry, rank, group, work) for rank, group in enumerate(groups)]
         run_tasks(signatures, label="dedup signatures", **how)
         buckets: list[int | None] = [None, *range(entry.buckets if entry.kind == "minhash" else 0)]
         run_tasks([MatchTask(entry, bucket, work, 100 * sum(file.documents for file in files)) for bucket in buckets], label="dedup matches", **how)

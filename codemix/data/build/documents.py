@@ -23,11 +23,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from codemix.data.build.apply_ops import UNREADABLE, through
+from codemix.data.build.apply_ops import UNREADABLE, apply_ops
 from codemix.data.build.funnel import Funnel, total
 from codemix.data.build.identity import Identity
 from codemix.data.build.samples import Samples, sample_path, write_samples
-from codemix.data.execution.task import Task, tick
+from codemix.data.execution.task import WorkUnit, tick
 from codemix.data.inputs.frozen_inputs import Input, Part, changed, freeze
 from codemix.data.inputs.opener import Opener
 from codemix.data.store.digests import file_digest
@@ -70,7 +70,7 @@ class DocumentsTask:
     """Reads some parts of a source's inputs, in order, through all its ops."""
 
     source_name: str
-    source: schema.Source
+    source: schema.SourceSpec
     number: int
     parts: tuple[Part, ...]
     opener: Opener
@@ -102,7 +102,7 @@ class DocumentsTask:
             writer, before = None, funnel.kept_bytes
 
         for part in self.parts:
-            for doc in through(self.source.read.read(part, self.opener), steps, funnel, dropped, strict=self.source.on_bad == "error"):
+            for doc in apply_ops(self.source.read.read(part, self.opener), steps, funnel, dropped, strict=self.source.on_bad == "error"):
                 if writer is None:
                     writer = LineWriter(self.work / "docs" / f"{self.number:05d}-{len(files):03d}.jsonl.zst")
                 try:
@@ -119,7 +119,7 @@ class DocumentsTask:
         write_json(self.done, mark, for_people=False)
 
 
-def steps_of(source: schema.Source, states: list[Any]) -> list[tuple[str, Callable[[Document], Document | Drop]]]:
+def steps_of(source: schema.SourceSpec, states: list[Any]) -> list[tuple[str, Callable[[Document], Document | Drop]]]:
     """The name of each op of a source, as the funnel has it, and the function it applies; `states` is what each prepared."""
     return [(f"{n:02d}-{op.kind}", op.start(state)) for n, (op, state) in enumerate(zip(source.ops, states, strict=True), 1)]
 
@@ -134,7 +134,7 @@ class DocumentsJob:
     """Everything that turns one source of a recipe into frozen documents."""
 
     name: str
-    source: schema.Source
+    source: schema.SourceSpec
     identity: Identity
     root: Path
     store: Store
@@ -144,7 +144,7 @@ class DocumentsJob:
     def final(self) -> Path:
         return self.store.path("documents", self.name, self.identity.require())
 
-    def tasks(self, work: Path) -> list[Task]:
+    def tasks(self, work: Path) -> list[WorkUnit]:
         if refused := [problem for op in self.source.ops if (problem := op.refuses(self.source.tags))]:
             raise CodemixError(*refused)
         for n, op in enumerate(self.source.ops, 1):

@@ -96,7 +96,7 @@ def _documents_identities(recipe: schema.Recipe, frozen: dict[str, Any]) -> dict
 
 
 def documents_identity(
-    source: schema.Source, frozen: tuple[list[Input], list[list[Input]]] | CodemixError, origin: Identity | None = None
+    source: schema.SourceSpec, frozen: tuple[list[Input], list[list[Input]]] | CodemixError, origin: Identity | None = None
 ) -> Identity:
     """`origin` is the identity of the documents that the source reads instead of inputs; its inputs are then the source's."""
     if isinstance(frozen, CodemixError):

@@ -16,7 +16,7 @@ from codemix.recipe.language import schema, source_graph
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceState:
     """What the store holds of a source. `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built.
 
     A source that only other sources read has documents and no tokens: `read_by` names them, and there is no manifest.
@@ -38,27 +38,27 @@ class Found:
         return self.documents.funnel.as_json() if self.documents is not None else self.manifest.funnel
 
 
-def find(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, Found]:
+def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, SourceState]:
     """For each source of a recipe, what exists of it. Builds nothing."""
     found = {}
     store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
     if any(map(_reads_remotely, recipe.sources.values())) and not any(any(store.root.glob(f"data/{name}-*")) for name in recipe.sources):
-        return {name: Found(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
+        return {name: SourceState(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
     ids = identify(recipe, store, data_root)
     readers, unknown = source_graph.readers(recipe), _Unknown(recipe, ids)
     for name in recipe.sources:
         own = ids.tokens.get(name, ids.documents[name])
         read_by = () if name in ids.tokens else tuple(readers[name])
         if own.fingerprint is None:
-            found[name] = Found(None, None, unknown.reason(name), read_by)
+            found[name] = SourceState(None, None, unknown.reason(name), read_by)
             continue
         folder = store.path("documents" if read_by else "data", name, own.fingerprint)
         if not (folder / "manifest.json").exists():
-            found[name] = Found(own.fingerprint, None, data_changes(store, ids, recipe, name), read_by)
+            found[name] = SourceState(own.fingerprint, None, data_changes(store, ids, recipe, name), read_by)
         elif read_by:
-            found[name] = Found(own.fingerprint, None, f"documents only, for {', '.join(read_by)}", read_by, Documents.load(folder))
+            found[name] = SourceState(own.fingerprint, None, f"documents only, for {', '.join(read_by)}", read_by, Documents.load(folder))
         else:
-            found[name] = Found(own.fingerprint, Manifest.load(folder), "built")
+            found[name] = SourceState(own.fingerprint, Manifest.load(folder), "built")
     return found
 
 
@@ -91,6 +91,6 @@ class _Unknown:
         return self.of_dedup[within]
 
 
-def _reads_remotely(source: schema.Source) -> bool:
+def _reads_remotely(source: schema.SourceSpec) -> bool:
     patterns = getattr(source.read, "patterns", tuple)  # only sources over files have any
     return any(scheme_of(pattern) in REMOTE for pattern in patterns())

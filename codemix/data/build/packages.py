@@ -14,7 +14,7 @@ _EXECUTORS = {"ray": package("`--executor ray`", "ray", '"codemix[ray]"')}
 
 
 def build_lacks(
-    source: recipe_file.Source, store: Store, data_root: Path, *, executor: str = "local", only: Collection[str] = ()
+    source: recipe_file.RecipeFile, store: Store, data_root: Path, *, executor: str = "local", only: Collection[str] = ()
 ) -> list[Problem]:
     """The packages and programs that this machine lacks to build what the store lacks, each at its place.
 
@@ -32,10 +32,10 @@ def build_lacks(
     return problems
 
 
-def _built(source: recipe_file.Source, store: Store, data_root: Path) -> set[str]:
+def _built(source: recipe_file.RecipeFile, store: Store, data_root: Path) -> set[str]:
     """The sources of which the store holds what the recipe asks for."""
     if not any(store.root.glob("data/*")):
         return set()
-    from codemix.data.build.inventory import find
+    from codemix.data.build.inventory import take_inventory
 
-    return {name for name, found in find(source.recipe, store, data_root).items() if found.built}
+    return {name for name, found in take_inventory(source.recipe, store, data_root).items() if found.built}

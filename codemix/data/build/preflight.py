@@ -22,7 +22,7 @@ from codemix.recipe.language import schema
 SHOWN = 3  # problems of one source; a wrong column is wrong in every file
 
 
-def first_rows(sources: dict[str, schema.Source], inputs: dict[str, Iterable[Input]], root: Path) -> list[Problem]:
+def first_rows(sources: dict[str, schema.SourceSpec], inputs: dict[str, Iterable[Input]], root: Path) -> list[Problem]:
     """Why building these sources would stop at the first row of a file, or at opening it; each problem names its source."""
     looks = [(name, given) for name, source in sources.items() for given in _looked_into(source, inputs[name])]
     problems: dict[str, list[Problem]] = {name: [] for name in sources}
@@ -33,7 +33,7 @@ def first_rows(sources: dict[str, schema.Source], inputs: dict[str, Iterable[Inp
     return [problem for of_source in problems.values() for problem in of_source[:SHOWN]]
 
 
-def _looked_into(source: schema.Source, inputs: Iterable[Input]) -> list[Input]:
+def _looked_into(source: schema.SourceSpec, inputs: Iterable[Input]) -> list[Input]:
     """Every local file of rows; of remote ones, of which each costs a download of its first block, the first and the last."""
     if not isinstance(source.read, RowSource):
         return []
@@ -42,7 +42,7 @@ def _looked_into(source: schema.Source, inputs: Iterable[Input]) -> list[Input]:
     return [given for given in files if given not in remote[1:-1]] if len(remote) > 2 else files
 
 
-def _first_row(name: str, source: schema.Source, given: Input, root: Path) -> list[Problem]:
+def _first_row(name: str, source: schema.SourceSpec, given: Input, root: Path) -> list[Problem]:
     try:
         first = next(source.read.read(Part(given), Opener(root, first_row=True)), None)
     except CodemixError as error:

@@ -27,7 +27,7 @@ from codemix.data.build.identity import Identity
 from codemix.data.document import utf8_bytes
 from codemix.data.encoding import encoders
 from codemix.data.encoding.tokenizer import TokenizerFile
-from codemix.data.execution.task import Task, quiet, tick
+from codemix.data.execution.task import WorkUnit, quiet, tick
 from codemix.data.store import block_checksums
 from codemix.data.store.digests import file_digest
 from codemix.data.store.jsonl_zst import LineWriter, read_lines, removed_rows
@@ -204,7 +204,7 @@ class TokensJob:
     def final(self) -> Path:
         return self.store.path("data", self.name, self.identity.require())
 
-    def tasks(self, work: Path) -> list[Task]:
+    def tasks(self, work: Path) -> list[WorkUnit]:
         limit = min(max(self.documents.bytes // TASKS, MIN_TASK_BYTES), MAX_TASK_BYTES)
         groups = by_size(self.documents.files, limit, lambda file: file["bytes"])
         return [

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codemix.data.execution.task import Outcome, Task, attempt, quiet
+from codemix.data.execution.task import WorkResult, WorkUnit, attempt, quiet
 from codemix.data.store.store import write_text
 from codemix.errors import CodemixError, Problem
 from codemix.progress import progress
@@ -55,7 +55,7 @@ class RunTask:
             (self.folder / f"{rank:05d}.outcome").write_bytes(pickle.dumps(outcome))
 
 
-def on_cluster(todo: list[Task], workers: int, executor: str, label: str, work: Path | None) -> list[Outcome]:
+def on_cluster(todo: list[WorkUnit], workers: int, executor: str, label: str, work: Path | None) -> list[WorkResult]:
     """Through datatrove's Ray or Slurm executor; the store must lie on a file system that every node sees."""
     assert work is not None
     quiet()
@@ -78,7 +78,7 @@ def on_cluster(todo: list[Task], workers: int, executor: str, label: str, work: 
         if (path := folder / f"{rank:05d}.outcome").exists():
             outcomes.append(pickle.loads(path.read_bytes()))
         elif not task.done.exists():
-            outcomes.append(Outcome(task.name, problems=(_unfinished(folder, rank),)))
+            outcomes.append(WorkResult(task.name, problems=(_unfinished(folder, rank),)))
     if not outcomes:
         shutil.rmtree(folder, ignore_errors=True)
     return outcomes

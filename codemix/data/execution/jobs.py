@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from codemix.data.execution.runner import Executor, run_tasks
-from codemix.data.execution.task import Task
+from codemix.data.execution.task import WorkUnit
 from codemix.data.store.store import Store, disk_problem
 from codemix.errors import CodemixError
 
@@ -18,14 +18,14 @@ class Job(Protocol):
 
     @property
     def final(self) -> Path: ...
-    def tasks(self, work: Path) -> list[Task]: ...
+    def tasks(self, work: Path) -> list[WorkUnit]: ...
     def finish(self, work: Path) -> dict[str, str]: ...  # the digests of files that are known already
 
 
 def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executor: Executor) -> None:
     """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when others fail."""
     with contextlib.ExitStack() as locks:
-        held: list[tuple[Job, Path, list[Task]]] = []
+        held: list[tuple[Job, Path, list[WorkUnit]]] = []
         for job in jobs:
             if job.final.exists():
                 continue

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from codemix.data.execution.clusters import on_cluster
-from codemix.data.execution.task import Outcome, Task, attempt, report_to
+from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
 from codemix.data.execution.workers import in_pool
 from codemix.errors import CodemixError, Problem
 from codemix.progress import progress
@@ -16,7 +16,7 @@ Executor = Literal["local", "ray", "slurm"]
 IN_PROCESS_BYTES = 2**20  # less work than this is done before a worker has started
 
 
-def run_tasks(tasks: Sequence[Task], *, label: str, workers: int = 1, executor: Executor = "local", work: Path | None = None) -> None:
+def run_tasks(tasks: Sequence[WorkUnit], *, label: str, workers: int = 1, executor: Executor = "local", work: Path | None = None) -> None:
     """Run every task that is not done. `work` is a folder for an executor's own files (Ray and Slurm).
 
     Raises CodemixError naming every task that failed or was killed, after all the others have finished; rerunning
@@ -46,7 +46,7 @@ def _named(problem: Problem, task: str) -> Problem:
     return Problem(f"{task}: {problem.what}", problem.where, problem.hints, problem.rule, problem.severity, problem.cite)
 
 
-def _in_process(todo: list[Task], _workers: int, advance: Callable[..., None]) -> list[Outcome]:
+def _in_process(todo: list[WorkUnit], _workers: int, advance: Callable[..., None]) -> list[WorkResult]:
     report_to(advance)
     try:
         outcomes = []

@@ -17,7 +17,7 @@ from codemix.errors import CodemixError, Problem
 _report: Callable[[int], Any] | None = None  # who wants to know what a running task has done, in this process
 
 
-class Task(Protocol):
+class WorkUnit(Protocol):
     name: str  # for people: "tokens of web, part 3"
     size: int  # [bytes], for the bar, and to start the largest first
     done: Path  # exists when the task's output is whole
@@ -26,7 +26,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkResult:
     """How a task ended. At most one of `problems` (the user's business) and `trace` (a bug) is set."""
 
     name: str
@@ -46,16 +46,16 @@ def tick(n_bytes: int) -> None:
         _report(n_bytes)
 
 
-def attempt(task: Task) -> Outcome | None:
+def attempt(task: WorkUnit) -> WorkResult | None:
     """Run one task; None when it went well. Only interruption passes through."""
     try:
         task.run()
     except CodemixError as error:
-        return Outcome(task.name, problems=error.problems)
+        return WorkResult(task.name, problems=error.problems)
     except OSError as error:
-        return Outcome(task.name, problems=disk_problem(error, Path(error.filename or task.done)).problems)
+        return WorkResult(task.name, problems=disk_problem(error, Path(error.filename or task.done)).problems)
     except Exception:
-        return Outcome(task.name, trace=traceback.format_exc())
+        return WorkResult(task.name, trace=traceback.format_exc())
     return None
 
 

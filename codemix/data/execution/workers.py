@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import current_process, get_context
 from typing import Any
 
-from codemix.data.execution.task import Outcome, Task, attempt, report_to
+from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
 from codemix.errors import CodemixError, Problem
 
 _SPAWN = get_context("spawn")  # never fork: the libraries below hold threads and locks
@@ -89,7 +89,7 @@ def warm_workers() -> Iterator[None]:
         _warm = None
 
 
-def in_pool(todo: list[Task], workers: int, advance: Callable[..., None]) -> list[Outcome]:
+def in_pool(todo: list[WorkUnit], workers: int, advance: Callable[..., None]) -> list[WorkResult]:
     """Up to `workers` tasks at a time, each in a process of its own; we know which one a killed process was running."""
     if getattr(current_process(), "_inheriting", False):  # a worker that loads the script it was started from, and met this call again
         raise CodemixError("a build with several workers began while a worker was loading this script", hints=[MAIN_GUARD], rule="main-guard")
@@ -104,11 +104,11 @@ def _broken(exit_code: int | None) -> Problem:
     return Problem("its worker process was killed", hints=hints, rule="worker-killed")
 
 
-def _serve(todo: list[Task], workers: int, advance: Callable[..., None], processes: _Workers) -> list[Outcome]:
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+def _serve(todo: list[WorkUnit], workers: int, advance: Callable[..., None], processes: _Workers) -> list[WorkResult]:
+    waiting: queue.SimpleQueue[WorkUnit] = queue.SimpleQueue()
     for task in todo:
         waiting.put(task)
-    outcomes: list[Outcome] = []
+    outcomes: list[WorkResult] = []
     stop = threading.Event()
 
     def serve() -> None:
@@ -124,7 +124,7 @@ def _serve(todo: list[Task], workers: int, advance: Callable[..., None], process
                 outcome = answer.result()
             except BrokenProcessPool:
                 processes.lost(pool)
-                outcome = Outcome(task.name, problems=(_broken(process and process.exitcode),))
+                outcome = WorkResult(task.name, problems=(_broken(process and process.exitcode),))
             else:
                 processes.give_back(pool)
             if outcome:

@@ -9,7 +9,7 @@ from codemix.data.document import Document, Drop
 from codemix.data.text.words import WORD
 
 
-def verdicts(block: Any) -> Callable[[Document], Document | Drop]:
+def as_op(block: Any) -> Callable[[Document], Document | Drop]:
     """A function that applies one datatrove `BaseFilter`; its own names are the reasons.
 
     A text without a single word is dropped as `no_words` before the block sees it: several of them divide by the

@@ -12,13 +12,13 @@ from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
 
 if TYPE_CHECKING:
-    from codemix.data.build.inventory import Found
+    from codemix.data.build.inventory import SourceState
     from codemix.data.store.manifest import Manifest
 
 SHOWN_LINES, SHOWN_CHARS = 14, 900
 
 
-def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, source: str | None = None, samples: int = 2) -> dict[str, Any]:
+def inspect(recipe: schema.Recipe, store: Store, found: dict[str, SourceState], *, source: str | None = None, samples: int = 2) -> dict[str, Any]:
     """By source: `funnel`, `attrition` (rows by op and reason), `languages` (rows), `kept` and `dropped` samples.
 
     Raises CodemixError for an unknown source, or when nothing that was asked for is built.
@@ -34,7 +34,7 @@ def inspect(recipe: schema.Recipe, store: Store, found: dict[str, Found], *, sou
     return {name: inspect_source(store, found[name], samples) for name in built}
 
 
-def inspect_source(store: Store, found: Found, samples: int) -> dict[str, Any]:
+def inspect_source(store: Store, found: SourceState, samples: int) -> dict[str, Any]:
     from codemix.data.build.samples import sample_path
     from codemix.data.store.jsonl_zst import read_lines
 

@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from codemix.data.build.apply_ops import READ, through
+from codemix.data.build.apply_ops import READ, apply_ops
 from codemix.data.build.documents import Documents, steps_of
 from codemix.data.build.funnel import Funnel
-from codemix.data.build.inventory import Found
+from codemix.data.build.inventory import SourceState
 from codemix.data.build.samples import Samples
 from codemix.data.document import Document, Drop, Unreadable, row_of
 from codemix.data.inputs.frozen_inputs import Input
@@ -44,7 +44,7 @@ class Fate:
 
 
 def why(
-    recipe: schema.Recipe, store: Store, found: Mapping[str, Found], root: Path, document_id: str
+    recipe: schema.Recipe, store: Store, found: Mapping[str, SourceState], root: Path, document_id: str
 ) -> list[Fate]:
     """What became of the documents with this id, by source.
 
@@ -116,7 +116,7 @@ def _first_equal(store: Store, entry: dict[str, Any], text: str) -> dict[str, An
 
 
 def _read_again(
-    name: str, source: schema.Source, store: Store, found: Found, root: Path, document_id: str
+    name: str, source: schema.SourceSpec, store: Store, found: SourceState, root: Path, document_id: str
 ) -> Iterator[Fate]:
     """What reading and the ops make of the documents with this id."""
     steps = None
@@ -126,7 +126,7 @@ def _read_again(
         ):  # some ops prepare for minutes, and most sources do not hold the document
             steps = steps_of(source, [op.prepare(root) for op in source.ops])
         funnel = Funnel()
-        kept = list(through([item], steps or [], funnel, Samples(), strict=False))
+        kept = list(apply_ops([item], steps or [], funnel, Samples(), strict=False))
         if kept:
             yield Fate(name, "kept", {"read_by": list(found.read_by)})
         for key in funnel.dropped:
@@ -138,7 +138,7 @@ def _read_again(
             yield Fate(name, "unreadable", {"reason": reason, **known})
 
 
-def _folder(store: Store, name: str, found: Found) -> Path:
+def _folder(store: Store, name: str, found: SourceState) -> Path:
     return (
         store.path("documents", name, found.manifest.identity["documents"])
         if found.manifest is not None
@@ -146,7 +146,7 @@ def _folder(store: Store, name: str, found: Found) -> Path:
     )
 
 
-def _verdict(source: schema.Source, key: str) -> dict[str, Any]:
+def _verdict(source: schema.SourceSpec, key: str) -> dict[str, Any]:
     """A key of the funnel, with the fields of the op that it names."""
     step, _, reason = key.partition("/")
     if step == READ:
@@ -159,7 +159,7 @@ def _verdict(source: schema.Source, key: str) -> dict[str, Any]:
 
 
 def _items(
-    name: str, source: schema.Source, store: Store, folder: Path, root: Path, document_id: str
+    name: str, source: schema.SourceSpec, store: Store, folder: Path, root: Path, document_id: str
 ) -> Iterator[Document | Unreadable | Drop]:
     """What a source yields for an id, from the inputs that its documents were made of."""
     made_of = read_json(folder / "manifest.json")

@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop, Unreadable
-from codemix.data.interfaces import Source
+from codemix.data.interfaces import DocumentReader
 from codemix.data.sources.text import document
 from codemix.data.text import languages
 from codemix.data.text.binary import mostly_control
 from codemix.recipe.language.quantities import Bytes
 
 
-class TreeSource(Source):
+class TreeSource(DocumentReader):
     """A source over the files of a tree whose names tell a known language.
 
     What is no text is dropped and counted: pointers of Git LFS (`lfs_pointer`), files with zero bytes (`binary`). Text in

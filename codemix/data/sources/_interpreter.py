@@ -7,7 +7,7 @@ from pathlib import Path
 from codemix.data.inputs.frozen_inputs import Part
 from codemix.data.inputs.locations import interpreter_root
 from codemix.data.inputs.opener import Opener
-from codemix.data.interfaces import Source
+from codemix.data.interfaces import DocumentReader
 from codemix.errors import CodemixError
 
 # tests; other people's packages; the help texts that `python_docs` reads; what the build of this interpreter generated
@@ -31,7 +31,7 @@ def stdlib_modules(left_out: tuple[str, ...] = ()) -> list[str]:
     return sorted(found)
 
 
-class InterpreterSource(Source):
+class InterpreterSource(DocumentReader):
     """A source over files of the running Python."""
 
     def fingerprint_extra(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ Numbers = list[int]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Exercise:
     """`program` is the solution with its tests; it ends without an error when the solution is right."""
 
     task: str
@@ -65,7 +65,7 @@ _ENDS = (
 _NAMES = ("transform", "process", "solve", "compute", "answer", "run_steps", "apply_rules", "evaluate_list")
 
 
-def problem(seed: int, number: int) -> Problem:
+def problem(seed: int, number: int) -> Exercise:
     """Problem `number` of a seed; the same for every Python and machine."""
     chance = random.Random(f"codemix problem {seed} {number}")
     steps = [(chance.choice(_STEPS), chance.randint(2, 9)) for _ in range(chance.choice((1, 2, 2, 3)))]
@@ -88,7 +88,7 @@ def problem(seed: int, number: int) -> Problem:
         for step, k in steps:
             expected = step.compute(expected, k)
         tests.append(f"assert {name}({case}) == {end(expected)!r}")
-    return Problem(task, solution, "\n".join(tests) + "\n")
+    return Exercise(task, solution, "\n".join(tests) + "\n")
 
 
 def _short(step: _Step) -> str:

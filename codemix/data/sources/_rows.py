@@ -14,13 +14,13 @@ from codemix.data.inputs.locations import expand
 from codemix.data.inputs.opener import Opener
 from codemix.data.inputs.packages import needed_for
 from codemix.data.inputs.values import SURE, id_text, plain
-from codemix.data.interfaces import Source
+from codemix.data.interfaces import DocumentReader
 from codemix.data.sources._row_files import ROW_SUFFIXES, is_parquet, read_rows, row_parts
 from codemix.errors import did_you_mean
 from codemix.recipe.language.requirements import Requirement
 
 
-class FileSource(Source):
+class FileSource(DocumentReader):
     """A source over files named by paths and patterns."""
 
     SUFFIXES: ClassVar[tuple[str, ...]] = ()

@@ -16,7 +16,7 @@ from pydantic import Field
 from codemix.data.document import Document
 from codemix.data.inputs.frozen_inputs import Part
 from codemix.data.inputs.opener import Opener
-from codemix.data.interfaces import Source
+from codemix.data.interfaces import DocumentReader
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.errors import Problem, did_you_mean
 from codemix.recipe.language import source_graph
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from codemix.recipe.language.schema import Recipe
 
 
-class OtherSource(Source):
+class OtherSource(DocumentReader):
     """The documents of another source of this recipe, as its ops left them."""
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # here the name decides what is read

@@ -7,7 +7,7 @@ from typing import Any
 
 from codemix.eval.compare import charts, paper
 from codemix.eval.compare.variants import Variant
-from codemix.eval.pages.page import Figure, Mark, Note, Section, Table, percent, signed
+from codemix.eval.pages.page import Figure, Mark, Note, PageTable, Section, percent, signed
 from codemix.recipe.language.quantities import show_tokens
 
 
@@ -61,7 +61,7 @@ def _changes(key: str, title: str, lead: str, caption: str, rows: Sequence[Mappi
     """Relative changes with intervals, as a figure and as a table that stands open."""
     known = [r for r in rows if r.get("relative") is not None]
     columns = ["recipe", "measure", "bits per byte", "reference", "change", "95% interval", "verdict", "seeds (range)", "documents"]
-    table = Table(f"{title}: bits per byte", columns, "llrrrrlrr")
+    table = PageTable(f"{title}: bits per byte", columns, "llrrrrlrr")
     for r in rows:
         tone = {"lower": "good", "higher": "bad"}.get(r["verdict"], "muted")
         interval = f"{signed(r['relative_low'])} … {signed(r['relative_high'])}" if r.get("relative") is not None else "–"
@@ -96,7 +96,7 @@ def _seeds(row: Mapping[str, Any]) -> str:
 def trajectories(variants: Sequence[Variant], base: Variant) -> Section | None:
     """Bits per byte after each stage."""
     panels: dict[str, dict[str, list]] = {}
-    table = Table("Bits per byte after each stage", ["recipe", "stage", "tokens of the run", *(m for m in ("code", "text"))], "llrrr")
+    table = PageTable("Bits per byte after each stage", ["recipe", "stage", "tokens of the run", *(m for m in ("code", "text"))], "llrrr")
     longer = [v for v in variants if sum(bool(s["bits_per_byte"]) for s in v.first.stages) > 1]
     for v in longer:
         for stage in v.first.stages:
@@ -127,7 +127,7 @@ def sweep(found: Mapping[str, Any]) -> Section | None:
     for number, one in enumerate(found["sweep"]):
         measures = [m for m in ("text", "code", "other") if any(p[m] for p in one["points"])]
         panels = {m: [(p["share"], p[m]) for p in one["points"] if p[m]] for m in measures}
-        table = Table(
+        table = PageTable(
             f"Bits per byte by share of code, {one['tokens']:,} tokens", ["share of code", "recipe", "seeds", *measures], "rlr" + "r" * len(measures)
         )
         for p in one["points"]:
@@ -152,7 +152,7 @@ def win_rates(found: Mapping[str, Any]) -> Section | None:
     if not found["winrates"]:
         return None
     columns = ["A", "B", "judge", "A wins", "ties", "B wins", "invalid", "wins − losses", "95% interval", "at equal length", "first slot"]
-    table = Table("Win-rates", columns, "lllrrrrrrrr")
+    table = PageTable("Win-rates", columns, "lllrrrrrrrr")
     rows, said = [], []
     for w in found["winrates"]:
         rows.append((w["a"], w["b"], w["wins"], w["ties"], w["losses"]))

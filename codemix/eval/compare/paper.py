@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codemix.eval.compare import charts, paper_numbers
-from codemix.eval.pages.page import Figure, Note, Section, Table, signed
+from codemix.eval.pages.page import Figure, Note, PageTable, Section, signed
 
 NOT_OURS = f"not ours ({paper_numbers.CITATION}, 470M parameters, %)"
 
@@ -18,9 +18,9 @@ def overlay(figure: str) -> list[Any]:
     return [*made, *notes]
 
 
-def _scores(title: str, rows: Mapping[str, Sequence[float]], names: Sequence[str]) -> Table:
+def _scores(title: str, rows: Mapping[str, Sequence[float]], names: Sequence[str]) -> PageTable:
     """Scores in percent with their change against the first row."""
-    table = Table(title, ["", *(column for name in names for column in (name, "change"))], "l" + "rr" * len(names))
+    table = PageTable(title, ["", *(column for name in names for column in (name, "change"))], "l" + "rr" * len(names))
     first = next(iter(rows.values()))
     for label, values in rows.items():
         cells = [c for value, base in zip(values, first, strict=True) for c in (f"{value:.1f}", "–" if values is first else _change(value / base))]
@@ -53,7 +53,7 @@ def _cooldown() -> list[Any]:
 
 def _sweep() -> list[Any]:
     names = ("Reason.", "Know.", "Code")
-    table = Table("The paper's figure 4 [%], measured off the plot", ["share of code", *names], "rrrr")
+    table = PageTable("The paper's figure 4 [%], measured off the plot", ["share of code", *names], "rrrr")
     table.rows = [[f"{share}%", *(f"{v:.2f}" for v in values)] for share, values in paper_numbers.FIGURE_4.items()]
     panels = {f"paper: {name}": [(share / 100, [values[i]]) for share, values in paper_numbers.FIGURE_4.items()] for i, name in enumerate(names)}
     title = "The paper's numbers, not ours."
@@ -63,7 +63,7 @@ def _sweep() -> list[Any]:
 
 def _wins() -> list[Any]:
     columns = ["figure", "A", "B", "A wins", "ties", "B wins", "wins − losses"]
-    table = Table("The paper's figures 7 to 9, not ours (199 prompts)", columns, "lllrrrr")
+    table = PageTable("The paper's figures 7 to 9, not ours (199 prompts)", columns, "lllrrrr")
     for figure, a, b, won, lost, tied in paper_numbers.WIN_RATES:
         table.rows.append([str(figure), a, b, *(f"{n / 199 * 100:.1f}%" for n in (won, tied, lost)), signed((won - lost) / 199)])
     return [table]
@@ -73,10 +73,10 @@ def care(found: Mapping[str, Any]) -> Section | None:
     """The paper's own contradictions, when its numbers are shown."""
     if not found["overlay_paper"]:
         return None
-    table = Table("Claims and numbers", ["the paper says", "its numbers", "what follows"], "lll")
+    table = PageTable("Claims and numbers", ["the paper says", "its numbers", "what follows"], "lll")
     table.rows = [[c.claim, c.numbers, c.follows] for c in paper_numbers.CONFLICTS]
     small = {row.variant: row.scores for row in paper_numbers.TABLE_2 if row.stage != "cooldown"}  # the last row before the cooldown stays
-    scale = Table("The paper's figure 3: from 470M to 2.8B parameters, before any cooldown [%]", ["", "Reason.", "Know.", "Code"], "lrrr")
+    scale = PageTable("The paper's figure 3: from 470M to 2.8B parameters, before any cooldown [%]", ["", "Reason.", "Know.", "Code"], "lrrr")
     for variant, large in paper_numbers.FIGURE_3.items():
         scale.rows.append([variant, *(f"{small[variant][i]:.1f} → {b:.1f}" for i, b in zip((0, 1, 3), large, strict=True))])
     lead = f"Places where {paper_numbers.CITATION} contradicts its own figures. {paper_numbers.NOISE}"

@@ -9,7 +9,7 @@ from typing import Any
 from codemix.eval.compare import paper_numbers
 from codemix.eval.compare.findings import MEASURES, difference, task_call
 from codemix.eval.compare.variants import Variant, is_cooldown
-from codemix.eval.pages.page import Fold, Mark, Note, Section, Table, percent, signed
+from codemix.eval.pages.page import Fold, Mark, Note, PageTable, Section, percent, signed
 from codemix.eval.pages.score_tables import OVERLAP_NOTE, most, task_tables
 from codemix.recipe.language.quantities import show_tokens
 
@@ -19,7 +19,7 @@ AGGREGATES = ("reasoning", "knowledge", "nl_avg", "code", "total_avg")  # in the
 def table_2(variants: Sequence[Variant], found: Mapping[str, Any]) -> Section:
     """The paper's Table 2 from our numbers; what was not measured is a dash."""
     columns = ["variant", "recipe row", "text", "code", "Reason.", "Know.", "NL", "Code", "Total", "bits/byte text", "bits/byte code"]
-    table = Table("Variants, stage by stage", columns, "llrrrrrrrrr", id="table-2")
+    table = PageTable("Variants, stage by stage", columns, "llrrrrrrrrr", id="table-2")
     absent: set[str] = set()
     partial = False
     for v in variants:
@@ -82,8 +82,8 @@ def bits(variants: Sequence[Variant], base: Variant, found: Mapping[str, Any]) -
     sources = sorted({n for v in variants for n in v.first.stage(v.last)["bits_per_byte"]}, key=lambda n: (_family(variants, n), n))
     if not sources:
         return None
-    table = Table("After the last stage", ["recipe", "tokens", *sources], "lr" + "r" * len(sources), id="bits")
-    changes = Table(f"Change against {base.name}", ["recipe", *sources], "l" + "r" * len(sources), id="bits-changes")
+    table = PageTable("After the last stage", ["recipe", "tokens", *sources], "lr" + "r" * len(sources), id="bits")
+    changes = PageTable(f"Change against {base.name}", ["recipe", *sources], "l" + "r" * len(sources), id="bits-changes")
     for v in variants:
         values = [v.bits(v.last, [n]) if n in v.first.stage(v.last)["bits_per_byte"] else [] for n in sources]
         last = v.first.stage(v.last)
@@ -125,12 +125,12 @@ def _family(variants: Sequence[Variant], source: str) -> str:
     return next((v.first.facts["families"][source] for v in variants if source in v.first.facts["families"]), "other")
 
 
-def _domains(variants: Sequence[Variant]) -> Table | None:
+def _domains(variants: Sequence[Variant]) -> PageTable | None:
     """The same by language, where sources hold more than one."""
     keys = sorted({(n, lang) for v in variants for n, x in v.first.stage(v.last)["bits_per_byte"].items() for lang in x.get("by_language", {})})
     if not keys:
         return None
-    table = Table("By language, after the last stage", ["source", "language", *(v.name for v in variants)], "ll" + "r" * len(variants))
+    table = PageTable("By language, after the last stage", ["source", "language", *(v.name for v in variants)], "ll" + "r" * len(variants))
     for n, lang in keys:
         cells = []
         for v in variants:
@@ -178,7 +178,7 @@ def recipes(variants: Sequence[Variant], base: Variant) -> Section | None:
         for t in tables(dataclasses.replace(made, settings=kept)):
             align = "".join("r" if c.startswith(">") else "l" for c in t.columns)
             folded.append(
-                Table(f"{t.title}: {base.name} → {v.name}", [c.lstrip(">") for c in t.columns], align, [list(r) for r in t.rows], list(t.notes))
+                PageTable(f"{t.title}: {base.name} → {v.name}", [c.lstrip(">") for c in t.columns], align, [list(r) for r in t.rows], list(t.notes))
             )
         if folded:
             blocks.append(Fold(f"Tokens and settings, `{base.name}` → `{v.name}`", folded))
@@ -190,7 +190,7 @@ def recipes(variants: Sequence[Variant], base: Variant) -> Section | None:
 def ledgers(variants: Sequence[Variant]) -> Section:
     """Tokens that each run really read, by source."""
     sources = sorted({n for v in variants for s in v.first.stages for n in s["sources"]}, key=lambda n: (_family(variants, n), n))
-    table = Table("Tokens consumed over the whole run", ["recipe", *sources, "all", "code", "ledger"], "l" + "r" * (len(sources) + 2) + "l")
+    table = PageTable("Tokens consumed over the whole run", ["recipe", *sources, "all", "code", "ledger"], "l" + "r" * (len(sources) + 2) + "l")
     for v in variants:
         totals = {n: sum((s["sources"].get(n, {}).get("consumed") or 0) for s in v.first.stages) for n in sources}
         whole = sum(totals.values())
@@ -210,7 +210,7 @@ def ledgers(variants: Sequence[Variant]) -> Section:
 
 def origin(variants: Sequence[Variant]) -> Section:
     """Fingerprints of what was compared."""
-    table = Table("Runs", ["recipe", "seed", "stages (fingerprints)", "evaluations"], "lrll")
+    table = PageTable("Runs", ["recipe", "seed", "stages (fingerprints)", "evaluations"], "lrll")
     for v in variants:
         for run in v.runs:
             stages = ", ".join(f"{s['name']} `{s['fingerprint'][:12]}`" for s in run.stages)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codemix.errors import CodemixError, Problem
 from codemix.eval.task_shapes.written import Program
 from codemix.recipe.language.finding import Finding
-from codemix.recipe.language.recipe_file import Source
+from codemix.recipe.language.recipe_file import RecipeFile
 from codemix.recipe.language.requirements import located, package
 from codemix.sandbox import sandbox
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LM_EVAL = package("`--harness lm-eval`", "lm_eval", '"codemix[lm-eval]"')
 
 
-def problems(source: Source, options: EvalOptions) -> list[Problem]:
+def problems(source: RecipeFile, options: EvalOptions) -> list[Problem]:
     """Everything that scoring would stop at: examples that are missing or make no sense, no sandbox for code, no lm-eval."""
     found = located(_of_tasks(source, options), source.document)
     if source.recipe.evaluation.tasks and options.harness and LM_EVAL.absent:
@@ -26,7 +26,7 @@ def problems(source: Source, options: EvalOptions) -> list[Problem]:
     return found
 
 
-def _of_tasks(source: Source, options: EvalOptions) -> Iterator[Finding]:
+def _of_tasks(source: RecipeFile, options: EvalOptions) -> Iterator[Finding]:
     tasks = source.recipe.evaluation.tasks
     nowhere = [task.kind for task in tasks if task.path is None and options.data is None]
     if len(nowhere) > 1:  # one thing is lacking, so it is said once

@@ -34,7 +34,7 @@ Cell = str | Mark
 
 
 @dataclass
-class Table:
+class PageTable:
     """Rows under `columns`; `align` has one letter a column (l, r). The first cell of a row is its header."""
 
     title: str
@@ -58,7 +58,7 @@ class Figure:
     title: str
     svg: str
     description: str
-    table: Table
+    table: PageTable
     open: bool = False  # the table stands below the figure, unfolded
 
 
@@ -83,7 +83,7 @@ class Fold:
     """Tables that only some readers want, under one line."""
 
     title: str
-    tables: Sequence[Table]
+    tables: Sequence[PageTable]
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Section:
     id: str
     title: str
     lead: str = ""
-    blocks: list[Table | Figure | Note | Code | Fold] = field(default_factory=list)
+    blocks: list[PageTable | Figure | Note | Code | Fold] = field(default_factory=list)
 
 
 @dataclass
@@ -118,7 +118,7 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.1f}%"
 
 
-def look() -> str:
+def look_digest() -> str:
     """A hash of everything that decides how a page looks and reads, so that a new look gets a new place.
 
     That is every file of the folders that make pages, and of `recipe/language/quantities.py`, which prints their numbers.
@@ -131,7 +131,7 @@ def look() -> str:
 
 def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str = "report") -> Path:
     """The HTML page of `facts`; made by `make() -> Page` unless a page of equal facts and look is there already."""
-    folder = store.path("reports", name, digest({"facts": tidy(facts), "look": look()}))
+    folder = store.path("reports", name, digest({"facts": tidy(facts), "look": look_digest()}))
     if not (folder / f"{stem}.html").is_file():
         page = make()
         shutil.rmtree(folder, ignore_errors=True)  # somebody took the page out: what is left is no report
@@ -193,7 +193,7 @@ def _environment(autoescape: bool):
 
 
 _LOOK = (".py", ".css", ".html", ".md")  # of files that make a page
-_BLOCKS = {"Table": Table, "Figure": Figure, "Note": Note, "Code": Code, "Fold": Fold, "Mark": Mark}
+_BLOCKS = {"Table": PageTable, "Figure": Figure, "Note": Note, "Code": Code, "Fold": Fold, "Mark": Mark}
 
 
 def _inline(text: str):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from codemix.eval.pages.facts import pooled
-from codemix.eval.pages.page import Cell, Mark, Table, percent
+from codemix.eval.pages.page import Cell, Mark, PageTable, percent
 
 Columns = Mapping[str, Sequence[Mapping[str, Any]]]  # heading -> results (as results.json holds them), one a seed
 Call = Callable[[str, str, str], str]  # (measure, task, heading) -> "better", "worse", "no call", "" where nothing is compared
@@ -19,13 +19,13 @@ CALLED = {"better": ("good", " better"), "worse": ("bad", " worse"), "no call": 
 OVERLAP_NOTE = "Overlap: share of the texts with a run of about 50 bytes that training had read too."
 
 
-def bits_table(columns: Columns, families: Mapping[str, str], shades: Mapping[str, str] | None = None) -> Table:
+def bits_table(columns: Columns, families: Mapping[str, str], shades: Mapping[str, str] | None = None) -> PageTable:
     """Bits per byte by source and, where a source holds several, by language; then pooled by family, then the mean over sources."""
     scores = {heading: [r["bits_per_byte"] for r in results] for heading, results in columns.items()}
     every = [s for found in scores.values() for s in found]
     order = ("text", "code", "other")
     names = sorted({n for s in every for n in s}, key=lambda n: (order.index(families.get(n, "other")), n))
-    table = Table(
+    table = PageTable(
         "Bits per byte on held-out documents", ["source", "bytes", "documents", "overlap", *columns], "lrrr" + "r" * len(columns), id="bits"
     )
 
@@ -55,15 +55,15 @@ def bits_table(columns: Columns, families: Mapping[str, str], shades: Mapping[st
     return table
 
 
-def task_tables(columns: Columns, call: Call = lambda measure, task, heading: "", calls: str = "") -> list[Table]:
+def task_tables(columns: Columns, call: Call = lambda measure, task, heading: "", calls: str = "") -> list[PageTable]:
     """Right answers, accuracy, generation, averages: the tables that have rows. `calls` says what the marks of `call` mean."""
-    gold = Table("Bits per byte of the right answers", ["task", "examples", "overlap", *columns], "lrr" + "r" * len(columns), id="gold")
+    gold = PageTable("Bits per byte of the right answers", ["task", "examples", "overlap", *columns], "lrr" + "r" * len(columns), id="gold")
     gold.notes.append("Lower is better. It moves long before accuracy leaves chance, so it ranks small models best.")
-    cloze = Table("Accuracy centred on chance", ["task", "overlap", *columns], "lr" + "r" * len(columns), id="cloze")
+    cloze = PageTable("Accuracy centred on chance", ["task", "overlap", *columns], "lr" + "r" * len(columns), id="cloze")
     cloze.notes.append("0 is guessing, 100 is perfect, ± one standard error over examples. Within two of them of 0 a score says nothing yet.")
-    plain = Table("Plain accuracy [%]", ["task", "chance", "constant", *columns], "lrr" + "r" * len(columns), id="accuracy")
+    plain = PageTable("Plain accuracy [%]", ["task", "chance", "constant", *columns], "lrr" + "r" * len(columns), id="accuracy")
     plain.notes.append("Constant: what the best single answer to everything reaches, where all questions have the same choices.")
-    written = Table("Generation [%]", ["task", "measure", "overlap", *columns], "llr" + "r" * len(columns), id="generation")
+    written = PageTable("Generation [%]", ["task", "measure", "overlap", *columns], "llr" + "r" * len(columns), id="generation")
     isolation: dict[str, list[str]] = {}
     for name in sorted({t for results in columns.values() for r in results for t in r["tasks"]}):
         found = {heading: [r["tasks"][name] for r in results if name in r["tasks"]] for heading, results in columns.items()}
@@ -91,9 +91,9 @@ def task_tables(columns: Columns, call: Call = lambda measure, task, heading: ""
     return [*shown, *_averages(columns)]
 
 
-def _averages(columns: Columns) -> list[Table]:
+def _averages(columns: Columns) -> list[PageTable]:
     """The paper's averages; a partial one bears a star and the tasks that it lacks."""
-    table = Table("Averages as the paper makes them [%]", ["average", *columns, "absent tasks"], "l" + "r" * len(columns) + "l", id="averages")
+    table = PageTable("Averages as the paper makes them [%]", ["average", *columns, "absent tasks"], "l" + "r" * len(columns) + "l", id="averages")
     for key, label in AVERAGES.items():
         found = [[a for r in results if (a := r["aggregates"].get(key)) and a["value"] is not None] for results in columns.values()]
         if every := [a for seeds in found for a in seeds]:

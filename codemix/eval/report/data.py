@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codemix.eval.pages.page import Code, Figure, Mark, Note, Section, Table
+from codemix.eval.pages.page import Code, Figure, Mark, Note, PageTable, Section
 from codemix.eval.report import charts
 
 SHOWN_REASONS = 6  # a source; the rest are summed in the figure and listed in the table
@@ -16,7 +16,7 @@ def funnel(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | Non
     sources = {n: s["funnel"] for n, s in facts["sources"].items() if s["funnel"].get("read")}
     if not sources:
         return None
-    table = Table("Documents", ["source", "what", "documents", "share"], "llrr", id="funnel")
+    table = PageTable("Documents", ["source", "what", "documents", "share"], "llrr", id="funnel")
     rows, lost = {}, []
     for name in sorted(sources, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n)):
         f = sources[name]
@@ -32,7 +32,7 @@ def funnel(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | Non
             table.rows.append(["", what, f"{n:,}", f"{n / f['read']:.2%}"])
     title, words = "Kept and dropped documents.", "Shares of the documents read; grey parts were dropped, each by its reason."
     figure = Figure(title, charts.funnel("funnel", title, words, rows, shades), words, table)
-    sizes = Table(
+    sizes = PageTable(
         "Tokens that were built", ["source", "train tokens", "train documents", "held-out tokens", "held-out documents"], "lrrrr", id="pools"
     )
     for name in rows:
@@ -58,7 +58,7 @@ def _reason(key: str) -> str:
 
 def origin(facts: Mapping[str, Any], yaml: str) -> Section:
     """Environment, fingerprints, the recipe as it was resolved."""
-    prints = Table("Fingerprints", ["what", "name", "fingerprint", "made with"], "llll", id="fingerprints")
+    prints = PageTable("Fingerprints", ["what", "name", "fingerprint", "made with"], "llll", id="fingerprints")
     for s in facts["stages"]:
         prints.rows.append(
             [

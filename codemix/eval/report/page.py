@@ -10,7 +10,7 @@ from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
 from codemix.eval.pages import plots
 from codemix.eval.pages.facts import pooled, run_facts
-from codemix.eval.pages.page import Figure, Mark, Note, Page, Section, Table, publish, signed
+from codemix.eval.pages.page import Figure, Mark, Note, Page, PageTable, Section, publish, signed
 from codemix.eval.report import charts, data, scores, training
 from codemix.recipe.language.quantities import show_tokens
 from codemix.recipe.language.yaml_text import dump
@@ -158,7 +158,7 @@ def asked(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     """The mixture and the stages."""
     stages = facts["stages"]
     names = sorted({n for s in stages for n in s["sources"]}, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n))
-    table = Table("Share of each stage", ["source", *(s["name"] for s in stages)], "l" + "r" * len(stages), id="shares")
+    table = PageTable("Share of each stage", ["source", *(s["name"] for s in stages)], "l" + "r" * len(stages), id="shares")
     for name in names:
         table.rows.append(
             [Mark(name, swatch=shades[name]), *(_percent(s["sources"][name]["share"]) if name in s["sources"] else "–" for s in stages)]
@@ -166,7 +166,7 @@ def asked(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     tokens = {n: [s["sources"].get(n, {}).get("planned", 0) for s in stages] for n in names}
     title, words = "Mixture by stage.", "Each bar is a stage, as long as its tokens, divided by source."
     figure = Figure(title, charts.mixture("mixture", title, words, [(s["name"], s["tokens"]) for s in stages], tokens, shades), words, table)
-    plan = Table("Stages", ["stage", "starts from", "tokens", "steps", "batch × length", "learning rate"], "llrrrl", id="stages")
+    plan = PageTable("Stages", ["stage", "starts from", "tokens", "steps", "batch × length", "learning rate"], "llrrrl", id="stages")
     for s in stages:
         batch = s["batch_size"] if isinstance(s["batch_size"], int) else "…".join(map(str, s["batch_size"]))
         plan.rows.append([
@@ -203,7 +203,7 @@ def _percent(share: float) -> str:
 def read(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     """Planned and consumed tokens, to the token."""
     done = [s for s in facts["stages"] if s["trained"]]
-    table = Table("Ledger", ["stage", "source", "planned tokens", "consumed tokens", "difference", "epochs so far"], "llrrrr", id="ledger")
+    table = PageTable("Ledger", ["stage", "source", "planned tokens", "consumed tokens", "difference", "epochs so far"], "llrrrr", id="ledger")
     for s in facts["stages"]:
         for i, (name, x) in enumerate(s["sources"].items()):
             off = None if x["consumed"] is None else x["consumed"] - x["planned"]

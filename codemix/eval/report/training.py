@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from codemix.eval.pages.page import Figure, Section, Table
+from codemix.eval.pages.page import Figure, PageTable, Section
 from codemix.eval.report import charts
 
 
@@ -28,7 +28,7 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
         return points
 
     blocks = []
-    table = Table(
+    table = PageTable(
         "Training loss [nats per token]", ["stage", "tokens of the run", "learning rate", *names, "all sources"], "lrr" + "r" * (len(names) + 1)
     )
     for s in stages:
@@ -49,7 +49,7 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
     blocks.append(Figure(title, drawn, words, table))
     speeds = [s for s in stages if s["training_s"]]
     if speeds:
-        table = Table("Speed", ["stage", "tokens", "training time", "tokens per second"], "lrrr")
+        table = PageTable("Speed", ["stage", "tokens", "training time", "tokens per second"], "lrrr")
         for s in speeds:
             spent = s["curves"]["tokens"][-1] - s["run_tokens_before"]
             table.rows.append([s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"])

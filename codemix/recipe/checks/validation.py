@@ -64,7 +64,7 @@ def declared_pools(recipe: schema.Recipe, specs: Mapping[str, str]) -> dict[str,
 
 
 def check(
-    source: recipe_file.Source,
+    source: recipe_file.RecipeFile,
     pools: Mapping[str, Pool] | None = None,
     *,
     root: Path | None = None,
@@ -132,7 +132,7 @@ def check(
     return Checked(plan, planner.ends, tuple(sorted(unique.values(), key=lambda p: (p.where.line, p.where.column))))
 
 
-def check_document(document: yaml_text.Document) -> Checked:
+def check_document(document: yaml_text.YamlFile) -> Checked:
     """`check` of a recipe that may not even be one. Raises CodemixError for that, with every problem at once: where keys are misspelt,
     what the recipe probably means is judged as well."""
     try:

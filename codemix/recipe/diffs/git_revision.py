@@ -17,13 +17,13 @@ def load_side(side: str) -> Plan:
     return validation.check(read_side(side)).require()
 
 
-def read_side(side: str) -> recipe_file.Source:
+def read_side(side: str) -> recipe_file.RecipeFile:
     """A recipe file, or what `REVISION:PATH` is in git. Raises CodemixError when it is no recipe."""
     if ":" in side and not Path(side).exists():
         revision, _, path = side.partition(":")
         source = recipe_file.parse_recipe(at_revision(revision, path), side)
         # `init_from` is looked up beside the file as it is now
-        return recipe_file.Source(source.recipe, dataclasses.replace(source.document, file=path))
+        return recipe_file.RecipeFile(source.recipe, dataclasses.replace(source.document, file=path))
     return recipe_file.read_recipe(side)
 
 

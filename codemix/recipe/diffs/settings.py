@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codemix.recipe.language.component import Component, identity
-from codemix.recipe.language.schema import Recipe, Source, Stage
+from codemix.recipe.language.schema import Recipe, SourceSpec, Stage
 
 # What the tables of tokens, stages and sources tell already, or what is no effect.
 _TOLD_ELSEWHERE = {"mixture", "weights", "by", "replace", "tokens", "steps", "init_from", "name", "notes", "description", "limits", "cursor"}
@@ -43,7 +43,7 @@ def _sources(recipe: Recipe, other: Recipe, both: Set[str]) -> dict[str, Any]:
     return {name: _making(recipe.sources[name], other.sources[name]) for name in both}
 
 
-def _making(source: Source, other: Source) -> dict[str, Any]:
+def _making(source: SourceSpec, other: SourceSpec) -> dict[str, Any]:
     same_kind = source.read.kind == other.read.kind
     return {
         "read": identity(source.read) if same_kind else _in_one_line(source.read),

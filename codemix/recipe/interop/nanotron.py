@@ -69,7 +69,7 @@ def nanotron(content: str, file: str) -> Imported:
     return Imported("nanotron", stem(file), tuple(phases), seq_len, batch, model if len(model) == len(wanted) else {}, tokenizer, tuple(problems))
 
 
-def _nanotron_weights(stage: Any, document: yaml_text.Document, at: tuple) -> list[tuple[str, Fraction]]:
+def _nanotron_weights(stage: Any, document: yaml_text.YamlFile, at: tuple) -> list[tuple[str, Fraction]]:
     data = ((stage.get("data") or {}) if isinstance(stage, dict) else {}).get("dataset") or {}
     folders = data.get("dataset_folder", data.get("dataset_path"))
     weights = data.get("dataset_weights")

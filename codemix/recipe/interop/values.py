@@ -84,7 +84,7 @@ def _notes(problems: tuple[Problem, ...]) -> list[str]:
     return ["; ".join((p.what, *p.hints)) for p in problems]
 
 
-def fraction(value: Any, document: yaml_text.Document, at: tuple) -> Fraction:
+def fraction(value: Any, document: yaml_text.YamlFile, at: tuple) -> Fraction:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
         return Fraction(str(value))
     raise CodemixError(Problem(f"`{value}` is not a weight", document.where(at), ("a weight is a number from 0",), "import-file"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codemix.errors import Problem
 
 if TYPE_CHECKING:
-    from codemix.recipe.language.yaml_text import Document
+    from codemix.recipe.language.yaml_text import YamlFile
 
 WARNINGS = {  # the rules that only warn -> where the literature says so
     "code-share-high": "arXiv 2408.10914 section 3.3: from 75% code on, language reasoning and world knowledge fall",
@@ -27,7 +27,7 @@ class Finding:
     problem: Problem
     on_key: bool = False
 
-    def located(self, document: Document) -> Problem:
+    def located(self, document: YamlFile) -> Problem:
         """The problem at its place in the file."""
         return replace(self.problem, where=document.where(self.path, key=self.on_key))
 

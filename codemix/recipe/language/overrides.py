@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe.language.yaml_text import Document, show_path
+from codemix.recipe.language.yaml_text import YamlFile, show_path
 
 _WHOLE_STAGE = ({"mixture", "learning_rate", "tokens"}, {"mixture", "learning_rate", "steps"})
 
 
 @dataclass
-class Layered(Document):
+class Layered(YamlFile):
     """A document whose parts come from several files; `origins` says which path of which file a path is."""
 
-    origins: dict[tuple, tuple[Document, tuple]] = field(default_factory=dict)
+    origins: dict[tuple, tuple[YamlFile, tuple]] = field(default_factory=dict)
 
     def where(self, path: tuple, *, key: bool = False):
         path = tuple(path)
@@ -34,17 +34,17 @@ class Layered(Document):
         return super().where(path, key=key)
 
 
-def layered(base: Document, file: str) -> Layered:
+def layered(base: YamlFile, file: str) -> Layered:
     """A copy of `base` that can be overridden; `file` is the name of the whole."""
     return Layered(file, base.text, _copy(base.value), origins={(): (base, ())})
 
 
-def override(target: Layered, change: dict[str, Any], source: Document, at: tuple) -> None:
+def override(target: Layered, change: dict[str, Any], source: YamlFile, at: tuple) -> None:
     """Lay `change`, which stands at path `at` of `source`, over `target`. Raises CodemixError for a path that leads nowhere."""
     _merge(target, (), target.value, change, source, at)
 
 
-def remove(target: Layered, name: str, source: Document, at: tuple) -> None:
+def remove(target: Layered, name: str, source: YamlFile, at: tuple) -> None:
     """Delete what the dotted path `name` leads to: a stage, a source, a task."""
     path = _resolve(target, (), target.value, name, source, at)
     holder = get(target.value, path[:-1])
@@ -70,19 +70,19 @@ def get(value: Any, path: tuple) -> Any:
     return value
 
 
-def put(target: Layered, path: tuple, value: Any, source: Document, at: tuple) -> None:
+def put(target: Layered, path: tuple, value: Any, source: YamlFile, at: tuple) -> None:
     """Set one value, whose place is `at` in `source`."""
     get(target.value, path[:-1])[path[-1]] = _copy(value)
     _forget(target, path)
     target.origins[path] = (source, at)
 
 
-def stage_index(target: Layered, name: str, source: Document, at: tuple) -> int:
+def stage_index(target: Layered, name: str, source: YamlFile, at: tuple) -> int:
     """The number of the stage called `name`. Raises CodemixError when there is none."""
     return _resolve(target, (), target.value, f"stages.{name}", source, at)[1]
 
 
-def _merge(target: Layered, path: tuple, value: Any, change: dict, source: Document, at: tuple) -> None:
+def _merge(target: Layered, path: tuple, value: Any, change: dict, source: YamlFile, at: tuple) -> None:
     for key, new in change.items():
         here = (*at, key)
         stages, name = target.value.get("stages") if path == () else value, str(key).removeprefix("stages.") if path == () else str(key)
@@ -102,7 +102,7 @@ def _merge(target: Layered, path: tuple, value: Any, change: dict, source: Docum
             put(target, inner, new, source, here)
 
 
-def _add_stage(target: Layered, stages: list, name: str, new: dict, source: Document, at: tuple) -> None:
+def _add_stage(target: Layered, stages: list, name: str, new: dict, source: YamlFile, at: tuple) -> None:
     """A whole new stage, at the end or before the one that it names; the stages after it keep their origins."""
     place = len(stages)
     if "before" in new:
@@ -126,7 +126,7 @@ def _merges(path: tuple, old: Any, new: dict) -> bool:
     return "kind" not in new or new["kind"] == old.get("kind")
 
 
-def _resolve(target: Layered, path: tuple, value: Any, key: str, source: Document, at: tuple, *, missing: bool = False) -> tuple:
+def _resolve(target: Layered, path: tuple, value: Any, key: str, source: YamlFile, at: tuple, *, missing: bool = False) -> tuple:
     """The path that a dotted key leads to from `path`; its last part may be new in a mapping when `missing`."""
     rest = key
     while True:
@@ -153,7 +153,7 @@ def _resolve(target: Layered, path: tuple, value: Any, key: str, source: Documen
         value = value[part] if not (isinstance(value, dict) and part not in value) else {}
 
 
-def _nowhere(name: str, known: Any, path: tuple, source: Document, at: tuple) -> CodemixError:
+def _nowhere(name: str, known: Any, path: tuple, source: YamlFile, at: tuple) -> CodemixError:
     inside = f" in `{show_path(path)}`" if path else ""
     return CodemixError(
         Problem(
@@ -178,7 +178,7 @@ def _is_stage(value: Any) -> bool:
     return isinstance(value, dict) and any(keys <= set(value) for keys in _WHOLE_STAGE)
 
 
-def _origin(target: Layered, path: tuple) -> tuple[Document, tuple]:
+def _origin(target: Layered, path: tuple) -> tuple[YamlFile, tuple]:
     for n in range(len(path), -1, -1):
         if path[:n] in target.origins:
             document, inner = target.origins[path[:n]]

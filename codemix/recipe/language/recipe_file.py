@@ -35,44 +35,44 @@ _WORDS = {  # pydantic's error types in our words; {x} is filled from the error'
 
 
 @dataclass(frozen=True)
-class Source:
+class RecipeFile:
     """A recipe together with the text it came from, for problems found later."""
 
     recipe: schema.Recipe
-    document: yaml_text.Document
+    document: yaml_text.YamlFile
 
     @property
     def folder(self) -> Path:
         return Path(self.document.file).resolve().parent
 
 
-def read_recipe(path: str | Path) -> Source:
+def read_recipe(path: str | Path) -> RecipeFile:
     """The recipe in a file. Raises CodemixError with every syntax and schema problem."""
     return of_document(yaml_text.load(path))
 
 
-def parse_recipe(content: str, file: str) -> Source:
+def parse_recipe(content: str, file: str) -> RecipeFile:
     """The recipe in `content`; `file` is the name that problems show."""
     return of_document(yaml_text.parse(content, file))
 
 
-def of_document(document: yaml_text.Document) -> Source:
+def of_document(document: yaml_text.YamlFile) -> RecipeFile:
     """The recipe in a document."""
     if is_study(document):
         hint = "use `codemix study`, which expands it into recipes"
         raise CodemixError(Problem("this is a study, not a recipe", document.where(("study",), key=True), (hint,), "study-not-recipe"))
-    return Source(validate(schema.Recipe, document), document)
+    return RecipeFile(validate(schema.Recipe, document), document)
 
 
 @dataclass(frozen=True)
 class Meant:
     """What a document with misspelt keys probably means, and the mappings of which a key had to be left out."""
 
-    source: Source
+    source: RecipeFile
     without: frozenset[tuple]
 
 
-def as_meant(document: yaml_text.Document) -> Meant | None:
+def as_meant(document: yaml_text.YamlFile) -> Meant | None:
     """The recipe that a document with misspelt keys probably means: each under the name that the schema has for it, or left out.
 
     None when it has none, or when that is no recipe either.
@@ -100,12 +100,12 @@ def as_meant(document: yaml_text.Document) -> Meant | None:
         return None
 
 
-def is_study(document: yaml_text.Document) -> bool:
+def is_study(document: yaml_text.YamlFile) -> bool:
     """Whether a document is a study: it has a key `study`."""
     return isinstance(document.value, dict) and "study" in document.value
 
 
-def validate(model: type[Spec], document: yaml_text.Document) -> Any:
+def validate(model: type[Spec], document: yaml_text.YamlFile) -> Any:
     """`document.value` as a `model`. Raises CodemixError with every problem, in file order."""
     try:
         return model.model_validate(document.value)
@@ -117,7 +117,7 @@ def validate(model: type[Spec], document: yaml_text.Document) -> Any:
     raise CodemixError(*sorted(unique.values(), key=lambda p: (p.where.line, p.where.column)))
 
 
-def _problems(errors: list[dict], document: yaml_text.Document, base: tuple, model: Any) -> list[Problem]:
+def _problems(errors: list[dict], document: yaml_text.YamlFile, base: tuple, model: Any) -> list[Problem]:
     out, unions = [], {}
     for e in errors:
         context, loc = e.get("ctx") or {}, base + e["loc"]
@@ -139,7 +139,7 @@ def _problems(errors: list[dict], document: yaml_text.Document, base: tuple, mod
 
 
 def _without_implied(
-    problems: list[Problem], errors: list[dict], document: yaml_text.Document, base: tuple, model: Any
+    problems: list[Problem], errors: list[dict], document: yaml_text.YamlFile, base: tuple, model: Any
 ) -> list[Problem]:
     """The problems without "`x` is missing" where a misspelt key of the same mapping stands for `x`."""
     stands_for = {
@@ -153,7 +153,7 @@ def _without_implied(
     return [p for p in problems if not implied(p)]
 
 
-def _misspelt(errors: list[dict], document: yaml_text.Document, base: tuple, model: Any) -> Iterator[tuple[tuple, list[str]]]:
+def _misspelt(errors: list[dict], document: yaml_text.YamlFile, base: tuple, model: Any) -> Iterator[tuple[tuple, list[str]]]:
     """The path of each key that the schema does not know, and what it knows there."""
     for e in errors:
         if e["type"] == "nested":
@@ -167,7 +167,7 @@ def _known(model: Any, path: tuple) -> list[str]:
     return model if isinstance(model, list) else _fields_at(model, path[:-1])
 
 
-def _existing(loc: tuple, document: yaml_text.Document, *, missing: bool) -> tuple[tuple, tuple | None]:
+def _existing(loc: tuple, document: yaml_text.YamlFile, *, missing: bool) -> tuple[tuple, tuple | None]:
     """`loc` without the parts that pydantic adds for unions and keys and that the file does not have, and where the first union is."""
     value, path, union = document.value, [], None
     for i, part in enumerate(loc):
@@ -185,7 +185,7 @@ def _existing(loc: tuple, document: yaml_text.Document, *, missing: bool) -> tup
     return tuple(path), union
 
 
-def _no_form_fits(errors: list[dict], path: tuple, document: yaml_text.Document, model: Any) -> Problem:
+def _no_form_fits(errors: list[dict], path: tuple, document: yaml_text.YamlFile, model: Any) -> Problem:
     """One problem for a value that may take several forms and fits none."""
     words = [f"`{w}`" for e in errors if e["type"] == "literal_error" for w in _literals(e)]
     close = [e for e in errors if e["type"] != "literal_error" and not _WORDS.get(e["type"], "").startswith("expected")]
@@ -197,7 +197,7 @@ def _no_form_fits(errors: list[dict], path: tuple, document: yaml_text.Document,
     return Problem(what, document.where(path), next(filter(None, map(_number, errors)), ()), "schema")
 
 
-def _problem(e: dict, path: tuple, document: yaml_text.Document, model: Any) -> Problem:
+def _problem(e: dict, path: tuple, document: yaml_text.YamlFile, model: Any) -> Problem:
     kind, context = e["type"], e.get("ctx") or {}
     hints = tuple(context.get("hints", ()))
     if kind == "extra_forbidden":

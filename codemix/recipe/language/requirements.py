@@ -62,12 +62,12 @@ def _lacking(recipe: schema.Recipe, severity: str) -> Iterator[tuple[tuple, Prob
                 yield path, requirement.problem(severity=severity)
 
 
-def warnings(recipe: schema.Recipe, document: yaml_text.Document) -> list[Problem]:
+def warnings(recipe: schema.Recipe, document: yaml_text.YamlFile) -> list[Problem]:
     """What this machine lacks for a recipe, as warnings: another machine may build it."""
     return located(lacking(recipe, severity="warning"), document)
 
 
-def located(findings: Iterable[Finding], document: yaml_text.Document) -> list[Problem]:
+def located(findings: Iterable[Finding], document: yaml_text.YamlFile) -> list[Problem]:
     """The problems of findings, each at its place, in the order of the file."""
     placed = [f.located(document) for f in findings]
     return sorted(placed, key=lambda p: (p.where.line, p.where.column))

@@ -91,7 +91,7 @@ class Limit(Spec):
         return self
 
 
-class Source(Spec):
+class SourceSpec(Spec):
     """Where documents come from, what is done to them, and how often they may be read."""
 
     read: component.field("source") = Field(description="the component that yields documents")
@@ -314,7 +314,7 @@ class Recipe(Spec):
     notes: str = ""
     seed: Seed = Field(0, description="decides initial weights, data order and what dropout drops")
     tokenizer: component.field("tokenizer")
-    sources: dict[Name, Source] = Field(min_length=1)
+    sources: dict[Name, SourceSpec] = Field(min_length=1)
     dedup: tuple[Dedup, ...] = ()
     groups: dict[Name, Mixture] = Field({}, description="named mixtures that stages can use like sources")
     limits: tuple[Limit, ...] = Field((), description="limits that hold in every stage")

@@ -36,7 +36,7 @@ class _Loader(_LOADER):
 
 
 @dataclass
-class Document:
+class YamlFile:
     """The value of a YAML file, and where each part of it stands. Paths are tuples of keys and indices."""
 
     file: str
@@ -101,14 +101,14 @@ def read_text(path: str | Path) -> str:
         raise CodemixError(Problem("the file is not UTF-8 text", Where(str(path), line, column), ("save it as UTF-8",), "yaml-syntax")) from None
 
 
-def load(path: str | Path) -> Document:
+def load(path: str | Path) -> YamlFile:
     """The document in a file. Raises CodemixError with every problem of the YAML itself."""
     return parse(read_text(path), str(path))
 
 
-def parse(text: str, file: str) -> Document:
+def parse(text: str, file: str) -> YamlFile:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
-    document = Document(file, text)
+    document = YamlFile(file, text)
     try:
         if len(text) > MAX_NODES or sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS:
             _check_size(text, document)
@@ -135,7 +135,7 @@ def parse(text: str, file: str) -> Document:
     return document
 
 
-def _check_size(text: str, document: Document) -> None:
+def _check_size(text: str, document: YamlFile) -> None:
     """Refuse what would overflow the C stack of the composer, which recurses, or take it long; events do neither."""
     depth = nodes = 0
     for event in yaml.parse(text, Loader=_Loader):
@@ -151,7 +151,7 @@ def _check_size(text: str, document: Document) -> None:
 
 
 class _Reader:
-    def __init__(self, document: Document):
+    def __init__(self, document: YamlFile):
         self.document, self.problems, self.nodes, self.open = document, [], 0, []
 
     def problem(self, node: yaml.Node, path: tuple, what: str, *hints: str, rule: str = "yaml-strict") -> None:

@@ -42,7 +42,7 @@ class Reading:
     takers: Callable[[str], bool]  # whether the other sources could take what a source cannot give
 
 
-def windows_left(source: schema.Source, pool: Pool, cursor: Cursor | None, seq_len: int) -> int:
+def windows_left(source: schema.SourceSpec, pool: Pool, cursor: Cursor | None, seq_len: int) -> int:
     """Windows that a lineage may still read of a source."""
     used = cursor.epochs_of(pool) if cursor else Fraction(0)
     return max(0, int((Fraction(str(source.max_epochs)) - used) * pool.windows(seq_len)))
@@ -70,7 +70,7 @@ def redistribute(leaves: list[Leaf], rows: int, left: Mapping[str, int]) -> tupl
     return leaves, []
 
 
-def check_source(leaf: Leaf, s: StageSource, source: schema.Source, pool: Pool | None, stage: Reading) -> Iterator[Finding]:
+def check_source(leaf: Leaf, s: StageSource, source: schema.SourceSpec, pool: Pool | None, stage: Reading) -> Iterator[Finding]:
     """What is wrong with how much a stage reads of one source."""
     if s.windows == 0 and leaf.mean:
         what = f"`{s.source}` is asked for {show_share(leaf.mean)} of {stage.rows:,} windows, which rounds to none"
@@ -94,7 +94,7 @@ def check_source(leaf: Leaf, s: StageSource, source: schema.Source, pool: Pool |
         yield finding(leaf.path, "cursor-disjoint", what, f"{hint}, or say `cursor: continue` and let it repeat")
 
 
-def _over_cap(leaf: Leaf, s: StageSource, source: schema.Source, stage: Reading) -> Finding:
+def _over_cap(leaf: Leaf, s: StageSource, source: schema.SourceSpec, stage: Reading) -> Finding:
     cap, after, name = Fraction(str(source.max_epochs)), s.epochs_after, stage.spec.name
     left = max(0, int((cap - s.epochs_before) * s.pool_windows))
     earlier = f" after {float(s.epochs_before):.2f} epochs in earlier stages" if s.epochs_before else ""

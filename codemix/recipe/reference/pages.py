@@ -141,7 +141,7 @@ def _model_section(model: type, root: dict[str, Any], level: int = 3) -> str:
 
 
 def _title(model: type) -> str:
-    return {"StudySpec": "Study"}.get(model.__name__, model.__name__)
+    return model.__name__.removesuffix("Spec")
 
 
 def _fields_table(properties: dict[str, Any], required: set[str], root: dict[str, Any]) -> str:
@@ -168,7 +168,7 @@ def _default(value: dict[str, Any]) -> str:
 def _type(value: dict[str, Any]) -> str:
     """What a key takes, in words and links."""
     if "allOf" in value or "$ref" in value:
-        name = (value.get("$ref") or value["allOf"][0]["$ref"]).split("/")[-1]
+        name = (value.get("$ref") or value["allOf"][0]["$ref"]).split("/")[-1].removesuffix("Spec")
         if name in component.FAMILIES:
             return f"a [{name}](components.md#{_FAMILY_WORDS[name].lower().replace(':', '').replace(' ', '-')})"
         return f"{'an' if name[0] in 'AEIOU' else 'a'} [{name}](#{name.lower()})"

@@ -69,7 +69,7 @@ def _layer(study: Study, bases: dict, v: int, choices: tuple, s: int, seed: int 
     return point
 
 
-def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: yaml_text.Document, at: tuple) -> None:
+def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: yaml_text.YamlFile, at: tuple) -> None:
     """Give `of` its share of the stage; scale the rest, and under `additive` the stage's tokens."""
     here = ("stages", stage_index(point, sweep.stage, document, ("sweep", "stage")))
     stage = get(point.value, here)
@@ -155,7 +155,7 @@ def _share_name(share: Fraction) -> str:
     return f"{shown:0>2}pct" if "." not in shown else f"{shown}pct"
 
 
-def _base(study: Study, name: str, at: tuple, bases: dict[str, yaml_text.Document]) -> yaml_text.Document:
+def _base(study: Study, name: str, at: tuple, bases: dict[str, yaml_text.YamlFile]) -> yaml_text.YamlFile:
     """The base recipe's document, read once a study; its `init_from` paths are made relative to the study."""
     if name in bases:
         return bases[name]

@@ -23,7 +23,7 @@ from codemix.recipe.studies.points import points
 from codemix.recipe.studies.stage_tree import tree
 from codemix.recipe.studies.study_spec import Study, StudySpec
 
-__all__ = ["Study", "StudySpec", "check", "expand", "load_study", "of_document", "sources", "tree", "write_recipes"]
+__all__ = ["Study", "StudySpec", "check", "expand", "load_study", "of_document", "recipes", "tree", "write_recipes"]
 
 
 def load_study(path: str | Path) -> Study:
@@ -31,7 +31,7 @@ def load_study(path: str | Path) -> Study:
     return of_document(yaml_text.load(path))
 
 
-def of_document(document: yaml_text.Document) -> Study:
+def of_document(document: yaml_text.YamlFile) -> Study:
     """The study in a document."""
     if isinstance(document.value, dict) and "stages" in document.value and not recipe_file.is_study(document):
         hint = "a study has `study:`, `base:` and variations"
@@ -41,16 +41,16 @@ def of_document(document: yaml_text.Document) -> Study:
 
 def expand(study: Study) -> dict[str, schema.Recipe]:
     """Every point of the study as a complete recipe, by recipe name, in the order of the file."""
-    return {name: source.recipe for name, source in sources(study).items()}
+    return {name: source.recipe for name, source in recipes(study).items()}
 
 
-def sources(study: Study) -> dict[str, recipe_file.Source]:
+def recipes(study: Study) -> dict[str, recipe_file.RecipeFile]:
     """Every point as a recipe with the places its values came from, so that later problems point into the right file.
 
     Raises CodemixError with the problems of all points; one that several points share is told once, and says which.
     """
     found: dict[Problem, list[str]] = {}
-    out: dict[str, recipe_file.Source] = {}
+    out: dict[str, recipe_file.RecipeFile] = {}
     for point in points(study):
         try:
             recipe = recipe_file.validate(schema.Recipe, point.document)
@@ -63,7 +63,7 @@ def sources(study: Study) -> dict[str, recipe_file.Source]:
                         "study-name",
                     )
                 )
-            out[recipe.name] = recipe_file.Source(recipe, point.document)
+            out[recipe.name] = recipe_file.RecipeFile(recipe, point.document)
         except CodemixError as error:
             for problem in error.problems:
                 found.setdefault(problem, []).append(point.name)
@@ -76,7 +76,7 @@ def check(study: Study, pools: Any = None) -> tuple[dict[str, validation.Checked
     """Every point planned and judged, and the problems of all, each told once with the points that have it."""
     found: dict[Problem, list[str]] = {}
     checked = {}
-    for name, source in sources(study).items():
+    for name, source in recipes(study).items():
         checked[name] = validation.check(source, pools)
         for problem in checked[name].problems:
             found.setdefault(problem, []).append(name.removeprefix(f"{study.name}-"))
@@ -87,10 +87,10 @@ def write_recipes(study: Study, folder: Path) -> list[Path]:
     """Write every point as a recipe of its own. `init_from` paths stay as seen from the study. Returns the files."""
     written = []
     header = f"# A point of the study `{study.name}`, complete; made by `codemix study expand`.\n"
-    for name, source in sources(study).items():
+    for name, source in recipes(study).items():
         path = folder / f"{name}.yaml"
         value = dict(source.document.value)
-        alone = recipe_file.Source(source.recipe, replace(yaml_text.parse(yaml_text.dump(value), str(study.folder / path.name)), file=str(study.folder / path.name)))
+        alone = recipe_file.RecipeFile(source.recipe, replace(yaml_text.parse(yaml_text.dump(value), str(study.folder / path.name)), file=str(study.folder / path.name)))
         unused = {p.where.path.split(".", 1)[1] for p in validation.check(alone).problems if p.rule == "silence-unused"}
         if unused:  # the study's points share their silences; a recipe of its own keeps those that it needs
             value["silence"] = {k: v for k, v in value["silence"].items() if k not in unused}

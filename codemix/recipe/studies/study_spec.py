@@ -89,7 +89,7 @@ class Study:
     """A study and the text it came from."""
 
     spec: StudySpec
-    document: yaml_text.Document
+    document: yaml_text.YamlFile
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from codemix.errors import CodemixError
 from codemix.recipe.planning import cost_estimate
 from codemix.train.aot.collectives import Collective, collectives
 from codemix.train.aot.report import Memory, Result, knobs, render
-from codemix.train.run.memory import is_short
+from codemix.train.run.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -174,7 +174,7 @@ def _compile(stage: StagePlan, vocab: int, n_sources: int, devices: list, shape:
 
 def out_of_memory(message: str) -> tuple[int, int] | None:
     """(needed, available) [bytes a chip] from the compiler's words, or None when they say something else."""
-    if not is_short(message):
+    if not is_out_of_memory(message):
         return None
     unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
     for pattern in (r"\(([\d.]+)([KMGT]?)i?B?\) exceeds available \w+ \(([\d.]+)([KMGT]?)", r"[Uu]sed ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)"):

@@ -179,7 +179,7 @@ def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, 
     return jax.vmap(jax.random.fold_in, (0, None))(rngs, number)
 
 
-def dropped(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int) -> Float[Array, "B T D"]:
+def apply_dropout(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int) -> Float[Array, "B T D"]:
     """x with a share `rate` of the values zeroed and the others larger by as much; which ones, the random keys of its rows and the place decide.
     Without keys, x."""
     if rngs is None:
@@ -199,7 +199,7 @@ def block(
     attended = project("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
     gate, up = project("btd,df->btf", h, layer.gate), project("btd,df->btf", h, layer.up)
     projected = project("btf,fd->btd", swiglu(gate, up), layer.down)
-    return x + dropped(attended, dropout, rngs, 0) + dropped(projected, dropout, rngs, 1)
+    return x + apply_dropout(attended, dropout, rngs, 0) + apply_dropout(projected, dropout, rngs, 1)
 
 
 REMAT = {  # what the backward pass finds saved: everything | only the block's input | also matmul results
@@ -282,7 +282,7 @@ def hidden(
 
     L = len(model.blocks.norm)
     of_layers = None if rngs is None else jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
-    x = dropped(lookup(compute_dtype, mesh, model.embedding, inputs), dropout, rngs, L)
+    x = apply_dropout(lookup(compute_dtype, mesh, model.embedding, inputs), dropout, rngs, L)
     x, _ = jax.lax.scan(REMAT[remat](one), x, (model.blocks, of_layers), unroll=unroll)
     return normed(x, model.norm, model.norm_kind, model.norm_eps)
 

@@ -36,7 +36,7 @@ _LOST_SIGNS = ("gloo", "unavailable", "heartbeat", "connection", "barrier")  # i
 
 
 @contextlib.contextmanager
-def lost() -> Iterator[None]:
+def explain_lost_host() -> Iterator[None]:
     """The user's words for the end of another process of the run, which here is an error of whatever was waiting for it."""
     try:
         yield
@@ -57,7 +57,7 @@ def enough_threads() -> None:
         os.environ.setdefault("NPROC", "32")
 
 
-def first() -> bool:
+def is_first() -> bool:
     """Whether this process writes what only one may write."""
     return jax.process_index() == 0
 

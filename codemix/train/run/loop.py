@@ -89,7 +89,7 @@ class StageRun:
     def _open_writers(self, done: int) -> None:
         """metrics.jsonl cut back to `done`, and the trackers; only the first process writes."""
         self.metrics, self.trackers = None, []
-        if not hosts.first():
+        if not hosts.is_first():
             return
         (self.folder / "stopped.json").unlink(missing_ok=True)
         self.metrics = self.writers.enter_context(contextlib.closing(MetricsFile(self.folder / "metrics.jsonl", done)))
@@ -213,4 +213,4 @@ class StageRun:
 
     def _wrong(self, rule: str, what: str, number: int, *hints: str) -> Exception:
         self.checkpoints.wait()
-        return loss_alarm.wrong(rule, what, self.stage, number, self.shards, self.folder, self.checkpoints.latest(), hints)
+        return loss_alarm.what_is_wrong(rule, what, self.stage, number, self.shards, self.folder, self.checkpoints.latest(), hints)

@@ -41,7 +41,7 @@ class Spike:
         return mean if loss > mean + max(1.0, 8 * deviation) else None
 
 
-def wrong(
+def what_is_wrong(
     rule: str, what: str, stage: StagePlan, step: int, shards: Mapping[str, Shards], folder: Path, saved: int | None, hints: tuple[str, ...] = ()
 ) -> CodemixError:  # fmt: skip
     """The error for a step whose loss is wrong, with the rows that it read; all of them go to `stopped.json`."""

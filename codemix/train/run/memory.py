@@ -14,7 +14,7 @@ from codemix.errors import CodemixError
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
 
 
-def keep_pages() -> bool:
+def keep_freed_pages() -> bool:
     """Whether glibc now keeps freed memory for this process. Call it before JAX starts its threads.
 
     XLA's CPU client takes a step's temporaries from malloc and frees them at its end. glibc hands blocks of that size
@@ -30,18 +30,18 @@ def keep_pages() -> bool:
     return all(mallopt(option, value) for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)))
 
 
-def is_short(message: str) -> bool:
+def is_out_of_memory(message: str) -> bool:
     """Whether an error of jax says that memory ran out; its type and its code differ by backend."""
     return "RESOURCE_EXHAUSTED" in message or "out of memory" in message.lower()
 
 
 @contextlib.contextmanager
-def short() -> Iterator[None]:
+def explain_out_of_memory() -> Iterator[None]:
     """The user's words for a device that has too little memory."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if not is_short(str(error)):
+        if not is_out_of_memory(str(error)):
             raise
         hints = [
             "`codemix train` with `--microbatches 2` or more holds fewer rows at once, with `--remat full` less of each",

@@ -86,7 +86,7 @@ class Session:
         final = lineage.stage_dir(self.store, stage)
         if self.paused:
             return None
-        if hosts.any_of([hosts.first() and lineage.is_done(final)])[0]:
+        if hosts.any_of([hosts.is_first() and lineage.is_done(final)])[0]:
             self.view.note(f"train {stage.name}: in the store already ({final.name})")
             return final
         if stage.spec.average_seeds:
@@ -116,11 +116,11 @@ class Session:
         """The folder in which a stage is made, its place in the store when this ends well; None when another process was faster."""
         final = lineage.stage_dir(self.store, stage)
         work = self.store.work(final)
-        with self.store.lock(work) if hosts.first() else contextlib.nullcontext():
-            if hosts.first() and lineage.is_done(final):
+        with self.store.lock(work) if hosts.is_first() else contextlib.nullcontext():
+            if hosts.is_first() and lineage.is_done(final):
                 yield None
                 return
-            if hosts.first():
+            if hosts.is_first():
                 if final.exists():  # now, not when the last step is done
                     raise in_the_way(final, ["done.json"])
                 if not work.exists():
@@ -131,7 +131,7 @@ class Session:
             hosts.barrier(f"begin {stage.fingerprint}")
             yield work
             hosts.barrier(f"end {stage.fingerprint}")
-            if hosts.first():
+            if hosts.is_first():
                 self.store.publish(final)
             hosts.barrier(f"done {stage.fingerprint}")
 
@@ -149,7 +149,7 @@ class Session:
 
     def finish(self, stage: StagePlan, work: Path, ledger: dict, more: dict) -> None:
         """Write what says that a stage is whole; done.json last."""
-        if hosts.first():
+        if hosts.is_first():
             write_json(work / "ledger.json", ledger)
             done = {"stage": stage.name, "fingerprint": stage.fingerprint, "steps": stage.steps, "tokens": stage.tokens}
             write_json(work / "done.json", done | {"finished": round(time.time(), 1), **more})
@@ -188,20 +188,20 @@ def _step(spec, vocab_size, n_sources, shape, words) -> Step:
 @contextlib.contextmanager
 def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions) -> Iterator[Session]:
     hosts.enough_threads()
-    memory.keep_pages()  # before JAX starts its threads
+    memory.keep_freed_pages()  # before JAX starts its threads
     hosts.join(options.hosts)
     hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
-    view = open_view(options.live) if hosts.first() else View()
+    view = open_view(options.live) if hosts.is_first() else View()
     alone = jax.process_count() == 1
     try:
-        with contextlib.closing(view), memory.short(), hosts.lost(), Interrupts(view.note, take_sigterm=alone) as interrupts:
+        with contextlib.closing(view), memory.explain_out_of_memory(), hosts.explain_lost_host(), Interrupts(view.note, take_sigterm=alone) as interrupts:
             work_to_do = any(not lineage.is_done(lineage.stage_dir(store, s)) for s in plan.stages)
             with _warm() if alone and work_to_do else contextlib.nullcontext():
                 yield Session(plan, store, manifests, options, view, interrupts)
             if interrupts.asked is not None:
                 raise Stopped(interrupts.asked, plan.stages[-1].name, plan.stages[-1].steps)
     except Stopped as stop:
-        if hosts.first():
+        if hosts.is_first():
             print(f"{stop}, with a checkpoint; the same command goes on from there", file=sys.stderr, flush=True)
         if stop.cause == signal.SIGINT:
             raise KeyboardInterrupt from None
