@@ -9,8 +9,7 @@ STORE ?= store
 quickstart: $(VENV)/.installed
 	$(BIN)/codemix run recipes/quickstart.yaml --store $(STORE)
 
-test: $(VENV)/.installed-test
-	$(BIN)/python -m ruff check codemix tests benchmarks
+test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test

@@ -57,7 +57,11 @@ def corpus_texts() -> list[str]:
             with gzip.open(path) as lines:
                 texts += [orjson.loads(line)["content"] for line in lines]
         return [text for text in texts if text.strip()]
-    found = sorted(p for p in Path(sysconfig.get_path("purelib")).rglob("*") if p.suffix in (".py", ".txt", ".md", ".rst", ".json"))
+    found = sorted(
+        p
+        for p in Path(sysconfig.get_path("purelib")).rglob("*")
+        if p.suffix in (".py", ".txt", ".md", ".rst", ".json")
+    )
     return [text for path in found[:4000] if (text := path.read_text(errors="ignore")).strip()]
 
 
@@ -68,7 +72,10 @@ def write_sources(root: Path, texts: list[str], n_bytes: int, n_files: int = 8) 
 
     written = i = 0
     for n in range(n_files):
-        with open(root / f"part{n}.jsonl.zst", "wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as stream:
+        with (
+            open(root / f"part{n}.jsonl.zst", "wb") as file,
+            zstandard.ZstdCompressor(level=3).stream_writer(file) as stream,
+        ):
             while written < n_bytes * (n + 1) // n_files:
                 text = texts[i % len(texts)]
                 stream.write(orjson.dumps({"text": text, "id": f"d{i}"}) + b"\n")
@@ -80,11 +87,24 @@ def write_sources(root: Path, texts: list[str], n_bytes: int, n_files: int = 8) 
 def recipe(vocab_size: int, tokenizer: str | None = None) -> Recipe:
     """The source files as they are; a tokenizer of their own, or a ready one below the same folder."""
     trained = {"kind": "bpe", "vocab_size": vocab_size, "train": {"bytes": "10MB"}}
-    return Recipe.model_validate({
-        "codemix": 1, "name": "benchmark", "tokenizer": {"kind": "tokenizer_json", "path": tokenizer} if tokenizer else trained,
-        "sources": {"all": {"read": {"kind": "jsonl", "paths": "*.jsonl.zst"}}}, "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8},
-        "training": {"seq_len": 8, "batch_size": 1}, "stages": [{"name": "a", "steps": 1, "mixture": {"all": "100%"}, "learning_rate": {"kind": "constant", "value": 0.1}}],
-    })  # fmt: skip
+    return Recipe.model_validate(
+        {
+            "codemix": 1,
+            "name": "benchmark",
+            "tokenizer": {"kind": "tokenizer_json", "path": tokenizer} if tokenizer else trained,
+            "sources": {"all": {"read": {"kind": "jsonl", "paths": "*.jsonl.zst"}}},
+            "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8},
+            "training": {"seq_len": 8, "batch_size": 1},
+            "stages": [
+                {
+                    "name": "a",
+                    "steps": 1,
+                    "mixture": {"all": "100%"},
+                    "learning_rate": {"kind": "constant", "value": 0.1},
+                }
+            ],
+        }
+    )
 
 
 def cpu(function: Callable[[], object], turns: int = 1) -> float:
@@ -112,7 +132,11 @@ def read_texts(paths: list[Path]) -> list[str]:
 
 def prose_texts(texts: list[str], n: int = 150) -> list[str]:
     """Some texts that read as prose, of ordinary length."""
-    return [text for text in texts if 1000 < len(text) < 30_000 and sum(map(str.isalpha, text[:2000])) > 0.75 * len(text[:2000])][:n]
+    return [
+        text
+        for text in texts
+        if 1000 < len(text) < 30_000 and sum(map(str.isalpha, text[:2000])) > 0.75 * len(text[:2000])
+    ][:n]
 
 
 def prose(root: Path, texts: list[str], work: Path) -> float | None:
@@ -135,19 +159,31 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
         for text in texts:
             for each in filters:
                 each.filter(Doc(text, "x"))
-        MinhashDedupSignature(str(work / "stock"), MinhashConfig()).run((Doc(text, str(i)) for i, text in enumerate(texts)), 0)
+        MinhashDedupSignature(str(work / "stock"), MinhashConfig()).run(
+            (Doc(text, str(i)) for i, text in enumerate(texts)), 0
+        )
 
     def ours() -> None:
-        steps = [op.start(op.prepare(root)) for op in (GopherRepetition(even_on_code=True), GopherQuality(even_on_code=True))]
+        steps = [
+            op.start(op.prepare(root))
+            for op in (GopherRepetition(even_on_code=True), GopherQuality(even_on_code=True))
+        ]
         for text in texts:
             for step in steps:
                 step(Document("x", text))
-        minhash_signatures(Dedup(kind="minhash", sources=("a",)), work / "ours", (Doc(text, str(i)) for i, text in enumerate(texts)), 0)
+        minhash_signatures(
+            Dedup(kind="minhash", sources=("a",)),
+            work / "ours",
+            (Doc(text, str(i)) for i, text in enumerate(texts)),
+            0,
+        )
 
     return cpu(stock) / cpu(ours)
 
 
-def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[int]) -> dict[str, float | None]:
+def measure(
+    mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[int]
+) -> dict[str, float | None]:
     import tiktoken
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens import DocumentTokenizer
@@ -173,7 +209,9 @@ def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[
         out["reader_vs_bound"] = bound / reader
         print(f"reader: {n_bytes / reader / 1e6:,.0f} MB/s, bound {n_bytes / bound / 1e6:,.0f}", flush=True)
 
-        manifest = build(r, store, data_root=root)["all"]  # the tokenizer and the documents, and everything imported
+        manifest = build(r, store, data_root=root)[
+            "all"
+        ]  # the tokenizer and the documents, and everything imported
         tokens = manifest.tokens("train")
         (tokenizer,) = store.root.glob("tokenizers/*/tokenizer.json")
         fast = encoders.load_encoder(tokenizer)
@@ -186,7 +224,9 @@ def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[
             build(r, store, data_root=root)
 
         turns = []
-        for _ in range(3 if quick else 7):  # in turns, so that all meet the same machine; the median, because no turn is alone on it
+        for _ in range(
+            3 if quick else 7
+        ):  # in turns, so that all meet the same machine; the median, because no turn is alone on it
             bare = cpu(lambda: [len(fast._encoding.encode_ordinary(text)) for text in texts])
             turns.append((bare, cpu(lambda: again("data")), cpu(lambda: again("data", "documents"))))
         bare, shards, whole = map(statistics.median, zip(*turns, strict=True))
@@ -202,12 +242,17 @@ def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[
 
         def stock() -> None:
             reader = JsonlReader(str(few), compression="zstd")
-            DocumentTokenizer(str(Path(folder) / "stock"), str(tokenizer), eos_token="<|endoftext|>", shuffle_documents=False).run(
-                reader.run(None, 0, 1), 0
-            )
+            DocumentTokenizer(
+                str(Path(folder) / "stock"),
+                str(tokenizer),
+                eos_token="<|endoftext|>",
+                shuffle_documents=False,
+            ).run(reader.run(None, 0, 1), 0)
 
         theirs = cpu(stock)
-        few_tokens = sum(len(fast._encoding.encode_ordinary(text)) + 1 for text in read_texts([few / paths[0].name]))
+        few_tokens = sum(
+            len(fast._encoding.encode_ordinary(text)) + 1 for text in read_texts([few / paths[0].name])
+        )
         out["tokenize_vs_datatrove"] = (theirs / few_tokens) / (whole / tokens)
         print(f"datatrove: {few_tokens / theirs / 1e6:.2f} M tokens/s", flush=True)
         out["prose_vs_datatrove"] = prose(root, prose_texts(texts), Path(folder) / "prose")
@@ -229,7 +274,10 @@ def measure(mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[
                 large_source(ready, size, tokenizer)
                 made = child(Path(folder) / f"scale{size}", ready, 1)
                 costs[size] = made["cpu_s"] / made["tokens"]
-                print(f"{size} MB: {costs[size] * 1e9:.0f} ns a token of CPU time, peak {made['peak_mb']:.0f} MB", flush=True)
+                print(
+                    f"{size} MB: {costs[size] * 1e9:.0f} ns a token of CPU time, peak {made['peak_mb']:.0f} MB",
+                    flush=True,
+                )
                 shutil.rmtree(Path(folder) / f"scale{size}")
             out["cost_at_scale"] = costs[max(costs)] / costs[min(costs)]
         else:
@@ -255,19 +303,36 @@ def child(store: Path, root: Path, workers: int) -> dict:
 def run_child(store: Path, root: Path, workers: int) -> None:
     made = build(recipe(0, "tokenizer.json"), Store(store), data_root=root, workers=workers)["all"]
     own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(json.dumps({
-        "cpu_s": sum(u.ru_utime + u.ru_stime for u in (own, others)), "peak_mb": (others if workers > 1 else own).ru_maxrss / 1024,
-        "tokens": made.tokens("train"), "shards": [s.sha256 for s in made.shards("train")],
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "cpu_s": sum(u.ru_utime + u.ru_stime for u in (own, others)),
+                "peak_mb": (others if workers > 1 else own).ru_maxrss / 1024,
+                "tokens": made.tokens("train"),
+                "shards": [s.sha256 for s in made.shards("train")],
+            }
+        )
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mb", type=int, default=60)
     parser.add_argument("--vocab-size", type=int, default=32768)
     parser.add_argument("--quick", action="store_true", help="three turns instead of seven")
-    parser.add_argument("--workers-mb", type=int, default=300, help="text of the build with one worker and with two")
-    parser.add_argument("--scale", type=int, nargs="+", default=[], metavar="MB", help="sizes at which to measure the cost of a token")
+    parser.add_argument(
+        "--workers-mb", type=int, default=300, help="text of the build with one worker and with two"
+    )
+    parser.add_argument(
+        "--scale",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="MB",
+        help="sizes at which to measure the cost of a token",
+    )
     parser.add_argument("--build", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     progress.QUIET = True

@@ -75,7 +75,12 @@ def score_vs_forward(model, seq_len, repeats):
     rows = engine.batch_tokens // seq_len
     dtype = engine.options["compute_dtype"]
     tokens = rng.integers(1, vocab, (rows, seq_len + 1)).astype(np.int32)
-    batch = {"inputs": tokens[:, :-1], "targets": tokens[:, 1:], "weights": np.ones((rows, seq_len), np.float32), "source": np.zeros(rows, np.int32)}
+    batch = {
+        "inputs": tokens[:, :-1],
+        "targets": tokens[:, 1:],
+        "weights": np.ones((rows, seq_len), np.float32),
+        "source": np.zeros(rows, np.int32),
+    }
     attention = for_platform(jax.default_backend())
     forward = jax.jit(lambda m, b: next_token_loss(m, b, 1, attention=attention, compute_dtype=dtype)[0])
     passes = max(1, int(lengths.sum()) // (rows * seq_len))
@@ -173,13 +178,19 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a smaller model and fewer repeats")
     parser.add_argument("--data", type=Path, help="folder of `codemix eval fetch-data`")
     given = parser.parse_args()
-    small = dict(d_model=128, n_layers=4, n_heads=4, d_ff=384) if given.quick else dict(d_model=256, n_layers=8, n_heads=8, d_ff=704)
+    small = (
+        dict(d_model=128, n_layers=4, n_heads=4, d_ff=384)
+        if given.quick
+        else dict(d_model=256, n_layers=8, n_heads=8, d_ff=704)
+    )
     repeats = 3 if given.quick else 5
     model = jax.jit(lambda key: init_decoder(Model(**small), 8192, key))(jax.random.key(0))
     found = {"score_vs_forward": score_vs_forward(model, 256 if given.quick else 512, repeats)}
     print(f"scoring documents: {found['score_vs_forward']:.2f} of the training forward's tokens/s")
     found["generate_cached_vs_uncached"] = generate_cached_vs_uncached(model, 512, repeats)
-    print(f"generation at length 512: {found['generate_cached_vs_uncached']:.1f} times as fast with the cache")
+    print(
+        f"generation at length 512: {found['generate_cached_vs_uncached']:.1f} times as fast with the cache"
+    )
     found["humaneval_164_s"] = humaneval_s(given.data)
     print(f"164 programs in the sandbox: {found['humaneval_164_s']:.1f} s")
     found["eval_vs_train"] = eval_vs_train(0.2 if given.quick else 1.0)

@@ -55,19 +55,38 @@ def make_tokens(folder: Path, source: str, tokens: int, shards: int, seed: int) 
         write_checks(folder / path)
         made.append(Shard(path, int(ends[-1]), len(ends), 0, "", "", "", "", checks_sha256="written"))
     tokenizer = {"sha256": "", "vocab_size": 50_000, "special": {}}
-    Manifest(source, "0", {}, tokenizer, "uint16", {"train": split_summary(made)}, [], {}, {}, {}).save(folder)
+    Manifest(source, "0", {}, tokenizer, "uint16", {"train": split_summary(made)}, [], {}, {}, {}).save(
+        folder
+    )
     return Manifest.load(folder)
 
 
 def make_stage(counts: list[int], pools: list[int], seq_len: int, batch_size: int) -> StagePlan:
     total = sum(counts)
-    sources = tuple(StageSource(f"source{i:03}", Fraction(c, total), c, 0, pools[i], {}) for i, c in enumerate(counts))
+    sources = tuple(
+        StageSource(f"source{i:03}", Fraction(c, total), c, 0, pools[i], {}) for i, c in enumerate(counts)
+    )
     return StagePlan(
-        name="benchmark", index=0, spec=SimpleNamespace(fim_spm=Fraction(1, 2)), model=None,
-        training=SimpleNamespace(doc_mask="segment", reset_positions=True), seq_len=seq_len, batches=((0, batch_size),),
-        steps=total // batch_size, rows=total, asked_tokens=0, seed=0, init_seed=0, sources=sources, segments=(Segment(0, total, tuple(counts)),),
-        fim={}, parent=None, load=None, run_tokens=0, run_total=0,
-    )  # fmt: skip
+        name="benchmark",
+        index=0,
+        spec=SimpleNamespace(fim_spm=Fraction(1, 2)),
+        model=None,
+        training=SimpleNamespace(doc_mask="segment", reset_positions=True),
+        seq_len=seq_len,
+        batches=((0, batch_size),),
+        steps=total // batch_size,
+        rows=total,
+        asked_tokens=0,
+        seed=0,
+        init_seed=0,
+        sources=sources,
+        segments=(Segment(0, total, tuple(counts)),),
+        fim={},
+        parent=None,
+        load=None,
+        run_tokens=0,
+        run_total=0,
+    )
 
 
 class Contest:
@@ -91,11 +110,16 @@ class Contest:
 
 
 def loader_functions(folder: Path, args) -> dict:
-    manifests = {f"source{i:03}": make_tokens(folder / f"{i}", f"source{i:03}", args.tokens // 4, 2, i) for i in range(4)}
+    manifests = {
+        f"source{i:03}": make_tokens(folder / f"{i}", f"source{i:03}", args.tokens // 4, 2, i)
+        for i in range(4)
+    }
     shards = {name: Shards(manifest, "train", args.seq_len) for name, manifest in manifests.items()}
     pools = [s.windows for s in shards.values()]
     total = min(sum(pools), args.steps * args.batch_size) // args.batch_size * args.batch_size
-    stage = make_stage(apportion(total, [Fraction(x, 10) for x in (4, 3, 2, 1)]), pools, args.seq_len, args.batch_size)
+    stage = make_stage(
+        apportion(total, [Fraction(x, 10) for x in (4, 3, 2, 1)]), pools, args.seq_len, args.batch_size
+    )
     source, length, size = StepSource(stage, shards), args.seq_len, args.batch_size
     maps = {name: [np.memmap(s.path(i), "<u2", "r") for i in range(2)] for name, s in shards.items()}
     places = []  # the same windows, looked up beforehand
@@ -125,7 +149,10 @@ def loader_functions(folder: Path, args) -> dict:
         for step in places:
             inputs, targets = np.empty((size, length), np.int32), np.empty((size, length), np.int32)
             for row, (tokens, offset) in enumerate(step):
-                inputs[row], targets[row] = tokens[offset : offset + length], tokens[offset + 1 : offset + length + 1]
+                inputs[row], targets[row] = (
+                    tokens[offset : offset + length],
+                    tokens[offset + 1 : offset + length + 1],
+                )
         return stage.tokens
 
     def numpy_copy():
@@ -151,8 +178,12 @@ def loader_functions(folder: Path, args) -> dict:
                 offset = (i - shard * self.each[0]) * length
                 return self.tokens[shard][offset : offset + length + 1].astype(np.int32)
 
-        mixed = grain.MapDataset.mix([grain.MapDataset.source(Windows(n)).shuffle(seed=1).repeat() for n in shards], [4, 3, 2, 1])
-        carried = iter(mixed.batch(size).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
+        mixed = grain.MapDataset.mix(
+            [grain.MapDataset.source(Windows(n)).shuffle(seed=1).repeat() for n in shards], [4, 3, 2, 1]
+        )
+        carried = iter(
+            mixed.batch(size).to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+        )
         steps = max(1, stage.steps // 4)
         for _ in range(steps):
             next(carried)
@@ -180,7 +211,14 @@ def peers(folder: Path, shards: dict[str, Shards], args, stage: StagePlan) -> di
     if litdata:
         block = litdata.TokensLoader(block_size=length + 1)
         items = [(str(one.folder), length, i) for i in range(windows)]
-        litdata.optimize(fn=_litdata_row, inputs=items, output_dir=str(folder / "litdata"), chunk_bytes="64MB", num_workers=1, item_loader=block)
+        litdata.optimize(
+            fn=_litdata_row,
+            inputs=items,
+            output_dir=str(folder / "litdata"),
+            chunk_bytes="64MB",
+            num_workers=1,
+            item_loader=block,
+        )
 
         def run_litdata():
             data = litdata.StreamingDataset(str(folder / "litdata"), item_loader=block, shuffle=True, seed=1)
@@ -191,7 +229,9 @@ def peers(folder: Path, shards: dict[str, Shards], args, stage: StagePlan) -> di
 
         found["litdata"] = run_litdata
     if streaming:
-        with streaming.MDSWriter(out=str(folder / "mds"), columns={"tokens": "ndarray:uint16"}, size_limit="64mb") as out:
+        with streaming.MDSWriter(
+            out=str(folder / "mds"), columns={"tokens": "ndarray:uint16"}, size_limit="64mb"
+        ) as out:
             for i in range(windows):
                 out.write({"tokens": one.gather(np.array([i]))[0].astype(np.uint16)})
 
@@ -232,7 +272,10 @@ def order_times() -> dict[str, float]:
     stage = make_stage(counts, [c // 2 + 1 for c in counts], 8192, 512)
     order, step_ms, seek_ms = Order(stage), [], []
     for step in range(1, stage.steps, stage.steps // 30):
-        for times, function in ((step_ms, lambda step=step: order.rows(step)), (seek_ms, lambda step=step: rows(stage, step))):
+        for times, function in (
+            (step_ms, lambda step=step: order.rows(step)),
+            (seek_ms, lambda step=step: rows(stage, step)),
+        ):
             started = time.perf_counter()
             function()
             times.append((time.perf_counter() - started) * 1e3)
@@ -240,7 +283,9 @@ def order_times() -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seq-len", type=int, default=8192)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=80_000_000, help="tokens to make")
@@ -252,9 +297,13 @@ def main() -> None:
         contest.functions = loader_functions(Path(folder), args)
         contest.run()
         for name, best in contest.best.items():
-            print(f"{name:<20} {1e-6 / best:>8.1f} Mtokens/s   {contest.ratio('codemix', name):>6.2f}  codemix in units of it")
+            print(
+                f"{name:<20} {1e-6 / best:>8.1f} Mtokens/s   {contest.ratio('codemix', name):>6.2f}  codemix in units of it"
+            )
         ratios = {
-            f"vs_{name}": contest.ratio("codemix", name) for name in contest.functions if name not in ("codemix", "first_read", "with_thread", "without_grain")
+            f"vs_{name}": contest.ratio("codemix", name)
+            for name in contest.functions
+            if name not in ("codemix", "first_read", "with_thread", "without_grain")
         }
         ratios["first_read_vs_later"] = contest.ratio("first_read", "codemix")
         ratios["vs_numpy_gather_with_thread"] = contest.ratio("with_thread", "numpy_gather")

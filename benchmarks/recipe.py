@@ -20,7 +20,9 @@ FLOOR = "import typer, yaml\nfrom pydantic import BaseModel\nclass M(BaseModel):
 N = 15
 
 
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # an installed package has its bytecode
+ENVIRONMENT = {
+    k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"
+}  # an installed package has its bytecode
 
 
 def cpu_s(words: list[str]) -> float:
@@ -36,8 +38,12 @@ def large_recipe(name: str = "large", first_share: int = 40) -> str:
         f"  s{i:02}: {{read: {{kind: jsonl, paths: [s{i}.jsonl]}}, tokens: {20 + i}B, documents: {10**7 + i}, max_epochs: 4, held_out: 0.1%, tags: {{kind: {'code' if i % 2 else 'text'}}}}}\n"
         for i in range(60)
     )
-    text_group = ", ".join(f"s{i:02}: {1 + i % 7}/{sum(1 + j % 7 for j in range(0, 60, 2))}" for i in range(0, 60, 2))
-    code_group = ", ".join(f"s{i:02}: {1 + i % 5}/{sum(1 + j % 5 for j in range(1, 60, 2))}" for i in range(1, 60, 2))
+    text_group = ", ".join(
+        f"s{i:02}: {1 + i % 7}/{sum(1 + j % 7 for j in range(0, 60, 2))}" for i in range(0, 60, 2)
+    )
+    code_group = ", ".join(
+        f"s{i:02}: {1 + i % 5}/{sum(1 + j % 5 for j in range(1, 60, 2))}" for i in range(1, 60, 2)
+    )
     return f"""codemix: 1
 name: {name}
 tokenizer: {{kind: bpe, vocab_size: 256000, train: {{bytes: 1GB}}}}
@@ -55,7 +61,10 @@ stages:
 
 
 def main() -> None:
-    largest = max((p for p in (ROOT / "recipes").rglob("*.yaml") if "study:" not in p.read_text()), key=lambda p: p.stat().st_size)
+    largest = max(
+        (p for p in (ROOT / "recipes").rglob("*.yaml") if "study:" not in p.read_text()),
+        key=lambda p: p.stat().st_size,
+    )
     floor, ours = [], []
     for _ in range(N):
         floor.append(cpu_s([sys.executable, "-c", FLOOR]))
@@ -77,7 +86,11 @@ def main() -> None:
     print(f"plan: {sum(s.tokens for s in a.stages):,} tokens over {len(a.recipe.sources)} sources")
     print(
         json.dumps(
-            {"validate_vs_import_floor": round(min(ours) / min(floor), 3), "plan_440b_60_sources_s": round(plan_s, 3), "diff_s": round(diff_s, 3)}
+            {
+                "validate_vs_import_floor": round(min(ours) / min(floor), 3),
+                "plan_440b_60_sources_s": round(plan_s, 3),
+                "diff_s": round(diff_s, 3),
+            }
         )
     )
 

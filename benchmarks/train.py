@@ -30,7 +30,9 @@ SHAPES = {
 def tokens(shape):
     import numpy as np
 
-    return np.random.default_rng(0).integers(0, shape["vocab"], (shape["batch"], shape["seq"] + 1), dtype=np.int32)
+    return np.random.default_rng(0).integers(
+        0, shape["vocab"], (shape["batch"], shape["seq"] + 1), dtype=np.int32
+    )
 
 
 def spec_of(shape):
@@ -74,12 +76,19 @@ def bare(shape):
     keys = jax.random.split(jax.random.key(0), 8)
     normal = jax.random.normal
     params = {
-        "emb": 0.02 * normal(keys[0], (V, D)), "norm": jnp.ones(D),
-        "blocks": {"norm": jnp.ones((L, D)), "q": normal(keys[1], (L, D, D)) * D**-0.5, "k": normal(keys[2], (L, D, D)) * D**-0.5,
-                   "v": normal(keys[3], (L, D, D)) * D**-0.5, "o": normal(keys[4], (L, D, D)) * D**-0.5,
-                   "gate": normal(keys[5], (L, D, F)) * D**-0.5, "up": normal(keys[6], (L, D, F)) * D**-0.5,
-                   "down": normal(keys[7], (L, F, D)) * F**-0.5},
-    }  # fmt: skip
+        "emb": 0.02 * normal(keys[0], (V, D)),
+        "norm": jnp.ones(D),
+        "blocks": {
+            "norm": jnp.ones((L, D)),
+            "q": normal(keys[1], (L, D, D)) * D**-0.5,
+            "k": normal(keys[2], (L, D, D)) * D**-0.5,
+            "v": normal(keys[3], (L, D, D)) * D**-0.5,
+            "o": normal(keys[4], (L, D, D)) * D**-0.5,
+            "gate": normal(keys[5], (L, D, F)) * D**-0.5,
+            "up": normal(keys[6], (L, D, F)) * D**-0.5,
+            "down": normal(keys[7], (L, F, D)) * F**-0.5,
+        },
+    }
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3, b1=0.9, b2=0.95, weight_decay=0.1))
     opt = adam.init(params)
     t = jnp.asarray(tokens(shape))
@@ -100,7 +109,9 @@ def bare(shape):
         def layer(x, w):
             h = norm(x, w["norm"])
             q, k, v = ((h @ w[n]).reshape(*x.shape[:2], N, H) for n in "qkv")
-            a = jax.nn.dot_product_attention(rope(q), rope(k), v, is_causal=True, implementation="xla").reshape(x.shape)
+            a = jax.nn.dot_product_attention(
+                rope(q), rope(k), v, is_causal=True, implementation="xla"
+            ).reshape(x.shape)
             return x + a @ w["o"] + (jax.nn.silu(h @ w["gate"]) * (h @ w["up"])) @ w["down"], None
 
         x = norm(jax.lax.scan(layer, x, p["blocks"])[0], p["norm"])
@@ -147,7 +158,11 @@ def torch_eager(shape):
         def forward(self, x):
             h = self.norm(x)
             q, k, v = self.qkv(h).unflatten(-1, (3, N, H)).permute(2, 0, 3, 1, 4)
-            a = f.scaled_dot_product_attention(rope(q), rope(k), v, is_causal=True).transpose(1, 2).flatten(-2)
+            a = (
+                f.scaled_dot_product_attention(rope(q), rope(k), v, is_causal=True)
+                .transpose(1, 2)
+                .flatten(-2)
+            )
             gate, up = self.up(h).chunk(2, -1)
             return x + self.out(a) + self.down(f.silu(gate) * up)
 
@@ -196,7 +211,13 @@ def matmul_torch(shape, n=2048):
     return lambda k, stage=0: [torch.mm(a, a) for _ in range(10 * k)] and {}
 
 
-CONTENDERS = {"ours": ours, "bare": bare, "torch": torch_eager, "matmul_jax": matmul_jax, "matmul_torch": matmul_torch}
+CONTENDERS = {
+    "ours": ours,
+    "bare": bare,
+    "torch": torch_eager,
+    "matmul_jax": matmul_jax,
+    "matmul_torch": matmul_torch,
+}
 
 
 def worker(name: str, shape: dict) -> None:
@@ -206,7 +227,10 @@ def worker(name: str, shape: dict) -> None:
         steps, stage = map(int, line.split())
         start = time.perf_counter()
         result = run(steps, stage)
-        print(json.dumps({"seconds": time.perf_counter() - start, "traces": int(result.get("traces", 0))}), flush=True)
+        print(
+            json.dumps({"seconds": time.perf_counter() - start, "traces": int(result.get("traces", 0))}),
+            flush=True,
+        )
 
 
 class Contender:
@@ -224,7 +248,9 @@ class Contender:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--steps", type=int, default=1, help="steps a round")
     parser.add_argument("--shape", choices=SHAPES, default="notes")
@@ -242,19 +268,32 @@ def main() -> None:
     for turn in range(args.rounds):
         for name, contender in running.items():
             times[name].append(contender(args.steps, turn % 2))
-        print(f"round {turn + 1}: " + ", ".join(f"{name} {t[-1] * 1e3:.0f} ms" for name, t in times.items()), flush=True)
+        print(
+            f"round {turn + 1}: " + ", ".join(f"{name} {t[-1] * 1e3:.0f} ms" for name, t in times.items()),
+            flush=True,
+        )
     best = {name: min(t) for name, t in times.items()}
     n_tokens = shape["batch"] * shape["seq"]
     flops = spec_of(shape).flops_per_token(shape["vocab"], shape["seq"]) * n_tokens
-    peak = max((10 * 2 * 2048**3 / best[name] for name in best if name.startswith("matmul")), default=float("nan"))
+    peak = max(
+        (10 * 2 * 2048**3 / best[name] for name in best if name.startswith("matmul")), default=float("nan")
+    )
     for name in best:
         if not name.startswith("matmul"):
             rate = f"{n_tokens / best[name]:,.0f} tokens/s, {flops / best[name] / 1e9:.0f} GF/s of {peak / 1e9:.0f}"
             print(f"{name}: {best[name] * 1e3:.0f} ms a step, {rate}")
     if "ours" in best:
-        ratios = {"vs_torch": best.get("torch", float("nan")) / best["ours"], "vs_bare_jax": best.get("bare", float("nan")) / best["ours"],
-                  "of_matmul_peak": flops / best["ours"] / peak}  # fmt: skip
-        print(json.dumps({k: None if v != v else round(v, 3) for k, v in ratios.items()} | {"compile_count": running["ours"].traces}))
+        ratios = {
+            "vs_torch": best.get("torch", float("nan")) / best["ours"],
+            "vs_bare_jax": best.get("bare", float("nan")) / best["ours"],
+            "of_matmul_peak": flops / best["ours"] / peak,
+        }
+        print(
+            json.dumps(
+                {k: None if v != v else round(v, 3) for k, v in ratios.items()}
+                | {"compile_count": running["ours"].traces}
+            )
+        )
     for contender in running.values():
         contender.process.stdin.close()
         contender.process.wait()

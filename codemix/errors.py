@@ -64,17 +64,30 @@ class Problem:
     def as_json(self) -> dict:
         where = self.where
         return {
-            "severity": self.severity, "rule": self.rule, "what": self.what, "hints": list(self.hints), "cite": self.cite,
-            "where": None if where is None else {
-                "file": where.file, "line": where.line, "column": where.column, "length": where.length, "path": where.path},
-        }  # fmt: skip
+            "severity": self.severity,
+            "rule": self.rule,
+            "what": self.what,
+            "hints": list(self.hints),
+            "cite": self.cite,
+            "where": None
+            if where is None
+            else {
+                "file": where.file,
+                "line": where.line,
+                "column": where.column,
+                "length": where.length,
+                "path": where.path,
+            },
+        }
 
 
 class CodemixError(Exception):
     """One or more problems that stop the work. The command line prints them and exits with 1."""
 
     def __init__(self, *problems: Problem | str, hints: Iterable[str] = (), rule: str = ""):
-        self.problems = tuple(Problem(p, hints=tuple(hints), rule=rule) if isinstance(p, str) else p for p in problems)
+        self.problems = tuple(
+            Problem(p, hints=tuple(hints), rule=rule) if isinstance(p, str) else p for p in problems
+        )
         super().__init__("\n\n".join(p.render() for p in self.problems))
 
     def __reduce__(self):  # so that a worker process can hand its problems over whole

@@ -19,7 +19,13 @@ def progress(label: str, total: float | None, unit: str = "") -> Iterator[Callab
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
             task = bar.add_task(label, total=total, note="")
             yield lambda n=1, note="": bar.update(task, advance=n, note=note)
@@ -31,7 +37,11 @@ def progress(label: str, total: float | None, unit: str = "") -> Iterator[Callab
             done += n
             if time.monotonic() - said >= 5:
                 said = time.monotonic()
-                print(f"{label}: {done:,.0f}{f' of {total:,.0f}' if total else ''} {unit} {note}".rstrip(), file=sys.stderr, flush=True)
+                print(
+                    f"{label}: {done:,.0f}{f' of {total:,.0f}' if total else ''} {unit} {note}".rstrip(),
+                    file=sys.stderr,
+                    flush=True,
+                )
 
         yield advance
         print(f"{label}: done ({done:,.0f} {unit})".replace(" )", ")"), file=sys.stderr, flush=True)

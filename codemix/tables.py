@@ -32,7 +32,10 @@ class Table:
         lines = [f"**{self.title}**", ""] if self.title else []
         lines.append("| " + " | ".join(names) + " |")
         lines.append("|" + "|".join(" ---: " if c.startswith(">") else " --- " for c in self.columns) + "|")
-        lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in row) + " |" for row in self.rows]
+        lines += [
+            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in row) + " |"
+            for row in self.rows
+        ]
         return "\n".join(lines + [""] + [f"{note}  " for note in self.notes]).rstrip() + "\n"
 
     def print(self) -> None:
@@ -45,22 +48,36 @@ class Table:
         lines = [self.title] if self.title else []
         for block in self._blocks(width - 1):
             lines += [*self._draw(block), ""]
-        notes = [line for note in self.notes for line in textwrap.wrap(note, max(width, 40), initial_indent="  ", subsequent_indent="    ")]
+        notes = [
+            line
+            for note in self.notes
+            for line in textwrap.wrap(note, max(width, 40), initial_indent="  ", subsequent_indent="    ")
+        ]
         return printable("\n".join([*lines, *notes, ""] if notes else lines))
 
     def _blocks(self, width: int) -> list[dict[int, int]]:
         """Column -> its width, for each block of columns drawn side by side."""
         columns = range(len(self.columns))
-        cells = {c: max([0, *(cell_width(line) for row in self.rows for line in row[c].split("\n"))]) for c in columns}
+        cells = {
+            c: max([0, *(cell_width(line) for row in self.rows for line in row[c].split("\n"))])
+            for c in columns
+        }
         headers = {c: self.columns[c].lstrip(">") for c in columns}
         full = {c: max(cells[c], cell_width(headers[c])) for c in columns}
         if _side_by_side(full) <= width:
             return [full]
         narrow = {c: max([cells[c], *map(cell_width, headers[c].split())]) for c in columns}
         texts = [c for c in columns if not self.columns[c].startswith(">")]
-        words = {c: max([NARROWEST_TEXT, *(cell_width(word) for row in self.rows for word in row[c].split())]) for c in texts}
+        words = {
+            c: max([NARROWEST_TEXT, *(cell_width(word) for row in self.rows for word in row[c].split())])
+            for c in texts
+        }
         for _ in range(_side_by_side(narrow) - width):
-            widest = max((c for c in texts if narrow[c] > min(words[c], width // 2)), key=narrow.__getitem__, default=None)
+            widest = max(
+                (c for c in texts if narrow[c] > min(words[c], width // 2)),
+                key=narrow.__getitem__,
+                default=None,
+            )
             if widest is None:
                 break
             narrow[widest] -= 1
@@ -76,14 +93,25 @@ class Table:
     def _draw(self, widths: dict[int, int]) -> list[str]:
         header = [self.columns[c].lstrip(">") for c in range(len(self.columns))]
         rule = " " + "─" * _side_by_side(widths)
-        return [*self._row(header, widths), rule, *(line for row in self.rows for line in self._row(row, widths))]
+        return [
+            *self._row(header, widths),
+            rule,
+            *(line for row in self.rows for line in self._row(row, widths)),
+        ]
 
     def _row(self, row: list[str], widths: dict[int, int]) -> list[str]:
-        wrapped = {c: [piece for line in row[c].split("\n") for piece in _wrap(line, w)] for c, w in widths.items()}
+        wrapped = {
+            c: [piece for line in row[c].split("\n") for piece in _wrap(line, w)] for c, w in widths.items()
+        }
         lines = []
         for i in range(max(map(len, wrapped.values()))):
             pieces = ((c, w, wrapped[c][i] if i < len(wrapped[c]) else "") for c, w in widths.items())
-            padded = (" " * (w - cell_width(p)) + p if self.columns[c].startswith(">") else p + " " * (w - cell_width(p)) for c, w, p in pieces)
+            padded = (
+                " " * (w - cell_width(p)) + p
+                if self.columns[c].startswith(">")
+                else p + " " * (w - cell_width(p))
+                for c, w, p in pieces
+            )
             lines.append(f"  {'  '.join(padded)}".rstrip())
         return lines
 

@@ -15,7 +15,11 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--optional", action="store_true", help="also run tests that need a browser, a corpus, Ray, libtpu, ...")
+    parser.addoption(
+        "--optional",
+        action="store_true",
+        help="also run tests that need a browser, a corpus, Ray, libtpu, ...",
+    )
 
 
 def pytest_collection_modifyitems(config, items):

@@ -18,7 +18,20 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "jinja2": {"eval/pages/page.py"},
     "torch": set(),
 }
-LIGHT = {"jax", "numpy", "datatrove", "grain", "pyarrow", "tokenizers", "tiktoken", "equinox", "optax", "orbax", "matplotlib", "rich"}
+LIGHT = {
+    "jax",
+    "numpy",
+    "datatrove",
+    "grain",
+    "pyarrow",
+    "tokenizers",
+    "tiktoken",
+    "equinox",
+    "optax",
+    "orbax",
+    "matplotlib",
+    "rich",
+}
 LIGHT_AT_IMPORT = (  # a folder ends in a slash
     "errors.py",
     "progress.py",
@@ -100,7 +113,11 @@ def room_edges():
     for path, tree in files():
         for name in imports(tree):
             end = "/".join(name.split(".")[1:3])
-            if name.startswith("codemix.") and end != room(path) and ((ROOT / end).is_dir() or (ROOT / f"{end}.py").is_file()):
+            if (
+                name.startswith("codemix.")
+                and end != room(path)
+                and ((ROOT / end).is_dir() or (ROOT / f"{end}.py").is_file())
+            ):
                 edges.setdefault(room(path), set()).add(end)
     return edges
 
@@ -115,7 +132,9 @@ def circles(edges):
     reach = {name: set(to) & set(edges) for name, to in edges.items()}
     for _ in edges:
         reach = {name: to.union(*(reach[x] for x in to)) if to else to for name, to in reach.items()}
-    return sorted({tuple(sorted(x for x in reach[name] if name in reach[x])) for name in edges if name in reach[name]})
+    return sorted(
+        {tuple(sorted(x for x in reach[name] if name in reach[x])) for name in edges if name in reach[name]}
+    )
 
 
 def module_edges():
@@ -123,9 +142,40 @@ def module_edges():
     edges = {}
     for path, tree in files():
         name = "codemix." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        kept = ast.Module([n for n in tree.body if not (isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test))], [])
-        edges[name] = {end for found in imports(kept) for end in (found, found.rpartition(".")[0])} - {"codemix", name}
+        kept = ast.Module(
+            [n for n in tree.body if not (isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test))], []
+        )
+        edges[name] = {end for found in imports(kept) for end in (found, found.rpartition(".")[0])} - {
+            "codemix",
+            name,
+        }
     return edges
+
+
+MAX_DENSITY = 9.3  # syntax nodes per line of code over the package; this number only falls
+MAX_DENSITY_OF_A_FUNCTION = 14
+MAX_DENSE_FUNCTIONS = 642  # functions above it; this number only falls
+
+
+def code_lines(text, tree):
+    """The numbers of the lines that hold code: no blank lines, comments or docstrings."""
+    documented = set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node) is not None
+        ):
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(text.split("\n"), 1)
+    return {
+        n for n, line in lines if line.strip() and not line.strip().startswith("#") and n not in documented
+    }
+
+
+def density(node, lines):
+    """Syntax nodes per line of code of a file or a function: how much a reader must take in at each line."""
+    own = [n for n in lines if getattr(node, "lineno", 0) <= n <= getattr(node, "end_lineno", n)]
+    return sum(1 for _ in ast.walk(node)) / max(1, len(own))
 
 
 def files():
@@ -164,13 +214,40 @@ def test_no_rooms_import_each_other_in_a_circle_types_included():
     assert circles(room_edges()) == []
 
 
+def test_lines_can_be_read_aloud():
+    nodes, n_lines, dense = 0, 0, []
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        tree = ast.parse(text)
+        lines = code_lines(text, tree)
+        nodes, n_lines = nodes + sum(1 for _ in ast.walk(tree)), n_lines + len(lines)
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        dense += [
+            f"{path.name}:{f.lineno} {f.name}"
+            for f in functions
+            if density(f, lines) > MAX_DENSITY_OF_A_FUNCTION
+        ]
+    assert nodes / n_lines <= MAX_DENSITY
+    assert len(dense) <= MAX_DENSE_FUNCTIONS, dense
+
+
+def test_density_counts_code_only():
+    text = '"""Docstring."""\n\n# comment\nx = 1\n'
+    assert code_lines(text, ast.parse(text)) == {4}
+
+
 def test_a_circle_is_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [("b", "c")]
 
 
 def test_what_is_light_passes():
     assert not list(
-        heavy("data/ops/x.py", ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy\ndef f():\n    import numpy"))
+        heavy(
+            "data/ops/x.py",
+            ast.parse(
+                "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy\ndef f():\n    import numpy"
+            ),
+        )
     )
 
 

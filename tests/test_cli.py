@@ -42,12 +42,14 @@ def test_help_lists_every_command_and_each_explains_itself(run):
 
 
 def test_each_command_is_a_short_function():
+    """Of at most 36 statements; the number only falls."""
     import ast
 
     for path in (ROOT / "codemix" / "cli").glob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.body[0].lineno < 45, f"{path.name}: {node.name} decides too much"
+                statements = sum(isinstance(inner, ast.stmt) for inner in ast.walk(node)) - 1
+                assert statements <= 36, f"{path.name}: {node.name} decides too much"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,11 @@ def test_problems_as_json(run):
     (Path("bad.yaml")).write_text("codemix: 1\nname: Bad Name\n")
     code, out, _ = run("validate", "bad.yaml", "--json")
     problems = json.loads(out)["problems"]
-    assert code == 1 and problems[0]["where"]["line"] == 1 and {p["rule"] for p in problems} >= {"missing-key", "name"}
+    assert (
+        code == 1
+        and problems[0]["where"]["line"] == 1
+        and {p["rule"] for p in problems} >= {"missing-key", "name"}
+    )
 
 
 def test_validate_takes_many_files_and_reports_each(run):
@@ -106,10 +112,18 @@ def test_what_cannot_be_exported_is_told_by_plan_and_refused_before_anything_is_
     recipe = Path("recipes/quickstart.yaml")
     recipe.write_text(recipe.read_text().replace("model:\n", "model:\n  norm: rms\n  positions: none\n"))
     code, _, err = run("plan", recipe)
-    assert code == 0 and "note: `model.norm: rms` cannot" in err and "note: `model.positions: none` cannot" in err
+    assert (
+        code == 0
+        and "note: `model.norm: rms` cannot" in err
+        and "note: `model.positions: none` cannot" in err
+    )
     assert len(json.loads(run("plan", recipe, "--json")[1])["not_exportable"]) == 2
     code, _, err = run("export-model", recipe, "--output", "hf", "--dtype", "int8")
-    assert code == 1 and all(said in err for said in ("norm: rms", "positions: none", "`int8`")) and not Path("hf").exists()
+    assert (
+        code == 1
+        and all(said in err for said in ("norm: rms", "positions: none", "`int8`"))
+        and not Path("hf").exists()
+    )
 
 
 def test_init_never_overwrites(run):
@@ -152,7 +166,13 @@ def test_schema_and_components(run):
     code, out, _ = run("schema")
     assert code == 0 and json.loads(out)["properties"]["stages"]
     code, out, _ = run("components", "schedule", "--json")
-    assert code == 0 and {c["kind"] for c in json.loads(out)} >= {"cosine", "wsd", "linear", "exponential", "constant"}
+    assert code == 0 and {c["kind"] for c in json.loads(out)} >= {
+        "cosine",
+        "wsd",
+        "linear",
+        "exponential",
+        "constant",
+    }
     assert "peak" in run("components", "schedule", "cosine")[1]
     assert [c["kind"] for c in json.loads(run("components", "schedule", "cosine", "--json")[1])] == ["cosine"]
 

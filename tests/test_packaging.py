@@ -12,8 +12,15 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-NEEDED = [Requirement(line) for line in (*PROJECT["dependencies"], *(line for lines in EXTRAS.values() for line in lines))]
+PINS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+NEEDED = [
+    Requirement(line)
+    for line in (*PROJECT["dependencies"], *(line for lines in EXTRAS.values() for line in lines))
+]
 
 
 @pytest.mark.parametrize("needed", NEEDED, ids=str)
@@ -26,7 +33,11 @@ def test_constraints_name_one_version_that_fits_each_dependency(needed):
 def test_every_extra_that_a_hint_or_a_page_names_exists():
     files = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / ".ci").iterdir()]
     files += [*(ROOT / "docs").glob("*.md"), *(ROOT / "codemix").rglob("*.py")]
-    named = {(path.name, extra) for path in files for extra in re.findall(r"(?:codemix|['\" ]\.)\[([a-z-]+)\]", path.read_text())}
+    named = {
+        (path.name, extra)
+        for path in files
+        for extra in re.findall(r"(?:codemix|['\" ]\.)\[([a-z-]+)\]", path.read_text())
+    }
     assert named and {(path, extra) for path, extra in named if extra not in EXTRAS} == set()
 
 

@@ -57,8 +57,12 @@ def run(monkeypatch, capsys):
     return call
 
 
-PLACES = ("r.yaml:3:12  tokenizer", "r.yaml:6:17  sources.stack.read", "r.yaml:7:17  sources.cloud.read",
-          "r.yaml:8:22  sources.repository.read")  # fmt: skip
+PLACES = (
+    "r.yaml:3:12  tokenizer",
+    "r.yaml:6:17  sources.stack.read",
+    "r.yaml:7:17  sources.cloud.read",
+    "r.yaml:8:22  sources.repository.read",
+)
 
 
 def test_validate_warns_and_does_not_fail(run, bare):
@@ -71,7 +75,11 @@ def test_plan_shows_what_is_missing(run, bare):
     code, out, _ = run("plan", "r.yaml")
     assert code == 0 and "Missing on this machine" in out and "sources.cloud.read" in out
     assert {p["where"]["path"] for p in json.loads(run("plan", "r.yaml", "--json")[1])["missing"]} == {
-        "tokenizer", "sources.stack.read", "sources.cloud.read", "sources.repository.read"}  # fmt: skip
+        "tokenizer",
+        "sources.stack.read",
+        "sources.cloud.read",
+        "sources.repository.read",
+    }
 
 
 @pytest.mark.parametrize("command", [("build-data",), ("run", "--track", "sideways", "--mesh", "data=4096")])
@@ -92,7 +100,10 @@ def test_executors_too(run, bare, monkeypatch):
 
 def test_nothing_is_asked_for_that_is_there():
     assert not Requirement("testing", "pytest", "").absent
-    assert package("", "a-package", "", "no_such_module.inside").absent and package("", "x", "", "pytest.nothing").absent
+    assert (
+        package("", "a-package", "", "no_such_module.inside").absent
+        and package("", "x", "", "pytest.nothing").absent
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +133,9 @@ def test_a_disk_too_small_is_a_warning(tmp_path, monkeypatch):
 
 
 def test_only_what_is_asked_for_is_needed(run, bare):
-    (bare / "r.yaml").write_text(RECIPE.replace("kind: sentencepiece, path: t.model", "kind: tokenizer_json, path: t.json"))
+    (bare / "r.yaml").write_text(
+        RECIPE.replace("kind: sentencepiece, path: t.model", "kind: tokenizer_json, path: t.json")
+    )
     (bare / "a.jsonl").write_text('{"text": "some words"}\n')
     code, _, err = run("build-data", "r.yaml", "--only", "plain")
     assert code == 1 and "there is no file t.json" in err and "not installed" not in err

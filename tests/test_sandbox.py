@@ -12,7 +12,9 @@ from codemix.errors import CodemixError
 from codemix.sandbox import sandbox
 from codemix.sandbox.sandbox import run_many, run_python
 
-needs_bubblewrap = pytest.mark.skipif(sandbox.bubblewrap_problem() is not None, reason=f"no sandbox: {sandbox.bubblewrap_problem()}")
+needs_bubblewrap = pytest.mark.skipif(
+    sandbox.bubblewrap_problem() is not None, reason=f"no sandbox: {sandbox.bubblewrap_problem()}"
+)
 
 
 @pytest.fixture(params=["bubblewrap", "subprocess"])
@@ -47,7 +49,14 @@ def test_the_verdict_says_what_happened(isolation, program, reason):
     assert result.reason.startswith(reason)
 
 
-@pytest.mark.parametrize("program", ["while True: pass", "import time; time.sleep(60)", "try:\n  while True: pass\nexcept BaseException: pass"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "while True: pass",
+        "import time; time.sleep(60)",
+        "try:\n  while True: pass\nexcept BaseException: pass",
+    ],
+)
 def test_a_program_that_does_not_end_is_stopped(isolation, program):
     started = time.monotonic()
     result = run_python(program, timeout_s=1, unsafe=True)
@@ -66,9 +75,18 @@ def test_no_network():
 @needs_bubblewrap
 def test_home_and_host_files_are_out_of_reach(tmp_path):
     (tmp_path / "private").write_text("secret")
-    homes = [str(tmp_path / "private"), os.path.expanduser("~"), "/root", "/home", "/etc/passwd", str(Path(__file__).resolve())]
+    homes = [
+        str(tmp_path / "private"),
+        os.path.expanduser("~"),
+        "/root",
+        "/home",
+        "/etc/passwd",
+        str(Path(__file__).resolve()),
+    ]
     variables = {"PATH", "LANG", "HOME", "PWD", "LC_CTYPE"}
-    result = run_python(f"import os\nassert not any(os.path.exists(p) for p in {homes!r})\nassert not set(os.environ) - {variables!r}")
+    result = run_python(
+        f"import os\nassert not any(os.path.exists(p) for p in {homes!r})\nassert not set(os.environ) - {variables!r}"
+    )
     assert result.passed, result.reason
     assert run_python("open('/usr/written', 'w')").reason.startswith("OSError")
 

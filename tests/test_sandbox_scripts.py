@@ -8,7 +8,9 @@ from codemix.sandbox import sandbox
 from codemix.sandbox.memory import seccomp_filter
 from codemix.sandbox.sandbox import run_python
 
-needs_bubblewrap = pytest.mark.skipif(sandbox.bubblewrap_problem() is not None, reason=f"no sandbox: {sandbox.bubblewrap_problem()}")
+needs_bubblewrap = pytest.mark.skipif(
+    sandbox.bubblewrap_problem() is not None, reason=f"no sandbox: {sandbox.bubblewrap_problem()}"
+)
 RIGHT = 'def double(x):\n    """\n    >>> double(3)\n    6\n    """\n    return 2 * x\n'
 WRONG = RIGHT.replace("2 * x", "x")
 UNIT = "import unittest\nclass T(unittest.TestCase):\n    def test_double(self):\n        self.assertEqual(double(3), 6)\n"
@@ -19,7 +21,8 @@ TESTS = {
     UNIT + "unittest.main()": "exited before the tests ended",
     UNIT + "if __name__ == '__main__':\n    unittest.main(verbosity=2)": "exited before the tests ended",
     UNIT + "unittest.main(exit=False)": "unittest: tests failed",
-    UNIT + "unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(T))": "unittest: tests failed",
+    UNIT
+    + "unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(T))": "unittest: tests failed",
     "import doctest\ndoctest.testmod()": "doctest: tests failed",
     "import doctest\nassert doctest.testmod().failed == 0": "AssertionError",
     "import doctest, sys\nsys.exit(doctest.testmod().failed)": "exited before the tests ended",
@@ -48,14 +51,26 @@ def test_a_right_solution_passes_and_a_wrong_one_fails_however_it_is_tested(verd
 @pytest.mark.parametrize(
     "program, reason",
     [
-        (UNIT + "def double(x):\n    return 2 * x\nunittest.main()\nassert False", "exited before the tests ended"),
+        (
+            UNIT + "def double(x):\n    return 2 * x\nunittest.main()\nassert False",
+            "exited before the tests ended",
+        ),
         ("def double(x):\n    exit()\n" + "assert double(3) == 6", "exited before the tests ended"),
-        ("import sys\ndef double(x):\n    sys.exit(0)\n" + UNIT + "unittest.main()", "exited before the tests ended"),
+        (
+            "import sys\ndef double(x):\n    sys.exit(0)\n" + UNIT + "unittest.main()",
+            "exited before the tests ended",
+        ),
         ("exit(0)", "exited before the tests ended"),
         ("quit()", "exited before the tests ended"),
-        ("import doctest\ndef double(x):\n    return 2 * x\ndoctest.testmod()", "doctest: no examples were found"),
+        (
+            "import doctest\ndef double(x):\n    return 2 * x\ndoctest.testmod()",
+            "doctest: no examples were found",
+        ),
         ("import unittest\nunittest.main(exit=False)", "unittest: no tests were found"),
-        ("import os\nif os.fork():\n    assert False\n", "AssertionError"),  # the child that comes to the end is not judged
+        (
+            "import os\nif os.fork():\n    assert False\n",
+            "AssertionError",
+        ),  # the child that comes to the end is not judged
         ("class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E", "E"),
     ],
 )
@@ -82,14 +97,16 @@ def test_what_does_not_pass(verdict, program, reason):
         "import multiprocessing as m\ndef f(q):\n    q.put(1)\nif __name__ == '__main__':\n    c = m.get_context('spawn')\n    q = c.SimpleQueue()\n"
         "    p = c.Process(target=f, args=(q,))\n    p.start(); p.join()\n    assert q.get() == 1",
     ],
-)  # fmt: skip
+)
 def test_what_scripts_count_on(verdict, program):
     assert verdict(program).reason == "passed"
 
 
 def test_a_failure_prints_the_traceback_that_a_script_would(verdict):
     said = verdict("def f():\n    raise ValueError('no')\nf()").stdout
-    assert said.startswith("Traceback") and said.rstrip().endswith("ValueError: no") and "<sandbox>" not in said
+    assert (
+        said.startswith("Traceback") and said.rstrip().endswith("ValueError: no") and "<sandbox>" not in said
+    )
 
 
 @needs_bubblewrap
@@ -121,7 +138,7 @@ MANY_FILES = "import os\nfor i in range(10**6): os.mkdir(f'/dev/shm/{i}')"
         (MANY_FILES, "memory"),
         ("import os\nos.close(1); os.close(2)\n" + FORKS, "memory"),
     ],
-)  # fmt: skip
+)
 def test_memory_that_no_single_process_holds_is_bounded_too(program, reason):
     if reason.startswith(("OSError: [Errno 38]", "Assert")) and seccomp_filter() is None:
         pytest.skip(f"no filter of system calls for {platform.machine()}")

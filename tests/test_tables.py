@@ -40,4 +40,8 @@ def test_long_text_wraps_at_words():
 
 def test_wide_text_is_wrapped_by_the_columns_it_takes():
     drawn = Table("", ["name", "what", ">n"], [["東京都" * 15, "短い 文章 " * 10, "1"]]).text(60)
-    assert max(map(cell_width, drawn.split("\n"))) <= 60 and drawn.count("東") == 15 and drawn.count("文章") == 10
+    assert (
+        max(map(cell_width, drawn.split("\n"))) <= 60
+        and drawn.count("東") == 15
+        and drawn.count("文章") == 10
+    )

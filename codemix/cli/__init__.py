@@ -20,13 +20,20 @@ from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixErro
 from codemix.recipe.language.secrets import hidden
 
 gc.disable()  # until the command is known: imports make many objects and no garbage, and collecting costs a tenth of the start
-COLLECT_EVERY = 50_000  # objects; Python's 700 spends a fifth of `validate` on looking for garbage that is not there
+COLLECT_EVERY = (
+    50_000  # objects; Python's 700 spends a fifth of `validate` on looking for garbage that is not there
+)
 
 
 def new_app() -> typer.Typer:
     """The command line without its commands."""
     made = typer.Typer(
-        name="codemix", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=codemix.__doc__
+        name="codemix",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=codemix.__doc__,
     )
     made.callback()(_root)
     return made
@@ -39,7 +46,9 @@ def _version(show: bool) -> None:
 
 
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
 ) -> None:
     if quiet:
@@ -98,7 +107,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _print_problems(error: CodemixError, as_json: bool) -> None:
-    problems = [dataclasses.replace(p, what=hidden(p.what), hints=tuple(map(hidden, p.hints))) for p in error.problems]
+    problems = [
+        dataclasses.replace(p, what=hidden(p.what), hints=tuple(map(hidden, p.hints))) for p in error.problems
+    ]
     if as_json:
         print(json.dumps({"problems": [p.as_json() for p in problems]}, indent=1))
         return
@@ -115,7 +126,10 @@ def _usage_or_bug(error: Exception) -> int:
 
     with tempfile.NamedTemporaryFile("w", prefix="codemix-bug-", suffix=".txt", delete=False) as f:
         traceback.print_exc(file=f)
-    print(f"error: a bug in codemix: {type(error).__name__}: {hidden(str(error))}\nhint: the traceback is in {f.name}; please report it", file=sys.stderr)
+    print(
+        f"error: a bug in codemix: {type(error).__name__}: {hidden(str(error))}\nhint: the traceback is in {f.name}; please report it",
+        file=sys.stderr,
+    )
     if os.environ.get("CODEMIX_DEBUG"):
         traceback.print_exc()
     return EXIT_BUG

@@ -18,17 +18,39 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan
 
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
-StoreOption = Annotated[Path, typer.Option("--store", envvar="CODEMIX_STORE", help="Folder of everything that is built.")]
-DataRootOption = Annotated[Path, typer.Option("--data-root", envvar="CODEMIX_DATA_ROOT", help="Local paths in the recipe are below this folder.")]
-WorkersOption = Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that build data. Never changes a result.")]
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="CODEMIX_STORE", help="Folder of everything that is built.")
+]
+DataRootOption = Annotated[
+    Path,
+    typer.Option(
+        "--data-root", envvar="CODEMIX_DATA_ROOT", help="Local paths in the recipe are below this folder."
+    ),
+]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", "-w", min=1, help="Processes that build data. Never changes a result.")
+]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="Where data is built: local, ray or slurm.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-MeshOption = Annotated[str | None, typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default every device.")]
-EvalDataOption = Annotated[Path | None, typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`, for tasks.")]
-UnsafeExecOption = Annotated[
-    str | None, typer.Option("--unsafe-exec", help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.")
+MeshOption = Annotated[
+    str | None,
+    typer.Option("--mesh", help="Devices by axis, e.g. data=16,fsdp=16,model=1; default every device."),
 ]
-HarnessOption = Annotated[str | None, typer.Option("--harness", help="lm-eval: score tasks through that package instead of our engine.")]
+EvalDataOption = Annotated[
+    Path | None,
+    typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`, for tasks."),
+]
+UnsafeExecOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unsafe-exec",
+        help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.",
+    ),
+]
+HarnessOption = Annotated[
+    str | None,
+    typer.Option("--harness", help="lm-eval: score tasks through that package instead of our engine."),
+]
 STORE, DATA_ROOT = Path("store"), Path(".")
 
 
@@ -37,7 +59,11 @@ def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Wor
     from codemix.data.store.store import Store
     from codemix.data.workspace import open_workspace
 
-    return open_workspace(recipe_file.of_document(recipe if isinstance(recipe, yaml_text.YamlFile) else yaml_text.load(recipe)), Store(store), data_root)
+    return open_workspace(
+        recipe_file.of_document(recipe if isinstance(recipe, yaml_text.YamlFile) else yaml_text.load(recipe)),
+        Store(store),
+        data_root,
+    )
 
 
 def plan_in(store: Path, side: str, data_root: Path) -> Plan:
@@ -57,7 +83,10 @@ def mesh_of(text: str | None) -> dict[str, int] | None:
     for part in text.split(","):
         name, _, size = part.partition("=")
         if name not in ("data", "fsdp", "model") or not size.isdigit() or int(size) < 1:
-            raise problem(f"cannot read `--mesh {text}`", "for example `--mesh data=16,fsdp=16`; axes: data, fsdp, model")
+            raise problem(
+                f"cannot read `--mesh {text}`",
+                "for example `--mesh data=16,fsdp=16`; axes: data, fsdp, model",
+            )
         axes[name] = int(size)
     return axes
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, ExecutorOption, JsonOption, RecipeArg, StoreOption, WorkersOption, load, print_json
+from codemix.cli.context import (
+    DATA_ROOT,
+    STORE,
+    DataRootOption,
+    ExecutorOption,
+    JsonOption,
+    RecipeArg,
+    StoreOption,
+    WorkersOption,
+    load,
+    print_json,
+)
 from codemix.errors import EXIT_PROBLEM
 
 if TYPE_CHECKING:
@@ -23,7 +34,9 @@ def build_data(
     data_root: DataRootOption = DATA_ROOT,
     workers: WorkersOption = 1,
     executor: ExecutorOption = "local",
-    only: Annotated[list[str] | None, typer.Option("--only", help="Build only this source; may be given several times.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Build only this source; may be given several times.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
@@ -38,10 +51,16 @@ def build_data(
     planned = validation.check(source).require()
     preflight.before_building(source, planned, Store(store), data_root, executor=executor, only=only or ())
     build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
-    found = {n: f for n, f in take_inventory(source.recipe, Store(store), data_root).items() if f.built and (not only or n in only)}
+    found = {
+        n: f
+        for n, f in take_inventory(source.recipe, Store(store), data_root).items()
+        if f.built and (not only or n in only)
+    }
     if json:
         whole = {
-            n: {"fingerprint": f.fingerprint, "funnel": f.funnel} | ({"splits": f.manifest.splits} if f.manifest else {}) for n, f in found.items()
+            n: {"fingerprint": f.fingerprint, "funnel": f.funnel}
+            | ({"splits": f.manifest.splits} if f.manifest else {})
+            for n, f in found.items()
         }
         return print_json(whole)
     return data_table(found, recipe).print()
@@ -51,16 +70,36 @@ def data_table(found: Mapping[str, SourceState], recipe: Path) -> Table:
     """Built sources: documents read, kept, dropped; tokens and bytes; and what dropped most."""
     from codemix.tables import Table
 
-    table = Table("Data", ["source", ">read", ">kept", ">dropped", ">unreadable", ">train tokens", ">held out", ">bytes/token", "fingerprint"])
+    table = Table(
+        "Data",
+        [
+            "source",
+            ">read",
+            ">kept",
+            ">dropped",
+            ">unreadable",
+            ">train tokens",
+            ">held out",
+            ">bytes/token",
+            "fingerprint",
+        ],
+    )
     for name, each in found.items():
         f, m = each.funnel, each.manifest
         tokens = ["", "", ""]
         if m is not None:
             train = m.splits["train"]
-            tokens = [f"{train['tokens']:,}", f"{m.tokens('held_out'):,}", f"{train['bytes'] / train['tokens']:.2f}" if train["tokens"] else ""]
+            tokens = [
+                f"{train['tokens']:,}",
+                f"{m.tokens('held_out'):,}",
+                f"{train['bytes'] / train['tokens']:.2f}" if train["tokens"] else "",
+            ]
         counts = [f"{n:,}" for n in (f["read"], f["kept"], sum(f["dropped"].values()), f["unreadable"])]
         table.rows.append([name, *counts, *tokens, each.fingerprint[:12]])
-        if lost := sorted((f["dropped"] | {f"unreadable/{r}": n for r, n in f["unreadable_by_reason"].items()}).items(), key=lambda item: -item[1]):
+        if lost := sorted(
+            (f["dropped"] | {f"unreadable/{r}": n for r, n in f["unreadable_by_reason"].items()}).items(),
+            key=lambda item: -item[1],
+        ):
             more = f", {len(lost) - 4} more reasons" if len(lost) > 4 else ""
             table.notes.append(f"{name}: {', '.join(f'{reason} {n:,}' for reason, n in lost[:4])}{more}")
         if m is None:
@@ -71,7 +110,10 @@ def data_table(found: Mapping[str, SourceState], recipe: Path) -> Table:
 
 
 def verify(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe; without one, all that is finished in the store.", show_default=False)] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(help="A recipe; without one, all that is finished in the store.", show_default=False),
+    ] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> int:
@@ -96,13 +138,25 @@ def verify(
         if lock is None:
             context.manifests  # noqa: B018 - refuses an unbuilt source
         else:
-            notes = [f"`{n}` was not looked up by its inputs: {f.reason}" for n, f in context.found.items() if f.fingerprint is None]
-        prints = {f.fingerprint for f in context.found.values() if f.fingerprint} | (locks.fingerprints(lock) if lock else set())
-        done = verify_folders(related(store, prints | {stage.fingerprint for stage in context.checked.plan.stages}))
+            notes = [
+                f"`{n}` was not looked up by its inputs: {f.reason}"
+                for n, f in context.found.items()
+                if f.fingerprint is None
+            ]
+        prints = {f.fingerprint for f in context.found.values() if f.fingerprint} | (
+            locks.fingerprints(lock) if lock else set()
+        )
+        done = verify_folders(
+            related(store, prints | {stage.fingerprint for stage in context.checked.plan.stages})
+        )
         problems = [*done.problems, *(locks.check(lock, store, digests=done.measured) if lock else ())]
     if done.unlisted:
-        some = ", ".join(done.unlisted[:5]) + (f" and {len(done.unlisted) - 5:,} more" if len(done.unlisted) > 5 else "")
-        notes.append(f"finished before codemix kept digests, so only what their manifests say was checked: {some}")
+        some = ", ".join(done.unlisted[:5]) + (
+            f" and {len(done.unlisted) - 5:,} more" if len(done.unlisted) > 5 else ""
+        )
+        notes.append(
+            f"finished before codemix kept digests, so only what their manifests say was checked: {some}"
+        )
     for p in problems:
         print(p.render() + "\n", file=sys.stderr)
     for note in notes:
@@ -118,7 +172,9 @@ def inspect(
     source: Annotated[str | None, typer.Argument(help="One source; default all.")] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
-    samples: Annotated[int, typer.Option("--samples", min=0, help="Kept and dropped documents to show for each reason.")] = 2,
+    samples: Annotated[
+        int, typer.Option("--samples", min=0, help="Kept and dropped documents to show for each reason.")
+    ] = 2,
     json: JsonOption = False,
 ) -> None:
     """Show what each op kept and dropped, side by side, with attrition by op and language."""
@@ -140,7 +196,9 @@ def show(
             show_default=False,
         ),
     ],
-    stage: Annotated[str | None, typer.Option("--stage", help="Which stage, where several have that step.")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Which stage, where several have that step.")
+    ] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
@@ -157,7 +215,15 @@ def show(
     for r in rows:
         named = [f"{d['id']}{_licences(d.get('licence'))}" for d in r["documents"]]
         table.rows.append(
-            [str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", Path(r["shard"]).name, f"{r['offset']:,}", "\n".join(named)]
+            [
+                str(r["row"]),
+                r["source"],
+                str(r["epoch"]),
+                f"{r['window']:,}",
+                Path(r["shard"]).name,
+                f"{r['offset']:,}",
+                "\n".join(named),
+            ]
         )
     return table.print()
 
@@ -169,7 +235,9 @@ def _licences(licence: str | list[str] | None) -> str:
 
 def seen(
     recipe: RecipeArg,
-    document: Annotated[str, typer.Argument(help="A document's id, as `codemix show` prints it.", show_default=False)],
+    document: Annotated[
+        str, typer.Argument(help="A document's id, as `codemix show` prints it.", show_default=False)
+    ],
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
@@ -183,12 +251,26 @@ def seen(
     if json:
         return print_json({"places": found.places, "reads": found.reads})
     for place in found.places:
-        print(f"{document}: {place['tokens']:,} tokens in {place['source']} ({place['split']}), {place['shard']}")
+        print(
+            f"{document}: {place['tokens']:,} tokens in {place['source']} ({place['split']}), {place['shard']}"
+        )
     if not found.reads:
-        return print("no step reads it" + (": it is held out" if all(p["split"] == "held_out" for p in found.places) else ""))
+        return print(
+            "no step reads it"
+            + (": it is held out" if all(p["split"] == "held_out" for p in found.places) else "")
+        )
     table = Table("", [">step", "stage", ">row", "source", ">epoch", ">window", ">from", ">to"])
     table.rows = [
-        [f"{r['run_step']:,}", r["stage"], str(r["row"]), r["source"], str(r["epoch"]), f"{r['window']:,}", str(r["from"]), str(r["to"])]
+        [
+            f"{r['run_step']:,}",
+            r["stage"],
+            str(r["row"]),
+            r["source"],
+            str(r["epoch"]),
+            f"{r['window']:,}",
+            str(r["from"]),
+            str(r["to"]),
+        ]
         for r in found.reads
     ]
     return table.print()
@@ -196,7 +278,12 @@ def seen(
 
 def why(
     recipe: RecipeArg,
-    document: Annotated[str, typer.Argument(help="A document's id: `<input>#<row>`, or what the source's `id:` names.", show_default=False)],
+    document: Annotated[
+        str,
+        typer.Argument(
+            help="A document's id: `<input>#<row>`, or what the source's `id:` names.", show_default=False
+        ),
+    ],
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,

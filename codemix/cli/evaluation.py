@@ -25,7 +25,7 @@ from codemix.cli.context import (
     mesh_of,
     print_json,
     problem,
-)  # fmt: skip
+)
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ class _ScoreByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-group = typer.Typer(cls=_ScoreByDefault, no_args_is_help=True, help="Score checkpoints: bits per byte, tasks, generation, win-rates.")
+group = typer.Typer(
+    cls=_ScoreByDefault,
+    no_args_is_help=True,
+    help="Score checkpoints: bits per byte, tasks, generation, win-rates.",
+)
 
 
 @group.command("score")
@@ -51,7 +55,9 @@ def score(
     recipe: RecipeArg,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
-    stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each that is trained.")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="One stage; default each that is trained.")
+    ] = None,
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
@@ -61,7 +67,9 @@ def score(
     """Score every trained stage (the default of `codemix eval`)."""
     context = load(recipe, store, data_root)
     folders = [context.stage_dir(s) for s in trained_stages(context, recipe, stage)]
-    paths = evaluate_stages(context, folders, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
+    paths = evaluate_stages(
+        context, folders, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh)
+    )
     if json:
         from codemix.data.store.store import read_json
 
@@ -73,9 +81,13 @@ def trained_stages(context: Workspace, recipe: Path, name: str | None) -> list[S
     """The stage called `name`, or all. Raises CodemixError when there is none, or one is not trained."""
     wanted = [s for s in context.plan.stages if name in (None, s.name)]
     if not wanted:
-        raise problem(f"there is no stage `{name}`", f"stages: {', '.join(s.name for s in context.plan.stages)}")
+        raise problem(
+            f"there is no stage `{name}`", f"stages: {', '.join(s.name for s in context.plan.stages)}"
+        )
     if missing := [s.name for s in wanted if not context.is_trained(s)]:
-        raise problem(f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained")
+        raise problem(
+            f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained"
+        )
     return wanted
 
 
@@ -89,7 +101,10 @@ def evaluate_stages(context: Workspace, folders: list[Path], **options) -> list[
     if not _all_scored(context, indices, given):
         preflight.refuse(preflight.before_scoring(context.source, given))
     places = zip(indices, folders, strict=True)
-    return [evaluate(context.plan, i, context.store, context.manifests, folder, options=given) for i, folder in places]
+    return [
+        evaluate(context.plan, i, context.store, context.manifests, folder, options=given)
+        for i, folder in places
+    ]
 
 
 def _all_scored(context: Workspace, indices: list[int], options: EvalOptions) -> bool:
@@ -97,7 +112,10 @@ def _all_scored(context: Workspace, indices: list[int], options: EvalOptions) ->
     from codemix.eval.measure.evaluate import results_path
 
     try:
-        return all(results_path(context.plan, i, context.store, context.manifests, options).is_file() for i in indices)
+        return all(
+            results_path(context.plan, i, context.store, context.manifests, options).is_file()
+            for i in indices
+        )
     except CodemixError:
         return False
 
@@ -127,7 +145,9 @@ def fetch_data(dest: Annotated[Path, typer.Argument(help="Folder to write to.")]
 @group.command("generate")
 def generate(
     recipe: RecipeArg,
-    prompts: Annotated[Path, typer.Option("--prompts", help="JSONL of {id, instruction}.", show_default=False)],
+    prompts: Annotated[
+        Path, typer.Option("--prompts", help="JSONL of {id, instruction}.", show_default=False)
+    ],
     output: Annotated[Path, typer.Option("--output", help="JSONL to write.", show_default=False)],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     store: StoreOption = STORE,
@@ -141,16 +161,31 @@ def generate(
 
     context = load(recipe, store, data_root)
     [chosen] = trained_stages(context, recipe, stage or context.plan.stages[-1].name)
-    write_answers(chosen, context.stage_dir(chosen), context.manifests, prompts, output, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    write_answers(
+        chosen,
+        context.stage_dir(chosen),
+        context.manifests,
+        prompts,
+        output,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
     print(output)
 
 
 @group.command("winrate")
 def winrate(
-    a: Annotated[Path, typer.Argument(help="Answers of A, from `codemix eval generate`.", show_default=False)],
+    a: Annotated[
+        Path, typer.Argument(help="Answers of A, from `codemix eval generate`.", show_default=False)
+    ],
     b: Annotated[Path, typer.Argument(help="Answers of B.", show_default=False)],
-    judge: Annotated[Path, typer.Option("--judge", help="YAML: base_url, model, api_key_env, ...", show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", help="Folder for verdicts and raw replies; also the cache.")] = None,
+    judge: Annotated[
+        Path, typer.Option("--judge", help="YAML: base_url, model, api_key_env, ...", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder for verdicts and raw replies; also the cache.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Let a judge compare two sets of answers, both orders, with intervals."""
@@ -173,7 +208,13 @@ def report(
     done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
     if not done:
         raise problem("no stage is trained yet", f"run `codemix train {recipe}`", rule="not-trained")
-    print(write_report(context, done, evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)))
+    print(
+        write_report(
+            context,
+            done,
+            evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness),
+        )
+    )
 
 
 def write_report(context: Workspace, stages: list[Path], evals: list[Path]) -> Path:
@@ -184,13 +225,25 @@ def write_report(context: Workspace, stages: list[Path], evals: list[Path]) -> P
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Recipes that are trained, or one study.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Recipes that are trained, or one study.", show_default=False)
+    ],
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Recipe that changes are relative to; default the first.")] = None,
-    question: Annotated[str | None, typer.Option("--question", help="What the comparison should answer.")] = None,
-    winrates: Annotated[list[Path] | None, typer.Option("--winrate", help="A result of `codemix eval winrate`; may be given several times.")] = None,
-    overlay_paper: Annotated[bool, typer.Option("--overlay-paper", help="Show the paper's own numbers beside ours, marked as such.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Recipe that changes are relative to; default the first.")
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", help="What the comparison should answer.")
+    ] = None,
+    winrates: Annotated[
+        list[Path] | None,
+        typer.Option("--winrate", help="A result of `codemix eval winrate`; may be given several times."),
+    ] = None,
+    overlay_paper: Annotated[
+        bool,
+        typer.Option("--overlay-paper", help="Show the paper's own numbers beside ours, marked as such."),
+    ] = False,
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
@@ -208,11 +261,19 @@ def compare(
             missing.append(context.source.recipe.name)
         else:
             scores = evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
-            inputs.append(RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=scores))
+            inputs.append(
+                RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=scores)
+            )
     if missing:
-        print(f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr)
+        print(
+            f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr
+        )
     if len(inputs) < 2:
-        raise problem("a comparison needs two trained runs", "`codemix train` each recipe, or `codemix study run` the study", rule="not-trained")
+        raise problem(
+            "a comparison needs two trained runs",
+            "`codemix train` each recipe, or `codemix study run` the study",
+            rule="not-trained",
+        )
     print(
         write(
             inputs,

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 def before_building(
-    source: recipe_file.RecipeFile, plan: Plan, store: Store, data_root: Path, *,
-    executor: str, only: Collection[str] = (), also: Iterable[Problem] = (),
-) -> None:  # fmt: skip
+    source: recipe_file.RecipeFile,
+    plan: Plan,
+    store: Store,
+    data_root: Path,
+    *,
+    executor: str,
+    only: Collection[str] = (),
+    also: Iterable[Problem] = (),
+) -> None:
     """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
     from codemix.data.build.packages import build_lacks
 
@@ -72,14 +78,24 @@ def disk_warning(plan: Plan, store: Store) -> Problem | None:
     """A warning when the store's disk has less room than the plan is estimated to need beyond what is there."""
     from codemix.recipe.planning import cost_estimate
 
-    unbuilt = {s.source for stage in plan.stages for s in stage.sources if not any(store.root.glob(f"data/{s.source}-*"))}
-    untrained = [s for s in plan.stages if not (store.path("stages", s.name, s.fingerprint) / "done.json").exists()]
+    unbuilt = {
+        s.source
+        for stage in plan.stages
+        for s in stage.sources
+        if not any(store.root.glob(f"data/{s.source}-*"))
+    }
+    untrained = [
+        s for s in plan.stages if not (store.path("stages", s.name, s.fingerprint) / "done.json").exists()
+    ]
     needed = cost_estimate.disk_bytes(plan, unbuilt, untrained)
     free = free_bytes(store.root)
     if needed <= free:
         return None
     what = f"the plan is estimated to need {cost_estimate.show_bytes(needed)} and the disk of {store.root} has {cost_estimate.show_bytes(free)} free"
-    hints = ("make room, or choose another disk with `--store`", "if a declared `tokens:` is too large, correct it")
+    hints = (
+        "make room, or choose another disk with `--store`",
+        "if a declared `tokens:` is too large, correct it",
+    )
     return Problem(what, hints=hints, rule="disk-too-small", severity="warning")
 
 

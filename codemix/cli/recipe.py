@@ -9,11 +9,24 @@ from typing import Annotated
 
 import typer
 
-from codemix.cli.context import DATA_ROOT, STORE, DataRootOption, JsonOption, RecipeArg, StoreOption, plan_in, print_json, problem, show_warnings
+from codemix.cli.context import (
+    DATA_ROOT,
+    STORE,
+    DataRootOption,
+    JsonOption,
+    RecipeArg,
+    StoreOption,
+    plan_in,
+    print_json,
+    problem,
+    show_warnings,
+)
 from codemix.errors import EXIT_PROBLEM
 
 ChipOption = Annotated[str, typer.Option("--chip", help="Accelerator for the estimate of hours and dollars.")]
-MfuOption = Annotated[float, typer.Option("--mfu", min=0.01, max=1.0, help="Model FLOPs utilisation the estimate assumes.")]
+MfuOption = Annotated[
+    float, typer.Option("--mfu", min=0.01, max=1.0, help="Model FLOPs utilisation the estimate assumes.")
+]
 
 
 def validate(
@@ -36,8 +49,13 @@ def validate(
                 said = f"{len(points)} recipes"
             else:
                 checked = validation.check_document(document)
-                stages, found = checked.plan.stages, [*checked.problems, *requirements.warnings(checked.plan.recipe, document)]
-                said = f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
+                stages, found = (
+                    checked.plan.stages,
+                    [*checked.problems, *requirements.warnings(checked.plan.recipe, document)],
+                )
+                said = (
+                    f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
+                )
             problems += found
             if not any(p.severity == "error" for p in found):
                 fine.append(f"{path}: ok ({said})")
@@ -78,24 +96,38 @@ def plan(
     context = load(document, store, data_root)
     made = context.plan
     existing = {
-        "sources": {n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason} for n, f in context.found.items()},
+        "sources": {
+            n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason}
+            for n, f in context.found.items()
+        },
         "stages": {
-            s.name: {"trained": context.is_trained(s), "reason": context.why_untrained(s)} for s in made.stages
+            s.name: {"trained": context.is_trained(s), "reason": context.why_untrained(s)}
+            for s in made.stages
         },
     }
     missing = preflight.missing_here(context)
     not_exportable = huggingface.problems(made.recipe.model)
     if json:
-        told = {"missing": [p.as_json() for p in missing], "not_exportable": [p.as_json() for p in not_exportable]}
+        told = {
+            "missing": [p.as_json() for p in missing],
+            "not_exportable": [p.as_json() for p in not_exportable],
+        }
         return print_json(plan_tables.as_json(made, existing, chip, mfu) | told)
     table = Table("In the store", ["what", "state", "why"])
     for name, f in context.found.items():
-        table.rows.append([f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason])
+        table.rows.append(
+            [f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason]
+        )
     for stage in made.stages:
         is_there = existing["stages"][stage.name]["trained"]
         why = stage.fingerprint[:12] if is_there else existing["stages"][stage.name]["reason"]
         table.rows.append([f"stage {stage.name}", "trained" if is_there else "to train", why])
-    tables = [plan_tables.stage_table(made, chip, mfu), plan_tables.mixture_table(made), plan_tables.marginals_table(made), table]
+    tables = [
+        plan_tables.stage_table(made, chip, mfu),
+        plan_tables.mixture_table(made),
+        plan_tables.marginals_table(made),
+        table,
+    ]
     show_warnings(context.checked)
     if missing:
         lines = [["" if p.where is None else p.where.path, p.what, p.hints[0]] for p in missing]
@@ -111,7 +143,8 @@ def diff(
     a: Annotated[str, typer.Argument(help="A recipe, or REVISION:PATH in git.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Another.", show_default=False)],
     store: Annotated[
-        Path | None, typer.Option("--store", help="Take the sizes of sources that are built there; default, as declared.")
+        Path | None,
+        typer.Option("--store", help="Take the sizes of sources that are built there; default, as declared."),
     ] = None,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
@@ -137,7 +170,9 @@ def lock(
     recipe: RecipeArg,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
-    check: Annotated[bool, typer.Option("--check", help="Compare the store with an existing lock instead of writing one.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the store with an existing lock instead of writing one.")
+    ] = False,
 ) -> int:
     """Pin inputs, token counts, tokenizer and component versions beside the recipe, as <recipe>.lock."""
     from codemix.cli.context import load
@@ -150,7 +185,11 @@ def lock(
         differences = locks.verify(locks.read(path), current, store, data_root)
         for line in differences:
             print(line.render() + "\n", file=sys.stderr)
-        said = f"{len(differences)} difference{'s' * (len(differences) != 1)}" if differences else "the store agrees"
+        said = (
+            f"{len(differences)} difference{'s' * (len(differences) != 1)}"
+            if differences
+            else "the store agrees"
+        )
         print(f"{path}: {said}")
         return EXIT_PROBLEM if differences else 0
     context.manifests  # noqa: B018 - refuses an unbuilt source
@@ -191,7 +230,9 @@ def components(
 
             return print(describe_kind(families[0], kind))
     named = [(f, k) for f in families for k in component.kinds(f) if kind in (None, k)]
-    listed = [(f, k, (component.component_class(f, k).__doc__ or "").strip().split("\n")[0]) for f, k in named]
+    listed = [
+        (f, k, (component.component_class(f, k).__doc__ or "").strip().split("\n")[0]) for f, k in named
+    ]
     if json:
         return print_json([{"family": f, "kind": k, "description": d} for f, k, d in listed])
     table, last = Table("", ["family", "kind", "what"]), None
@@ -213,7 +254,12 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
 
 
 def import_(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False)],
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False
+        ),
+    ],
     path: Annotated[Path, typer.Argument(help="The other tool's file.", show_default=False)],
 ) -> None:
     """Turn another tool's mixture into a recipe, and say what did not add up."""
@@ -226,7 +272,12 @@ def import_(
 
 
 def export(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False)],
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False
+        ),
+    ],
     recipe: RecipeArg,
 ) -> None:
     """Write a recipe's mixture in another tool's form."""

@@ -20,13 +20,15 @@ from codemix.cli.context import (
     WorkersOption,
     load,
     print_json,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
     from codemix.recipe.language.yaml_text import YamlFile
 
-group = typer.Typer(no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once.")
+group = typer.Typer(
+    no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once."
+)
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
 
 
@@ -61,7 +63,9 @@ def print_study_plan(document: YamlFile, *, json: bool, markdown: bool, chip: st
 
 
 @group.command("plan")
-def plan(study: StudyArg, json: JsonOption = False, markdown: bool = False, chip: str = "v5e", mfu: float = 0.4) -> None:
+def plan(
+    study: StudyArg, json: JsonOption = False, markdown: bool = False, chip: str = "v5e", mfu: float = 0.4
+) -> None:
     """The tree of stages, shared prefixes merged, and what the sharing saves."""
     from codemix.recipe.language import yaml_text
 
@@ -69,7 +73,12 @@ def plan(study: StudyArg, json: JsonOption = False, markdown: bool = False, chip
 
 
 @group.command("expand")
-def expand(study: StudyArg, output: Annotated[Path, typer.Option("--output", help="Folder to write the recipes to.")] = Path("expanded")) -> None:
+def expand(
+    study: StudyArg,
+    output: Annotated[Path, typer.Option("--output", help="Folder to write the recipes to.")] = Path(
+        "expanded"
+    ),
+) -> None:
     """Write every point as a complete recipe."""
     from codemix.recipe.studies.study import load_study, write_recipes
 
@@ -93,11 +102,20 @@ def run(
     from codemix.eval.run_study import run_study
 
     options = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
-    print(run_study(study, store, data_root, workers=workers, executor=executor, options=options).text(lambda stage: "trained"))
+    print(
+        run_study(study, store, data_root, workers=workers, executor=executor, options=options).text(
+            lambda stage: "trained"
+        )
+    )
 
 
 @group.command("status")
-def status(study: StudyArg, store: StoreOption = STORE, data_root: DataRootOption = DATA_ROOT, json: JsonOption = False) -> None:
+def status(
+    study: StudyArg,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
+) -> None:
     """The tree of stages, and which are trained."""
     from codemix.eval.run_study import contexts as study_contexts
     from codemix.recipe.studies.stage_tree import tree

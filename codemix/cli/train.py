@@ -28,14 +28,18 @@ from codemix.cli.context import (
     print_json,
     problem,
     show_warnings,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
 
-SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")]
+SaveStepsOption = Annotated[
+    int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")
+]
 SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every so many seconds.")]
-TrackOption = Annotated[list[str] | None, typer.Option("--track", help="Also write metrics to tensorboard, wandb or trackio.")]
+TrackOption = Annotated[
+    list[str] | None, typer.Option("--track", help="Also write metrics to tensorboard, wandb or trackio.")
+]
 
 
 def train(
@@ -43,19 +47,39 @@ def train(
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     mesh: MeshOption = None,
-    until: Annotated[str | None, typer.Option("--until", help="Stop after so many steps of the run, e.g. `200 steps`.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Stop after so many steps of the run, e.g. `200 steps`.")
+    ] = None,
     save_every_steps: SaveStepsOption = None,
     save_every_s: SaveSecondsOption = 600.0,
-    keep: Annotated[int, typer.Option("--keep", min=1, help="Newest checkpoints kept of an unfinished stage.")] = 2,
-    keep_every_steps: Annotated[int | None, typer.Option("--keep-every-steps", help="Checkpoint at multiples of this, to keep for good.")] = None,
-    log_every: Annotated[int | None, typer.Option("--log-every", help="Steps a line of metrics; default about a hundred lines a stage.")] = None,
-    microbatches: Annotated[int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")] = 1,
-    remat: Annotated[str, typer.Option("--remat", help="Recompute activations: none, dots or full.")] = "none",
+    keep: Annotated[
+        int, typer.Option("--keep", min=1, help="Newest checkpoints kept of an unfinished stage.")
+    ] = 2,
+    keep_every_steps: Annotated[
+        int | None,
+        typer.Option("--keep-every-steps", help="Checkpoint at multiples of this, to keep for good."),
+    ] = None,
+    log_every: Annotated[
+        int | None,
+        typer.Option("--log-every", help="Steps a line of metrics; default about a hundred lines a stage."),
+    ] = None,
+    microbatches: Annotated[
+        int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")
+    ] = 1,
+    remat: Annotated[
+        str, typer.Option("--remat", help="Recompute activations: none, dots or full.")
+    ] = "none",
     track: TrackOption = None,
-    coordinator: Annotated[str | None, typer.Option("--coordinator", help="Several hosts: address:port of process 0.")] = None,
+    coordinator: Annotated[
+        str | None, typer.Option("--coordinator", help="Several hosts: address:port of process 0.")
+    ] = None,
     hosts: Annotated[int | None, typer.Option("--hosts", help="Several hosts: how many processes.")] = None,
-    host: Annotated[int | None, typer.Option("--host", help="Several hosts: the index of this process.")] = None,
-    on_spike: Annotated[str, typer.Option("--on-spike", help="A sudden rise of the loss: stop or warn.")] = "stop",
+    host: Annotated[
+        int | None, typer.Option("--host", help="Several hosts: the index of this process.")
+    ] = None,
+    on_spike: Annotated[
+        str, typer.Option("--on-spike", help="A sudden rise of the loss: stop or warn.")
+    ] = "stop",
 ) -> None:
     """Train every stage that the store lacks; an interrupted run goes on where it stopped."""
     from codemix.train.run.options import Hosts, TrainOptions
@@ -65,9 +89,18 @@ def train(
     _warn_of_scoring(context)
     together = Hosts(coordinator, hosts, host) if (coordinator, hosts, host) != (None, None, None) else None
     options = TrainOptions(
-        save_every_steps=save_every_steps, save_every_s=save_every_s, keep=keep, keep_every_steps=keep_every_steps, log_every=log_every, until=_steps(until), track=tuple(track or ()), on_spike=on_spike,
-        mesh=mesh_of(mesh), step={"microbatches": microbatches, "remat": remat}, hosts=together,
-    )  # fmt: skip
+        save_every_steps=save_every_steps,
+        save_every_s=save_every_s,
+        keep=keep,
+        keep_every_steps=keep_every_steps,
+        log_every=log_every,
+        until=_steps(until),
+        track=tuple(track or ()),
+        on_spike=on_spike,
+        mesh=mesh_of(mesh),
+        step={"microbatches": microbatches, "remat": remat},
+        hosts=together,
+    )
     for folder in train_stages(context, options):
         print(folder)
 
@@ -133,7 +166,10 @@ def run(
     source = recipe_file.read_recipe(recipe)
     checked = validation.check(source)
     options = TrainOptions(
-        save_every_steps=save_every_steps, save_every_s=save_every_s, track=tuple(track or ()), mesh=mesh_of(mesh)
+        save_every_steps=save_every_steps,
+        save_every_s=save_every_s,
+        track=tuple(track or ()),
+        mesh=mesh_of(mesh),
     )
     also = preflight.before_training(checked.require(), Store(store), options)
     scoring = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
@@ -150,10 +186,14 @@ def run(
         plan_tables.stage_table(context.plan).print()
         plan_tables.mixture_table(context.plan).print()
     stages = train_stages(context, options)
-    evals = evaluate_stages(context, stages, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
+    evals = evaluate_stages(
+        context, stages, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh)
+    )
     page = write_report(context, stages, evals)
     if json:
-        print_json({"stages": [str(s) for s in stages], "evals": [str(e) for e in evals], "report": str(page)})
+        print_json(
+            {"stages": [str(s) for s in stages], "evals": [str(e) for e in evals], "report": str(page)}
+        )
     else:
         show_scores(context, evals)
         print(f"\nreport: {page}")
@@ -174,7 +214,13 @@ def status(store: StoreOption = STORE, json: JsonOption = False) -> None:
         return print(f"{store}: no stages")
     names = [f.name for f in dataclasses.fields(found[0])]
     table = Table("", names)
-    table.rows = [["" if (v := getattr(s, n)) is None else f"{v:.4g}" if isinstance(v, float) else str(v) for n in names] for s in found]
+    table.rows = [
+        [
+            "" if (v := getattr(s, n)) is None else f"{v:.4g}" if isinstance(v, float) else str(v)
+            for n in names
+        ]
+        for s in found
+    ]
     return table.print()
 
 
@@ -185,7 +231,9 @@ def aot(
     mesh: MeshOption = None,
     microbatches: Annotated[int, typer.Option("--microbatches", min=1)] = 1,
     remat: Annotated[str, typer.Option("--remat")] = "full",
-    mfu: Annotated[float, typer.Option("--mfu", min=0.01, max=1.0, help="Utilisation that times are estimated at.")] = 0.4,
+    mfu: Annotated[
+        float, typer.Option("--mfu", min=0.01, max=1.0, help="Utilisation that times are estimated at.")
+    ] = 0.4,
     json: JsonOption = False,
 ) -> int:
     """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time. Exit 3: does not fit."""
@@ -194,7 +242,9 @@ def aot(
     from codemix.train.aot import compile as ahead
 
     made = validation.check(recipe_file.read_recipe(recipe)).require()
-    results = ahead.aot(made, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu)
+    results = ahead.aot(
+        made, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu
+    )
     print_json([r.as_json() for r in results]) if json else ahead.render(results)
     return 0 if all(r.fits for r in results) else 3
 
@@ -202,7 +252,12 @@ def aot(
 def export_model(
     recipe: RecipeArg,
     output: Annotated[
-        Path, typer.Option("--output", help="Folder to write the weights, the tokenizer and their settings to.", show_default=False)
+        Path,
+        typer.Option(
+            "--output",
+            help="Folder to write the weights, the tokenizer and their settings to.",
+            show_default=False,
+        ),
     ],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 loses nothing; or bfloat16.")] = "float32",
@@ -225,11 +280,25 @@ def export_model(
 
     manifest = next(iter(context.manifests.values()), None)
     if manifest is None:
-        raise problem("the tokenizer is known from built sources, and none is in the store", f"run `codemix build-data {recipe}`", rule="not-built")
+        raise problem(
+            "the tokenizer is known from built sources, and none is in the store",
+            f"run `codemix build-data {recipe}`",
+            rule="not-built",
+        )
     tokenizer = manifest.tokenizer
     model = load_model(context.stage_dir(chosen), chosen.model, tokenizer["vocab_size"])
     file = tokenizer_file(context.store, tokenizer["sha256"]).path
-    print(export(model, chosen.model, output, seq_len=chosen.seq_len, eos_id=tokenizer["eos_id"], dtype=dtype, tokenizer=file))
+    print(
+        export(
+            model,
+            chosen.model,
+            output,
+            seq_len=chosen.seq_len,
+            eos_id=tokenizer["eos_id"],
+            dtype=dtype,
+            tokenizer=file,
+        )
+    )
 
 
 def register(app: typer.Typer, command: str) -> None:

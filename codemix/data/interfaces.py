@@ -86,13 +86,18 @@ class ProseOp(Op):
     """An op whose thresholds were made for prose; on code it is refused unless the recipe insists."""
 
     for_prose: ClassVar[bool] = True
-    even_on_code: bool = Field(False, description="run on sources tagged `kind: code` as well; prose thresholds drop nearly all code")
+    even_on_code: bool = Field(
+        False, description="run on sources tagged `kind: code` as well; prose thresholds drop nearly all code"
+    )
 
     def refuses(self, tags: dict[str, str]) -> Problem | None:
         if tags.get("kind") not in ("code", "markup") or self.even_on_code:
             return None
         return Problem(
             f"the op `{self.kind}` is made for prose, and this source is tagged `kind: {tags['kind']}`",
-            hints=("remove the op from this source", "or, if you mean it, write `even_on_code: true` in the op"),
+            hints=(
+                "remove the op from this source",
+                "or, if you mean it, write `even_on_code: true` in the op",
+            ),
             rule="prose-op-on-code",
-        )  # fmt: skip
+        )

@@ -35,10 +35,14 @@ class Workspace:
     def manifests(self) -> dict[str, Manifest]:
         """Manifests of the sources that are built. Raises CodemixError when one that a stage reads is not."""
         used = {s.source for stage in self.checked.plan.stages for s in stage.sources}
-        missing = [f"{name}: {self.found[name].reason}" for name in sorted(used) if self.found[name].manifest is None]
+        missing = [
+            f"{name}: {self.found[name].reason}" for name in sorted(used) if self.found[name].manifest is None
+        ]
         if missing:
             raise CodemixError(
-                "the data is not built yet", hints=(*missing, f"run `codemix build-data {self.source.document.file}`"), rule="not-built"
+                "the data is not built yet",
+                hints=(*missing, f"run `codemix build-data {self.source.document.file}`"),
+                rule="not-built",
             )
         return {name: f.manifest for name, f in self.found.items() if f.manifest is not None}
 
@@ -61,5 +65,7 @@ def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path
     for name, f in found.items():
         if f.manifest is not None:
             train = f.manifest.splits["train"]
-            pools[name] = Pool(tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.manifest.content)
+            pools[name] = Pool(
+                tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.manifest.content
+            )
     return Workspace(source, store, data_root, found, validation.check(source, pools))

@@ -26,10 +26,14 @@ def contexts(path: Path, store: Path, data_root: Path) -> list[Workspace]:
     return [open_workspace(source, opened, data_root) for source in recipes(load_study(path)).values()]
 
 
-def build_study(path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local") -> list[Workspace]:
+def build_study(
+    path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local"
+) -> list[Workspace]:
     """Build the data of every point; points that read the same sources build them once."""
     points = list(recipes(load_study(path)).values())
-    lacking = [p for source in points for p in build_lacks(source, Store(store), data_root, executor=executor)]
+    lacking = [
+        p for source in points for p in build_lacks(source, Store(store), data_root, executor=executor)
+    ]
     if lacking:
         raise CodemixError(*dict.fromkeys(lacking))
     for source in points:
@@ -67,17 +71,30 @@ def train_and_score(context: Workspace, index: int, options: EvalOptions) -> Non
 
 
 def run_study(
-    path: Path, store: Path, data_root: Path, *, workers: int = 1, executor: Executor = "local", options: EvalOptions | None = None
+    path: Path,
+    store: Path,
+    data_root: Path,
+    *,
+    workers: int = 1,
+    executor: Executor = "local",
+    options: EvalOptions | None = None,
 ) -> Tree:
     """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one depth
     run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
     options = options or EvalOptions(data_root=data_root)
     _require(path, store, data_root, options)
-    loaded = {c.source.recipe.name: c for c in build_study(path, store, data_root, workers=workers, executor=executor)}
+    loaded = {
+        c.source.recipe.name: c
+        for c in build_study(path, store, data_root, workers=workers, executor=executor)
+    }
     made = tree({name: c.plan for name, c in loaded.items()})
     steps = []
     for depth, node in made.walk():
-        context = next(loaded[name] for name in node.recipes if any(s.fingerprint == node.fingerprint for s in loaded[name].plan.stages))
+        context = next(
+            loaded[name]
+            for name in node.recipes
+            if any(s.fingerprint == node.fingerprint for s in loaded[name].plan.stages)
+        )
         index = next(i for i, s in enumerate(context.plan.stages) if s.fingerprint == node.fingerprint)
         steps.append((depth, context, index))
     if workers == 1 and executor == "local":
@@ -85,15 +102,25 @@ def run_study(
     else:
         for depth in range(1 + max(d for d, _, _ in steps)):
             tasks = [_task(path, c, i, options) for d, c, i in steps if d == depth]
-            run_tasks(tasks, label=f"training, depth {depth}", workers=workers, executor=executor, work=Store(store).root / ".building" / "study")
+            run_tasks(
+                tasks,
+                label=f"training, depth {depth}",
+                workers=workers,
+                executor=executor,
+                work=Store(store).root / ".building" / "study",
+            )
     return made
 
 
 def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> None:
     """Raises CodemixError with all that scoring the study's tasks would stop at, unless every stage is trained."""
     points = recipes(load_study(path)).values()
-    lacking = dict.fromkeys(problem for source in points for problem in requirements.problems(source, options))
-    if lacking and not all(c.is_trained(stage) for c in contexts(path, store, data_root) for stage in c.plan.stages):
+    lacking = dict.fromkeys(
+        problem for source in points for problem in requirements.problems(source, options)
+    )
+    if lacking and not all(
+        c.is_trained(stage) for c in contexts(path, store, data_root) for stage in c.plan.stages
+    ):
         raise CodemixError(*lacking)
 
 
@@ -109,7 +136,11 @@ def _task(path: Path, context: Workspace, index: int, options: EvalOptions) -> S
     stage = context.plan.stages[index]
     if stage.index != index:
         raise CodemixError(f"stage `{stage.name}` is not where the plan says")
-    options = replace(options, data=options.data and options.data.resolve(), data_root=options.data_root.resolve())
+    options = replace(
+        options, data=options.data and options.data.resolve(), data_root=options.data_root.resolve()
+    )
     scores = results_path(context.plan, index, context.store, context.manifests, options)
     where = (path.resolve(), context.store.root.resolve(), context.data_root.resolve())
-    return StageTask(*where, context.source.recipe.name, index, stage.name, 4 * stage.tokens, scores.resolve(), options)
+    return StageTask(
+        *where, context.source.recipe.name, index, stage.name, 4 * stage.tokens, scores.resolve(), options
+    )

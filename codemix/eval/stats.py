@@ -43,9 +43,15 @@ class Difference:
 
     def as_json(self) -> dict:
         return {
-            "a": self.a, "b": self.b, "difference": self.difference, "low": self.low, "high": self.high,
-            "relative": self.relative, "n_examples": self.n_examples, "level": self.level,
-        }  # fmt: skip
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference,
+            "low": self.low,
+            "high": self.high,
+            "relative": self.relative,
+            "n_examples": self.n_examples,
+            "level": self.level,
+        }
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,15 @@ def paired_bootstrap(
         raise ValueError(f"not paired: {n} examples against {len(top_b)}")
     if n < 2:
         raise ValueError("one example says nothing about the next")
-    differences = np.concatenate([sums_b - sums_a for sums_a, sums_b in _resampled_ratios((top_a, bottom_a), (top_b, bottom_b), resamples, seed)])
-    differences = differences[np.isfinite(differences)]  # a resample of nothing but empty documents says nothing
+    differences = np.concatenate(
+        [
+            sums_b - sums_a
+            for sums_a, sums_b in _resampled_ratios((top_a, bottom_a), (top_b, bottom_b), resamples, seed)
+        ]
+    )
+    differences = differences[
+        np.isfinite(differences)
+    ]  # a resample of nothing but empty documents says nothing
     tail = (1 - level) / 2
     middle, wider = value_b - value_a, widening(n, level)
     low, high = (middle + wider * (float(q) - middle) for q in np.quantile(differences, [tail, 1 - tail]))
@@ -120,7 +133,9 @@ def _resampled_ratios(a: Side, b: Side, resamples: int, seed: int) -> Iterator[t
     Columns that are equal are summed once, so that equal sides have equal sums to the last bit.
     """
     columns = [*a, *b]
-    places = [next(i for i, other in enumerate(columns) if np.array_equal(other, column)) for column in columns]
+    places = [
+        next(i for i, other in enumerate(columns) if np.array_equal(other, column)) for column in columns
+    ]
     different = sorted(set(places))
     table = np.stack([columns[i] for i in different], 1)
     for counts in _resamples(len(table), resamples, seed):
@@ -149,13 +164,22 @@ def _drawn(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     for first in range(0, resamples, at_once):
         rows = min(at_once, resamples - first)
         drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.uint16 if n < 2**16 else np.uint32)
+        yield (
+            np.bincount(drawn.ravel(), minlength=rows * n)
+            .reshape(rows, n)
+            .astype(np.uint16 if n < 2**16 else np.uint32)
+        )
 
 
 def widening(n: int, level: float) -> float:
     """How much wider than a bootstrap's an interval over `n` examples should be: t / z * sqrt(n / (n - 1)), 1 for many."""
     z, v = NormalDist().inv_cdf((1 + level) / 2), n - 1
-    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2) + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    t = (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )
     return t / z * math.sqrt(n / v)
 
 
@@ -186,7 +210,9 @@ def seed_spread(values: Sequence[float]) -> Spread:
     return Spread(float(array.mean()), sd, float(array.min()), float(array.max()), len(array))
 
 
-def verdict(difference: Difference, a: Spread | None = None, b: Spread | None = None, *, lower_is_better: bool = True) -> str:
+def verdict(
+    difference: Difference, a: Spread | None = None, b: Spread | None = None, *, lower_is_better: bool = True
+) -> str:
     """ "better" or "worse" (`b` against `a`), or "no call" when the interval holds 0 or seeds differ by as much.
 
     With seeds on either side, the difference must also exceed the larger range that seeds alone produce.

@@ -22,7 +22,10 @@ from codemix.recipe.planning.source_identity import spec_fingerprints
 
 LOCK = 2  # of this file's format
 _SPLIT_COUNTS = ("tokens", "documents", "bytes")
-_PARTS, _SOURCE_PARTS = {"codemix", "data", "components", "sources"}, {"fingerprint", "tokenizer", "inputs", "splits", "environment"}
+_PARTS, _SOURCE_PARTS = (
+    {"codemix", "data", "components", "sources"},
+    {"fingerprint", "tokenizer", "inputs", "splits", "environment"},
+)
 
 
 def make(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,16 +36,24 @@ def make(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Any]:
         sources[name] = None if manifest is None else _source(manifest)
     tokenizers = {json.dumps(s["tokenizer"], sort_keys=True): s["tokenizer"] for s in sources.values() if s}
     return {
-        "lock": LOCK, "codemix": codemix.__version__, "format": FORMAT, "recipe": recipe.name,
-        "data": fingerprint(spec_fingerprints(recipe)), "components": dict(sorted(_versions(recipe))),
-        "tokenizer": next(iter(tokenizers.values())) if len(tokenizers) == 1 else None, "sources": sources,
-    }  # fmt: skip
+        "lock": LOCK,
+        "codemix": codemix.__version__,
+        "format": FORMAT,
+        "recipe": recipe.name,
+        "data": fingerprint(spec_fingerprints(recipe)),
+        "components": dict(sorted(_versions(recipe))),
+        "tokenizer": next(iter(tokenizers.values())) if len(tokenizers) == 1 else None,
+        "sources": sources,
+    }
 
 
 def _source(manifest: Any) -> dict[str, Any]:
     splits = {}
     for split, content in sorted(manifest.splits.items()):
-        shards = [{k: s[k] for k in ("path", "tokens", "sha256", "index_sha256", "docs_sha256") if k in s} for s in content.get("shards", ())]
+        shards = [
+            {k: s[k] for k in ("path", "tokens", "sha256", "index_sha256", "docs_sha256") if k in s}
+            for s in content.get("shards", ())
+        ]
         splits[split] = {k: content.get(k, 0) for k in _SPLIT_COUNTS} | {"shards": shards}
     tokenizer = {k: manifest.tokenizer.get(k) for k in ("sha256", "vocab_size", "eos_token", "eos_id")}
     inputs = [{k: i[k] for k in ("path", "bytes", "sha256") if k in i} for i in manifest.inputs]
@@ -57,7 +68,11 @@ def _source(manifest: Any) -> dict[str, Any]:
 
 
 def _versions(recipe: Recipe) -> Iterator[tuple[str, int]]:
-    placed: list[Any] = [recipe.tokenizer, *(s.learning_rate for s in recipe.stages), *recipe.evaluation.tasks]
+    placed: list[Any] = [
+        recipe.tokenizer,
+        *(s.learning_rate for s in recipe.stages),
+        *recipe.evaluation.tasks,
+    ]
     for source in recipe.sources.values():
         placed += [source.read, *source.ops]
     for part in placed:
@@ -76,10 +91,14 @@ def read(path: Path) -> dict[str, Any]:
         lock = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CodemixError(
-            f"there is no lock {path}", hints=["`codemix lock RECIPE` writes one once the data is built"], rule="lock-missing"
+            f"there is no lock {path}",
+            hints=["`codemix lock RECIPE` writes one once the data is built"],
+            rule="lock-missing",
         ) from None
     except (OSError, ValueError) as error:
-        raise CodemixError(f"{path} is damaged: {error}", hints=["restore it from version control"], rule="lock-damaged") from None
+        raise CodemixError(
+            f"{path} is damaged: {error}", hints=["restore it from version control"], rule="lock-damaged"
+        ) from None
     if not isinstance(lock, dict) or lock.get("lock") != LOCK:
         given = lock.get("lock") if isinstance(lock, dict) else None
         raise CodemixError(
@@ -88,8 +107,15 @@ def read(path: Path) -> dict[str, Any]:
             rule="lock-format",
         )
     whole = set(lock) >= _PARTS and isinstance(lock["sources"], dict)
-    if not whole or any(s is not None and not (isinstance(s, dict) and set(s) >= _SOURCE_PARTS) for s in lock["sources"].values()):
-        raise CodemixError(f"{path} is damaged: parts of it are missing", hints=["restore it from version control"], rule="lock-damaged")
+    if not whole or any(
+        s is not None and not (isinstance(s, dict) and set(s) >= _SOURCE_PARTS)
+        for s in lock["sources"].values()
+    ):
+        raise CodemixError(
+            f"{path} is damaged: parts of it are missing",
+            hints=["restore it from version control"],
+            rule="lock-damaged",
+        )
     return lock
 
 
@@ -145,7 +171,9 @@ def _compare_source(name: str, then: Any, now: Any) -> list[Problem]:
     if new := sorted(set(after) - set(before)):
         problems.append(
             _problem(
-                f"`{name}` has {len(new):,} inputs that were not locked: {_some(new)}", "narrow its `paths`, or lock again", rule="lock-input-new"
+                f"`{name}` has {len(new):,} inputs that were not locked: {_some(new)}",
+                "narrow its `paths`, or lock again",
+                rule="lock-input-new",
             )
         )
     if changed := sorted(p for p in before if p in after and before[p]["sha256"] != after[p]["sha256"]):
@@ -166,10 +194,21 @@ def _compare_source(name: str, then: Any, now: Any) -> list[Problem]:
         )
     for split, counts in then["splits"].items():
         here = now["splits"].get(split, {})
-        if different := [f"{counts[k]:,} {k} (here {here.get(k, 0):,})" for k in _SPLIT_COUNTS if counts[k] != here.get(k, 0)]:
-            problems.append(_problem(f"the {split} split of `{name}` was {', '.join(different)}", rule="lock-counts"))
+        if different := [
+            f"{counts[k]:,} {k} (here {here.get(k, 0):,})"
+            for k in _SPLIT_COUNTS
+            if counts[k] != here.get(k, 0)
+        ]:
+            problems.append(
+                _problem(f"the {split} split of `{name}` was {', '.join(different)}", rule="lock-counts")
+            )
         elif [s["sha256"] for s in counts["shards"]] != [s["sha256"] for s in here.get("shards", ())]:
-            problems.append(_problem(f"the {split} shards of `{name}` have the locked counts but other content", rule="lock-shards"))
+            problems.append(
+                _problem(
+                    f"the {split} shards of `{name}` have the locked counts but other content",
+                    rule="lock-shards",
+                )
+            )
     if not problems:
         problems.append(
             _problem(
@@ -181,15 +220,28 @@ def _compare_source(name: str, then: Any, now: Any) -> list[Problem]:
     return problems
 
 
-def verify(lock: Mapping[str, Any], current: Mapping[str, Any], store: Path, data_root: Path) -> list[Problem]:
+def verify(
+    lock: Mapping[str, Any], current: Mapping[str, Any], store: Path, data_root: Path
+) -> list[Problem]:
     """Everything that differs: the recipe and the components, then files, hashed one by one, then what the recipe now asks of the store."""
     differences = compare(lock, current)
     recipe = [p for p in differences if p.rule in ("lock-recipe", "lock-version")]
     if files := check(lock, store, data_root):
         return recipe + files
     hint = "other files match its `paths`, or, for data of the running Python, another version runs; lock again to accept that"
-    stale = {name for name, then in lock["sources"].items() if then is not None and current["sources"].get(name) is None}
-    moved = [_problem(f"`{n}` is in the store as locked, but the recipe now leads to other data", hint, rule="lock-inputs") for n in sorted(stale)]
+    stale = {
+        name
+        for name, then in lock["sources"].items()
+        if then is not None and current["sources"].get(name) is None
+    }
+    moved = [
+        _problem(
+            f"`{n}` is in the store as locked, but the recipe now leads to other data",
+            hint,
+            rule="lock-inputs",
+        )
+        for n in sorted(stale)
+    ]
     return recipe + moved + [p for p in differences if p not in recipe and p.rule != "lock-source-missing"]
 
 
@@ -199,7 +251,11 @@ def fingerprints(lock: Mapping[str, Any]) -> set[str]:
 
 
 def check(
-    lock: Mapping[str, Any], store: Path, data_root: Path | None = None, *, digests: Mapping[Path, str] | None = None
+    lock: Mapping[str, Any],
+    store: Path,
+    data_root: Path | None = None,
+    *,
+    digests: Mapping[Path, str] | None = None,
 ) -> list[Problem]:
     """What a store (its folder) lacks of a lock, file by file: shards are hashed, and inputs too where `data_root` is given.
 
@@ -212,7 +268,11 @@ def check(
         folder = store / "data" / f"{name}-{then['fingerprint'][:12]}"
         if not (folder / "manifest.json").is_file():
             problems.append(
-                _problem(f"`{name}` is not in the store: there is no {folder.name}", "`codemix build-data` makes it", rule="lock-source-missing")
+                _problem(
+                    f"`{name}` is not in the store: there is no {folder.name}",
+                    "`codemix build-data` makes it",
+                    rule="lock-source-missing",
+                )
             )
             continue
         for shard in (s for split in then["splits"].values() for s in split["shards"]):
@@ -220,7 +280,9 @@ def check(
             problems += _check_file(path, shard["sha256"], what, digests.get(path))
         for given in then["inputs"] if data_root is not None else ():
             if "://" not in given["path"] and not given["path"].startswith(("stdlib:", "installed:")):
-                problems += _check_file(data_root / given["path"], given["sha256"], f"input {given['path']} of `{name}`")
+                problems += _check_file(
+                    data_root / given["path"], given["sha256"], f"input {given['path']} of `{name}`"
+                )
     return problems
 
 
@@ -231,7 +293,11 @@ def _check_file(path: Path, sha256: str, what: str, measured: str | None = None)
                 measured = hashlib.file_digest(f, "sha256").hexdigest()
     except OSError as error:
         return [_problem(f"{what} cannot be read: {error.strerror}", rule="lock-file-missing")]
-    return [] if measured == sha256 else [_problem(f"{what} has other content than was locked", rule="lock-file-changed")]
+    return (
+        []
+        if measured == sha256
+        else [_problem(f"{what} has other content than was locked", rule="lock-file-changed")]
+    )
 
 
 def _problem(what: str, *hints: str, rule: str) -> Problem:

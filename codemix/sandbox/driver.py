@@ -55,7 +55,9 @@ def watched(program):
     if "unittest" in program:
         import unittest
 
-        tally.watch(unittest.TextTestRunner, lambda r: r.testsRun + len(r.skipped), lambda r: not r.wasSuccessful())
+        tally.watch(
+            unittest.TextTestRunner, lambda r: r.testsRun + len(r.skipped), lambda r: not r.wasSuccessful()
+        )
     if "doctest" in program:
         import doctest
 

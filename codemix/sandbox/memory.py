@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TMP_BYTES = 2**24
-WRITABLE = ("/tmp", "/dev/shm")  # folders in memory of that size; the latter for the semaphores of multiprocessing
+WRITABLE = (
+    "/tmp",
+    "/dev/shm",
+)  # folders in memory of that size; the latter for the semaphores of multiprocessing
 MAX_FILES = 2**15  # an empty file takes no block of its file system, and a kilobyte of the kernel
 ENOSYS = 38
 
@@ -31,8 +34,14 @@ def seccomp_filter() -> bytes | None:
     if machine not in _NUMBERS:
         return None
     refused = [(_JUMP_EQUAL, n) for n in _NUMBERS[machine]] + [(_JUMP_AT_LEAST, _X32)]
-    lines = [(_LOAD_WORD, 0, 0, _ARCH_AT), (_JUMP_EQUAL, 0, len(refused) + 2, _AUDIT_ARCH[machine]), (_LOAD_WORD, 0, 0, _NUMBER_AT)]
-    lines += [(code, len(refused) - i, 0, number) for i, (code, number) in enumerate(refused)]  # jumps to the last line
+    lines = [
+        (_LOAD_WORD, 0, 0, _ARCH_AT),
+        (_JUMP_EQUAL, 0, len(refused) + 2, _AUDIT_ARCH[machine]),
+        (_LOAD_WORD, 0, 0, _NUMBER_AT),
+    ]
+    lines += [
+        (code, len(refused) - i, 0, number) for i, (code, number) in enumerate(refused)
+    ]  # jumps to the last line
     lines += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 

@@ -62,18 +62,29 @@ ISOLATION = {
 }
 
 
-def run_python(program: str, *, timeout_s: float = 10.0, memory_bytes: int = 2**29, unsafe: bool = False) -> Result:
+def run_python(
+    program: str, *, timeout_s: float = 10.0, memory_bytes: int = 2**29, unsafe: bool = False
+) -> Result:
     """The verdict on a program that carries its own tests, run by this Python's standard library alone.
 
     Raises CodemixError (`no-sandbox`) where bubblewrap does not work, unless `unsafe` consents to a plain subprocess.
     """
     isolation = isolation_available(unsafe=unsafe)
-    with tempfile.TemporaryDirectory(prefix="codemix-run-") if isolation == "subprocess" else contextlib.nullcontext() as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="codemix-run-")
+        if isolation == "subprocess"
+        else contextlib.nullcontext() as folder
+    ):
         return _run(program, isolation, folder, timeout_s, memory_bytes)
 
 
 def run_many(
-    programs: Iterable[str], *, timeout_s: float = 10.0, memory_bytes: int = 2**29, unsafe: bool = False, workers: int | None = None
+    programs: Iterable[str],
+    *,
+    timeout_s: float = 10.0,
+    memory_bytes: int = 2**29,
+    unsafe: bool = False,
+    workers: int | None = None,
 ) -> list[Result]:
     """Verdicts in the order of the programs, several at a time."""
     programs, results = list(programs), []
@@ -81,11 +92,16 @@ def run_many(
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     try:
         with progress("running programs", len(programs), "programs") as advance:
-            for result in pool.map(lambda p: run_python(p, timeout_s=timeout_s, memory_bytes=memory_bytes, unsafe=unsafe), programs):
+            for result in pool.map(
+                lambda p: run_python(p, timeout_s=timeout_s, memory_bytes=memory_bytes, unsafe=unsafe),
+                programs,
+            ):
                 results.append(result)
                 advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # an interruption waits for the programs that run, not for those that wait
+        pool.shutdown(
+            cancel_futures=True
+        )  # an interruption waits for the programs that run, not for those that wait
     return results
 
 
@@ -98,10 +114,12 @@ def isolation_available(*, unsafe: bool = False) -> str:
         return "subprocess"
     raise CodemixError(
         f"model-written code cannot be isolated here: {reason}",
-        hints=["install bubblewrap (`apt-get install bubblewrap`), or leave the code tasks out",
-               "`--unsafe-exec subprocess` runs the code with limits only: it can read your files and reach the network"],
+        hints=[
+            "install bubblewrap (`apt-get install bubblewrap`), or leave the code tasks out",
+            "`--unsafe-exec subprocess` runs the code with limits only: it can read your files and reach the network",
+        ],
         rule="no-sandbox",
-    )  # fmt: skip
+    )
 
 
 @functools.cache
@@ -111,7 +129,11 @@ def bubblewrap_problem() -> str | None:
         return "`bwrap` is not installed"
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         result = _run("pass", "bubblewrap", None, 60.0, 2**29)
-        return None if result.passed else f"bubblewrap does not work here ({result.stdout.strip() or result.reason})"
+        return (
+            None
+            if result.passed
+            else f"bubblewrap does not work here ({result.stdout.strip() or result.reason})"
+        )
     return "bubblewrap could not be started"
 
 
@@ -119,7 +141,11 @@ def bubblewrap_problem() -> str | None:
 def _interpreter() -> str:
     """A Python that the sandboxed user may execute: this one, or the system's when this one lies in a closed home."""
     own = os.path.realpath(sys.executable)
-    if os.geteuid() == 0 and not _open_to_all(own) and (system := shutil.which("python3", path="/usr/bin:/usr/local/bin")):
+    if (
+        os.geteuid() == 0
+        and not _open_to_all(own)
+        and (system := shutil.which("python3", path="/usr/bin:/usr/local/bin"))
+    ):
         return os.path.realpath(system)
     return own
 
@@ -130,8 +156,26 @@ def _open_to_all(path: str) -> bool:
 
 @functools.cache
 def _bubblewrap(python: str) -> tuple[str, ...]:
-    command = [shutil.which("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--clearenv",
-               "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox", "--cap-drop", "ALL", "--ro-bind", "/usr", "/usr"]  # fmt: skip
+    command = [
+        shutil.which("bwrap"),
+        "--unshare-all",
+        "--unshare-user",
+        "--disable-userns",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--uid",
+        str(NOBODY),
+        "--gid",
+        str(NOBODY),
+        "--hostname",
+        "sandbox",
+        "--cap-drop",
+        "ALL",
+        "--ro-bind",
+        "/usr",
+        "/usr",
+    ]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(name):
             command += ["--symlink", os.readlink(name), name]
@@ -146,7 +190,19 @@ def _bubblewrap(python: str) -> tuple[str, ...]:
         command += ["--size", str(TMP_BYTES), "--tmpfs", folder]
     for folder in ("/dev", "/"):  # both live in memory, as large as one likes
         command += ["--remount-ro", folder]
-    command += ["--chdir", "/tmp", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8", "--setenv", "HOME", "/tmp"]  # fmt: skip
+    command += [
+        "--chdir",
+        "/tmp",
+        "--setenv",
+        "PATH",
+        "/usr/bin:/bin",
+        "--setenv",
+        "LANG",
+        "C.UTF-8",
+        "--setenv",
+        "HOME",
+        "/tmp",
+    ]
     return tuple(command)
 
 
@@ -154,10 +210,18 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
     secret, started = secrets.token_hex(32), time.monotonic()
     verdict_in, verdict_out = os.pipe()
     job = {
-        "fd": verdict_out, "secret": secret, "program": program,
-        "limits": {"RLIMIT_AS": memory_bytes, "RLIMIT_CPU": int(timeout_s) + 1, "RLIMIT_FSIZE": 2**23, "RLIMIT_NOFILE": 64,
-                   "RLIMIT_NPROC": PROCESSES, "RLIMIT_CORE": 0},
-    }  # fmt: skip
+        "fd": verdict_out,
+        "secret": secret,
+        "program": program,
+        "limits": {
+            "RLIMIT_AS": memory_bytes,
+            "RLIMIT_CPU": int(timeout_s) + 1,
+            "RLIMIT_FSIZE": 2**23,
+            "RLIMIT_NOFILE": 64,
+            "RLIMIT_NPROC": PROCESSES,
+            "RLIMIT_CORE": 0,
+        },
+    }
     python = _interpreter()
     filter_in = _seccomp() if isolation == "bubblewrap" else None
     around = _bubblewrap(python) if isolation == "bubblewrap" else ()
@@ -166,14 +230,25 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
     command = (*around, python, "-I", "-S", "-c", _START)
     handed = [fd for fd in (verdict_out, filter_in) if fd is not None]
     # Root is exempt from the limit on processes, so root becomes nobody first.
-    other = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 and _open_to_all(python) else {}
+    other = (
+        {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        if os.geteuid() == 0 and _open_to_all(python)
+        else {}
+    )
     if other and folder:
         os.chown(folder, NOBODY, NOBODY)
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=handed,
-            cwd=folder or "/", env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder or "/"}, start_new_session=True, **other,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=handed,
+            cwd=folder or "/",
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder or "/"},
+            start_new_session=True,
+            **other,
+        )
     except BaseException:
         os.close(verdict_in)
         raise
@@ -194,7 +269,9 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
             process.stdin.close()
     passed = not stopped and said == secret.encode()
     reason = "passed" if passed else stopped or _words(said, secret, status)
-    return Result(passed, reason, isolation, output[:KEPT_BYTES].decode(errors="replace"), time.monotonic() - started)
+    return Result(
+        passed, reason, isolation, output[:KEPT_BYTES].decode(errors="replace"), time.monotonic() - started
+    )
 
 
 def _words(said: bytes, secret: str, status: int) -> str:
@@ -203,7 +280,11 @@ def _words(said: bytes, secret: str, status: int) -> str:
     number = status - 128 if status > 128 else -status
     if number in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
-    return f"crashed ({signal.Signals(number).name})" if number in set(signal.Signals) else f"exited with status {status} before the tests ended"
+    return (
+        f"crashed ({signal.Signals(number).name})"
+        if number in set(signal.Signals)
+        else f"exited with status {status} before the tests ended"
+    )
 
 
 def _seccomp() -> int | None:

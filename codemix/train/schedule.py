@@ -75,15 +75,17 @@ class Position:
 
 
 NO_PREVIOUS = Problem(
-    "the learning rate starts from `previous`, and this stage has no stage before it", rule="previous-without-parent",
+    "the learning rate starts from `previous`, and this stage has no stage before it",
+    rule="previous-without-parent",
     hints=("give a number, for example `3e-4`", "or start this stage from another one"),
-)  # fmt: skip
+)
 
 
 ZERO_PREVIOUS = Problem(
-    "the learning rate starts from `previous`, and the stage before ends at 0, so nothing would be learnt", rule="previous-is-zero",
+    "the learning rate starts from `previous`, and the stage before ends at 0, so nothing would be learnt",
+    rule="previous-is-zero",
     hints=("give a number, for example `3e-4`", "or give the stage before a `floor:` above 0"),
-)  # fmt: skip
+)
 
 
 class Schedule(Component):
@@ -98,9 +100,13 @@ class Schedule(Component):
     def at(self, stage: Any, step: int) -> Position:
         """The `Position` of a step of a `recipe.plan.StagePlan`."""
         return Position(
-            step, stage.steps, tuple((first, size * stage.seq_len) for first, size in stage.batches), stage.run_tokens, stage.run_total,
+            step,
+            stage.steps,
+            tuple((first, size * stage.seq_len) for first, size in stage.batches),
+            stage.run_tokens,
+            stage.run_total,
             stage.parent.last_lr if stage.parent is not None and stage.parent.steps else None,
-        )  # fmt: skip
+        )
 
     def problems(self, position: Position) -> list[Problem]:
         """What cannot work at this stage; `position` is any step of it."""
@@ -122,11 +128,18 @@ def too_long(parts: dict[str, float], whole: float, of: str) -> list[Problem]:
     if sum(parts.values()) <= whole:
         return []
     named = " and ".join(f"`{name}` ({tokens:,.0f} tokens)" for name, tokens in parts.items() if tokens)
-    return [Problem(f"{named} last longer than the {of} ({whole:,.0f} tokens)", rule="schedule-longer-than-stage",
-                    hints=(f"together at most {whole:,.0f} tokens, or a longer {of}",))]  # fmt: skip
+    return [
+        Problem(
+            f"{named} last longer than the {of} ({whole:,.0f} tokens)",
+            rule="schedule-longer-than-stage",
+            hints=(f"together at most {whole:,.0f} tokens, or a longer {of}",),
+        )
+    ]
 
 
-def needs_previous(position: Position, peak: float | Previous, warmup_from: float | Previous = 0.0) -> list[Problem]:
+def needs_previous(
+    position: Position, peak: float | Previous, warmup_from: float | Previous = 0.0
+) -> list[Problem]:
     """A problem when a rate is `previous` and there is no stage before, or when the peak would be 0."""
     if "previous" in (peak, warmup_from) and position.previous is None:
         return [NO_PREVIOUS]

@@ -44,18 +44,37 @@ def words(seed: int, n: int) -> str:
 def write_jsonl(path: Path, rows) -> Path:
     """Rows may be texts, or dicts for whole rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row if isinstance(row, dict) else {"text": row}, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(
+            json.dumps(row if isinstance(row, dict) else {"text": row}, ensure_ascii=False) + "\n"
+            for row in rows
+        ),
+        encoding="utf-8",
+    )
     return path
 
 
 def recipe(sources: dict, **more) -> Recipe:
     """A recipe over `sources` (mappings as in YAML, or just a path); everything else as small as can be."""
     content = {
-        "codemix": 1, "name": "made", "tokenizer": {"kind": "bpe", "vocab_size": 400, "train": {"bytes": 20_000}},
-        "sources": {n: s if isinstance(s, dict) else {"read": {"kind": "jsonl", "paths": s}} for n, s in sources.items()},
-        "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8}, "training": {"seq_len": 8, "batch_size": 1},
-        "stages": [{"name": "a", "steps": 1, "mixture": dict.fromkeys(sources, f"{100 // len(sources)}%"), "learning_rate": {"kind": "constant", "value": 0.1}}],
-    }  # fmt: skip
+        "codemix": 1,
+        "name": "made",
+        "tokenizer": {"kind": "bpe", "vocab_size": 400, "train": {"bytes": 20_000}},
+        "sources": {
+            n: s if isinstance(s, dict) else {"read": {"kind": "jsonl", "paths": s}}
+            for n, s in sources.items()
+        },
+        "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8},
+        "training": {"seq_len": 8, "batch_size": 1},
+        "stages": [
+            {
+                "name": "a",
+                "steps": 1,
+                "mixture": dict.fromkeys(sources, f"{100 // len(sources)}%"),
+                "learning_rate": {"kind": "constant", "value": 0.1},
+            }
+        ],
+    }
     return Recipe.model_validate(content | more)
 
 

@@ -17,7 +17,12 @@ def read(root, made, part_bytes=1 << 40):
     """Everything a source yields under a root, in order."""
     opener = Opener(root)
     frozen = freeze(made.inputs(root), Store(Path(root) / ".store"), root)
-    return [item for given in frozen for part in made.parts(given, opener, part_bytes) for item in made.read(part, opener)]
+    return [
+        item
+        for given in frozen
+        for part in made.parts(given, opener, part_bytes)
+        for item in made.read(part, opener)
+    ]
 
 
 def jsonl(path, rows):

@@ -46,7 +46,10 @@ def make_stage(
     for counts in segments:
         made.append(Segment(first, sum(counts), tuple(int(c) for c in counts)))
         first += sum(counts)
-    steps, left = batches[-1][0], rows - sum(size * (after - at) for (at, size), (after, _) in zip(batches, batches[1:], strict=False))
+    steps, left = (
+        batches[-1][0],
+        rows - sum(size * (after - at) for (at, size), (after, _) in zip(batches, batches[1:], strict=False)),
+    )
     steps += left // batches[-1][1]
     names = names or [f"s{i:03}" for i in range(len(pools))]
     sources = tuple(
@@ -54,11 +57,26 @@ def make_stage(
         for n, t, start, pool in zip(names, totals, starts or [0] * len(pools), pools, strict=True)
     )
     return StagePlan(
-        name=name, index=0, spec=SimpleNamespace(fim_spm=Fraction(1, 2), name=name), model=None,
-        training=SimpleNamespace(doc_mask=doc_mask, reset_positions=reset_positions), seq_len=seq_len, batches=batches, steps=steps, rows=rows,
-        asked_tokens=rows * seq_len, seed=seed, init_seed=seed, sources=sources, segments=tuple(made), fim=fim or {}, parent=None, load=None,
-        run_tokens=0, run_total=rows * seq_len,
-    )  # fmt: skip
+        name=name,
+        index=0,
+        spec=SimpleNamespace(fim_spm=Fraction(1, 2), name=name),
+        model=None,
+        training=SimpleNamespace(doc_mask=doc_mask, reset_positions=reset_positions),
+        seq_len=seq_len,
+        batches=batches,
+        steps=steps,
+        rows=rows,
+        asked_tokens=rows * seq_len,
+        seed=seed,
+        init_seed=seed,
+        sources=sources,
+        segments=tuple(made),
+        fim=fim or {},
+        parent=None,
+        load=None,
+        run_tokens=0,
+        run_total=rows * seq_len,
+    )
 
 
 def share_stage(rows, shares, pools, **more):
@@ -67,7 +85,9 @@ def share_stage(rows, shares, pools, **more):
     return make_stage([tuple(apportion(rows, [Fraction(s) / whole for s in shares]))], pools, **more)
 
 
-def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16", vocab=VOCAB, special=None, checked=False) -> Manifest:
+def make_manifest(
+    folder: Path, source: str, lengths, *, seed=0, dtype="uint16", vocab=VOCAB, special=None, checked=False
+) -> Manifest:
     """Shards of random tokens. `lengths`: for each shard the tokens of its documents, the end token included. `checked`: with checksums."""
     rng, shards = np.random.default_rng([seed, *source.encode()]), []
     (folder / "shards").mkdir(parents=True)
@@ -79,12 +99,29 @@ def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16",
         (folder / path).write_bytes(tokens.astype(tokens.dtype.newbyteorder("<")).tobytes())
         (folder / f"{path}.index").write_bytes(ends.astype("<u8").tobytes())
         lines = [
-            json.dumps({"id": f"{source}/{number}.py#{i}", "bytes": 3 * n, "language": "python", "licence": "MIT"}) for i, n in enumerate(documents)
+            json.dumps(
+                {"id": f"{source}/{number}.py#{i}", "bytes": 3 * n, "language": "python", "licence": "MIT"}
+            )
+            for i, n in enumerate(documents)
         ]
         (folder / docs).write_bytes(zstandard.compress("".join(line + "\n" for line in lines).encode()))
-        hashes = [hashlib.sha256((folder / p).read_bytes()).hexdigest() for p in (path, f"{path}.index", docs)]
+        hashes = [
+            hashlib.sha256((folder / p).read_bytes()).hexdigest() for p in (path, f"{path}.index", docs)
+        ]
         checks = file_digest(write_checks(folder / path)) if checked else ""
-        shards.append(Shard(path, int(sum(documents)), len(documents), 3 * int(sum(documents)), hashes[0], hashes[1], docs, hashes[2], checks))
+        shards.append(
+            Shard(
+                path,
+                int(sum(documents)),
+                len(documents),
+                3 * int(sum(documents)),
+                hashes[0],
+                hashes[1],
+                docs,
+                hashes[2],
+                checks,
+            )
+        )
     tokenizer = {
         "sha256": "0" * 64,
         "vocab_size": vocab,
@@ -95,6 +132,15 @@ def make_manifest(folder: Path, source: str, lengths, *, seed=0, dtype="uint16",
         "probe": [],
     }
     Manifest(
-        source, "f" * 64, {}, tokenizer, dtype, {"train": split_summary(shards)}, [], {}, {}, {"read": 0, "kept": 0, "dropped": {}, "unreadable": 0}
+        source,
+        "f" * 64,
+        {},
+        tokenizer,
+        dtype,
+        {"train": split_summary(shards)},
+        [],
+        {},
+        {},
+        {"read": 0, "kept": 0, "dropped": {}, "unreadable": 0},
     ).save(folder)
     return Manifest.load(folder)

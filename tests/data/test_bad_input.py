@@ -20,7 +20,9 @@ ROWS = [{"text": f"document {i} " + "word " * (i % 50), "meta": {"n": i}} for i 
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
-LONG = zstandard.ZstdCompressionParameters.from_level(3, window_log=28, enable_ldm=True, write_content_size=False)
+LONG = zstandard.ZstdCompressionParameters.from_level(
+    3, window_log=28, enable_ldm=True, write_content_size=False
+)
 
 
 def zstd(data, **how):
@@ -53,13 +55,22 @@ GOOD = {
     "blank lines": ("a.jsonl", LINES.replace(b"\n", b"\n\n")),
     "byte order mark": ("a.jsonl", b"\xef\xbb\xbf" + LINES),
     "gzip": ("a.jsonl.gz", gzip.compress(LINES)),
-    "gzip members": ("a.json.gz", b"".join(gzip.compress(LINES[i : i + 1000]) for i in range(0, len(LINES), 1000))),
+    "gzip members": (
+        "a.json.gz",
+        b"".join(gzip.compress(LINES[i : i + 1000]) for i in range(0, len(LINES), 1000)),
+    ),
     "gzip with padding": ("a.jsonl.gz", gzip.compress(LINES) + b"\0" * 513),
-    "gzip with an empty member": ("a.jsonl.gz", gzip.compress(b"") + gzip.compress(LINES) + gzip.compress(b"")),
+    "gzip with an empty member": (
+        "a.jsonl.gz",
+        gzip.compress(b"") + gzip.compress(LINES) + gzip.compress(b""),
+    ),
     "zstd": ("a.jsonl.zst", zstd(LINES)),
     "zstd under its long name": ("a.JSONL.ZSTD", zstd(LINES)),
     "zstd frames": ("a.jsonl.zst", b"".join(zstd(LINES[i : i + 1000]) for i in range(0, len(LINES), 1000))),
-    "zstd without sizes, with checks": ("a.jsonl.zst", zstd(LINES, write_content_size=False, write_checksum=True)),
+    "zstd without sizes, with checks": (
+        "a.jsonl.zst",
+        zstd(LINES, write_content_size=False, write_checksum=True),
+    ),
     "zstd with an empty frame": ("a.jsonl.zst", zstd(b"") + zstd(LINES) + zstd(b"")),
     "zstd with a skippable frame": ("a.jsonl.zst", b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd(LINES)),
     "zstd with a long window": ("a.jsonl.zst", zstd(LINES, compression_params=LONG)),
@@ -86,11 +97,19 @@ FILE = {  # case -> name, bytes, reason: nothing after the place can be read
     "gzip cut off": ("a.jsonl.gz", gzip.compress(LINES)[:-100], "truncated"),
     "gzip without its checksum": ("a.jsonl.gz", gzip.compress(LINES)[:-8], "truncated"),
     "gzip with half its checksum": ("a.jsonl.gz", gzip.compress(LINES)[:-1], "truncated"),
-    "gzip second member cut off": ("a.jsonl.gz", gzip.compress(LINES) + gzip.compress(LINES)[:30], "truncated"),
+    "gzip second member cut off": (
+        "a.jsonl.gz",
+        gzip.compress(LINES) + gzip.compress(LINES)[:30],
+        "truncated",
+    ),
     "gzip with a wrong checksum": ("a.jsonl.gz", gzip.compress(LINES)[:-8] + b"\0" * 8, "damaged"),
     "gzip with something after it": ("a.jsonl.gz", gzip.compress(LINES) + b"junk", "damaged"),
     "zstd with something after it": ("a.jsonl.zst", zstd(LINES) + b"junk", "damaged"),
-    "zstd with a wrong checksum": ("a.jsonl.zst", zstd(LINES, write_checksum=True)[:-4] + b"\0\0\0\0", "damaged"),
+    "zstd with a wrong checksum": (
+        "a.jsonl.zst",
+        zstd(LINES, write_checksum=True)[:-4] + b"\0\0\0\0",
+        "damaged",
+    ),
     "an empty .gz": ("a.jsonl.gz", b"", "truncated"),
     "an empty .zst": ("a.jsonl.zst", b"", "truncated"),
     "zstd called plain": ("a.jsonl", zstd(LINES), "wrong_suffix"),
@@ -111,8 +130,15 @@ FILE = {  # case -> name, bytes, reason: nothing after the place can be read
 def test_the_rest_of_a_file_is_lost(tmp_path, case):
     name, data, reason = FILE[case]
     *before, last = read(tmp_path, name, data)
-    assert isinstance(last, Unreadable) and last.reason == reason and last.rest_lost and last.where.startswith(f"{name}, row "), last
-    assert texts(before) == [row["text"] for row in ROWS + ROWS][: len(before)]  # what came before is right, and in order
+    assert (
+        isinstance(last, Unreadable)
+        and last.reason == reason
+        and last.rest_lost
+        and last.where.startswith(f"{name}, row ")
+    ), last
+    assert (
+        texts(before) == [row["text"] for row in ROWS + ROWS][: len(before)]
+    )  # what came before is right, and in order
 
 
 @pytest.mark.parametrize("rows", [3, 141, 20_000])
@@ -124,7 +150,11 @@ def test_whole_lines_before_a_cut_are_kept_of_small_files_as_of_large_ones(tmp_p
     came = zlib.decompressobj(31).decompress(packed)
     *found, last = read(tmp_path, "a.jsonl.gz", packed)
     assert len(found) == came.count(b"\n") and (len(found) > 0 or rows == 3)
-    assert (last.reason, last.rest_lost, last.where) == ("truncated", True, f"a.jsonl.gz, row {len(found) + 1:,}")
+    assert (last.reason, last.rest_lost, last.where) == (
+        "truncated",
+        True,
+        f"a.jsonl.gz, row {len(found) + 1:,}",
+    )
     assert texts(found) == [f"document {i} {i * i * i}" for i in range(len(found))]
 
 
@@ -154,17 +184,25 @@ def test_one_bad_line(tmp_path, case, fields):
     line, reason, said = LINE[case]
     found = read(tmp_path, "a.jsonl", b'{"text":"before"}\n' + line + b'\n{"text":"after"}\n', **fields)
     assert len(found) == 3 and texts(found) == ["before", "after"]
-    assert (found[1].reason, found[1].where, found[1].rest_lost) == (reason, "a.jsonl, row 2", False) and said in found[1].detail, found[1].detail
+    assert (found[1].reason, found[1].where, found[1].rest_lost) == (
+        reason,
+        "a.jsonl, row 2",
+        False,
+    ) and said in found[1].detail, found[1].detail
 
 
-A_LINE = st.sampled_from([b'{"text":"a"}', b"", b"broken", b'{"text":5}', b'{"text":"b","set":"x"}', b'"\xff"', b" "])
+A_LINE = st.sampled_from(
+    [b'{"text":"a"}', b"", b"broken", b'{"text":5}', b'{"text":"b","set":"x"}', b'"\xff"', b" "]
+)
 
 
 @given(st.lists(A_LINE, max_size=30), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_every_line_is_accounted_for(tmp_path_factory, lines, ended):
     data = b"\n".join(lines) + (b"\n" if ended else b"")
-    found = read(tmp_path_factory.mktemp("x"), "a.jsonl", data, where={"set": {"not_in": ["x"], "missing": "keep"}})
+    found = read(
+        tmp_path_factory.mktemp("x"), "a.jsonl", data, where={"set": {"not_in": ["x"], "missing": "keep"}}
+    )
     assert len(found) == sum(bool(line.strip()) for line in lines)
 
 
@@ -179,7 +217,11 @@ def test_a_large_line(tmp_path):
 def test_a_line_too_long_is_reported_and_the_rest_is_read(tmp_path, last):
     data = b'{"text":"before"}\n{"text":"' + b"x" * 3_000_000 + b'"}\n' + last
     found = read(tmp_path, "a.jsonl", data, opener=Opener(tmp_path, max_line_bytes=1_000_000))
-    assert [getattr(item, "reason", getattr(item, "text", "")) for item in found] == ["before", "line_too_long", *(["after"] if last else [])]
+    assert [getattr(item, "reason", getattr(item, "text", "")) for item in found] == [
+        "before",
+        "line_too_long",
+        *(["after"] if last else []),
+    ]
     assert found[1].where == "a.jsonl, row 2" and [d.id for d in found[2:]] == (["a.jsonl#2"] if last else [])
 
 
@@ -189,7 +231,11 @@ def test_a_bomb_costs_little_memory_and_a_limit_lets_it_through(tmp_path):
     assert allowed == []  # blank, but read to its end
 
 
-@given(st.binary(max_size=3000), st.lists(st.integers(0, 3000), max_size=4), st.sampled_from([zstd, gzip.compress]))
+@given(
+    st.binary(max_size=3000),
+    st.lists(st.integers(0, 3000), max_size=4),
+    st.sampled_from([zstd, gzip.compress]),
+)
 @settings(max_examples=60, deadline=None)
 def test_decompression_is_exact(data, cuts, compress):
     from codemix.data.inputs.decompression import decompressed
@@ -228,7 +274,13 @@ def test_parquet_columns(tmp_path):
     import pyarrow as pa
 
     rows = ["one", None, "", "four"]
-    good = read(tmp_path, "a.parquet", table(tmp_path, {"text": rows, "n": [1, 2, 3, 4]}), "parquet", metadata={"n": "n"})
+    good = read(
+        tmp_path,
+        "a.parquet",
+        table(tmp_path, {"text": rows, "n": [1, 2, 3, 4]}),
+        "parquet",
+        metadata={"n": "n"},
+    )
     assert [getattr(d, "text", None) for d in good] == ["one", None, "", "four"] and good[0].meta == {"n": 1}
     assert (good[1].reason, good[1].where) == ("missing_text", "a.parquet, row 2")
     coded = table(tmp_path, {"text": pa.array(["a", "b", "a"]).dictionary_encode()})
@@ -250,10 +302,15 @@ def test_parquet_that_breaks_its_promise_of_utf8(tmp_path):
 
     broken = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
     found = read(tmp_path, "a.parquet", table(tmp_path, {"text": broken}), "parquet")
-    assert texts(found) == ["a", "c"] and (found[1].reason, found[1].where) == ("bad_utf8", "a.parquet, row 2")
+    assert texts(found) == ["a", "c"] and (found[1].reason, found[1].where) == (
+        "bad_utf8",
+        "a.parquet, row 2",
+    )
 
 
-@pytest.mark.parametrize(("cut", "reason"), [(0, "truncated"), (3, "wrong_suffix"), (50, "damaged"), (-20, "damaged")])
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(0, "truncated"), (3, "wrong_suffix"), (50, "damaged"), (-20, "damaged")]
+)
 def test_parquet_cut_off(tmp_path, cut, reason):
     data = table(tmp_path, {"text": [f"row {i}" for i in range(500)]})[:cut]
     (only,) = read(tmp_path, "a.parquet", data, "parquet")
@@ -261,10 +318,21 @@ def test_parquet_cut_off(tmp_path, cut, reason):
 
 
 def test_parquet_with_a_damaged_page(tmp_path):
-    data = bytearray(table(tmp_path, {"text": [f"row {i} {i * i}" for i in range(5000)]}, row_group_size=1000, compression="zstd"))
+    data = bytearray(
+        table(
+            tmp_path,
+            {"text": [f"row {i} {i * i}" for i in range(5000)]},
+            row_group_size=1000,
+            compression="zstd",
+        )
+    )
     data[len(data) // 3 : len(data) // 3 + 64] = b"\xff" * 64
     found = read(tmp_path, "a.parquet", bytes(data), "parquet")
-    assert bad(found)[-1].reason == "damaged" and bad(found)[-1].rest_lost and all(isinstance(d, (Document, Unreadable)) for d in found)
+    assert (
+        bad(found)[-1].reason == "damaged"
+        and bad(found)[-1].rest_lost
+        and all(isinstance(d, (Document, Unreadable)) for d in found)
+    )
 
 
 @pytest.mark.parametrize("kind", ["text", "source_tree"])

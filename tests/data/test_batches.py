@@ -24,12 +24,20 @@ SPECIAL = {token: 990 + i for i, token in enumerate(fill_in_the_middle.SENTINELS
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> dict[str, Shards]:
     root, rng = tmp_path_factory.mktemp("shards"), np.random.default_rng(5)
-    lengths = {name: [rng.geometric(1 / mean, 60).tolist() for _ in range(3)] for name, mean in (("code", 12), ("math", 3), ("web", 40))}
-    return {name: Shards(make_manifest(root / name, name, ls, special=SPECIAL), "train", T) for name, ls in lengths.items()}
+    lengths = {
+        name: [rng.geometric(1 / mean, 60).tolist() for _ in range(3)]
+        for name, mean in (("code", 12), ("math", 3), ("web", 40))
+    }
+    return {
+        name: Shards(make_manifest(root / name, name, ls, special=SPECIAL), "train", T)
+        for name, ls in lengths.items()
+    }
 
 
 def stage_of(shards, n_rows=120, shares=(3, 1, 2), **more):
-    return share_stage(n_rows, shares, [s.windows for s in shards.values()], names=list(shards), seq_len=T, **more)
+    return share_stage(
+        n_rows, shares, [s.windows for s in shards.values()], names=list(shards), seq_len=T, **more
+    )
 
 
 def same(a, b) -> bool:
@@ -53,12 +61,15 @@ def test_masks_follow_the_documents(shards):
     for step in range(stage.steps):
         batch = source[step]
         for inputs, targets, weights, segments, positions in zip(
-            *(batch[k].tolist() for k in ("inputs", "targets", "weights", "segments", "positions")), strict=True
+            *(batch[k].tolist() for k in ("inputs", "targets", "weights", "segments", "positions")),
+            strict=True,
         ):
             segment = position = 0
             for t in range(T):  # the end token is the last of its document
                 assert (segments[t], positions[t]) == (segment, position)
-                assert weights[t] == (0 if inputs[t] == EOS else 1)  # after it, the target is the next document's first
+                assert weights[t] == (
+                    0 if inputs[t] == EOS else 1
+                )  # after it, the target is the next document's first
                 segment, position = (segment + 1, 0) if inputs[t] == EOS else (segment, position + 1)
                 ended += inputs[t] == EOS
             assert targets[:-1] == inputs[1:]
@@ -77,22 +88,34 @@ def test_each_choice_alone(shards, mask, reset):
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8])
 def test_any_split_of_rows_over_hosts_reads_the_same(shards, hosts):
     stage = stage_of(shards, doc_mask="segment", reset_positions=True, batches=((0, 8),))
-    deal = np.random.default_rng(hosts).permutation(8).reshape(hosts, -1)  # a ring, a torus: any map from rows to hosts
+    deal = (
+        np.random.default_rng(hosts).permutation(8).reshape(hosts, -1)
+    )  # a ring, a torus: any map from rows to hosts
     whole = [b for _, b in batches(stage, shards)]
     parts = [[b for _, b in batches(stage, shards, row_ranges=rows_of)] for rows_of in deal]
     for step, batch in enumerate(whole):
         assert all(same(parts[h][step], {k: v[deal[h]] for k, v in batch.items()}) for h in range(hosts))
     ranges = [b for _, b in batches(stage, shards, row_ranges=[(0, 2), (5, 8)])]
-    assert all(same(r, {k: v[[0, 1, 5, 6, 7]] for k, v in b.items()}) for r, b in zip(ranges, whole, strict=True))
+    assert all(
+        same(r, {k: v[[0, 1, 5, 6, 7]] for k, v in b.items()}) for r, b in zip(ranges, whole, strict=True)
+    )
 
 
 def test_resuming_at_every_step_reads_on(shards):
     """Over the edge between two stages, with other mixtures and a batch ramp, and resumed once, twice, three times."""
     first = stage_of(shards, 60, batches=((0, 2), (10, 4)), name="one")
     second = share_stage(
-        40, (1, 5, 1), [s.windows for s in shards.values()], names=list(shards), seq_len=T, starts=[s.windows for s in first.sources], batch_size=5
+        40,
+        (1, 5, 1),
+        [s.windows for s in shards.values()],
+        names=list(shards),
+        seq_len=T,
+        starts=[s.windows for s in first.sources],
+        batch_size=5,
     )
-    straight = [(stage.name, step, batch) for stage in (first, second) for step, batch in batches(stage, shards)]
+    straight = [
+        (stage.name, step, batch) for stage in (first, second) for step, batch in batches(stage, shards)
+    ]
     edge = first.steps
 
     def read(stops):
@@ -117,7 +140,15 @@ def test_resuming_at_every_step_reads_on(shards):
 
 def test_order_in_the_batch_size_changes_only_the_cuts(shards):
     a = [b for _, b in batches(stage_of(shards, 96, batches=((0, 8),)), shards)]
-    b = [b for _, b in batches(stage_of(shards, 96, batches=((0, 1), (8, 2), (12, 16))), shards, row_ranges=lambda n: [(0, n)], prefetch=0)]
+    b = [
+        b
+        for _, b in batches(
+            stage_of(shards, 96, batches=((0, 1), (8, 2), (12, 16))),
+            shards,
+            row_ranges=lambda n: [(0, n)],
+            prefetch=0,
+        )
+    ]
     assert [len(x["source"]) for x in b] == [1] * 8 + [2] * 4 + [16] * 5
     assert all((np.concatenate([x[k] for x in a]) == np.concatenate([x[k] for x in b])).all() for k in a[0])
 
@@ -135,16 +166,26 @@ def test_fill_in_the_middle_changes_only_its_sources(shards, rate, seed):
     made = {"doc_mask": "segment", "reset_positions": True, "seed": seed}
     plain, asked = stage_of(shards, **made), stage_of(shards, fim={"code": rate}, **made)
     source, changed = StepSource(asked, shards, sentinels=sentinels), 0
-    for (step, a), (_, b) in zip(batches(plain, shards), batches(asked, shards, sentinels=sentinels), strict=True):
-        assert all((a[k] == b[k]).all() for k in ("weights", "segments", "positions", "source"))  # documents keep their places
+    for (step, a), (_, b) in zip(
+        batches(plain, shards), batches(asked, shards, sentinels=sentinels), strict=True
+    ):
+        assert all(
+            (a[k] == b[k]).all() for k in ("weights", "segments", "positions", "source")
+        )  # documents keep their places
         other = a["source"] != 0
-        assert (a["inputs"][other] == b["inputs"][other]).all() and (a["targets"][other] == b["targets"][other]).all()
+        assert (a["inputs"][other] == b["inputs"][other]).all() and (
+            a["targets"][other] == b["targets"][other]
+        ).all()
         assert (b["inputs"][:, 1:] == b["targets"][:, :-1]).all()
         if rate == 0:
             assert (a["inputs"] == b["inputs"]).all()
         assert same(source[step], b)
-        for before, after in zip(a["inputs"], b["inputs"], strict=True):  # a window of 17 tokens has room for one piece at most
-            assert [after.tolist().count(s) for s in sentinels] in ([0, 0, 0], [1, 1, 1], [1, 1, 0]) or (before == after).all()
+        for before, after in zip(
+            a["inputs"], b["inputs"], strict=True
+        ):  # a window of 17 tokens has room for one piece at most
+            assert [after.tolist().count(s) for s in sentinels] in ([0, 0, 0], [1, 1, 1], [1, 1, 0]) or (
+                before == after
+            ).all()
             changed += (before != after).any()
     assert changed >= 3 * rate and (changed == 0 or rate > 0)
 

@@ -61,9 +61,20 @@ FILES = {
     "packed.s": b"PK\x00\x00abc\x00\x00\x00" * 50,
     "script.sql": TEXT.encode("utf-16-le"),
 }
-ALWAYS = {"a.py": "text", "caf\u00e9.py": "text", "clip.ts": "binary", "map.json": "lfs_pointer", "packed.s": "binary"}
+ALWAYS = {
+    "a.py": "text",
+    "caf\u00e9.py": "text",
+    "clip.ts": "binary",
+    "map.json": "lfs_pointer",
+    "packed.s": "binary",
+}
 BY_POLICY = {
-    "error": {"coded.s": "! bad_utf8", "latin.cs": "! bad_utf8", "old.cs": "! utf16", "script.sql": "! utf16"},
+    "error": {
+        "coded.s": "! bad_utf8",
+        "latin.cs": "! bad_utf8",
+        "old.cs": "! utf16",
+        "script.sql": "! utf16",
+    },
     "drop": {"coded.s": "not_utf8", "latin.cs": "not_utf8", "old.cs": "utf16", "script.sql": "utf16"},
     "latin-1": {"coded.s": "binary", "latin.cs": "text", "old.cs": "utf16", "script.sql": "utf16"},
 }
@@ -93,11 +104,26 @@ def test_text_that_is_no_text_is_unreadable_with_its_reason(tmp_path):
     for name, data in FILES.items():
         (tmp_path / f"{name}.txt").write_bytes(data)
     found = dict(zip(sorted(FILES), map(outcome, read(tmp_path, source("text", paths="*.txt"))), strict=True))
-    assert found == {name: {"binary": "! binary", "lfs_pointer": "! lfs_pointer"}.get(was, was) for name, was in (ALWAYS | BY_POLICY["error"]).items()}
+    assert found == {
+        name: {"binary": "! binary", "lfs_pointer": "! lfs_pointer"}.get(was, was)
+        for name, was in (ALWAYS | BY_POLICY["error"]).items()
+    }
 
 
 def commit(folder):
-    git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false", "-c", "core.autocrlf=false"]
+    git = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x@x",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "core.autocrlf=false",
+    ]
     try:
         for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "one"]):
             subprocess.run([*git, *words], check=True, capture_output=True)
@@ -105,7 +131,16 @@ def commit(folder):
         pytest.skip("git is not installed")
 
 
-NAMES = [b"n\xe9.py", b"n\xe8.py", b"n\\xe9.py", b"n\\x5cxe9.py", "n\u00e9.py".encode(), b"n\xef\xbf\xbd.py", b"n\\m.py", b"\xff\xfe/m.py"]
+NAMES = [
+    b"n\xe9.py",
+    b"n\xe8.py",
+    b"n\\xe9.py",
+    b"n\\x5cxe9.py",
+    "n\u00e9.py".encode(),
+    b"n\xef\xbf\xbd.py",
+    b"n\\m.py",
+    b"\xff\xfe/m.py",
+]
 
 
 @pytest.mark.parametrize("kind", ["source_tree", "git", "text"])
@@ -122,16 +157,24 @@ def test_names_that_are_not_utf8_stay_apart(tmp_path, kind):
             pytest.skip("this file system takes names in UTF-8 only")
     if kind == "git":
         commit(tmp_path / "tree")
-    found = read(tmp_path, source(kind, paths="tree/**/*.py") if kind == "text" else source(kind, path="tree"))
+    found = read(
+        tmp_path, source(kind, paths="tree/**/*.py") if kind == "text" else source(kind, path="tree")
+    )
     by_text = {d.text: d.id.removesuffix("#0").split("/", 1)[1] for d in found}
-    assert by_text == {f"x = {number}\n": escaped_name(os.fsdecode(name)) for number, name in enumerate(NAMES)}
+    assert by_text == {
+        f"x = {number}\n": escaped_name(os.fsdecode(name)) for number, name in enumerate(NAMES)
+    }
     assert all(id.encode() for id in by_text.values())  # every one is UTF-8
 
 
 @given(st.binary(), st.binary())
 def test_an_escaped_name_is_read_back(first, second):
-    first, second = (name.replace(b"%", b"\\x").decode("utf-8", "surrogateescape") for name in (first, second))
-    assert unescaped_name(escaped_name(first)).encode("utf-8", "surrogateescape") == first.encode("utf-8", "surrogateescape")
+    first, second = (
+        name.replace(b"%", b"\\x").decode("utf-8", "surrogateescape") for name in (first, second)
+    )
+    assert unescaped_name(escaped_name(first)).encode("utf-8", "surrogateescape") == first.encode(
+        "utf-8", "surrogateescape"
+    )
     assert (escaped_name(first) == escaped_name(second)) == (first == second)
 
 

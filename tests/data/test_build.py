@@ -25,14 +25,21 @@ from codemix.errors import CodemixError
 
 @pytest.fixture
 def root(tmp_path):
-    write_jsonl(tmp_path / "web.jsonl", [{"text": words(i, 20 + i), "id": f"w{i}", "lang": "en"} for i in range(40)])
-    write_jsonl(tmp_path / "code.jsonl", [words(1000 + i, 30) for i in range(30)] + ["", words(1000, 30), "x"])
+    write_jsonl(
+        tmp_path / "web.jsonl", [{"text": words(i, 20 + i), "id": f"w{i}", "lang": "en"} for i in range(40)]
+    )
+    write_jsonl(
+        tmp_path / "code.jsonl", [words(1000 + i, 30) for i in range(30)] + ["", words(1000, 30), "x"]
+    )
     return tmp_path
 
 
 def two(**more):
     sources = {
-        "web": {"read": {"kind": "jsonl", "paths": "web.jsonl", "id": "id", "metadata": {"language": "lang"}}, "held_out": "20%"},
+        "web": {
+            "read": {"kind": "jsonl", "paths": "web.jsonl", "id": "id", "metadata": {"language": "lang"}},
+            "held_out": "20%",
+        },
         "code": {"read": {"kind": "jsonl", "paths": "code.jsonl"}, "ops": [{"kind": "size", "min_bytes": 2}]},
     }
     return recipe(sources, dedup=[{"kind": "exact", "sources": ["web", "code"]}], **more)
@@ -40,7 +47,11 @@ def two(**more):
 
 def texts_of(manifest: Manifest, store: Store, split: str) -> dict[str, str]:
     """Document id -> text, read back from the shards."""
-    (path,) = [p for p in store.root.glob("tokenizers/*/tokenizer.json") if content_hash(p) == manifest.tokenizer["sha256"]]
+    (path,) = [
+        p
+        for p in store.root.glob("tokenizers/*/tokenizer.json")
+        if content_hash(p) == manifest.tokenizer["sha256"]
+    ]
     tokenizer, out = Tokenizer.from_file(str(path)), {}
     for shard in manifest.shards(split):
         ids = np.fromfile(manifest.folder / shard.path, "<u2" if manifest.dtype == "uint16" else "<u4")
@@ -57,11 +68,19 @@ def test_every_document_is_in_the_shards_or_accounted_for(root):
     assert all(f.manifest is None and f.fingerprint for f in take_inventory(r, store, root).values())
     built = build(r, store, data_root=root)
     web, code = built["web"], built["code"]
-    assert web.funnel["read"] == 40 and web.funnel["kept"] == 40 and web.funnel["languages"] == {"en": {"kept": 40, "read": 40}}
+    assert (
+        web.funnel["read"] == 40
+        and web.funnel["kept"] == 40
+        and web.funnel["languages"] == {"en": {"kept": 40, "read": 40}}
+    )
     assert code.funnel["dropped"] == {"00-read/empty": 1, "01-size/too_small": 1, "dedup1-exact/duplicate": 1}
     assert code.funnel["read"] == 33 == code.funnel["kept"] + sum(code.funnel["dropped"].values())
     train, held = texts_of(web, store, "train"), texts_of(web, store, "held_out")
-    assert train | held == {f"w{i}": words(i, 20 + i) for i in range(40)} and held and not train.keys() & held.keys()
+    assert (
+        train | held == {f"w{i}": words(i, 20 + i) for i in range(40)}
+        and held
+        and not train.keys() & held.keys()
+    )
     assert texts_of(code, store, "train") == {f"code.jsonl#{i}": words(1000 + i, 30) for i in range(30)}
     for name, found in take_inventory(r, store, root).items():
         assert found.manifest == built[name] and found.fingerprint == built[name].fingerprint
@@ -69,10 +88,16 @@ def test_every_document_is_in_the_shards_or_accounted_for(root):
     assert not [p for p in (store.root / ".building").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
-@pytest.mark.parametrize(("read", "remote"), [
-    ({"kind": "synthetic_python", "generate": 3}, False), ({"kind": "python_stdlib"}, False), ({"kind": "jsonl", "paths": "web.jsonl"}, False),
-    ({"kind": "huggingface", "dataset": "owner/name"}, True), ({"kind": "parquet", "paths": ["web.parquet", "s3://bucket/*.parquet"]}, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("read", "remote"),
+    [
+        ({"kind": "synthetic_python", "generate": 3}, False),
+        ({"kind": "python_stdlib"}, False),
+        ({"kind": "jsonl", "paths": "web.jsonl"}, False),
+        ({"kind": "huggingface", "dataset": "owner/name"}, True),
+        ({"kind": "parquet", "paths": ["web.parquet", "s3://bucket/*.parquet"]}, True),
+    ],
+)
 def test_what_is_not_built_is_looked_up_without_a_network(root, monkeypatch, read, remote):
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: pytest.fail("it asked the network"))
     found = take_inventory(recipe({"a": {"read": read}}), Store(root / "store"), root)["a"]
@@ -88,7 +113,11 @@ def test_a_second_build_does_nothing(root, monkeypatch):
 
 
 def test_an_input_that_changes_under_a_build_is_told_also_when_it_keeps_its_size(root, monkeypatch):
-    read, text, store = documents_module.DocumentsTask.run, (root / "web.jsonl").read_text(), Store(root / "store")
+    read, text, store = (
+        documents_module.DocumentsTask.run,
+        (root / "web.jsonl").read_text(),
+        Store(root / "store"),
+    )
 
     def changing(task):
         (root / "web.jsonl").write_text(text.replace("shard", "drahs"))
@@ -104,9 +133,15 @@ def test_an_input_that_changes_under_a_build_is_told_also_when_it_keeps_its_size
     assert tree(store) == tree(Store(root / "straight"))
 
 
-@pytest.mark.parametrize(("file", "redone"), [
-    ("documents/code-*/docs/*", ("data",)), ("documents/code-*/docs/*", ("data", "dedup")), ("tokenizers/*/meta.json", ("data",)), ("documents/web-*/manifest.json", ("data",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "redone"),
+    [
+        ("documents/code-*/docs/*", ("data",)),
+        ("documents/code-*/docs/*", ("data", "dedup")),
+        ("tokenizers/*/meta.json", ("data",)),
+        ("documents/web-*/manifest.json", ("data",)),
+    ],
+)
 def test_a_file_that_is_gone_from_the_store_is_told(root, file, redone):
     store, r = Store(root / "store"), two()
     build(r, store, data_root=root)
@@ -115,39 +150,62 @@ def test_a_file_that_is_gone_from_the_store_is_told(root, file, redone):
     next(store.root.glob(file)).unlink()
     with pytest.raises(CodemixError, match="is missing") as caught:
         build(r, store, data_root=root)
-    assert {p.rule for p in caught.value.problems} == {"store-damaged"} and "delete its folder" in str(caught.value)
+    assert {p.rule for p in caught.value.problems} == {"store-damaged"} and "delete its folder" in str(
+        caught.value
+    )
 
 
 def test_a_changed_op_rebuilds_its_source_only(root):
     store, r = (
         Store(root / "store"),
-        recipe({"web": "web.jsonl", "code": "code.jsonl"}, tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}}),
+        recipe(
+            {"web": "web.jsonl", "code": "code.jsonl"},
+            tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}},
+        ),
     )
     first = build(r, store, data_root=root)
-    sources = dict(r.sources) | {"code": r.sources["code"].model_copy(update={"ops": two().sources["code"].ops})}
+    sources = dict(r.sources) | {
+        "code": r.sources["code"].model_copy(update={"ops": two().sources["code"].ops})
+    }
     second = build(r.model_copy(update={"sources": sources}), store, data_root=root)
     assert second["web"] == first["web"] and second["code"].fingerprint != first["code"].fingerprint
     assert second["code"].funnel["kept"] == first["code"].funnel["kept"] - 1
-    assert len(list(store.root.glob("documents/web-*"))) == 1 and len(list(store.root.glob("documents/code-*"))) == 2
+    assert (
+        len(list(store.root.glob("documents/web-*"))) == 1
+        and len(list(store.root.glob("documents/code-*"))) == 2
+    )
     assert len(list(store.root.glob("tokenizers/*"))) == 1
 
 
 @pytest.mark.parametrize(
     ("change", "moves"),
     [
-        ({"notes": "hello"}, set()), ({"tags": {"kind": "x"}}, set()), ({"max_epochs": 3}, set()), ({"tokens": 10**6}, set()), ({"on_cap": "redistribute"}, set()),
-        ({"held_out": "3%"}, {"tokens"}), ({"on_bad": "skip"}, {"documents", "tokens"}),
-        ({"ops": [{"kind": "normalize_text"}]}, {"documents", "tokens"}), ({"read": {"kind": "jsonl", "paths": "web.jsonl", "id": "id"}}, {"documents", "tokens"}),
+        ({"notes": "hello"}, set()),
+        ({"tags": {"kind": "x"}}, set()),
+        ({"max_epochs": 3}, set()),
+        ({"tokens": 10**6}, set()),
+        ({"on_cap": "redistribute"}, set()),
+        ({"held_out": "3%"}, {"tokens"}),
+        ({"on_bad": "skip"}, {"documents", "tokens"}),
+        ({"ops": [{"kind": "normalize_text"}]}, {"documents", "tokens"}),
+        ({"read": {"kind": "jsonl", "paths": "web.jsonl", "id": "id"}}, {"documents", "tokens"}),
     ],
-)  # fmt: skip
+)
 def test_what_moves_a_fingerprint(root, change, moves):
     from codemix.data.build.identity import identify
 
     store = Store(root / "store")
     plain = {"read": {"kind": "jsonl", "paths": "web.jsonl"}}
     tokenizer = {"kind": "tokenizer_json", "path": "web.jsonl"}  # only its hash matters here
-    a, b = (identify(recipe({"web": source}, tokenizer=tokenizer), store, root) for source in (plain, plain | change))
-    moved = {kind for kind in ("documents", "tokens") if getattr(a, kind)["web"].fingerprint != getattr(b, kind)["web"].fingerprint}
+    a, b = (
+        identify(recipe({"web": source}, tokenizer=tokenizer), store, root)
+        for source in (plain, plain | change)
+    )
+    moved = {
+        kind
+        for kind in ("documents", "tokens")
+        if getattr(a, kind)["web"].fingerprint != getattr(b, kind)["web"].fingerprint
+    }
     assert moved == moves and a.tokenizer == b.tokenizer
 
 
@@ -160,7 +218,9 @@ def test_an_input_edited_in_place_with_the_same_size_is_built_again(root):
     path.write_text(path.read_text().replace("river", "RIVER"))
     found = take_inventory(r, store, root)["web"]
     assert found.fingerprint != first.fingerprint and found.manifest is None
-    assert any("RIVER" in text for text in texts_of(build(r, store, data_root=root)["web"], store, "train").values())
+    assert any(
+        "RIVER" in text for text in texts_of(build(r, store, data_root=root)["web"], store, "train").values()
+    )
 
 
 def test_any_number_of_workers_writes_the_same_bytes(root, monkeypatch):
@@ -169,7 +229,9 @@ def test_any_number_of_workers_writes_the_same_bytes(root, monkeypatch):
     trees = []
     for workers in (1, 2, 4):
         store = Store(root / f"store{workers}")
-        r = two().model_copy(update={"sources": dict(two().sources) | {"more": recipe({"m": "web2.jsonl"}).sources["m"]}})
+        r = two().model_copy(
+            update={"sources": dict(two().sources) | {"more": recipe({"m": "web2.jsonl"}).sources["m"]}}
+        )
         build(r, store, data_root=root, workers=workers)
         trees.append(tree(store))
     assert trees[0] == trees[1] == trees[2] and len(trees[0]) > 20
@@ -208,7 +270,10 @@ def test_only_builds_what_it_needs(root):
 def test_missing_inputs_are_a_reason_to_find_and_a_problem_to_build(root):
     store, r = (
         Store(root / "store"),
-        recipe({"web": "web.jsonl", "gone": "no/such*.jsonl"}, tokenizer={"kind": "tokenizer_json", "path": "nowhere.json"}),
+        recipe(
+            {"web": "web.jsonl", "gone": "no/such*.jsonl"},
+            tokenizer={"kind": "tokenizer_json", "path": "nowhere.json"},
+        ),
     )
     found = take_inventory(r, store, root)["gone"]
     assert found.fingerprint is None and "no/such" in found.reason
@@ -222,19 +287,30 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
     with open(root / "web.jsonl", "ab") as file:
         file.write(b'{"text": "half\n{"text": "\xff"}\n{"other": 1}\n')
     strict = recipe({"web": "web.jsonl"})
-    with pytest.raises(CodemixError, match=r"documents of web, part 0: a document cannot be read: web\.jsonl, row 41"):
+    with pytest.raises(
+        CodemixError, match=r"documents of web, part 0: a document cannot be read: web\.jsonl, row 41"
+    ):
         build(strict, Store(root / "store"), data_root=root)
     skipping = {"read": {"kind": "jsonl", "paths": "web.jsonl"}, "on_bad": "skip"}
     with pytest.raises(CodemixError, match=r"3 of 43 documents are unreadable .* bad_json") as error:
         build(recipe({"web": skipping}), Store(root / "store"), data_root=root)
-    assert "max_bad" in str(error.value) and "for example web.jsonl, row 41: unexpected control character" in str(error.value)
-    manifest = build(recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store"), data_root=root)["web"]
-    assert manifest.funnel["unreadable"] == 3 and manifest.funnel["kept"] == 40 and manifest.funnel["read"] == 43
+    assert "max_bad" in str(
+        error.value
+    ) and "for example web.jsonl, row 41: unexpected control character" in str(error.value)
+    manifest = build(recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store"), data_root=root)[
+        "web"
+    ]
+    assert (
+        manifest.funnel["unreadable"] == 3 and manifest.funnel["kept"] == 40 and manifest.funnel["read"] == 43
+    )
     assert manifest.funnel["unreadable_by_reason"] == {"bad_json": 1, "bad_utf8": 1, "missing_text": 1}
     r, store = recipe({"web": skipping | {"max_bad": "10%"}}), Store(root / "store")
     listed = inspect(r, store, take_inventory(r, store, root))["web"]["dropped"]
     assert {key: [row["id"] for row in rows] for key, rows in listed.items()} == {
-        "unreadable/bad_json": ["web.jsonl, row 41"], "unreadable/bad_utf8": ["web.jsonl, row 42"], "unreadable/missing_text": ["web.jsonl, row 43"]}  # fmt: skip
+        "unreadable/bad_json": ["web.jsonl, row 41"],
+        "unreadable/bad_utf8": ["web.jsonl, row 42"],
+        "unreadable/missing_text": ["web.jsonl, row 43"],
+    }
     assert "fields here: other" in listed["unreadable/missing_text"][0]["text"]
     (root / "web.jsonl").write_text("no JSON at all\n")
     with pytest.raises(CodemixError, match=r"raise it to 100\.000%"):
@@ -243,19 +319,33 @@ def test_bad_documents_stop_the_build_or_are_counted(root):
 
 def test_a_source_of_which_nothing_is_left_has_no_shards(root):
     empty = {"read": {"kind": "jsonl", "paths": "code.jsonl"}, "ops": [{"kind": "size", "min_bytes": 10**6}]}
-    r = recipe({"web": "web.jsonl", "none": empty}, tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}})
+    r = recipe(
+        {"web": "web.jsonl", "none": empty},
+        tokenizer={"kind": "bpe", "vocab_size": 400, "train": {"mixture": {"web": "100%"}}},
+    )
     store = Store(root / "store")
     for _ in range(2):  # said again by whoever asks again
-        with pytest.raises(CodemixError, match=r"source `none`: none of its 33 documents is left \(01-size/too_small 32, 00-read/empty 1\)") as error:
+        with pytest.raises(
+            CodemixError,
+            match=r"source `none`: none of its 33 documents is left \(01-size/too_small 32, 00-read/empty 1\)",
+        ) as error:
             build(r, store, data_root=root)
         assert error.value.problems[0].rule == "nothing-left"
     manifest = take_inventory(r, store, root)["none"].manifest  # what was dropped can be looked at
-    assert manifest.tokens("train") == 0 and manifest.shards("train") == () and manifest.splits["train"]["shards"] == []
+    assert (
+        manifest.tokens("train") == 0
+        and manifest.shards("train") == ()
+        and manifest.splits["train"]["shards"] == []
+    )
     assert not list((manifest.folder / "shards").iterdir()) and not verify([manifest.folder]).problems
 
 
 def test_a_prose_op_is_refused_on_code(root):
-    source = {"read": {"kind": "jsonl", "paths": "code.jsonl"}, "ops": [{"kind": "gopher_quality"}], "tags": {"kind": "code"}}
+    source = {
+        "read": {"kind": "jsonl", "paths": "code.jsonl"},
+        "ops": [{"kind": "gopher_quality"}],
+        "tags": {"kind": "code"},
+    }
     pytest.importorskip("codemix.data.ops.gopher_quality")
     with pytest.raises(CodemixError, match="made for prose"):
         build(recipe({"code": source}), Store(root / "store"), data_root=root)
@@ -270,7 +360,13 @@ def test_find_imports_nothing_heavy(root):
         "print([m for m in ('numpy', 'datatrove', 'tokenizers', 'tiktoken', 'zstandard', 'orjson', 'jax', 'rich') if m in sys.modules])"
     )
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": here}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": here},
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.splitlines() == ["['code', 'web']", "[]"], done.stderr
 
 
@@ -283,7 +379,10 @@ def test_two_processes_on_one_store(root):
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     held = store.path("documents", "web", fingerprint)
     other = subprocess.Popen(
-        [sys.executable, "-c", code, str(store.root), str(held)], env=os.environ | {"PYTHONPATH": here}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(store.root), str(held)],
+        env=os.environ | {"PYTHONPATH": here},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert other.stdout.readline() == "held\n"
@@ -323,5 +422,7 @@ def test_manifests_say_where_everything_came_from(root):
     on_disk = json.loads((manifest.folder / "manifest.json").read_text())
     assert on_disk["inputs"][0]["path"] == "web.jsonl" and len(on_disk["inputs"][0]["sha256"]) == 64
     assert on_disk["tokenizer"]["probe"] and on_disk["environment"]["datatrove"] and on_disk["format"] == 1
-    assert on_disk["splits"]["train"]["tokens"] == sum(s["tokens"] for s in on_disk["splits"]["train"]["shards"])
+    assert on_disk["splits"]["train"]["tokens"] == sum(
+        s["tokens"] for s in on_disk["splits"]["train"]["shards"]
+    )
     assert Manifest.load(manifest.folder) == manifest

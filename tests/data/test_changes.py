@@ -45,7 +45,8 @@ def save_stages(root: Path, context) -> None:
         folder.mkdir(parents=True)
         parent = stage.parent and {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint}
         sources = {
-            s.source: {"fingerprint": s.pool_fingerprint, "start": s.start, "windows": s.windows} for s in stage.sources
+            s.source: {"fingerprint": s.pool_fingerprint, "start": s.start, "windows": s.windows}
+            for s in stage.sources
         }
         lineage = {"parent": parent, "load": stage.load, "tokens": stage.tokens, "sources": sources}
         (folder / "lineage.json").write_text(json.dumps(lineage))
@@ -72,30 +73,74 @@ def test_what_is_there_needs_no_reason(built):
 @pytest.mark.parametrize(
     ("old", "new", "reasons"),
     [
-        ("max_bytes: 100kB", "max_bytes: 50kB", {
-            "text": "built", "web": "changed: ops.size.max_bytes 100000 -> 50000",
-            "other": "its documents are re-used; changed: of `web` in dedup: ops.size.max_bytes 100000 -> 50000",
-            "init": "changed: the data of `other`; the data of `web`", "cool": "changed: it starts from a different `init`"}),
-        ("[{kind: size", "[{kind: pii}, {kind: size", {"web": "changed: ops.pii nothing -> pii even_on_code False"}),
-        ("paths: c.jsonl", "paths: o.jsonl", {"web": "changed: read.paths c.jsonl -> o.jsonl; input o.jsonl new; input c.jsonl gone"}),
-        ("held_out: 10%", "held_out: 20%", {
-            "text": "its documents are re-used; changed: held_out 1/10 -> 1/5; the text that the tokenizer is trained on",
-            "web": "its documents are re-used; changed: the text that the tokenizer is trained on"}),
-        ("vocab_size: 300", "vocab_size: 310", {"web": "its documents are re-used; changed: tokenizer.vocab_size 300 -> 310"}),
-        ("kind: exact", "kind: minhash", {
-            "text": "built", "web": "its documents are re-used; changed: dedup[0].kind exact -> minhash"}),
-        ("peak: 1e-3", "peak: 2e-3", {
-            "web": "built", "init": "changed: learning_rate.peak 0.001 -> 0.002",
-            "cool": "changed: it starts from a different `init`"}),
+        (
+            "max_bytes: 100kB",
+            "max_bytes: 50kB",
+            {
+                "text": "built",
+                "web": "changed: ops.size.max_bytes 100000 -> 50000",
+                "other": "its documents are re-used; changed: of `web` in dedup: ops.size.max_bytes 100000 -> 50000",
+                "init": "changed: the data of `other`; the data of `web`",
+                "cool": "changed: it starts from a different `init`",
+            },
+        ),
+        (
+            "[{kind: size",
+            "[{kind: pii}, {kind: size",
+            {"web": "changed: ops.pii nothing -> pii even_on_code False"},
+        ),
+        (
+            "paths: c.jsonl",
+            "paths: o.jsonl",
+            {"web": "changed: read.paths c.jsonl -> o.jsonl; input o.jsonl new; input c.jsonl gone"},
+        ),
+        (
+            "held_out: 10%",
+            "held_out: 20%",
+            {
+                "text": "its documents are re-used; changed: held_out 1/10 -> 1/5; the text that the tokenizer is trained on",
+                "web": "its documents are re-used; changed: the text that the tokenizer is trained on",
+            },
+        ),
+        (
+            "vocab_size: 300",
+            "vocab_size: 310",
+            {"web": "its documents are re-used; changed: tokenizer.vocab_size 300 -> 310"},
+        ),
+        (
+            "kind: exact",
+            "kind: minhash",
+            {"text": "built", "web": "its documents are re-used; changed: dedup[0].kind exact -> minhash"},
+        ),
+        (
+            "peak: 1e-3",
+            "peak: 2e-3",
+            {
+                "web": "built",
+                "init": "changed: learning_rate.peak 0.001 -> 0.002",
+                "cool": "changed: it starts from a different `init`",
+            },
+        ),
         ("steps: 4", "steps: 6", {"init": "", "cool": "changed: tokens 512 -> 768"}),
-        ("{text: 50%, web: 50%}", "{text: 25%, web: 75%}", {
-            "cool": "changed: windows of `text` 8 -> 4; windows of `web` 8 -> 12"}),
-        ("{text: 50%, web: 50%}", "{text: 50%, other: 50%}", {"cool": "changed: `other` is new; `web` is gone"}),
+        (
+            "{text: 50%, web: 50%}",
+            "{text: 25%, web: 75%}",
+            {"cool": "changed: windows of `text` 8 -> 4; windows of `web` 8 -> 12"},
+        ),
+        (
+            "{text: 50%, web: 50%}",
+            "{text: 50%, other: 50%}",
+            {"cool": "changed: `other` is new; `web` is gone"},
+        ),
         ("name: cool", "name: cold", {"init": "", "cold": "not in the store"}),
         ("d_ff: 16", "d_ff: 32", {"init": "changed: model.d_ff 16 -> 32"}),
-        ("  web:", "  fresh: {read: {kind: jsonl, paths: o.jsonl}}\n  web:", {"fresh": "not built yet", "web": "built"}),
+        (
+            "  web:",
+            "  fresh: {read: {kind: jsonl, paths: o.jsonl}}\n  web:",
+            {"fresh": "not built yet", "web": "built"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_change_is_named(built, old, new, reasons):
     assert old in RECIPE
     context = context_of(built, RECIPE.replace(old, new))

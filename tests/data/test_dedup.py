@@ -33,7 +33,9 @@ def frozen(folder, texts_by_source, file_rows=1000):
             for i, text in enumerate(texts[start : start + file_rows], start):
                 writer.write({"id": f"{name}#{i}", "text": text, "meta": {}})
             writer.close()
-            files.append({"path": f"docs/{writer.path.name}", "documents": writer.rows, "bytes": 1, "sha256": ""})
+            files.append(
+                {"path": f"docs/{writer.path.name}", "documents": writer.rows, "bytes": 1, "sha256": ""}
+            )
         out.append(Documents(name, folder / name, "f" * 64, tuple(files), Funnel()))
     return out
 
@@ -45,8 +47,12 @@ def removed_ids(documents, folder, before=(), **entry):
     store = Store(folder / "store")
     final = store.path("dedup", f"{len(list((folder / 'store').rglob('manifest.json')))}")
     spec = schema.Dedup.model_validate({"sources": [d.source for d in documents]} | entry)
-    dedup_module.deduplicate(spec, documents, list(before), store, final, Identity("f" * 64), workers=1, executor="local")
-    return {row["id"]: row["kept"] for path in sorted(final.glob("removed/*/*")) for row in read_lines(path)}, final
+    dedup_module.deduplicate(
+        spec, documents, list(before), store, final, Identity("f" * 64), workers=1, executor="local"
+    )
+    return {
+        row["id"]: row["kept"] for path in sorted(final.glob("removed/*/*")) for row in read_lines(path)
+    }, final
 
 
 @settings(max_examples=8, deadline=None)
@@ -74,7 +80,10 @@ def test_the_source_named_first_keeps_its_copy(tmp_path):
 
 
 def test_many_files_and_few_ranks_find_the_same(tmp_path, monkeypatch):
-    texts = {"a": [words(i % 7, 30 + i % 7) for i in range(20)], "b": [words(i % 9, 30 + i % 9) for i in range(20)]}
+    texts = {
+        "a": [words(i % 7, 30 + i % 7) for i in range(20)],
+        "b": [words(i % 9, 30 + i % 9) for i in range(20)],
+    }
     one, _ = removed_ids(frozen(tmp_path / "1", texts), tmp_path / "1", kind="minhash")
     monkeypatch.setattr(dedup_module, "MAX_RANKS", 3)
     many, _ = removed_ids(frozen(tmp_path / "2", texts, file_rows=3), tmp_path / "2", kind="minhash")
@@ -88,20 +97,33 @@ def test_short_documents_are_compared_for_equality(tmp_path):
 
 
 def test_code_keeps_the_digits_that_prose_folds(tmp_path):
-    programs = [" ".join(f"r{i} = {random.Random(i * 1000 + j).randrange(10**6)} ;" for j in range(60)) for i in (1, 1, 2)]
-    numbers = [" ".join(str(random.Random(i * 1000 + j).randrange(10**6)) for j in range(60)) for i in range(4)]
+    programs = [
+        " ".join(f"r{i} = {random.Random(i * 1000 + j).randrange(10**6)} ;" for j in range(60))
+        for i in (1, 1, 2)
+    ]
+    numbers = [
+        " ".join(str(random.Random(i * 1000 + j).randrange(10**6)) for j in range(60)) for i in range(4)
+    ]
     documents = frozen(tmp_path, {"a": programs + numbers})
     as_prose, _ = removed_ids(documents, tmp_path, kind="minhash")
     as_code, _ = removed_ids(documents, tmp_path, kind="minhash", normalize="code")
     assert set(as_code) == {"a#1"} and {"a#4", "a#5", "a#6"} <= set(as_prose)
 
 
-LICENCE = "Copyright (c) The Authors. Permission is hereby granted, free of charge, to any person obtaining a copy of this software and " * 4
+LICENCE = (
+    "Copyright (c) The Authors. Permission is hereby granted, free of charge, to any person obtaining a copy of this software and "
+    * 4
+)
 
 
-@pytest.mark.parametrize("head", ["/*\n * {}\n */\n", "// {}\n// more\n", "#!/bin/sh\n# {}\n#\n", "#ifndef X_H\n#define X_H\n/* {} */\n"])
+@pytest.mark.parametrize(
+    "head",
+    ["/*\n * {}\n */\n", "// {}\n// more\n", "#!/bin/sh\n# {}\n#\n", "#ifndef X_H\n#define X_H\n/* {} */\n"],
+)
 def test_a_shared_licence_does_not_make_programs_alike(tmp_path, head):
-    programs = [head.format(LICENCE) + "\n".join(f"f{i}_{j} ( a{j} + {i * j} ) ;" for j in range(5)) for i in range(4)]
+    programs = [
+        head.format(LICENCE) + "\n".join(f"f{i}_{j} ( a{j} + {i * j} ) ;" for j in range(5)) for i in range(4)
+    ]
     documents = frozen(tmp_path, {"a": [*programs, programs[2].replace("The Authors", "Others")]})
     as_code, _ = removed_ids(documents, tmp_path, kind="minhash", normalize="code")
     assert set(as_code) == {"a#4"}  # another year or name in the licence is the same program
@@ -109,7 +131,9 @@ def test_a_shared_licence_does_not_make_programs_alike(tmp_path, head):
     assert {"a#1", "a#2", "a#3"} <= set(as_prose)
 
 
-@pytest.mark.parametrize("code", ["# what f does\nf(1)\n", "/* open for ever, Copyright", "", "#", "x = 1  # Copyright\n"])
+@pytest.mark.parametrize(
+    "code", ["# what f does\nf(1)\n", "/* open for ever, Copyright", "", "#", "x = 1  # Copyright\n"]
+)
 def test_only_a_licence_at_the_head_is_left_out(code):
     assert minhash.without_licence(code) == code
 
@@ -119,7 +143,10 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
     for i in range(40):
         base = [f"w{random.Random(i * 10_000 + j).randrange(3000)}" for j in range(200)]
         texts.append(" ".join(base))
-        for edits, where in ((2, near), (60, far)):  # 2 edits of 200 words: Jaccard of 5-grams ~ 0.9; 60: ~ 0.1
+        for edits, where in (
+            (2, near),
+            (60, far),
+        ):  # 2 edits of 200 words: Jaccard of 5-grams ~ 0.9; 60: ~ 0.1
             copy = list(base)
             for at in random.Random(i).sample(range(200), edits):
                 copy[at] = "edited"
@@ -130,11 +157,17 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(max_size=40) | st.text(alphabet="aÀé\u0301\u0308İ 12,3.\n\t!x東\U0001e000\U0001f98a", max_size=30), st.booleans())
+@given(
+    st.text(max_size=40)
+    | st.text(alphabet="aÀé\u0301\u0308İ 12,3.\n\t!x東\U0001e000\U0001f98a", max_size=30),
+    st.booleans(),
+)
 def test_simplified_text_is_datatroves(text, code):
     from datatrove.utils.text import simplify_text
 
-    norm = minhash.minhash_config(schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")).norm_config
+    norm = minhash.minhash_config(
+        schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")
+    ).norm_config
     assert simplified(text, norm) == simplify_text(text, norm)
 
 
@@ -150,7 +183,9 @@ def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch, n
 
     from codemix.data.text.words import datatrove_words
 
-    stock = MinhashDedupSignature(str(tmp_path / "stock"), minhash.minhash_config(entry), language=datatrove_words())
+    stock = MinhashDedupSignature(
+        str(tmp_path / "stock"), minhash.minhash_config(entry), language=datatrove_words()
+    )
     stock.run((Document(row["text"], "x") for _, row in files[0].rows()), 0)
     for path in sorted((tmp_path / "stock").rglob("*.sig")):
         ours = tmp_path / "ours" / "minhash" / path.relative_to(tmp_path / "stock")
@@ -167,12 +202,26 @@ def test_a_later_entry_sees_what_the_earlier_left(tmp_path):
 
 def test_a_build_counts_what_each_entry_removed(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", [words(i, 60) for i in range(10)] + [words(3, 60)])
-    write_jsonl(tmp_path / "b.jsonl", [words(i, 60) + "the end of it\n" for i in range(5)] + [words(50 + i, 60) for i in range(5)])
+    write_jsonl(
+        tmp_path / "b.jsonl",
+        [words(i, 60) + "the end of it\n" for i in range(5)] + [words(50 + i, 60) for i in range(5)],
+    )
     entries = [{"kind": "exact", "sources": ["a"]}, {"kind": "minhash", "sources": ["b", "a"]}]
-    built = build(recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=entries), Store(tmp_path / "store"), data_root=tmp_path)
+    built = build(
+        recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=entries), Store(tmp_path / "store"), data_root=tmp_path
+    )
     assert built["a"].funnel["dropped"] == {"dedup1-exact/duplicate": 1, "dedup2-minhash/duplicate": 5}
-    assert built["a"].funnel["kept"] == 5 and built["b"].funnel["dropped"] == {} and built["b"].funnel["kept"] == 10
-    assert built["a"].funnel["languages"]["(unknown)"] == {"read": 11, "kept": 5, "dedup1-exact/duplicate": 1, "dedup2-minhash/duplicate": 5}
+    assert (
+        built["a"].funnel["kept"] == 5
+        and built["b"].funnel["dropped"] == {}
+        and built["b"].funnel["kept"] == 10
+    )
+    assert built["a"].funnel["languages"]["(unknown)"] == {
+        "read": 11,
+        "kept": 5,
+        "dedup1-exact/duplicate": 1,
+        "dedup2-minhash/duplicate": 5,
+    }
 
 
 @pytest.mark.optional("needs the corpus; a minute")
@@ -181,10 +230,14 @@ def test_planted_duplicates_of_the_corpus(tmp_path, corpus):
     import json
 
     sources = {
-        "text": {"read": {"kind": "jsonl", "paths": "text/*.jsonl.zst"}}, "more": {"read": {"kind": "jsonl", "paths": "code/*.jsonl.gz", "text": "content"}},
+        "text": {"read": {"kind": "jsonl", "paths": "text/*.jsonl.zst"}},
+        "more": {"read": {"kind": "jsonl", "paths": "code/*.jsonl.gz", "text": "content"}},
         "code": {"read": {"kind": "parquet", "paths": "code/*.parquet", "text": "content"}},
-    }  # fmt: skip
-    entries = [{"kind": "minhash", "sources": ["text"]}, {"kind": "minhash", "sources": ["code", "more"], "normalize": "code"}]
+    }
+    entries = [
+        {"kind": "minhash", "sources": ["text"]},
+        {"kind": "minhash", "sources": ["code", "more"], "normalize": "code"},
+    ]
     store = Store(tmp_path / "store")
     built = build(recipe(sources, dedup=entries), store, data_root=corpus)
     ids, removed, kept_as = {}, set(), {}
@@ -194,7 +247,9 @@ def test_planted_duplicates_of_the_corpus(tmp_path, corpus):
     for path in store.root.glob("dedup/*/removed/*/*"):
         for row in read_lines(path):
             removed.add(row["id"])
-            kept_as[row["id"]] = row["kept"] and ids[row["kept"]["source"], row["kept"]["file"], row["kept"]["row"]]
+            kept_as[row["id"]] = (
+                row["kept"] and ids[row["kept"]["source"], row["kept"]["file"], row["kept"]["row"]]
+            )
     planted = [json.loads(line) for line in (corpus / "planted.jsonl").read_text().splitlines()]
     place = lambda row, of="": f"{row[f'{of}file']}#{row[f'{of}row']}"  # noqa: E731
     found = lambda row: place(row) in removed or place(row, "of_") in removed  # noqa: E731
@@ -214,4 +269,6 @@ def test_planted_duplicates_of_the_corpus(tmp_path, corpus):
         for path in store.path("documents", m.source, m.identity["documents"]).glob("dropped/00-read/*")
         for row in read_lines(path)
     }
-    assert dropped_empty >= set(map(place, empty)) and len(dropped_empty) <= len(empty) + 2  # the data has an empty file of its own
+    assert (
+        dropped_empty >= set(map(place, empty)) and len(dropped_empty) <= len(empty) + 2
+    )  # the data has an empty file of its own

@@ -25,11 +25,19 @@ def run(read, steps=(), strict=False):
 
 STEPS = [
     ("01-shorten", lambda doc: doc if len(doc.text) < 8 else doc.with_text(doc.text[:4])),
-    ("02-filter", lambda doc: Drop("has_z") if "z" in doc.text else Drop("has_q") if "q" in doc.text else doc),
+    (
+        "02-filter",
+        lambda doc: Drop("has_z") if "z" in doc.text else Drop("has_q") if "q" in doc.text else doc,
+    ),
     ("03-strip", lambda doc: doc.with_text(doc.text.replace("w", ""))),
 ]
 ITEM = st.one_of(
-    st.builds(Document, id=st.uuids().map(str), text=st.text(alphabet="azqw é", max_size=12), meta=st.sampled_from([{}, {"language": "X"}])),
+    st.builds(
+        Document,
+        id=st.uuids().map(str),
+        text=st.text(alphabet="azqw é", max_size=12),
+        meta=st.sampled_from([{}, {"language": "X"}]),
+    ),
     st.builds(Unreadable, st.sampled_from(["bad_json", "bad_utf8"]), st.just("f#1")),
     st.just(Drop("where")),
 )
@@ -43,10 +51,19 @@ def test_read_is_kept_dropped_and_unreadable(items):
     for item in items:  # the same, one document at a time
         if isinstance(item, Document):
             text = item.text if len(item.text) < 8 else item.text[:4]
-            if item.text.strip() and text.strip() and not set(text) & set("zq") and text.replace("w", "").strip():
+            if (
+                item.text.strip()
+                and text.strip()
+                and not set(text) & set("zq")
+                and text.replace("w", "").strip()
+            ):
                 expected.append((item.id, text.replace("w", "")))
     assert [(doc.id, doc.text) for doc in kept] == expected
-    assert funnel.read == len(items) and funnel.kept == len(kept) and funnel.unreadable.total() == sum(isinstance(i, Unreadable) for i in items)
+    assert (
+        funnel.read == len(items)
+        and funnel.kept == len(kept)
+        and funnel.unreadable.total() == sum(isinstance(i, Unreadable) for i in items)
+    )
     assert funnel.dropped[f"{READ}/where"] == sum(isinstance(i, Drop) for i in items)
     assert funnel.read_bytes == sum(len(i.text.encode()) for i in items if isinstance(i, Document))
     assert funnel.kept_bytes == sum(len(doc.text.encode()) for doc in kept)
@@ -76,7 +93,10 @@ def test_after_dedup_moves_documents_from_kept_to_dropped():
     after = after_dedup(documents, removed)
     after.check()
     assert (after.read, after.kept, after.kept_bytes, after.read_bytes) == (4, 2, 10, 24)
-    assert after.languages["C"] == {"read": 4, "kept": 2, "01-x/y": 1, "dedup1-exact/duplicate": 1} and documents.kept == 3
+    assert (
+        after.languages["C"] == {"read": 4, "kept": 2, "01-x/y": 1, "dedup1-exact/duplicate": 1}
+        and documents.kept == 3
+    )
 
 
 def test_strict_reading_names_the_document():
@@ -91,7 +111,9 @@ def test_strict_reading_names_the_document():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_samples_do_not_depend_on_order_or_tasks(n, tasks, shuffler):
-    docs = [Document(f"d{i // 3}", "x" * i) for i in range(n)]  # an id of the data's own may occur several times
+    docs = [
+        Document(f"d{i // 3}", "x" * i) for i in range(n)
+    ]  # an id of the data's own may occur several times
     one = Samples()
     for doc in docs:
         one.add("r", doc)
@@ -106,9 +128,14 @@ def test_samples_do_not_depend_on_order_or_tasks(n, tasks, shuffler):
 
 
 def test_documents_count_under_the_language_that_an_op_noted():
-    notes = [("01-languages", lambda doc: Document(doc.id, doc.text, doc.meta | {"language": "C"})), ("02-filter", STEPS[1][1])]
+    notes = [
+        ("01-languages", lambda doc: Document(doc.id, doc.text, doc.meta | {"language": "C"})),
+        ("02-filter", STEPS[1][1]),
+    ]
     (kept,), funnel, _ = run([Document("a", "x"), Document("b", "z")], notes)
-    assert kept.meta == {"language": "C"} and funnel.languages == {"C": {"read": 2, "kept": 1, "02-filter/has_z": 1}}
+    assert kept.meta == {"language": "C"} and funnel.languages == {
+        "C": {"read": 2, "kept": 1, "02-filter/has_z": 1}
+    }
     removed = Funnel()
     removed.add_dropped("C", 1, "dedup1-exact", "duplicate")
     assert after_dedup(funnel, removed).languages["C"]["kept"] == 0
@@ -132,7 +159,10 @@ def test_groups_by_size_are_consecutive_and_even(sizes, limit):
 
 
 def test_lines_are_written_whole_or_not_at_all(tmp_path):
-    path, rows = tmp_path / "x.jsonl.zst", [{"id": str(i), "text": "é\n" * random.Random(i).randrange(2000)} for i in range(300)]
+    path, rows = (
+        tmp_path / "x.jsonl.zst",
+        [{"id": str(i), "text": "é\n" * random.Random(i).randrange(2000)} for i in range(300)],
+    )
     writer = LineWriter(path)
     for row in rows:
         writer.write(row)

@@ -26,7 +26,15 @@ def made(lengths, cut=None):
 def run(window, ends, rate=1, spm="1/2", number=0, epoch=0, seed=0):
     window = window.copy()
     changed = rearrange(
-        window, ends, seed=seed, source="a", epoch=epoch, number=number, rate=Fraction(rate), spm=Fraction(spm), sentinels=(PRE, SUF, MID)
+        window,
+        ends,
+        seed=seed,
+        source="a",
+        epoch=epoch,
+        number=number,
+        rate=Fraction(rate),
+        spm=Fraction(spm),
+        sentinels=(PRE, SUF, MID),
     )
     return window, changed
 
@@ -46,7 +54,9 @@ def undone(piece: list[int]) -> list[int]:
 def test_pieces_keep_their_place_and_lose_three_tokens(lengths, data):
     cut = data.draw(st.integers(1, sum(lengths)))
     window, ends = made(lengths, cut)
-    got, changed = run(window, ends, number=data.draw(st.integers(0, 50)), spm=data.draw(st.sampled_from(["0", "1", "1/2"])))
+    got, changed = run(
+        window, ends, number=data.draw(st.integers(0, 50)), spm=data.draw(st.sampled_from(["0", "1", "1/2"]))
+    )
     assert len(got) == len(window)
     seen = 0
     for first, stop in zip([0, *ends.tolist()], [*ends.tolist(), cut], strict=True):
@@ -69,14 +79,23 @@ def test_rate_and_order_are_as_asked():
         results = [run(window, ends, rate, spm, number=i) for i in range(n)]
         chosen = [w for w, changed in results if changed]
         assert abs(len(chosen) / n - rate) < 5 * float(rate * (1 - rate) / n) ** 0.5
-        assert abs(sum(w[1] == SUF for w in chosen) / len(chosen) - spm) < 5 * float(spm * (1 - spm) / len(chosen)) ** 0.5
+        assert (
+            abs(sum(w[1] == SUF for w in chosen) / len(chosen) - spm)
+            < 5 * float(spm * (1 - spm) / len(chosen)) ** 0.5
+        )
     assert run(window, ends, 0)[1] == 0
-    middles = [len(w) - 1 - list(w).index(MID) for w, _ in (run(window, ends, 1, 0, number=i) for i in range(n))]  # the end token included
-    assert min(middles) == 1 and max(middles) == 57 and abs(np.mean(middles) - 1 - 56 / 3) < 1  # the distance of two uniform cuts
+    middles = [
+        len(w) - 1 - list(w).index(MID) for w, _ in (run(window, ends, 1, 0, number=i) for i in range(n))
+    ]  # the end token included
+    assert (
+        min(middles) == 1 and max(middles) == 57 and abs(np.mean(middles) - 1 - 56 / 3) < 1
+    )  # the distance of two uniform cuts
 
 
 def test_the_choice_is_fixed_by_seed_epoch_and_window():
     window, ends = made([60, 20])
     base = run(window, ends)[0].tolist()
     assert base == run(window, ends)[0].tolist()
-    assert len({tuple(base), *(tuple(run(window, ends, **{k: 1})[0]) for k in ("seed", "epoch", "number"))}) == 4
+    assert (
+        len({tuple(base), *(tuple(run(window, ends, **{k: 1})[0]) for k in ("seed", "epoch", "number"))}) == 4
+    )

@@ -9,11 +9,26 @@ from made_sources import read, source
 from codemix.data.sources import _git_objects
 from codemix.errors import CodemixError
 
-IDENTITY = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false", "-c", "core.autocrlf=false"]
+IDENTITY = [
+    "-c",
+    "user.name=x",
+    "-c",
+    "user.email=x@x",
+    "-c",
+    "commit.gpgsign=false",
+    "-c",
+    "core.autocrlf=false",
+]
 
 
 def run(folder, *words, given=None):
-    return subprocess.run(["git", "-C", str(folder), *IDENTITY, *words], check=True, capture_output=True, input=given).stdout.decode().strip()
+    return (
+        subprocess.run(
+            ["git", "-C", str(folder), *IDENTITY, *words], check=True, capture_output=True, input=given
+        )
+        .stdout.decode()
+        .strip()
+    )
 
 
 def made(folder, files):
@@ -70,7 +85,9 @@ def alternates(root, other):
 def alternates_of_alternates(root, other):
     made(root / "repo", {"b.py": "y = 1\n"})
     (root / "repo" / ".git" / "objects" / "info" / "alternates").write_text("../../../own/.git/objects\n")
-    (root / "own" / ".git" / "objects" / "info" / "alternates").write_text(f"{os.path.relpath(other, root / 'own' / '.git' / 'objects')}/.git/objects\n")
+    (root / "own" / ".git" / "objects" / "info" / "alternates").write_text(
+        f"{os.path.relpath(other, root / 'own' / '.git' / 'objects')}/.git/objects\n"
+    )
 
 
 def linked_objects(root, other):
@@ -81,7 +98,9 @@ def linked_objects(root, other):
 
 def linked_reference(root, other):
     made(root / "repo", {"b.py": "y = 1\n"})
-    (root / "repo" / ".git" / "refs" / "heads" / "other").symlink_to(other / ".git" / "refs" / "heads" / "main")
+    (root / "repo" / ".git" / "refs" / "heads" / "other").symlink_to(
+        other / ".git" / "refs" / "heads" / "main"
+    )
 
 
 def bare_with_linked_objects(root, other):
@@ -89,8 +108,17 @@ def bare_with_linked_objects(root, other):
     (root / "repo" / "packed").symlink_to(other)
 
 
-WAYS_OUT = [git_file, git_file_relative, git_link, common_folder, alternates, alternates_of_alternates, linked_objects, linked_reference,
-            bare_with_linked_objects]  # fmt: skip
+WAYS_OUT = [
+    git_file,
+    git_file_relative,
+    git_link,
+    common_folder,
+    alternates,
+    alternates_of_alternates,
+    linked_objects,
+    linked_reference,
+    bare_with_linked_objects,
+]
 
 
 @pytest.mark.parametrize("way", WAYS_OUT)
@@ -104,7 +132,11 @@ def test_what_refers_to_the_data_root_is_read(root):
     run(root, "clone", "-q", "--shared", "own", "shared")
     run(root, "clone", "-q", "--bare", "own", "bare.git")
     (root / "link").symlink_to("own")
-    assert [d.text for path in ("own", "tree", "shared", "bare.git", "link") for d in read(root, source("git", path=path))] == ["x = 1\n"] * 5
+    assert [
+        d.text
+        for path in ("own", "tree", "shared", "bare.git", "link")
+        for d in read(root, source("git", path=path))
+    ] == ["x = 1\n"] * 5
 
 
 def test_a_repository_that_lacks_a_file_is_told(root):
@@ -120,7 +152,10 @@ def test_a_file_that_is_lost_later_is_told(root):
     (given,) = made_source.inputs(root)
     commit = given.split("@")[1].split("~")[0]
     (root / "own" / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-    with _git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="lacks the content"):
+    with (
+        _git_objects.contents(root / "own") as content,
+        pytest.raises(CodemixError, match="lacks the content"),
+    ):
         content.of(blob)
     with pytest.raises(CodemixError, match="lacks the content|git cannot read own"):
         list(_git_objects.files_of(root / "own", commit))
@@ -128,9 +163,13 @@ def test_a_file_that_is_lost_later_is_told(root):
 
 def test_a_tree_that_stands_for_too_many_files_is_told(root, monkeypatch):
     blob = run(root / "own", "rev-parse", "HEAD:a.py")
-    tree = run(root / "own", "mktree", given="".join(f"100644 blob {blob}\t{i}.py\n" for i in range(10)).encode())
+    tree = run(
+        root / "own", "mktree", given="".join(f"100644 blob {blob}\t{i}.py\n" for i in range(10)).encode()
+    )
     for _ in range(8):  # 10^9 files of one content
-        tree = run(root / "own", "mktree", given="".join(f"040000 tree {tree}\t{i}\n" for i in range(10)).encode())
+        tree = run(
+            root / "own", "mktree", given="".join(f"040000 tree {tree}\t{i}\n" for i in range(10)).encode()
+        )
     run(root / "own", "update-ref", "refs/heads/bomb", run(root / "own", "commit-tree", "-m", "bomb", tree))
     monkeypatch.setattr(_git_objects, "MAX_FILES", 2000)
     with pytest.raises(CodemixError, match="holds more than 2,000 files"):

@@ -36,7 +36,11 @@ def root(tmp_path):
 
 def test_expand(root):
     assert expand("*.jsonl", root) == ["a.jsonl", "b.jsonl", "with space.jsonl"]
-    assert expand(["b.jsonl", "*.jsonl", "./deep/../a.jsonl"], root) == ["a.jsonl", "b.jsonl", "with space.jsonl"]
+    assert expand(["b.jsonl", "*.jsonl", "./deep/../a.jsonl"], root) == [
+        "a.jsonl",
+        "b.jsonl",
+        "with space.jsonl",
+    ]
     assert expand("**/*.jsonl", root) == ["a.jsonl", "b.jsonl", "deep/er/c.jsonl", "with space.jsonl"]
     assert expand(str(root / "a.jsonl"), root) == ["a.jsonl"]  # absolute, inside
     assert expand("deep/**/*.[jt]*", root, (".jsonl", ".txt")) == ["deep/d.txt", "deep/er/c.jsonl"]
@@ -45,7 +49,12 @@ def test_expand(root):
 def test_a_pattern_finds_each_file_once_also_through_links(root):
     (root / "deep/above").symlink_to("..")
     (root / "zz.jsonl").symlink_to("deep/er/c.jsonl")
-    assert expand("deep/**/*.jsonl", root) == ["deep/above/a.jsonl", "deep/above/b.jsonl", "deep/above/with space.jsonl", "deep/er/c.jsonl"]
+    assert expand("deep/**/*.jsonl", root) == [
+        "deep/above/a.jsonl",
+        "deep/above/b.jsonl",
+        "deep/above/with space.jsonl",
+        "deep/er/c.jsonl",
+    ]
     assert expand("**/*.jsonl", root) == ["a.jsonl", "b.jsonl", "deep/er/c.jsonl", "with space.jsonl"]
     assert expand("zz.jsonl", root) == ["zz.jsonl"]
 
@@ -64,20 +73,35 @@ def test_expand_problems(root):
     assert rule(expand, "deep", root) == "input-is-folder"
     assert rule(expand, "deep/*.txt", root, (".jsonl",)) == "unknown-suffix"
     assert rule(expand, "a.jsonl", root / "nowhere") == "input-missing"
-    assert "holds: er" in str(problem(expand, "deep/x/*.jsonl", root)) or "deep holds: d.txt, er" in str(problem(expand, "deep/x/*.jsonl", root))
+    assert "holds: er" in str(problem(expand, "deep/x/*.jsonl", root)) or "deep holds: d.txt, er" in str(
+        problem(expand, "deep/x/*.jsonl", root)
+    )
     every = problem(expand, ["*.a", "*.b"], root)
     assert len(every.problems) == 2  # all at once
 
 
 def test_a_path_that_exists_is_that_file(root):
-    for name in ("part[1].jsonl", "part1.jsonl", "[raw] dumps/x.jsonl", "[raw] dumps/deep/y.jsonl", "r dumps/x.jsonl", "show?id=1.txt", "show?id=2.txt"):
+    for name in (
+        "part[1].jsonl",
+        "part1.jsonl",
+        "[raw] dumps/x.jsonl",
+        "[raw] dumps/deep/y.jsonl",
+        "r dumps/x.jsonl",
+        "show?id=1.txt",
+        "show?id=2.txt",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     for name in ("part[1].jsonl", "[raw] dumps/x.jsonl", "show?id=1.txt"):
         assert expand(name, root) == [name]
-    assert expand("part[12].jsonl", root) == ["part1.jsonl"] and expand("show?id=?.txt", root) == ["show?id=1.txt", "show?id=2.txt"]
+    assert expand("part[12].jsonl", root) == ["part1.jsonl"] and expand("show?id=?.txt", root) == [
+        "show?id=1.txt",
+        "show?id=2.txt",
+    ]
     assert expand("[raw] dumps/**/*.jsonl", root) == ["[raw] dumps/deep/y.jsonl", "[raw] dumps/x.jsonl"]
-    assert expand("[r] dumps/*.jsonl", root) == ["r dumps/x.jsonl"] and expand("[[]raw] dumps/*", root) == ["[raw] dumps/x.jsonl"]
+    assert expand("[r] dumps/*.jsonl", root) == ["r dumps/x.jsonl"] and expand("[[]raw] dumps/*", root) == [
+        "[raw] dumps/x.jsonl"
+    ]
 
 
 def test_patterns_look_into_each_folder_once(root, monkeypatch):
@@ -103,9 +127,15 @@ def test_nothing_outside_is_looked_into(root, tmp_path, monkeypatch):
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(os.path.realpath(path)) or scandir(path))
     for pattern, wanted in {
-        "**/../../*": "outside-data-root", "**/a/../../*": "bad-path", "*/../*": "bad-path", "deep/*/../..": "bad-path", "deep/../../*": "outside-data-root",
-        "deep/out/*": "outside-data-root", "**/*.jsonl": "outside-data-root", "d*/*/*": "outside-data-root",
-    }.items():  # fmt: skip
+        "**/../../*": "outside-data-root",
+        "**/a/../../*": "bad-path",
+        "*/../*": "bad-path",
+        "deep/*/../..": "bad-path",
+        "deep/../../*": "outside-data-root",
+        "deep/out/*": "outside-data-root",
+        "**/*.jsonl": "outside-data-root",
+        "d*/*/*": "outside-data-root",
+    }.items():
         assert rule(expand, pattern, root) == wanted, pattern
     assert all(path.startswith(str(root)) for path in looked)
 
@@ -141,12 +171,22 @@ def test_nothing_outside_the_data_root(root, tmp_path):
     (root / "out").symlink_to(tmp_path)
     (root / "in.jsonl").symlink_to(root / "a.jsonl")
     absolute = str(tmp_path / "secret.jsonl")
-    for name in ("../secret.jsonl", "deep/../../secret.jsonl", absolute, "link.jsonl", "out/secret.jsonl", "/etc/passwd", "../../nothing"):
+    for name in (
+        "../secret.jsonl",
+        "deep/../../secret.jsonl",
+        absolute,
+        "link.jsonl",
+        "out/secret.jsonl",
+        "/etc/passwd",
+        "../../nothing",
+    ):
         assert rule(expand, name, root) == "outside-data-root", name
     for pattern in ("*.jsonl", "out/*.jsonl", "../*.jsonl"):
         assert rule(expand, pattern, root) == "outside-data-root", pattern
     assert locate("in.jsonl", root) == (root / "a.jsonl").resolve()
-    assert "secret" not in str(problem(expand, "../secre*", root)).replace("../secre*", "")  # nor its names in a hint
+    assert "secret" not in str(problem(expand, "../secre*", root)).replace(
+        "../secre*", ""
+    )  # nor its names in a hint
 
 
 def test_odd_paths(root):
@@ -160,7 +200,11 @@ def test_odd_paths(root):
 
 def test_the_root_itself_may_be_a_link(root, tmp_path):
     (tmp_path / "alias").symlink_to(root)
-    assert expand("a.jsonl", tmp_path / "alias") == expand(str(tmp_path / "alias" / "a.jsonl"), tmp_path / "alias") == ["a.jsonl"]
+    assert (
+        expand("a.jsonl", tmp_path / "alias")
+        == expand(str(tmp_path / "alias" / "a.jsonl"), tmp_path / "alias")
+        == ["a.jsonl"]
+    )
 
 
 SECRET = [
@@ -175,10 +219,22 @@ SECRET = [
 @pytest.mark.parametrize("uri", SECRET)
 def test_credentials_are_refused_and_never_repeated(uri, root):
     caught = problem(expand, uri, root)
-    assert caught.problems[0].rule == "credentials-in-url" and "hunter2" not in str(caught) and "hunter2" not in redacted(uri)
+    assert (
+        caught.problems[0].rule == "credentials-in-url"
+        and "hunter2" not in str(caught)
+        and "hunter2" not in redacted(uri)
+    )
 
 
-NOT_READ = ["http://host/x", "ftp://host/x", "file:///etc/passwd", "stdlib:os.py", "installed:x", "git:repo@c~1", "generated:x~1"]
+NOT_READ = [
+    "http://host/x",
+    "ftp://host/x",
+    "file:///etc/passwd",
+    "stdlib:os.py",
+    "installed:x",
+    "git:repo@c~1",
+    "generated:x~1",
+]
 
 
 @pytest.mark.parametrize("uri", NOT_READ)
@@ -187,7 +243,14 @@ def test_schemes_that_are_not_read(uri, root):
 
 
 def test_schemes():
-    named = {"s3://b/x": "s3", "stdlib:os.py": "stdlib", "git:r@c~1": "git", "a.jsonl": "", "dir:with/colon": "", "C:\\x": ""}
+    named = {
+        "s3://b/x": "s3",
+        "stdlib:os.py": "stdlib",
+        "git:r@c~1": "git",
+        "a.jsonl": "",
+        "dir:with/colon": "",
+        "C:\\x": "",
+    }
     assert {path: scheme_of(path) for path in named} == named
     check_uri("hf://datasets/owner/name@main/data/x.parquet")  # this @ is a revision
     assert rule(locate, "stdlib:../../etc/passwd", None) == "outside-data-root"
@@ -205,12 +268,18 @@ def memory(monkeypatch):
 
     def info(path, **how):
         found = plain(path, **how)
-        return found if found["type"] == "directory" else found | {"ETag": f'"{hash(memory.store[found["name"]].getvalue())}"'}
+        return (
+            found
+            if found["type"] == "directory"
+            else found | {"ETag": f'"{hash(memory.store[found["name"]].getvalue())}"'}
+        )
 
     monkeypatch.setattr(memory, "info", info)
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (memory, uri.split(":/", 1)[1]))
     glob = memory.glob
-    monkeypatch.setattr(memory, "glob", lambda path, **how: {name.lstrip("/"): one for name, one in glob(path, **how).items()})
+    monkeypatch.setattr(
+        memory, "glob", lambda path, **how: {name.lstrip("/"): one for name, one in glob(path, **how).items()}
+    )
     return memory
 
 
@@ -235,15 +304,27 @@ def test_remote_through_fsspec(root, memory, monkeypatch):
 
 
 def test_remote_folders_are_no_files_and_a_name_that_exists_is_no_pattern(root, memory):
-    for name in ("dirs/a.jsonl", "dirs/sub/b.jsonl", "odd/page?id=1.jsonl", "odd/page?id=2.jsonl", "odd/p[1].jsonl", "odd/p1.jsonl"):
+    for name in (
+        "dirs/a.jsonl",
+        "dirs/sub/b.jsonl",
+        "odd/page?id=1.jsonl",
+        "odd/page?id=2.jsonl",
+        "odd/p[1].jsonl",
+        "odd/p1.jsonl",
+    ):
         memory.pipe(f"/bucket/{name}", b"{}")
     assert expand("s3://bucket/dirs/*", root) == ["s3://bucket/dirs/a.jsonl"]
     assert expand("s3://bucket/dirs/**", root) == ["s3://bucket/dirs/a.jsonl", "s3://bucket/dirs/sub/b.jsonl"]
     assert "end the pattern in `/**`" in str(problem(expand, "s3://bucket/dir*", root))
     assert rule(freeze, ["s3://bucket/dirs"], Store(root / "store"), root) == "input-is-folder"
     assert expand(["s3://bucket/odd/p[1].jsonl", "s3://bucket/odd/page?id=1.jsonl"], root) == [
-        "s3://bucket/odd/p[1].jsonl", "s3://bucket/odd/page?id=1.jsonl"]  # fmt: skip
-    assert expand("s3://bucket/odd/page*", root) == ["s3://bucket/odd/page?id=1.jsonl", "s3://bucket/odd/page?id=2.jsonl"]
+        "s3://bucket/odd/p[1].jsonl",
+        "s3://bucket/odd/page?id=1.jsonl",
+    ]
+    assert expand("s3://bucket/odd/page*", root) == [
+        "s3://bucket/odd/page?id=1.jsonl",
+        "s3://bucket/odd/page?id=2.jsonl",
+    ]
 
 
 def test_a_remote_object_that_was_replaced_is_refused(root, memory):
@@ -266,7 +347,9 @@ def test_a_connection_that_breaks_is_no_damage(root, memory, monkeypatch):
     monkeypatch.setattr(memory, "open", lambda path, mode: file)
     monkeypatch.setattr(file, "read", broken)
     caught = problem(lambda: list(Opener(root).lines(Part(frozen))))
-    assert "cannot read s3://bucket/a.jsonl: ConnectionResetError" in str(caught) and "secret" not in str(caught)
+    assert "cannot read s3://bucket/a.jsonl: ConnectionResetError" in str(caught) and "secret" not in str(
+        caught
+    )
 
 
 def test_freeze_hashes_once(root, tmp_path, monkeypatch):
@@ -312,7 +395,9 @@ def test_line_parts_cut_at_line_ends_and_keep_row_numbers(tmp_path):
             assert part.first_row == row and lines == whole[row : row + len(lines)]
             row += len(lines)
         assert row == len(whole)
-    assert Opener(tmp_path).line_parts(Input("a.jsonl.gz", 10**9, ""), 1) == [Part(Input("a.jsonl.gz", 10**9, ""))]
+    assert Opener(tmp_path).line_parts(Input("a.jsonl.gz", 10**9, ""), 1) == [
+        Part(Input("a.jsonl.gz", 10**9, ""))
+    ]
 
 
 def test_a_large_file_with_a_lying_suffix_is_not_cut_into_lines(tmp_path):

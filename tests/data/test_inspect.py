@@ -21,10 +21,19 @@ def made(tmp_path_factory):
     write_jsonl(root / "a.jsonl", rows)
     write_jsonl(root / "b.jsonl", [words(3, 43), words(5, 45) + "more", words(77, 50)])
     sources = {
-        "a": {"read": {"kind": "jsonl", "paths": "a.jsonl", "metadata": {"language": "lang"}}, "ops": [{"kind": "size", "min_bytes": 20}]},
+        "a": {
+            "read": {"kind": "jsonl", "paths": "a.jsonl", "metadata": {"language": "lang"}},
+            "ops": [{"kind": "size", "min_bytes": 20}],
+        },
         "b": {"read": {"kind": "jsonl", "paths": "b.jsonl"}},
-    }  # fmt: skip
-    r, store = recipe(sources, dedup=[{"kind": "exact", "sources": ["a", "b"]}, {"kind": "minhash", "sources": ["a", "b"]}]), Store(root / "store")
+    }
+    r, store = (
+        recipe(
+            sources,
+            dedup=[{"kind": "exact", "sources": ["a", "b"]}, {"kind": "minhash", "sources": ["a", "b"]}],
+        ),
+        Store(root / "store"),
+    )
     build(r, store, data_root=root)
     return r, store, take_inventory(r, store, root), root
 
@@ -33,10 +42,21 @@ def test_attrition_by_op_and_language(made):
     r, store, found, _ = made
     seen = inspect(r, store, found, samples=2)
     rows = seen["a"]["attrition"]
-    assert [(row["op"], row["reason"], row["in"], row["dropped"]) for row in rows] == [("00-read", "empty", 15, 1), ("01-size", "too_small", 14, 2)]
-    assert seen["a"]["languages"][0] == {"language": "Go", "read": 8, "kept": 8, "share_kept": 1.0, "dropped": {}}
+    assert [(row["op"], row["reason"], row["in"], row["dropped"]) for row in rows] == [
+        ("00-read", "empty", 15, 1),
+        ("01-size", "too_small", 14, 2),
+    ]
+    assert seen["a"]["languages"][0] == {
+        "language": "Go",
+        "read": 8,
+        "kept": 8,
+        "share_kept": 1.0,
+        "dropped": {},
+    }
     assert seen["a"]["languages"][1]["dropped"] == {"00-read": 1, "01-size": 2}
-    assert {row["text"] for row in seen["a"]["dropped"]["01-size/too_small"]} == {"tiny", "\x1b[2Jx"} and len(seen["a"]["kept"]) == 2
+    assert {row["text"] for row in seen["a"]["dropped"]["01-size/too_small"]} == {"tiny", "\x1b[2Jx"} and len(
+        seen["a"]["kept"]
+    ) == 2
 
 
 def test_duplicates_stand_beside_what_was_kept(made):
@@ -50,17 +70,25 @@ def test_duplicates_stand_beside_what_was_kept(made):
 def test_each_duplicate_stands_under_the_entry_that_removed_it(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", [words(1, 40), words(2, 40)])
     write_jsonl(tmp_path / "b.jsonl", [words(2, 40), words(3, 40)])
-    r = recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "exact", "sources": ["b"]}, *[{"kind": "exact", "sources": ["a", "b"]}] * 2])
+    r = recipe(
+        {"a": "a.jsonl", "b": "b.jsonl"},
+        dedup=[{"kind": "exact", "sources": ["b"]}, *[{"kind": "exact", "sources": ["a", "b"]}] * 2],
+    )
     store = Store(tmp_path / "store")
     build(r, store, data_root=tmp_path)
     dropped = inspect(r, store, take_inventory(r, store, tmp_path), source="b")["b"]["dropped"]
-    assert {key: [row["id"] for row in rows] for key, rows in dropped.items()} == {"dedup2-exact/duplicate": ["b.jsonl#0"]}
+    assert {key: [row["id"] for row in rows] for key, rows in dropped.items()} == {
+        "dedup2-exact/duplicate": ["b.jsonl#0"]
+    }
 
 
 def test_a_reason_that_holds_a_path_leaves_its_samples_inside(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", [words(1, 40)])
     fields = ["../" * 9 + f"{str(tmp_path)[1:]}/out", "y" * 300]
-    sources = {f"s{i}": {"read": {"kind": "jsonl", "paths": "a.jsonl"}, "ops": [{"kind": "where", "fields": {f: 1}}]} for i, f in enumerate(fields)}
+    sources = {
+        f"s{i}": {"read": {"kind": "jsonl", "paths": "a.jsonl"}, "ops": [{"kind": "where", "fields": {f: 1}}]}
+        for i, f in enumerate(fields)
+    }
     r, store = recipe({"a": "a.jsonl"} | sources), Store(tmp_path / "store")
     with pytest.raises(CodemixError, match="none of its 1 documents is left"):
         build(r, store, data_root=tmp_path)
@@ -94,16 +122,49 @@ def test_shares_are_of_what_entered_the_op():
         "dropped_bytes": {"01-a/x": 5},
     }
     assert [(row["op"], row["in"], round(row["share"], 4)) for row in attrition(funnel)] == [
-        ("read", 100, 0.1), ("01-a", 90, 0.3333), ("01-a", 90, 0.1667), ("10-b", 45, 0.2), ("dedup1-exact", 36, 0.5),
-    ]  # fmt: skip
+        ("read", 100, 0.1),
+        ("01-a", 90, 0.3333),
+        ("01-a", 90, 0.1667),
+        ("10-b", 45, 0.2),
+        ("dedup1-exact", 36, 0.5),
+    ]
 
 
-@pytest.mark.parametrize("text", ["[/]", "[bold]x[/bold]", "[red]", ":smile:", "[link=http://x]y[/link]", "\\[x]", "[", "]]", "[/x][@click=f]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[/]",
+        "[bold]x[/bold]",
+        "[red]",
+        ":smile:",
+        "[link=http://x]y[/link]",
+        "\\[x]",
+        "[",
+        "]]",
+        "[/x][@click=f]",
+    ],
+)
 def test_brackets_in_anything_are_text(text, capsys):
     row = {"id": text, "text": text}
-    funnel = {"read": 2, "kept": 1, "dropped": {f"01-where/{text}": 1}, "unreadable": 0, "dropped_bytes": {}, "languages": {}}
-    languages = [{"language": text + end, "read": 1, "kept": 1, "share_kept": 1.0, "dropped": {f"01-{text}": 1}} for end in ("", "2")]
-    one = {"funnel": funnel, "attrition": attrition(funnel), "languages": languages, "kept": [row], "dropped": {f"01-where/{text}": [row]}}
+    funnel = {
+        "read": 2,
+        "kept": 1,
+        "dropped": {f"01-where/{text}": 1},
+        "unreadable": 0,
+        "dropped_bytes": {},
+        "languages": {},
+    }
+    languages = [
+        {"language": text + end, "read": 1, "kept": 1, "share_kept": 1.0, "dropped": {f"01-{text}": 1}}
+        for end in ("", "2")
+    ]
+    one = {
+        "funnel": funnel,
+        "attrition": attrition(funnel),
+        "languages": languages,
+        "kept": [row],
+        "dropped": {f"01-where/{text}": [row]},
+    }
     render({"a": one})
     shown = capsys.readouterr().out
     assert shown.count(text) >= 8 and "\x1b" not in shown

@@ -34,10 +34,17 @@ def made():
     from made_recipes import recipe
 
     sources = {
-        "web": {"read": {"kind": "jsonl", "paths": "web*.jsonl"}, "held_out": "10%", "ops": [{"kind": "size", "min_bytes": 200}]},
+        "web": {
+            "read": {"kind": "jsonl", "paths": "web*.jsonl"},
+            "held_out": "10%",
+            "ops": [{"kind": "size", "min_bytes": 200}],
+        },
         "code": {"read": {"kind": "jsonl", "paths": "code.jsonl"}},
     }
-    entries = [{"kind": "exact", "sources": ["web", "code"]}, {"kind": "minhash", "sources": ["code", "web"], "buckets": 4}]
+    entries = [
+        {"kind": "exact", "sources": ["web", "code"]},
+        {"kind": "minhash", "sources": ["code", "web"], "buckets": 4},
+    ]
     return recipe(sources, dedup=entries)
 
 
@@ -53,10 +60,15 @@ def small_tasks(set_):
 
 
 def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent.parent), str(HERE), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(HERE.parent.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
+    )
     for i in range(6):
         write_jsonl(root / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])
-    write_jsonl(root / "code.jsonl", [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)])
+    write_jsonl(
+        root / "code.jsonl",
+        [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)],
+    )
     small_tasks(monkeypatch.setattr)
     began = time.monotonic()
     build(made(), Store(root / "straight"), data_root=root)
@@ -69,7 +81,14 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
             break
         workers = choose.choice((1, 2))
         run = subprocess.Popen(
-            [sys.executable, str(root / "program.py"), str(HERE), str(root / "killed"), str(root), str(workers)],
+            [
+                sys.executable,
+                str(root / "program.py"),
+                str(HERE),
+                str(root / "killed"),
+                str(root),
+                str(workers),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -77,7 +96,9 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
         try:
             status = run.wait(choose.uniform(0, straight_s + 2 * workers))
             assert status == 0
-            Store(root / "killed").root.rename(root / f"done{len(list(root.glob('done*')))}")  # it was faster: begin anew
+            Store(root / "killed").root.rename(
+                root / f"done{len(list(root.glob('done*')))}"
+            )  # it was faster: begin anew
         except subprocess.TimeoutExpired:
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
@@ -86,7 +107,10 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
     build(made(), Store(root / "killed"), data_root=root)
     for finished in [Store(root / "killed"), *map(Store, root.glob("done*"))]:
         found = tree(finished)
-        assert found.keys() == expected.keys() and [name for name in found if found[name] != expected[name]] == []
+        assert (
+            found.keys() == expected.keys()
+            and [name for name in found if found[name] != expected[name]] == []
+        )
 
 
 def test_a_few_kills(tmp_path, monkeypatch):

@@ -34,7 +34,9 @@ def verdict(made, text, root=None):
 
 def words(n):
     """n different words that read as prose to Gopher: letters only, of middling length, with stop words in front."""
-    return " ".join(["the", "of", "and", *(f"word{chr(97 + i // 26 % 26)}{chr(97 + i % 26)}" for i in range(n - 3))])
+    return " ".join(
+        ["the", "of", "and", *(f"word{chr(97 + i // 26 % 26)}{chr(97 + i % 26)}" for i in range(n - 3))]
+    )
 
 
 TABLE = [
@@ -98,17 +100,47 @@ def test_no_spacy_no_download():
 @settings(max_examples=100)
 def test_words_cover_the_text(text):
     found = Words().word_tokenize(text)
-    assert "".join(found) == "".join(c for c in text if not c.isspace()) or any(ord(c) in range(0x1C, 0x20) for c in text)
+    assert "".join(found) == "".join(c for c in text if not c.isspace()) or any(
+        ord(c) in range(0x1C, 0x20) for c in text
+    )
 
 
 def test_words_are_one_value():
-    assert Words() == Words() and hash(Words()) == hash(Words()) and pickle.loads(pickle.dumps(Words())) == Words()
-    assert Words().word_tokenize("It's 3.14, isn't it... ok?") == ["It's", "3.14", ",", "isn't", "it", "...", "ok", "?"]
+    assert (
+        Words() == Words()
+        and hash(Words()) == hash(Words())
+        and pickle.loads(pickle.dumps(Words())) == Words()
+    )
+    assert Words().word_tokenize("It's 3.14, isn't it... ok?") == [
+        "It's",
+        "3.14",
+        ",",
+        "isn't",
+        "it",
+        "...",
+        "ok",
+        "?",
+    ]
     prose = pickle.loads(pickle.dumps(ProseWords()))
     assert prose == ProseWords() != Words() and hash(prose) == hash(ProseWords())
     assert prose.word_tokenize("It's in /usr/lib, isn't it? See f(x) or https://a.b/c.") == [
-        "It", "'s", "in", "/usr", "/", "lib", ",", "is", "n't", "it", "?", "See", "f(x", ")", "or", "https://a.b/c.",
-    ]  # fmt: skip
+        "It",
+        "'s",
+        "in",
+        "/usr",
+        "/",
+        "lib",
+        ",",
+        "is",
+        "n't",
+        "it",
+        "?",
+        "See",
+        "f(x",
+        ")",
+        "or",
+        "https://a.b/c.",
+    ]
 
 
 @pytest.fixture
@@ -116,7 +148,9 @@ def evaluation(tmp_path):
     prompt = "def area(w, h):\n    '''Return the area of a rectangle of the given width and height'''\n"
     task = {"prompt": prompt, "canonical_solution": "    return w * h\n"}
     (tmp_path / "humaneval.jsonl").write_text(json.dumps(task) + "\n")
-    (tmp_path / "quiz.txt").write_text("Which town on the northern coast was the first to build a lighthouse out of red brick?")
+    (tmp_path / "quiz.txt").write_text(
+        "Which town on the northern coast was the first to build a lighthouse out of red brick?"
+    )
     return tmp_path
 
 
@@ -128,14 +162,22 @@ def test_decontaminate(evaluation):
     assert verdict(made, copied.removesuffix(" height"), evaluation) == "kept"  # 11
     question = "we ask: WHICH town, on the northern coast - was the first to build a lighthouse?"
     assert verdict(made, question, evaluation) == "contaminated_quiz"  # prose: case and punctuation fold
-    assert verdict(op("decontaminate", paths=["*.jsonl", "*.txt"], normalize="code"), question, evaluation) == "kept"
+    assert (
+        verdict(op("decontaminate", paths=["*.jsonl", "*.txt"], normalize="code"), question, evaluation)
+        == "kept"
+    )
 
 
 def test_decontaminate_sees_runs_across_fields(evaluation):
     across = "the given width and height ''' return w * h"
     both = op("decontaminate", paths="humaneval.jsonl", n_grams=7)
     assert verdict(both, across, evaluation) == "contaminated_humaneval"
-    assert verdict(op("decontaminate", paths="humaneval.jsonl", n_grams=7, fields=["prompt"]), across, evaluation) == "kept"
+    assert (
+        verdict(
+            op("decontaminate", paths="humaneval.jsonl", n_grams=7, fields=["prompt"]), across, evaluation
+        )
+        == "kept"
+    )
 
 
 def test_decontaminate_index_is_datatroves(evaluation, tmp_path):
@@ -151,7 +193,10 @@ def test_decontaminate_index_is_datatroves(evaluation, tmp_path):
     write_index(pickle.loads(pickle.dumps(made.prepare(evaluation))), index)
     theirs = NGramsDecontFilter(str(index), config=made._config(), language=datatrove_words())
     question = (evaluation / "quiz.txt").read_text()
-    assert theirs.filter(Theirs(text=question, id="a")) == (False, "contaminated") and theirs.filter(Theirs(text=PROSE, id="b")) is True
+    assert (
+        theirs.filter(Theirs(text=question, id="a")) == (False, "contaminated")
+        and theirs.filter(Theirs(text=PROSE, id="b")) is True
+    )
 
 
 def test_decontaminate_problems(evaluation):

@@ -49,11 +49,18 @@ def test_counts_are_exact_and_prefixes_close(segments, data):
     stage = make_stage(segments, [7] * sources, starts=starts, batch_size=3)
     made = Order(stage)
     source, cursor = made.cursors(np.arange(stage.rows))
-    assert [by_hand(stage, r) for r in range(stage.rows)] == list(zip(source.tolist(), cursor.tolist(), strict=True))
+    assert [by_hand(stage, r) for r in range(stage.rows)] == list(
+        zip(source.tolist(), cursor.tolist(), strict=True)
+    )
     for i in range(sources):
-        assert cursor[source == i].tolist() == list(range(starts[i], starts[i] + sum(c[i] for c in segments)))  # in order, none left out
+        assert cursor[source == i].tolist() == list(
+            range(starts[i], starts[i] + sum(c[i] for c in segments))
+        )  # in order, none left out
         assert made.row_of(i, cursor[source == i]).tolist() == np.flatnonzero(source == i).tolist()
-        assert made.row_of(i, np.array([starts[i] - 1, starts[i] + stage.sources[i].windows])).tolist() == [-1, -1]
+        assert made.row_of(i, np.array([starts[i] - 1, starts[i] + stage.sources[i].windows])).tolist() == [
+            -1,
+            -1,
+        ]
     for segment in stage.segments:
         mine = source[segment.first_row : segment.first_row + segment.rows]
         for i, count in enumerate(segment.counts):
@@ -91,7 +98,11 @@ def permuted_by_hand(k, n, index):
     while True:
         halves = [index % 2**low, index >> low]
         for r in range(8):
-            z = (halves[(r + 1) % 2] + words[r % 4] + 0x9E3779B97F4A7C15 * (r // 4)) * 0x9E3779B97F4A7C15 % 2**64
+            z = (
+                (halves[(r + 1) % 2] + words[r % 4] + 0x9E3779B97F4A7C15 * (r // 4))
+                * 0x9E3779B97F4A7C15
+                % 2**64
+            )
             z = (z ^ z >> 29) * 0xD6E8FEB86659FD93 % 2**64 >> 32
             halves[r % 2] ^= z % 2 ** (low if r % 2 == 0 else bits - low)
         index = halves[1] << low | halves[0]
@@ -138,10 +149,15 @@ def shuffled_enough(image: np.ndarray) -> list[str]:
     reference = np.random.default_rng(0).permutation(language).reshape(-1, 200)
     r = np.stack([np.bincount(b, minlength=8) for b in reference]) / 200
     wanted = -(r * np.log2(np.maximum(r, 1e-9))).sum(1)
-    if abs(entropy.mean() - wanted.mean()) > 5 * wanted.std() / np.sqrt(len(wanted)) or not 0.6 < entropy.std() / wanted.std() < 1.6:
+    if (
+        abs(entropy.mean() - wanted.mean()) > 5 * wanted.std() / np.sqrt(len(wanted))
+        or not 0.6 < entropy.std() / wanted.std() < 1.6
+    ):
         found.append("entropy")
     for lag in (1, 2, 3, 64):
-        if len(np.unique((image[lag:] - image[:-lag]) % n)) < 0.6 * n:  # of n random draws, 63% of values appear
+        if (
+            len(np.unique((image[lag:] - image[:-lag]) % n)) < 0.6 * n
+        ):  # of n random draws, 63% of values appear
             found.append(f"differences at {lag}")
         if abs(np.corrcoef(image[lag:], image[:-lag])[0, 1]) > 5 / np.sqrt(n):
             found.append(f"correlation at {lag}")
@@ -153,12 +169,19 @@ def test_the_order_mixes_a_source_that_is_sorted_by_language():
     for seed in range(3):
         image = permute(key(seed, "sorted", 0), n, np.arange(n))
         assert shuffled_enough(image) == []
-    assert shuffled_enough(np.arange(n))  # the criterion itself: it refuses no shuffle, and a linear congruential one
+    assert shuffled_enough(
+        np.arange(n)
+    )  # the criterion itself: it refuses no shuffle, and a linear congruential one
     assert any("differences" in f for f in shuffled_enough((np.arange(n) * 7_919 + 13) % n))
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 5), st.lists(st.integers(1, 60), min_size=1, max_size=4))
+@given(
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(0, 5),
+    st.lists(st.integers(1, 60), min_size=1, max_size=4),
+)
 def test_every_window_of_an_epoch_once_and_none_twice_before(pool_a, pool_b, seed, stages):
     """Over a lineage of stages whose cursors run on, each source reads its epochs whole, one after the other."""
     pools, starts, read = [pool_a, pool_b], [0, 0], {0: [], 1: []}
@@ -178,7 +201,10 @@ def test_every_window_of_an_epoch_once_and_none_twice_before(pool_a, pool_b, see
 
 def test_epochs_seeds_and_names_give_other_orders():
     index = np.arange(500)
-    orders = {tuple(permute(key(*args), 500, index)) for args in [(0, "a", 0), (0, "a", 1), (1, "a", 0), (0, "b", 0), (5, "a", 1), (6, "a", 0)]}
+    orders = {
+        tuple(permute(key(*args), 500, index))
+        for args in [(0, "a", 0), (0, "a", 1), (1, "a", 0), (0, "b", 0), (5, "a", 1), (6, "a", 0)]
+    }
     assert len(orders) == 6  # among them epoch 1 of seed 5 and epoch 0 of seed 6
 
 
@@ -203,7 +229,10 @@ def test_batch_sizes_do_not_change_the_order_of_rows():
         got = [rows(stage, step) for step in range(stage.steps)]
         assert [len(g) for g in got] == [stage.batch_size(s) for s in range(stage.steps)]
         for name in ("source", "epoch", "window"):
-            assert np.concatenate([getattr(g, name) for g in got]).tolist() == getattr(whole, name)[: sum(map(len, got))].tolist()
+            assert (
+                np.concatenate([getattr(g, name) for g in got]).tolist()
+                == getattr(whole, name)[: sum(map(len, got))].tolist()
+            )
         made, row = Order(stage), 0
         for step, g in enumerate(got):
             assert made.step_of_row(row) == step == made.step_of_row(row + len(g) - 1)
@@ -239,7 +268,13 @@ def test_the_order_in_which_the_recipe_lists_sources_means_nothing():
         text = RECIPE % (sources, ", ".join(f"{n}: {shares[n]}" for n in reversed(names)))
         stage = Planner(recipe_file.parse_recipe(text, "r.yaml").recipe, pools).plan().stages[0]
         got = Order(stage).between(0, stage.rows)
-        orders.append((np.array([s.source for s in stage.sources])[got.source].tolist(), got.epoch.tolist(), got.window.tolist()))
+        orders.append(
+            (
+                np.array([s.source for s in stage.sources])[got.source].tolist(),
+                got.epoch.tolist(),
+                got.window.tolist(),
+            )
+        )
     assert orders[0] == orders[1] and len(set(orders[0][0])) == 3
 
 
@@ -264,20 +299,36 @@ def test_cursors_of_a_window_are_found_again():
     for source in (0, 1):
         for window in range(stage.sources[source].pool_windows):
             found = made.row_of(source, made.cursors_of(source, window))
-            assert sorted(found.tolist()) == np.flatnonzero((got.source == source) & (got.window == window)).tolist()
+            assert (
+                sorted(found.tolist())
+                == np.flatnonzero((got.source == source) & (got.window == window)).tolist()
+            )
 
 
 def test_golden_order():
     """The order of a fixed plan never changes: recipes in the world depend on it. A change here is a new version of the format."""
-    stage = make_stage([(5000, 300, 44), (2000, 900, 1)], [3000, 77, 1000], starts=[0, 50, 7], names=["code", "math", "web"], batch_size=15, seed=42)
+    stage = make_stage(
+        [(5000, 300, 44), (2000, 900, 1)],
+        [3000, 77, 1000],
+        starts=[0, 50, 7],
+        names=["code", "math", "web"],
+        batch_size=15,
+        seed=42,
+    )
     got = Order(stage).between(0, stage.rows)
-    digest = hashlib.sha256(got.source.astype("<i4").tobytes() + got.epoch.astype("<i4").tobytes() + got.window.astype("<i8").tobytes()).hexdigest()
+    digest = hashlib.sha256(
+        got.source.astype("<i4").tobytes()
+        + got.epoch.astype("<i4").tobytes()
+        + got.window.astype("<i8").tobytes()
+    ).hexdigest()
     assert digest == "6dc3b6a0f2860339b204cac665350ed8ebc141fe9036294c213527a450779ec4"
 
 
 def big_stage(rows_of_stage):
     shares = [Fraction(1, i + 1) for i in range(128)]
-    stage = share_stage(rows_of_stage, shares, [rows_of_stage // 9 + 1] * 128, batches=((0, 512),), seq_len=8192)
+    stage = share_stage(
+        rows_of_stage, shares, [rows_of_stage // 9 + 1] * 128, batches=((0, 512),), seq_len=8192
+    )
     assert stage.rows == rows_of_stage
     return stage
 
@@ -301,7 +352,9 @@ def test_500b_tokens_of_128_sources_in_little_time_and_memory():
         started = time.perf_counter()
         made.rows(at)
         step.append(time.perf_counter() - started)
-    assert min(seek) < 0.010 and min(step) < 0.002  # [s]; least of several: other work on the machine is no fault of the order
+    assert (
+        min(seek) < 0.010 and min(step) < 0.002
+    )  # [s]; least of several: other work on the machine is no fault of the order
 
 
 def test_the_largest_segment_is_still_exact_and_a_larger_one_is_refused():
@@ -311,7 +364,9 @@ def test_the_largest_segment_is_still_exact_and_a_larger_one_is_refused():
     at = np.array([0, 1, n // 2, n - 2, n - 1])
     source, cursor = made.cursors(at)
     assert list(zip(source.tolist(), cursor.tolist(), strict=True)) == [by_hand(stage, int(r)) for r in at]
-    assert made.row_of(1, np.arange(7)).tolist() == [by for by in made.row_of(1, np.arange(7)).tolist() if by_hand(stage, by)[0] == 1]
+    assert made.row_of(1, np.arange(7)).tolist() == [
+        by for by in made.row_of(1, np.arange(7)).tolist() if by_hand(stage, by)[0] == 1
+    ]
     with pytest.raises(CodemixError, match="exact up to"):
         Order(make_stage([(n, 7)], [10, 3], batches=((0, 1),)))
 

@@ -20,7 +20,9 @@ from codemix.recipe.language.schema import SourceSpec
 def root(tmp_path, monkeypatch):
     write_jsonl(tmp_path / "good.jsonl", [words(i, 40) for i in range(20)])
     write_jsonl(tmp_path / "named.jsonl", [{"content": words(i, 40), "stars": 3} for i in range(20)])
-    write_parquet(tmp_path / "a.parquet", [{"content": words(i, 40), "about": {"lang": "C"}} for i in range(20)])
+    write_parquet(
+        tmp_path / "a.parquet", [{"content": words(i, 40), "about": {"lang": "C"}} for i in range(20)]
+    )
     monkeypatch.setattr(documents.DocumentsTask, "run", lambda task: pytest.fail(f"{task.name} was read"))
     return tmp_path
 
@@ -41,16 +43,25 @@ def test_every_source_is_told_at_once_and_nothing_is_read(root):
         where={"kind": "jsonl", "paths": "named.jsonl", "text": "content", "where": {"star": {"min": 1}}},
         id={"kind": "jsonl", "paths": "named.jsonl", "text": "content", "id": "hexsha"},
         column={"kind": "parquet", "paths": "a.parquet"},
-        metadata={"kind": "parquet", "paths": "a.parquet", "text": "content", "metadata": {"language": "about.language"}},
+        metadata={
+            "kind": "parquet",
+            "paths": "a.parquet",
+            "text": "content",
+            "metadata": {"language": "about.language"},
+        },
         condition={"kind": "parquet", "paths": "a.parquet", "text": "content", "where": {"licence": "MIT"}},
         cut={"kind": "jsonl", "paths": "cut.jsonl.gz"},
         gone={"kind": "jsonl", "paths": "gone.jsonl"},
     )
     told = {
-        "text": "missing_text (`text` is not there; fields here: content, stars)", "where": "`where` looks at `star`",
-        "id": "missing_id (no `hexsha`", "column": "missing_column (there is no column `text`; columns here: content, about, about.lang)",
-        "metadata": "no column `about.language`", "condition": "no column `licence`", "cut": "truncated",
-    }  # fmt: skip
+        "text": "missing_text (`text` is not there; fields here: content, stars)",
+        "where": "`where` looks at `star`",
+        "id": "missing_id (no `hexsha`",
+        "column": "missing_column (there is no column `text`; columns here: content, about, about.lang)",
+        "metadata": "no column `about.language`",
+        "condition": "no column `licence`",
+        "cut": "truncated",
+    }
     for name, said in told.items():
         (one,) = [what for what in found if what.startswith(f"source `{name}`: ")]
         assert said in one
@@ -91,7 +102,10 @@ def test_with_skip_unreadable_rows_are_counted_as_before(root, monkeypatch):
     monkeypatch.undo()
     write_jsonl(root / "half.jsonl", [{"other": 1}, *[words(i, 40) for i in range(20)]])
     source = {"read": {"kind": "jsonl", "paths": "half.jsonl"}, "on_bad": "skip", "max_bad": "10%"}
-    assert build(recipe({"half": source}), Store(root / "store"), data_root=root)["half"].funnel["unreadable"] == 1
+    assert (
+        build(recipe({"half": source}), Store(root / "store"), data_root=root)["half"].funnel["unreadable"]
+        == 1
+    )
 
 
 def test_what_is_built_is_not_looked_at_again(root, monkeypatch):

@@ -58,11 +58,22 @@ def pools_even_for_little(monkeypatch):
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_failures_are_named_after_the_others_finished(tmp_path, n_workers):
-    jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails", 99), Job(tmp_path, 2), Job(tmp_path, 3, "fails"), Job(tmp_path, 4)]
+    jobs = [
+        Job(tmp_path, 0),
+        Job(tmp_path, 1, "fails", 99),
+        Job(tmp_path, 2),
+        Job(tmp_path, 3, "fails"),
+        Job(tmp_path, 4),
+    ]
     with pytest.raises(CodemixError) as error:
         run_tasks(jobs, label="x", workers=n_workers)
-    assert sorted(p.what for p in error.value.problems) == ["job 1: the input is rotten", "job 3: the input is rotten"]
-    assert {p.rule for p in error.value.problems} == {"rotten"} and error.value.problems[0].hints == ("buy another",)
+    assert sorted(p.what for p in error.value.problems) == [
+        "job 1: the input is rotten",
+        "job 3: the input is rotten",
+    ]
+    assert {p.rule for p in error.value.problems} == {"rotten"} and error.value.problems[0].hints == (
+        "buy another",
+    )
     assert [job.done.exists() for job in jobs] == [True, False, True, False, True]
 
 
@@ -76,10 +87,18 @@ runner.run_tasks([Job(Path({folder!r}), n) for n in range(2)], label="work", wor
 
 def test_a_script_that_its_own_workers_would_run_again_is_told_how_to_guard_itself(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT.format(folder=str(tmp_path)))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])}
-    ran = subprocess.run([sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, text=True, timeout=60)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    }
+    ran = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, text=True, timeout=60
+    )
     last = ran.stderr[ran.stderr.rindex("codemix.errors.CodemixError") :]
-    assert "job 0: its worker process could not start" in last and "job 1" in last and last.count('`if __name__ == "__main__":`') == 2
+    assert (
+        "job 0: its worker process could not start" in last
+        and "job 1" in last
+        and last.count('`if __name__ == "__main__":`') == 2
+    )
     assert "RuntimeError" not in ran.stderr and not list(tmp_path.glob("*.done"))
 
 
@@ -92,14 +111,21 @@ def test_a_killed_worker_is_told_and_takes_nothing_with_it(tmp_path):
     assert [job.done.exists() for job in jobs] == [True, False, True, True]
     assert all("false" in job.done.read_text() for job in jobs if job.number != 1)
     run_tasks([*jobs[:1], Job(tmp_path, 1), *jobs[2:]], label="x", workers=1)
-    assert int(jobs[0].done.read_text().split()[0]) != os.getpid() == int((tmp_path / "1.done").read_text().split()[0])
+    assert (
+        int(jobs[0].done.read_text().split()[0])
+        != os.getpid()
+        == int((tmp_path / "1.done").read_text().split()[0])
+    )
 
 
 def test_workers_stay_for_the_next_phase(tmp_path):
     with workers.warm_workers():
         run_tasks([Job(tmp_path, i) for i in range(3)], label="x", workers=2)
         run_tasks([Job(tmp_path, i) for i in range(3, 6)], label="x", workers=2)
-    pids = [{int((tmp_path / f"{i}.done").read_text().split()[0]) for i in each} for each in (range(3), range(3, 6))]
+    pids = [
+        {int((tmp_path / f"{i}.done").read_text().split()[0]) for i in each}
+        for each in (range(3), range(3, 6))
+    ]
     assert pids[1] & pids[0] and len(pids[0] | pids[1]) <= 2 and workers._warm is None
     for pid in pids[0] | pids[1]:
         with pytest.raises(ProcessLookupError):
@@ -130,7 +156,11 @@ def test_finished_tasks_are_skipped_and_nothing_is_fine(tmp_path):
 
 
 def test_interruption_ends_the_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "progress", lambda *a: __import__("contextlib").nullcontext(lambda n: (_ for _ in ()).throw(KeyboardInterrupt)))
+    monkeypatch.setattr(
+        runner,
+        "progress",
+        lambda *a: __import__("contextlib").nullcontext(lambda n: (_ for _ in ()).throw(KeyboardInterrupt)),
+    )
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_tasks([Job(tmp_path, i, "slow") for i in range(2)], label="x", workers=2)
@@ -174,7 +204,9 @@ def whole_build_over(executor, root):
 
     write_jsonl(root / "a.jsonl", [words(i % 20, 30 + i % 20) for i in range(40)])
     write_jsonl(root / "b.jsonl", [words(i, 30 + i) for i in range(10)])
-    r = recipe({"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "minhash", "sources": ["b", "a"], "buckets": 2}])
+    r = recipe(
+        {"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "minhash", "sources": ["b", "a"], "buckets": 2}]
+    )
     build(r, Store(root / "here"), data_root=root)
     build(r, Store(root / "there"), data_root=root, workers=2, executor=executor)
     assert tree(Store(root / "here")) == tree(Store(root / "there"))

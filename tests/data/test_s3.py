@@ -22,7 +22,12 @@ def bucket(monkeypatch):
     s3fs = pytest.importorskip("s3fs")
     server.start()
     host, port = server.get_host_and_port()
-    known = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
+    known = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     for name, value in known.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
@@ -34,7 +39,12 @@ def bucket(monkeypatch):
 
 
 def put(bucket, key, *texts):
-    bucket.call_s3("put_object", Bucket="corpus", Key=key, Body="".join(f'{{"text": "{text}"}}\n' for text in texts).encode())
+    bucket.call_s3(
+        "put_object",
+        Bucket="corpus",
+        Key=key,
+        Body="".join(f'{{"text": "{text}"}}\n' for text in texts).encode(),
+    )
 
 
 def test_names_and_folders(bucket, tmp_path):
@@ -49,7 +59,10 @@ def test_names_and_folders(bucket, tmp_path):
     put(bucket, "dirs/a.jsonl", "a")
     put(bucket, "dirs/sub/b.jsonl", "b")
     assert expand("s3://corpus/dirs/*", tmp_path) == ["s3://corpus/dirs/a.jsonl"]
-    assert expand("s3://corpus/dirs/**", tmp_path) == ["s3://corpus/dirs/a.jsonl", "s3://corpus/dirs/sub/b.jsonl"]
+    assert expand("s3://corpus/dirs/**", tmp_path) == [
+        "s3://corpus/dirs/a.jsonl",
+        "s3://corpus/dirs/sub/b.jsonl",
+    ]
     with pytest.raises(CodemixError, match="is a folder"):
         freeze(["s3://corpus/dirs"], Store(tmp_path / "store"), tmp_path)
 
@@ -57,7 +70,9 @@ def test_names_and_folders(bucket, tmp_path):
 @pytest.mark.parametrize("when", ["before it is opened", "after it was read"])
 def test_an_object_replaced_while_it_is_in_use(bucket, tmp_path, monkeypatch, when):
     put(bucket, "race/a.jsonl", *(f"old {i}" for i in range(50)))
-    owner, name = (opener.Opener, "open") if when == "before it is opened" else (documents.DocumentsJob, "finish")
+    owner, name = (
+        (opener.Opener, "open") if when == "before it is opened" else (documents.DocumentsJob, "finish")
+    )
     plain = getattr(owner, name)
 
     def replaced_first(self, given):

@@ -23,17 +23,28 @@ LENGTHS = [[5, 1, 30, 2, 2, 40], [3], [17], [9, 9, 9, 9, 1, 1, 1]]
 
 @pytest.fixture(params=["uint16", "uint32"])
 def manifest(tmp_path, request) -> Manifest:
-    return make_manifest(tmp_path / "a", "a", LENGTHS, dtype=request.param, vocab=1000 if request.param == "uint16" else 100_000)
+    return make_manifest(
+        tmp_path / "a",
+        "a",
+        LENGTHS,
+        dtype=request.param,
+        vocab=1000 if request.param == "uint16" else 100_000,
+    )
 
 
 def tokens_of(manifest: Manifest) -> list[np.ndarray]:
-    return [np.fromfile(manifest.folder / s.path, f"<u{2 if manifest.dtype == 'uint16' else 4}").astype(np.int64) for s in manifest.shards("train")]
+    return [
+        np.fromfile(manifest.folder / s.path, f"<u{2 if manifest.dtype == 'uint16' else 4}").astype(np.int64)
+        for s in manifest.shards("train")
+    ]
 
 
 @pytest.mark.parametrize("seq_len", [1, 2, 8, 16, 39, 79])
 def test_windows_are_slices_that_stay_inside_shards(manifest, seq_len):
     made = Shards(manifest, "train", seq_len)
-    expected = [t[at : at + seq_len + 1] for t in tokens_of(manifest) for at in range(0, len(t) - seq_len, seq_len)]
+    expected = [
+        t[at : at + seq_len + 1] for t in tokens_of(manifest) for at in range(0, len(t) - seq_len, seq_len)
+    ]
     assert made.windows == len(made) == len(expected)
     if not expected:
         return
@@ -55,7 +66,10 @@ def test_windows_outside_are_refused(manifest):
 
 
 @settings(max_examples=40, deadline=None)
-@given(lengths=st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=8), min_size=1, max_size=3), seq_len=st.integers(1, 20))
+@given(
+    lengths=st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=8), min_size=1, max_size=3),
+    seq_len=st.integers(1, 20),
+)
 def test_documents_of_windows_and_windows_of_documents(tmp_path_factory, lengths, seq_len):
     made = Shards(make_manifest(tmp_path_factory.mktemp("m") / "a", "a", lengths), "train", seq_len)
     touched: dict[tuple[int, int], set[int]] = {}
@@ -64,10 +78,15 @@ def test_documents_of_windows_and_windows_of_documents(tmp_path_factory, lengths
         owner = np.repeat(np.arange(len(lengths[shard])), lengths[shard])
         begins = np.cumsum(lengths[shard]) - lengths[shard]
         spans = made.spans(window)
-        assert [s.start for s in spans] == [0, *[s.stop for s in spans[:-1]]] and spans[-1].stop == seq_len + 1
+        assert [s.start for s in spans] == [0, *[s.stop for s in spans[:-1]]] and spans[
+            -1
+        ].stop == seq_len + 1
         for s in spans:
             assert (owner[offset + s.start : offset + s.stop] == s.document).all()
-            assert s.from_token == offset + s.start - begins[s.document] and s.tokens == lengths[shard][s.document]
+            assert (
+                s.from_token == offset + s.start - begins[s.document]
+                and s.tokens == lengths[shard][s.document]
+            )
             touched.setdefault((shard, s.document), set()).add(window)
     for shard, documents in enumerate(lengths):
         for document in range(len(documents)):
@@ -95,7 +114,11 @@ def refused(made: Shards, name: str, **check) -> str:
     module._maps.clear()
     with pytest.raises(CodemixError) as error:
         made.check(**check)
-    assert {p.rule for p in error.value.problems} == {"shard-corrupt"} and name in str(error.value) and "build-data" in str(error.value)
+    assert (
+        {p.rule for p in error.value.problems} == {"shard-corrupt"}
+        and name in str(error.value)
+        and "build-data" in str(error.value)
+    )
     return str(error.value)
 
 
@@ -126,13 +149,21 @@ def test_ids_beyond_the_vocabulary_are_refused_when_read(manifest):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    seq_len=st.integers(1, 40), block=st.sampled_from([4, 8, 16, 32, 2**18]), dtype=st.sampled_from(["uint16", "uint32"]),
-    shard=st.sampled_from([0, 2, 3]), place=st.floats(0, 1, exclude_max=True), way=st.sampled_from(["gather", "batch", "document"]),
-)  # fmt: skip
-def test_a_flipped_bit_is_noticed_by_what_touches_its_block(tmp_path_factory, seq_len, block, dtype, shard, place, way):
+    seq_len=st.integers(1, 40),
+    block=st.sampled_from([4, 8, 16, 32, 2**18]),
+    dtype=st.sampled_from(["uint16", "uint32"]),
+    shard=st.sampled_from([0, 2, 3]),
+    place=st.floats(0, 1, exclude_max=True),
+    way=st.sampled_from(["gather", "batch", "document"]),
+)
+def test_a_flipped_bit_is_noticed_by_what_touches_its_block(
+    tmp_path_factory, seq_len, block, dtype, shard, place, way
+):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(block_checksums, "BLOCK", block)
-        manifest = make_manifest(tmp_path_factory.mktemp("flip") / "a", "a", LENGTHS, dtype=dtype, checked=True)
+        manifest = make_manifest(
+            tmp_path_factory.mktemp("flip") / "a", "a", LENGTHS, dtype=dtype, checked=True
+        )
         path, width = manifest.folder / manifest.shards("train")[shard].path, int(dtype[4:]) // 8
         raw = bytearray(path.read_bytes())
         flipped = int(place * len(raw))
@@ -152,7 +183,11 @@ def test_a_flipped_bit_is_noticed_by_what_touches_its_block(tmp_path_factory, se
             places = [places[window] for window in order]
         for step, (number, thing, start, stop) in enumerate(places):
             blocks = range(start * width // block, (stop * width - 1) // block + 1)
-            ways = {"gather": lambda: read.gather(np.array([thing])), "batch": lambda: source[step], "document": lambda: read.document(number, thing)}  # noqa: B023
+            ways = {
+                "gather": lambda thing=thing: read.gather(np.array([thing])),
+                "batch": lambda step=step: source[step],
+                "document": lambda number=number, thing=thing: read.document(number, thing),
+            }
             if number == shard and flipped // block in blocks:
                 with pytest.raises(CodemixError, match="its checksum differs in bytes") as error:
                     ways[way]()

@@ -44,7 +44,11 @@ def copied(tmp_path_factory):
 @pytest.fixture(scope="module")
 def code(copied):
     kinds = (("parquet", "code/*.parquet"), ("jsonl", "code/*.jsonl.gz"))
-    return [doc for kind, paths in kinds for doc in read(copied, source(kind, paths=paths, text="content", metadata=META))]
+    return [
+        doc
+        for kind, paths in kinds
+        for doc in read(copied, source(kind, paths=paths, text="content", metadata=META))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,14 @@ def test_what_the_papers_filters_drop(code):
 
 
 def test_starcoder_filters_keep_nearly_all_of_good_code(code):
-    at_most = {"line_lengths": 0.02, "alphanum": 0.01, "alphabetic": 0.015, "auto_generated": 0.01, "xml_header": 0.001, "encoded_runs": 0.005}
+    at_most = {
+        "line_lengths": 0.02,
+        "alphanum": 0.01,
+        "alphabetic": 0.015,
+        "auto_generated": 0.01,
+        "xml_header": 0.001,
+        "encoded_runs": 0.005,
+    }
     for kind, share in at_most.items():
         dropped = len(code) - counts(op(kind), code)["kept"]
         assert dropped <= share * len(code), (kind, dropped)
@@ -90,4 +101,6 @@ def test_starcoder_filters_keep_nearly_all_of_good_code(code):
 
 def test_paper_languages(code):
     found = counts(op("languages", allow=["paper_code"]), code)
-    assert found["unknown_language"] == 0 and found["other_language"] == sum(doc.meta["language"] in ("Perl", "M4", "CMake") for doc in code)
+    assert found["unknown_language"] == 0 and found["other_language"] == sum(
+        doc.meta["language"] in ("Perl", "M4", "CMake") for doc in code
+    )

@@ -24,15 +24,25 @@ def stdlib():
 def test_stdlib_inputs(stdlib):
     made, names = stdlib
     assert names == sorted(names) == made.inputs(Path("/nowhere")) and len(names) == len(set(names)) > 300
-    assert "stdlib:json/decoder.py" in names and not any("/test/" in n or n.startswith(("stdlib:test/", "stdlib:pydoc_data/")) for n in names)
+    assert "stdlib:json/decoder.py" in names and not any(
+        "/test/" in n or n.startswith(("stdlib:test/", "stdlib:pydoc_data/")) for n in names
+    )
     fewer = source("python_stdlib", without=["encodings", "abc"]).inputs(Path("/"))
-    assert set(names) - set(fewer) >= {"stdlib:abc.py", "stdlib:encodings/utf_8.py"} and "stdlib:json/decoder.py" in fewer
+    assert (
+        set(names) - set(fewer) >= {"stdlib:abc.py", "stdlib:encodings/utf_8.py"}
+        and "stdlib:json/decoder.py" in fewer
+    )
     assert made.fingerprint_extra() == {"python": ".".join(map(str, sys.version_info[:3]))}
 
 
 def test_stdlib_documents_parse_and_share_no_docstring(stdlib, tmp_path):
     made, names = stdlib
-    few = [n for n in names if n.startswith("stdlib:json/") or n in ("stdlib:textwrap.py", "stdlib:heapq.py", "stdlib:enum.py", "stdlib:typing.py")]
+    few = [
+        n
+        for n in names
+        if n.startswith("stdlib:json/")
+        or n in ("stdlib:textwrap.py", "stdlib:heapq.py", "stdlib:enum.py", "stdlib:typing.py")
+    ]
     for frozen in freeze(few, Store(tmp_path), tmp_path):
         (doc,) = made.read(Part(frozen), Opener(tmp_path))
         tree = ast.parse(doc.text)
@@ -63,7 +73,12 @@ def compiled_away(given):
     tree = parse(decode(locate(given.path, Path("/")).read_bytes()))
 
     def strip(body, module=False):
-        while body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+        while (
+            body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
             del body[0]
         if not body and not module:
             body.append(ast.Pass())
@@ -104,10 +119,17 @@ def test_without_docstrings(before, after):
 def test_docs_topics_readmes_licences(tmp_path):
     made = source("python_docs", docstrings=False)
     names = made.inputs(tmp_path)
-    assert "stdlib:pydoc_data/topics.py" in names and any(n.endswith("/METADATA") for n in names) and not any("codemix-" in n for n in names)
+    assert (
+        "stdlib:pydoc_data/topics.py" in names
+        and any(n.endswith("/METADATA") for n in names)
+        and not any("codemix-" in n for n in names)
+    )
     frozen = freeze(names[:3] + ["stdlib:pydoc_data/topics.py"], Store(tmp_path), tmp_path)
     found = [doc for given in frozen for doc in made.read(Part(given), Opener(tmp_path))]
-    assert all(isinstance(doc, Document) and doc.text.strip() for doc in found) and len({doc.id for doc in found}) == len(found) > 50
+    assert (
+        all(isinstance(doc, Document) and doc.text.strip() for doc in found)
+        and len({doc.id for doc in found}) == len(found) > 50
+    )
     topics = [doc.meta["path"] for doc in found if doc.meta["set"] == "topics"]
     assert topics == sorted(topics) and "assert" in topics
     with pytest.raises(CodemixError, match="nothing to read"):
@@ -118,4 +140,6 @@ def test_prose_paragraphs():
     from codemix.data.text.python_source import prose_paragraphs
 
     prose = "This paragraph says in a dozen or more ordinary words what the function does."
-    assert prose_paragraphs(f"{prose}\n\n>>> f(1)\n2\n\nshort\n\n:param x: {prose}\n\n    {prose}\n\n{prose}") == [prose, prose]
+    assert prose_paragraphs(
+        f"{prose}\n\n>>> f(1)\n2\n\nshort\n\n:param x: {prose}\n\n    {prose}\n\n{prose}"
+    ) == [prose, prose]

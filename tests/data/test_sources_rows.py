@@ -23,7 +23,15 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.store.store import Store
 from codemix.recipe.language.component import component_class, kinds
 
-SLIM = [{"text": f"text {i}", "meta": {"set": ("C4", "Github", "Wikipedia")[i % 3], "n": i}, "lang": "en", "id": f"row{i}"} for i in range(30)]
+SLIM = [
+    {
+        "text": f"text {i}",
+        "meta": {"set": ("C4", "Github", "Wikipedia")[i % 3], "n": i},
+        "lang": "en",
+        "id": f"row{i}",
+    }
+    for i in range(30)
+]
 
 
 @pytest.fixture(params=["jsonl", "jsonl.zst", "json.gz", "parquet"])
@@ -34,7 +42,9 @@ def slim(request, tmp_path):
         write_parquet(path, SLIM, row_group_size=7)
         return tmp_path, lambda **fields: source("parquet", paths="slim.*", **fields)
     data = "".join(json.dumps(row) + "\n" for row in SLIM).encode()
-    path.write_bytes({"jsonl": bytes, "jsonl.zst": zstandard.compress, "json.gz": gzip.compress}[request.param](data))
+    path.write_bytes(
+        {"jsonl": bytes, "jsonl.zst": zstandard.compress, "json.gz": gzip.compress}[request.param](data)
+    )
     return tmp_path, lambda **fields: source("jsonl", paths="slim.*", **fields)
 
 
@@ -50,8 +60,16 @@ def test_where_drops_and_counts(slim):
     root, make = slim
     found = read(root, make(where={"meta.set": {"not_in": ["Github"]}}))
     assert len(found) == 30 and sum(item == Drop("where") for item in found) == 10
-    assert {d.text for d in found if isinstance(d, Document)} == {f"text {i}" for i in range(30) if i % 3 != 1}
-    assert sum(isinstance(d, Document) for d in read(root, make(where={"meta.set": "C4", "meta.n": {"min": 3, "max": 9}}))) == 3
+    assert {d.text for d in found if isinstance(d, Document)} == {
+        f"text {i}" for i in range(30) if i % 3 != 1
+    }
+    assert (
+        sum(
+            isinstance(d, Document)
+            for d in read(root, make(where={"meta.set": "C4", "meta.n": {"min": 3, "max": 9}}))
+        )
+        == 3
+    )
 
 
 def test_a_slip_in_where_is_no_silent_filter(slim):
@@ -69,7 +87,9 @@ def test_parts_say_the_same_as_the_whole(tmp_path):
         (frozen,) = freeze(made.inputs(tmp_path), Store(tmp_path / "s"), tmp_path)
         assert len(made.parts(frozen, Opener(tmp_path), part_bytes)) > 3
         whole = read(tmp_path, made)
-        assert [d.text for d in whole] == [r["text"] for r in rows] and read(tmp_path, made, part_bytes) == whole
+        assert [d.text for d in whole] == [r["text"] for r in rows] and read(
+            tmp_path, made, part_bytes
+        ) == whole
 
 
 NAMES = st.text(alphabet="abc", min_size=1, max_size=3)
@@ -78,7 +98,11 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=2)
 WHERE = TypeAdapter(Where)
 
 
-@given(st.dictionaries(NAMES, VALUES, max_size=4), NAMES, st.lists(st.sampled_from(["a", "b", 1, True]), min_size=1, max_size=3))
+@given(
+    st.dictionaries(NAMES, VALUES, max_size=4),
+    NAMES,
+    st.lists(st.sampled_from(["a", "b", 1, True]), min_size=1, max_size=3),
+)
 @settings(max_examples=150)
 def test_conditions_another_way(row, name, allowed):
     same = lambda x, y: x == y and isinstance(x, bool) == isinstance(y, bool)  # noqa: E731
@@ -89,7 +113,10 @@ def test_conditions_another_way(row, name, allowed):
             continue
         items = row[name] if isinstance(row[name], list) else [row[name]]
         hits = [any(same(item, a) for a in allowed) for item in items]
-        assert passes(row) == ({"in": any(hits), "not_in": not any(hits), "all_in": bool(hits) and all(hits)}[word], "")
+        assert passes(row) == (
+            {"in": any(hits), "not_in": not any(hits), "all_in": bool(hits) and all(hits)}[word],
+            "",
+        )
 
 
 def test_a_number_may_be_a_decimal_of_parquet(tmp_path):
@@ -137,7 +164,10 @@ def test_huggingface_names_files_at_a_revision(monkeypatch, tmp_path):
 
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda uri: (Hub(), uri.removeprefix("hf://")))
     made = source("huggingface", dataset="owner/name", revision="abc", paths="data/*.parquet")
-    assert made.inputs(tmp_path) == ["hf://datasets/owner/name@abc/data/0.parquet", "hf://datasets/owner/name@abc/data/1.parquet"]
+    assert made.inputs(tmp_path) == [
+        "hf://datasets/owner/name@abc/data/0.parquet",
+        "hf://datasets/owner/name@abc/data/1.parquet",
+    ]
     assert asked == ["datasets/owner/name@abc/data/*.parquet"]
     with pytest.raises(ValueError, match="String should match"):
         source("huggingface", dataset="owner/name", revision="a/../b")
@@ -148,14 +178,23 @@ def test_one_pass_reads_what_a_plain_loop_reads(tmp_path):
     rows = [{"text": "é" * (i * i % 5000), "n": i} for i in range(600)]
     data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(data))
-    with zstandard.ZstdDecompressor().stream_reader(io.BytesIO((tmp_path / "a.jsonl.zst").read_bytes())) as stream:
+    with zstandard.ZstdDecompressor().stream_reader(
+        io.BytesIO((tmp_path / "a.jsonl.zst").read_bytes())
+    ) as stream:
         plain = [json.loads(line)["text"] for line in io.TextIOWrapper(stream, "utf-8")]
     assert [d.text for d in read(tmp_path, source("jsonl", paths="a.jsonl.zst"))] == plain
 
 
 def test_metadata_of_parquet_is_written_as_json_however_deep(tmp_path):
-    about = {"when": datetime(2020, 1, 2), "sizes": [Decimal("1.5")], "raw": {"bytes": b"caf\xc3\xa9", "none": None}}
+    about = {
+        "when": datetime(2020, 1, 2),
+        "sizes": [Decimal("1.5")],
+        "raw": {"bytes": b"caf\xc3\xa9", "none": None},
+    }
     write_parquet(tmp_path / "a.parquet", [{"text": "x", "about": about, "day": date(2020, 1, 2)}])
     (doc,) = read(tmp_path, source("parquet", paths="a.parquet", metadata={"about": "about", "day": "day"}))
-    assert doc.meta == {"about": {"when": "2020-01-02 00:00:00", "sizes": [1.5], "raw": {"bytes": "café", "none": None}}, "day": "2020-01-02"}
+    assert doc.meta == {
+        "about": {"when": "2020-01-02 00:00:00", "sizes": [1.5], "raw": {"bytes": "café", "none": None}},
+        "day": "2020-01-02",
+    }
     assert json.loads(json.dumps(doc.meta)) == doc.meta

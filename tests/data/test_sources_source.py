@@ -20,7 +20,9 @@ from codemix.recipe.language import recipe_file
 @pytest.fixture
 def root(tmp_path):
     rows = [{"text": words(i, 10 + i), "id": f"d{i}", "lang": "en"} for i in range(60)]
-    write_jsonl(tmp_path / "raw" / "a.jsonl", [*rows, rows[3] | {"id": "copy"}, {"text": "", "id": "e", "lang": "en"}])
+    write_jsonl(
+        tmp_path / "raw" / "a.jsonl", [*rows, rows[3] | {"id": "copy"}, {"text": "", "id": "e", "lang": "en"}]
+    )
     return tmp_path
 
 
@@ -31,8 +33,16 @@ def derived(at=200, held_out="0%", **more):
         "ops": [{"kind": "size", "min_bytes": 60}],
     }
     sources = {
-        "good": {"read": {"kind": "source", "name": "stack"}, "ops": [{"kind": "size", "min_bytes": at}], "held_out": held_out},
-        "rest": {"read": {"kind": "source", "name": "stack"}, "ops": [{"kind": "size", "max_bytes": at - 1}], "held_out": held_out},
+        "good": {
+            "read": {"kind": "source", "name": "stack"},
+            "ops": [{"kind": "size", "min_bytes": at}],
+            "held_out": held_out,
+        },
+        "rest": {
+            "read": {"kind": "source", "name": "stack"},
+            "ops": [{"kind": "size", "max_bytes": at - 1}],
+            "held_out": held_out,
+        },
         "stack": raw,
     }
     r = recipe({n: s for n, s in sources.items() if n != "stack"}, **more)
@@ -51,12 +61,25 @@ def test_two_sources_divide_one(root):
     built = build(derived(), store, data_root=root)
     assert list(built) == ["good", "rest"] and not list(store.root.glob("data/stack-*"))
     good, rest = ids_of(built["good"]), ids_of(built["rest"])
-    sizes = {f"d{i}": len(words(i, 10 + i).encode()) for i in range(60)} | {"copy": len(words(3, 13).encode())}
-    assert set(good) == {i for i, n in sizes.items() if n >= 200} and set(rest) == {i for i, n in sizes.items() if 60 <= n < 200}
+    sizes = {f"d{i}": len(words(i, 10 + i).encode()) for i in range(60)} | {
+        "copy": len(words(3, 13).encode())
+    }
+    assert set(good) == {i for i, n in sizes.items() if n >= 200} and set(rest) == {
+        i for i, n in sizes.items() if 60 <= n < 200
+    }
     found = take_inventory(derived(), store, root)["stack"]
-    assert found.manifest is None and found.built and found.read_by == ("good", "rest") and found.funnel["dropped"]["00-read/empty"] == 1
+    assert (
+        found.manifest is None
+        and found.built
+        and found.read_by == ("good", "rest")
+        and found.funnel["dropped"]["00-read/empty"] == 1
+    )
     for m in built.values():
-        assert not verify([m.folder]).problems and m.funnel["read"] == found.funnel["kept"] and [i["path"] for i in m.inputs] == ["raw/a.jsonl"]
+        assert (
+            not verify([m.folder]).problems
+            and m.funnel["read"] == found.funnel["kept"]
+            and [i["path"] for i in m.inputs] == ["raw/a.jsonl"]
+        )
         assert m.funnel["languages"]["en"]["read"] == m.funnel["read"]  # metadata comes along
 
 
@@ -73,7 +96,10 @@ def test_a_changed_threshold_opens_no_input(root, monkeypatch):
     real = Opener.open
     monkeypatch.setattr(Opener, "open", opened)
     again = build(derived(300), store, data_root=root)
-    assert len(list(store.root.glob("documents/stack-*"))) == 1 and again["good"].fingerprint != first["good"].fingerprint
+    assert (
+        len(list(store.root.glob("documents/stack-*"))) == 1
+        and again["good"].fingerprint != first["good"].fingerprint
+    )
     assert again["good"].funnel["kept"] < first["good"].funnel["kept"]
     straight = Store(root / "straight")
     monkeypatch.undo()
@@ -97,7 +123,9 @@ def test_identity_follows_the_chain(root):
     before = identify(derived(), store, root)
     write_jsonl(root / "raw" / "a.jsonl", [words(1, 30)])
     after = identify(derived(), store, root)
-    assert all(before.documents[n].fingerprint != after.documents[n].fingerprint for n in ("good", "rest", "stack"))
+    assert all(
+        before.documents[n].fingerprint != after.documents[n].fingerprint for n in ("good", "rest", "stack")
+    )
     assert set(after.tokens) == {"good", "rest"}
     (root / "raw" / "a.jsonl").unlink()
     found = take_inventory(derived(), store, root)
@@ -117,12 +145,17 @@ def test_dedup_and_held_out_are_the_readers(root):
 def test_only_the_raw_source(root):
     store = Store(root / "store")
     assert build(derived(), store, data_root=root, only=["stack"]) == {}
-    assert [p.parent.name for p in store.root.glob("*/*") if p.is_dir() and not p.parent.name.startswith(".")] == ["documents"]
+    assert [
+        p.parent.name for p in store.root.glob("*/*") if p.is_dir() and not p.parent.name.startswith(".")
+    ] == ["documents"]
 
 
 def test_a_chain_of_three_is_built_in_order(root):
     content = derived().model_dump(exclude_unset=True)
-    content["sources"]["best"] = {"read": {"kind": "source", "name": "good"}, "ops": [{"kind": "size", "min_bytes": 300}]}
+    content["sources"]["best"] = {
+        "read": {"kind": "source", "name": "good"},
+        "ops": [{"kind": "size", "min_bytes": 300}],
+    }
     content["stages"][0]["mixture"] = {"best": "100%"}
     del content["sources"]["rest"]
     from codemix.recipe.language.schema import Recipe
@@ -149,7 +182,10 @@ def test_what_a_recipe_may_not_say(root):
     assert problems_of(fine) == {}
     unknown = as_yaml(derived(held_out="2%"))
     unknown["sources"]["good"]["read"]["name"] = "stakc"
-    assert "there is no source `stakc`" in problems_of(unknown)["unknown-source"] and "did you mean `stack`" in problems_of(unknown)["unknown-source"]
+    assert (
+        "there is no source `stakc`" in problems_of(unknown)["unknown-source"]
+        and "did you mean `stack`" in problems_of(unknown)["unknown-source"]
+    )
     circle = as_yaml(derived(held_out="2%"))
     circle["sources"]["stack"]["read"] = {"kind": "source", "name": "good"}
     assert "`stack` reads `good` reads `stack`" in problems_of(circle)["source-cycle"]
@@ -157,7 +193,10 @@ def test_what_a_recipe_may_not_say(root):
     held["sources"]["stack"]["held_out"] = "2%"
     held["dedup"] = [{"kind": "exact", "sources": ["stack"]}]
     found = problems_of(held)
-    assert "holds nothing out" in found["held-out-unused"] and "name `good`, `rest` instead" in found["dedup-unused"]
+    assert (
+        "holds nothing out" in found["held-out-unused"]
+        and "name `good`, `rest` instead" in found["dedup-unused"]
+    )
     uneven = as_yaml(derived(held_out="2%"))
     uneven["sources"]["rest"]["held_out"] = "4%"
     assert "hold out different shares" in problems_of(uneven)["held-out-overlap"]
@@ -173,5 +212,10 @@ def test_diff_sees_through_to_the_raw_source():
 
     other = derived()
     stack = other.sources["stack"].model_copy(update={"ops": ()})
-    changed = {c.source for c in diff._sources(derived(), other.model_copy(update={"sources": dict(other.sources) | {"stack": stack}}))}
+    changed = {
+        c.source
+        for c in diff._sources(
+            derived(), other.model_copy(update={"sources": dict(other.sources) | {"stack": stack}})
+        )
+    }
     assert changed == {"good", "rest", "stack"}

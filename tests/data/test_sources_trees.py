@@ -16,8 +16,14 @@ def test_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\n\ntwo<|eot|>three\n")
     assert [d.text for d in read(tmp_path, source("text", paths="a.txt"))] == ["one\n\ntwo<|eot|>three\n"]
     lines = read(tmp_path, source("text", paths="a.txt", split="line", language="English"))
-    assert [(d.id, d.text, d.meta["language"]) for d in lines] == [("a.txt#0", "one", "English"), ("a.txt#2", "two<|eot|>three", "English")]
-    assert [d.text for d in read(tmp_path, source("text", paths="a.txt", separator="<|eot|>"))] == ["one\n\ntwo", "three\n"]
+    assert [(d.id, d.text, d.meta["language"]) for d in lines] == [
+        ("a.txt#0", "one", "English"),
+        ("a.txt#2", "two<|eot|>three", "English"),
+    ]
+    assert [d.text for d in read(tmp_path, source("text", paths="a.txt", separator="<|eot|>"))] == [
+        "one\n\ntwo",
+        "three\n",
+    ]
 
 
 TREE = {
@@ -41,9 +47,24 @@ def fill(root):
 def test_source_tree(tmp_path):
     fill(tmp_path / "proj")
     found = read(tmp_path, source("source_tree", path="./proj/", max_bytes=100, licence="MIT"))
-    assert [d if isinstance(d, Drop) else d.id for d in found] == ["proj/Makefile#0", Drop("too_large"), "proj/docs/c.md#0", "proj/src/a.py#0", "proj/src/b.rs#0"]
-    assert found[-1].meta == {"path": "src/b.rs", "language": "Rust", "size": 10, "licence": "MIT", "repo": "proj"}
-    only = read(tmp_path, source("source_tree", path="proj", languages=["python"], include=["src/*"], exclude=["*/b*"]))
+    assert [d if isinstance(d, Drop) else d.id for d in found] == [
+        "proj/Makefile#0",
+        Drop("too_large"),
+        "proj/docs/c.md#0",
+        "proj/src/a.py#0",
+        "proj/src/b.rs#0",
+    ]
+    assert found[-1].meta == {
+        "path": "src/b.rs",
+        "language": "Rust",
+        "size": 10,
+        "licence": "MIT",
+        "repo": "proj",
+    }
+    only = read(
+        tmp_path,
+        source("source_tree", path="proj", languages=["python"], include=["src/*"], exclude=["*/b*"]),
+    )
     assert [d.text for d in only] == ["a = 1\n"]
     with pytest.raises(CodemixError, match="is in one of the languages"):
         source("source_tree", path="proj", languages=["Zig"]).inputs(tmp_path)
@@ -53,8 +74,23 @@ def test_source_tree(tmp_path):
 def repository(tmp_path):
     repo = tmp_path / "proj"
     fill(repo)
-    git = ["git", "-C", str(repo), "-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false", "-c", "core.autocrlf=false"]
-    run = lambda *words: subprocess.run([*git, *words], check=True, capture_output=True, text=True).stdout.strip()  # noqa: E731
+    git = [
+        "git",
+        "-C",
+        str(repo),
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x@x",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "core.autocrlf=false",
+    ]
+
+    def run(*words):
+        return subprocess.run([*git, *words], check=True, capture_output=True, text=True).stdout.strip()
+
     try:
         run("init", "-q", "-b", "main")
     except FileNotFoundError:
@@ -74,14 +110,36 @@ def test_git_at_a_revision(repository):
     (root / "proj" / "src" / "a.py").write_text("not committed\n")
     first = read(root, source("git", path="proj", revision="v1"))
     commit = run("rev-parse", "v1^{commit}")
-    assert [d.meta["path"] for d in first] == [".git_like/d.py", "Makefile", "big.py", "docs/c.md", "src/a.py", "src/b.rs"]  # no link
+    assert [d.meta["path"] for d in first] == [
+        ".git_like/d.py",
+        "Makefile",
+        "big.py",
+        "docs/c.md",
+        "src/a.py",
+        "src/b.rs",
+    ]  # no link
     meta = {"path": "src/a.py", "language": "Python", "size": 6, "repo": "proj"}
     assert first[-2] == Document(f"git:proj@{commit[:12]}/src/a.py#0", "a = 1\n", meta)
     second = read(root, source("git", path="proj", max_bytes=100))
-    assert [getattr(d, "reason", None) for d in second] == [None, None, "bad_utf8", "too_large", None, None, None]
+    assert [getattr(d, "reason", None) for d in second] == [
+        None,
+        None,
+        "bad_utf8",
+        "too_large",
+        None,
+        None,
+        None,
+    ]
     assert second[-2].text == "a = 2\n"
     assert read(root, source("git", path="proj", max_bytes=100), part_bytes=1)[-2] == second[-2]
-    assert len(source("git", path="proj").parts(Input(source("git", path="proj").inputs(root)[0], 1, ""), Opener(root), 1)) == 7
+    assert (
+        len(
+            source("git", path="proj").parts(
+                Input(source("git", path="proj").inputs(root)[0], 1, ""), Opener(root), 1
+            )
+        )
+        == 7
+    )
     (one,), (two,) = (source("git", path="proj", revision=r).inputs(root) for r in ("v1", "main"))
     assert one != two and source("git", path="proj", revision=commit).inputs(root) == [one]
 

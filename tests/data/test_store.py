@@ -47,14 +47,20 @@ def test_files_that_a_killed_process_left_aside_are_not_published(tmp_path):
 def test_one_builder_at_a_time(tmp_path):
     store = Store(tmp_path)
     final = store.path("data", "web")
-    with store.building(final), pytest.raises(CodemixError, match=f"process {os.getpid()} is building web") as error, Store(tmp_path).building(final):
+    with (
+        store.building(final),
+        pytest.raises(CodemixError, match=f"process {os.getpid()} is building web") as error,
+        Store(tmp_path).building(final),
+    ):
         pass
     assert error.value.problems[0].rule == "store-busy"
 
 
 def test_json_is_read_back_and_damage_told(tmp_path):
     write_json(tmp_path / "deep/er/x.json", {"b": 1, "a": "é"})
-    assert read_json(tmp_path / "deep/er/x.json") == {"a": "é", "b": 1} and [p.name for p in (tmp_path / "deep/er").iterdir()] == ["x.json"]
+    assert read_json(tmp_path / "deep/er/x.json") == {"a": "é", "b": 1} and [
+        p.name for p in (tmp_path / "deep/er").iterdir()
+    ] == ["x.json"]
     for bad in (b"{", b"\xff\xfe"):
         (tmp_path / "bad.json").write_bytes(bad)
         with pytest.raises(CodemixError, match=r"bad\.json is damaged"):
@@ -63,7 +69,12 @@ def test_json_is_read_back_and_damage_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EACCES, "cannot write"), (errno.EIO, "cannot write")],
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EACCES, "cannot write"),
+        (errno.EIO, "cannot write"),
+    ],
 )
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, number, message):
     write_text(tmp_path / "x", "old")
@@ -79,20 +90,28 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, number, m
 
 def test_a_store_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CodemixError, match="cannot write"), Store(tmp_path / "file").building(Store(tmp_path / "file").path("data", "x")):
+    with (
+        pytest.raises(CodemixError, match="cannot write"),
+        Store(tmp_path / "file").building(Store(tmp_path / "file").path("data", "x")),
+    ):
         pass
 
 
 def test_what_another_process_finished_first_is_kept(tmp_path):
     store = Store(tmp_path)
     final = store.path("dedup", "x")
-    with store.building(final) as work:  # it looked whether `final` exists, and the other published before it had the lock
+    with store.building(
+        final
+    ) as work:  # it looked whether `final` exists, and the other published before it had the lock
         (work / "manifest.json").write_text("second")
         final.mkdir(parents=True)
         (final / "manifest.json").write_text("first")
     assert (final / "manifest.json").read_text() == "first" and not work.exists()
     (final / "manifest.json").rename(final / "other")
-    with pytest.raises(CodemixError, match=r"in the way: it is not whole, it has no manifest\.json"), store.building(final) as work:  # what is there is not whole
+    with (
+        pytest.raises(CodemixError, match=r"in the way: it is not whole, it has no manifest\.json"),
+        store.building(final) as work,
+    ):  # what is there is not whole
         (work / "manifest.json").write_text("third")
 
 
@@ -102,11 +121,13 @@ def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
     from codemix.data.build.inventory import take_inventory
 
     (tmp_path / "a.jsonl").write_text('{"text": "some words of text"}\n')
-    made = recipe({
-        "fine": {"read": {"kind": "jsonl", "paths": "a.jsonl"}},
-        "gone": {"read": {"kind": "jsonl", "paths": "b.jsonl"}},
-        "reader": {"read": {"kind": "source", "name": "gone"}},
-    })  # fmt: skip
+    made = recipe(
+        {
+            "fine": {"read": {"kind": "jsonl", "paths": "a.jsonl"}},
+            "gone": {"read": {"kind": "jsonl", "paths": "b.jsonl"}},
+            "reader": {"read": {"kind": "source", "name": "gone"}},
+        }
+    )
     reasons = {name: f.reason for name, f in take_inventory(made, Store(tmp_path / "s"), tmp_path).items()}
     assert "there is no file b.jsonl" in reasons["gone"]
     assert reasons["reader"] == "waits for `gone`, which cannot be read"
@@ -121,7 +142,10 @@ def test_every_missing_input_is_told_at_once(tmp_path):
     made = recipe({"a": "a.jsonl", "b": "b.jsonl"})
     with pytest.raises(CodemixError) as caught:
         build(made, Store(tmp_path / "s"), data_root=tmp_path)
-    assert [p.what.split(" under ")[0] for p in caught.value.problems] == ["there is no file a.jsonl", "there is no file b.jsonl"]
+    assert [p.what.split(" under ")[0] for p in caught.value.problems] == [
+        "there is no file a.jsonl",
+        "there is no file b.jsonl",
+    ]
 
 
 def test_what_is_finished_has_a_digest_of_each_file(tmp_path):
@@ -131,7 +155,9 @@ def test_what_is_finished_has_a_digest_of_each_file(tmp_path):
         write_json(work / "results.json", {"a": 1})
         write_text(work / "examples" / "x.jsonl", "1\n")
     assert sorted(digests.read(final)) == ["examples/x.jsonl", "results.json"]
-    ran = subprocess.run(["sha256sum", "-c", "--strict", digests.NAME], cwd=final, capture_output=True, text=True)
+    ran = subprocess.run(
+        ["sha256sum", "-c", "--strict", digests.NAME], cwd=final, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stdout
 
 
@@ -144,6 +170,9 @@ def test_a_finished_folder_that_lost_a_file_is_told_before_work_starts(tmp_path,
         write_text(work / "examples" / "x.jsonl", "1\n")
     (final / lost).unlink()
     worked = []
-    with pytest.raises(CodemixError, match=f"in the way: it is not whole, it has no {lost}") as error, store.building(final):
+    with (
+        pytest.raises(CodemixError, match=f"in the way: it is not whole, it has no {lost}") as error,
+        store.building(final),
+    ):
         worked.append(1)
     assert not worked and f"delete {final}" in error.value.problems[0].hints[0]

@@ -31,9 +31,16 @@ def written(model=(), added_tokens=(), **parts):
     """A byte-level tokenizer.json with one end token, changed."""
     plain_model = {"type": "BPE", "vocab": BYTES | {"th": 256}, "merges": [["t", "h"]], "dropout": None}
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [added("</s>", 257), *added_tokens], "normalizer": None,
-        "pre_tokenizer": BYTE_LEVEL, "post_processor": None, "decoder": DECODER, "model": plain_model | dict(model),
-    } | parts  # fmt: skip
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [added("</s>", 257), *added_tokens],
+        "normalizer": None,
+        "pre_tokenizer": BYTE_LEVEL,
+        "post_processor": None,
+        "decoder": DECODER,
+        "model": plain_model | dict(model),
+    } | parts
 
 
 def split(pattern, behavior="Isolated", invert=False):
@@ -49,14 +56,31 @@ def spm_like(**model):
     """Llama's way: a blank before the text, blanks as U+2581, bytes where the vocabulary ends."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "\u2581", "t", "h", "th"]
     return written(
-        {"type": "BPE", "vocab": {p: i for i, p in enumerate(pieces)}, "merges": [["t", "h"]], "unk_token": "<unk>",
-         "fuse_unk": True, "byte_fallback": True} | model,
+        {
+            "type": "BPE",
+            "vocab": {p: i for i, p in enumerate(pieces)},
+            "merges": [["t", "h"]],
+            "unk_token": "<unk>",
+            "fuse_unk": True,
+            "byte_fallback": True,
+        }
+        | model,
         added_tokens=[added(name, i) for i, name in enumerate(pieces[:2])],
-        normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}, replace(" ", "\u2581")]},
+        normalizer={
+            "type": "Sequence",
+            "normalizers": [{"type": "Prepend", "prepend": "\u2581"}, replace(" ", "\u2581")],
+        },
         pre_tokenizer=None,
-        decoder={"type": "Sequence", "decoders": [replace("\u2581", " "), {"type": "ByteFallback"}, {"type": "Fuse"},
-                                                  {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-    ) | {"added_tokens": [added(name, i) for i, name in enumerate(pieces[:3])]}  # fmt: skip
+        decoder={
+            "type": "Sequence",
+            "decoders": [
+                replace("\u2581", " "),
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
+    ) | {"added_tokens": [added(name, i) for i, name in enumerate(pieces[:3])]}
 
 
 GOOD = {

@@ -33,9 +33,18 @@ def test_training_is_deterministic_and_as_large_as_asked(trained):
 
 
 def test_digits_stand_apart_and_every_text_survives(trained):
-    assert [t for t in trained.encode("x=2024;", add_special_tokens=False).tokens][-5:] == ["2", "0", "2", "4", ";"]
+    assert [t for t in trained.encode("x=2024;", add_special_tokens=False).tokens][-5:] == [
+        "2",
+        "0",
+        "2",
+        "4",
+        ";",
+    ]
     for text in ("def f():\n\treturn 'é東🦊'\r\n", "  a   b\n\n\n", "\x00\ufeff", "I'LL don't"):
-        assert trained.decode(trained.encode(text, add_special_tokens=False).ids, skip_special_tokens=False) == text
+        assert (
+            trained.decode(trained.encode(text, add_special_tokens=False).ids, skip_special_tokens=False)
+            == text
+        )
 
 
 def test_special_tokens_are_never_made_from_text(trained, tmp_path):
@@ -47,7 +56,10 @@ def test_special_tokens_are_never_made_from_text(trained, tmp_path):
         and meta["bos"] is None
     )
     for text in meta["special"]:
-        for encoder in (encoders.load_encoder(tmp_path / "t.json"), encoders.SlowEncoder(tmp_path / "t.json")):
+        for encoder in (
+            encoders.load_encoder(tmp_path / "t.json"),
+            encoders.SlowEncoder(tmp_path / "t.json"),
+        ):
             assert not set(encoder.encode([text])[0].tolist()) & set(meta["special"].values())
     assert dict(map(tuple, [(t, tuple(i)) for t, i in meta["probe"]]))["<|endoftext|>"][0] != 0
 
@@ -56,7 +68,9 @@ def test_training_cuts_only_long_pieces_and_encoding_cuts_none(trained, monkeypa
     dna = "".join(random.Random(0).choice("ACGT") for _ in range(50_000))
     began = time.process_time()
     made = Bpe(vocab_size=1000).make((), lambda: iter([dna, " " * 50_000, "=" * 50_000]))
-    assert time.process_time() - began < 2  # of CPU; uncut, one piece of 50,000 letters alone took five times as long as all this
+    assert (
+        time.process_time() - began < 2
+    )  # of CPU; uncut, one piece of 50,000 letters alone took five times as long as all this
     assert bpe.PATTERN in json.loads(made.to_str())["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
     assert made.decode(made.encode(dna).ids) == dna
     monkeypatch.setattr(bpe, "SHORT_PATTERN", bpe.PATTERN)
@@ -111,7 +125,9 @@ def ranks_file(path, trained):
     ranks = {bytes([b]): b for b in range(256)}
     for left, right in content["model"]["merges"]:
         ranks[bytes(byte_of[c] for c in left + right)] = len(ranks)
-    path.write_bytes(b"".join(base64.b64encode(token) + f" {rank}\n".encode() for token, rank in ranks.items()))
+    path.write_bytes(
+        b"".join(base64.b64encode(token) + f" {rank}\n".encode() for token, rank in ranks.items())
+    )
     return ranks
 
 
@@ -148,11 +164,13 @@ def test_last_merges_are_the_merges_that_were_trained(trained):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"normalizer": {"type": "NFC"}}, "normalizes"), ({"pre_tokenizer": {"type": "Whitespace"}}, "byte-level"),
-        ({"model": {"type": "Unigram"}}, "not plain BPE"), ({"added_tokens": [{"content": "zz", "special": False}]}, "added tokens"),
+        ({"normalizer": {"type": "NFC"}}, "normalizes"),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "byte-level"),
+        ({"model": {"type": "Unigram"}}, "not plain BPE"),
+        ({"added_tokens": [{"content": "zz", "special": False}]}, "added tokens"),
         ({"pre_tokenizer": None}, "byte-level"),
     ],
-)  # fmt: skip
+)
 def test_what_tiktoken_cannot_stand_in_for(trained, change, why):
     content = json.loads(trained.to_str()) | change
     with pytest.raises(encoders.NotTheSame, match=why):
@@ -165,7 +183,8 @@ def test_merges_whose_bytes_merge_another_way_are_found(trained):
     content = json.loads(trained.to_str())
     content["model"] = {
         "type": "BPE",
-        "vocab": {c: i for i, c in enumerate(bytes_to_unicode().values())} | {"bc": 256, "ab": 257, "abc": 258},
+        "vocab": {c: i for i, c in enumerate(bytes_to_unicode().values())}
+        | {"bc": 256, "ab": 257, "abc": 258},
         "merges": [["b", "c"], ["a", "b"], ["ab", "c"]],
     }
     with pytest.raises(encoders.NotTheSame, match="another order"):
@@ -192,9 +211,15 @@ SPM = {
 
 def spm(folder, **how):
     """A tiny SentencePiece model, trained here."""
-    sentencepiece = pytest.importorskip("sentencepiece", reason="the package sentencepiece is an optional extra")
-    (folder / "text").write_text("\n".join(line for text in TEXTS for line in (text, "    if x:", "\treturn 1")))
-    sentencepiece.SentencePieceTrainer.train(input=str(folder / "text"), model_prefix=str(folder / "m"), minloglevel=2, **SPM | how)
+    sentencepiece = pytest.importorskip(
+        "sentencepiece", reason="the package sentencepiece is an optional extra"
+    )
+    (folder / "text").write_text(
+        "\n".join(line for text in TEXTS for line in (text, "    if x:", "\treturn 1"))
+    )
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text"), model_prefix=str(folder / "m"), minloglevel=2, **SPM | how
+    )
     return folder / "m.model", sentencepiece.SentencePieceProcessor(model_file=str(folder / "m.model"))
 
 
@@ -202,12 +227,18 @@ def spm(folder, **how):
 def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
     from codemix.data.tokenizers.sentencepiece import SentencePiece
 
-    path, theirs = spm(tmp_path, add_dummy_prefix=prefix, control_symbols=["<pad>"], user_defined_symbols=["<fn>", "foo"])
+    path, theirs = spm(
+        tmp_path, add_dummy_prefix=prefix, control_symbols=["<pad>"], user_defined_symbols=["<fn>", "foo"]
+    )
     kind = SentencePiece(path="m.model")
     made = kind.make((path,), lambda: pytest.fail("nothing to train"))
     made.save(str(tmp_path / "t.json"))
     meta = describe(made, tmp_path / "t.json", kind.end_token())
-    assert (meta["eos_token"], meta["eos_id"], meta["vocab_size"]) == ("</s>", theirs.eos_id(), theirs.vocab_size())
+    assert (meta["eos_token"], meta["eos_id"], meta["vocab_size"]) == (
+        "</s>",
+        theirs.eos_id(),
+        theirs.vocab_size(),
+    )
     encoder = encoders.load_encoder(tmp_path / "t.json")
     assert "normalizes" in encoder.notice
     for text in (*TEXTS, "  a   b\n\n\n", "\x00\ufeff", "東京 🦊\u200d", " ", "</s><s><pad><0x0A><unk>"):
@@ -216,9 +247,16 @@ def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
         assert made.decode(ids.tolist(), skip_special_tokens=False) == text == theirs.decode(ids.tolist())
         assert meta["eos_id"] not in ids
     (ids,) = encoder.encode(["x <fn> y"])  # a marker stays text, and comes back
-    assert theirs.piece_to_id("<fn>") not in ids and made.decode(ids.tolist(), skip_special_tokens=False) == "x <fn> y"
-    (ids,) = encoder.encode(["x foo y"])  # a user-defined word comes from text where each cut would not get a blank
-    assert (theirs.piece_to_id("foo") in ids) is not prefix and made.decode(ids.tolist(), skip_special_tokens=False) == "x foo y"
+    assert (
+        theirs.piece_to_id("<fn>") not in ids
+        and made.decode(ids.tolist(), skip_special_tokens=False) == "x <fn> y"
+    )
+    (ids,) = encoder.encode(
+        ["x foo y"]
+    )  # a user-defined word comes from text where each cut would not get a blank
+    assert (theirs.piece_to_id("foo") in ids) is not prefix and made.decode(
+        ids.tolist(), skip_special_tokens=False
+    ) == "x foo y"
     refuse_unfaithful(made, "m.model")
 
 

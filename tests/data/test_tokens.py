@@ -24,13 +24,18 @@ from codemix.data.tokenizers.bpe import Bpe
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> TokenizerFile:
     folder = tmp_path_factory.mktemp("tokenizer")
-    made = Bpe(vocab_size=700).make((), lambda: iter([words(i, 200) for i in range(60)] + [Path(__file__).read_text()]))
+    made = Bpe(vocab_size=700).make(
+        (), lambda: iter([words(i, 200) for i in range(60)] + [Path(__file__).read_text()])
+    )
     made.save(str(folder / "tokenizer.json"))
     return TokenizerFile(folder, describe(made, folder / "tokenizer.json", "<|endoftext|>"))
 
 
 def rows(texts):
-    return [{"id": f"d{i}", "text": text, "bytes": len(text.encode()), "meta": {"language": "x", "secret": 1}} for i, text in enumerate(texts)]
+    return [
+        {"id": f"d{i}", "text": text, "bytes": len(text.encode()), "meta": {"language": "x", "secret": 1}}
+        for i, text in enumerate(texts)
+    ]
 
 
 TEXTS = [words(i, 5 + 7 * i) for i in range(30)] + [
@@ -47,21 +52,35 @@ def test_shards_are_those_of_stock_datatrove(tmp_path, tokenizer, fast):
     encoder = encoders.load_encoder(tokenizer.path) if fast else encoders.SlowEncoder(tokenizer.path)
     assert encoder.fast == fast
     written = ShardTokenizer(tmp_path / "ours", tokenizer, Fraction(0), encoder).run(iter(rows(TEXTS)), 3)
-    stock = DocumentTokenizer(str(tmp_path / "stock"), str(tokenizer.path), eos_token="<|endoftext|>", shuffle_documents=False, batch_size=10)
+    stock = DocumentTokenizer(
+        str(tmp_path / "stock"),
+        str(tokenizer.path),
+        eos_token="<|endoftext|>",
+        shuffle_documents=False,
+        batch_size=10,
+    )
     stock.tokenizer.encode_special_tokens = True
     stock.run((Document(text, str(i)) for i, text in enumerate(TEXTS)), 3)
     for suffix in ("", ".index"):
-        assert (tmp_path / "ours" / f"train-00003.ds{suffix}").read_bytes() == (tmp_path / "stock" / f"00003_unshuffled.ds{suffix}").read_bytes()
+        assert (tmp_path / "ours" / f"train-00003.ds{suffix}").read_bytes() == (
+            tmp_path / "stock" / f"00003_unshuffled.ds{suffix}"
+        ).read_bytes()
     assert len(written["train"].doc_ends) == len(TEXTS)
     sidecar = list(read_lines(tmp_path / "ours" / "train-00003.docs.jsonl.zst"))
     assert sidecar[1] == {"id": "d1", "bytes": len(TEXTS[1].encode()), "language": "x"}
 
 
 @settings(max_examples=150, deadline=None)
-@given(text=st.text(max_size=60) | st.text(alphabet="ab'sltd 1\n\r\t<|endoftx>_é東🦊\u0301\u00a0\u2028", max_size=80))
+@given(
+    text=st.text(max_size=60)
+    | st.text(alphabet="ab'sltd 1\n\r\t<|endoftx>_é東🦊\u0301\u00a0\u2028", max_size=80)
+)
 def test_the_fast_encoder_is_the_slow_one(tokenizer, text):
     fast = encoders.load_encoder(tokenizer.path)
-    (a,), (b,) = fast.encode([text]), encoders.SlowEncoder(tokenizer.path).encode([text]) if text == "" else fast._slow.encode([text])
+    (a,), (b,) = (
+        fast.encode([text]),
+        encoders.SlowEncoder(tokenizer.path).encode([text]) if text == "" else fast._slow.encode([text]),
+    )
     assert fast.fast and a.tolist() == b.tolist()
     assert fast._slow._tokenizer.decode(a.tolist(), skip_special_tokens=False) == text
     assert not set(a.tolist()) & set(tokenizer.meta["special"].values())
@@ -73,7 +92,11 @@ def test_code_points_that_the_engines_class_differently_go_the_slow_way(tokenize
     unsafe[0x6771] = True
     monkeypatch.setattr(fast, "_unsafe", unsafe)
     asked = []
-    monkeypatch.setattr(fast, "_slow", type("Slow", (), {"encode": lambda self, texts: asked.extend(texts) or [np.array([7], np.uint32)]})())
+    monkeypatch.setattr(
+        fast,
+        "_slow",
+        type("Slow", (), {"encode": lambda self, texts: asked.extend(texts) or [np.array([7], np.uint32)]})(),
+    )
     assert [a.tolist() for a in fast.encode(["東京", "京", "abc"])][0] == [7] and asked == ["東京"]
 
 
@@ -96,13 +119,48 @@ def test_members_of_a_class_are_what_unicode_says(pattern, category):
 def test_the_narrowest_type_that_holds_the_last_id(tmp_path, vocab_size, dtype):
     """Bytes get the *last* ids, so any text needs the top of the range."""
     chars = [bytes_to_unicode()[b] for b in range(256)]
-    vocab = {"<|endoftext|>": 0} | {f"unused{i}": i for i in range(1, vocab_size - 256)} | {c: vocab_size - 256 + i for i, c in enumerate(chars)}
+    vocab = (
+        {"<|endoftext|>": 0}
+        | {f"unused{i}": i for i in range(1, vocab_size - 256)}
+        | {c: vocab_size - 256 + i for i, c in enumerate(chars)}
+    )
     content = {
-        "version": "1.0", "truncation": None, "padding": None, "normalizer": None, "post_processor": None, "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        "added_tokens": [{"id": 0, "content": "<|endoftext|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": vocab, "merges": []},
-    }  # fmt: skip
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "normalizer": None,
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "added_tokens": [
+            {
+                "id": 0,
+                "content": "<|endoftext|>",
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+        ],
+        "pre_tokenizer": {
+            "type": "ByteLevel",
+            "add_prefix_space": False,
+            "trim_offsets": True,
+            "use_regex": True,
+        },
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": vocab,
+            "merges": [],
+        },
+    }
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(content))
     from tokenizers import Tokenizer
@@ -110,7 +168,9 @@ def test_the_narrowest_type_that_holds_the_last_id(tmp_path, vocab_size, dtype):
     meta = describe(Tokenizer.from_file(str(path)), path, None)
     assert meta["vocab_size"] == vocab_size and dtype_for(vocab_size) == dtype
     step = ShardTokenizer(tmp_path / "out", TokenizerFile(tmp_path, meta), Fraction(0))
-    assert step.encoder.fast and step.token_size == {"uint16": 2, "uint32": 4}[dtype]  # datatrove comes to the same width
+    assert (
+        step.encoder.fast and step.token_size == {"uint16": 2, "uint32": 4}[dtype]
+    )  # datatrove comes to the same width
     step.run(rows([bytes(range(256)).decode("latin-1"), "🦊"]))
     tokens = np.fromfile(tmp_path / "out" / "train-00000.ds", {"uint16": "<u2", "uint32": "<u4"}[dtype])
     text = bytes(range(256)).decode("latin-1").encode() + b"\0" + "🦊".encode()
@@ -164,5 +224,7 @@ def test_held_out_is_a_share_by_hash_of_the_text():
 
 
 def test_nothing_written_for_nothing(tmp_path, tokenizer):
-    assert ShardTokenizer(tmp_path, tokenizer, Fraction(1)).run(iter(())) == {} and not list(tmp_path.glob("*.ds*"))
+    assert ShardTokenizer(tmp_path, tokenizer, Fraction(1)).run(iter(())) == {} and not list(
+        tmp_path.glob("*.ds*")
+    )
     assert set(ShardTokenizer(tmp_path, tokenizer, Fraction(1)).run(iter(rows(["a"])))) == {"held_out"}

@@ -30,7 +30,8 @@ SPECIAL = {token: 990 + i for i, token in enumerate(fill_in_the_middle.SENTINELS
 def manifests(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("shards"), np.random.default_rng(3)
     return {
-        n: make_manifest(root / n, n, [rng.geometric(1 / m, 25).tolist() for _ in range(3)], special=SPECIAL) for n, m in (("code", 9), ("web", 30))
+        n: make_manifest(root / n, n, [rng.geometric(1 / m, 25).tolist() for _ in range(3)], special=SPECIAL)
+        for n, m in (("code", 9), ("web", 30))
     }
 
 
@@ -46,8 +47,26 @@ def plan(manifests):
     pools = [Shards(m, "train", T).windows for m in manifests.values()]
     names = list(manifests)
     one = share_stage(90, (2, 1), pools, names=names, seq_len=T, batches=((0, 2), (15, 6)), name="one")
-    two = share_stage(60, (1, 1), pools, names=names, seq_len=T, starts=[s.windows for s in one.sources], batch_size=5, name="two")
-    other = share_stage(20, (1, 3), pools, names=names, seq_len=T, starts=[s.windows for s in one.sources], batch_size=5, name="other")
+    two = share_stage(
+        60,
+        (1, 1),
+        pools,
+        names=names,
+        seq_len=T,
+        starts=[s.windows for s in one.sources],
+        batch_size=5,
+        name="two",
+    )
+    other = share_stage(
+        20,
+        (1, 3),
+        pools,
+        names=names,
+        seq_len=T,
+        starts=[s.windows for s in one.sources],
+        batch_size=5,
+        name="other",
+    )
     two, other = (dataclasses.replace(s, parent=one) for s in (two, other))
     return SimpleNamespace(stages=(one, two, other))
 
@@ -68,12 +87,20 @@ def test_show_names_the_documents_of_each_row(plan, manifests):
                 ends = np.fromfile(manifests[name].folder / (entry["shard"] + ".index"), "<u8").astype(int)
                 owners = np.searchsorted(ends, entry["offset"] + np.arange(T + 1), "right")
                 documents = entry["documents"]
-                assert [d["id"] for d in documents] == [f"{name}/{number}.py#{o}" for o in dict.fromkeys(owners.tolist())]
-                assert {d["licence"] for d in documents} == {"MIT"} and {d["language"] for d in documents} == {"python"}
+                assert [d["id"] for d in documents] == [
+                    f"{name}/{number}.py#{o}" for o in dict.fromkeys(owners.tolist())
+                ]
+                assert {d["licence"] for d in documents} == {"MIT"} and {
+                    d["language"] for d in documents
+                } == {"python"}
                 numbers = [int(d["id"].rpartition("#")[2]) for d in documents]
-                assert np.repeat(numbers, [d["to"] - d["from"] for d in documents]).tolist() == owners.tolist()
+                assert (
+                    np.repeat(numbers, [d["to"] - d["from"] for d in documents]).tolist() == owners.tolist()
+                )
                 begins = np.concatenate(([0], ends))[numbers]
-                assert [entry["offset"] + d["from"] for d in documents] == [b + d["at"] for b, d in zip(begins, documents, strict=True)]
+                assert [entry["offset"] + d["from"] for d in documents] == [
+                    b + d["at"] for b, d in zip(begins, documents, strict=True)
+                ]
     json.dumps(shown)
 
 
@@ -86,7 +113,15 @@ def test_seen_is_show_backwards(plan, manifests):
             for entry in show(plan, before + step, manifests, stage=stage.name):
                 for d in entry["documents"]:
                     read.setdefault(d["id"], set()).add(
-                        (stage.name, before + step, entry["row"], entry["epoch"], entry["window"], d["from"], d["to"])
+                        (
+                            stage.name,
+                            before + step,
+                            entry["row"],
+                            entry["epoch"],
+                            entry["window"],
+                            d["from"],
+                            d["to"],
+                        )
                     )
     never = 0
     for name, manifest in manifests.items():
@@ -94,9 +129,15 @@ def test_seen_is_show_backwards(plan, manifests):
             for document in range(0, entry.documents, 3):
                 document_id = f"{name}/{shard}.py#{document}"
                 found = seen(plan, manifests, document_id)
-                got = {(r["stage"], r["run_step"], r["row"], r["epoch"], r["window"], r["from"], r["to"]) for r in found.reads}
+                got = {
+                    (r["stage"], r["run_step"], r["row"], r["epoch"], r["window"], r["from"], r["to"])
+                    for r in found.reads
+                }
                 assert got == read.get(document_id, set()) and len(found.reads) == len(got)
-                assert found.steps == sorted({(r[0], r[1]) for r in got}, key=lambda s: (s[1], s[0])) and len(found.places) == 1
+                assert (
+                    found.steps == sorted({(r[0], r[1]) for r in got}, key=lambda s: (s[1], s[0]))
+                    and len(found.places) == 1
+                )
                 never += not got
     assert never < 30
 
@@ -106,7 +147,9 @@ def test_fill_in_the_middle_is_counted(plan, manifests):
     plain = plan.stages[0]
     shards = {n: Shards(m, "train", T) for n, m in manifests.items()}
     pieces = 0
-    for (step, a), (_, b) in zip(batches(plain, shards), batches(asked, shards, sentinels=(990, 991, 992)), strict=True):
+    for (step, a), (_, b) in zip(
+        batches(plain, shards), batches(asked, shards, sentinels=(990, 991, 992)), strict=True
+    ):
         for row, entry in enumerate(show(SimpleNamespace(stages=(asked,)), step, manifests)):
             assert entry.get("fim_pieces", 0) == int((a["inputs"][row] != b["inputs"][row]).any())
             pieces += entry.get("fim_pieces", 0)
@@ -125,7 +168,11 @@ def test_what_cannot_be_found_is_said(plan, manifests):
 
 
 def test_licences_are_shown_as_names():
-    assert _licences(["MIT", "ISC"]) == " [MIT, ISC]" and _licences("MIT") == " [MIT]" and _licences(None) == _licences([]) == ""
+    assert (
+        _licences(["MIT", "ISC"]) == " [MIT, ISC]"
+        and _licences("MIT") == " [MIT]"
+        and _licences(None) == _licences([]) == ""
+    )
 
 
 def test_an_id_is_looked_up_without_reading_what_is_known_of_every_document(tmp_path):

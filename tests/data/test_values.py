@@ -54,7 +54,10 @@ def test_a_number_is_kept_or_its_text_is(number):
 
 
 def test_a_fast_and_an_exact_reading_agree(tmp_path):
-    rows = [{"text": f"t{i}", "v": i if i % 2 else i / 2, "more": {"list": [i, {"deep": i / 4}], "none": None}} for i in range(50)]
+    rows = [
+        {"text": f"t{i}", "v": i if i % 2 else i / 2, "more": {"list": [i, {"deep": i / 4}], "none": None}}
+        for i in range(50)
+    ]
     jsonl(tmp_path / "a.jsonl", rows)
     found = read(tmp_path, source("jsonl", paths="a.jsonl", metadata={"v": "v", "more": "more"}))
     assert [d.meta for d in found] == [{"v": row["v"], "more": row["more"]} for row in rows]
@@ -81,14 +84,27 @@ def test_deep_metadata_is_one_unreadable_row(tmp_path, how, depth):
         assert isinstance(first, Unreadable) and first.where == "a.jsonl, row 1" and not first.rest_lost
 
 
-DATES = {"day": date(2022, 1, 8), "at": datetime(2022, 1, 8, 1, 2, 3), "n": Decimal("1.5"), "raw": b"caf\xc3\xa9", "f": 0.25, "text": "x"}
+DATES = {
+    "day": date(2022, 1, 8),
+    "at": datetime(2022, 1, 8, 1, 2, 3),
+    "n": Decimal("1.5"),
+    "raw": b"caf\xc3\xa9",
+    "f": 0.25,
+    "text": "x",
+}
 
 
 @pytest.mark.parametrize("field", [f for f in DATES if f != "text"])
 def test_both_kinds_of_where_see_what_metadata_keeps(tmp_path, field):
     write_parquet(tmp_path / "a.parquet", [DATES, DATES | {field: None}])
     kept, without = read(tmp_path, source("parquet", paths="a.parquet", metadata={"v": field}))
-    assert kept.meta == {"v": {"day": "2022-01-08", "at": "2022-01-08 01:02:03", "n": 1.5, "raw": "café", "f": 0.25}[field]} and without.meta == {}
+    assert (
+        kept.meta
+        == {
+            "v": {"day": "2022-01-08", "at": "2022-01-08 01:02:03", "n": 1.5, "raw": "café", "f": 0.25}[field]
+        }
+        and without.meta == {}
+    )
     for missing, after in (("keep", True), ("drop", False)):
         for value, same in ((kept.meta["v"], True), ("other", False)):
             condition = {"in": [value], "missing": missing}
@@ -114,8 +130,18 @@ def test_a_parquet_file_need_not_have_a_column_that_may_be_missing(tmp_path):
     write_parquet(tmp_path / "a.parquet", [{"text": "x", "in": {"b": 1}}])
     for field in ("stars", "in.stars"):
         (strict,) = read(tmp_path, source("parquet", paths="a.parquet", where={field: {"min": 1}}))
-        assert strict.reason == "missing_column" and f"`{field}`" in strict.detail and "in.b" in strict.detail and strict.where == "a.parquet"
-        assert read(tmp_path, source("parquet", paths="a.parquet", where={field: {"min": 1, "missing": "keep"}}))[0].text == "x"
+        assert (
+            strict.reason == "missing_column"
+            and f"`{field}`" in strict.detail
+            and "in.b" in strict.detail
+            and strict.where == "a.parquet"
+        )
+        assert (
+            read(
+                tmp_path, source("parquet", paths="a.parquet", where={field: {"min": 1, "missing": "keep"}})
+            )[0].text
+            == "x"
+        )
 
 
 def parquet(path, **columns):
@@ -135,32 +161,67 @@ def test_values_of_parquet_that_python_cannot_hold(tmp_path):
     ns = [1_700_000_000_123_456_000, 1_700_000_000_123_456_789, -1]
     far = pa.array([0, 253_402_300_800_000_000, None], pa.timestamp("us"))
     parquet(
-        tmp_path / "a.parquet", ns=pa.array(ns, pa.timestamp("ns")), zone=pa.array(ns, pa.timestamp("ns", "+01:00")), far=far,
-        time=pa.array([1000, 1001, None], pa.time64("ns")), took=pa.array([1000, 1001, None], pa.duration("ns")),
+        tmp_path / "a.parquet",
+        ns=pa.array(ns, pa.timestamp("ns")),
+        zone=pa.array(ns, pa.timestamp("ns", "+01:00")),
+        far=far,
+        time=pa.array([1000, 1001, None], pa.time64("ns")),
+        took=pa.array([1000, 1001, None], pa.duration("ns")),
         inside=pa.array([{"at": [n]} for n in ns], pa.struct([("at", pa.list_(pa.timestamp("ns")))])),
-        raw=pa.array([b"a", b"\xff", None]), code=pa.array(["x", "y", "x"]).dictionary_encode(),
-    )  # fmt: skip
+        raw=pa.array([b"a", b"\xff", None]),
+        code=pa.array(["x", "y", "x"]).dictionary_encode(),
+    )
 
     def kept(field):
         found = read(tmp_path, source("parquet", paths="a.parquet", metadata={"v": field}))
-        return [item.meta.get("v") if isinstance(item, Document) else (item.reason, item.where, item.rest_lost) for item in found]
+        return [
+            item.meta.get("v") if isinstance(item, Document) else (item.reason, item.where, item.rest_lost)
+            for item in found
+        ]
 
-    whole, nines, before = "2023-11-14 22:13:20.123456", "2023-11-14 22:13:20.123456789", "1969-12-31 23:59:59.999999999"
-    assert kept("ns") == [whole, nines, before] and kept("inside") == [{"at": [whole]}, {"at": [nines]}, {"at": [before]}]
-    assert kept("zone") == ["2023-11-14 23:13:20.123456+01:00", "2023-11-14 23:13:20.123456789+01:00", "1970-01-01 00:59:59.999999999+01:00"]
-    assert kept("time") == ["00:00:00.000001", "00:00:00.000001001", None] and kept("took") == ["0:00:00.000001", "1001 ns", None]
+    whole, nines, before = (
+        "2023-11-14 22:13:20.123456",
+        "2023-11-14 22:13:20.123456789",
+        "1969-12-31 23:59:59.999999999",
+    )
+    assert kept("ns") == [whole, nines, before] and kept("inside") == [
+        {"at": [whole]},
+        {"at": [nines]},
+        {"at": [before]},
+    ]
+    assert kept("zone") == [
+        "2023-11-14 23:13:20.123456+01:00",
+        "2023-11-14 23:13:20.123456789+01:00",
+        "1970-01-01 00:59:59.999999999+01:00",
+    ]
+    assert kept("time") == ["00:00:00.000001", "00:00:00.000001001", None] and kept("took") == [
+        "0:00:00.000001",
+        "1001 ns",
+        None,
+    ]
     assert kept("far") == ["1970-01-01 00:00:00", ("bad_value", "a.parquet, row 2", False), None]
-    assert kept("raw") == ["a", ("bad_utf8", "a.parquet, row 2", False), None] and kept("code") == ["x", "y", "x"]
-    assert [item.id if isinstance(item, Document) else item.reason for item in read(tmp_path, source("parquet", paths="a.parquet", id="ns"))] == [
-        whole, nines, before]  # fmt: skip
-    assert [type(item) for item in read(tmp_path, source("parquet", paths="a.parquet"))] == [Document] * 3  # nobody asked for them
+    assert kept("raw") == ["a", ("bad_utf8", "a.parquet, row 2", False), None] and kept("code") == [
+        "x",
+        "y",
+        "x",
+    ]
+    assert [
+        item.id if isinstance(item, Document) else item.reason
+        for item in read(tmp_path, source("parquet", paths="a.parquet", id="ns"))
+    ] == [whole, nines, before]
+    assert [type(item) for item in read(tmp_path, source("parquet", paths="a.parquet"))] == [
+        Document
+    ] * 3  # nobody asked for them
 
 
 def test_columns_of_one_name(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="reads Parquet")
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array([1]), pa.array([2])], names=["text", "n", "n"]), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.Table.from_arrays([pa.array(["a"]), pa.array([1]), pa.array([2])], names=["text", "n", "n"]),
+        tmp_path / "a.parquet",
+    )
     assert read(tmp_path, source("parquet", paths="a.parquet"))[0].text == "a"
     (bad,) = read(tmp_path, source("parquet", paths="a.parquet", metadata={"n": "n"}))
     assert (bad.reason, bad.rest_lost) == ("duplicate_column", True) and "`n`" in bad.detail
@@ -174,12 +235,20 @@ def test_a_dictionary_that_stands_for_far_more_than_it_is(tmp_path):
     pq.write_table(pa.table({"text": page}), tmp_path / "a.parquet")
     assert (tmp_path / "a.parquet").stat().st_size < 100_000
     found = read(tmp_path, source("parquet", paths="a.parquet"))
-    assert found[-1].reason == "expands_too_much" and found[-1].rest_lost and found[-1].where == f"a.parquet, row {len(found):,}"
+    assert (
+        found[-1].reason == "expands_too_much"
+        and found[-1].rest_lost
+        and found[-1].where == f"a.parquet, row {len(found):,}"
+    )
     assert len(read(tmp_path, source("parquet", paths="a.parquet", max_expansion=1e6))) == 3000
 
 
 def test_ids_from_bytes_and_uuids():
-    assert id_text(b"caf\xc3\xa9", "v") == "café" and id_text(ID, "v") == str(ID) and id_text(date(2020, 1, 2), "v") == "2020-01-02"
+    assert (
+        id_text(b"caf\xc3\xa9", "v") == "café"
+        and id_text(ID, "v") == str(ID)
+        and id_text(date(2020, 1, 2), "v") == "2020-01-02"
+    )
     for bad in (b"\xff", None, float("nan"), Damaged("bad_value", "x")):
         with pytest.raises(Damaged):
             id_text(bad, "v")

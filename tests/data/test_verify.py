@@ -50,7 +50,10 @@ def rehash(folder):
     def change(content):
         for split in content["splits"].values():
             for shard in split["shards"]:
-                shard["sha256"], shard["index_sha256"] = file_digest(folder / shard["path"]), file_digest(folder / f"{shard['path']}.index")
+                shard["sha256"], shard["index_sha256"] = (
+                    file_digest(folder / shard["path"]),
+                    file_digest(folder / f"{shard['path']}.index"),
+                )
                 shard["docs_sha256"] = file_digest(folder / shard["docs"])
 
     edit(folder, change)
@@ -64,24 +67,66 @@ BREAKS = {
     "a flipped bit": (lambda f: tokens(f).__setitem__(5, tokens(f)[5] ^ 1), False, "SHA-256 differs"),
     "a missing shard": (lambda f: (f / "shards/train-00000.ds").unlink(), False, "is missing"),
     "a missing index": (lambda f: (f / "shards/held_out-00000.ds.index").unlink(), False, "is missing"),
-    "a shortened shard": (lambda f: (f / "shards/train-00000.ds").write_bytes((f / "shards/train-00000.ds").read_bytes()[:-2]), False, "bytes, the manifest says"),
-    "a changed sidecar": (lambda f: (f / "shards/train-00000.docs.jsonl.zst").write_bytes(b""), False, "SHA-256 differs"),
-    "an end that is not one": (lambda f: tokens(f).__setitem__(-1, 99), True, "does not end in the end-of-document"),
+    "a shortened shard": (
+        lambda f: (f / "shards/train-00000.ds").write_bytes((f / "shards/train-00000.ds").read_bytes()[:-2]),
+        False,
+        "bytes, the manifest says",
+    ),
+    "a changed sidecar": (
+        lambda f: (f / "shards/train-00000.docs.jsonl.zst").write_bytes(b""),
+        False,
+        "SHA-256 differs",
+    ),
+    "an end that is not one": (
+        lambda f: tokens(f).__setitem__(-1, 99),
+        True,
+        "does not end in the end-of-document",
+    ),
     "an end inside a document": (lambda f: tokens(f).__setitem__(3, 0), True, "stands inside a document"),
     "an id too large": (lambda f: tokens(f).__setitem__(3, 60_000), True, "the vocabulary has"),
-    "ends out of order": (lambda f: (f / "shards/train-00000.ds.index").write_bytes(np.fromfile(f / "shards/train-00000.ds.index", "<u8")[::-1].tobytes()), True, "does not divide"),
-    "an empty sidecar": (lambda f: (f / "shards/train-00000.docs.jsonl.zst").write_bytes(b"x"), True, "damaged"),
-    "a wrong total": (lambda f: edit(f, lambda c: c["splits"]["train"].__setitem__("tokens", 7)), False, "counts 7 tokens"),
-    "a wrong type": (lambda f: edit(f, lambda c: c.__setitem__("dtype", "uint32")), False, "does not fit the vocabulary"),
-    "a lost document": (lambda f: edit(f, lambda c: c["funnel"].__setitem__("read", 31)), False, "31 documents were read, 30"),
+    "ends out of order": (
+        lambda f: (f / "shards/train-00000.ds.index").write_bytes(
+            np.fromfile(f / "shards/train-00000.ds.index", "<u8")[::-1].tobytes()
+        ),
+        True,
+        "does not divide",
+    ),
+    "an empty sidecar": (
+        lambda f: (f / "shards/train-00000.docs.jsonl.zst").write_bytes(b"x"),
+        True,
+        "damaged",
+    ),
+    "a wrong total": (
+        lambda f: edit(f, lambda c: c["splits"]["train"].__setitem__("tokens", 7)),
+        False,
+        "counts 7 tokens",
+    ),
+    "a wrong type": (
+        lambda f: edit(f, lambda c: c.__setitem__("dtype", "uint32")),
+        False,
+        "does not fit the vocabulary",
+    ),
+    "a lost document": (
+        lambda f: edit(f, lambda c: c["funnel"].__setitem__("read", 31)),
+        False,
+        "31 documents were read, 30",
+    ),
     "another format": (lambda f: edit(f, lambda c: c.__setitem__("format", 9)), False, "has format 9"),
     "half a manifest": (lambda f: (f / "manifest.json").write_text('{"format": 1,'), False, "is damaged"),
     "an unknown key": (lambda f: edit(f, lambda c: c.__setitem__("more", 1)), False, "is damaged"),
-    "another funnel": (lambda f: (f / "funnel.json").write_text("{}"), False, "does not say what the manifest says"),
+    "another funnel": (
+        lambda f: (f / "funnel.json").write_text("{}"),
+        False,
+        "does not say what the manifest says",
+    ),
     "no funnel": (lambda f: (f / "funnel.json").unlink(), False, "funnel.json is missing"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), False, "manifest.json is missing"),
-    "a stray file": (lambda f: (f / "shards/extra.ds").write_bytes(b""), False, "was not there when its folder was finished"),
-}  # fmt: skip
+    "a stray file": (
+        lambda f: (f / "shards/extra.ds").write_bytes(b""),
+        False,
+        "was not there when its folder was finished",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", BREAKS)
@@ -92,7 +137,9 @@ def test_what_is_broken_is_found(folder, what):
         rehash(folder)
     found = verify(folder)
     assert any(message in problem.what for problem in found), found
-    assert {p.severity for p in found} == ({"warning"} if what == "a stray file" else {"error"}) and all(p.hints for p in found)
+    assert {p.severity for p in found} == ({"warning"} if what == "a stray file" else {"error"}) and all(
+        p.hints for p in found
+    )
 
 
 def test_the_tokenizer_must_be_the_one_that_made_the_shards(folder):
@@ -107,7 +154,11 @@ def test_the_tokenizer_must_be_the_one_that_made_the_shards(folder):
 def test_manifests_read_back_what_was_written(folder):
     manifest = Manifest.load(folder)
     manifest.save(folder)
-    assert Manifest.load(folder / "manifest.json") == manifest and manifest.shards("nothing") == () and manifest.tokens("nothing") == 0
+    assert (
+        Manifest.load(folder / "manifest.json") == manifest
+        and manifest.shards("nothing") == ()
+        and manifest.tokens("nothing") == 0
+    )
     assert manifest.documents("train") + manifest.documents("held_out") == 30
 
 
@@ -122,7 +173,9 @@ def stand_in(store, kind, name, fingerprint, **content):
 def whole(folder):
     """A store with something of each kind: web's data, a stage on it, its scores, a report; and one stage on other data."""
     store = Store(folder.parent.parent)
-    stand_in(store, "stages", "main", "a" * 64, sources={"web": {"fingerprint": Manifest.load(folder).fingerprint}})
+    stand_in(
+        store, "stages", "main", "a" * 64, sources={"web": {"fingerprint": Manifest.load(folder).fingerprint}}
+    )
     stand_in(store, "evals", "main", "b" * 64, stage_fingerprint="a" * 64)
     stand_in(store, "reports", "mine", "c" * 64, stages=[{"fingerprint": "a" * 64}])
     stand_in(store, "stages", "other", "d" * 64, sources={"code": {"fingerprint": "e" * 64}})

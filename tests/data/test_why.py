@@ -18,33 +18,59 @@ from codemix.errors import CodemixError
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("why")
     named = [{"id": f"doc-{i}", "text": words(i, 40 + i), "stars": i % 4} for i in range(12)]
-    named += [{"id": "doc-12", "text": "tiny", "stars": 1}, {"id": "doc-13", "text": "", "stars": 1}, {"id": "doc-14", "text": 5, "stars": 1}]
+    named += [
+        {"id": "doc-12", "text": "tiny", "stars": 1},
+        {"id": "doc-13", "text": "", "stars": 1},
+        {"id": "doc-14", "text": 5, "stars": 1},
+    ]
     write_jsonl(root / "a.jsonl", named)
     rows = [words(3, 43), words(5, 45) + "more", *(words(100 + i, 60) for i in range(30))]
     (root / "b.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows) + "{")
     (root / "tree").mkdir()
-    for name, data in {"x.py": b"x = 1\n" * 40, "y.py": b"\0" * 9, "z.py": b"\xff", "big.py": b"x" * 5000, "p.json": b"{}"}.items():
+    for name, data in {
+        "x.py": b"x = 1\n" * 40,
+        "y.py": b"\0" * 9,
+        "z.py": b"\xff",
+        "big.py": b"x" * 5000,
+        "p.json": b"{}",
+    }.items():
         (root / "tree" / name).write_bytes(data)
     write_jsonl(root / "raw.jsonl", [words(200 + i, 20 + 10 * i) for i in range(6)])
     sources = {
-        "a": {"read": {"kind": "jsonl", "paths": "a.jsonl", "id": "id", "where": {"stars": {"min": 1}}}, "ops": [{"kind": "size", "min_bytes": 20}],
-              "on_bad": "skip", "max_bad": "50%"},
-        "b": {"read": {"kind": "jsonl", "paths": "b.jsonl"}, "held_out": "20%", "on_bad": "skip", "max_bad": "50%"},
+        "a": {
+            "read": {"kind": "jsonl", "paths": "a.jsonl", "id": "id", "where": {"stars": {"min": 1}}},
+            "ops": [{"kind": "size", "min_bytes": 20}],
+            "on_bad": "skip",
+            "max_bad": "50%",
+        },
+        "b": {
+            "read": {"kind": "jsonl", "paths": "b.jsonl"},
+            "held_out": "20%",
+            "on_bad": "skip",
+            "max_bad": "50%",
+        },
         "tree": {"read": {"kind": "source_tree", "path": "tree", "max_bytes": 1000, "not_utf8": "drop"}},
         "raw": {"read": {"kind": "jsonl", "paths": "raw.jsonl"}, "ops": [{"kind": "size", "min_bytes": 130}]},
         "part": {"read": {"kind": "source", "name": "raw"}, "ops": [{"kind": "size", "min_bytes": 250}]},
-    }  # fmt: skip
+    }
     dedup = [{"kind": "exact", "sources": ["a", "b"]}, {"kind": "minhash", "sources": ["a", "b"]}]
-    stage = {"name": "s", "steps": 1, "mixture": dict.fromkeys(["a", "b", "tree", "part"], "25%"), "learning_rate": {"kind": "constant", "value": 0.1}}
+    stage = {
+        "name": "s",
+        "steps": 1,
+        "mixture": dict.fromkeys(["a", "b", "tree", "part"], "25%"),
+        "learning_rate": {"kind": "constant", "value": 0.1},
+    }
     r, store = recipe(sources, dedup=dedup, stages=[stage]), Store(root / "store")
     build(r, store, data_root=root)
     return r, store, take_inventory(r, store, root), root
 
 
 IDS = {
-    "a": [f"doc-{i}" for i in range(14)] + ["a.jsonl#14"], "b": [f"b.jsonl#{i}" for i in range(33)],
-    "tree": [f"tree/{name}#0" for name in ("x.py", "y.py", "z.py", "big.py", "p.json")], "raw": [f"raw.jsonl#{i}" for i in range(6)],
-}  # fmt: skip
+    "a": [f"doc-{i}" for i in range(14)] + ["a.jsonl#14"],
+    "b": [f"b.jsonl#{i}" for i in range(33)],
+    "tree": [f"tree/{name}#0" for name in ("x.py", "y.py", "z.py", "big.py", "p.json")],
+    "raw": [f"raw.jsonl#{i}" for i in range(6)],
+}
 
 
 def fates(made, source):
@@ -53,7 +79,9 @@ def fates(made, source):
     for document_id in IDS[source]:
         for fate in why(*made, document_id):
             assert sentence(fate).startswith(f"{fate.source}: ")
-            key = {"dropped": f"{fate.facts.get('step')}/{fate.facts.get('reason')}"}.get(fate.outcome, fate.outcome)
+            key = {"dropped": f"{fate.facts.get('step')}/{fate.facts.get('reason')}"}.get(
+                fate.outcome, fate.outcome
+            )
             counted.setdefault(fate.source, Counter())[key] += 1
     return counted
 
@@ -73,7 +101,9 @@ def test_every_document_has_the_fate_that_its_funnel_counts(made, source):
 def test_a_source_of_a_source(made):
     counted = fates(made, "raw")
     assert counted == {name: expected(made[2][name].funnel) for name in ("raw", "part")}
-    assert counted["part"].total() < counted["raw"].total() == 6  # what the first drops, the second never reads
+    assert (
+        counted["part"].total() < counted["raw"].total() == 6
+    )  # what the first drops, the second never reads
 
 
 def test_held_out_duplicates_and_what_was_lost(made):
@@ -90,8 +120,12 @@ def test_held_out_duplicates_and_what_was_lost(made):
 def test_what_an_op_says(made):
     (fate,) = why(*made, "doc-12")
     assert fate.as_json() == {
-        "source": "a", "outcome": "dropped", "step": "01-size", "reason": "too_small", "op": {"kind": "size", "min_bytes": 20, "max_bytes": None}
-    }  # fmt: skip
+        "source": "a",
+        "outcome": "dropped",
+        "step": "01-size",
+        "reason": "too_small",
+        "op": {"kind": "size", "min_bytes": 20, "max_bytes": None},
+    }
     assert sentence(fate) == "a: dropped by 01-size: too_small (min_bytes: 20)"
     assert sentence(why(*made, "doc-4")[0]) == "a: dropped by 00-read: where"
     assert sentence(why(*made, "a.jsonl#14")[0]) == "a: unreadable: bad_text (`text` holds int, not a text)"

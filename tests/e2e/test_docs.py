@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if "```console" in p.read_text()]
+DOCUMENTS = [
+    p for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if "```console" in p.read_text()
+]
 
 
 def blocks(document: Path, kind: str):
@@ -45,9 +47,19 @@ def shared_store(tmp_path_factory):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_every_command_runs(document, tmp_path, shared_store):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    quickstart = tmp_path / "recipes" / "quickstart.yaml"  # the commands are what is tested here; an eighth of the tokens will do
-    quickstart.write_text(re.sub(r"tokens: (\d+)k", lambda m: f"tokens: {int(m[1]) // 8}k", quickstart.read_text()))
-    broken = (ROOT / "README.md").read_text().split("```yaml\n")[1].split("```")[0].replace("{docs: 50%, stdlib: 50%}", "{docs: 60%, stdlib: 50%}")
+    quickstart = (
+        tmp_path / "recipes" / "quickstart.yaml"
+    )  # the commands are what is tested here; an eighth of the tokens will do
+    quickstart.write_text(
+        re.sub(r"tokens: (\d+)k", lambda m: f"tokens: {int(m[1]) // 8}k", quickstart.read_text())
+    )
+    broken = (
+        (ROOT / "README.md")
+        .read_text()
+        .split("```yaml\n")[1]
+        .split("```")[0]
+        .replace("{docs: 50%, stdlib: 50%}", "{docs: 60%, stdlib: 50%}")
+    )
     (tmp_path / "recipes" / "broken.yaml").write_text(broken)
     environment = os.environ | {
         "CODEMIX_STORE": str(shared_store),
@@ -56,7 +68,9 @@ def test_every_command_runs(document, tmp_path, shared_store):
     }
     for command, expected in commands(document):
         wanted = int(match[1]) if (match := re.search(r"# exits (\d+)", command)) else 0
-        ran = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        ran = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        )
         output = ran.stdout + ran.stderr
         assert ran.returncode == wanted, f"$ {command}\n{output}"
         place, folded = 0, " ".join(output.split())

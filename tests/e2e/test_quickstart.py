@@ -29,8 +29,17 @@ evaluation: {max_bytes: 50kB}
 
 
 def codemix(*words, folder, code=0, **options):
-    ran = subprocess.run([sys.executable, "-m", "codemix", *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=600, **options)
-    assert ran.returncode == code, f"codemix {' '.join(map(str, words))}: exit {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+    ran = subprocess.run(
+        [sys.executable, "-m", "codemix", *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        **options,
+    )
+    assert ran.returncode == code, (
+        f"codemix {' '.join(map(str, words))}: exit {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+    )
     assert "Traceback" not in ran.stderr
     return ran
 
@@ -56,9 +65,17 @@ def test_the_ledger_equals_the_plan_and_a_second_run_does_nothing(folder, straig
         assert ledger["consumed"] == ledger["planned"] == {s["source"]: s["tokens"] for s in stage["sources"]}
         assert ledger["tokens"] == stage["tokens"] == stage["steps"] * 8 * 64
     assert all(s["trained"] for s in plan["existing"]["stages"].values())
-    before = {p: p.stat().st_mtime_ns for p in (folder / "store").rglob("*") if p.is_file() and ".jax-cache" not in p.parts and p.suffix != ".lock"}
+    before = {
+        p: p.stat().st_mtime_ns
+        for p in (folder / "store").rglob("*")
+        if p.is_file() and ".jax-cache" not in p.parts and p.suffix != ".lock"
+    }
     assert json.loads(codemix("run", "small.yaml", "--json", folder=folder).stdout) == straight
-    after = {p: p.stat().st_mtime_ns for p in (folder / "store").rglob("*") if p.is_file() and ".jax-cache" not in p.parts and p.suffix != ".lock"}
+    after = {
+        p: p.stat().st_mtime_ns
+        for p in (folder / "store").rglob("*")
+        if p.is_file() and ".jax-cache" not in p.parts and p.suffix != ".lock"
+    }
     assert after == before
 
 
@@ -73,7 +90,9 @@ def test_interrupted_twice_the_result_is_the_same_to_the_bit(folder, straight, t
     (tmp_path / "small.yaml").write_text(RECIPE)
     for stop, lines in ((signal.SIGINT, 2), (signal.SIGKILL, 4)):
         words = [sys.executable, "-m", "codemix", "train", "small.yaml", "--save-every-steps", "10"]
-        process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         deadline = time.time() + 120
         while process.poll() is None and time.time() < deadline:
             if sum(len(p.read_text().splitlines()) for p in store.rglob("metrics.jsonl")) >= lines:
@@ -85,19 +104,32 @@ def test_interrupted_twice_the_result_is_the_same_to_the_bit(folder, straight, t
     codemix("train", "small.yaml", folder=tmp_path)
     for place in straight["stages"]:
         first, second = folder / place, tmp_path / place
-        assert json.loads((first / "ledger.json").read_text()) == json.loads((second / "ledger.json").read_text())
-        a, b = ([json.loads(line) for line in (p / "metrics.jsonl").read_text().splitlines()] for p in (first, second))
-        assert [(x["step"], x["train/loss_nats_per_token"]) for x in a] == [(x["step"], x["train/loss_nats_per_token"]) for x in b]
+        assert json.loads((first / "ledger.json").read_text()) == json.loads(
+            (second / "ledger.json").read_text()
+        )
+        a, b = (
+            [json.loads(line) for line in (p / "metrics.jsonl").read_text().splitlines()]
+            for p in (first, second)
+        )
+        assert [(x["step"], x["train/loss_nats_per_token"]) for x in a] == [
+            (x["step"], x["train/loss_nats_per_token"]) for x in b
+        ]
 
 
 def test_code_helps_code_and_the_report_stands_alone(folder, straight):
     scores = [
-        json.loads((folder / p).read_text()) if Path(p).suffix == ".json" else json.loads((folder / p / "results.json").read_text())
+        json.loads((folder / p).read_text())
+        if Path(p).suffix == ".json"
+        else json.loads((folder / p / "results.json").read_text())
         for p in straight["evals"]
     ]
     assert all(0.5 < r["bits_per_byte"][s]["bits_per_byte"] < 8 for r in scores for s in ("docs", "stdlib"))
     page = (folder / straight["report"]).read_text()
-    assert "<svg" in page and 'src="http' not in page and 'href="http' not in page.replace('href="https://arxiv.org', "")
+    assert (
+        "<svg" in page
+        and 'src="http' not in page
+        and 'href="http' not in page.replace('href="https://arxiv.org', "")
+    )
 
 
 def test_show_names_documents_and_seen_finds_the_step(folder, straight):
@@ -114,7 +146,10 @@ def test_show_names_documents_and_seen_finds_the_step(folder, straight):
         ({"docs: 50%, stdlib: 50%": "docs: 5%, stdlib: 5%"}, "sum to 10%"),
         ({"max_epochs: 4": "max_epochs: 0.001"}, "would be read"),
         ({"kind: python_docs": "kind: jsonl, paths: ['absent/*.jsonl']"}, "absent"),
-        ({"kind: bpe, vocab_size: 1024, train: {bytes: 500kB}": "kind: tokenizer_json, path: absent.json"}, "absent.json"),
+        (
+            {"kind: bpe, vocab_size: 1024, train: {bytes: 500kB}": "kind: tokenizer_json, path: absent.json"},
+            "absent.json",
+        ),
         ({"seq_len: 64": "sequence: 64"}, "not a key"),
     ],
 )
@@ -132,7 +167,9 @@ def test_a_corrupted_shard_and_a_busy_store_are_told(folder, straight, tmp_path)
     import shutil
 
     store = tmp_path / "store"
-    shutil.copytree(folder / "store", store, ignore=shutil.ignore_patterns("stages", "reports", "evals", ".jax-cache"))
+    shutil.copytree(
+        folder / "store", store, ignore=shutil.ignore_patterns("stages", "reports", "evals", ".jax-cache")
+    )
     shard = next(store.glob("data/stdlib-*/shards/train-*.ds"))
     raw = bytearray(shard.read_bytes())
     raw[100] ^= 0xFF
@@ -145,8 +182,14 @@ def test_a_corrupted_shard_and_a_busy_store_are_told(folder, straight, tmp_path)
 def test_a_stage_leaves_as_a_hugging_face_model(folder, straight):
     codemix("export-model", "small.yaml", "--output", "hf", folder=folder)
     config = json.loads((folder / "hf" / "config.json").read_text())
-    assert config["architectures"] == ["CohereForCausalLM"] and (folder / "hf" / "model.safetensors").stat().st_size > 100_000
-    assert len(json.loads((folder / "hf" / "tokenizer.json").read_text())["model"]["vocab"]) == config["vocab_size"]
+    assert (
+        config["architectures"] == ["CohereForCausalLM"]
+        and (folder / "hf" / "model.safetensors").stat().st_size > 100_000
+    )
+    assert (
+        len(json.loads((folder / "hf" / "tokenizer.json").read_text())["model"]["vocab"])
+        == config["vocab_size"]
+    )
     assert json.loads((folder / "hf" / "tokenizer_config.json").read_text())["eos_token"] == "<|endoftext|>"
 
 
@@ -163,6 +206,13 @@ def test_verify_says_what_a_store_lacks_of_a_lock(folder, tmp_path):
     codemix("lock", "small.yaml", folder=folder)
     assert "0 problems" in codemix("verify", "small.yaml", folder=folder).stdout
     store = tmp_path / "store"
-    shutil.copytree(folder / "store", store, ignore=shutil.ignore_patterns("stages", "reports", "evals", ".jax-cache", "stdlib-*"))
-    assert "`stdlib` is not in the store" in codemix("verify", "small.yaml", "--store", store, folder=folder, code=1).stderr
+    shutil.copytree(
+        folder / "store",
+        store,
+        ignore=shutil.ignore_patterns("stages", "reports", "evals", ".jax-cache", "stdlib-*"),
+    )
+    assert (
+        "`stdlib` is not in the store"
+        in codemix("verify", "small.yaml", "--store", store, folder=folder, code=1).stderr
+    )
     (folder / "small.lock").unlink()

@@ -19,7 +19,17 @@ def byte_text(tmp_path_factory):
 def model_spec():
     from codemix.recipe.language.schema import Model
 
-    return Model(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=8, d_ff=48, init_std=0.5, logit_scale=0.5, vocab_multiple=8)
+    return Model(
+        d_model=32,
+        n_layers=2,
+        n_heads=4,
+        n_kv_heads=2,
+        d_head=8,
+        d_ff=48,
+        init_std=0.5,
+        logit_scale=0.5,
+        vocab_multiple=8,
+    )
 
 
 @pytest.fixture(scope="session")

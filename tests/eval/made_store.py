@@ -13,7 +13,14 @@ from codemix.data.store.store import Store, write_json
 from codemix.recipe.language import schema
 
 EOS = 256
-ABOUT = {"vocab_size": 257, "eos_id": EOS, "eos_token": "<|endoftext|>", "special": {"<|endoftext|>": EOS}, "bos": None, "probe": []}
+ABOUT = {
+    "vocab_size": 257,
+    "eos_id": EOS,
+    "eos_token": "<|endoftext|>",
+    "special": {"<|endoftext|>": EOS},
+    "bos": None,
+    "probe": [],
+}
 
 
 def byte_tokenizer_json() -> str:
@@ -40,7 +47,9 @@ def save_tokenizer(store: Store, content: str) -> dict:
     return about
 
 
-def save_source(store: Store, source: str, splits: dict[str, list[list[dict]]], encode, tokenizer: dict) -> Manifest:
+def save_source(
+    store: Store, source: str, splits: dict[str, list[list[dict]]], encode, tokenizer: dict
+) -> Manifest:
     """Shards of a source: for each split a list of shards, each a list of documents {id, text, ...}."""
     folder = store.path("data", source, "feedfacefeed")
     (folder / "shards").mkdir(parents=True, exist_ok=True)
@@ -54,11 +63,24 @@ def save_source(store: Store, source: str, splits: dict[str, list[list[dict]]], 
             index = Path(f"{path}.index")
             index.write_bytes(np.cumsum([len(t) for t in tokens]).astype("<u8").tobytes())
             sizes = [len(d["text"].encode()) for d in documents]
-            lines = [json.dumps({"id": d["id"], "bytes": n, "language": d.get("language")}) + "\n" for d, n in zip(documents, sizes, strict=True)]
+            lines = [
+                json.dumps({"id": d["id"], "bytes": n, "language": d.get("language")}) + "\n"
+                for d, n in zip(documents, sizes, strict=True)
+            ]
             docs = path.with_suffix(".docs.jsonl.zst")
             docs.write_bytes(zstandard.compress("".join(lines).encode()))
-            made.append(Shard(str(path.relative_to(folder)), sum(map(len, tokens)), len(tokens), sum(sizes), file_digest(path), file_digest(index),
-                              str(docs.relative_to(folder)), file_digest(docs)))  # fmt: skip
+            made.append(
+                Shard(
+                    str(path.relative_to(folder)),
+                    sum(map(len, tokens)),
+                    len(tokens),
+                    sum(sizes),
+                    file_digest(path),
+                    file_digest(index),
+                    str(docs.relative_to(folder)),
+                    file_digest(docs),
+                )
+            )
         summaries[split] = split_summary(made)
     Manifest(source, f"fp-{source}", {}, tokenizer, "uint16", summaries, [], {}, {}, {}).save(folder)
     return Manifest.load(folder)
@@ -78,7 +100,15 @@ def save_stage(store: Store, model) -> Path:
 def plan(model_spec: schema.Model, seq_len: int, *, sources=(), **evaluation) -> SimpleNamespace:
     """A plan of one stage, as far as evaluation reads one."""
     stage = SimpleNamespace(
-        name="init", fingerprint="f" * 64, model=model_spec, seq_len=seq_len, training=schema.Training(seq_len=seq_len, batch_size=1), parent=None,
-        sources=tuple(sources), seed=7,
-    )  # fmt: skip
-    return SimpleNamespace(recipe=SimpleNamespace(evaluation=schema.Evaluation(**evaluation)), stages=(stage,))
+        name="init",
+        fingerprint="f" * 64,
+        model=model_spec,
+        seq_len=seq_len,
+        training=schema.Training(seq_len=seq_len, batch_size=1),
+        parent=None,
+        sources=tuple(sources),
+        seed=7,
+    )
+    return SimpleNamespace(
+        recipe=SimpleNamespace(evaluation=schema.Evaluation(**evaluation)), stages=(stage,)
+    )

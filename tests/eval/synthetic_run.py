@@ -55,7 +55,12 @@ def recipe(name: str, stages, seed: int = 0) -> schema.Recipe:
             "model": {"d_model": 64, "n_layers": 4, "n_heads": 4, "d_ff": 176},
             "training": {"seq_len": 128, "batch_size": 16},
             "stages": [
-                {"name": n, "steps": steps, "mixture": mixture, "learning_rate": {"kind": "linear", "floor": 1e-6} if n == "cooldown" else rate}
+                {
+                    "name": n,
+                    "steps": steps,
+                    "mixture": mixture,
+                    "learning_rate": {"kind": "linear", "floor": 1e-6} if n == "cooldown" else rate,
+                }
                 for n, mixture, steps in stages
             ],
         }
@@ -63,7 +68,10 @@ def recipe(name: str, stages, seed: int = 0) -> schema.Recipe:
 
 
 def planned(name: str, stages=None, seed: int = 0) -> Plan:
-    planner = Planner(recipe(name, stages or MIXTURES[name], seed), {n: Pool((400_000, 300_000), 900, True, "f" * 64) for n in SOURCES})
+    planner = Planner(
+        recipe(name, stages or MIXTURES[name], seed),
+        {n: Pool((400_000, 300_000), 900, True, "f" * 64) for n in SOURCES},
+    )
     plan = planner.plan()
     assert not planner.problems, planner.problems
     return plan
@@ -102,7 +110,9 @@ def bits(seen: dict[str, int], source: str) -> float:
     return LEVEL[source] + 1.9 * math.exp(-math.log1p((own + 0.5 * kin + 0.06 * sum(seen.values())) / 4e4))
 
 
-def write_run(store: Store, plan: Plan, *, noise: int = 0, tasks: dict[str, Any] | None = None) -> tuple[list[Path], list[Path]]:
+def write_run(
+    store: Store, plan: Plan, *, noise: int = 0, tasks: dict[str, Any] | None = None
+) -> tuple[list[Path], list[Path]]:
     """Folders of a plan's stages and their evaluations."""
     rng = np.random.default_rng(zlib.crc32(plan.recipe.name.encode()) + noise)
     seen: dict[str, int] = {}
@@ -110,16 +120,32 @@ def write_run(store: Store, plan: Plan, *, noise: int = 0, tasks: dict[str, Any]
     for stage in plan.stages:
         folder = store.path("stages", stage.name, stage.fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "lineage.json", {"stage": stage.name, "fingerprint": stage.fingerprint, "vocab_size": 4096, "recipe": plan.recipe.name})
+        write_json(
+            folder / "lineage.json",
+            {
+                "stage": stage.name,
+                "fingerprint": stage.fingerprint,
+                "vocab_size": 4096,
+                "recipe": plan.recipe.name,
+            },
+        )
         plan_tokens = stage.planned_tokens()
         write_json(
             folder / "ledger.json",
-            {"stage": stage.name, "planned": plan_tokens, "consumed": plan_tokens, "steps": stage.steps, "tokens": stage.tokens},
+            {
+                "stage": stage.name,
+                "planned": plan_tokens,
+                "consumed": plan_tokens,
+                "steps": stage.steps,
+                "tokens": stage.tokens,
+            },
         )
         lines = []
         for step in range(4, stage.steps + 1, 4):
             share = step / stage.steps
-            now = {s: seen.get(s, 0) + n * share for s, n in plan_tokens.items()} | {s: n for s, n in seen.items() if s not in plan_tokens}
+            now = {s: seen.get(s, 0) + n * share for s, n in plan_tokens.items()} | {
+                s: n for s, n in seen.items() if s not in plan_tokens
+            }
             losses = {s: bits(now, s) * 2.1 + rng.normal(0, 0.05) for s, n in plan_tokens.items() if n}
             lines.append(
                 {
@@ -129,7 +155,8 @@ def write_run(store: Store, plan: Plan, *, noise: int = 0, tasks: dict[str, Any]
                     "grad_norm": 0.5,
                     "tokens_per_s": 21_000 + rng.normal(0, 400),
                     "time": 100.0 + step,
-                    "train/loss_nats_per_token": sum(v * plan_tokens[s] for s, v in losses.items()) / stage.tokens,
+                    "train/loss_nats_per_token": sum(v * plan_tokens[s] for s, v in losses.items())
+                    / stage.tokens,
                     **{f"train/{s}/loss_nats_per_token": v for s, v in losses.items()},
                 }
             )
@@ -149,10 +176,24 @@ def _evaluate(store: Store, stage, seen: dict[str, int], rng, tasks: dict[str, A
         sizes, hardness = fixed.lognormal(7, 0.8, 60).astype(int) + 20, fixed.normal(0, 0.25, 60)
         for i, (size, hard) in enumerate(zip(sizes, hardness, strict=True)):
             value = float(size * (bits(seen, source) + hard + rng.normal(0, 0.03)))
-            records.append({"source": source, "id": f"{source}/{i}", "bits": value, "bytes": int(size), "tokens": int(size) // 4, "language": ""})
+            records.append(
+                {
+                    "source": source,
+                    "id": f"{source}/{i}",
+                    "bits": value,
+                    "bytes": int(size),
+                    "tokens": int(size) // 4,
+                    "language": "",
+                }
+            )
         mine = [r for r in records if r["source"] == source]
         total = {k: sum(r[k] for r in mine) for k in ("bits", "bytes", "tokens")}
-        summaries[source] = {**total, "documents": 60, "bits_per_byte": total["bits"] / total["bytes"], "subset": False}
+        summaries[source] = {
+            **total,
+            "documents": 60,
+            "bits_per_byte": total["bits"] / total["bytes"],
+            "subset": False,
+        }
     (place / "documents.jsonl").write_text("".join(json.dumps(r, sort_keys=True) + "\n" for r in records))
     write_json(
         place / "results.json",

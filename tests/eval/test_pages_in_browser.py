@@ -51,7 +51,13 @@ def pages(tmp_path_factory):
     one = runs[0]
     return {
         "report": report(one.plan, store, manifests, one.stage_dirs, one.eval_paths),
-        "compare": compare(runs, store, question="Does code in the start help text?", baseline="text-only", overlay_paper=True),
+        "compare": compare(
+            runs,
+            store,
+            question="Does code in the start help text?",
+            baseline="text-only",
+            overlay_paper=True,
+        ),
     }
 
 
@@ -81,7 +87,10 @@ def test_a_page_in_every_view(pages, tab, which, view):
 def test_the_keyboard_reaches_everything(pages, tab):
     tab.open(pages["report"])
     tab.press("Tab", 9)
-    assert tab.value("document.activeElement.className") == "skip" and tab.value("document.activeElement.getBoundingClientRect().left") > 0
+    assert (
+        tab.value("document.activeElement.className") == "skip"
+        and tab.value("document.activeElement.getBoundingClientRect().left") > 0
+    )
     tab.press("Enter", 13, "\r")
     assert tab.value("location.hash") == "#main"
     tab.value("document.querySelector('summary').focus()")
@@ -94,7 +103,9 @@ def test_the_keyboard_reaches_everything(pages, tab):
 
 def test_it_prints_with_its_tables_unfolded(pages, tab):
     tab.open(pages["report"], media="print", width=800)
-    assert tab.value("[...document.querySelectorAll('details table')].every(t => t.getBoundingClientRect().height > 20)")
+    assert tab.value(
+        "[...document.querySelectorAll('details table')].every(t => t.getBoundingClientRect().height > 20)"
+    )
     content = tab.pdf()
     assert content.startswith(b"%PDF") and len(content) > 30_000
     if folder := os.environ.get("CODEMIX_SCREENSHOTS"):

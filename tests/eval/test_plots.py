@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from codemix.eval.pages import plots
 from codemix.eval.report import charts
 
-TAGS = {"docs": {"kind": "text"}, "web": {"kind": "code"}, "stdlib": {"kind": "code"}, "maths": {}, "md": {"kind": "markup"}}
+TAGS = {
+    "docs": {"kind": "text"},
+    "web": {"kind": "code"},
+    "stdlib": {"kind": "code"},
+    "maths": {},
+    "md": {"kind": "markup"},
+}
 
 
 def contrast(a: str, b: str) -> float:
@@ -32,7 +38,13 @@ def test_every_colour_stands_out_on_its_card(name):
 def test_a_source_keeps_its_colour_whatever_the_order():
     shades = plots.colours(TAGS)
     assert shades == plots.colours(dict(reversed(TAGS.items())))
-    assert shades == {"docs": "text-1", "md": "code-1", "stdlib": "code-2", "web": "code-3", "maths": "other-1"}
+    assert shades == {
+        "docs": "text-1",
+        "md": "code-1",
+        "stdlib": "code-2",
+        "web": "code-3",
+        "maths": "other-1",
+    }
 
 
 def test_more_sources_than_colours_differ_by_their_dashes():
@@ -55,14 +67,23 @@ def test_labels_move_apart_and_keep_their_order(positions):
 
 
 def draw(key="a", title="T & <t>"):
-    return charts.throughput(key, title, 'says "so"', [(0, 1.0), (10, None), (20, 3.0)], [("one", 0, 10), ("two", 10, 20)])
+    return charts.throughput(
+        key, title, 'says "so"', [(0, 1.0), (10, None), (20, 3.0)], [("one", 0, 10), ("two", 10, 20)]
+    )
 
 
 def test_svg_is_inline_labelled_and_free_of_colours_of_its_own():
     drawing = draw()
     tree = ET.fromstring(drawing)
-    assert tree[0].text == "T & <t>" and tree[1].text == 'says "so"' and tree.get("aria-labelledby") == "a-t a-d"
-    assert "width" not in tree.attrib and "<?xml" not in drawing and "<style" not in drawing and "<metadata" not in drawing
+    assert (
+        tree[0].text == "T & <t>" and tree[1].text == 'says "so"' and tree.get("aria-labelledby") == "a-t a-d"
+    )
+    assert (
+        "width" not in tree.attrib
+        and "<?xml" not in drawing
+        and "<style" not in drawing
+        and "<metadata" not in drawing
+    )
     painted = {c.lower() for c in re.findall(r"(?:fill|stroke):\s*([^;\"]+)", drawing)}
     assert painted <= {"none", "currentcolor"} | {c for c in painted if c.startswith("var(--")}
 
@@ -83,7 +104,14 @@ def test_drawing_leaves_no_trace_in_matplotlib():
 
 def test_curves_with_gaps_and_without_points_are_drawn():
     drawing = charts.losses(
-        "l", "t", "d", {"web": [(0, 3.0), (5, None), (9, 2.0)], "docs": [(0, None)]}, [], [(0, 1e-3)], [("s", 0, 10)], plots.colours(TAGS)
+        "l",
+        "t",
+        "d",
+        {"web": [(0, 3.0), (5, None), (9, 2.0)], "docs": [(0, None)]},
+        [],
+        [(0, 1e-3)],
+        [("s", 0, 10)],
+        plots.colours(TAGS),
     )
     assert "web" in drawing and ">docs<" not in drawing
 
@@ -92,7 +120,10 @@ def test_long_names_take_no_room_from_the_bars():
     def height(names):
         shades = plots.colours({n: {"kind": "code"} for n in names})
         return float(
-            re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', charts.scores("k", "t", "d", {n: [2.0, 1.9] for n in names}, ["a", "b"], shades, "bits"))[1]
+            re.search(
+                r'viewBox="0 0 [\d.]+ ([\d.]+)"',
+                charts.scores("k", "t", "d", {n: [2.0, 1.9] for n in names}, ["a", "b"], shades, "bits"),
+            )[1]
         )
 
     assert height([f"{'x' * 60}-{i}" for i in range(8)]) > height([f"x{i}" for i in range(8)]) + 300

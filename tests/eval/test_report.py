@@ -37,7 +37,10 @@ def test_the_answer_comes_first_and_is_made_from_the_numbers(written, run):
     answer_at, first_section = html.index('class="answer"'), html.index("<section")
     assert answer_at < first_section
     _, _, _, evals = run
-    first, last = read_json(evals[0] / "results.json")["bits_per_byte"], read_json(evals[-1] / "results.json")["bits_per_byte"]
+    first, last = (
+        read_json(evals[0] / "results.json")["bits_per_byte"],
+        read_json(evals[-1] / "results.json")["bits_per_byte"],
+    )
 
     def pooled(scores):
         code = [scores[s] for s in ("stdlib", "web")]
@@ -62,7 +65,9 @@ def test_a_change_inside_the_noise_is_not_called(run, tmp_path):
 
 def test_nothing_is_fetched_and_nothing_runs(written):
     html = written.read_text()
-    assert not re.search(r"<script|<link(?! rel=\"icon\" href=\"data:,\")|<img|<iframe|@import|javascript:", html)
+    assert not re.search(
+        r"<script|<link(?! rel=\"icon\" href=\"data:,\")|<img|<iframe|@import|javascript:", html
+    )
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", html) and "url(http" not in html
     assert "default-src 'none'" in html
     assert "&lt;script&gt; &amp; friends stay text" in html  # what users write is escaped
@@ -98,11 +103,19 @@ def test_figures_are_labelled_themed_and_have_their_table(written):
         tree = ET.fromstring(drawing)
         names = [child.tag for child in tree]
         assert names[:2] == ["title", "desc"] and tree.get("role") == "img" and tree.get("viewBox")
-        assert "#01f" not in drawing and ("currentColor" in drawing or "var(--" in drawing) and "<table>" in figure
+        assert (
+            "#01f" not in drawing
+            and ("currentColor" in drawing or "var(--" in drawing)
+            and "<table>" in figure
+        )
 
 
 def test_markdown_and_json_say_the_same(written):
-    html, markdown, content = written.read_text(), written.with_suffix(".md").read_text(), json.loads(written.with_suffix(".json").read_text())
+    html, markdown, content = (
+        written.read_text(),
+        written.with_suffix(".md").read_text(),
+        json.loads(written.with_suffix(".json").read_text()),
+    )
     value = content["stages"][-1]["bits_per_byte"]["stdlib"]["bits_per_byte"]
     assert f"{value:.4f}" in html and f"{value:.4f}" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
@@ -118,7 +131,10 @@ def test_a_ledger_that_differs_is_loud(run, tmp_path):
     ledger["consumed"]["stdlib"] -= 128
     write_json(folders[1] / "ledger.json", ledger)
     html = report(plan, store, MANIFESTS, folders, evals).read_text()
-    assert "did not read what was planned: <code>stdlib</code> -128" in html and 'class="note bad" role="alert"' in html
+    assert (
+        "did not read what was planned: <code>stdlib</code> -128" in html
+        and 'class="note bad" role="alert"' in html
+    )
     assert "consumed exactly the tokens" not in html
 
 
@@ -159,7 +175,16 @@ def test_damage_is_an_error_never_a_score(run, tmp_path):
 def test_records_are_read_back_whatever_line_ends_they_hold(tmp_path):
     path = tmp_path / "examples" / "triviaqa.jsonl"
     path.parent.mkdir()
-    kept = {"id": "a\x85b\u2028c", "source": "docs", "correct": 1.0, "gold_bits": 2.0, "gold_bytes": 3, "bits": 4.0, "bytes": 5, "output": "\r\n\x1e"}
+    kept = {
+        "id": "a\x85b\u2028c",
+        "source": "docs",
+        "correct": 1.0,
+        "gold_bits": 2.0,
+        "gold_bytes": 3,
+        "bits": 4.0,
+        "bytes": 5,
+        "output": "\r\n\x1e",
+    }
     path.write_text(json_lines([kept]))  # real TriviaQA answers hold U+0085
     assert variants.examples(path.parent) == {"triviaqa": {kept["id"]: (1.0, 2.0, 3)}}
     assert facts_module.documents(path) == {"docs": {kept["id"]: (4.0, 5)}}
@@ -174,17 +199,25 @@ def test_lost_documents_are_loud(run):
     broken = manifest("web")
     broken.funnel["kept"] -= 1
     text = page(run_facts(plan, MANIFESTS | {"web": broken}, folders, evals))
-    assert any("Documents are missing from the counts of `web`" in getattr(b, "text", "") for s in text.sections for b in s.blocks)
+    assert any(
+        "Documents are missing from the counts of `web`" in getattr(b, "text", "")
+        for s in text.sections
+        for b in s.blocks
+    )
 
 
 def test_metrics_lines_last_word_wins_and_a_torn_end_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 2, "tokens": 20}\n{"step": 1, "tokens": 10}\n{"step": 2, "tokens": 21}\n{"step": 3, "to')
+    path.write_text(
+        '{"step": 2, "tokens": 20}\n{"step": 1, "tokens": 10}\n{"step": 2, "tokens": 21}\n{"step": 3, "to'
+    )
     assert [(line["step"], line["tokens"]) for line in read_lines(path)] == [(1, 10), (2, 21)]
 
 
 def test_long_curves_are_averaged_not_sampled(monkeypatch):
-    lines = [{"step": i, "tokens": 10 * i, "train/loss_nats_per_token": float(i), "lr": 1.0} for i in range(1, 101)]
+    lines = [
+        {"step": i, "tokens": 10 * i, "train/loss_nats_per_token": float(i), "lr": 1.0} for i in range(1, 101)
+    ]
     whole = curves(lines, [])
     monkeypatch.setattr(facts_module, "CURVE_POINTS", 10)
     short = curves(lines, [])
@@ -196,7 +229,9 @@ def test_long_curves_are_averaged_not_sampled(monkeypatch):
 
 def test_training_time_is_from_speed_not_from_the_clock():
     lines = [{"tokens": 100, "tokens_per_s": 50}, {"tokens": 400, "tokens_per_s": 100}]
-    assert training_seconds(lines, 0) == pytest.approx(2 + 3) and training_seconds(lines, 50) == pytest.approx(1 + 3)
+    assert training_seconds(lines, 0) == pytest.approx(2 + 3) and training_seconds(
+        lines, 50
+    ) == pytest.approx(1 + 3)
     assert training_seconds([], 0) is None
 
 

@@ -56,13 +56,21 @@ def run(monkeypatch, capsys):
     return call
 
 
-SAID = ("`boolq`, `copa` have no examples", "example 1: the right answer is number 5 of 2", "there is no file he.jsonl", "cannot be isolated")
+SAID = (
+    "`boolq`, `copa` have no examples",
+    "example 1: the right answer is number 5 of 2",
+    "there is no file he.jsonl",
+    "cannot be isolated",
+)
 
 
 def test_run_says_all_of_it_before_anything_is_read(folder, run):
     code, err = run("run", "r.yaml", "--harness", "lm-eval")
     assert code == 1 and "Traceback" not in err and not list(folder.glob("store/data/*"))
-    assert all(said in err for said in (*SAID, "r.yaml:12:7  evaluation.tasks[0]", "`lm_eval`, which is not installed")), err
+    assert all(
+        said in err
+        for said in (*SAID, "r.yaml:12:7  evaluation.tasks[0]", "`lm_eval`, which is not installed")
+    ), err
 
 
 def test_train_warns_of_it_and_trains_all_the_same(folder, run):
@@ -79,9 +87,16 @@ def test_a_study_is_refused_before_its_data_is_built(folder, run):
 
 def test_consent_and_files_are_enough(folder):
     (folder / "d").mkdir()
-    for kind, row in (("piqa", PIQA | {"label": 1}), ("boolq", {"question": "q", "passage": "p", "answer": True})):
+    for kind, row in (
+        ("piqa", PIQA | {"label": 1}),
+        ("boolq", {"question": "q", "passage": "p", "answer": True}),
+    ):
         (folder / "d" / f"{kind}.jsonl").write_text(json.dumps(row))
-    content = RECIPE.replace(", path: piqa.jsonl", "").replace("    - {kind: copa}\n", "").replace("he.jsonl", "d/he.jsonl")
+    content = (
+        RECIPE.replace(", path: piqa.jsonl", "")
+        .replace("    - {kind: copa}\n", "")
+        .replace("he.jsonl", "d/he.jsonl")
+    )
     source = parse_recipe(content, "r.yaml")
     row = {"task_id": "t", "prompt": "p", "canonical_solution": "s", "test": "t", "entry_point": "e"}
     (folder / "d" / "he.jsonl").write_text(json.dumps(row))
@@ -94,5 +109,12 @@ def test_it_imports_nothing_heavy():
     import subprocess
 
     heavy = "jax", "numpy", "datatrove", "tokenizers", "pyarrow"
-    program = f"import sys, codemix.eval.measure.requirements; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    program = (
+        f"import sys, codemix.eval.measure.requirements; print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

@@ -33,7 +33,11 @@ def every_logit(model, tokens):
 def plainly(model, context, continuation):
     """(sum of log p, all greedy) of a continuation: every logit of the one sequence, in float64."""
     scores = every_logit(model, [*context, *continuation][:-1])[:, :257]
-    table = scores - np.log(np.exp(scores - scores.max(-1, keepdims=True)).sum(-1, keepdims=True)) - scores.max(-1, keepdims=True)
+    table = (
+        scores
+        - np.log(np.exp(scores - scores.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        - scores.max(-1, keepdims=True)
+    )
     at = np.arange(len(context) - 1, len(context) + len(continuation) - 1)
     return table[at, continuation].sum(), bool((scores[at].argmax(-1) == continuation).all())
 
@@ -47,7 +51,13 @@ def greedily(model, context, n):
 
 def test_packed_scores_equal_the_plain_forward(engine, decoder):
     rng = np.random.default_rng(0)
-    pairs = [(rng.integers(0, 257, rng.integers(1, 40)).tolist(), rng.integers(0, 256, rng.integers(1, 24)).tolist()) for _ in range(40)]
+    pairs = [
+        (
+            rng.integers(0, 257, rng.integers(1, 40)).tolist(),
+            rng.integers(0, 256, rng.integers(1, 24)).tolist(),
+        )
+        for _ in range(40)
+    ]
     pairs += [(pairs[0][0], greedily(decoder, pairs[0][0], 3))]
     scores = engine.score_tokens(pairs)
     for score, (context, continuation) in zip(scores, pairs, strict=True):
@@ -66,11 +76,16 @@ def test_a_long_context_is_cut_on_the_left_and_a_long_continuation_is_scored_in_
     context, continuation = rng.integers(0, 256, 100).tolist(), rng.integers(0, 256, 10).tolist()
     [score] = engine.score_tokens([(context, continuation)])
     assert score.truncated
-    assert score.log_p == pytest.approx(plainly(decoder, context[-(SEQ_LEN - 9) :], continuation)[0], abs=1e-3)
+    assert score.log_p == pytest.approx(
+        plainly(decoder, context[-(SEQ_LEN - 9) :], continuation)[0], abs=1e-3
+    )
     long = rng.integers(0, 256, 150).tolist()
     [score] = engine.score_tokens([(context, long)])
     whole = [*context, *long]
-    expected = sum(plainly(decoder, whole[end - 65 : start], whole[start:end])[0] for start, end in ((100, 164), (164, 228), (228, 250)))
+    expected = sum(
+        plainly(decoder, whole[end - 65 : start], whole[start:end])[0]
+        for start, end in ((100, 164), (164, 228), (228, 250))
+    )
     assert score.truncated and score.tokens == 150 and score.log_p == pytest.approx(expected, abs=2e-3)
     with pytest.raises(CodemixError, match="no continuation"):
         engine.score_tokens([([1], [])])
@@ -92,8 +107,12 @@ def test_rolling_windows_score_each_token_once_and_fit(n, longest):
 def test_rolling_windows_are_those_of_lm_eval():
     harness = pytest.importorskip("lm_eval.utils", reason="lm-eval is not installed")
     for n in (1, 5, 12, 13, 30):
-        theirs = map(harness.make_disjoint_window, harness.get_rolling_token_windows(list(range(1, n + 1)), 0, 6, 1))
-        assert [(list(c), list(t)) for c, t in rolling(range(1, n + 1), 0, 6)] == [(list(c), list(t)) for c, t in theirs]
+        theirs = map(
+            harness.make_disjoint_window, harness.get_rolling_token_windows(list(range(1, n + 1)), 0, 6, 1)
+        )
+        assert [(list(c), list(t)) for c, t in rolling(range(1, n + 1), 0, 6)] == [
+            (list(c), list(t)) for c, t in theirs
+        ]
 
 
 def test_documents_do_not_see_each_other(engine, decoder):
@@ -101,7 +120,9 @@ def test_documents_do_not_see_each_other(engine, decoder):
     documents = [rng.integers(0, 256, n).tolist() for n in (3, 200, 64, 65, 1, 17)]
     together = engine.score_documents(documents)
     for document, score in zip(documents, together, strict=True):
-        expected = sum(plainly(decoder, c.tolist(), t.tolist())[0] for c, t in rolling(document, 256, SEQ_LEN))
+        expected = sum(
+            plainly(decoder, c.tolist(), t.tolist())[0] for c, t in rolling(document, 256, SEQ_LEN)
+        )
         assert score.log_p == pytest.approx(expected, abs=2e-3)
         assert score.tokens == len(document)
 
@@ -127,7 +148,9 @@ def test_a_mesh_changes_no_score(decoder, byte_text, engine):
     placed = jax.device_put(decoder, shardings(mesh, decoder))
     pairs = [("def f(x):", " return x"), ("a", "b"), ("", "abc")]
     ours = Engine(placed, byte_text, longest=SEQ_LEN, mesh=mesh).score_continuations(pairs)
-    assert [s.log_p for s in ours] == pytest.approx([s.log_p for s in engine.score_continuations(pairs)], abs=1e-4)
+    assert [s.log_p for s in ours] == pytest.approx(
+        [s.log_p for s in engine.score_continuations(pairs)], abs=1e-4
+    )
 
 
 def test_an_empty_context_is_eos(byte_text):
@@ -137,7 +160,11 @@ def test_an_empty_context_is_eos(byte_text):
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(1, 600), max_size=80), st.sampled_from([32, 256, 300, 1024, 2048]), st.sampled_from([256, 2048, 8192]))
+@given(
+    st.lists(st.integers(1, 600), max_size=80),
+    st.sampled_from([32, 256, 300, 1024, 2048]),
+    st.sampled_from([256, 2048, 8192]),
+)
 def test_batches_hold_each_sequence_once_and_fit(lengths, longest, batch_tokens):
     lengths = [min(n, longest) for n in lengths]
     seen, shapes = [], set()

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from codemix.eval import stats
 
-records = st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0.1, 1e4), st.floats(1, 1e4)), min_size=2, max_size=40)
+records = st.lists(
+    st.tuples(st.floats(0.1, 1e4), st.floats(0.1, 1e4), st.floats(1, 1e4)), min_size=2, max_size=40
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -19,7 +21,9 @@ def test_swapping_the_runs_negates_the_difference(rows, seed):
     ab = stats.paired_bootstrap((bits_a, size), (bits_b, size), resamples=200, seed=seed)
     ba = stats.paired_bootstrap((bits_b, size), (bits_a, size), resamples=200, seed=seed)
     assert ab.difference == -ba.difference
-    assert math.isclose(ab.low, -ba.high, rel_tol=1e-9, abs_tol=1e-12) and math.isclose(ab.high, -ba.low, rel_tol=1e-9, abs_tol=1e-12)
+    assert math.isclose(ab.low, -ba.high, rel_tol=1e-9, abs_tol=1e-12) and math.isclose(
+        ab.high, -ba.low, rel_tol=1e-9, abs_tol=1e-12
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -51,7 +55,12 @@ def test_interval_covers_the_truth_about_as_often_as_it_says(n):
 
 
 def test_few_examples_widen_the_interval_as_student_says():
-    for n, t in ((4, 3.1824), (6, 2.5706), (11, 2.2281), (31, 2.0423)):  # 97.5% points of t with n - 1 degrees of freedom
+    for n, t in (
+        (4, 3.1824),
+        (6, 2.5706),
+        (11, 2.2281),
+        (31, 2.0423),
+    ):  # 97.5% points of t with n - 1 degrees of freedom
         assert stats.widening(n, 0.95) * 1.959964 / math.sqrt(n / (n - 1)) == pytest.approx(t, rel=0.01)
     assert stats.widening(10**6, 0.95) == pytest.approx(1, abs=1e-5)
 
@@ -71,7 +80,11 @@ def test_many_examples_are_resampled_in_pieces(monkeypatch):
     whole = stats.paired_bootstrap((a, size), (b, size), resamples=64)
     monkeypatch.setattr(stats, "_CHUNK", 64)
     pieces = stats.paired_bootstrap((a, size), (b, size), resamples=64)
-    assert whole.difference == pieces.difference and whole.low == pytest.approx(pieces.low) and whole.high == pytest.approx(pieces.high)
+    assert (
+        whole.difference == pieces.difference
+        and whole.low == pytest.approx(pieces.low)
+        and whole.high == pytest.approx(pieces.high)
+    )
 
 
 def test_accuracy_and_centring():
@@ -92,7 +105,11 @@ def test_no_winner_inside_the_seeds():
     wide = stats.seed_spread([2.0, 2.2])
     assert stats.verdict(clear, wide, None) == "no call"
     assert stats.verdict(clear, stats.seed_spread([2.0, 2.001]), stats.seed_spread([1.96])) == "better"
-    assert wide.mean == pytest.approx(2.1) and wide.range == pytest.approx(0.2) and stats.seed_spread([5]).sd == 0
+    assert (
+        wide.mean == pytest.approx(2.1)
+        and wide.range == pytest.approx(0.2)
+        and stats.seed_spread([5]).sd == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def study(tmp_path):
         rows = [{"id": f"{name}-{i}", "text": " ".join(words.choices(alphabet, k=60))} for i in range(120)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks/copa.jsonl").write_text("".join(json.dumps(COPA | {"idx": i, "label": i % 2}) + "\n" for i in range(4)))
+    (tmp_path / "tasks/copa.jsonl").write_text(
+        "".join(json.dumps(COPA | {"idx": i, "label": i % 2}) + "\n" for i in range(4))
+    )
     (tmp_path / "base.yaml").write_text(BASE)
     (tmp_path / "study.yaml").write_text(STUDY)
     return tmp_path
@@ -74,12 +76,20 @@ def scores(study: Path, store: str = "store") -> dict[str, float]:
 
 def finished(store):
     """When each finished file was written; hidden ones are caches and work in progress."""
-    return {p: p.stat().st_mtime_ns for p in store.rglob("*.json") if not any(part.startswith(".") for part in p.relative_to(store).parts)}
+    return {
+        p: p.stat().st_mtime_ns
+        for p in store.rglob("*.json")
+        if not any(part.startswith(".") for part in p.relative_to(store).parts)
+    }
 
 
 def test_a_shared_stage_is_trained_once_and_a_second_run_does_nothing(study):
     tree = ran(study)
-    assert [(depth, node.stage.name, len(node.recipes)) for depth, node in tree.walk()] == [(0, "init", 2), (1, "cooldown", 1), (1, "cooldown", 1)]
+    assert [(depth, node.stage.name, len(node.recipes)) for depth, node in tree.walk()] == [
+        (0, "init", 2),
+        (1, "cooldown", 1),
+        (1, "cooldown", 1),
+    ]
     made = finished(study / "store")
     assert len(scores(study)) == 3
     ran(study)

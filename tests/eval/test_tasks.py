@@ -19,40 +19,102 @@ from codemix.eval.task_shapes.written import normal
 from codemix.recipe.language.component import component_class, kinds
 
 HUMANEVAL = {
-    "task_id": "HumanEval/x", "prompt": 'def add(a, b):\n    """The sum."""\n', "canonical_solution": "    return a + b\n",
-    "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n", "entry_point": "add",
-}  # fmt: skip
+    "task_id": "HumanEval/x",
+    "prompt": 'def add(a, b):\n    """The sum."""\n',
+    "canonical_solution": "    return a + b\n",
+    "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
+    "entry_point": "add",
+}
 MBPP = {
-    "task_id": 927, "text": "Write a class.", "code": "class Node:\r\n  v = 1\r\ndef value(n):\r\n  return n.v",
-    "test_setup_code": "root = Node()", "test_list": ["assert value(root) == 1"],
-}  # fmt: skip
+    "task_id": 927,
+    "text": "Write a class.",
+    "code": "class Node:\r\n  v = 1\r\ndef value(n):\r\n  return n.v",
+    "test_setup_code": "root = Node()",
+    "test_list": ["assert value(root) == 1"],
+}
 ROWS = {  # kind -> (row, prompt of the right choice, its continuation), or (row, prompt, reference)
-    "boolq": ({"question": "is it", "passage": "It is.", "answer": True}, "It is.\nQuestion: is it?\nAnswer:", " yes"),
-    "piqa": ({"goal": "Open", "sol1": "push", "sol2": "pull", "label": 1}, "Question: Open\nAnswer:", " pull"),
-    "sciq": (
-        {"question": "Who?", "correct_answer": "d", "distractor1": "a", "distractor2": "b", "distractor3": "c", "support": " S."},
-        "S.\nQuestion: Who?\nAnswer:", " d",
+    "boolq": (
+        {"question": "is it", "passage": "It is.", "answer": True},
+        "It is.\nQuestion: is it?\nAnswer:",
+        " yes",
     ),
-    "social_iqa": ({"context": "C.", "question": "Q?", "answerA": "a", "answerB": "b", "answerC": "c", "label": "2"}, "Q: C. Q?\nA:", " b"),
-    "quac": ({"context": "It was 5.", "question": "What?", "answers": [{"text": "the 5"}]}, "It was 5.\nQuestion: What?\nAnswer:", " the 5"),
-    "cb": ({"premise": "P.", "hypothesis": "H", "label": 2}, "P.\nQuestion: H. True, False, or Neither?\nAnswer:", " Neither"),
-    "copa": ({"premise": "It fell.", "choice1": "It broke.", "choice2": "X.", "question": "effect", "label": 0}, "It fell therefore", "  it broke."),
+    "piqa": (
+        {"goal": "Open", "sol1": "push", "sol2": "pull", "label": 1},
+        "Question: Open\nAnswer:",
+        " pull",
+    ),
+    "sciq": (
+        {
+            "question": "Who?",
+            "correct_answer": "d",
+            "distractor1": "a",
+            "distractor2": "b",
+            "distractor3": "c",
+            "support": " S.",
+        },
+        "S.\nQuestion: Who?\nAnswer:",
+        " d",
+    ),
+    "social_iqa": (
+        {"context": "C.", "question": "Q?", "answerA": "a", "answerB": "b", "answerC": "c", "label": "2"},
+        "Q: C. Q?\nA:",
+        " b",
+    ),
+    "quac": (
+        {"context": "It was 5.", "question": "What?", "answers": [{"text": "the 5"}]},
+        "It was 5.\nQuestion: What?\nAnswer:",
+        " the 5",
+    ),
+    "cb": (
+        {"premise": "P.", "hypothesis": "H", "label": 2},
+        "P.\nQuestion: H. True, False, or Neither?\nAnswer:",
+        " Neither",
+    ),
+    "copa": (
+        {"premise": "It fell.", "choice1": "It broke.", "choice2": "X.", "question": "effect", "label": 0},
+        "It fell therefore",
+        "  it broke.",
+    ),
     "storycloze": (
         {f"InputSentence{i}": f"s{i}." for i in range(1, 5)}
         | {"RandomFifthSentenceQuiz1": "a.", "RandomFifthSentenceQuiz2": "b.", "AnswerRightEnding": "2"},
-        "s1. s2. s3. s4.", " b.",
+        "s1. s2. s3. s4.",
+        " b.",
     ),
     "hellaswag": (
-        {"activity_label": "Roof", "ctx_a": "A man.", "ctx_b": "he", "endings": ["sits [title] up", "goes"], "label": "0"},
-        "Roof: A man. He", " sits. up",
+        {
+            "activity_label": "Roof",
+            "ctx_a": "A man.",
+            "ctx_b": "he",
+            "endings": ["sits [title] up", "goes"],
+            "label": "0",
+        },
+        "Roof: A man. He",
+        " sits. up",
     ),
-    "winogrande": ({"sentence": "Ann beat _ today.", "option1": "Bea", "option2": "Cy", "answer": "2"}, "Ann beat Cy", " today."),
-    "arc_easy": ({"question": "Q?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}, "Question: Q?\nAnswer:", " y"),
-    "triviaqa": ({"question": "Who", "answer": {"aliases": ["Ann", "A."]}}, "Question: Who?\nAnswer:", " Ann"),
+    "winogrande": (
+        {"sentence": "Ann beat _ today.", "option1": "Bea", "option2": "Cy", "answer": "2"},
+        "Ann beat Cy",
+        " today.",
+    ),
+    "arc_easy": (
+        {"question": "Q?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"},
+        "Question: Q?\nAnswer:",
+        " y",
+    ),
+    "triviaqa": (
+        {"question": "Who", "answer": {"aliases": ["Ann", "A."]}},
+        "Question: Who?\nAnswer:",
+        " Ann",
+    ),
     "nq_open": ({"question": "who", "answer": ["Ann"]}, "Answer these questions:\n\nQ: who?\nA:", " Ann"),
     "humaneval": (HUMANEVAL, HUMANEVAL["prompt"], HUMANEVAL["canonical_solution"]),
-    "mbpp": (MBPP, '"""\nWrite a class.\nassert value(root) == 1\n"""\n', "class Node:\n  v = 1\ndef value(n):\n  return n.v"),
-}  # fmt: skip
+    "mbpp": (
+        MBPP,
+        '"""\nWrite a class.\nassert value(root) == 1\n"""\n',
+        "class Node:\n  v = 1\ndef value(n):\n  return n.v",
+    ),
+}
 
 
 def task(kind, **fields):
@@ -75,7 +137,10 @@ class Always:
         self.value = value
 
     def score_choices(self, questions, label=""):
-        return [[Score(self.value(*pair), len(pair[1]), False, n_bytes=len(pair[1].encode())) for pair in pairs] for pairs in questions]
+        return [
+            [Score(self.value(*pair), len(pair[1]), False, n_bytes=len(pair[1].encode())) for pair in pairs]
+            for pairs in questions
+        ]
 
 
 def test_every_kind_has_a_row_here_and_says_where_it_comes_from():
@@ -106,22 +171,44 @@ def test_a_missing_column_is_an_error(kind, tmp_path):
         given = save(tmp_path, kind, [row, {k: v for k, v in row.items() if k != column}])
         with pytest.raises(CodemixError) as caught:
             one.rows(one.find(given))
-        assert caught.value.problems[0].rule == "task-data" and f"`{column}`" in str(caught.value) and "row 2" in str(caught.value)
+        assert (
+            caught.value.problems[0].rule == "task-data"
+            and f"`{column}`" in str(caught.value)
+            and "row 2" in str(caught.value)
+        )
 
 
 @pytest.mark.parametrize(
     "kind, change",
     [
-        ("piqa", {"label": 2}), ("piqa", {"label": "x"}), ("social_iqa", {"label": "0"}), ("arc_easy", {"answerKey": "E"}), ("cb", {"label": -1}),
-        ("winogrande", {"sentence": "no"}), ("copa", {"question": "why"}), ("hellaswag", {"endings": ["one"]}), ("boolq", {"answer": None}),
-        ("storycloze", {"InputSentence1": None}), ("nq_open", {"answer": ["x", 4]}), ("piqa", {"label": 0.9}), ("cb", {"label": float("inf")}),
-        ("piqa", {"label": float("nan")}), ("arc_easy", {"choices": {"text": ["x"], "label": ["2"]}}), ("humaneval", {"canonical_solution": ""}),
-        ("mbpp", {"test_list": []}), ("mbpp", {"code": " "}), ("humaneval", {"prompt": 5}), ("triviaqa", {"answer": [" "]}),
+        ("piqa", {"label": 2}),
+        ("piqa", {"label": "x"}),
+        ("social_iqa", {"label": "0"}),
+        ("arc_easy", {"answerKey": "E"}),
+        ("cb", {"label": -1}),
+        ("winogrande", {"sentence": "no"}),
+        ("copa", {"question": "why"}),
+        ("hellaswag", {"endings": ["one"]}),
+        ("boolq", {"answer": None}),
+        ("storycloze", {"InputSentence1": None}),
+        ("nq_open", {"answer": ["x", 4]}),
+        ("piqa", {"label": 0.9}),
+        ("cb", {"label": float("inf")}),
+        ("piqa", {"label": float("nan")}),
+        ("arc_easy", {"choices": {"text": ["x"], "label": ["2"]}}),
+        ("humaneval", {"canonical_solution": ""}),
+        ("mbpp", {"test_list": []}),
+        ("mbpp", {"code": " "}),
+        ("humaneval", {"prompt": 5}),
+        ("triviaqa", {"answer": [" "]}),
     ],
-)  # fmt: skip
+)
 def test_a_right_answer_that_does_not_exist_is_an_error(kind, change):
     row = {k: v for k, v in (ROWS[kind][0] | change).items() if v is not None}
-    for ask in (task(kind).texts, lambda rows: task(kind).run(Always(lambda a, b: -1.0), rows, options(unsafe=True))):
+    for ask in (
+        task(kind).texts,
+        lambda rows: task(kind).run(Always(lambda a, b: -1.0), rows, options(unsafe=True)),
+    ):
         with pytest.raises(CodemixError) as caught:
             ask([ROWS[kind][0], row])
         assert caught.value.problems[0].rule == "task-data"
@@ -137,7 +224,9 @@ def test_an_oracle_is_always_right_and_a_tie_goes_to_the_first():
 
 def test_normalisation_divides_by_the_length_asked_for():
     row = {"goal": "g", "sol1": "é" * 10, "sol2": "b" * 15, "label": 0}
-    engine = Always(lambda a, b: -10.0 if "b" in b else -9.0)  # 9/10 a character, 9/20 a byte; 10/15 a character
+    engine = Always(
+        lambda a, b: -10.0 if "b" in b else -9.0
+    )  # 9/10 a character, 9/20 a byte; 10/15 a character
     for normalise, right in (("none", 1.0), ("characters", 0.0), ("bytes", 1.0)):
         outcome = task("piqa", normalise=normalise).run(engine, [row], options())
         assert outcome.score == right == outcome.more[f"accuracy_{normalise}"]
@@ -155,8 +244,22 @@ def test_gold_bits_are_summed_then_divided():
     summary = summarise(task("piqa"), Data(SimpleNamespace(name="piqa.jsonl"), "0"), outcome)
     gold = summary["gold_bits_per_byte"]
     assert gold["bytes"] == len(" pull") + len(" pull hard")
-    assert gold["bits_per_byte"] == pytest.approx(gold["bits"] / gold["bytes"]) == pytest.approx(1 / 0.6931471805599453)
-    assert {"id", "prompt_sha256", "gold", "predicted", "correct", "log_p", "bytes", "gold_bits", "gold_bytes"} <= set(outcome.records[0])
+    assert (
+        gold["bits_per_byte"]
+        == pytest.approx(gold["bits"] / gold["bytes"])
+        == pytest.approx(1 / 0.6931471805599453)
+    )
+    assert {
+        "id",
+        "prompt_sha256",
+        "gold",
+        "predicted",
+        "correct",
+        "log_p",
+        "bytes",
+        "gold_bits",
+        "gold_bytes",
+    } <= set(outcome.records[0])
 
 
 def test_answers_are_compared_as_squad_does(engine):
@@ -178,27 +281,44 @@ NOTHING = ["", " ", "\n"]
 @pytest.mark.parametrize(
     ("answer", "right", "wrong"),
     [
-        ("The The", ["the the", " The  The"], ["a", "the", "!!!", *NOTHING]), ("!!!", ["!!!"], ["?", "the", *NOTHING]), ("A", ["a", "A "], ["the", "?", *NOTHING]),
-        ("the Ann.", ["ann"], ["the", *NOTHING]), ("?", ["?"], ["!", *NOTHING]), ("東京", ["東京"], ["京都", *NOTHING]),
+        ("The The", ["the the", " The  The"], ["a", "the", "!!!", *NOTHING]),
+        ("!!!", ["!!!"], ["?", "the", *NOTHING]),
+        ("A", ["a", "A "], ["the", "?", *NOTHING]),
+        ("the Ann.", ["ann"], ["the", *NOTHING]),
+        ("?", ["?"], ["!", *NOTHING]),
+        ("東京", ["東京"], ["京都", *NOTHING]),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_normalises_to_nothing_is_compared_as_written(kind, answer, right, wrong, monkeypatch):
     one = task(kind)
     row = {"question": "q", "context": "c", "answers": [answer], "answer": [answer]}
     for text, worth in [*((t, 1.0) for t in right), *((t, 0.0) for t in wrong)]:
-        monkeypatch.setattr(type(one), "written", lambda self, engine, rows: ([{"gold_bits": 1, "gold_bytes": 1}], [[text]], {}))  # noqa: B023
+        monkeypatch.setattr(
+            type(one),
+            "written",
+            lambda self, engine, rows, text=text: ([{"gold_bits": 1, "gold_bytes": 1}], [[text]], {}),
+        )
         outcome = one.run(None, [row], options())
         shared_words = kind == "quac" and not worth and text.strip()  # partly right is what F1 is for
         assert outcome.score < 1 if shared_words else outcome.score == worth
 
 
 def test_quac_reads_its_authors_file(tmp_path):
-    turns = [{"id": "d_q#0", "question": "What?", "answers": [{"text": "x"}]}, {"id": "d_q#1", "question": "More?", "answers": [{"text": "y"}]}]
-    (tmp_path / "val.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "c", "qas": turns}]}]}))
+    turns = [
+        {"id": "d_q#0", "question": "What?", "answers": [{"text": "x"}]},
+        {"id": "d_q#1", "question": "More?", "answers": [{"text": "y"}]},
+    ]
+    (tmp_path / "val.json").write_text(
+        json.dumps({"data": [{"paragraphs": [{"context": "c", "qas": turns}]}]})
+    )
     one = task("quac", path="val.json")
     [row] = one.rows(one.find(options(data_root=tmp_path)))
     assert row == {"id": "d_q#0", "context": "c", "question": "What?", "answers": [{"text": "x"}]}
-    for broken in (5, [{"paragraphs": [{"context": "c", "qas": []}]}], [{"paragraphs": [{"context": "c", "qas": [{"id": "d"}]}]}]):
+    for broken in (
+        5,
+        [{"paragraphs": [{"context": "c", "qas": []}]}],
+        [{"paragraphs": [{"context": "c", "qas": [{"id": "d"}]}]}],
+    ):
         (tmp_path / "val.json").write_text(json.dumps({"data": broken}))
         with pytest.raises(CodemixError, match="cannot be read"):
             one.rows(one.find(options(data_root=tmp_path)))
@@ -220,14 +340,23 @@ def test_code_is_run_in_the_sandbox_and_the_isolation_is_written(engine):
 
     if problem := bubblewrap_problem():
         pytest.skip(f"no sandbox: {problem}")
-    outcome = task("humaneval", samples=3, k=(1, 3), temperature=1.0, max_tokens=12).run(engine, [HUMANEVAL] * 2, options())
+    outcome = task("humaneval", samples=3, k=(1, 3), temperature=1.0, max_tokens=12).run(
+        engine, [HUMANEVAL] * 2, options()
+    )
     assert outcome.metric == "pass@1" and set(outcome.more) >= {"pass@1", "pass@3", "timeouts"}
-    assert outcome.about["isolation"].startswith("bubblewrap") and outcome.about["decoding"]["temperature"] == 1.0
+    assert (
+        outcome.about["isolation"].startswith("bubblewrap")
+        and outcome.about["decoding"]["temperature"] == 1.0
+    )
     assert all(len(r["reasons"]) == len(r["output"]) == 3 for r in outcome.records)
 
 
 def test_pass_at_k_of_greedy_or_of_too_few_samples_is_refused_by_the_recipe():
-    for wrong, said in (({"k": (5,)}, "pass@5 needs 5 samples"), ({"samples": 4, "k": (1, 4)}, "at temperature 0"), ({"k": (0,)}, "greater than")):
+    for wrong, said in (
+        ({"k": (5,)}, "pass@5 needs 5 samples"),
+        ({"samples": 4, "k": (1, 4)}, "at temperature 0"),
+        ({"k": (0,)}, "greater than"),
+    ):
         for kind in ("humaneval", "mbpp"):
             with pytest.raises(ValidationError, match=said):
                 task(kind, **wrong)
@@ -245,7 +374,11 @@ def test_a_program_of_nothing_does_not_pass(monkeypatch):
     records = [{"output": texts, "gold_bits": 1, "gold_bytes": 1}]
     monkeypatch.setattr(type(one), "written", lambda self, engine, rows, **_: (records, [texts], {}))
     outcome = one.run(None, [row], options())
-    assert outcome.score == pytest.approx(1 / 3) and outcome.records[0]["reasons"] == ["empty", "empty", "passed"] and outcome.more["empty"] == 2
+    assert (
+        outcome.score == pytest.approx(1 / 3)
+        and outcome.records[0]["reasons"] == ["empty", "empty", "passed"]
+        and outcome.more["empty"] == 2
+    )
 
 
 def test_the_whole_of_mbpp_is_read_from_a_file_of_its_authors(tmp_path):
@@ -256,10 +389,16 @@ def test_the_whole_of_mbpp_is_read_from_a_file_of_its_authors(tmp_path):
     from codemix.sandbox.sandbox import bubblewrap_problem, run_many
 
     rows = [
-        {"task_id": i, "text": f"Add {i}.", "code": f"def f(x):\r\n  return x + {i}\r\n", "test_list": [f"assert f(1) == {i + 1}"],
-         "test_setup_code": "", "challenge_test_list": []}
+        {
+            "task_id": i,
+            "text": f"Add {i}.",
+            "code": f"def f(x):\r\n  return x + {i}\r\n",
+            "test_list": [f"assert f(1) == {i + 1}"],
+            "test_setup_code": "",
+            "challenge_test_list": [],
+        }
         for i in range(1, 975)
-    ]  # fmt: skip
+    ]
     rows[366] |= {k: MBPP[k] for k in ("code", "test_setup_code", "test_list")}
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mbpp.parquet")
     one = task("mbpp", path="mbpp.parquet")
@@ -305,11 +444,19 @@ def test_files_in_every_format_hold_the_same_rows(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("bad.jsonl", b"{"), ("bad.jsonl", b"[1]"), ("bad.jsonl", b"[" * 100_000), ("bad.jsonl", b"\xff"), ("bad.jsonl.gz", b"x"),
-        ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9]), ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:10] + b"\xff" * 9),
-        ("bad.csv", b"a,b\n1,2,3\n"), ("bad.csv", b"a\n" + b"x" * 200_000), ("bad.csv", b"a,a\n1,2\n"), ("bad.csv", b'a,b\n1,"2\n3,4\n'),
+        ("bad.jsonl", b"{"),
+        ("bad.jsonl", b"[1]"),
+        ("bad.jsonl", b"[" * 100_000),
+        ("bad.jsonl", b"\xff"),
+        ("bad.jsonl.gz", b"x"),
+        ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9]),
+        ("bad.jsonl.gz", gzip.compress(b"{}", mtime=0)[:10] + b"\xff" * 9),
+        ("bad.csv", b"a,b\n1,2,3\n"),
+        ("bad.csv", b"a\n" + b"x" * 200_000),
+        ("bad.csv", b"a,a\n1,2\n"),
+        ("bad.csv", b'a,b\n1,"2\n3,4\n'),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_damaged_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CodemixError, match=name):
@@ -319,10 +466,13 @@ def test_a_file_that_is_damaged_is_named(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"a": "x"}\n{"a": "\\ud83d"}\n', "line 2 holds half of a surrogate pair (U+D83D)"), (b'\n{"a": {"b": ["\\uDCA5"]}}', "line 2 holds half"),
-        (b'{"\\udc00": 1}', "line 1 holds half"), (b'{"a": 1}\n\n{"a":\n', "line 3:"), (b'{"a": 1}\n7\n', "line 2 is not a JSON object"),
+        (b'{"a": "x"}\n{"a": "\\ud83d"}\n', "line 2 holds half of a surrogate pair (U+D83D)"),
+        (b'\n{"a": {"b": ["\\uDCA5"]}}', "line 2 holds half"),
+        (b'{"\\udc00": 1}', "line 1 holds half"),
+        (b'{"a": 1}\n\n{"a":\n', "line 3:"),
+        (b'{"a": 1}\n7\n', "line 2 is not a JSON object"),
     ],
-)  # fmt: skip
+)
 def test_a_row_that_is_not_text_is_named_by_its_line(tmp_path, content, said):
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(CodemixError) as caught:
@@ -360,20 +510,36 @@ def test_a_task_without_examples_says_where_to_get_them(tmp_path):
 
 def test_the_papers_averages():
     """Table 2, text-only after pretraining: 49.0 and 9.5 make 29.2(5), with code 0.4 they make 19.6."""
-    scores = {k: 0.49 for k in SUITE["reasoning"]} | {k: 0.095 for k in SUITE["knowledge"]} | {k: 0.004 for k in SUITE["code"]}
+    scores = (
+        {k: 0.49 for k in SUITE["reasoning"]}
+        | {k: 0.095 for k in SUITE["knowledge"]}
+        | {k: 0.004 for k in SUITE["code"]}
+    )
     tasks = {k: {"kind": k, "score": v, "stderr": 0.01} for k, v in scores.items()}
     found = aggregates(tasks)
-    assert [round(found[k]["value"], 2) for k in ("reasoning", "knowledge", "nl_avg", "code", "total_avg")] == [49.0, 9.5, 29.25, 0.4, 19.63]
+    assert [
+        round(found[k]["value"], 2) for k in ("reasoning", "knowledge", "nl_avg", "code", "total_avg")
+    ] == [49.0, 9.5, 29.25, 0.4, 19.63]
     assert not any(f["partial"] for f in found.values())
     assert found["reasoning"]["stderr"] == pytest.approx(1 / 11**0.5)
-    limited = aggregates(tasks | {"mbpp": tasks["mbpp"] | {"limit": 20, "n": 20}, "cb": tasks["cb"] | {"limit": 1000, "n": 56}})
+    limited = aggregates(
+        tasks | {"mbpp": tasks["mbpp"] | {"limit": 20, "n": 20}, "cb": tasks["cb"] | {"limit": 1000, "n": 56}}
+    )
     assert [k for k, f in limited.items() if f["partial"]] == ["code", "total_avg"]
     del tasks["quac"], tasks["storycloze"]
     found = aggregates(tasks)
     assert found["reasoning"]["absent"] == ["quac", "storycloze"] == found["total_avg"]["absent"]
-    assert found["nl_avg"]["partial"] and found["reasoning"]["value"] == pytest.approx(49.0) and not found["code"]["partial"]
+    assert (
+        found["nl_avg"]["partial"]
+        and found["reasoning"]["value"] == pytest.approx(49.0)
+        and not found["code"]["partial"]
+    )
     found = aggregates({k: v for k, v in tasks.items() if k not in SUITE["code"]})
-    assert found["total_avg"]["value"] is None and found["code"]["value"] is None and found["nl_avg"]["value"] is not None
+    assert (
+        found["total_avg"]["value"] is None
+        and found["code"]["value"] is None
+        and found["nl_avg"]["value"] is not None
+    )
 
 
 def test_the_standard_error_is_that_of_a_mean():

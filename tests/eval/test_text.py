@@ -13,7 +13,26 @@ from codemix.data.tokenizers.tiktoken import Tiktoken
 from codemix.eval.engine.text import Text, boundary
 from codemix.eval.task_shapes.choice import Choice
 
-PIECES = ["a", "Answer", ":", " ", "  ", "\n", "\n\n", "\t", "    return", " yes", "é", "東京", "🦊", "don't", "1", "}", "</s>", "<|endoftext|>"]
+PIECES = [
+    "a",
+    "Answer",
+    ":",
+    " ",
+    "  ",
+    "\n",
+    "\n\n",
+    "\t",
+    "    return",
+    " yes",
+    "é",
+    "東京",
+    "🦊",
+    "don't",
+    "1",
+    "}",
+    "</s>",
+    "<|endoftext|>",
+]
 
 
 def pairs_of(kind):
@@ -35,9 +54,14 @@ def uncut_bpe(folder):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
+    made.pre_tokenizer, made.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        decoders.ByteLevel(),
+    )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=900, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator([*training_text(), *["é東🦊 \n"] * 30], trainer)
     return made, "<|endoftext|>"
 
@@ -56,28 +80,55 @@ def ranks(folder):
     from codemix.data.encoding.merges import bytes_to_unicode
 
     byte_of = {c: b for b, c in bytes_to_unicode().items()}
-    tokens = sorted((i, bytes(byte_of[c] for c in t)) for t, i in made.get_vocab(with_added_tokens=False).items() if set(t) <= set(byte_of))
-    lone = [token for _, token in tokens if len(token) == 1] + [token for _, token in tokens if len(token) > 1]
+    tokens = sorted(
+        (i, bytes(byte_of[c] for c in t))
+        for t, i in made.get_vocab(with_added_tokens=False).items()
+        if set(t) <= set(byte_of)
+    )
+    lone = [token for _, token in tokens if len(token) == 1] + [
+        token for _, token in tokens if len(token) > 1
+    ]
     path = folder / "some.tiktoken"
-    path.write_bytes(b"".join(base64.b64encode(token) + f" {rank}\n".encode() for rank, token in enumerate(dict.fromkeys(lone))))
+    path.write_bytes(
+        b"".join(
+            base64.b64encode(token) + f" {rank}\n".encode() for rank, token in enumerate(dict.fromkeys(lone))
+        )
+    )
     return Tiktoken(path="some.tiktoken").make((path,), None), eos
 
 
 def sentencepiece_model(folder, prefix):
-    trainer = pytest.importorskip("sentencepiece", reason="sentencepiece is not installed").SentencePieceTrainer
+    trainer = pytest.importorskip(
+        "sentencepiece", reason="sentencepiece is not installed"
+    ).SentencePieceTrainer
     (folder / "corpus.txt").write_text("\n".join(training_text()))
     trainer.train(
-        input=str(folder / "corpus.txt"), model_prefix=str(folder / "sp"), vocab_size=500, model_type="bpe", byte_fallback=True, bos_id=1, eos_id=2,
-        unk_id=0, normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=prefix, allow_whitespace_only_pieces=True,
-        minloglevel=2, hard_vocab_limit=False,
-    )  # fmt: skip
+        input=str(folder / "corpus.txt"),
+        model_prefix=str(folder / "sp"),
+        vocab_size=500,
+        model_type="bpe",
+        byte_fallback=True,
+        bos_id=1,
+        eos_id=2,
+        unk_id=0,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=prefix,
+        allow_whitespace_only_pieces=True,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
     return SentencePiece(path="sp.model").make((folder / "sp.model",), None), "</s>"
 
 
 KINDS = {
-    "bpe": trained_bpe, "uncut": uncut_bpe, "trimming": trimming_bpe, "tiktoken": ranks,
-    "llama": lambda folder: sentencepiece_model(folder, True), "sentencepiece": lambda folder: sentencepiece_model(folder, False),
-}  # fmt: skip
+    "bpe": trained_bpe,
+    "uncut": uncut_bpe,
+    "trimming": trimming_bpe,
+    "tiktoken": ranks,
+    "llama": lambda folder: sentencepiece_model(folder, True),
+    "sentencepiece": lambda folder: sentencepiece_model(folder, False),
+}
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
@@ -105,7 +156,9 @@ def test_what_is_scored_is_what_the_task_asks(text, kind):
 
 
 # U+2581 is what SentencePiece writes for a blank: it comes back as one
-texts = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs"], exclude_characters="▁"), max_size=8).map("".join)
+texts = st.lists(
+    st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs"], exclude_characters="▁"), max_size=8
+).map("".join)
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +166,10 @@ texts = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs
 def test_no_text_is_lost_at_a_join(text, context, continuations):
     pairs = [(context, continuation) for continuation in continuations]
     check(text, pairs)
-    sizes = {cut.n_bytes - len(continuation.encode()) for cut, continuation in zip(text.cut(pairs), continuations, strict=True)}
+    sizes = {
+        cut.n_bytes - len(continuation.encode())
+        for cut, continuation in zip(text.cut(pairs), continuations, strict=True)
+    }
     assert len(sizes) == 1  # what is scored begins at one place, whichever choice is scored
 
 
@@ -144,5 +200,7 @@ def test_a_boundary_lies_inside_no_token():
     assert boundary([[(0, 2), (2, 5), (5, 6)]], 5) == 5
     assert boundary([[(0, 2), (2, 5), (5, 6)]], 4) == 2
     assert boundary([[(0, 2), (2, 5), (5, 6)], [(0, 1), (1, 3), (3, 6)]], 5) == 0  # 5, then 3, 2, 1, 0
-    assert boundary([[(0, 1), (0, 1), (0, 2)]], 1) == 0  # a token of the last byte of one character and the first of another
+    assert (
+        boundary([[(0, 1), (0, 1), (0, 2)]], 1) == 0
+    )  # a token of the last byte of one character and the first of another
     assert boundary([[]], 0) == 0

@@ -23,7 +23,9 @@ def between_fences(prompt):
 BEHAVIOURS = {
     "always-A": lambda a, b, n: "Both fine.\nPreferred: Answer (A)",
     "longer": lambda a, b, n: f"Compared.\nPreferred: Answer ({'A' if len(a) > len(b) else 'B'})",
-    "garbage": lambda a, b, n: "I cannot tell." if n % 3 == 0 else f"Preferred: Answer ({'A' if len(a) > len(b) else 'B'})",
+    "garbage": lambda a, b, n: (
+        "I cannot tell." if n % 3 == 0 else f"Preferred: Answer ({'A' if len(a) > len(b) else 'B'})"
+    ),
 }
 
 
@@ -47,7 +49,9 @@ def stub():
             if status == 207:
                 self.wfile.write(b"\xff\xfe\xfd")
             if status == 200:
-                content = server.behaviour(*between_fences(body["messages"][1]["content"]), len(server.requests))
+                content = server.behaviour(
+                    *between_fences(body["messages"][1]["content"]), len(server.requests)
+                )
                 self.wfile.write(json.dumps({"choices": [{"message": {"content": content}}]}).encode())
 
         def log_message(self, *_):
@@ -65,14 +69,25 @@ def stub():
 @pytest.fixture
 def files(tmp_path, stub, monkeypatch):
     monkeypatch.setattr(judging.time, "sleep", lambda s: None)
-    (tmp_path / "judge.yaml").write_text(f"base_url: http://127.0.0.1:{stub.server_port}/v1\nmodel: stub-longer\nconcurrency: 3\n")
+    (tmp_path / "judge.yaml").write_text(
+        f"base_url: http://127.0.0.1:{stub.server_port}/v1\nmodel: stub-longer\nconcurrency: 3\n"
+    )
     save(tmp_path / "a.jsonl", ["long answer here", "x", "same", "", "four", "a much longer one {b} {fence}"])
     save(tmp_path / "b.jsonl", ["short", "longer than x", "same ", "", "five5", "brief"])
     return tmp_path
 
 
 def save(path, outputs, **more):
-    rows = [{"id": str(i), "instruction": f"do {i}", "prompt_sha256": digest(str(i)), "output": o, "stage": path.stem} for i, o in enumerate(outputs)]
+    rows = [
+        {
+            "id": str(i),
+            "instruction": f"do {i}",
+            "prompt_sha256": digest(str(i)),
+            "output": o,
+            "stage": path.stem,
+        }
+        for i, o in enumerate(outputs)
+    ]
     path.write_text(json_lines(row | more for row in rows))
     return path
 
@@ -84,11 +99,20 @@ def run(files, a="a.jsonl", b="b.jsonl", out="out"):
 def test_a_consistent_judge_gives_wins_losses_and_ties_without_a_call(files, stub):
     result = run(files)
     assert (result.wins, result.losses, result.ties_equal, result.ties, result.invalid) == (2, 2, 2, 2, 0)
-    assert (result.difference, result.rate, result.order_agreement, result.first_slot_share) == (0, 0.5, 1, 0.5)
+    assert (result.difference, result.rate, result.order_agreement, result.first_slot_share) == (
+        0,
+        0.5,
+        1,
+        0.5,
+    )
     assert len(stub.requests) == 8  # four pairs that differ, both orders
     assert result.note == STUB_NOTE and STUB_NOTE in result.text()
     saved = json.loads((files / "out/winrate.json").read_text())
-    assert saved["judge"] == "stub-longer" and saved["note"] == STUB_NOTE and (saved["a"], saved["b"]) == ("a", "b")
+    assert (
+        saved["judge"] == "stub-longer"
+        and saved["note"] == STUB_NOTE
+        and (saved["a"], saved["b"]) == ("a", "b")
+    )
     assert saved["interval"][0] <= 0 <= saved["interval"][1] and saved["prompts"] == 6
     items = [json.loads(line) for line in (files / "out/verdicts.jsonl").read_text().splitlines()]
     assert [i["outcome"] for i in items] == ["win", "loss", "tie_equal", "tie_equal", "loss", "win"]
@@ -126,7 +150,9 @@ def test_replies_are_kept_and_a_run_goes_on_where_it_was(files, stub):
     (files / "prompt.txt").write_text(judging.PROMPT.replace("Which is better", "Say which is better"))
     with open(files / "judge.yaml", "a") as f:
         f.write("prompt: prompt.txt\n")
-    assert run(files) == first and len(stub.requests) == 2 * asked + len(lines) - 5  # another prompt: everything is asked anew
+    assert (
+        run(files) == first and len(stub.requests) == 2 * asked + len(lines) - 5
+    )  # another prompt: everything is asked anew
 
 
 def test_a_reply_with_an_odd_line_end_is_kept_too(files, stub):
@@ -169,13 +195,27 @@ def test_answers_cannot_close_the_fence_and_names_are_not_told(files, stub):
         a, b = between_fences(prompt)
         fence = next(line for line in prompt.splitlines() if line.startswith("========"))
         assert fence not in a + b and "stub" not in prompt
-        assert "{b} {fence}" in a + b or "much longer" not in a + b  # braces in an answer are left as they are
-    assert len({next(x for x in body["messages"][1]["content"].splitlines() if x.startswith("====")) for _, _, body in stub.requests}) == 8
+        assert (
+            "{b} {fence}" in a + b or "much longer" not in a + b
+        )  # braces in an answer are left as they are
+    assert (
+        len(
+            {
+                next(x for x in body["messages"][1]["content"].splitlines() if x.startswith("===="))
+                for _, _, body in stub.requests
+            }
+        )
+        == 8
+    )
 
 
 @pytest.mark.parametrize(
     "change, match",
-    [({"prompt_sha256": "0"}, "differs between"), ({"decoding": {"max_tokens": 9}}, "other settings"), ({"id": "z"}, "there twice")],
+    [
+        ({"prompt_sha256": "0"}, "differs between"),
+        ({"decoding": {"max_tokens": 9}}, "other settings"),
+        ({"id": "z"}, "there twice"),
+    ],
 )
 def test_answers_that_cannot_be_compared_are_refused(files, change, match):
     save(files / "b.jsonl", ["q"] * 6, **change)
@@ -189,11 +229,17 @@ def test_answers_that_cannot_be_compared_are_refused(files, change, match):
 @pytest.mark.parametrize(
     "reply, expected",
     [
-        ("x\nPreferred: Answer (A)", "A"), ("**Preferred:** `Answer (B)`.", "B"), ("preferred: b", "B"), ("Preferred: tie", "tie"),
-        ("Preferred: Answer (A)\nNo.\nPreferred: Answer (B)", "B"), ("Preferred: Answer", "unparsed"), ("A is better", "unparsed"),
-        ("I preferred: both a lot", "unparsed"), ("", "unparsed"),
+        ("x\nPreferred: Answer (A)", "A"),
+        ("**Preferred:** `Answer (B)`.", "B"),
+        ("preferred: b", "B"),
+        ("Preferred: tie", "tie"),
+        ("Preferred: Answer (A)\nNo.\nPreferred: Answer (B)", "B"),
+        ("Preferred: Answer", "unparsed"),
+        ("A is better", "unparsed"),
+        ("I preferred: both a lot", "unparsed"),
+        ("", "unparsed"),
     ],
-)  # fmt: skip
+)
 def test_verdicts_are_read_from_their_last_line(reply, expected):
     assert judging.verdict(reply) == expected
 
@@ -202,7 +248,10 @@ VERDICTS = st.sampled_from(["A", "B", "tie", "unparsed"])
 
 
 def judged(pairs):
-    return [{"id": str(i), "outcome": outcome(*v), "verdicts": v, "length_difference": n} for i, (v, n) in enumerate(pairs)]
+    return [
+        {"id": str(i), "outcome": outcome(*v), "verdicts": v, "length_difference": n}
+        for i, (v, n) in enumerate(pairs)
+    ]
 
 
 @settings(max_examples=60)
@@ -211,10 +260,17 @@ def test_exchanging_a_and_b_mirrors_every_number(pairs):
     ours = summarise(judged(pairs), "a", "b", "j")
     theirs = summarise(judged([((second, first), -n) for (first, second), n in pairs]), "b", "a", "j")
     # A in the second place of one is B in the second place of the other: the same prompts to the judge, in the other order
-    assert (ours.wins, ours.losses, ours.ties, ours.invalid) == (theirs.losses, theirs.wins, theirs.ties, theirs.invalid)
+    assert (ours.wins, ours.losses, ours.ties, ours.invalid) == (
+        theirs.losses,
+        theirs.wins,
+        theirs.ties,
+        theirs.invalid,
+    )
     assert (ours.first_slot_share, ours.order_agreement) == (theirs.first_slot_share, theirs.order_agreement)
     if ours.rate is not None:
-        assert ours.rate == pytest.approx(1 - theirs.rate) and ours.difference == pytest.approx(-theirs.difference)
+        assert ours.rate == pytest.approx(1 - theirs.rate) and ours.difference == pytest.approx(
+            -theirs.difference
+        )
         assert ours.length_controlled_rate == pytest.approx(1 - theirs.length_controlled_rate, abs=1e-6)
         if ours.wins != ours.losses:
             assert ours.interval == pytest.approx((-theirs.interval[1], -theirs.interval[0]))
@@ -241,9 +297,14 @@ def test_length_control_takes_away_what_length_explains():
 def test_prompts_come_from_dolly_by_their_rows():
     from codemix.eval.judge.answers import dolly_prompts, prompt_of
 
-    rows = [{"instruction": "Why?", "context": "", "response": "x"}, {"instruction": "Sum up.", "context": "It rained."}]
+    rows = [
+        {"instruction": "Why?", "context": "", "response": "x"},
+        {"instruction": "Sum up.", "context": "It rained."},
+    ]
     made = dolly_prompts(rows, [1, 0])
-    assert [m["id"] for m in made] == ["dolly-1", "dolly-0"] and prompt_of(made[1]) == "Instruction:\nWhy?\n\nAnswer:\n"
+    assert [m["id"] for m in made] == ["dolly-1", "dolly-0"] and prompt_of(
+        made[1]
+    ) == "Instruction:\nWhy?\n\nAnswer:\n"
     with pytest.raises(CodemixError, match="no row 2"):
         dolly_prompts(rows, [2])
 
@@ -256,17 +317,33 @@ def test_answers_are_written_once(tmp_path, model_spec, decoder):
 
     store = Store(tmp_path / "store")
     tokenizer = made.save_tokenizer(store, made.byte_tokenizer_json())
-    manifests = {"a": made.save_source(store, "a", {"train": [[{"id": "0", "text": "x"}]], "held_out": []}, lambda t: list(t.encode()), tokenizer)}
+    manifests = {
+        "a": made.save_source(
+            store,
+            "a",
+            {"train": [[{"id": "0", "text": "x"}]], "held_out": []},
+            lambda t: list(t.encode()),
+            tokenizer,
+        )
+    }
     stage, folder = made.plan(model_spec, 64).stages[0], made.save_stage(store, decoder)
     prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text(json_lines([{"id": "p", "instruction": "Say hello."}, {"instruction": "Sum up.", "context": "It rained."}]))
+    prompts.write_text(
+        json_lines(
+            [{"id": "p", "instruction": "Say hello."}, {"instruction": "Sum up.", "context": "It rained."}]
+        )
+    )
     out = write_answers(stage, folder, manifests, prompts, tmp_path / "a.jsonl", max_tokens=8)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [r["id"] for r in rows] == ["p", "1"] and all(r["tokens"] <= 8 and r["finish"] in ("length", "eos", "stop") for r in rows)
+    assert [r["id"] for r in rows] == ["p", "1"] and all(
+        r["tokens"] <= 8 and r["finish"] in ("length", "eos", "stop") for r in rows
+    )
     about = json.loads((tmp_path / "a.jsonl.about.json").read_text())
     assert about["prompts"] == 2 and about["contamination"]["texts"] == 2
     assert rows[1]["prompt"] == "Context:\nIt rained.\n\nInstruction:\nSum up.\n\nAnswer:\n"
-    assert write_answers(stage, tmp_path / "store/no/such", manifests, prompts, out, max_tokens=8) == out  # there already
+    assert (
+        write_answers(stage, tmp_path / "store/no/such", manifests, prompts, out, max_tokens=8) == out
+    )  # there already
     with pytest.raises(CodemixError, match="other answers"):
         write_answers(stage, folder, manifests, prompts, out, max_tokens=9)
     prompts.write_text(json_lines([{"id": "p", "instruction": "Say hello."}]))

@@ -12,11 +12,25 @@ from codemix.recipe.language import recipe_file, yaml_text
 
 often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 SOURCES = {"a": "code", "b": "text", "c": "text"}
-shares = st.integers(1, 10**6).map(lambda n: Fraction(n, 10**6)) | st.integers(1, 99).map(lambda n: Fraction(n, 100))
+shares = st.integers(1, 10**6).map(lambda n: Fraction(n, 10**6)) | st.integers(1, 99).map(
+    lambda n: Fraction(n, 100)
+)
 tokens = st.integers(3, 8).flatmap(lambda digits: st.integers(10**digits, 10 ** (digits + 1)))
 
 
-def recipe(mixture, stage_tokens=10**6, *, sizes=None, max_epochs=1, cursor="continue", seq_len=64, batch=4, first=None, limits=(), n_steps=None):
+def recipe(
+    mixture,
+    stage_tokens=10**6,
+    *,
+    sizes=None,
+    max_epochs=1,
+    cursor="continue",
+    seq_len=64,
+    batch=4,
+    first=None,
+    limits=(),
+    n_steps=None,
+):
     """A recipe as plain values: an optional stage before, and the stage that is judged."""
     rate = {"kind": "constant", "value": 0.001}
     size = batch if n_steps is None else {"from": batch, "to": 4 * batch, "over": "50%", "n_steps": n_steps}
@@ -29,14 +43,28 @@ def recipe(mixture, stage_tokens=10**6, *, sizes=None, max_epochs=1, cursor="con
         "limits": list(limits),
         "batch_size": size,
     }
-    before = [{"name": "first", "tokens": first, "mixture": {"a": "100%"}, "learning_rate": rate}] if first else []
+    before = (
+        [{"name": "first", "tokens": first, "mixture": {"a": "100%"}, "learning_rate": rate}] if first else []
+    )
     return {
-        "codemix": 1, "name": "advice", "tokenizer": {"kind": "bpe", "vocab_size": 300, "train": {"bytes": "1MB"}},
-        "sources": {n: {"read": {"kind": "jsonl", "paths": f"{n}.jsonl"}, "tags": {"kind": kind}, "held_out": "1%", "max_epochs": max_epochs}
-                    | ({"tokens": sizes[n]} if sizes and n in sizes else {}) for n, kind in SOURCES.items()},
-        "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8}, "training": {"seq_len": seq_len, "batch_size": batch},
-        "stages": [*before, last], "silence": {},
-    }  # fmt: skip
+        "codemix": 1,
+        "name": "advice",
+        "tokenizer": {"kind": "bpe", "vocab_size": 300, "train": {"bytes": "1MB"}},
+        "sources": {
+            n: {
+                "read": {"kind": "jsonl", "paths": f"{n}.jsonl"},
+                "tags": {"kind": kind},
+                "held_out": "1%",
+                "max_epochs": max_epochs,
+            }
+            | ({"tokens": sizes[n]} if sizes and n in sizes else {})
+            for n, kind in SOURCES.items()
+        },
+        "model": {"d_model": 8, "n_layers": 1, "n_heads": 1, "d_ff": 8},
+        "training": {"seq_len": seq_len, "batch_size": batch},
+        "stages": [*before, last],
+        "silence": {},
+    }
 
 
 def errors(value):
@@ -94,7 +122,14 @@ def set_source(key, value):
 def test_over_the_cap(share, stage_tokens, has, max_epochs, before, n_steps):
     size = int(stage_tokens * share / 100 * has / max_epochs) + 300
     first = None if before is None else max(256, int(size * max_epochs * before))
-    value = recipe({"a": f"{share}%", "b": "rest"}, stage_tokens, sizes={"a": size}, max_epochs=max_epochs, first=first, n_steps=n_steps)
+    value = recipe(
+        {"a": f"{share}%", "b": "rest"},
+        stage_tokens,
+        sizes={"a": size},
+        max_epochs=max_epochs,
+        first=first,
+        n_steps=n_steps,
+    )
     assume(not any(p.where.path.startswith("stages[0]") for p in errors(value)) or not first)
     edits = [
         (r"lower its share to (\S+) of stage", set_share),
@@ -111,7 +146,9 @@ def test_over_the_cap(share, stage_tokens, has, max_epochs, before, n_steps):
 def test_over_the_cap_by_what_others_hand_over(share, stage_tokens, has, room):
     """A lower share would not help: it is what `b` cannot give that is too much."""
     sizes = {"b": int(stage_tokens * (100 - share) / 100 * has) + 300}
-    sizes["a"] = int(stage_tokens * share / 100 + (stage_tokens * (100 - share) / 100 - sizes["b"]) * room) + 300
+    sizes["a"] = (
+        int(stage_tokens * share / 100 + (stage_tokens * (100 - share) / 100 - sizes["b"]) * room) + 300
+    )
     value = recipe({"a": f"{share}%", "b": "rest"}, stage_tokens, sizes=sizes)
     value["sources"]["b"]["on_cap"] = "redistribute"
     mine = [p for p in errors(value) if p.rule == "max-epochs" and p.where.path.endswith("mixture.a")]
@@ -120,7 +157,10 @@ def test_over_the_cap_by_what_others_hand_over(share, stage_tokens, has, room):
     check(
         value,
         "max-epochs",
-        [(r"shorten the stage to (\S+) tokens", set_last("tokens", str)), (r"`max_epochs` to ([\d.]+)", set_source("max_epochs", float))],
+        [
+            (r"shorten the stage to (\S+) tokens", set_last("tokens", str)),
+            (r"`max_epochs` to ([\d.]+)", set_source("max_epochs", float)),
+        ],
     )
 
 
@@ -129,7 +169,9 @@ def test_over_the_cap_by_what_others_hand_over(share, stage_tokens, has, room):
 def test_siblings_are_offered_only_what_they_can_take(x, data, stage_tokens, has, spare):
     y = data.draw(st.integers(1, 99 - x))
     asked = {"a": x, "b": y, "c": 100 - x - y}
-    sizes = {n: int(stage_tokens * share / 100 * (has if n == "a" else spare)) + 65 for n, share in asked.items()}
+    sizes = {
+        n: int(stage_tokens * share / 100 * (has if n == "a" else spare)) + 65 for n, share in asked.items()
+    }
     value = recipe({n: f"{share}%" for n, share in asked.items()}, stage_tokens, sizes=sizes)
     mine = [p for p in errors(value) if p.rule == "max-epochs" and p.where.path.endswith("mixture.a")]
     assume(mine and len(errors(value)) == 1)
@@ -139,10 +181,19 @@ def test_siblings_are_offered_only_what_they_can_take(x, data, stage_tokens, has
 
 
 @often
-@given(st.integers(1, 999).map(lambda n: Fraction(n, 10**7)), st.integers(256, 10**5), st.sampled_from([None, 3]))
+@given(
+    st.integers(1, 999).map(lambda n: Fraction(n, 10**7)), st.integers(256, 10**5), st.sampled_from([None, 3])
+)
 def test_too_small_a_share(share, stage_tokens, n_steps):
     value = recipe({"a": percent(share), "b": "rest"}, stage_tokens, n_steps=n_steps)
-    check(value, "zero-windows", [(r"raise its share to ([^\s,]+)", set_share), (r"lengthen the stage to (\S+) tokens", set_last("tokens", str))])
+    check(
+        value,
+        "zero-windows",
+        [
+            (r"raise its share to ([^\s,]+)", set_share),
+            (r"lengthen the stage to (\S+) tokens", set_last("tokens", str)),
+        ],
+    )
 
 
 @often
@@ -156,33 +207,50 @@ def test_a_stage_shorter_than_a_step(seq_len, batch):
 @given(st.integers(1, 99), st.integers(10**4, 10**6), st.floats(0.01, 1))
 def test_unread_windows(share, stage_tokens, has):
     sizes = {"a": int(stage_tokens * share / 100 * has) + 65}
-    value = recipe({"a": f"{share}%", "b": "rest"}, stage_tokens, sizes=sizes, max_epochs=1000, cursor="disjoint")
+    value = recipe(
+        {"a": f"{share}%", "b": "rest"}, stage_tokens, sizes=sizes, max_epochs=1000, cursor="disjoint"
+    )
     edits = [(r"lower its share to ([^\s,]+)", set_share), (r"cursor: (continue)", set_last("cursor", str))]
-    check(value, "cursor-disjoint", [*edits, (r"(remove) it from this stage", lambda r, _: r["stages"][-1]["mixture"].update(a="0%"))])
+    check(
+        value,
+        "cursor-disjoint",
+        [*edits, (r"(remove) it from this stage", lambda r, _: r["stages"][-1]["mixture"].update(a="0%"))],
+    )
 
 
 @often
 @given(shares, shares, st.integers(10**4, 10**6), st.sampled_from(["max", "min"]), st.booleans())
 def test_limits(share, bound, stage_tokens, end, of_a_part):
-    limit = {"where": {"kind": "code"}, end: percent(bound)} | ({"of": {"kind": ["code", "text"]}} if of_a_part else {})
+    limit = {"where": {"kind": "code"}, end: percent(bound)} | (
+        {"of": {"kind": ["code", "text"]}} if of_a_part else {}
+    )
     value = recipe({"a": percent(share), "b": "rest"}, stage_tokens, limits=[limit])
 
     def move(sign):
         def edit(recipe, amount):
             moved = Fraction(amount.rstrip("%")) / 100
-            recipe["stages"][-1]["mixture"]["a"] = percent(min(Fraction(1), max(Fraction(0), share + sign * moved)))
+            recipe["stages"][-1]["mixture"]["a"] = percent(
+                min(Fraction(1), max(Fraction(0), share + sign * moved))
+            )
 
         return edit
 
     edits = [
-        (r"(?:raise|lower) the limit to (\S+)", lambda r, share: r["stages"][-1]["limits"][0].update({end: share})),
+        (
+            r"(?:raise|lower) the limit to (\S+)",
+            lambda r, share: r["stages"][-1]["limits"][0].update({end: share}),
+        ),
         (r"give (\S+) of the stage \(\S+ tokens\) of it", move(-1)),
         (r"give it (\S+) of the stage", move(1)),
     ]
     check(value, "limit", edits)
 
 
-weights = st.dictionaries(st.sampled_from("abc"), st.integers(1, 99).map(lambda n: f"{n}%") | st.sampled_from(["1/3", "2/7"]), min_size=1)
+weights = st.dictionaries(
+    st.sampled_from("abc"),
+    st.integers(1, 99).map(lambda n: f"{n}%") | st.sampled_from(["1/3", "2/7"]),
+    min_size=1,
+)
 
 
 @often

@@ -56,4 +56,6 @@ def test_a_ramp_has_exact_integrals(start, end, n, rows):
         sums = [a + b for a, b in zip(sums, counts, strict=True)]
         x = Fraction(done, rows)
         for got, s, e in zip(sums, start, end, strict=True):
-            assert abs(got - rows * (s * x + (e - s) * x * x / 2)) < 1, "every prefix within one window of the integral"
+            assert abs(got - rows * (s * x + (e - s) * x * x / 2)) < 1, (
+                "every prefix within one window of the integral"
+            )

@@ -79,7 +79,11 @@ NO_EFFECT = {"nothing", "name", "notes", "third source"}
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_plan_does_not_differ_from_itself(name):
     found = diff(PLANS[name], plan(name))
-    assert found.empty and found.prefix.whole and found.prefix.steps == sum(s.steps for s in lineage(PLANS[name].stages[-1]))
+    assert (
+        found.empty
+        and found.prefix.whole
+        and found.prefix.steps == sum(s.steps for s in lineage(PLANS[name].stages[-1]))
+    )
     assert "nothing differs" in diff_tables.as_text(found)
 
 
@@ -111,12 +115,18 @@ def test_tokens_moved_add_up_to_the_difference_of_the_stages(a, b):
         ("steps", 1000, ["init"], {}, {"cooldown": ("budget", "mixture")}),
         ("model", 1100, [], {}, {"init": ("model",), "cooldown": ("start", "model")}),
         ("decay", 1100, [], {}, {"init": ("training",), "cooldown": ("start", "training")}),
-        ("tokenizer", 0, [], {"text": ("tokenizer",), "web": ("tokenizer",)}, {"init": ("data",), "cooldown": ("start", "data")}),
+        (
+            "tokenizer",
+            0,
+            [],
+            {"text": ("tokenizer",), "web": ("tokenizer",)},
+            {"init": ("data",), "cooldown": ("start", "data")},
+        ),
         ("fim", 1000, ["init"], {}, {"cooldown": ("fill-in-the-middle",)}),
         ("restart", 1000, ["init"], {}, {"cooldown": ("data",)}),
         ("reset", 1100, ["init"], {}, {"cooldown": ("start",)}),
     ],
-)  # fmt: skip
+)
 def test_what_stays_and_what_does_not(name, steps, shared, rebuilt, trained):
     found = diff(PLANS["nothing"], PLANS[name])
     assert found.prefix.steps == steps
@@ -131,7 +141,9 @@ def test_epochs_are_cumulated_over_the_stages():
     (move,) = [m for m in diff(PLANS["nothing"], PLANS["second mixture"]).moves if m.source == "web"]
     assert (move.stage, move.moved) == ("cooldown", 100 * 8 * 1024 // 10)
     assert move.epochs[1] - move.epochs[0] == Fraction(80, PLANS["nothing"].stages[0].sources[1].pool_windows)
-    assert move.epochs[0] > Fraction(4000, PLANS["nothing"].stages[0].sources[1].pool_windows), "the first stage counts"
+    assert move.epochs[0] > Fraction(4000, PLANS["nothing"].stages[0].sources[1].pool_windows), (
+        "the first stage counts"
+    )
 
 
 def test_a_renamed_stage_is_still_trained_once():
@@ -146,7 +158,11 @@ def test_identical_data_is_what_the_loader_reads():
     from codemix.data.loader.order import Order
 
     ramp = BASE.replace("text: 50%, web: 50%", "text: {ramp: {from: 90%, to: 10%}}, web: rest")
-    pairs = [(PLANS["nothing"], PLANS["peak"]), (PLANS["nothing"], PLANS["first mixture"]), (plan(base=ramp), plan("second mixture", ramp))]
+    pairs = [
+        (PLANS["nothing"], PLANS["peak"]),
+        (PLANS["nothing"], PLANS["first mixture"]),
+        (plan(base=ramp), plan("second mixture", ramp)),
+    ]
     for a, b in pairs:
         claimed = identical_data(a, b).steps
         same = 0
@@ -155,7 +171,9 @@ def test_identical_data_is_what_the_loader_reads():
             for step in range(x.steps):
                 p, q = (order.rows(step) for order in orders)
                 names = [[s.source for s in stage.sources] for stage in (x, y)]
-                if [names[0][i] for i in p.source] != [names[1][i] for i in q.source] or (p.window != q.window).any():
+                if [names[0][i] for i in p.source] != [names[1][i] for i in q.source] or (
+                    p.window != q.window
+                ).any():
                     break
                 same += 1
             else:
@@ -175,7 +193,9 @@ def test_a_batch_ramp_counts_whole_steps():
 def test_outputs_agree():
     found = diff(PLANS["nothing"], PLANS["second mixture"])
     value = diff_tables.as_json(found)
-    assert value["prefix"] == {"steps": 1000, "tokens": 1000 * 8 * 1024, "whole": False} and not value["empty"]
+    assert (
+        value["prefix"] == {"steps": 1000, "tokens": 1000 * 8 * 1024, "whole": False} and not value["empty"]
+    )
     assert [m["tokens"] for m in value["moves"]] == [(655360, 573440), (163840, 245760)]
     for shown in (diff_tables.as_text(found), diff_tables.as_markdown(found)):
         assert "655,360" in shown and "573,440" in shown and "-81,920" in shown
@@ -185,7 +205,12 @@ def test_outputs_agree():
 
 def test_two_revisions_of_one_file(tmp_path):
     def git(*words):
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
 
     path = tmp_path / "r.yaml"
     git("init", "-q")
@@ -209,10 +234,14 @@ def test_two_revisions_of_one_file(tmp_path):
 def test_stages_of_another_recipe_count_as_shared(tmp_path):
     (tmp_path / "base.yaml").write_text(BASE)
     child = BASE.replace("name: base", "name: child").replace(
-        "  - name: init\n    steps: 1000", "  - name: more\n    init_from: {recipe: base.yaml, stage: init}\n    steps: 300"
+        "  - name: init\n    steps: 1000",
+        "  - name: more\n    init_from: {recipe: base.yaml, stage: init}\n    steps: 300",
     )
     (tmp_path / "child.yaml").write_text(child)
-    found = diff(git_revision.load_side(str(tmp_path / "base.yaml")), git_revision.load_side(str(tmp_path / "child.yaml")))
+    found = diff(
+        git_revision.load_side(str(tmp_path / "base.yaml")),
+        git_revision.load_side(str(tmp_path / "child.yaml")),
+    )
     assert found.shared == (("init", "init"),) and found.prefix.steps == 1000
     assert {s.stage: s.exists for s in found.stages} == {"more": (False, True), "cooldown": (True, True)}
     assert "init" not in {m.stage for m in found.moves}
@@ -223,13 +252,22 @@ def test_sources_differ_by_what_they_are_made_of():
     for name in ("data", "op", "tokenizer", "held out"):
         found = diff(plan(base=unsized), plan(name, unsized))
         assert found.sources and found.prefix.steps == 0 and not found.shared, name
-    mixed = BASE.replace("text: 50%, web: 50%", "text: 100%").replace("{kind: tokenizer_json, path: t.json}", "{kind: bpe, vocab_size: 512}")
+    mixed = BASE.replace("text: 50%, web: 50%", "text: 100%").replace(
+        "{kind: tokenizer_json, path: t.json}", "{kind: bpe, vocab_size: 512}"
+    )
     deduped = mixed.replace("bpe, vocab_size: 512", "tokenizer_json, path: t.json").replace(
         "model:", "dedup: [{kind: exact, sources: [web, text]}]\nmodel:"
     )
-    for base, part in ((mixed, "tokenizer"), (deduped, "dedup")):  # of a first stage that does not read what changes
+    for base, part in (
+        (mixed, "tokenizer"),
+        (deduped, "dedup"),
+    ):  # of a first stage that does not read what changes
         found = diff(plan(base=base), plan("op", base))
-        assert {s.source: s.parts for s in found.sources}["text"] == (part,) and found.prefix.steps == 0 and not found.shared
+        assert (
+            {s.source: s.parts for s in found.sources}["text"] == (part,)
+            and found.prefix.steps == 0
+            and not found.shared
+        )
     found = diff(plan(base=unsized), plan("notes", unsized))
     assert found.empty and found.prefix.whole and len(found.shared) == 2
 
@@ -242,23 +280,42 @@ OPS = "ops: [{kind: max_floats}]"
     [
         (OPS, "ops: [{kind: max_floats, max_floats: 5}]", {"ops.max_floats.max_floats": ("1000", "5")}),
         (OPS, "ops: []", {"ops.max_floats": ("max_floats max_floats 1000", None)}),
-        (OPS, "ops: [{kind: size, max_bytes: 9kB}, {kind: max_floats}]", {"ops.size": (None, "size min_bytes 1 max_bytes 9000")}),
-        (OPS, "ops: [{kind: max_floats}, {kind: max_floats, max_floats: 1}]", {"ops.max_floats#2": (None, "max_floats max_floats 1")}),
+        (
+            OPS,
+            "ops: [{kind: size, max_bytes: 9kB}, {kind: max_floats}]",
+            {"ops.size": (None, "size min_bytes 1 max_bytes 9000")},
+        ),
+        (
+            OPS,
+            "ops: [{kind: max_floats}, {kind: max_floats, max_floats: 1}]",
+            {"ops.max_floats#2": (None, "max_floats max_floats 1")},
+        ),
         (OPS, "ops: [{kind: max_floats}], on_bad: skip", {"on_bad": ("error", "skip")}),
         ("paths: c.jsonl", "paths: d.jsonl", {"read.paths": ("c.jsonl", "d.jsonl")}),
-        ("{kind: jsonl, paths: c.jsonl}", "{kind: text, paths: c.txt}", {"read": ("jsonl paths c.jsonl", "text paths c.txt")}),
+        (
+            "{kind: jsonl, paths: c.jsonl}",
+            "{kind: text, paths: c.txt}",
+            {"read": ("jsonl paths c.jsonl", "text paths c.txt")},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_op_and_the_value_that_changed_are_named(old, new, settings):
     assert old in BASE
-    found = diff(*(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (BASE, BASE.replace(old, new))))
+    found = diff(
+        *(
+            validation.check(recipe_file.parse_recipe(text, "r.yaml")).require()
+            for text in (BASE, BASE.replace(old, new))
+        )
+    )
     assert {s.path.removeprefix("sources.web."): s.values for s in found.settings} == settings
 
 
 def test_ops_in_another_order_are_a_change_of_order_only():
     first = BASE.replace(OPS, "ops: [{kind: max_floats}, {kind: size, max_bytes: 9kB}]")
     second = BASE.replace(OPS, "ops: [{kind: size, max_bytes: 9kB}, {kind: max_floats}]")
-    found = diff(*(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
+    found = diff(
+        *(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (first, second))
+    )
     assert [(s.path, s.values) for s in found.settings] == [
         ("sources.web.ops.order", ("max_floats, size", "size, max_floats"))
     ]
@@ -267,5 +324,7 @@ def test_ops_in_another_order_are_a_change_of_order_only():
 def test_dedup_is_told_by_field():
     dedup = "dedup: [{kind: exact, sources: [text, web]}]\nmodel:"
     first, second = BASE.replace("model:", dedup), BASE.replace("model:", dedup.replace("exact", "minhash"))
-    found = diff(*(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (first, second)))
+    found = diff(
+        *(validation.check(recipe_file.parse_recipe(text, "r.yaml")).require() for text in (first, second))
+    )
     assert [(s.path, s.values) for s in found.settings] == [("dedup[0].kind", ("exact", "minhash"))]

@@ -12,12 +12,14 @@ from codemix.recipe.language import recipe_file, schema
 from codemix.recipe.language.component import Component, identity
 from codemix.recipe.language.fingerprint import fingerprint
 
-FULL = recipe_text({
-    "    tokens: 400k\n": "    tokens: 400k\n    replace: [{share: 10%, of: code, by: prose}]\n    cursor: restart\n    seed: 3\n    fim: {web: 10%}\n    average_seeds: [1, 2]\n    limits: [{where: {kind: code}, max: 90%}]\n    init_from: {stage: init, load: weights}\n",
-    "[web.jsonl]}": "[web.jsonl]}, ops: [{kind: line_lengths}, {kind: generated_by}], notes: why",
-    "model: {": "dedup: [{kind: minhash, sources: [web, markup]}]\nlimits: [{where: {kind: code}, max: 99%}]\nsilence: {many-epochs: x}\nmodel: {",
-    "learning_rate: {kind: cosine": "batch_size: {from: 2, to: 8, over: 100k tokens}\n    learning_rate: {kind: cosine",
-})  # fmt: skip
+FULL = recipe_text(
+    {
+        "    tokens: 400k\n": "    tokens: 400k\n    replace: [{share: 10%, of: code, by: prose}]\n    cursor: restart\n    seed: 3\n    fim: {web: 10%}\n    average_seeds: [1, 2]\n    limits: [{where: {kind: code}, max: 90%}]\n    init_from: {stage: init, load: weights}\n",
+        "[web.jsonl]}": "[web.jsonl]}, ops: [{kind: line_lengths}, {kind: generated_by}], notes: why",
+        "model: {": "dedup: [{kind: minhash, sources: [web, markup]}]\nlimits: [{where: {kind: code}, max: 99%}]\nsilence: {many-epochs: x}\nmodel: {",
+        "learning_rate: {kind: cosine": "batch_size: {from: 2, to: 8, over: 100k tokens}\n    learning_rate: {kind: cosine",
+    }
+)
 NOT_IDENTITY = {"name", "notes", "description"}
 
 
@@ -118,7 +120,9 @@ def test_every_leaf_of_the_schema_is_part_of_the_identity():
 
 def test_writing_a_default_out_changes_nothing_and_neither_does_the_order_of_keys():
     a = recipe_file.parse_recipe(BASE, "a.yaml").recipe
-    assert fingerprint(schema.Recipe.model_validate(json.loads(a.model_dump_json(by_alias=True)))) == fingerprint(a)
+    assert fingerprint(
+        schema.Recipe.model_validate(json.loads(a.model_dump_json(by_alias=True)))
+    ) == fingerprint(a)
     lines = BASE.splitlines(keepends=True)
     web, markup = (next(i for i, x in enumerate(lines) if x.startswith(f"  {n}:")) for n in ("web", "markup"))
     lines[web], lines[markup] = lines[markup], lines[web]
@@ -148,8 +152,12 @@ def test_no_component_leaves_a_field_out():
     [
         {"tags: {kind: text": "tags: {kind: prose"},
         {"name: base": "name: base\ndescription: other"},
-        {"max_epochs": "max_epochs"} if False else {"held_out: 1%}\n  web": "held_out: 1%, max_epochs: 3}\n  web"},
+        {"max_epochs": "max_epochs"}
+        if False
+        else {"held_out: 1%}\n  web": "held_out: 1%, max_epochs: 3}\n  web"},
     ],
 )
 def test_what_changes_no_effect_keeps_the_stages(change):
-    assert [s.fingerprint for s in checked(change).plan.stages] == [s.fingerprint for s in checked().plan.stages]
+    assert [s.fingerprint for s in checked(change).plan.stages] == [
+        s.fingerprint for s in checked().plan.stages
+    ]

@@ -24,17 +24,79 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
 VALUES = {path: yaml.safe_load(path.read_text()) for path in FILES}
 ODD = [
-    None, True, -1, 0, 1, 0.5, 1e300, 10**18, "", "rest", "0%", "100%", "1/3", "200B", "0B", "1 steps", "previous", "scratch", "../../etc/passwd",
-    "https://user:secret@host/x", "a.b.c", "\x1b[31m", "{x}", "{0}", "%s", [], {}, [[]], {"a": 1}, {"kind": "jsonl"}, {"kind": "nope"}, {"kind": ["a"]},
-    {"from": "0%", "to": "100%"}, {"from": 0, "to": 8, "over": "50%"}, {"share": "50%", "of": {"text": "100%"}}, {"share": "rest", "of": {}},
-]  # fmt: skip
-KEYS = ["x", "kind", "tokens", "steps", "max_epochs", "on_cap", "fim", "cursor", "replace", "limits", "seed", "average_seeds", "init_from", "batch_size",
-        "optimizer_state", "by", "weights", "grid", "sweep", "seeds", "without", "set", "variations", "silence", "held_out", "tags", "base"]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    0.5,
+    1e300,
+    10**18,
+    "",
+    "rest",
+    "0%",
+    "100%",
+    "1/3",
+    "200B",
+    "0B",
+    "1 steps",
+    "previous",
+    "scratch",
+    "../../etc/passwd",
+    "https://user:secret@host/x",
+    "a.b.c",
+    "\x1b[31m",
+    "{x}",
+    "{0}",
+    "%s",
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    {"kind": "jsonl"},
+    {"kind": "nope"},
+    {"kind": ["a"]},
+    {"from": "0%", "to": "100%"},
+    {"from": 0, "to": 8, "over": "50%"},
+    {"share": "50%", "of": {"text": "100%"}},
+    {"share": "rest", "of": {}},
+]
+KEYS = [
+    "x",
+    "kind",
+    "tokens",
+    "steps",
+    "max_epochs",
+    "on_cap",
+    "fim",
+    "cursor",
+    "replace",
+    "limits",
+    "seed",
+    "average_seeds",
+    "init_from",
+    "batch_size",
+    "optimizer_state",
+    "by",
+    "weights",
+    "grid",
+    "sweep",
+    "seeds",
+    "without",
+    "set",
+    "variations",
+    "silence",
+    "held_out",
+    "tags",
+    "base",
+]
 
 
 def paths(value, at=()):
     yield at
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield from paths(inner, (*at, key))
 
 
@@ -78,17 +140,36 @@ def judged(document, path, plans):
         return problems
     checked = validation.check(recipe_file.of_document(document))
     if not checked.errors:
-        plan, original = checked.plan, plans.setdefault(path, validation.check(recipe_file.read_recipe(path)).require()) if "study" not in VALUES[path] else None
-        for table in filter(None, (plan_tables.stage_table(plan), plan_tables.mixture_table(plan), plan_tables.marginals_table(plan))):
+        plan, original = (
+            checked.plan,
+            plans.setdefault(path, validation.check(recipe_file.read_recipe(path)).require())
+            if "study" not in VALUES[path]
+            else None,
+        )
+        for table in filter(
+            None,
+            (
+                plan_tables.stage_table(plan),
+                plan_tables.mixture_table(plan),
+                plan_tables.marginals_table(plan),
+            ),
+        ):
             assert table.text(80) and table.markdown()
         assert json.dumps(plan_tables.as_json(plan)) and diff(plan, plan).empty
         for stage in plan.stages:
             assert sum(s.windows for s in stage.sources) == stage.rows
-            assert all(abs(s.windows - stage.redistributed.get(s.source, s.share) * stage.rows) < 1 for s in stage.sources)
+            assert all(
+                abs(s.windows - stage.redistributed.get(s.source, s.share) * stage.rows) < 1
+                for s in stage.sources
+            )
         if original is not None:
             found = diff(original, plan)
             assert diff(plan, original) == found.reversed()
-            assert diff_tables.as_text(found, 80) and diff_tables.as_markdown(found) and json.dumps(diff_tables.as_json(found))
+            assert (
+                diff_tables.as_text(found, 80)
+                and diff_tables.as_markdown(found)
+                and json.dumps(diff_tables.as_json(found))
+            )
     return checked.problems
 
 
@@ -111,5 +192,7 @@ def test_mutated_recipes_give_plans_or_located_problems():
         planned, refused = planned + (not errors), refused + bool(errors)
         for p in problems:
             assert p.where is not None and p.where.line >= 1 and p.where.column >= 1, (p, content)
-            assert not any(said in p.render() for said in ("secret@", "pydantic", "object at 0x", "Input should")), (p.render(), content)
+            assert not any(
+                said in p.render() for said in ("secret@", "pydantic", "object at 0x", "Input should")
+            ), (p.render(), content)
     assert planned > 20 and refused > 100

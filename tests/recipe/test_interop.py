@@ -60,40 +60,63 @@ def test_smollm3_as_published_does_not_sum_to_one():
     assert (imported.seq_len, imported.batch_size) == (4096, 576)
     rates = [p.learning_rate["kind"] for p in imported.phases]
     assert rates == ["constant", "constant", "linear"]
-    assert [p.what for p in imported.problems] == ["the weights of `stable-2` sum to 1.00005, not 1", "the weights of `decay` sum to 1.00565, not 1"]
+    assert [p.what for p in imported.problems] == [
+        "the weights of `stable-2` sum to 1.00005, not 1",
+        "the weights of `decay` sum to 1.00565, not 1",
+    ]
     assert any("`dclm` is written 30% and trained at ~29.8315%" in note for note in imported.notes)
     plan = check_imported(imported)
     assert plan.stage("decay").spec.weights == "relative" and plan.stage("stable").spec.weights == "percent"
     share = {s.source: s.share for s in plan.stage("decay").sources}
     assert share["dclm"] == Fraction("0.3") / Fraction("1.00565") and sum(share.values()) == 1
-    assert "weights: relative # they sum to 1.00565" in recipe_text(imported) and "dclm: 0.3\n" in recipe_text(imported)
+    assert "weights: relative # they sum to 1.00565" in recipe_text(
+        imported
+    ) and "dclm: 0.3\n" in recipe_text(imported)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_export_then_import_gives_the_planned_shares(plan, kind):
     exported = export_mixture(kind, plan)
-    phases = [phase for content in exported.files.values() for phase in parse_mixture(None, content, f"x.{kind}").phases]
+    phases = [
+        phase
+        for content in exported.files.values()
+        for phase in parse_mixture(None, content, f"x.{kind}").phases
+    ]
     assert len(phases) == 2
     for phase, stage in zip(phases, plan.stages, strict=True):
         assert phase.total == 1
         planned = {s.source: Fraction(s.windows, stage.rows) for s in stage.sources}
         assert phase.shares().keys() == planned.keys()
         assert all(abs(phase.shares()[n] - planned[n]) <= Fraction(1, 10**12) for n in planned)
-        assert all(round(phase.shares()[n] * stage.rows) == round(planned[n] * stage.rows) for n in planned), "the same windows"
+        assert all(
+            round(phase.shares()[n] * stage.rows) == round(planned[n] * stage.rows) for n in planned
+        ), "the same windows"
     if kind in ("nanotron", "levanter"):
         imported = parse_mixture(kind, exported.text, "x")
-        assert [p.steps for p in imported.phases] == [6000, 100] and (imported.seq_len, imported.batch_size) == (1024, 8)
+        assert [p.steps for p in imported.phases] == [6000, 100] and (
+            imported.seq_len,
+            imported.batch_size,
+        ) == (1024, 8)
         again = check_imported(imported)
-        assert [[s.windows for s in a.sources] for a in again.stages] == [[s.windows for s in b.sources] for b in plan.stages]
+        assert [[s.windows for s in a.sources] for a in again.stages] == [
+            [s.windows for s in b.sources] for b in plan.stages
+        ]
 
 
 def test_export_says_what_is_lost(plan):
     assert any("`cursor: continue` is lost" in note for note in export_mixture("megatron", plan).notes)
-    ramped = RECIPE.replace("text: 2/3, web.code: rest, 1e3: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest")
+    ramped = RECIPE.replace(
+        "text: 2/3, web.code: rest, 1e3: 0.01%", "text: {ramp: {from: 60%, to: 80%}}, web.code: rest"
+    )
     notes = export_mixture("nanotron", validation.check(recipe_file.parse_recipe(ramped, "r")).plan).notes
     assert any("no ramps" in note and "`init`" in note for note in notes)
     longer = RECIPE.replace("steps: 100\n", "steps: 100\n    seq_len: 2048\n    cursor: restart\n")
-    assert any("seq_len" in note for note in export_mixture("levanter", validation.check(recipe_file.parse_recipe(longer, "r")).plan).notes)
+    assert any(
+        "seq_len" in note
+        for note in export_mixture(
+            "levanter", validation.check(recipe_file.parse_recipe(longer, "r")).plan
+        ).notes
+    )
 
 
 def test_olmo_export_carries_the_repetitions(plan):
@@ -101,22 +124,37 @@ def test_olmo_export_carries_the_repetitions(plan):
     imported = parse_mixture("olmo-core", files["init.yaml"], "init.yaml")
     caps = {w.name: w.max_epochs for w in imported.phases[0].weights}
     windows = {s.source: (s.windows, s.pool_windows) for s in plan.stages[0].sources}
-    assert caps["text"] == 1 and abs(caps["web.code"] - windows["web.code"][0] / windows["web.code"][1]) < 1e-4
-    assert (imported.phases[0].tokens, imported.seq_len, imported.batch_size) == (plan.stages[0].tokens, 1024, 8)
+    assert (
+        caps["text"] == 1 and abs(caps["web.code"] - windows["web.code"][0] / windows["web.code"][1]) < 1e-4
+    )
+    assert (imported.phases[0].tokens, imported.seq_len, imported.batch_size) == (
+        plan.stages[0].tokens,
+        1024,
+        8,
+    )
 
 
 def test_a_megatron_blend_as_words_or_json():
     per_split = '{"train": ["3", "/x/a", "7", "/x/b"], "valid": ["1", "c"]}'
-    for content in ("0.3 /d/a_text_document 0.7 /d/b_text_document", "--data-path 30 a_text_document 70 b_text_document", per_split):
+    for content in (
+        "0.3 /d/a_text_document 0.7 /d/b_text_document",
+        "--data-path 30 a_text_document 70 b_text_document",
+        per_split,
+    ):
         imported = parse_mixture(None, content, "blend.txt")
-        assert imported.kind == "megatron" and imported.phases[0].shares() == {"a": Fraction(3, 10), "b": Fraction(7, 10)}
+        assert imported.kind == "megatron" and imported.phases[0].shares() == {
+            "a": Fraction(3, 10),
+            "b": Fraction(7, 10),
+        }
         check_imported(imported)
     assert "proportions" in parse_mixture(None, "3 a 7 b", "x").problems[-1].what
     assert "proportions" not in " ".join(parse_mixture(None, "30 a 70 b", "x").notes)
 
 
 def test_levanter_stages_zeros_and_blocks():
-    imported = parse_mixture(None, """\
+    imported = parse_mixture(
+        None,
+        """\
 data:
   tokenizer: a/b
   mixture_block_size: 2048
@@ -130,8 +168,14 @@ data:
   - - 1000
     - {web: 8, code: 2, paloma/c4: 0.0}
 trainer: {train_batch_size: 256, num_train_steps: 1200}
-""", "l.yaml")  # fmt: skip
-    assert [p.steps for p in imported.phases] == [1000, 200] and imported.batch_size == 256 and imported.tokenizer == "a/b"
+""",
+        "l.yaml",
+    )
+    assert (
+        [p.steps for p in imported.phases] == [1000, 200]
+        and imported.batch_size == 256
+        and imported.tokenizer == "a/b"
+    )
     assert [w.name for w in imported.phases[0].weights] == ["web", "code"]
     assert [w.location for w in imported.phases[0].weights] == ["gs://x/web-*.jsonl.gz", "bigcode/thing"]
     assert [p.rule for p in imported.problems] == ["import-block-rounding", "import-relative"]
@@ -148,10 +192,26 @@ trainer: {train_batch_size: 256, num_train_steps: 1200}
         ("megatron", "a b c", "not a Megatron blend"),
         ("megatron", '{"train": ["a", "b"]}', "without weights"),
         ("nanotron", "data_stages: []\n", "no `data_stages`"),
-        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b], dataset_weights: [1]}}}\n", "2 folders and 1 weights"),
-        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b]}}}\n", "no `dataset_weights`"),
-        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {hf_dataset_or_datasets: x}}}\n", "no `dataset_folder`"),
-        ("nanotron", "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b], dataset_weights: [1, x]}}}\n", "`x` is not a weight"),
+        (
+            "nanotron",
+            "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b], dataset_weights: [1]}}}\n",
+            "2 folders and 1 weights",
+        ),
+        (
+            "nanotron",
+            "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b]}}}\n",
+            "no `dataset_weights`",
+        ),
+        (
+            "nanotron",
+            "data_stages:\n- {name: a, data: {dataset: {hf_dataset_or_datasets: x}}}\n",
+            "no `dataset_folder`",
+        ),
+        (
+            "nanotron",
+            "data_stages:\n- {name: a, data: {dataset: {dataset_folder: [a, b], dataset_weights: [1, x]}}}\n",
+            "`x` is not a weight",
+        ),
         ("levanter", "train_weights: {a: -1}\n", "not a weight"),
         ("levanter", "train_weights: {a: 0}\n", "is zero"),
         ("olmo-core", "sources: [{source_name: a}]\n", "no list of `sources`"),
@@ -161,7 +221,7 @@ trainer: {train_batch_size: 256, num_train_steps: 1200}
         ("megatron", "[" * 100_000, "not shaped like"),
         ("levanter", "train_weights: 3\n", "neither a mapping nor a list"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_a_problem(kind, content, says):
     with pytest.raises(CodemixError, match=says):
         parse_mixture(kind, content, "file.yaml")
@@ -170,20 +230,47 @@ def test_what_cannot_be_read_is_a_problem(kind, content, says):
 def test_words_of_the_file_stay_words():
     """A name that looks like a number, and a path with a line end: neither changes what the recipe says."""
     stages = '[{name: "1", data: {dataset: {dataset_folder: ["a\\nstages: []"], dataset_weights: [1]}}}]'
-    imported = parse_mixture("nanotron", f'data_stages: {stages}\ntokenizer: {{tokenizer_name_or_path: "x\\ny: \\e[31m"}}\n', "2024.yaml")
+    imported = parse_mixture(
+        "nanotron",
+        f'data_stages: {stages}\ntokenizer: {{tokenizer_name_or_path: "x\\ny: \\e[31m"}}\n',
+        "2024.yaml",
+    )
     recipe = recipe_file.parse_recipe(recipe_text(imported), "r.yaml").recipe
-    assert recipe.name == "2024" and [s.name for s in recipe.stages] == ["1"] and recipe_text(imported).replace("\n", "").isprintable()
+    assert (
+        recipe.name == "2024"
+        and [s.name for s in recipe.stages] == ["1"]
+        and recipe_text(imported).replace("\n", "").isprintable()
+    )
 
 
 def test_names_are_short_and_unique():
-    names = names_for(["s3://b/x/pes2o/", "s3://b/megamath/standard/", "s3://b/other/standard/", "c/pes2o_text_document", "A B/Ç.d", ""])
+    names = names_for(
+        [
+            "s3://b/x/pes2o/",
+            "s3://b/megamath/standard/",
+            "s3://b/other/standard/",
+            "c/pes2o_text_document",
+            "A B/Ç.d",
+            "",
+        ]
+    )
     assert names == ["pes2o", "megamath", "other", "pes2o-2", "d", "source"]
 
 
 KEYS = """data_stages data dataset dataset_folder dataset_weights name start_training_step tokens train_weights configs trainer sources source_list
 target_ratio paths source_name train num_train_steps train_steps optimizer learning_rate_scheduler learning_rate""".split()  # noqa: SIM905
-SCALARS = st.none() | st.booleans() | st.integers(-3, 10**6) | st.floats(-1, 2, width=16) | st.sampled_from(["a", "b/c", "0.3", ""])
-SHAPES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4), max_leaves=14)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 10**6)
+    | st.floats(-1, 2, width=16)
+    | st.sampled_from(["a", "b/c", "0.3", ""])
+)
+SHAPES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=14,
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -197,7 +284,9 @@ def test_files_of_any_shape_give_a_recipe_or_a_problem(kind, value):
         assert imported.phases and all(p.total > 0 for p in imported.phases)
 
 
-def nanotron(curve: str, data: str = "dataset_folder: [a, b], dataset_weights: [0.5, 0.5]", steps: int = 20) -> Imported:
+def nanotron(
+    curve: str, data: str = "dataset_folder: [a, b], dataset_weights: [0.5, 0.5]", steps: int = 20
+) -> Imported:
     content = (
         f"data_stages: [{{name: s, start_training_step: 1, data: {{dataset: {{{data}}}}}}}]\n"
         f"tokens: {{train_steps: {steps}, sequence_length: 64, micro_batch_size: 1, batch_accumulation_per_replica: 1}}\n"
@@ -209,21 +298,37 @@ def nanotron(curve: str, data: str = "dataset_folder: [a, b], dataset_weights: [
 @pytest.mark.parametrize(
     ("curve", "rate"),
     [
-        ("lr_warmup_steps: 2, lr_decay_style: cosine, min_decay_lr: 0.0001",
-         {"kind": "cosine", "peak": 0.001, "floor": 0.0001, "warmup": "2 steps"}),
-        ("lr_warmup_steps: 2, lr_decay_style: cosine, min_decay_lr: 0.0001, lr_decay_steps: 18",
-         {"kind": "cosine", "peak": 0.001, "floor": 0.0001, "warmup": "2 steps"}),
-        ("lr_warmup_steps: 2, min_decay_lr: 0.0001", {"kind": "linear", "start": 0.001, "floor": 0.0001, "warmup": "2 steps"}),
-        ("lr_decay_style: 1-sqrt, min_decay_lr: 0.0, lr_decay_starting_step: 15, lr_decay_steps: 5",
-         {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "5 steps", "shape": "sqrt"}),
-        ("lr_decay_style: linear, min_decay_lr: 0.0, lr_decay_starting_step: 15, lr_decay_steps: 6",
-         {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "6 steps", "shape": "linear"}),
-        ("lr_warmup_steps: 2, lr_warmup_style: constant, min_decay_lr: 0.0",
-         {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "18 steps", "shape": "linear"}),
-        ("lr_warmup_steps: 2, lr_decay_style: linear", {"kind": "constant", "value": 0.001, "warmup": "2 steps"}),
+        (
+            "lr_warmup_steps: 2, lr_decay_style: cosine, min_decay_lr: 0.0001",
+            {"kind": "cosine", "peak": 0.001, "floor": 0.0001, "warmup": "2 steps"},
+        ),
+        (
+            "lr_warmup_steps: 2, lr_decay_style: cosine, min_decay_lr: 0.0001, lr_decay_steps: 18",
+            {"kind": "cosine", "peak": 0.001, "floor": 0.0001, "warmup": "2 steps"},
+        ),
+        (
+            "lr_warmup_steps: 2, min_decay_lr: 0.0001",
+            {"kind": "linear", "start": 0.001, "floor": 0.0001, "warmup": "2 steps"},
+        ),
+        (
+            "lr_decay_style: 1-sqrt, min_decay_lr: 0.0, lr_decay_starting_step: 15, lr_decay_steps: 5",
+            {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "5 steps", "shape": "sqrt"},
+        ),
+        (
+            "lr_decay_style: linear, min_decay_lr: 0.0, lr_decay_starting_step: 15, lr_decay_steps: 6",
+            {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "6 steps", "shape": "linear"},
+        ),
+        (
+            "lr_warmup_steps: 2, lr_warmup_style: constant, min_decay_lr: 0.0",
+            {"kind": "wsd", "peak": 0.001, "floor": 0.0, "decay": "18 steps", "shape": "linear"},
+        ),
+        (
+            "lr_warmup_steps: 2, lr_decay_style: linear",
+            {"kind": "constant", "value": 0.001, "warmup": "2 steps"},
+        ),
         ("lr_decay_style: linear, min_decay_lr: 0.0, lr_decay_starting_step: 5, lr_decay_steps: 5", None),
     ],
-)  # fmt: skip
+)
 def test_nanotron_rates_of_one_stage(curve, rate):
     imported = nanotron(curve)
     check_imported(imported)
@@ -254,7 +359,9 @@ dataset:
 def test_olmo_cookbook_names_tokens_and_a_sum_that_is_one_but_for_rounding():
     imported = parse_mixture(None, COOKBOOK, "c.yaml")
     plan = check_imported(imported)
-    assert [w.name for w in imported.phases[0].weights] == ["web", "code", "math"] and imported.phases[0].tokens == 1_000_000
+    assert [w.name for w in imported.phases[0].weights] == ["web", "code", "math"] and imported.phases[
+        0
+    ].tokens == 1_000_000
     written = recipe_text(imported)
     assert "weights: relative" not in written and "web: rest # 0.3333333333333333" in written
     assert any("which is 1 but for rounding" in note for note in imported.notes)
@@ -264,20 +371,28 @@ def test_olmo_cookbook_names_tokens_and_a_sum_that_is_one_but_for_rounding():
 
 def test_olmo_core_is_not_said_to_divide_in_silence():
     imported = parse_mixture(None, COOKBOOK.replace("0.3333333333333333", "0.3"), "c.yaml")
-    assert "in silence" not in " ".join(imported.notes) and "refuses such a sum or warns" in " ".join(imported.notes)
+    assert "in silence" not in " ".join(imported.notes) and "refuses such a sum or warns" in " ".join(
+        imported.notes
+    )
 
 
 def test_a_levanter_stage_that_begins_at_the_end_is_left_out():
     content = "data: {train_weights: [[0, {a: 1.0}], [100, {a: 0.5, b: 0.5}]]}\ntrainer: {num_train_steps: 100, train_batch_size: 8}\n"
     imported = parse_mixture("levanter", content, "l.yaml")
-    assert [p.steps for p in imported.phases] == [100] and any("begins at step 100" in note for note in imported.notes)
+    assert [p.steps for p in imported.phases] == [100] and any(
+        "begins at step 100" in note for note in imported.notes
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "content", "advice"),
     [
         ("levanter", "data: !include data.yaml\n", "with what the tag stands for written out"),
-        ("megatron", "#!/bin/bash\npython pretrain_gpt.py \\\n --data-path 30 a 70 b \\\n --lr 1e-3\n", "save what follows --data-path"),
+        (
+            "megatron",
+            "#!/bin/bash\npython pretrain_gpt.py \\\n --data-path 30 a 70 b \\\n --lr 1e-3\n",
+            "save what follows --data-path",
+        ),
     ],
 )
 def test_advice_is_about_the_other_systems_file(kind, content, advice):

@@ -36,12 +36,22 @@ def manifest(name: str, folder):
     (shards / "train-00000.ds").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     counts = {"tokens": 100, "documents": 3, "bytes": 400}
-    shard = counts | {"path": "shards/train-00000.ds", "sha256": digest, "index_sha256": "i", "docs": "d", "docs_sha256": "d"}
+    shard = counts | {
+        "path": "shards/train-00000.ds",
+        "sha256": digest,
+        "index_sha256": "i",
+        "docs": "d",
+        "docs_sha256": "d",
+    }
     value = {
-        "source": name, "fingerprint": folder.name.split("-")[1] * 6, "dtype": "uint16", "splits": {"train": counts | {"shards": [shard]}},
+        "source": name,
+        "fingerprint": folder.name.split("-")[1] * 6,
+        "dtype": "uint16",
+        "splits": {"train": counts | {"shards": [shard]}},
         "tokenizer": {"sha256": "tok", "vocab_size": 300, "eos_token": "<e>", "eos_id": 0, "probe": []},
-        "inputs": [{"path": f"{name}.jsonl", "bytes": 5, "sha256": hashlib.sha256(b"input").hexdigest()}], "environment": {"tokenizers": "0.22"},
-    }  # fmt: skip
+        "inputs": [{"path": f"{name}.jsonl", "bytes": 5, "sha256": hashlib.sha256(b"input").hexdigest()}],
+        "environment": {"tokenizers": "0.22"},
+    }
     (folder / "manifest.json").write_text(json.dumps(value))
     return SimpleNamespace(**value)
 
@@ -55,14 +65,20 @@ def built(tmp_path):
         (root / f"{name}.jsonl").write_bytes(b"input")
         print12 = hashlib.sha256(name.encode()).hexdigest()[:12]
         found[name] = SimpleNamespace(manifest=manifest(name, store / "data" / f"{name}-{print12}"))
-    return SimpleNamespace(recipe=recipe_file.parse_recipe(RECIPE, "r.yaml").recipe, found=found, store=store, root=root)
+    return SimpleNamespace(
+        recipe=recipe_file.parse_recipe(RECIPE, "r.yaml").recipe, found=found, store=store, root=root
+    )
 
 
 def test_a_lock_pins_inputs_counts_tokenizer_and_versions_and_survives_its_file(built, tmp_path):
     lock = locks.make(built.recipe, built.found)
     assert lock["sources"]["text"]["inputs"][0]["path"] == "text.jsonl"
     assert lock["sources"]["code"]["splits"]["train"]["tokens"] == 100
-    assert lock["tokenizer"]["sha256"] == "tok" and lock["components"]["op max_floats"] >= 1 and "source jsonl" in lock["components"]
+    assert (
+        lock["tokenizer"]["sha256"] == "tok"
+        and lock["components"]["op max_floats"] >= 1
+        and "source jsonl" in lock["components"]
+    )
     assert str(tmp_path) not in json.dumps(lock)
     locks.write(tmp_path / "r.lock", lock)
     assert locks.read(tmp_path / "r.lock") == lock
@@ -82,7 +98,11 @@ def _set(path: str, value):
         *way, last = path.split(".")
         target.fingerprint = "other"
         for part in way:
-            target = target[int(part)] if part.isdigit() else (getattr(target, part) if hasattr(target, part) else target[part])
+            target = (
+                target[int(part)]
+                if part.isdigit()
+                else (getattr(target, part) if hasattr(target, part) else target[part])
+            )
         target[last] = value
 
     return change
@@ -108,15 +128,23 @@ def test_each_difference_has_a_name(built, change, rule):
 
 def test_another_recipe_or_another_version_of_a_component_is_found(built):
     lock = locks.make(built.recipe, built.found)
-    other = recipe_file.parse_recipe(RECIPE.replace("{kind: max_floats}", "{kind: max_floats, max_floats: 3}"), "r.yaml").recipe
+    other = recipe_file.parse_recipe(
+        RECIPE.replace("{kind: max_floats}", "{kind: max_floats, max_floats: 3}"), "r.yaml"
+    ).recipe
     assert [p.rule for p in locks.compare(lock, locks.make(other, built.found))] == ["lock-recipe"]
     old = lock | {"components": lock["components"] | {"op max_floats": 99}}
     assert [p.rule for p in locks.compare(old, lock)] == ["lock-version"]
-    longer = recipe_file.parse_recipe(RECIPE.replace("steps: 10", "steps: 20").replace("name: small", "name: other"), "r.yaml").recipe
+    longer = recipe_file.parse_recipe(
+        RECIPE.replace("steps: 10", "steps: 20").replace("name: small", "name: other"), "r.yaml"
+    ).recipe
     assert locks.compare(lock, locks.make(longer, built.found)) == [], "stages are not data"
-    told = built.recipe.sources["text"].model_copy(update={"max_epochs": 7.0, "tags": {"kind": "prose"}, "tokens": 5})
+    told = built.recipe.sources["text"].model_copy(
+        update={"max_epochs": 7.0, "tags": {"kind": "prose"}, "tokens": 5}
+    )
     relabelled = built.recipe.model_copy(update={"sources": built.recipe.sources | {"text": told}})
-    assert locks.compare(lock, locks.make(relabelled, built.found)) == [], "caps, tags and declared sizes are not data"
+    assert locks.compare(lock, locks.make(relabelled, built.found)) == [], (
+        "caps, tags and declared sizes are not data"
+    )
 
 
 def test_check_reads_every_file_of_the_store(built):
@@ -129,7 +157,9 @@ def test_check_reads_every_file_of_the_store(built):
     assert [p.rule for p in locks.check(lock, built.store)] == ["lock-file-missing"]
     shard.write_bytes(content)
     (built.root / "code.jsonl").write_bytes(b"other")
-    assert [p.what for p in locks.check(lock, built.store, built.root)] == ["input code.jsonl of `code` has other content than was locked"]
+    assert [p.what for p in locks.check(lock, built.store, built.root)] == [
+        "input code.jsonl of `code` has other content than was locked"
+    ]
     next(built.store.glob("data/code-*/manifest.json")).unlink()
     assert [p.rule for p in locks.check(lock, built.store)] == ["lock-source-missing"]
 
@@ -144,7 +174,10 @@ def test_verify_says_first_what_can_be_pointed_at(built):
     (problem,) = locks.verify(lock, moved, built.store, built.root)
     assert problem.what == "input text.jsonl of `text` has other content than was locked"
     old = lock | {"components": lock["components"] | {"op max_floats": 99}}
-    assert [p.rule for p in locks.verify(old, moved, built.store, built.root)] == ["lock-version", "lock-file-changed"]
+    assert [p.rule for p in locks.verify(old, moved, built.store, built.root)] == [
+        "lock-version",
+        "lock-file-changed",
+    ]
 
 
 def test_an_unbuilt_source_is_locked_as_such(built):
@@ -155,7 +188,13 @@ def test_an_unbuilt_source_is_locked_as_such(built):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "there is no lock"), ("{", "damaged"), ("[]", "format None"), ('{"lock": 9}', "format 9"), ('{"lock": 2}', "damaged")],
+    [
+        (None, "there is no lock"),
+        ("{", "damaged"),
+        ("[]", "format None"),
+        ('{"lock": 9}', "format 9"),
+        ('{"lock": 2}', "damaged"),
+    ],
 )
 def test_a_file_that_is_no_lock(tmp_path, content, says):
     path = tmp_path / "r.lock"

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from codemix.errors import CodemixError
-from codemix.recipe.language.quantities import Length, exact_share, read_bytes, read_length, read_share, read_tokens, show_share, show_tokens
+from codemix.recipe.language.quantities import (
+    Length,
+    exact_share,
+    read_bytes,
+    read_length,
+    read_share,
+    read_tokens,
+    show_share,
+    show_tokens,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +37,9 @@ def test_tokens(text, tokens):
     assert read_tokens(text) == tokens
 
 
-@pytest.mark.parametrize("text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30, "٥k"])
+@pytest.mark.parametrize(
+    "text", ["200X", "-5", "1.5", "", "200 B B", True, None, "1e9", "0.0001k", "9" * 30, "٥k"]
+)
 def test_not_tokens(text):
     with pytest.raises(PydanticCustomError):
         read_tokens(text)
@@ -40,7 +51,14 @@ def test_bytes_and_tokens_differ_in_B():
 
 
 @pytest.mark.parametrize(
-    ("text", "share"), [("50%", Fraction(1, 2)), ("33.3%", Fraction(333, 1000)), ("1/3", Fraction(1, 3)), ("0%", Fraction(0)), ("100%", Fraction(1))]
+    ("text", "share"),
+    [
+        ("50%", Fraction(1, 2)),
+        ("33.3%", Fraction(333, 1000)),
+        ("1/3", Fraction(1, 3)),
+        ("0%", Fraction(0)),
+        ("100%", Fraction(1)),
+    ],
 )
 def test_shares_are_exact(text, share):
     assert read_share(text) == share
@@ -85,7 +103,9 @@ def test_lengths_round_up_to_steps():
     assert Length(share=Fraction(1, 3)).in_steps(100, 1) == 34
 
 
-@pytest.mark.parametrize(("n", "text"), [(419_430_400_000, "419.4B"), (950, "950"), (1_200_000, "1.2M"), (10**12, "1T")])
+@pytest.mark.parametrize(
+    ("n", "text"), [(419_430_400_000, "419.4B"), (950, "950"), (1_200_000, "1.2M"), (10**12, "1T")]
+)
 def test_short_tokens(n, text):
     assert show_tokens(n) == text
 

@@ -19,7 +19,9 @@ PAGES = pages.pages()
 @pytest.mark.parametrize("name", PAGES)
 def test_the_file_is_what_the_code_makes(name):
     path = FOLDER / name
-    assert path.is_file() and path.read_text() == PAGES[name], f"docs/{name} is out of date: run `python -m codemix.recipe.docs`"
+    assert path.is_file() and path.read_text() == PAGES[name], (
+        f"docs/{name} is out of date: run `python -m codemix.recipe.docs`"
+    )
 
 
 def test_every_key_of_a_recipe_and_of_a_study_is_on_the_page():
@@ -38,14 +40,19 @@ def test_every_kind_is_on_the_page_with_its_fields_described(family):
         cls = component.component_class(family, kind)
         for field, info in cls.model_fields.items():
             if field != "kind":
-                assert f"| `{info.alias or field}` |" in page and info.description, f"{family} {kind}: `{field}` has no description"
+                assert f"| `{info.alias or field}` |" in page and info.description, (
+                    f"{family} {kind}: `{field}` has no description"
+                )
 
 
 def test_links_inside_the_pages_lead_somewhere():
     for name in ("recipe.md", "components.md"):
         for target, anchor in re.findall(r"\]\(([\w.]*)#([\w-]+)\)", PAGES[name]):
             page = PAGES[target or name]
-            headings = {re.sub(r"[^\w -]", "", h.lower()).strip().replace(" ", "-") for h in re.findall(r"^#+ (.+)$", page, re.M)}
+            headings = {
+                re.sub(r"[^\w -]", "", h.lower()).strip().replace(" ", "-")
+                for h in re.findall(r"^#+ (.+)$", page, re.M)
+            }
             assert anchor in headings or f'id="{anchor}"' in page, f"{name}: #{anchor}"
 
 
@@ -53,18 +60,30 @@ def test_yaml_on_the_pages_is_yaml():
     for name in ("recipe.md", "components.md"):
         for block in re.findall(r"```yaml\n(.*?)```", PAGES[name], re.S):
             for part in block.split("\n---\n"):
-                for example in [part] if ":" in part.split("\n")[0] and not part.startswith("{") else [p for p in part.split("\n") if p]:
+                for example in (
+                    [part]
+                    if ":" in part.split("\n")[0] and not part.startswith("{")
+                    else [p for p in part.split("\n") if p]
+                ):
                     assert isinstance(yaml_text.parse(example, name).value, dict)
 
 
 def test_the_study_on_the_page_is_a_study(tmp_path):
-    (example,) = [b for b in re.findall(r"```yaml\n(.*?)```", PAGES["recipe.md"], re.S) if b.startswith("codemix: 1\nstudy:")]
+    (example,) = [
+        b
+        for b in re.findall(r"```yaml\n(.*?)```", PAGES["recipe.md"], re.S)
+        if b.startswith("codemix: 1\nstudy:")
+    ]
     (tmp_path / "recipe.yaml").write_text(starting_recipe("base"))
-    (tmp_path / "study.yaml").write_text(example.replace("set: {model.preset: 120M}", "set: {model.d_model: 32}"))
+    (tmp_path / "study.yaml").write_text(
+        example.replace("set: {model.preset: 120M}", "set: {model.d_model: 32}")
+    )
     assert len(study.expand(study.load_study(tmp_path / "study.yaml"))) == 6
 
 
-@pytest.mark.parametrize("name", ["my-recipe", "My Recipe 2", "", "ÄÖ", "a" * 90, "2024", "1e5", "null", "True"])
+@pytest.mark.parametrize(
+    "name", ["my-recipe", "My Recipe 2", "", "ÄÖ", "a" * 90, "2024", "1e5", "null", "True"]
+)
 def test_the_starting_recipe_validates_whatever_it_is_called(name):
     checked = validation.check(recipe_file.parse_recipe(starting_recipe(name), "r.yaml"))
     assert not checked.problems and len(checked.plan.stages) == 3

@@ -22,13 +22,19 @@ def with_stages(n: int) -> str:
     """A lineage of `n` stages, each of which starts from the last rate of the one before."""
     source = "  a: {read: {kind: jsonl, paths: a.jsonl}, tokens: 10B, tags: {kind: text}, held_out: 1%}\n"
     rates = ["{kind: constant, value: 1e-3}", *["{kind: linear, floor: 1e-4}"] * (n - 1)]
-    stages = [f"  - {{name: s{i}, steps: 4, mixture: {{a: 100%}}, learning_rate: {r}}}\n" for i, r in enumerate(rates)]
+    stages = [
+        f"  - {{name: s{i}, steps: 4, mixture: {{a: 100%}}, learning_rate: {r}}}\n"
+        for i, r in enumerate(rates)
+    ]
     return HEAD.format(tokenizer=READY, sources=source, dedup="") + TAIL + "".join(stages)
 
 
 def with_sources(n: int, tokenizer: str = READY, dedup: bool = False, chained: bool = False) -> str:
     read_by = ["{kind: jsonl, paths: f0.jsonl}"]
-    read_by += [f"{{kind: source, name: s{i - 1}}}" if chained else f"{{kind: jsonl, paths: f{i}.jsonl}}" for i in range(1, n)]
+    read_by += [
+        f"{{kind: source, name: s{i - 1}}}" if chained else f"{{kind: jsonl, paths: f{i}.jsonl}}"
+        for i in range(1, n)
+    ]
     sources = [f"  s{i}: {{read: {r}, tokens: 1M, tags: {{kind: text}}}}\n" for i, r in enumerate(read_by)]
     names = ", ".join(f"s{i}" for i in range(n))
     entry = f"dedup: [{{kind: exact, sources: [{names}]}}]\n" if dedup else ""
@@ -61,7 +67,7 @@ def cpu_s(work) -> float:
         lambda n: with_sources(n, TRAINED, dedup=True),
     ],
     ids=["stages", "sources", "tokenizer", "dedup"],
-)  # fmt: skip
+)
 def test_four_times_the_recipe_takes_about_four_times_as_long(made, tmp_path):
     small, large = made(150), made(600)
     ratio = cpu_s(lambda: planned(large, tmp_path)) / cpu_s(lambda: planned(small, tmp_path))

@@ -12,16 +12,48 @@ from codemix.recipe.language.secrets import hidden, secret_in
 
 SECRET = "Hunter2Hunter2Hunter2"
 REFUSED = [
-    f"s3://key:{SECRET}@bucket/x", f"https://host/x?key={SECRET}", f"gs://b/x?access_token={SECRET}", f"host.com/a.jsonl?key={SECRET}",
-    f"a.jsonl?token={SECRET}", f"host/x?a=1&sig={SECRET}#x", f"user:{SECRET}@host.com/a.jsonl", f"user:{SECRET}@localhost:80/x", f"user:{SECRET}@h",
-    f"hf_{SECRET}", f"see hf_{SECRET} for it", f"sk-{SECRET}", f"sk-proj-{SECRET}", f"ghp_{SECRET}", f"github_pat_{SECRET}", f"glpat-{SECRET}",
-    "AKIA" + "HUNTER2HUNTER2ZZ", f"AIza{SECRET}{SECRET}", f"eyJ{SECRET}.eyJ{SECRET}.{SECRET}", f"xoxb-{SECRET}",
-]  # fmt: skip
+    f"s3://key:{SECRET}@bucket/x",
+    f"https://host/x?key={SECRET}",
+    f"gs://b/x?access_token={SECRET}",
+    f"host.com/a.jsonl?key={SECRET}",
+    f"a.jsonl?token={SECRET}",
+    f"host/x?a=1&sig={SECRET}#x",
+    f"user:{SECRET}@host.com/a.jsonl",
+    f"user:{SECRET}@localhost:80/x",
+    f"user:{SECRET}@h",
+    f"hf_{SECRET}",
+    f"see hf_{SECRET} for it",
+    f"sk-{SECRET}",
+    f"sk-proj-{SECRET}",
+    f"ghp_{SECRET}",
+    f"github_pat_{SECRET}",
+    f"glpat-{SECRET}",
+    "AKIA" + "HUNTER2HUNTER2ZZ",
+    f"AIza{SECRET}{SECRET}",
+    f"eyJ{SECRET}.eyJ{SECRET}.{SECRET}",
+    f"xoxb-{SECRET}",
+]
 KEPT = [
-    "a.jsonl", "part?.jsonl", "index.php?key=5.html", "hf://datasets/o/n@main/x.parquet", "git@github.com:o/r.git", "git:repo@c0ffee", "a: b@c",
-    "what is the key? token=abcdefghijk", "[?&]token=([a-z0-9]{8,})", "sk-learn", "image:tag@sha256:abc", "mailto:me@host.com", "https://h/x?page=1",
-    "<|endoftext|>", "hf_hub", "s3://bucket/a?b", "token", "C:/data/x@y", "12:30@noon today",
-]  # fmt: skip
+    "a.jsonl",
+    "part?.jsonl",
+    "index.php?key=5.html",
+    "hf://datasets/o/n@main/x.parquet",
+    "git@github.com:o/r.git",
+    "git:repo@c0ffee",
+    "a: b@c",
+    "what is the key? token=abcdefghijk",
+    "[?&]token=([a-z0-9]{8,})",
+    "sk-learn",
+    "image:tag@sha256:abc",
+    "mailto:me@host.com",
+    "https://h/x?page=1",
+    "<|endoftext|>",
+    "hf_hub",
+    "s3://bucket/a?b",
+    "token",
+    "C:/data/x@y",
+    "12:30@noon today",
+]
 
 
 @pytest.mark.parametrize("value", REFUSED)
@@ -36,17 +68,31 @@ def test_a_secret_in_a_recipe_is_refused_and_not_repeated(value, form):
 
 @pytest.mark.parametrize("value", KEPT)
 def test_what_is_no_secret_is_read_as_ever(value):
-    assert secret_in(value) == "" and yaml_text.parse(f"a: {json.dumps(value)}\n", "x.yaml").value == {"a": value}
+    assert secret_in(value) == "" and yaml_text.parse(f"a: {json.dumps(value)}\n", "x.yaml").value == {
+        "a": value
+    }
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "token: {}", "api_key: '{}'", 'a: {{b: 1, "hf-token": "{}", c: 2}}', "  apikey={}", "HF_TOKEN={} codemix plan", "Authorization: Bearer {}",
-        "- password : {}", "x: 1  # the secret_access_key: {}", '{{"client_secret": "{}"}}', "no file matches user:{}@host/x under /data",
-        "passwd: {}", "aws_access_key_id: {}", "GET https://h/x?key={}&b=1", "credentials = {}", "'signature': '{}'",
+        "token: {}",
+        "api_key: '{}'",
+        'a: {{b: 1, "hf-token": "{}", c: 2}}',
+        "  apikey={}",
+        "HF_TOKEN={} codemix plan",
+        "Authorization: Bearer {}",
+        "- password : {}",
+        "x: 1  # the secret_access_key: {}",
+        '{{"client_secret": "{}"}}',
+        "no file matches user:{}@host/x under /data",
+        "passwd: {}",
+        "aws_access_key_id: {}",
+        "GET https://h/x?key={}&b=1",
+        "credentials = {}",
+        "'signature': '{}'",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("secret", [SECRET, "abcd", "p@ss/w0rd"])
 def test_a_line_is_shown_with_stars_and_as_long_as_before(line, secret):
     if "@" in secret and "@" in line:
@@ -59,10 +105,20 @@ def test_a_line_is_shown_with_stars_and_as_long_as_before(line, secret):
 @pytest.mark.parametrize(
     "line",
     [
-        "tokenizer: {kind: bpe, vocab_size: 300}", "max_tokens: 2048", "eos_token: <|endoftext|>", "pad-token: pad_it", "token: null", "tokens: 10B",
-        "max_tokens: 1000000", "bytes_per_token: 3.25", "  code: 30%", "the key: value", "a: b", "git:repo@c0ffee#x",
+        "tokenizer: {kind: bpe, vocab_size: 300}",
+        "max_tokens: 2048",
+        "eos_token: <|endoftext|>",
+        "pad-token: pad_it",
+        "token: null",
+        "tokens: 10B",
+        "max_tokens: 1000000",
+        "bytes_per_token: 3.25",
+        "  code: 30%",
+        "the key: value",
+        "a: b",
+        "git:repo@c0ffee#x",
     ],
-)  # fmt: skip
+)
 def test_lines_without_a_secret_stay_as_they_are(line):
     assert hidden(line) == line
 
@@ -71,8 +127,11 @@ def test_lines_without_a_secret_stay_as_they_are(line):
 @pytest.mark.parametrize("command", [["validate"], ["plan"], ["plan", "--json"], ["lock"]])
 def test_no_command_repeats_one(tmp_path, capsys, command, where, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lines = {"sources": f"sources: {{a: {{read: {{kind: jsonl, paths: x, token: {SECRET}}}}}}}", "recipe": f"api_key: {SECRET}",
-             "address": f"sources: {{a: 'host.com/x.jsonl?key={SECRET}'}}"}  # fmt: skip
+    lines = {
+        "sources": f"sources: {{a: {{read: {{kind: jsonl, paths: x, token: {SECRET}}}}}}}",
+        "recipe": f"api_key: {SECRET}",
+        "address": f"sources: {{a: 'host.com/x.jsonl?key={SECRET}'}}",
+    }
     (tmp_path / "r.yaml").write_text(f"codemix: 1\nname: p\n{lines[where]}\n")
     with pytest.raises(SystemExit) as stopped:
         main([command[0], "r.yaml", *command[1:]])
@@ -80,7 +139,37 @@ def test_no_command_repeats_one(tmp_path, capsys, command, where, monkeypatch):
     assert stopped.value.code == 1 and said and SECRET not in said
 
 
-@pytest.mark.parametrize("piece", ["a", "a-", "token", "token_", "?a=", "&key=", "a:", "@", "a.", "sk-", "sk-a-", "eyJ", "-eyJaaaaaaaaa", "AKIA", "xoxb-", "ya29.", "a@", "a:b@", "a:b@c.", "?token", "eyJa.", "://", " ", "hf_", "=", "bearer "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a-",
+        "token",
+        "token_",
+        "?a=",
+        "&key=",
+        "a:",
+        "@",
+        "a.",
+        "sk-",
+        "sk-a-",
+        "eyJ",
+        "-eyJaaaaaaaaa",
+        "AKIA",
+        "xoxb-",
+        "ya29.",
+        "a@",
+        "a:b@",
+        "a:b@c.",
+        "?token",
+        "eyJa.",
+        "://",
+        " ",
+        "hf_",
+        "=",
+        "bearer ",
+    ],
+)
 def test_time_grows_with_the_text_and_no_faster(piece):
     def seconds(n):
         started = time.process_time()

@@ -46,7 +46,10 @@ def test_it_plans_without_a_problem_or_an_unexplained_warning(path):
 def test_its_header_names_the_schema_that_editors_need(path):
     first = path.read_text().split("\n")[0]
     kind = "study" if path in STUDIES else "recipe"
-    assert first == f"# yaml-language-server: $schema={'../' * len(path.relative_to(ROOT).parts[:-1])}docs/{kind}.schema.json"
+    assert (
+        first
+        == f"# yaml-language-server: $schema={'../' * len(path.relative_to(ROOT).parts[:-1])}docs/{kind}.schema.json"
+    )
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name)
@@ -99,14 +102,26 @@ def test_schedules_of_table_2():
         first, last = plan.stages[0], plan.stages[-1]
         peak = first.spec.learning_rate.peak
         assert first.lr(1324) == pytest.approx(peak) and first.lr(1323) < peak and first.lr(3000) < peak
-        assert last.lr(last.steps - 1) == pytest.approx(1e-6) and last.lr(0) <= last.parent.lr(last.parent.steps - 1)
+        assert last.lr(last.steps - 1) == pytest.approx(1e-6) and last.lr(0) <= last.parent.lr(
+            last.parent.steps - 1
+        )
 
 
 def test_the_proportion_sweep():
     plans = planned(PAPER / "study-code-proportion.yaml")
-    assert [round(tokens(p, "init", *CODE) / (p.stages[0].tokens / B), 4) for p in plans.values()] == [0, 0.25, 0.5, 0.75, 0.9, 1]
+    assert [round(tokens(p, "init", *CODE) / (p.stages[0].tokens / B), 4) for p in plans.values()] == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+        0.9,
+        1,
+    ]
     assert {p.stages[0].asked_tokens for p in plans.values()} == {200 * B}
-    assert shares(plans["code-proportion-100pct"], "init") == {"web_code": Fraction(4, 5), "markup": Fraction(1, 5)}
+    assert shares(plans["code-proportion-100pct"], "init") == {
+        "web_code": Fraction(4, 5),
+        "markup": Fraction(1, 5),
+    }
 
 
 def test_the_quality_study():
@@ -115,8 +130,17 @@ def test_the_quality_study():
     assert found == {
         "web": {"web_code": 1},
         "markup": {"web_code": Fraction(4, 5), "markup": Fraction(1, 5)},
-        "adjacent": {"web_code": Fraction(85, 100), "issues": Fraction(5, 100), "stackexchange": Fraction(5, 100), "notebooks": Fraction(5, 100)},
-        "synthetic": {"web_code": Fraction(72, 100), "markup": Fraction(18, 100), "synthetic": Fraction(10, 100)},
+        "adjacent": {
+            "web_code": Fraction(85, 100),
+            "issues": Fraction(5, 100),
+            "stackexchange": Fraction(5, 100),
+            "notebooks": Fraction(5, 100),
+        },
+        "synthetic": {
+            "web_code": Fraction(72, 100),
+            "markup": Fraction(18, 100),
+            "synthetic": Fraction(10, 100),
+        },
     }
     synthetic = next(s for s in plans["code-quality-synthetic"].stages[0].sources if s.source == "synthetic")
     assert float(synthetic.epochs_after) == pytest.approx(6.25, abs=0.01)
@@ -126,7 +150,9 @@ def test_the_cooldown_arms():
     plans = planned(PAPER / "study-cooldown.yaml")
     assert [s.name for s in plans["cooldown-none"].stages] == ["init", "continue"]
     assert tokens(plans["cooldown-without-code"], "cooldown", *CODE) == 0
-    assert tokens(plans["cooldown-without-code"], "cooldown", "text", "maths", "instruct") == pytest.approx(40, abs=STEP)
+    assert tokens(plans["cooldown-without-code"], "cooldown", "text", "maths", "instruct") == pytest.approx(
+        40, abs=STEP
+    )
 
 
 def test_scale():
@@ -147,7 +173,12 @@ def test_sources_hold_the_papers_tokens_and_are_the_same_in_every_recipe():
     assert (sizes["text"], sizes["web_code"], sizes["markup"], sizes["synthetic"]) == (503, 139, 180, 3.2)
     assert sizes["issues"] + sizes["stackexchange"] + sizes["notebooks"] == pytest.approx(21.4)
     assert len(seen["web_code"].read.paths) == 25 and len(seen["markup"].read.paths) == 10
-    assert [op.kind for op in seen["web_code"].ops][-4:] == ["max_floats", "contains_0x", "top_level_domains", "generated_by"]
+    assert [op.kind for op in seen["web_code"].ops][-4:] == [
+        "max_floats",
+        "contains_0x",
+        "top_level_domains",
+        "generated_by",
+    ]
 
 
 def test_all_trainings_of_the_paper_are_25_stages():
@@ -165,9 +196,15 @@ def test_all_trainings_of_the_paper_are_25_stages():
     for stages in by_print.values():
         # two names of one training: the 100% point and the quality study's markup; the 50% point and the init without synthetic code
         names = {n for n, _ in stages}
-        named += 1 + ({"code-proportion-100pct", "code-quality-markup"} <= names) + ({"code-proportion-50pct", "balanced-synthetic-without"} <= names)
+        named += (
+            1
+            + ({"code-proportion-100pct", "code-quality-markup"} <= names)
+            + ({"code-proportion-50pct", "balanced-synthetic-without"} <= names)
+        )
     assert named == 27
-    assert any({"code-to-text", "code-quality-synthetic"} <= {n for n, _ in stages} for stages in by_print.values())
+    assert any(
+        {"code-to-text", "code-quality-synthetic"} <= {n for n, _ in stages} for stages in by_print.values()
+    )
 
 
 def test_the_miniature_shares_its_sweep_with_its_recipes():
@@ -176,7 +213,10 @@ def test_the_miniature_shares_its_sweep_with_its_recipes():
     assert len(plans) == 20 and len(made.walk()) == 28
     assert sum(n.stage.tokens for _, n in made.walk()) < 30e6
     for seed in (0, 1):
-        first = [plans[f"to-code-mini-{n}-seed{seed}"].stages[0].fingerprint for n in ("sweep-50", "balanced-to-text")]
+        first = [
+            plans[f"to-code-mini-{n}-seed{seed}"].stages[0].fingerprint
+            for n in ("sweep-50", "balanced-to-text")
+        ]
         assert first[0] == first[1]
     for recipe in ("text-only", "balanced-only", "balanced-to-text", "code-to-text"):
         assert plans[f"to-code-mini-{recipe}-seed0"].stages[-1].name == "cooldown"
@@ -190,24 +230,50 @@ def test_between_them_the_recipes_use_every_key_of_the_language():
             inner = getattr(value, field)
             if inner != info.get_default(call_default_factory=True):
                 used.add(f"{name}.{field}")
-            parts = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, tuple) else (inner,)
+            parts = (
+                inner.values() if isinstance(inner, dict) else inner if isinstance(inner, tuple) else (inner,)
+            )
             for part in parts:
                 if isinstance(part, Spec) and not isinstance(part, Component):
                     collect(part, type(part).__name__)
 
     for path in RECIPES:
         collect(recipe_file.read_recipe(path).recipe, "Recipe")
-    wanted = {f"{m.__name__}.{f}" for m in (schema.Recipe, schema.SourceSpec, schema.Stage, schema.Replace, schema.InitFrom) for f in m.model_fields}
-    unused = {"Recipe.seed", "Source.on_bad", "Source.max_bad", "Source.notes", "Stage.seed", "Stage.fim_spm", "Stage.description"}
-    assert wanted - used <= unused | {"Stage.notes", "InitFrom.stage", "InitFrom.recipe"}, wanted - used - unused
+    wanted = {
+        f"{m.__name__}.{f}"
+        for m in (schema.Recipe, schema.SourceSpec, schema.Stage, schema.Replace, schema.InitFrom)
+        for f in m.model_fields
+    }
+    unused = {
+        "Recipe.seed",
+        "SourceSpec.on_bad",
+        "SourceSpec.max_bad",
+        "SourceSpec.notes",
+        "Stage.seed",
+        "Stage.fim_spm",
+        "Stage.description",
+    }
+    assert wanted - used <= unused | {"Stage.notes", "InitFrom.stage", "InitFrom.recipe"}, (
+        wanted - used - unused
+    )
 
 
 def test_published_totals_of_the_community_recipes():
-    totals = {p.stem: sum(s.asked_tokens for s in planned(p)[p.stem].stages) for p in RECIPES if p.parent.name == "community"}
+    totals = {
+        p.stem: sum(s.asked_tokens for s in planned(p)[p.stem].stages)
+        for p in RECIPES
+        if p.parent.name == "community"
+    }
     published = {
-        "crystalcoder": 1.372, "llama3-anneal-probe": 7.54, "marin-8b": 12.75, "olmo2-7b": 3.95, "olmo3-7b": 6.08,
-        "opencoder-8b": 2.6, "smollm2-1.7b": 11.0, "smollm3-3b": 11.136,
-    }  # fmt: skip
+        "crystalcoder": 1.372,
+        "llama3-anneal-probe": 7.54,
+        "marin-8b": 12.75,
+        "olmo2-7b": 3.95,
+        "olmo3-7b": 6.08,
+        "opencoder-8b": 2.6,
+        "smollm2-1.7b": 11.0,
+        "smollm3-3b": 11.136,
+    }
     assert {n: t / 1e12 for n, t in totals.items()} == pytest.approx(published, rel=1e-3)
     olmo = planned(ROOT / "recipes/community/olmo2-7b.yaml")["olmo2-7b"].stages[0]
     assert olmo.lr(olmo.steps - 1) == pytest.approx(6.15e-5, rel=0.02), "the published start of stage 2"

@@ -90,7 +90,11 @@ def test_a_study_without_variations_is_its_base(make):
             ("stages", 0, "learning_rate"),
             {"kind": "cosine", "peak": 2e-3, "floor": 1e-4, "warmup": "1%"},
         ),
-        ("{stages.init.learning_rate: {kind: constant, value: 1e-3}}", ("stages", 0, "learning_rate"), {"kind": "constant", "value": 1e-3}),
+        (
+            "{stages.init.learning_rate: {kind: constant, value: 1e-3}}",
+            ("stages", 0, "learning_rate"),
+            {"kind": "constant", "value": 1e-3},
+        ),
         ("{training: {z_loss: 1e-4}}", ("training",), {"seq_len": 1024, "batch_size": 8, "z_loss": 1e-4}),
         ("{silence: {many-epochs: why}}", ("silence",), {"many-epochs": "why"}),
     ],
@@ -139,20 +143,36 @@ set:
         ("seeds: [1, 1]\n", "each once", 4),
         ("grid: {rate: {}}\n", "the axis `rate` has no values", 4),
         ("sweep: {stage: init, of: code, shares: [50%, 50%]}\n", "stands twice", 4),
-        ("set: {stages.init.mixture: {code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "reads only `code`", 5),
+        (
+            "set: {stages.init.mixture: {code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n",
+            "reads only `code`",
+            5,
+        ),
         (
             "set: {stages.init.mixture: {text: {from: 10%, to: 20%}, code: rest}}\nsweep: {stage: init, of: code, shares: [50%]}\n",
             "needs a plain share of `text`",
             4,
         ),
-        ("set: {stages.init.mixture: {text: 0%, code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n", "nothing but `code`", 4),
+        (
+            "set: {stages.init.mixture: {text: 0%, code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n",
+            "nothing but `code`",
+            4,
+        ),
         (
             "set: {stages.init: {tokens: null, steps: 9}}\nsweep: {stage: init, of: code, shares: [50%], kind: additive}\n",
             "an additive sweep needs `tokens:`",
             5,
         ),
-        ("variations: [{name: a-b}, {name: a}]\ngrid: {x: {c: {}, b-c: {}}}\n", "two points become `s-a-b-c`", 2),
-        ("set: {stages.new: {before: nothing, steps: 5, mixture: {text: 100%}, learning_rate: {kind: constant, value: 1e-3}}}\n", "no `nothing`", 4),
+        (
+            "variations: [{name: a-b}, {name: a}]\ngrid: {x: {c: {}, b-c: {}}}\n",
+            "two points become `s-a-b-c`",
+            2,
+        ),
+        (
+            "set: {stages.new: {before: nothing, steps: 5, mixture: {text: 100%}, learning_rate: {kind: constant, value: 1e-3}}}\n",
+            "no `nothing`",
+            4,
+        ),
     ],
 )
 def test_problems_point_into_the_study(make, body, says, line):
@@ -182,7 +202,12 @@ def test_what_takes_the_rest_takes_it_along_a_sweep(make):
 def test_a_competitive_sweep_keeps_the_total(make):
     found = plans(make("sweep: {stage: init, of: code, shares: [0%, 25%, 90%, 100%]}\n"))
     assert len({p.stage("init").tokens for p in found.values()}) == 1
-    assert [sum(v for k, v in shares(p, "init").items() if k != "text") for p in found.values()] == [0, Fraction(1, 4), Fraction(9, 10), 1]
+    assert [sum(v for k, v in shares(p, "init").items() if k != "text") for p in found.values()] == [
+        0,
+        Fraction(1, 4),
+        Fraction(9, 10),
+        1,
+    ]
 
 
 def test_an_additive_sweep_keeps_the_rest(make):
@@ -200,11 +225,17 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
     names = [f"x{i}" for i in range(len(weights))]
     total = sum(weights)
     mixture = {n: f"{w}/{total}" for n, w in zip(names, weights, strict=True)}
-    value = {"sources": {"code": {}} | {n: {} for n in names}, "stages": [{"name": "a", "tokens": 1000, "mixture": mixture}]}
+    value = {
+        "sources": {"code": {}} | {n: {} for n in names},
+        "stages": [{"name": "a", "tokens": 1000, "mixture": mixture}],
+    }
     point = layered(yaml_text.YamlFile("b", "", value), "s")
     sweep = Sweep(stage="a", of="code", shares=[f"{percent}%"])
     _sweep(point, sweep, sweep.shares[0], yaml_text.YamlFile("s", "", {}), ("sweep",))
-    new = {n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1) for n, s in point.value["stages"][0]["mixture"].items()}
+    new = {
+        n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1)
+        for n, s in point.value["stages"][0]["mixture"].items()
+    }
     assert sum(new.values()) == 1 and new.get("code", 0) == Fraction(percent, 100)
     for n, w in zip(names, weights, strict=True):
         assert new[n] == Fraction(w, total) * (1 - Fraction(percent, 100))
@@ -212,10 +243,16 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
 
 
 def test_equal_stages_are_one_node_and_the_tree_says_what_that_saves(make):
-    s = make("variations: [{name: a}, {name: b, set: {stages.cooldown.tokens: 2M}}, {name: c, without: [stages.cooldown]}]\n")
+    s = make(
+        "variations: [{name: a}, {name: b, set: {stages.cooldown.tokens: 2M}}, {name: c, without: [stages.cooldown]}]\n"
+    )
     found = plans(s)
     made = study.tree(found)
-    assert [(d, n.stage.name, len(n.recipes)) for d, n in made.walk()] == [(0, "init", 3), (1, "cooldown", 1), (1, "cooldown", 1)]
+    assert [(d, n.stage.name, len(n.recipes)) for d, n in made.walk()] == [
+        (0, "init", 3),
+        (1, "cooldown", 1),
+        (1, "cooldown", 1),
+    ]
     saving = made.saving()
     init = next(iter(found.values())).stage("init").tokens
     assert saving.tokens_apart - saving.tokens == 2 * init
@@ -224,24 +261,41 @@ def test_equal_stages_are_one_node_and_the_tree_says_what_that_saves(make):
     drawn = made.text(lambda stage: f"[{stage.name}]")
     assert "└─ cooldown" in drawn and "3 stages: 2 [cooldown], 1 [init]" in drawn and "hours" not in drawn
     assert "3 recipes need 3 stages; one by one they would train 5" in made.text()
-    assert [line.split("-> ")[1] for line in drawn.splitlines() if "-> " in line] == ["c", "a", "b"]  # without what all names begin with
+    assert [line.split("-> ")[1] for line in drawn.splitlines() if "-> " in line] == [
+        "c",
+        "a",
+        "b",
+    ]  # without what all names begin with
     assert made.as_json()["saving"]["stages"] == 3 and "| init |" in made.markdown()
 
 
 def test_each_recipe_of_a_tree_is_estimated_with_its_own_vocabulary(make):
     bpe = "{kind: bpe, vocab_size: %d, train: {bytes: 1MB}}"
-    made = plans(make(f"variations: [{{name: a, set: {{tokenizer: {bpe % 512}}}}}, {{name: b, set: {{tokenizer: {bpe % 50_000}}}}}]\n"))
+    made = plans(
+        make(
+            f"variations: [{{name: a, set: {{tokenizer: {bpe % 512}}}}}, {{name: b, set: {{tokenizer: {bpe % 50_000}}}}}]\n"
+        )
+    )
     apart = [sum(n["chip_hours"] for n in plan_tables.as_json(plan)["stages"]) for plan in made.values()]
     assert study.tree(made).saving().chip_hours == pytest.approx(sum(apart)) and apart[0] < apart[1] / 1.1
 
 
 def test_another_seed_shares_nothing_and_names_or_notes_share_everything(make):
     assert len(study.tree(plans(make("seeds: [0, 1]\n"))).walk()) == 4
-    assert len(study.tree(plans(make("variations: [{name: a, set: {notes: x}}, {name: b, description: y}]\n"))).walk()) == 2
+    assert (
+        len(
+            study.tree(
+                plans(make("variations: [{name: a, set: {notes: x}}, {name: b, description: y}]\n"))
+            ).walk()
+        )
+        == 2
+    )
 
 
 def test_written_points_are_complete_recipes_with_the_same_stages(make, tmp_path):
-    s = make("set: {silence: {code-share-high: on purpose}}\nsweep: {stage: init, of: code, shares: [0%, 100%]}\n")
+    s = make(
+        "set: {silence: {code-share-high: on purpose}}\nsweep: {stage: init, of: code, shares: [0%, 100%]}\n"
+    )
     before = {n: [x.fingerprint for x in p.stages] for n, p in plans(s).items()}
     for path in study.write_recipes(s, tmp_path / "out"):
         checked = validation.check(recipe_file.read_recipe(path))
@@ -253,7 +307,9 @@ def test_init_from_of_a_base_elsewhere_still_leads_there(make, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "first.yaml").write_text(BASE.replace("name: base", "name: first"))
     second = BASE.replace("name: base", "name: second")
-    second = second.replace("  - name: init\n", "  - name: init\n    init_from: {recipe: first.yaml, stage: init}\n")
+    second = second.replace(
+        "  - name: init\n", "  - name: init\n    init_from: {recipe: first.yaml, stage: init}\n"
+    )
     (tmp_path / "sub" / "second.yaml").write_text(second)
     found = plans(make("", "codemix: 1\nstudy: s\nbase: sub/second.yaml\n"))["s"]
     assert found.stages[0].parent.name == "init" and found.stages[0].parent.parent is None
@@ -269,7 +325,9 @@ def test_a_recipe_is_not_a_study_and_a_study_is_not_a_recipe(make, tmp_path):
 
 
 def test_removing_keeps_later_origins_right():
-    base = yaml_text.parse("a: 1\nstages:\n  - {name: x, t: 1}\n  - {name: y, t: 2}\n  - {name: z, t: 3}\n", "b")
+    base = yaml_text.parse(
+        "a: 1\nstages:\n  - {name: x, t: 1}\n  - {name: y, t: 2}\n  - {name: z, t: 3}\n", "b"
+    )
     change = yaml_text.parse("stages.z.t: 9\n", "c")
     point = layered(base, "s")
     override(point, change.value, change, ())
@@ -309,23 +367,42 @@ PATHS = [
     "",
 ]
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 10**6) | st.sampled_from(["50%", "1B", "rest", "init", "x", "", "constant"]),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 10**6)
+    | st.sampled_from(["50%", "1B", "rest", "init", "x", "", "constant"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(PATHS), inner, max_size=3),
     max_leaves=8,
 )
 CHANGES = st.dictionaries(st.sampled_from(PATHS), VALUES, max_size=3)
-SWEEPS = st.fixed_dictionaries({
-    "stage": st.sampled_from(["init", "cooldown", "x"]), "of": st.sampled_from(["code", "text", "web", "x"]),
-    "shares": st.lists(st.sampled_from(["0%", "50%", "100%"]), max_size=2), "kind": st.sampled_from(["competitive", "additive"]),
-})  # fmt: skip
+SWEEPS = st.fixed_dictionaries(
+    {
+        "stage": st.sampled_from(["init", "cooldown", "x"]),
+        "of": st.sampled_from(["code", "text", "web", "x"]),
+        "shares": st.lists(st.sampled_from(["0%", "50%", "100%"]), max_size=2),
+        "kind": st.sampled_from(["competitive", "additive"]),
+    }
+)
 
 
 @settings(max_examples=120, deadline=None)
-@given(CHANGES, st.lists(st.sampled_from(PATHS), max_size=2), SWEEPS | st.none(), st.lists(st.integers(-1, 3), max_size=2))
+@given(
+    CHANGES,
+    st.lists(st.sampled_from(PATHS), max_size=2),
+    SWEEPS | st.none(),
+    st.lists(st.integers(-1, 3), max_size=2),
+)
 def test_any_study_gives_plans_or_located_problems(tmp_path_factory, change, without, sweep, seeds):
     folder = tmp_path_factory.getbasetemp()
     (folder / "base.yaml").write_text(BASE)
-    value = {"codemix": 1, "study": "s", "base": "base.yaml", "set": change, "without": without, "seeds": seeds} | ({"sweep": sweep} if sweep else {})
+    value = {
+        "codemix": 1,
+        "study": "s",
+        "base": "base.yaml",
+        "set": change,
+        "without": without,
+        "seeds": seeds,
+    } | ({"sweep": sweep} if sweep else {})
     (folder / "study.yaml").write_text(yaml_text.dump(value))
     try:
         checked, problems = study.check(study.load_study(folder / "study.yaml"))

@@ -28,16 +28,25 @@ stages:
 
 def said(content: str) -> list[tuple[str, tuple[str, ...]]]:
     try:
-        return [(p.what, p.hints) for p in validation.check_document(yaml_text.parse(content, "r.yaml")).errors]
+        return [
+            (p.what, p.hints) for p in validation.check_document(yaml_text.parse(content, "r.yaml")).errors
+        ]
     except CodemixError as error:
         return [(p.what, p.hints) for p in error.problems]
 
 
-RATES = {"constant": ("value", ""), "cosine": ("peak", ""), "wsd": ("peak", ", decay: 10%"), "linear": ("start", ""),
-         "exponential": ("start", ", floor: 1e-6")}  # fmt: skip
+RATES = {
+    "constant": ("value", ""),
+    "cosine": ("peak", ""),
+    "wsd": ("peak", ", decay: 10%"),
+    "linear": ("start", ""),
+    "exponential": ("start", ", floor: 1e-6"),
+}
 
 
-@pytest.mark.parametrize(("kind", "word"), itertools.product(RATES, ["value", "peak", "start", "lr", "max_lr"]))
+@pytest.mark.parametrize(
+    ("kind", "word"), itertools.product(RATES, ["value", "peak", "start", "lr", "max_lr"])
+)
 def test_a_sibling_schedules_name_for_the_rate(kind, word):
     right, more = RATES[kind]
     if word == right:
@@ -77,7 +86,10 @@ def test_a_key_without_a_meaning_implies_nothing_about_its_mapping():
     content = RECIPE.replace("{kind: constant, value: 1e-3}", "{kind: constant, frobnicate: 1e-3}")
     assert [what for what, _ in said(content)] == ["`frobnicate` is not a key here"]
     content = content.replace("a: 100%", "a: 90%")  # what is elsewhere is still told
-    assert [what for what, _ in said(content)] == ["the shares sum to 90%, not 100%", "`frobnicate` is not a key here"]
+    assert [what for what, _ in said(content)] == [
+        "the shares sum to 90%, not 100%",
+        "`frobnicate` is not a key here",
+    ]
 
 
 def test_a_misspelling_comes_before_a_wild_guess():
@@ -85,7 +97,15 @@ def test_a_misspelling_comes_before_a_wild_guess():
 
 
 def test_every_group_has_a_word_of_ours():
-    specs = [schema.Recipe, schema.SourceSpec, schema.Stage, schema.Training, schema.Model, schema.Optimizer, schema.Evaluation]
+    specs = [
+        schema.Recipe,
+        schema.SourceSpec,
+        schema.Stage,
+        schema.Training,
+        schema.Model,
+        schema.Optimizer,
+        schema.Evaluation,
+    ]
     ours = {n for spec in specs for n in spec.model_fields}
     ours |= {n for f in FAMILIES for k in kinds(f) for n in component_class(f, k).model_fields}
     assert [group for group in _GROUPS if not group & ours] == []

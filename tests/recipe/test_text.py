@@ -62,7 +62,9 @@ def test_refused_with_a_place(content, line, column, says):
 
 
 def test_an_alias_bomb_is_refused_quickly():
-    levels = "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9))
+    levels = "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+    )
     with pytest.raises(CodemixError, match="aliases"):
         value("a: &a [1,1,1,1,1,1,1,1,1]\n" + levels)
 
@@ -71,7 +73,9 @@ def test_every_value_and_key_has_a_place():
     document = yaml_text.parse("a:\n  - b: 1\n    c: [2, 3]\n", "f.yaml")
     assert str(document.where(("a", 0, "c", 1))) == "f.yaml:2:12".replace("2:12", "3:12")
     assert str(document.where(("a", 0, "b"), key=True)) == "f.yaml:2:5"
-    assert document.where(("a", 0, "missing")).line == 2, "a path that does not exist points at what is around it"
+    assert document.where(("a", 0, "missing")).line == 2, (
+        "a path that does not exist points at what is around it"
+    )
     assert document.where(("a", 0, "c", 1)).path == "a[0].c[1]"
 
 
@@ -102,13 +106,18 @@ def test_a_message_shows_the_line_whatever_ends_lines(end):
     assert (problem.where.line, problem.where.text) == (3, "a: 3") and problem.render().isascii()
 
 
-@pytest.mark.parametrize("content", ["a: " + "[" * 200_000, "a: " + "[" * 50_000 + "]" * 50_000, "- " * 100_000 + "x", "{a: " * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["a: " + "[" * 200_000, "a: " + "[" * 50_000 + "]" * 50_000, "- " * 100_000 + "x", "{a: " * 100_000],
+)
 def test_deep_nesting_never_reaches_the_stack(content):
     with pytest.raises(CodemixError, match="nested|not YAML"):
         value(content)
 
 
-@pytest.mark.parametrize("content", ["name: \x1b[31mred", 'codemix: 2\nname: "\\e[31mred"', 'codemix: "\\u202egnp"'])
+@pytest.mark.parametrize(
+    "content", ["name: \x1b[31mred", 'codemix: 2\nname: "\\e[31mred"', 'codemix: "\\u202egnp"']
+)
 def test_no_message_carries_an_escape_sequence_to_the_terminal(content):
     with pytest.raises(CodemixError) as caught:
         recipe_file.parse_recipe(content, "x.yaml")

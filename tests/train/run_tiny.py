@@ -27,7 +27,9 @@ def main(root: str, *words: str) -> None:
     if pause:
         account = loop.StageRun._account
         loop.StageRun._account = lambda self: (account(self), time.sleep(pause))
-    plan, store, manifests = tiny.make_run(Path(root), tiny.make_recipe(**recipe), Path(data) if data else None)
+    plan, store, manifests = tiny.make_run(
+        Path(root), tiny.make_recipe(**recipe), Path(data) if data else None
+    )
     try:
         train(plan, store, manifests, options=tiny.options(**given))
     except KeyboardInterrupt:
@@ -49,9 +51,18 @@ def note_rows(stages, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with open(root / f"rows-{jax.process_index()}.jsonl", "a") as file:
             for step, batch in batches(stage, shards, row_ranges=row_ranges, **words):
-                numbers = [row for first, stop in row_ranges(stage.batch_size(step)) for row in range(first, stop)]
-                hashes = [hashlib.sha256(batch["inputs"][i].tobytes() + batch["targets"][i].tobytes()).hexdigest() for i in range(len(numbers))]
-                print(json.dumps([stage.name, step, dict(zip(numbers, hashes, strict=True))]), file=file, flush=True)
+                numbers = [
+                    row for first, stop in row_ranges(stage.batch_size(step)) for row in range(first, stop)
+                ]
+                hashes = [
+                    hashlib.sha256(batch["inputs"][i].tobytes() + batch["targets"][i].tobytes()).hexdigest()
+                    for i in range(len(numbers))
+                ]
+                print(
+                    json.dumps([stage.name, step, dict(zip(numbers, hashes, strict=True))]),
+                    file=file,
+                    flush=True,
+                )
                 yield step, batch
 
     stages.batches = noted

@@ -78,7 +78,11 @@ def test_collectives_are_counted_with_their_loops():
     found = {(c.kind, c.array): (c.size_bytes, c.times, c.origin) for c in collectives(PROGRAM)}
     assert found == {
         ("all-reduce", "f32[256000,1024]"): (256000 * 1024 * 4, 1, ""),
-        ("all-gather", "bf16[1024,2816]"): (1024 * 2816 * 2, 16, "forward, in a loop: dot_general"),  # two pieces of one channel
+        ("all-gather", "bf16[1024,2816]"): (
+            1024 * 2816 * 2,
+            16,
+            "forward, in a loop: dot_general",
+        ),  # two pieces of one channel
         ("reduce-scatter", "f32[256,8]"): (256 * 8 * 4 * 4, 1, "backward: scatter-add"),  # of what goes in
         ("reduce-scatter", "f32[2816,1024]"): (2816 * 1024 * 4, 16, ""),  # as a TPU program says it
         ("collective-permute", "bf16[1,64]"): (128, 16 * 8, ""),
@@ -95,31 +99,74 @@ def test_collectives_are_counted_with_their_loops():
             "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (33.53G) exceeds available HBM (15.75G).",
             (33.53, 15.75),
         ),
-        ("RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: ... (29.05G) exceeds available HBM (15.75G)", (29.05, 15.75)),
-        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.27G of 15.75G hbm. Exceeded hbm capacity by 7.52G.", (23.27, 15.75)),
+        (
+            "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: ... (29.05G) exceeds available HBM (15.75G)",
+            (29.05, 15.75),
+        ),
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.27G of 15.75G hbm. Exceeded hbm capacity by 7.52G.",
+            (23.27, 15.75),
+        ),
         ("RESOURCE_EXHAUSTED: other words", (0, 0)),
         ("INVALID_ARGUMENT: something else", None),
     ],
 )
 def test_the_compilers_words_for_too_much(message, amounts):
     found = compile.out_of_memory(message)
-    assert found is None if amounts is None else found == pytest.approx([int(a * 2**30) for a in amounts], abs=1)
+    assert (
+        found is None if amounts is None else found == pytest.approx([int(a * 2**30) for a in amounts], abs=1)
+    )
 
 
-def make_stage(model=None, *, batch_size=512, seq_len=8192, tokens=200 * 10**9, doc_mask="segment", name="init", batches=None, dropout=0.0):
+def make_stage(
+    model=None,
+    *,
+    batch_size=512,
+    seq_len=8192,
+    tokens=200 * 10**9,
+    doc_mask="segment",
+    name="init",
+    batches=None,
+    dropout=0.0,
+):
     model = model or schema.Model(preset="470M")
-    training = schema.Training(seq_len=seq_len, batch_size=batch_size, doc_mask=doc_mask, reset_positions=doc_mask == "segment", dropout=dropout)
+    training = schema.Training(
+        seq_len=seq_len,
+        batch_size=batch_size,
+        doc_mask=doc_mask,
+        reset_positions=doc_mask == "segment",
+        dropout=dropout,
+    )
     steps = tokens // (batch_size * seq_len)
     rows = steps * batch_size
     return StagePlan(
-        name=name, index=0, spec=SimpleNamespace(name=name), model=model, training=training, seq_len=seq_len, batches=batches or ((0, batch_size),),
-        steps=steps, rows=rows, asked_tokens=tokens, seed=0, init_seed=0, sources=(StageSource("a", Fraction(1), rows, 0, rows, {}),),
-        segments=(Segment(0, rows, (rows,)),), fim={}, parent=None, load=None, run_tokens=0, run_total=0,
-    )  # fmt: skip
+        name=name,
+        index=0,
+        spec=SimpleNamespace(name=name),
+        model=model,
+        training=training,
+        seq_len=seq_len,
+        batches=batches or ((0, batch_size),),
+        steps=steps,
+        rows=rows,
+        asked_tokens=tokens,
+        seed=0,
+        init_seed=0,
+        sources=(StageSource("a", Fraction(1), rows, 0, rows, {}),),
+        segments=(Segment(0, rows, (rows,)),),
+        fim={},
+        parent=None,
+        load=None,
+        run_tokens=0,
+        run_total=0,
+    )
 
 
 def plan_of(*stages, vocab_size=256_000):
-    return SimpleNamespace(stages=stages, recipe=SimpleNamespace(model=stages[0].model, tokenizer=SimpleNamespace(vocab_size=vocab_size)))
+    return SimpleNamespace(
+        stages=stages,
+        recipe=SimpleNamespace(model=stages[0].model, tokenizer=SimpleNamespace(vocab_size=vocab_size)),
+    )
 
 
 def test_mesh_is_the_trainers_default_and_must_divide():
@@ -139,12 +186,40 @@ def test_mesh_is_the_trainers_default_and_must_divide():
 def test_estimates_against_the_papers_chip_hours(preset, hours, mfu):
     stage = make_stage(schema.Model(preset=preset))
     memory = Memory(1, 2, 3, 4, 5)
-    made = compile._result(stage, "v5e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
+    made = compile._result(
+        stage,
+        "v5e:16x16",
+        {"data": 16, "fsdp": 16, "model": 1},
+        256_000,
+        1,
+        "full",
+        0.4,
+        memory,
+        [],
+        None,
+        1.0,
+    )
     assert made.fits and made.chips == 256 and made.hints == ()
-    assert made.paper_chip_hours == pytest.approx(hours, rel=1e-4) and made.paper_mfu == pytest.approx(mfu, abs=0.005)
-    assert made.chip_hours == pytest.approx(hours * mfu / 0.4, rel=0.01)  # as the paper's, at another utilisation
+    assert made.paper_chip_hours == pytest.approx(hours, rel=1e-4) and made.paper_mfu == pytest.approx(
+        mfu, abs=0.005
+    )
+    assert made.chip_hours == pytest.approx(
+        hours * mfu / 0.4, rel=0.01
+    )  # as the paper's, at another utilisation
     assert made.step_s * stage.steps * 256 / 3600 == pytest.approx(made.chip_hours, rel=1e-6)
-    other = compile._result(stage, "v6e:16x16", {"data": 16, "fsdp": 16, "model": 1}, 256_000, 1, "full", 0.4, memory, [], None, 1.0)
+    other = compile._result(
+        stage,
+        "v6e:16x16",
+        {"data": 16, "fsdp": 16, "model": 1},
+        256_000,
+        1,
+        "full",
+        0.4,
+        memory,
+        [],
+        None,
+        1.0,
+    )
     assert other.paper_chip_hours is None and other.step_s < made.step_s
 
 
@@ -156,7 +231,13 @@ def test_what_does_not_fit_is_said_with_knobs_that_exist():
     said: list[str] = []
     render([made], said.append)
     text = "\n".join(said)
-    for words in ("DOES NOT FIT", "29.05 GiB a chip and there are 15.75", "--remat full", "--microbatches 4", "data=8,fsdp=32"):
+    for words in (
+        "DOES NOT FIT",
+        "29.05 GiB a chip and there are 15.75",
+        "--remat full",
+        "--microbatches 4",
+        "data=8,fsdp=32",
+    ):
         assert words in text
     assert not any("--remat" in h or "--microbatches" in h for h in knobs(stage, shape, 8, "full", (0, 0)))
     json.dumps(made.as_json())
@@ -164,7 +245,17 @@ def test_what_does_not_fit_is_said_with_knobs_that_exist():
 
 def test_a_result_that_fits_prints_its_tables(capsys):
     made = Result(
-        "init", "v5e:2x2", {"data": 1, "fsdp": 4, "model": 1}, 8, 128, 1, "full", 10**6, 10**6, True, memory=Memory(2**30, 2**31, 0, 0, 2**31)
+        "init",
+        "v5e:2x2",
+        {"data": 1, "fsdp": 4, "model": 1},
+        8,
+        128,
+        1,
+        "full",
+        10**6,
+        10**6,
+        True,
+        memory=Memory(2**30, 2**31, 0, 0, 2**31),
     )
     render([dataclasses.replace(made, collectives=collectives(PROGRAM))])
     out = capsys.readouterr().out
@@ -201,12 +292,19 @@ LOWER = """
 """
 
 
-@pytest.mark.parametrize("choices", [{}, {"tied_embeddings": False, "norm": "rms", "positions": "none"}], ids=["default", "other"])
+@pytest.mark.parametrize(
+    "choices", [{}, {"tied_embeddings": False, "norm": "rms", "positions": "none"}], ids=["default", "other"]
+)
 def test_the_step_lowers_for_tpu_without_libtpu(choices):
     """Model, chunked loss, AdamW and the splash kernel with document masks, on data x fsdp x model; in a process that sees eight devices."""
     code = textwrap.dedent(LOWER.format(tests=os.path.dirname(__file__), choices=choices))
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]
     kernels, half, sharded = ran.stdout.split()
     assert int(kernels) >= 3 and half == sharded == "True"  # forward, and two of the backward pass
@@ -217,11 +315,24 @@ def test_libtpu_compiles_the_step_and_says_when_it_does_not_fit():
     if importlib.util.find_spec("libtpu") is None:
         pytest.skip("libtpu is not installed")
     model = schema.Model(d_model=256, n_layers=2, n_heads=2, d_head=128, d_ff=512)
-    stages = make_stage(model, batch_size=8, seq_len=512, tokens=10**6), make_stage(model, batch_size=8, seq_len=512, tokens=2 * 10**6, name="next")
+    stages = (
+        make_stage(model, batch_size=8, seq_len=512, tokens=10**6),
+        make_stage(model, batch_size=8, seq_len=512, tokens=2 * 10**6, name="next"),
+    )
     one, two = compile.aot(plan_of(*stages, vocab_size=2048), "v5e:2x2")
-    assert one.fits and one.memory.peak > 0 and one.memory.arguments > 3 * 4 * one.parameters / 4 and one.memory == two.memory  # compiled once
+    assert (
+        one.fits
+        and one.memory.peak > 0
+        and one.memory.arguments > 3 * 4 * one.parameters / 4
+        and one.memory == two.memory
+    )  # compiled once
     assert {c.kind for c in one.collectives} & {"all-gather", "all-reduce", "reduce-scatter"}
-    huge = make_stage(schema.Model(d_model=4096, n_layers=48, n_heads=32, d_ff=16384), batch_size=4, seq_len=512, tokens=10**6)
+    huge = make_stage(
+        schema.Model(d_model=4096, n_layers=48, n_heads=32, d_ff=16384),
+        batch_size=4,
+        seq_len=512,
+        tokens=10**6,
+    )
     (found,) = compile.aot(plan_of(huge, vocab_size=2048), "v5e:2x2")
     assert not found.fits and found.needed > found.available > 15 * 2**30
     assert len(compile.slice_devices("v5e:1x1")) == 1 and len(compile.slice_devices("v5e:2x4")) == 8

@@ -21,7 +21,10 @@ def plain(q, k, v, segments=None):
 
 def inputs(B, T, K, G, H, documents, seed=0):
     rng = np.random.default_rng(seed)
-    q, k, v = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in ((B, T, K, G, H), (B, T, K, H), (B, T, K, H)))
+    q, k, v = (
+        jnp.asarray(rng.standard_normal(s), jnp.float32)
+        for s in ((B, T, K, G, H), (B, T, K, H), (B, T, K, H))
+    )
     segments = jnp.asarray(np.sort(rng.integers(0, 4, (B, T)), 1), jnp.int32) if documents else None
     return q, k, v, segments
 
@@ -42,7 +45,9 @@ def test_blocks_of_queries_equal_a_plain_softmax(T, K, G, documents):
 
 def test_long_rows_never_hold_all_scores():
     """All that a program holds for a row of 8192, forward and backward, is below T x T scores of one head, of two."""
-    q, k, v = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((1, 8192, 2, 1, 8), (1, 8192, 2, 8), (1, 8192, 2, 8)))
+    q, k, v = (
+        jax.ShapeDtypeStruct(s, jnp.float32) for s in ((1, 8192, 2, 1, 8), (1, 8192, 2, 8), (1, 8192, 2, 8))
+    )
     program = jax.jit(jax.grad(lambda *a: attention.xla(*a).sum(), (0, 1, 2))).lower(q, k, v).compile()
     assert program.memory_analysis().temp_size_in_bytes < 8192 * 8192 * 4 * 0.7
 
@@ -60,7 +65,12 @@ def test_the_tpu_kernel_interpreted_equals_xla(documents):
 def test_the_tpu_kernel_lowers_for_tpu_without_one(documents):
     q, k, v, segments = inputs(1, 512, 1, 2, 128, documents)
     attend = attention.for_platform("tpu", mesh.make_mesh())
-    program = jax.jit(jax.grad(lambda q: attend(q, k, v, segments).astype(jnp.float32).sum())).trace(q).lower(lowering_platforms=("tpu",)).as_text()
+    program = (
+        jax.jit(jax.grad(lambda q: attend(q, k, v, segments).astype(jnp.float32).sum()))
+        .trace(q)
+        .lower(lowering_platforms=("tpu",))
+        .as_text()
+    )
     assert program.count("tpu_custom_call") == 3  # forward, and two kernels backward
 
 

@@ -60,7 +60,9 @@ def test_what_comes_back_is_what_was_saved_even_if_it_was_donated_at_once(tmp_pa
 def test_meta_is_what_it_was_when_it_was_saved(tmp_path, monkeypatch):
     rows, given = {"text": 1}, []
     with Checkpoints(tmp_path / "c") as checkpoints:
-        monkeypatch.setattr(checkpoints._manager, "save", lambda step, args, force: given.append(args.meta.item))
+        monkeypatch.setattr(
+            checkpoints._manager, "save", lambda step, args, force: given.append(args.meta.item)
+        )
         checkpoints.save(1, state(), {"rows": rows})
         rows["text"] = 2  # the next step counts on while orbax has yet to write
     assert given[0]["rows"] == {"text": 1}
@@ -86,8 +88,14 @@ def test_every_leaf_that_differs_is_named(tmp_path):
             checkpoints.restore(1, State(wrong.model | {"extra": wrong.model["b"]}, wrong.opt_state))
     said = [p.what for p in error.value.problems]
     assert [p.rule for p in error.value.problems] == ["checkpoint-mismatch"] * 3
-    assert any("model['w']: the checkpoint has float32[8, 4] but this recipe needs float32[6, 4]" in line for line in said)
-    assert any("model['extra']: the checkpoint has nothing but this recipe needs bfloat16[4]" in line for line in said)
+    assert any(
+        "model['w']: the checkpoint has float32[8, 4] but this recipe needs float32[6, 4]" in line
+        for line in said
+    )
+    assert any(
+        "model['extra']: the checkpoint has nothing but this recipe needs bfloat16[4]" in line
+        for line in said
+    )
     assert any("opt_state[0]['w']" in line for line in said)
 
 
@@ -122,7 +130,9 @@ for n in range(1, 1000):
 
 def test_killed_while_saving_every_step_that_is_there_is_whole(tmp_path):
     folder = tmp_path / "c"
-    program = SAVER.format(root=str(Path(__file__).parents[2]), here=str(Path(__file__).parent), folder=str(folder))
+    program = SAVER.format(
+        root=str(Path(__file__).parents[2]), here=str(Path(__file__).parent), folder=str(folder)
+    )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     for _ in range(5):
         process.stdout.readline()
@@ -144,16 +154,26 @@ def test_a_damaged_checkpoint_is_said_with_the_way_out(tmp_path):
     for path in (tmp_path / "c" / "1" / "model").rglob("*"):
         if path.is_file() and path.parent.name == "d":
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CodemixError, match="cannot be read") as error:
+    with (
+        Checkpoints(tmp_path / "c") as checkpoints,
+        pytest.raises(CodemixError, match="cannot be read") as error,
+    ):
         checkpoints.restore(1, like(state(n=4096)))
     assert error.value.problems[0].rule == "checkpoint-damaged" and "delete that folder" in str(error.value)
     (tmp_path / "done.json").touch()
-    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CodemixError, match=f"hint: delete {tmp_path} and train that stage again"):
+    with (
+        Checkpoints(tmp_path / "c") as checkpoints,
+        pytest.raises(CodemixError, match=f"hint: delete {tmp_path} and train that stage again"),
+    ):
         checkpoints.restore(1, like(state(n=4096)))
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"), [("RESOURCE_EXHAUSTED: No space left on device [28]", "disk-full"), ("PERMISSION_DENIED: Permission denied", "store-write")]
+    ("text", "rule"),
+    [
+        ("RESOURCE_EXHAUSTED: No space left on device [28]", "disk-full"),
+        ("PERMISSION_DENIED: Permission denied", "store-write"),
+    ],
 )
 def test_a_disk_that_does_not_take_it_is_said_in_plain_words(tmp_path, monkeypatch, text, rule):
     with Checkpoints(tmp_path / "c") as checkpoints:
@@ -168,11 +188,15 @@ def test_a_disk_that_does_not_take_it_is_said_in_plain_words(tmp_path, monkeypat
     assert error.value.problems[0].rule == rule and "the same command goes on" in str(error.value)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/shm").is_dir(), reason="needs to mount a small file system")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/shm").is_dir(), reason="needs to mount a small file system"
+)
 def test_a_full_disk_is_said_once_and_the_checkpoint_before_is_whole(tmp_path, caplog):
     folder = tmp_path / "small"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(folder)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(folder)], capture_output=True
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         with pytest.raises(CodemixError) as error, Checkpoints(folder / "c") as checkpoints:
@@ -192,7 +216,10 @@ def test_no_checkpoint_is_said(tmp_path):
     (tmp_path / "done.json").write_text('{"steps": 3}')
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:  # one kept on purpose is not the final one
         checkpoints.save(2, state(), {})
-    with pytest.raises(CodemixError, match=f"there is no checkpoint {tmp_path}/checkpoints/3\nhint: delete {tmp_path} and train"):
+    with pytest.raises(
+        CodemixError,
+        match=f"there is no checkpoint {tmp_path}/checkpoints/3\nhint: delete {tmp_path} and train",
+    ):
         load_model(tmp_path, Model(d_model=16, n_layers=2, n_heads=2, d_ff=32), 64)
 
 
@@ -238,10 +265,14 @@ print("equal")
 
 
 def test_restored_onto_another_mesh_and_as_a_model_alone_bit_for_bit(tmp_path):
-    program = MESHES.format(root=str(Path(__file__).parents[2]), here=str(Path(__file__).parent), folder=str(tmp_path))
+    program = MESHES.format(
+        root=str(Path(__file__).parents[2]), here=str(Path(__file__).parent), folder=str(tmp_path)
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]
-    assert json.loads((tmp_path / "checkpoints" / "1" / "meta" / "metadata").read_text())["leaves"]["model"][".norm"] == [[16], "float32"]
+    assert json.loads((tmp_path / "checkpoints" / "1" / "meta" / "metadata").read_text())["leaves"]["model"][
+        ".norm"
+    ] == [[16], "float32"]
 
 
 def test_whatever_byte_a_disk_changes_what_is_restored_is_what_was_saved(tmp_path):
@@ -249,7 +280,10 @@ def test_whatever_byte_a_disk_changes_what_is_restored_is_what_was_saved(tmp_pat
     program = "import json, pathlib, sys, test_checkpoint as t; print(json.dumps(t.flip_bytes(pathlib.Path(sys.argv[1]))))"
     path = os.pathsep.join([str(Path(__file__).parent), os.getcwd()])
     ran = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "c")], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+        [sys.executable, "-c", program, str(tmp_path / "c")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
     )
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
     told = json.loads(ran.stdout)
@@ -273,19 +307,28 @@ def flip_bytes(folder):
                     sound = same(restored, given) and checkpoints.meta(1)["rows"] == {"text": 1}
                     ends["as saved" if sound else "other data"] += 1
                 except CodemixError as error:
-                    assert error.problems[0].rule in ("checkpoint-damaged", "checkpoint-mismatch") and str(folder) in str(error), error
+                    assert error.problems[0].rule in ("checkpoint-damaged", "checkpoint-mismatch") and str(
+                        folder
+                    ) in str(error), error
                     ends["refused, named"] += 1
         path.write_bytes(before)
     return ends
 
 
 def test_checksums_are_those_of_any_mesh_and_of_every_type(tmp_path):
-    leaves = [jnp.arange(24, dtype=jnp.float32).reshape(2, 3, 4), jnp.ones(5, jnp.bfloat16), jnp.int32(7), jnp.asarray([True, False]), jnp.zeros(0)]
+    leaves = [
+        jnp.arange(24, dtype=jnp.float32).reshape(2, 3, 4),
+        jnp.ones(5, jnp.bfloat16),
+        jnp.int32(7),
+        jnp.asarray([True, False]),
+        jnp.zeros(0),
+    ]
     first = [int(x) for x in checkpoint._checksums_of(leaves)]
     for i, leaf in enumerate(leaves[:4]):
         for place in range(leaf.size):
             raw = np.array(leaf)
             raw.reshape(-1)[place : place + 1].view(np.uint8)[0] ^= 1
-            changed = [int(x) for x in checkpoint._checksums_of([*leaves[:i], jnp.asarray(raw), *leaves[i + 1 :]])]
+            changed = [
+                int(x) for x in checkpoint._checksums_of([*leaves[:i], jnp.asarray(raw), *leaves[i + 1 :]])
+            ]
             assert [a == b for a, b in zip(changed, first, strict=True)] == [j != i for j in range(5)]
-

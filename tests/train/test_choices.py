@@ -32,7 +32,9 @@ each_choice = pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
 
 def batch():
     t = np.random.default_rng(0).integers(0, VOCAB, (B, T + 1)).astype(np.int32)
-    return dict(inputs=t[:, :-1], targets=t[:, 1:], weights=np.ones((B, T), np.float32), source=np.zeros(B, np.int32))
+    return dict(
+        inputs=t[:, :-1], targets=t[:, 1:], weights=np.ones((B, T), np.float32), source=np.zeros(B, np.int32)
+    )
 
 
 def plain_loss(spec, model, rows):
@@ -49,7 +51,9 @@ def plain_loss(spec, model, rows):
         angle = jnp.arange(T)[:, None] * spec.rope_theta ** (-jnp.arange(half) / half)
         angle = angle.reshape(T, *[1] * (x.ndim - 3), half)
         a, b = x[..., ::2], x[..., 1::2]
-        return jnp.stack([a * jnp.cos(angle) - b * jnp.sin(angle), a * jnp.sin(angle) + b * jnp.cos(angle)], -1).reshape(x.shape)
+        return jnp.stack(
+            [a * jnp.cos(angle) - b * jnp.sin(angle), a * jnp.sin(angle) + b * jnp.cos(angle)], -1
+        ).reshape(x.shape)
 
     x = model.embedding[rows["inputs"]]
     for layer in range(spec.n_layers):
@@ -70,8 +74,14 @@ def plain_loss(spec, model, rows):
 def test_loss_and_gradients_equal_plain_autodiff(choice):
     spec = schema.Model(**SHAPE | choice, init_std=0.3, logit_scale=0.7)
     model = jax.jit(lambda: init_decoder(spec, VOCAB, jax.random.key(1)))()
-    model = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), model)  # norms that are not all ones
-    ours = jax.jit(jax.value_and_grad(lambda m: next_token_loss(m, batch(), 1, attention=attention.xla, remat="full", chunk=4)[0]))
+    model = jax.tree.map(
+        lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), model
+    )  # norms that are not all ones
+    ours = jax.jit(
+        jax.value_and_grad(
+            lambda m: next_token_loss(m, batch(), 1, attention=attention.xla, remat="full", chunk=4)[0]
+        )
+    )
     loss, gradients = ours(model)
     want, wanted = jax.jit(jax.value_and_grad(lambda m: plain_loss(spec, m, batch())))(model)
     assert float(loss) == pytest.approx(float(want), rel=1e-6)
@@ -98,17 +108,33 @@ def test_trains_and_comes_back_from_its_checkpoint(choice, tmp_path):
         assert jax.tree.structure(got) == jax.tree.structure(want)
         jax.tree.map(np.testing.assert_array_equal, got, want)
     if "tied_embeddings" in choice:
-        with pytest.raises(CodemixError, match="unembedding: the checkpoint has float32.* but this recipe needs nothing"):
+        with pytest.raises(
+            CodemixError, match="unembedding: the checkpoint has float32.* but this recipe needs nothing"
+        ):
             load_model(tmp_path, spec.model_copy(update={"tied_embeddings": True}), VOCAB)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    choice=st.fixed_dictionaries({"tied_embeddings": st.booleans(), "norm": st.sampled_from(["layer", "rms"]), "positions": st.sampled_from(["rope", "none"])}),
-    shape=st.fixed_dictionaries({"d_model": st.sampled_from([8, 24]), "n_layers": st.integers(1, 3), "n_kv_heads": st.sampled_from([1, 2, 4]),
-                                 "d_head": st.sampled_from([2, 6]), "d_ff": st.integers(8, 20), "vocab_multiple": st.sampled_from([1, 16])}),
+    choice=st.fixed_dictionaries(
+        {
+            "tied_embeddings": st.booleans(),
+            "norm": st.sampled_from(["layer", "rms"]),
+            "positions": st.sampled_from(["rope", "none"]),
+        }
+    ),
+    shape=st.fixed_dictionaries(
+        {
+            "d_model": st.sampled_from([8, 24]),
+            "n_layers": st.integers(1, 3),
+            "n_kv_heads": st.sampled_from([1, 2, 4]),
+            "d_head": st.sampled_from([2, 6]),
+            "d_ff": st.integers(8, 20),
+            "vocab_multiple": st.sampled_from([1, 16]),
+        }
+    ),
     vocab_size=st.integers(2, 70),
-)  # fmt: skip
+)
 def test_counted_parameters_are_those_there_are(choice, shape, vocab_size):
     spec = schema.Model(**choice, **shape, n_heads=4)
     model = jax.eval_shape(lambda: init_decoder(spec, vocab_size, jax.random.key(0)))
@@ -124,7 +150,12 @@ def test_an_untied_table_starts_as_its_own_and_decays_with_the_embedding():
     assert abs(np.corrcoef(model.embedding.ravel(), model.unembedding.ravel())[0, 1]) < 0.02
     for embeddings in (False, True):
         mask = optimizer.decayed(model, embeddings)
-        assert (mask.unembedding, mask.embedding, mask.blocks.up, mask.norm) == (embeddings, embeddings, True, False)
+        assert (mask.unembedding, mask.embedding, mask.blocks.up, mask.norm) == (
+            embeddings,
+            embeddings,
+            True,
+            False,
+        )
 
 
 def test_without_positions_the_order_of_what_came_before_is_not_seen():

@@ -28,12 +28,39 @@ stages:
 """
 CHANGES = {  # what is changed -> whether code's and web's data are made again (all of them: yes), whether stages are
     "a source is added last in dedup": (lambda t: t.replace("[code, web]", "[code, web, spare]"), False),
-    "a source that no stage reads gets another name": (lambda t: t.replace("[code, web]", "[code, web, spare]").replace("spare:", "rest:").replace("web, spare", "web, rest"), False),
-    "a held-out share that moves no document": (lambda t: t.replace("web.jsonl}, max_epochs: 9, held_out: 5%", "web.jsonl}, max_epochs: 9, held_out: 5.000001%"), False),
-    "an op that drops nothing": (lambda t: t.replace("web.jsonl}", "web.jsonl}, ops: [{kind: size, max_bytes: 1MB}]"), False),
-    "a held-out share that moves documents": (lambda t: t.replace("web.jsonl}, max_epochs: 9, held_out: 5%", "web.jsonl}, max_epochs: 9, held_out: 30%"), True),
-    "a dedup that removes documents": (lambda t: t.replace("kind: exact, sources: [code, web]", "kind: exact, sources: [twin, code, web]").replace("spare:", "twin:").replace("spare.jsonl", "twin.jsonl"), True),
-}  # fmt: skip
+    "a source that no stage reads gets another name": (
+        lambda t: (
+            t.replace("[code, web]", "[code, web, spare]")
+            .replace("spare:", "rest:")
+            .replace("web, spare", "web, rest")
+        ),
+        False,
+    ),
+    "a held-out share that moves no document": (
+        lambda t: t.replace(
+            "web.jsonl}, max_epochs: 9, held_out: 5%", "web.jsonl}, max_epochs: 9, held_out: 5.000001%"
+        ),
+        False,
+    ),
+    "an op that drops nothing": (
+        lambda t: t.replace("web.jsonl}", "web.jsonl}, ops: [{kind: size, max_bytes: 1MB}]"),
+        False,
+    ),
+    "a held-out share that moves documents": (
+        lambda t: t.replace(
+            "web.jsonl}, max_epochs: 9, held_out: 5%", "web.jsonl}, max_epochs: 9, held_out: 30%"
+        ),
+        True,
+    ),
+    "a dedup that removes documents": (
+        lambda t: (
+            t.replace("kind: exact, sources: [code, web]", "kind: exact, sources: [twin, code, web]")
+            .replace("spare:", "twin:")
+            .replace("spare.jsonl", "twin.jsonl")
+        ),
+        True,
+    ),
+}
 
 
 def contexts_and_folders(root, text):
@@ -48,7 +75,11 @@ def contexts_and_folders(root, text):
 def straight(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("content"), random.Random(1)
     for name in ("code", "web", "spare"):
-        texts = [f"{name} {i} " + " ".join(rng.choice(["the", "def", "of", "x", "return", "sea", "list"]) for _ in range(40)) for i in range(40)]
+        texts = [
+            f"{name} {i} "
+            + " ".join(rng.choice(["the", "def", "of", "x", "return", "sea", "list"]) for _ in range(40))
+            for i in range(40)
+        ]
         (root / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     (root / "twin.jsonl").write_text("".join((root / "web.jsonl").read_text().splitlines(keepends=True)[:10]))
     return root, *contexts_and_folders(root, RECIPE)
@@ -63,13 +94,20 @@ def test_only_what_reads_other_tokens_is_trained_again(straight, change):
     prints = [{n: context.found[n].fingerprint for n in ("code", "web")} for context in (before, after)]
     assert prints[0]["web"] != prints[1]["web"]  # the data was made by another pipeline
     assert (now != folders) == again
-    assert again or [m.content for m in after.manifests.values()][:2] == [m.content for m in before.manifests.values()][:2]
+    assert (
+        again
+        or [m.content for m in after.manifests.values()][:2]
+        == [m.content for m in before.manifests.values()][:2]
+    )
 
 
 def test_a_plan_before_anything_is_built_goes_by_the_recipe(straight, tmp_path):
     root, before, _ = straight
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("held_out: 5%}", "held_out: 5%, tokens: 20k}"))
-    first, other = (load(tmp_path / "recipe.yaml", tmp_path / name, root).checked.plan.stages for name in ("none", "none either"))
+    first, other = (
+        load(tmp_path / "recipe.yaml", tmp_path / name, root).checked.plan.stages
+        for name in ("none", "none either")
+    )
     assert [s.fingerprint for s in first] == [s.fingerprint for s in other]
     assert not {s.fingerprint for s in first} & {s.fingerprint for s in before.plan.stages}
     assert all(source.pool_fingerprint.startswith("spec:") for stage in first for source in stage.sources)

@@ -24,7 +24,16 @@ from codemix.train.model.decoder import hidden, init_decoder, logits
 from codemix.train.model.huggingface import check, export, load_exported
 
 TIED = schema.Model(
-    d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=16, d_ff=48, logit_scale=0.25, init_std=0.4, vocab_multiple=64, rope_theta=1234.0
+    d_model=32,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    d_head=16,
+    d_ff=48,
+    logit_scale=0.25,
+    init_std=0.4,
+    vocab_multiple=64,
+    rope_theta=1234.0,
 )
 VOCAB, EOS = 70, "<|end|>"
 
@@ -37,12 +46,17 @@ def spec(request):
 @pytest.fixture(scope="module")
 def model(spec):
     made = jax.jit(lambda: init_decoder(spec, VOCAB, jax.random.key(3)))()
-    return jax.tree.map(lambda x: x + 0.05 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), made)  # norms that are not all ones
+    return jax.tree.map(
+        lambda x: x + 0.05 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), made
+    )  # norms that are not all ones
 
 
 def test_a_dtype_that_would_spoil_the_weights_and_a_folder_that_is_a_file_are_refused(model, spec, tmp_path):
     (tmp_path / "file").touch()
-    for folder, dtype, rule in ((tmp_path / "hf", "int8", "export-dtype"), (tmp_path / "file", "float32", "store-write")):
+    for folder, dtype, rule in (
+        (tmp_path / "hf", "int8", "export-dtype"),
+        (tmp_path / "file", "float32", "store-write"),
+    ):
         with pytest.raises(CodemixError) as error:
             export(model, spec, folder, seq_len=128, eos_id=1, dtype=dtype)
         assert error.value.problems[0].rule == rule and not (tmp_path / "hf").exists()
@@ -56,11 +70,17 @@ def test_what_is_exported_comes_back_to_the_bit(model, spec, tmp_path):
             want, got = want[:VOCAB], got[:VOCAB]
         np.testing.assert_array_equal(want, got, err_msg=str(path))
     config = json.loads((folder / "config.json").read_text())
-    assert config["architectures"] == ["CohereForCausalLM"] and config["vocab_size"] == VOCAB and config["logit_scale"] == 0.25
+    assert (
+        config["architectures"] == ["CohereForCausalLM"]
+        and config["vocab_size"] == VOCAB
+        and config["logit_scale"] == 0.25
+    )
     assert config["tie_word_embeddings"] is spec.tied_embeddings
     names = load_file(folder / "model.safetensors")
     assert len(names) == 2 + 8 * spec.n_layers + (not spec.tied_embeddings)
-    np.testing.assert_array_equal(names.get("lm_head.weight", names["model.embed_tokens.weight"]), model.head[:VOCAB])
+    np.testing.assert_array_equal(
+        names.get("lm_head.weight", names["model.embed_tokens.weight"]), model.head[:VOCAB]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +89,9 @@ def tokenizer(tmp_path_factory):
     made = Tokenizer(models.BPE())
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=270, special_tokens=["<pre>", EOS], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=270, special_tokens=["<pre>", EOS], initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator(["def f(x): return x"], trainer)
     made.post_processor = processors.TemplateProcessing(single=f"{EOS} $A", special_tokens=[(EOS, 1)])
     made.enable_truncation(4)
@@ -84,7 +106,9 @@ def exported(tokenizer, tmp_path_factory):
     """A folder `exported` with a model over that tokenizer, and the model."""
     spec = TIED.model_copy(update={"vocab_multiple": 1})
     model = jax.jit(lambda: init_decoder(spec, 270, jax.random.key(3)))()
-    return export(model, spec, tmp_path_factory.mktemp("home") / "exported", seq_len=128, eos_id=1, tokenizer=tokenizer), model
+    return export(
+        model, spec, tmp_path_factory.mktemp("home") / "exported", seq_len=128, eos_id=1, tokenizer=tokenizer
+    ), model
 
 
 def test_half_precision(model, spec, tmp_path):
@@ -129,7 +153,9 @@ def test_another_shape_is_refused(model, spec, tmp_path):
         load_exported(folder, spec.model_copy(update={"tied_embeddings": not spec.tied_embeddings}), VOCAB)
 
 
-@pytest.mark.parametrize("choice", [{"norm": "rms"}, {"positions": "none"}, {"norm": "rms", "positions": "none"}])
+@pytest.mark.parametrize(
+    "choice", [{"norm": "rms"}, {"positions": "none"}, {"norm": "rms", "positions": "none"}]
+)
 def test_what_their_architecture_has_no_name_for_is_refused_before_anything_is_written(choice, tmp_path):
     spec = TIED.model_copy(update=choice)
     model = init_decoder(spec, VOCAB, jax.random.key(0))
@@ -158,7 +184,9 @@ def test_transformers_scores_the_same(model, spec, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     folder = export(model, spec, tmp_path / "hf", seq_len=128, eos_id=1)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     assert type(theirs).__name__ == "CohereForCausalLM"
     ids = np.random.default_rng(0).integers(0, VOCAB, (2, 40)).astype(np.int32)
     with torch.no_grad():
@@ -173,7 +201,9 @@ def test_the_page_runs_and_its_model_writes_what_ours_writes(exported, tokenizer
     pytest.importorskip("transformers")
     folder, model = exported
     monkeypatch.chdir(folder.parent)
-    [code] = re.findall(r"^```python\n(.*?)^```", (Path(__file__).parents[2] / "docs" / "export.md").read_text(), re.M | re.S)
+    [code] = re.findall(
+        r"^```python\n(.*?)^```", (Path(__file__).parents[2] / "docs" / "export.md").read_text(), re.M | re.S
+    )
     said = {}
     exec(code, said)
     engine = Engine(model, Text(str(tokenizer), 1), longest=128)
@@ -191,8 +221,15 @@ def test_the_hf_backend_of_lm_eval_scores_the_same(exported, tokenizer):
     instance = importlib.import_module("lm_eval.api.instance").Instance
     folder, model = exported
     theirs = backend.HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=2)
-    pairs = [("def f(x):", " return x"), ("", "x = 1"), (f"a {EOS}", " b"), ("a longer context than the others", " c")]
-    got = theirs.loglikelihood([instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)])
+    pairs = [
+        ("def f(x):", " return x"),
+        ("", "x = 1"),
+        (f"a {EOS}", " b"),
+        ("a longer context than the others", " c"),
+    ]
+    got = theirs.loglikelihood(
+        [instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
+    )
     want = Engine(model, Text(str(tokenizer), 1), longest=128).score_continuations(pairs)
     np.testing.assert_allclose([log_p for log_p, _ in got], [s.log_p for s in want], atol=1e-3, rtol=1e-4)
     assert [greedy for _, greedy in got] == [s.greedy for s in want]

@@ -81,7 +81,9 @@ def test_rows_that_are_missing_or_drift_raise_the_alarm_while_training(plan):
     drifting = Ledger(stage)
     for _ in range(3):
         drifting.add([4, 0])
-    with pytest.raises(CodemixError, match="after 3 steps of `init`, 12 rows of `code` were read, the plan says 6.0"):
+    with pytest.raises(
+        CodemixError, match="after 3 steps of `init`, 12 rows of `code` were read, the plan says 6.0"
+    ):
         drifting.check()
 
 
@@ -104,7 +106,9 @@ def test_the_alarm_is_silent_for_the_order_at_every_step(weights, batch):
     names = [f"s{i}" for i in range(len(weights))]
     segments = (Segment(0, total, counts[0]), Segment(total, sum(last), tuple(last)))
     sources = tuple(StageSource(n, 0, counts[0][i] + last[i], 0, 1000, {}) for i, n in enumerate(names))
-    stage = replace(base, sources=sources, segments=segments, rows=rows, steps=rows // batch, batches=((0, batch),))
+    stage = replace(
+        base, sources=sources, segments=segments, rows=rows, steps=rows // batch, batches=((0, batch),)
+    )
     order, ledger = Order(stage), Ledger(stage)
     for step in range(stage.steps):
         source = order.rows(step).source.tolist()

@@ -36,13 +36,27 @@ def test_every_stage_is_in_the_store_whole(made):
     plan, store, _, folders = made
     for stage, folder in zip(plan.stages, folders, strict=True):
         assert folder == store.path("stages", stage.name, stage.fingerprint)
-        assert {p.name for p in folder.iterdir()} == {"recipe.yaml", "lineage.json", "metrics.jsonl", "checkpoints", "ledger.json", "done.json", "SHA256SUMS"}
+        assert {p.name for p in folder.iterdir()} == {
+            "recipe.yaml",
+            "lineage.json",
+            "metrics.jsonl",
+            "checkpoints",
+            "ledger.json",
+            "done.json",
+            "SHA256SUMS",
+        }
         assert [p.name for p in (folder / "checkpoints").iterdir()] == [str(stage.steps)]
         ledger = json.loads((folder / "ledger.json").read_text())
         assert ledger["planned"] == ledger["consumed"] == stage.planned_tokens()
         done = json.loads((folder / "done.json").read_text())
-        assert done["fingerprint"] == stage.fingerprint and done["mesh"] == {"data": 1, "fsdp": 1, "model": 1} and "jax" in done["versions"]
-        assert json.loads((folder / "lineage.json").read_text())["path"][-1]["fingerprint"] == stage.fingerprint
+        assert (
+            done["fingerprint"] == stage.fingerprint
+            and done["mesh"] == {"data": 1, "fsdp": 1, "model": 1}
+            and "jax" in done["versions"]
+        )
+        assert (
+            json.loads((folder / "lineage.json").read_text())["path"][-1]["fingerprint"] == stage.fingerprint
+        )
 
 
 def test_the_recipe_is_kept_whole(made):
@@ -56,7 +70,9 @@ def test_the_recipe_is_kept_whole(made):
 
 def test_done_stages_are_found_and_nothing_is_trained(made, monkeypatch, capsys):
     plan, store, manifests, folders = made
-    monkeypatch.setattr(stages.StageRun, "run", lambda self: pytest.fail("a finished stage was trained again"))
+    monkeypatch.setattr(
+        stages.StageRun, "run", lambda self: pytest.fail("a finished stage was trained again")
+    )
     assert train(plan, store, manifests, options=tiny.options()) == folders
     assert capsys.readouterr().err.count("in the store already") == 3
 
@@ -72,7 +88,10 @@ def test_a_stage_that_was_copied_in_part_is_said_before_it_is_trained_again(tmp_
 
 def test_recipes_that_begin_alike_share_their_first_stages(made):
     plan, store, manifests, folders = made
-    other = tiny.make_plan(tiny.make_recipe([*tiny.STAGES[:2], tiny.STAGES[2] | {"name": "long", "steps": 6}], name="other"), manifests)
+    other = tiny.make_plan(
+        tiny.make_recipe([*tiny.STAGES[:2], tiny.STAGES[2] | {"name": "long", "steps": 6}], name="other"),
+        manifests,
+    )
     again = train(other, store, manifests, options=tiny.options())
     assert again[:2] == folders[:2] and again[2] != folders[2]
 
@@ -83,7 +102,10 @@ def test_the_step_compiles_once_for_all_stages(tmp_path):
     train_stage(plan, 0, store, manifests, options=tiny.options())
     train(plan, store, manifests, options=tiny.options())
     assert session._step.cache_info().misses == 1
-    shape, words = (("data", 1), ("fsdp", 1), ("model", 1)), tuple(sorted(words_of(plan.recipe.training).items()))
+    shape, words = (
+        (("data", 1), ("fsdp", 1), ("model", 1)),
+        tuple(sorted(words_of(plan.recipe.training).items())),
+    )
     assert session._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
 
 
@@ -97,7 +119,10 @@ def test_until_stops_with_a_checkpoint_and_the_next_run_goes_on(tmp_path, capsys
     plan, store, manifests = tiny.make_run(tmp_path)
     assert len(train(plan, store, manifests, options=tiny.options(until=9))) == 1
     assert "stopped after step 2 of `continue`, as asked" in capsys.readouterr().err
-    assert [(s.name, s.state, s.checkpoint) for s in status(store)] == [("continue", "stopped", 2), ("init", "done", 7)]
+    assert [(s.name, s.state, s.checkpoint) for s in status(store)] == [
+        ("continue", "stopped", 2),
+        ("init", "done", 7),
+    ]
     assert train_stage(plan, 1, store, manifests, options=tiny.options(until=10)) is None
     assert len(train(plan, store, manifests, options=tiny.options())) == 3
 
@@ -109,8 +134,12 @@ def test_a_stopped_stage_that_a_changed_recipe_leaves_behind_is_named(tmp_path, 
         if batch_size == 4:  # it begins, it goes on
             assert "begins at step 0" not in capsys.readouterr().err
     said = capsys.readouterr().err
-    stopped = [f for f in (store.root / ".building" / "stages").iterdir() if (f / "checkpoints" / "6").is_dir()]
-    assert f"{stopped[0]} stopped after step 6" in said and "begins at step 0" in said and "codemix diff" in said
+    stopped = [
+        f for f in (store.root / ".building" / "stages").iterdir() if (f / "checkpoints" / "6").is_dir()
+    ]
+    assert (
+        f"{stopped[0]} stopped after step 6" in said and "begins at step 0" in said and "codemix diff" in said
+    )
 
 
 def test_until_the_last_step_of_a_stage_finishes_it_and_begins_no_other(tmp_path, capsys):
@@ -160,15 +189,33 @@ def test_weights_alone_or_the_whole_state_come_from_the_parent(made, tmp_path):
 
 def test_a_stage_of_another_recipe_can_be_the_parent(made, tmp_path):
     plan, store, manifests, folders = made
-    other = tiny.make_recipe([tiny.STAGES[2] | {"name": "branch", "init_from": {"recipe": "tiny.yaml", "stage": "init"}}], name="branching")
+    other = tiny.make_recipe(
+        [tiny.STAGES[2] | {"name": "branch", "init_from": {"recipe": "tiny.yaml", "stage": "init"}}],
+        name="branching",
+    )
     child = plan.stages[2]
-    branch = replace(child, name="branch", index=0, spec=other.stages[0], parent=plan.stages[0], run_tokens=plan.stages[0].tokens)
+    branch = replace(
+        child,
+        name="branch",
+        index=0,
+        spec=other.stages[0],
+        parent=plan.stages[0],
+        run_tokens=plan.stages[0].tokens,
+    )
     branch = replace(branch, fingerprint=session.average.stage_fingerprint(branch))
-    folder = train_stage(replace(plan, recipe=other, stages=(branch,)), 0, store, manifests, options=tiny.options())
+    folder = train_stage(
+        replace(plan, recipe=other, stages=(branch,)), 0, store, manifests, options=tiny.options()
+    )
     lineage = json.loads((folder / "lineage.json").read_text())
     assert lineage["parent"]["fingerprint"] == plan.stages[0].fingerprint and lineage["run_steps_before"] == 7
     with pytest.raises(CodemixError, match="starts from `init`, which is not in the store") as error:
-        train_stage(replace(plan, recipe=other, stages=(branch,)), 0, Store(tmp_path), manifests, options=tiny.options())
+        train_stage(
+            replace(plan, recipe=other, stages=(branch,)),
+            0,
+            Store(tmp_path),
+            manifests,
+            options=tiny.options(),
+        )
     assert problems(error) == ["parent-missing"]
 
 
@@ -193,7 +240,11 @@ def test_a_loss_that_is_no_number_stops_and_names_the_rows(tmp_path, monkeypatch
     assert "the checkpoint after step 3 is kept" in str(error.value)
     [seen] = status(store)
     stopped = json.loads((Path(seen.folder) / "stopped.json").read_text())
-    assert stopped["step"] == 5 and len(stopped["rows"]) == 4 and all(row["documents"] for row in stopped["rows"])
+    assert (
+        stopped["step"] == 5
+        and len(stopped["rows"]) == 4
+        and all(row["documents"] for row in stopped["rows"])
+    )
     assert (seen.checkpoint, seen.stopped_by) == (3, "loss-not-finite")
     monkeypatch.undo()
     finished = train(plan, store, manifests, options=tiny.options())
@@ -231,7 +282,9 @@ def test_a_spike_is_a_jump_and_not_noise():
     assert all(spike.add(4 + x) is None for x in rng.normal(0, 0.05, 200))
     assert spike.add(4.9) is None  # less than a nat
     assert spike.add(6.0) == pytest.approx(4.0, abs=0.05)
-    assert sum(spike.add(6.0) is not None for _ in range(100)) <= 2  # it stays up: `--on-spike warn` says so a few times, not at each step
+    assert (
+        sum(spike.add(6.0) is not None for _ in range(100)) <= 2
+    )  # it stays up: `--on-spike warn` says so a few times, not at each step
     early = Spike()
     assert all(early.add(x) is None for x in (4.0, 9.0, 4.0))
 
@@ -244,7 +297,9 @@ def test_a_spike_stops_or_warns(tmp_path, monkeypatch, capsys, on_spike):
         assert len(train(plan, store, manifests, options=tiny.options(on_spike="warn"))) == 3
         assert "warning: the loss jumped from 1.000 to" in capsys.readouterr().err
     else:
-        with pytest.raises(CodemixError, match="the loss jumped from 1.000 to 4.* at step 3 of `init`") as error:
+        with pytest.raises(
+            CodemixError, match="the loss jumped from 1.000 to 4.* at step 3 of `init`"
+        ) as error:
             train(plan, store, manifests, options=tiny.options())
         assert problems(error) == ["loss-spike"] and "on-spike warn" in str(error.value)
 
@@ -260,14 +315,26 @@ class SimpleSpike:
         return 1.0 if self.n == 3 else None
 
 
-@pytest.mark.parametrize("word", [{"save_every_steps": 0}, {"keep": 0}, {"until": 0}, {"save_every_s": 0.0}, {"log_every": -1}, {"on_spike": "wanr"}])
+@pytest.mark.parametrize(
+    "word",
+    [
+        {"save_every_steps": 0},
+        {"keep": 0},
+        {"until": 0},
+        {"save_every_s": 0.0},
+        {"log_every": -1},
+        {"on_spike": "wanr"},
+    ],
+)
 def test_options_that_make_no_sense_are_refused(word):
     with pytest.raises(CodemixError) as error:
         TrainOptions(**word)
     assert problems(error) == ["train-option"] and next(iter(word)) in str(error.value)
 
 
-@pytest.mark.parametrize(("mesh", "rule"), [({"data": 64}, "mesh-too-big"), ({"data": 0}, "mesh-axis"), ({"rows": 1}, "mesh-axis")])
+@pytest.mark.parametrize(
+    ("mesh", "rule"), [({"data": 64}, "mesh-too-big"), ({"data": 0}, "mesh-axis"), ({"rows": 1}, "mesh-axis")]
+)
 def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
     plan, _, manifests, _ = made
     with pytest.raises(CodemixError) as error:

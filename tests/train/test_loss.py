@@ -13,7 +13,9 @@ from codemix.train.model.decoder import hidden, init_decoder, logits
 from codemix.train.step.loss import Head, head_loss, next_token_loss
 
 VOCAB = 37
-SPEC = schema.Model(d_model=16, n_layers=2, n_heads=2, d_ff=24, logit_scale=0.7, init_std=0.5, vocab_multiple=8)
+SPEC = schema.Model(
+    d_model=16, n_layers=2, n_heads=2, d_ff=24, logit_scale=0.7, init_std=0.5, vocab_multiple=8
+)
 MODEL = jax.jit(lambda: init_decoder(SPEC, VOCAB, jax.random.key(0)))()
 SUMS = jax.jit(lambda rows: next_token_loss(MODEL, rows, 4, attention=attention.xla, chunk=6))
 
@@ -56,7 +58,9 @@ def test_the_head_equals_a_loop_in_float64():
             nats[b] += weights[b, t] * (log_z - scores[targets[b, t]])
             z[b] += weights[b, t] * log_z**2
     f32 = [jnp.asarray(x, jnp.float32) for x in (states, table)]
-    total, got_nats, got_z = head_loss(Head(13, 0.5, 0.1, 2, None), *f32, jnp.asarray(targets, jnp.int32), jnp.asarray(weights, jnp.float32))
+    total, got_nats, got_z = head_loss(
+        Head(13, 0.5, 0.1, 2, None), *f32, jnp.asarray(targets, jnp.int32), jnp.asarray(weights, jnp.float32)
+    )
     np.testing.assert_allclose(got_nats, nats, rtol=1e-6)
     np.testing.assert_allclose(got_z, z, rtol=1e-6)
     assert float(total) == pytest.approx(nats.sum() + 0.1 * z.sum(), rel=1e-6)

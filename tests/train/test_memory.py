@@ -27,7 +27,9 @@ def test_pages_are_kept():
         pytest.skip("glibc only")
 
     def run(how):
-        return subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(
+            [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True
+        ).stdout.split()
 
     runs = {how: run(how) for how in ("keep", "not")}
     if runs["keep"][0] == "False":
@@ -37,7 +39,11 @@ def test_pages_are_kept():
 
 
 @pytest.mark.parametrize(
-    "text", ["RESOURCE_EXHAUSTED: Failed to allocate", "INTERNAL: Error dispatching computation: Out of memory allocating 9 bytes."]
+    "text",
+    [
+        "RESOURCE_EXHAUSTED: Failed to allocate",
+        "INTERNAL: Error dispatching computation: Out of memory allocating 9 bytes.",
+    ],
 )
 def test_too_little_memory_is_no_bug_and_has_a_way_out(text):
     with pytest.raises(CodemixError, match="--microbatches 2") as error, memory.explain_out_of_memory():

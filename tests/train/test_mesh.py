@@ -53,7 +53,13 @@ PROGRAM = """
 @pytest.fixture(scope="module")
 def found():
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(PROGRAM)], env=env, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        env=env,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -64,13 +70,20 @@ def test_every_mesh_trains_the_same(found, shape):
     np.testing.assert_allclose(found[shape]["losses"], one["losses"], rtol=2e-4)
     assert found[shape]["first"] == one["first"]  # initial weights do not depend on the mesh
     assert found[shape]["traces"] == 1
-    assert [row for start, stop in found[shape]["rows"] for row in range(start, stop)] == list(range(8))  # one process holds all rows, each once
+    assert [row for start, stop in found[shape]["rows"] for row in range(start, stop)] == list(
+        range(8)
+    )  # one process holds all rows, each once
 
 
 def test_each_device_holds_its_part_of_weights_and_moments(found):
     parts = {"1x1x1": 1, "8x1x1": 1, "1x8x1": 1 / 8, "2x2x2": 1 / 4, "1x4x2": 1 / 8}
-    assert {shape: made["part"] for shape, made in found.items()} == parts | {"1x1x1 other": 1, "2x2x2 other": 1 / 4}
-    assert found["2x2x2"]["head"] == found["2x2x2 other"]["head"] and found["2x2x2"]["head"].endswith("('model', 'fsdp')")
+    assert {shape: made["part"] for shape, made in found.items()} == parts | {
+        "1x1x1 other": 1,
+        "2x2x2 other": 1 / 4,
+    }
+    assert found["2x2x2"]["head"] == found["2x2x2 other"]["head"] and found["2x2x2"]["head"].endswith(
+        "('model', 'fsdp')"
+    )
     assert found["2x2x2"]["moments"].endswith("(None, 'fsdp', 'model')")
 
 
@@ -88,17 +101,24 @@ def test_what_does_not_divide_is_said_with_the_numbers():
     assert named["model.d_model"].what == "model.d_model is 16, which does not divide by fsdp = 3"
     assert named["model.d_model"].hints == ("use 15 or 18, or another mesh",)
     assert named["the embedding's rows"].hints == ("set `vocab_multiple: 4`",)
-    assert [p.what for p in mesh.problems(SPEC, 32, 10, data=4)] == ["batch_size is 10, which does not divide by data x fsdp = 4"]
+    assert [p.what for p in mesh.problems(SPEC, 32, 10, data=4)] == [
+        "batch_size is 10, which does not divide by data x fsdp = 4"
+    ]
     assert mesh.problems(SPEC, 32, 8, data=2, fsdp=4, model=2) == mesh.problems(SPEC, 32, 8, 4, data=2) == []
     (microbatches,) = mesh.problems(SPEC, 32, 12, 4, data=2)  # though 4 divides 12
-    assert "6 rows a device, which 4 microbatches do not divide" in microbatches.what and microbatches.hints == ("3 does",)
+    assert (
+        "6 rows a device, which 4 microbatches do not divide" in microbatches.what
+        and microbatches.hints == ("3 does",)
+    )
     assert mesh.problems(schema.Model(preset="2.8B"), 256_000, 1024, data=4, fsdp=64) == []
 
 
 def test_every_array_has_a_place():
     from codemix.train.model.decoder import init_decoder
 
-    shapes = jax.eval_shape(lambda: init_decoder(SPEC.model_copy(update={"tied_embeddings": False}), 32, jax.random.key(0)))
+    shapes = jax.eval_shape(
+        lambda: init_decoder(SPEC.model_copy(update={"tied_embeddings": False}), 32, jax.random.key(0))
+    )
     for path, _ in jax.tree.leaves_with_path(shapes):
         assert path[-1].name in mesh.SPECS
 

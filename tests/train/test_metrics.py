@@ -18,8 +18,18 @@ from codemix.train.run import progress_view
 from codemix.train.run.metrics import MetricsFile, Sums, mfu, read_metrics
 from codemix.train.run.trackers import check_trackers, open_trackers
 
-LINE = {"step": 2, "run_step": 9, "tokens": 576, "lr": 0.001, "train/loss_nats_per_token": 3.9, "train/code/loss_nats_per_token": 4.1,
-        "train/text/loss_nats_per_token": 3.8, "grad_norm": 0.5, "tokens_per_s": 12345.6, "time": 1.5}  # fmt: skip
+LINE = {
+    "step": 2,
+    "run_step": 9,
+    "tokens": 576,
+    "lr": 0.001,
+    "train/loss_nats_per_token": 3.9,
+    "train/code/loss_nats_per_token": 4.1,
+    "train/text/loss_nats_per_token": 3.8,
+    "grad_norm": 0.5,
+    "tokens_per_s": 12345.6,
+    "time": 1.5,
+}
 
 
 NATS, TOKENS = st.floats(0, 1e6), st.integers(0, 10**6)
@@ -40,7 +50,11 @@ def test_a_ratio_weighs_tokens_not_steps_and_a_source_without_tokens_has_none():
     sums = Sums()
     sums.add([30.0, 0.0], [10, 0], 0.0, 2.0)
     sums.add([10.0, 0.0], [30, 0], 0.0, 4.0)
-    assert sums.ratios(["a", "b"]) == {"train/loss_nats_per_token": 1.0, "train/a/loss_nats_per_token": 1.0, "grad_norm": 3.0}
+    assert sums.ratios(["a", "b"]) == {
+        "train/loss_nats_per_token": 1.0,
+        "train/a/loss_nats_per_token": 1.0,
+        "grad_norm": 3.0,
+    }
 
 
 def test_opening_cuts_the_file_back_to_the_step_and_drops_a_torn_line(tmp_path):
@@ -69,7 +83,10 @@ def test_plain_lines_are_few_and_end_with_the_last_step(capsys):
         view.line(LINE | {"step": step}, 75.0 if step < 4 else None)
     view.close()
     said = capsys.readouterr().err.splitlines()
-    assert said == ["train init (1 of 3): 4 steps", "train init: step 4 of 4  loss 3.900  (code 4.100, text 3.800)  lr 0.001  12,346 tokens/s"]
+    assert said == [
+        "train init (1 of 3): 4 steps",
+        "train init: step 4 of 4  loss 3.900  (code 4.100, text 3.800)  lr 0.001  12,346 tokens/s",
+    ]
 
 
 def test_the_panel_shows_stage_losses_by_source_speed_and_time_left(monkeypatch):
@@ -85,13 +102,29 @@ def test_the_panel_shows_stage_losses_by_source_speed_and_time_left(monkeypatch)
     view.note("saving [not markup]")
     view.close()
     said = stream.getvalue()
-    shown = ("cooldown (3/3)", "loss 3.900", "code", "4.100 nats/token", "12,346 tokens/s", "MFU 45.6%", "2 min 05 s left")
+    shown = (
+        "cooldown (3/3)",
+        "loss 3.900",
+        "code",
+        "4.100 nats/token",
+        "12,346 tokens/s",
+        "MFU 45.6%",
+        "2 min 05 s left",
+    )
     for part in (*shown, "saving [not markup]"):
         assert part in said
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (442800, "5 d 3 h")]
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7800, "2 h 10 min"),
+        (442800, "5 d 3 h"),
+    ],
 )
 def test_time_is_shown_as_people_say_it(seconds, text):
     assert progress_view.show_time(seconds) == text
@@ -147,8 +180,15 @@ def test_a_run_is_named_by_its_stage_and_gets_every_value_by_run_step(tmp_path, 
     tracker.write(LINE)
     tracker.close()
     (_, words), logged, end = module.calls
-    assert words["project"] == "codemix-tiny" and words["name"] == "init-" + "a" * 12 and words["resume"] == "allow"
-    assert logged == (9, {k: v for k, v in LINE.items() if k not in ("step", "run_step", "time")}) and end == "finish"
+    assert (
+        words["project"] == "codemix-tiny"
+        and words["name"] == "init-" + "a" * 12
+        and words["resume"] == "allow"
+    )
+    assert (
+        logged == (9, {k: v for k, v in LINE.items() if k not in ("step", "run_step", "time")})
+        and end == "finish"
+    )
 
 
 def test_tensorboard_is_written_anew_from_what_is_kept(tmp_path, monkeypatch):
@@ -162,19 +202,27 @@ def test_tensorboard_is_written_anew_from_what_is_kept(tmp_path, monkeypatch):
     assert not (tmp_path / "tensorboard" / "events.old").exists()
 
 
-@pytest.mark.parametrize("error", [TypeError("init() got an unexpected keyword argument 'resume'"), OSError("no network")])
+@pytest.mark.parametrize(
+    "error", [TypeError("init() got an unexpected keyword argument 'resume'"), OSError("no network")]
+)
 def test_a_tracker_that_does_not_start_is_told_in_its_own_words(tmp_path, monkeypatch, error):
     module = Recorder()
     module.init = Mock(side_effect=error)
     monkeypatch.setitem(sys.modules, "trackio", module)
-    with pytest.raises(CodemixError, match=re.escape(f"`--track trackio` does not start: {type(error).__name__}: {error}")):
+    with pytest.raises(
+        CodemixError, match=re.escape(f"`--track trackio` does not start: {type(error).__name__}: {error}")
+    ):
         open_trackers(["trackio"], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, [])
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
 @pytest.mark.optional("needs the tracker's own package")
 def test_real_trackers_take_a_stage_that_is_resumed(tmp_path, monkeypatch, name):
-    for variable, value in {"TRACKIO_DIR": str(tmp_path), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+    for variable, value in {
+        "TRACKIO_DIR": str(tmp_path),
+        "WANDB_MODE": "offline",
+        "WANDB_SILENT": "true",
+    }.items():
         monkeypatch.setenv(variable, value)  # trackio reads its own when it is imported
     pytest.importorskip({"tensorboard": "tensorboardX"}.get(name, name))
     lines = [LINE | {"step": step, "run_step": 9 + step} for step in (1, 2, 3)]
@@ -183,5 +231,9 @@ def test_real_trackers_take_a_stage_that_is_resumed(tmp_path, monkeypatch, name)
         for line in new:
             tracker.write(line)
         tracker.close()
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in ("", ".db", ".wandb") or "tfevents" in path.name]
+    written = [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.suffix in ("", ".db", ".wandb") or "tfevents" in path.name
+    ]
     assert any(b"loss_nats_per_token" in path.read_bytes() for path in written)

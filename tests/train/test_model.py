@@ -15,7 +15,16 @@ from codemix.train.model import attention
 from codemix.train.model.decoder import hidden, init_decoder, logits, project
 
 SPEC = schema.Model(
-    d_model=24, n_layers=3, n_heads=4, n_kv_heads=2, d_head=8, d_ff=40, logit_scale=0.5, rope_theta=500.0, init_std=0.3, vocab_multiple=16
+    d_model=24,
+    n_layers=3,
+    n_heads=4,
+    n_kv_heads=2,
+    d_head=8,
+    d_ff=40,
+    logit_scale=0.5,
+    rope_theta=500.0,
+    init_std=0.3,
+    vocab_multiple=16,
 )
 VOCAB = 53
 
@@ -27,7 +36,10 @@ def initial(spec, vocab_size, seed):
 @pytest.fixture(scope="module")
 def model():
     made = initial(SPEC, VOCAB, 1)
-    gains = [jnp.asarray(np.random.default_rng(2).normal(1, 0.3, n.shape), jnp.float32) for n in (made.blocks.norm, made.norm)]
+    gains = [
+        jnp.asarray(np.random.default_rng(2).normal(1, 0.3, n.shape), jnp.float32)
+        for n in (made.blocks.norm, made.norm)
+    ]
     return eqx.tree_at(lambda m: (m.blocks.norm, m.norm), made, gains)  # norms that are not all ones
 
 
@@ -58,7 +70,10 @@ def loop(model, ids, positions, segments):
         for pair in range(H // 2):
             angle = position * SPEC.rope_theta ** (-2 * pair / H)
             a, b = x[2 * pair], x[2 * pair + 1]
-            out[2 * pair], out[2 * pair + 1] = a * math.cos(angle) - b * math.sin(angle), a * math.sin(angle) + b * math.cos(angle)
+            out[2 * pair], out[2 * pair + 1] = (
+                a * math.cos(angle) - b * math.sin(angle),
+                a * math.sin(angle) + b * math.cos(angle),
+            )
         return out
 
     scores = np.empty((*ids.shape, len(m.embedding)))
@@ -76,7 +91,11 @@ def loop(model, ids, positions, segments):
                     for g in range(G):
                         query = turn(h @ w.query[:, k, g], positions[row, t])
                         a = np.array([math.exp(query @ key / math.sqrt(H)) for key in keys])
-                        out = out + sum(p * (hs[s] @ w.value[:, k]) for p, s in zip(a / a.sum(), seen, strict=True)) @ w.out[k, g]
+                        out = (
+                            out
+                            + sum(p * (hs[s] @ w.value[:, k]) for p, s in zip(a / a.sum(), seen, strict=True))
+                            @ w.out[k, g]
+                        )
                 new.append(out)
             xs = new
         for t, x in enumerate(xs):
@@ -90,7 +109,9 @@ def test_equals_a_loop_in_float64(model, ids, documents):
     positions, segments = np.tile(np.arange(T, dtype=np.int32), (2, 1)), np.zeros((2, T), np.int32)
     if documents:
         segments = np.stack([np.repeat([0, 1, 2], [7, 1, 11]), np.repeat([0, 1], [18, 1])]).astype(np.int32)
-        positions = np.stack([np.concatenate([np.arange(7), [0], np.arange(11)]), np.concatenate([np.arange(18), [0]])]).astype(np.int32)
+        positions = np.stack(
+            [np.concatenate([np.arange(7), [0], np.arange(11)]), np.concatenate([np.arange(18), [0]])]
+        ).astype(np.int32)
     given = dict(positions=jnp.asarray(positions), segments=jnp.asarray(segments)) if documents else {}
     got = np.asarray(logits(model, forward(model, ids, **given)))
     want = loop(model, ids, positions, segments)
@@ -135,7 +156,9 @@ def test_half_precision_compute_keeps_float32_masters_and_gradients(model, ids):
     half = forward(model, ids, compute_dtype=jnp.bfloat16)
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), forward(model, ids), atol=0.15)
-    gradients = jax.eval_shape(jax.grad(lambda m: forward(m, ids, compute_dtype=jnp.bfloat16).astype(jnp.float32).sum()), model)
+    gradients = jax.eval_shape(
+        jax.grad(lambda m: forward(m, ids, compute_dtype=jnp.bfloat16).astype(jnp.float32).sum()), model
+    )
     assert {g.dtype for g in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
 
 
@@ -143,7 +166,9 @@ def test_the_embedding_gradient_of_a_frequent_id_adds_up_in_float32(model):
     ids = np.zeros((1, 3000), np.int32)  # in bfloat16 a sum of ones stops at 256
     from codemix.train.model.decoder import lookup
 
-    gradient = jax.grad(lambda table: lookup(jnp.bfloat16, None, table, ids).astype(jnp.float32).sum())(model.embedding)
+    gradient = jax.grad(lambda table: lookup(jnp.bfloat16, None, table, ids).astype(jnp.float32).sum())(
+        model.embedding
+    )
     assert float(gradient[0, 0]) == 3000
 
 
@@ -154,11 +179,17 @@ def test_matmul_gradients_are_float32_from_the_matmul_on():
     weights = jnp.zeros((3, 4, 5), jnp.float32)
 
     def gradient(x, d):
-        return jax.jit(jax.grad(lambda w: (project("btkh,khd->btd", x, w) * d).astype(jnp.float32).sum()))(weights)
+        return jax.jit(jax.grad(lambda w: (project("btkh,khd->btd", x, w) * d).astype(jnp.float32).sum()))(
+            weights
+        )
 
     both = gradient(x, d)
-    np.testing.assert_array_equal(both, np.einsum("btkh,btd->khd", np.asarray(x, np.float64), np.asarray(d, np.float64)))
-    assert both.dtype == jnp.float32 and (np.abs(both) > 256).any()  # bfloat16 knows every whole number up to 256 only
+    np.testing.assert_array_equal(
+        both, np.einsum("btkh,btd->khd", np.asarray(x, np.float64), np.asarray(d, np.float64))
+    )
+    assert (
+        both.dtype == jnp.float32 and (np.abs(both) > 256).any()
+    )  # bfloat16 knows every whole number up to 256 only
     np.testing.assert_array_equal(both, gradient(x[:1], d[:1]) + gradient(x[1:], d[1:]))
 
 
@@ -166,13 +197,21 @@ def test_initial_weights():
     spec = schema.Model(d_model=64, n_layers=4, n_heads=4, d_ff=256, init_std=0.05)
     model = initial(spec, 500, 0)
     assert sum(x.size for x in jax.tree.leaves(model)) == spec.parameters(500)
-    for name, fan in {"query": 128, "value": 128, "out": 128, "gate": 320, "down": 320}.items():  # fan_in + fan_out
+    for name, fan in {
+        "query": 128,
+        "value": 128,
+        "out": 128,
+        "gate": 320,
+        "down": 320,
+    }.items():  # fan_in + fan_out
         assert float(getattr(model.blocks, name).std()) == pytest.approx(math.sqrt(2 / fan), rel=0.03), name
     assert float(model.embedding.std()) == pytest.approx(0.05, rel=0.03)
     assert np.all(np.asarray(model.blocks.norm) == 1) and np.all(np.asarray(model.norm) == 1)
     stacked = np.asarray(model.blocks.gate)
     assert not np.allclose(stacked[0], stacked[1])  # every layer its own
-    plain = initial(schema.Model(d_model=64, n_layers=2, n_heads=4, d_ff=256, init="normal", init_std=0.01), 500, 0)
+    plain = initial(
+        schema.Model(d_model=64, n_layers=2, n_heads=4, d_ff=256, init="normal", init_std=0.01), 500, 0
+    )
     assert float(plain.blocks.down.std()) == pytest.approx(0.01, rel=0.03)
 
 

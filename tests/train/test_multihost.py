@@ -32,7 +32,9 @@ def start(root, devices, *words):
 
 def finish(*processes):
     said = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), "\n---\n".join(text[-3000:] for text in said)
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n---\n".join(
+        text[-3000:] for text in said
+    )
     return said
 
 
@@ -61,7 +63,12 @@ def rows_read(root):
 def results(root):
     folders = sorted((root / "stages").iterdir())
     lines = [line for f in folders for line in read_metrics(f / "metrics.jsonl")]
-    return [f.name for f in folders], [json.loads((f / "ledger.json").read_text()) for f in folders], lines, tiny.weights(folders[-1])
+    return (
+        [f.name for f in folders],
+        [json.loads((f / "ledger.json").read_text()) for f in folders],
+        lines,
+        tiny.weights(folders[-1]),
+    )
 
 
 def test_two_processes_equal_one_and_each_restores_the_other(tmp_path):
@@ -95,13 +102,18 @@ def test_processes_that_do_not_meet_are_told_so(tmp_path):
     assert process.returncode == 1 and "did not find each other" in said
 
 
-@pytest.mark.parametrize(("processes", "text"), [(2, "UNKNOWN: Gloo AllGather failed: Connection reset by peer"), (2, "INTERNAL: else"), (1, "Gloo")])
+@pytest.mark.parametrize(
+    ("processes", "text"),
+    [(2, "UNKNOWN: Gloo AllGather failed: Connection reset by peer"), (2, "INTERNAL: else"), (1, "Gloo")],
+)
 def test_the_end_of_another_process_is_no_bug_of_this_one(monkeypatch, processes, text):
     monkeypatch.setattr(jax, "process_count", lambda: processes)
     with pytest.raises((CodemixError, jax.errors.JaxRuntimeError)) as error, hosts.explain_lost_host():
         raise jax.errors.JaxRuntimeError(text)
     said = str(error.value)
-    assert ("another process of this run has ended" in said and "the same command on every host" in said) == (processes == 2 and "Gloo" in text)
+    assert ("another process of this run has ended" in said and "the same command on every host" in said) == (
+        processes == 2 and "Gloo" in text
+    )
 
 
 @pytest.mark.optional("the signal must arrive between two steps of a slowed run")

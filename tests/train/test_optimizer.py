@@ -9,7 +9,11 @@ from codemix.recipe.language import schema
 from codemix.train.model.decoder import init_decoder
 from codemix.train.step import optimizer
 
-MODEL = jax.jit(lambda: init_decoder(schema.Model(d_model=8, n_layers=2, n_heads=2, d_ff=12, init_std=0.5), 11, jax.random.key(0)))()
+MODEL = jax.jit(
+    lambda: init_decoder(
+        schema.Model(d_model=8, n_layers=2, n_heads=2, d_ff=12, init_std=0.5), 11, jax.random.key(0)
+    )
+)()
 
 
 def some_gradients(seed, scale=1.0):
@@ -20,7 +24,15 @@ def some_gradients(seed, scale=1.0):
 @pytest.mark.parametrize("embeddings", [False, True])
 def test_decay_acts_on_matrices_never_on_norms(embeddings):
     mask = optimizer.decayed(MODEL, embeddings)
-    assert {name for name in mask.blocks.__dict__ if getattr(mask.blocks, name)} == {"query", "key", "value", "out", "gate", "up", "down"}
+    assert {name for name in mask.blocks.__dict__ if getattr(mask.blocks, name)} == {
+        "query",
+        "key",
+        "value",
+        "out",
+        "gate",
+        "up",
+        "down",
+    }
     assert (mask.norm, mask.embedding) == (False, embeddings)
     assert MODEL.blocks.norm.ndim == 2  # a rule by rank would decay it
 
@@ -51,6 +63,8 @@ def test_adamw_equals_a_loop_in_float64(clip):
 def test_a_rate_of_zero_moves_no_weight():
     spec = schema.Optimizer()
     state = optimizer.make_optimizer(spec).init(MODEL)
-    model, _, _ = jax.jit(lambda *given: optimizer.apply(spec, *given))(MODEL, state, some_gradients(0), jnp.float32(0))
+    model, _, _ = jax.jit(lambda *given: optimizer.apply(spec, *given))(
+        MODEL, state, some_gradients(0), jnp.float32(0)
+    )
     for got, want in zip(jax.tree.leaves(model), jax.tree.leaves(MODEL), strict=True):
         np.testing.assert_array_equal(got, want)

@@ -14,7 +14,9 @@ from codemix.train.run.metrics import read_metrics
 from codemix.train.run.session import train
 
 STEPS = 18  # of the three tiny stages: 7, 6, 5
-RECIPE = tiny.make_recipe(dropout=0.1)  # what a step draws must come back too; test_resume_signals.py draws nothing
+RECIPE = tiny.make_recipe(
+    dropout=0.1
+)  # what a step draws must come back too; test_resume_signals.py draws nothing
 
 
 class Cut(BaseException):
@@ -23,8 +25,18 @@ class Cut(BaseException):
 
 def everything(folders):
     """What must be equal: weights and moments, ledgers, and every number of the metrics but those that tell the time."""
-    lines = [[{k: v for k, v in line.items() if k not in ("time", "tokens_per_s")} for line in read_metrics(f / "metrics.jsonl")] for f in folders]
-    return [tiny.weights(f) for f in folders], [json.loads((f / "ledger.json").read_text()) for f in folders], lines
+    lines = [
+        [
+            {k: v for k, v in line.items() if k not in ("time", "tokens_per_s")}
+            for line in read_metrics(f / "metrics.jsonl")
+        ]
+        for f in folders
+    ]
+    return (
+        [tiny.weights(f) for f in folders],
+        [json.loads((f / "ledger.json").read_text()) for f in folders],
+        lines,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +56,14 @@ def test_a_straight_run_is_reproducible_and_its_metrics_cover_every_step_once(st
 
 
 @settings(max_examples=5, deadline=None)
-@example(cuts=[(7, "signal"), (7, "kill"), (8, "kill")], every=None, keep=2)  # at the last step of a stage, and the first of the next
+@example(
+    cuts=[(7, "signal"), (7, "kill"), (8, "kill")], every=None, keep=2
+)  # at the last step of a stage, and the first of the next
 @example(cuts=[(13, "kill"), (14, "signal"), (18, "signal")], every=1, keep=1)
 @given(
-    cuts=st.lists(st.tuples(st.integers(1, STEPS), st.sampled_from(["signal", "kill", "until"])), min_size=1, max_size=3),
+    cuts=st.lists(
+        st.tuples(st.integers(1, STEPS), st.sampled_from(["signal", "kill", "until"])), min_size=1, max_size=3
+    ),
     every=st.sampled_from([None, 1, 3, 4]),
     keep=st.integers(1, 2),
 )

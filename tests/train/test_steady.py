@@ -17,15 +17,25 @@ STEPS = 10_000
 @pytest.mark.optional
 @pytest.mark.timeout(1800)
 def test_ten_thousand_steps_stay_as_fast_and_as_small(tmp_path, monkeypatch):
-    mixture, rate = {"text": "70%", "code": "30%"}, {"kind": "cosine", "peak": 0.003, "floor": 0.0003, "warmup": "20 steps"}
-    long = [{"name": name, "steps": STEPS // 2, "mixture": mixture, "learning_rate": rate} for name in ("first", "second")]
+    mixture, rate = (
+        {"text": "70%", "code": "30%"},
+        {"kind": "cosine", "peak": 0.003, "floor": 0.0003, "warmup": "20 steps"},
+    )
+    long = [
+        {"name": name, "steps": STEPS // 2, "mixture": mixture, "learning_rate": rate}
+        for name in ("first", "second")
+    ]
     plan, store, manifests = tiny.make_run(tmp_path, tiny.make_recipe(long, batch_size=2))
     seen, steps, line = [], set(), stages.StageRun._line
 
     def watched(run, done, lr):
         line(run, done, lr)
         steps.add(run.session.step)
-        resident = next(int(x.split()[1]) / 1024 for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS"))
+        resident = next(
+            int(x.split()[1]) / 1024
+            for x in Path("/proc/self/status").read_text().splitlines()
+            if x.startswith("VmRSS")
+        )
         seen.append((run.run_steps + done, time.process_time(), resident))
 
     monkeypatch.setattr(stages.StageRun, "_line", watched)
@@ -35,7 +45,9 @@ def test_ten_thousand_steps_stay_as_fast_and_as_small(tmp_path, monkeypatch):
     # the seconds of the processor for a hundred steps, whatever else the machine does
     spent = [b[1] - a[1] for a, b in zip(seen, seen[1:], strict=False)]
     early, late = statistics.median(spent[5:25]), statistics.median(spent[-20:])
-    print(f"\nms of processor a step: {early * 10:.2f} in steps 500 to 2,500, {late * 10:.2f} in the last 2,000")
+    print(
+        f"\nms of processor a step: {early * 10:.2f} in steps 500 to 2,500, {late * 10:.2f} in the last 2,000"
+    )
     print("resident MB after each 1,000 steps:", *(f"{mb:.0f}" for step, _, mb in seen if step % 1000 == 0))
     assert late < 1.25 * early
     assert seen[-1][2] < seen[len(seen) // 4][2] + 40

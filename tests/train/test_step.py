@@ -18,7 +18,9 @@ def batch(seed=0, weights=None):
     rng = np.random.default_rng(seed)
     t = rng.integers(0, VOCAB, (B, T + 1)).astype(np.int32)
     weights = np.ones((B, T), np.float32) if weights is None else weights
-    return dict(inputs=t[:, :-1], targets=t[:, 1:], weights=weights, source=(np.arange(B) % 3).astype(np.int32))
+    return dict(
+        inputs=t[:, :-1], targets=t[:, 1:], weights=weights, source=(np.arange(B) % 3).astype(np.int32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,9 @@ def test_one_compilation_serves_every_rate_and_every_mixture_and_it_learns(step)
     assert step.traces == 1
     assert losses[0] == pytest.approx(np.log(VOCAB), abs=0.05)  # fresh weights know nothing
     assert losses[-1] < 0.3 * losses[0]
-    assert np.asarray(metrics["tokens"]).tolist() == [5 * T, 3 * T, 0] and np.asarray(metrics["rows"]).tolist() == [5, 3, 0]
+    assert np.asarray(metrics["tokens"]).tolist() == [5 * T, 3 * T, 0] and np.asarray(
+        metrics["rows"]
+    ).tolist() == [5, 3, 0]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(step):
@@ -66,7 +70,9 @@ def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat, drop
     weights[::2, 2:] = 0
     slow = make_step(SPEC, VOCAB, 3, accumulate=4, remat=remat, dropout=dropout)
     step = make_step(SPEC, VOCAB, 3, dropout=dropout) if dropout else step
-    (whole, a), (parts, b) = ((s := made.init(0)) and made(s, made.put(batch(weights=weights), B), 1e-2) for made in (step, slow))
+    (whole, a), (parts, b) = (
+        (s := made.init(0)) and made(s, made.put(batch(weights=weights), B), 1e-2) for made in (step, slow)
+    )
     assert float(a["tokens"].sum()) == weights.sum()
     for name in a:
         np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
@@ -77,7 +83,10 @@ def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat, drop
 def test_seed_step_row_layer_and_place_decide_what_is_dropped(step):
     noisy, found = make_step(SPEC, VOCAB, 3, dropout=0.3), {}
     rows = batch()
-    rows["inputs"][:], rows["targets"][:] = rows["inputs"][0], rows["targets"][0]  # equal rows, so that a difference is what was dropped
+    rows["inputs"][:], rows["targets"][:] = (
+        rows["inputs"][0],
+        rows["targets"][0],
+    )  # equal rows, so that a difference is what was dropped
     rows["source"] = np.minimum(np.arange(B), 2).astype(np.int32)
     for draw in ((0, 0), (0, 1), (1, 0), (0, 0)):
         nats = np.asarray(noisy(noisy.init(0), noisy.put(rows, B), 1e-2, draw)[1]["nats"])
@@ -85,10 +94,17 @@ def test_seed_step_row_layer_and_place_decide_what_is_dropped(step):
         found.setdefault(draw, nats)
         np.testing.assert_array_equal(nats, found[draw])
     assert len({nats.tobytes() for nats in found.values()}) == 3 and noisy.traces == 1
-    nats = np.asarray(step(step.init(0), step.put(rows, B), 1e-2, (0, 1))[1]["nats"])  # without dropout neither row nor draw matters
-    assert nats[0] == nats[1] and np.array_equal(nats, np.asarray(step(step.init(0), step.put(rows, B), 1e-2)[1]["nats"]))
+    nats = np.asarray(
+        step(step.init(0), step.put(rows, B), 1e-2, (0, 1))[1]["nats"]
+    )  # without dropout neither row nor draw matters
+    assert nats[0] == nats[1] and np.array_equal(
+        nats, np.asarray(step(step.init(0), step.put(rows, B), 1e-2)[1]["nats"])
+    )
 
-    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=step.batch_sharding) for name, x in batch().items()}
+    shapes = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=step.batch_sharding)
+        for name, x in batch().items()
+    }
     assert "threefry" in noisy.lower(shapes).as_text() and "threefry" not in step.lower(shapes).as_text()
 
 
@@ -106,7 +122,9 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
         hidden(model, np.tile(batch()["inputs"], (8, 1)), attention=xla, dropout=0.25, rngs=rngs)
         jax.effects_barrier()
     masks = {(out == 0).tobytes() for _, out in seen}
-    assert len(seen) == len(masks) == 1 + 2 * SPEC.n_layers  # the embedding's rows, and two addends of each layer
+    assert (
+        len(seen) == len(masks) == 1 + 2 * SPEC.n_layers
+    )  # the embedding's rows, and two addends of each layer
     for x, out in map(lambda both: map(np.asarray, both), seen):
         assert (out == 0).mean() == pytest.approx(0.25, abs=0.02)
         np.testing.assert_allclose(out[out != 0], x[out != 0] / 0.75, rtol=1e-6)
@@ -135,7 +153,10 @@ def test_shapes_name_what_a_state_is(step):
 
 def test_a_step_can_be_lowered_from_shapes_alone():
     step = make_step(SPEC, VOCAB, 3, z_loss=1e-4, compute_dtype="bfloat16", remat="dots")
-    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=step.batch_sharding) for name, x in batch().items()}
+    shapes = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=step.batch_sharding)
+        for name, x in batch().items()
+    }
     text = step.lower(shapes).as_text()
     assert "bf16" in text and "tensor<2x16x24xf32>" in text  # compute in half, masters whole
 

@@ -14,16 +14,23 @@ UNREADABLE = "unreadable"  # the step of samples that say which documents could 
 
 
 def apply_ops(
-    read: Iterable[Document | Unreadable | Drop], steps: list[tuple[str, Callable[[Document], Document | Drop]]],
-    funnel: Funnel, dropped: Samples, *, strict: bool,
-) -> Iterator[Document]:  # fmt: skip
+    read: Iterable[Document | Unreadable | Drop],
+    steps: list[tuple[str, Callable[[Document], Document | Drop]]],
+    funnel: Funnel,
+    dropped: Samples,
+    *,
+    strict: bool,
+) -> Iterator[Document]:
     """What is left of `read` after the ops `steps`; every document is counted in `funnel` exactly once."""
 
     def unreadable(bad: Unreadable) -> None:
         if strict:
             raise CodemixError(unreadable_problem(bad)) from None
         funnel.add_unreadable(bad.reason)
-        dropped.add(f"{UNREADABLE}/{bad.reason}", Document(bad.where, bad.detail, {"rest_lost": True} if bad.rest_lost else {}))
+        dropped.add(
+            f"{UNREADABLE}/{bad.reason}",
+            Document(bad.where, bad.detail, {"rest_lost": True} if bad.rest_lost else {}),
+        )
 
     for doc in read:
         if isinstance(doc, Unreadable):
@@ -35,7 +42,9 @@ def apply_ops(
         original = doc
         try:
             size = utf8_bytes(doc.text)
-        except UnicodeEncodeError as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
+        except (
+            UnicodeEncodeError
+        ) as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
             unreadable(Unreadable("lone_surrogate", doc.id, f"character {error.start}"))
             continue
         step, verdict = READ, Drop("empty") if not doc.text or doc.text.isspace() else doc
@@ -60,12 +69,19 @@ def apply_ops(
 
 FIELD_HINT = "say in the source's `read:` which field holds what, for example `text: content`"
 HINTS = {  # by reason, where another remedy is likelier than another file
-    "missing_text": FIELD_HINT, "bad_text": FIELD_HINT, "missing_column": FIELD_HINT, "column_type": FIELD_HINT,
+    "missing_text": FIELD_HINT,
+    "bad_text": FIELD_HINT,
+    "missing_column": FIELD_HINT,
+    "column_type": FIELD_HINT,
     "missing_field": "correct the field's name, or say what becomes of such rows by `missing: keep` or `missing: drop` in the condition",
-    "duplicate_column": "rename one of the columns", "bad_id": FIELD_HINT,
-    "lfs_pointer": "fetch the file itself with `git lfs pull`", "utf16": "convert it to UTF-8, for example with `iconv -f utf-16 -t utf-8`",
-    "missing_id": FIELD_HINT, "wrong_suffix": "rename the file", "expands_too_much": "if it is no bomb, raise `max_expansion:` in the source's `read:`",
-}  # fmt: skip
+    "duplicate_column": "rename one of the columns",
+    "bad_id": FIELD_HINT,
+    "lfs_pointer": "fetch the file itself with `git lfs pull`",
+    "utf16": "convert it to UTF-8, for example with `iconv -f utf-16 -t utf-8`",
+    "missing_id": FIELD_HINT,
+    "wrong_suffix": "rename the file",
+    "expands_too_much": "if it is no bomb, raise `max_expansion:` in the source's `read:`",
+}
 
 
 def unreadable_problem(bad: Unreadable, of: str = "") -> Problem:

@@ -61,9 +61,14 @@ def _of_documents(store: Store, name: str, then: str, now: dict, said: str = "")
 def _documents_differences(store: Store, then: dict, now: dict) -> Iterator[str]:
     ops = then.get("ops", []), now["ops"]
     compared = [
-        {"read": each.get("read"), "ops": ops_by_name(mine, theirs), "on_bad": each.get("on_bad"), "max_bad": each.get("max_bad")}
+        {
+            "read": each.get("read"),
+            "ops": ops_by_name(mine, theirs),
+            "on_bad": each.get("on_bad"),
+            "max_bad": each.get("max_bad"),
+        }
         for each, mine, theirs in ((then, *ops), (now, *ops[::-1]))
-    ]  # fmt: skip
+    ]
     yield from map(_line, differing(*compared))
     yield from _inputs("input", then.get("inputs", []), now["inputs"])
     for before, after in zip(then.get("op_inputs", []), now["op_inputs"], strict=False):
@@ -83,10 +88,18 @@ def _versions(content: dict) -> list[Any]:
 def _inputs(what: str, then: list, now: list) -> Iterator[str]:
     before, after = dict(then), dict(now)
     changed = [path for path in after if path in before and before[path] != after[path]]
-    for verb, paths in (("changed", changed), ("new", after.keys() - before.keys()), ("gone", before.keys() - after.keys())):
+    for verb, paths in (
+        ("changed", changed),
+        ("new", after.keys() - before.keys()),
+        ("gone", before.keys() - after.keys()),
+    ):
         if paths:
             first = min(paths)
-            yield f"{what} {first} {verb}" if len(paths) == 1 else f"{len(paths)} {what}s {verb}, {first} the first"
+            yield (
+                f"{what} {first} {verb}"
+                if len(paths) == 1
+                else f"{len(paths)} {what}s {verb}, {first} the first"
+            )
 
 
 def _dedup_differences(
@@ -104,11 +117,19 @@ def _dedup_differences(
         lines: list[str] = []
         for found in _manifests([store.path("dedup", before[:12]) / "manifest.json"]):
             old = found["identity"]
-            lines += map(_line, differing({f"dedup[{i}]": old["entry"]}, {f"dedup[{i}]": now.content["entry"]}))
+            lines += map(
+                _line, differing({f"dedup[{i}]": old["entry"]}, {f"dedup[{i}]": now.content["entry"]})
+            )
             documents = dict(old["documents"])
             for other, fingerprint in now.content["documents"]:
                 if other != name and documents.get(other, fingerprint) != fingerprint:
-                    lines += _of_documents(store, other, documents[other], ids.documents[other].content, f"of `{other}` in dedup: ")
+                    lines += _of_documents(
+                        store,
+                        other,
+                        documents[other],
+                        ids.documents[other].content,
+                        f"of `{other}` in dedup: ",
+                    )
         yield from lines or [f"what dedup[{i}] compares"]
 
 
@@ -116,8 +137,12 @@ def _tokenizer_differences(store: Store, then: str, now: dict) -> Iterator[str]:
     lines: list[str] = []
     for found in _manifests([store.path("tokenizers", then[:12]) / "meta.json"]):
         old = found["identity"]
-        lines += map(_line, differing({"tokenizer": old.get("tokenizer")}, {"tokenizer": now.get("tokenizer")}))
-        lines += map(_line, differing({"tokenizer shares": old.get("shares")}, {"tokenizer shares": now.get("shares")}))
+        lines += map(
+            _line, differing({"tokenizer": old.get("tokenizer")}, {"tokenizer": now.get("tokenizer")})
+        )
+        lines += map(
+            _line, differing({"tokenizer shares": old.get("shares")}, {"tokenizer shares": now.get("shares")})
+        )
         if old.get("files") != now.get("files"):
             lines.append("the tokenizer's file changed")
     yield from lines or ["the text that the tokenizer is trained on"]

@@ -39,10 +39,16 @@ from codemix.recipe.language import schema
 def files_in_order(documents: list[Documents], before: list[Path]) -> list[DocumentFile]:
     """Every file of the entry's sources, in order of preference."""
     return [
-        DocumentFile(source.source, source.folder / file["path"], file["documents"], file["bytes"],
-                     tuple(folder / "removed" / source.source / Path(file["path"]).name for folder in before))
-        for source in documents for file in source.files
-    ]  # fmt: skip
+        DocumentFile(
+            source.source,
+            source.folder / file["path"],
+            file["documents"],
+            file["bytes"],
+            tuple(folder / "removed" / source.source / Path(file["path"]).name for folder in before),
+        )
+        for source in documents
+        for file in source.files
+    ]
 
 
 def ranks(files: list[DocumentFile]) -> list[tuple[DocumentFile, ...]]:
@@ -76,11 +82,18 @@ class MatchTask:
 
             exact_dedup.tqdm = _no_bar
             shutil.rmtree(self.work / "exact-found", ignore_errors=True)
-            ExactFindDedups(str(self.work / "exact"), str(self.work / "exact-found"), exact_config(), lines_to_buffer=1024).run(None, 0, 1)
+            ExactFindDedups(
+                str(self.work / "exact"), str(self.work / "exact-found"), exact_config(), lines_to_buffer=1024
+            ).run(None, 0, 1)
         else:
             from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
 
-            step = MinhashDedupBuckets(str(self.work / "minhash"), str(self.work / "matches"), config=minhash_config(self.entry), lines_to_buffer=256)
+            step = MinhashDedupBuckets(
+                str(self.work / "minhash"),
+                str(self.work / "matches"),
+                config=minhash_config(self.entry),
+                lines_to_buffer=256,
+            )
             step.run(None, self.bucket, self.entry.buckets)
         tick(self.size)
         write_json(self.done, {})
@@ -92,30 +105,58 @@ def _no_bar(items: Any, **_: Any) -> Any:
 
 
 def deduplicate(
-    entry: schema.Dedup, documents: list[Documents], before: list[Path], store: Store, final: Path, identity: Identity, *,
-    workers: int, executor: Executor,
-) -> None:  # fmt: skip
+    entry: schema.Dedup,
+    documents: list[Documents],
+    before: list[Path],
+    store: Store,
+    final: Path,
+    identity: Identity,
+    *,
+    workers: int,
+    executor: Executor,
+) -> None:
     """Build the lists of what `entry` removes, after the entries whose folders are `before`."""
     files = files_in_order(documents, before)
     groups = ranks(files)
     with store.building(final) as work:
         how = {"workers": workers, "executor": executor, "work": store.root / ".building" / "jobs"}
         (work / ".parts").mkdir(exist_ok=True)
-        signatures: list[WorkUnit] = [SignatureTask(entry, rank, group, work) for rank, group in enumerate(groups)]
+        signatures: list[WorkUnit] = [
+            SignatureTask(entry, rank, group, work) for rank, group in enumerate(groups)
+        ]
         run_tasks(signatures, label="dedup signatures", **how)
         buckets: list[int | None] = [None, *range(entry.buckets if entry.kind == "minhash" else 0)]
-        run_tasks([MatchTask(entry, bucket, work, 100 * sum(file.documents for file in files)) for bucket in buckets], label="dedup matches", **how)
+        run_tasks(
+            [
+                MatchTask(entry, bucket, work, 100 * sum(file.documents for file in files))
+                for bucket in buckets
+            ],
+            label="dedup matches",
+            **how,
+        )
         counts = write_lists(entry, documents, files, groups, work)
-        write_json(work / "manifest.json", {
-            "format": 1, "fingerprint": identity.fingerprint, "identity": identity.content, "removed": counts,
-            "documents": {source.source: sum(f["documents"] for f in source.files) for source in documents},
-        })  # fmt: skip
+        write_json(
+            work / "manifest.json",
+            {
+                "format": 1,
+                "fingerprint": identity.fingerprint,
+                "identity": identity.content,
+                "removed": counts,
+                "documents": {
+                    source.source: sum(f["documents"] for f in source.files) for source in documents
+                },
+            },
+        )
         for left in (".parts", "exact", "exact-found", "minhash", "matches", "clusters"):
             shutil.rmtree(work / left, ignore_errors=True)
 
 
 def write_lists(
-    entry: schema.Dedup, documents: list[Documents], files: list[DocumentFile], groups: list[tuple[DocumentFile, ...]], work: Path
+    entry: schema.Dedup,
+    documents: list[Documents],
+    files: list[DocumentFile],
+    groups: list[tuple[DocumentFile, ...]],
+    work: Path,
 ) -> dict[str, dict[str, int]]:
     """Stage 3 and the lists: for each file, the rows to remove and the document that stands for each. Returns documents and bytes removed by source."""
     removed: dict[tuple[int, int], tuple[int, int] | None] = dict.fromkeys(_exact_removed(work))
@@ -167,12 +208,18 @@ def _clustered(entry: schema.Dedup, work: Path) -> dict[tuple[int, int], tuple[i
     minhash.tqdm = _no_bar
     shutil.rmtree(work / "clusters", ignore_errors=True)
     os.makedirs(work / "clusters")
-    MinhashDedupCluster(str(work / "matches"), str(work / "clusters"), config=minhash_config(entry), save_cluster_id=True, lines_to_buffer=1024).run(
-        None, 0, 1
-    )
+    MinhashDedupCluster(
+        str(work / "matches"),
+        str(work / "clusters"),
+        config=minhash_config(entry),
+        save_cluster_id=True,
+        lines_to_buffer=1024,
+    ).run(None, 0, 1)
     first: dict[int, tuple[int, int]] = {}
     removed: dict[tuple[int, int], tuple[int, int]] = {}
-    for path in sorted((work / "clusters").glob("*.clusters")):  # by rank; documents of a rank are written in order
+    for path in sorted(
+        (work / "clusters").glob("*.clusters")
+    ):  # by rank; documents of a rank are written in order
         rank = int(path.name.split(".")[0])
         for position, cluster in np.fromfile(path, "<u4").reshape(-1, 2).tolist():
             place = (rank, position)

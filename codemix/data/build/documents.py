@@ -37,7 +37,11 @@ from codemix.errors import CodemixError, Problem
 from codemix.recipe.language import schema
 from codemix.recipe.language.quantities import show_share
 
-MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**22, 2**30, 256  # of input; about TASKS tasks a source, within these bounds
+MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = (
+    2**22,
+    2**30,
+    256,
+)  # of input; about TASKS tasks a source, within these bounds
 MIN_FILE_BYTES = 2**24  # of text in one file of documents; a task's bound where that is larger
 
 
@@ -54,7 +58,13 @@ class Documents:
     @classmethod
     def load(cls, folder: Path) -> Documents:
         content = read_json(folder / "manifest.json")
-        return cls(content["source"], folder, content["fingerprint"], tuple(content["files"]), Funnel.from_json(read_json(folder / "funnel.json")))
+        return cls(
+            content["source"],
+            folder,
+            content["fingerprint"],
+            tuple(content["files"]),
+            Funnel.from_json(read_json(folder / "funnel.json")),
+        )
 
     @property
     def bytes(self) -> int:
@@ -90,7 +100,10 @@ class DocumentsTask:
         return self.work / ".parts" / f"{self.number:05d}.json"
 
     def run(self) -> None:
-        steps = steps_of(self.source, [_state(self.work / ".states" / f"{n:02d}") for n, _ in enumerate(self.source.ops, 1)])
+        steps = steps_of(
+            self.source,
+            [_state(self.work / ".states" / f"{n:02d}") for n, _ in enumerate(self.source.ops, 1)],
+        )
         funnel, dropped, kept, files = Funnel(), Samples(), Samples(), []
         writer, before = None, 0  # `before`: bytes of text in the files that are closed
 
@@ -98,16 +111,31 @@ class DocumentsTask:
             nonlocal writer, before
             writer.close()
             path = writer.path
-            files.append({"path": f"docs/{path.name}", "documents": writer.rows, "bytes": funnel.kept_bytes - before, "sha256": file_digest(path)})
+            files.append(
+                {
+                    "path": f"docs/{path.name}",
+                    "documents": writer.rows,
+                    "bytes": funnel.kept_bytes - before,
+                    "sha256": file_digest(path),
+                }
+            )
             writer, before = None, funnel.kept_bytes
 
         for part in self.parts:
-            for doc in apply_ops(self.source.read.read(part, self.opener), steps, funnel, dropped, strict=self.source.on_bad == "error"):
+            for doc in apply_ops(
+                self.source.read.read(part, self.opener),
+                steps,
+                funnel,
+                dropped,
+                strict=self.source.on_bad == "error",
+            ):
                 if writer is None:
                     writer = LineWriter(self.work / "docs" / f"{self.number:05d}-{len(files):03d}.jsonl.zst")
                 try:
                     writer.write({"id": doc.id, "text": doc.text, "meta": doc.meta})
-                except TypeError as error:  # metadata that JSON cannot hold: the component's bug, told with its document
+                except (
+                    TypeError
+                ) as error:  # metadata that JSON cannot hold: the component's bug, told with its document
                     raise TypeError(f"{doc.id}: {error}") from error
                 kept.add("kept", doc)
                 if funnel.kept_bytes - before >= self.file_bytes:
@@ -115,13 +143,23 @@ class DocumentsTask:
             tick(part.size)
         if writer is not None:
             close()
-        mark = {"funnel": funnel.as_json(), "files": files, "dropped": dropped.as_json(), "kept": kept.as_json()}
+        mark = {
+            "funnel": funnel.as_json(),
+            "files": files,
+            "dropped": dropped.as_json(),
+            "kept": kept.as_json(),
+        }
         write_json(self.done, mark, for_people=False)
 
 
-def steps_of(source: schema.SourceSpec, states: list[Any]) -> list[tuple[str, Callable[[Document], Document | Drop]]]:
+def steps_of(
+    source: schema.SourceSpec, states: list[Any]
+) -> list[tuple[str, Callable[[Document], Document | Drop]]]:
     """The name of each op of a source, as the funnel has it, and the function it applies; `states` is what each prepared."""
-    return [(f"{n:02d}-{op.kind}", op.start(state)) for n, (op, state) in enumerate(zip(source.ops, states, strict=True), 1)]
+    return [
+        (f"{n:02d}-{op.kind}", op.start(state))
+        for n, (op, state) in enumerate(zip(source.ops, states, strict=True), 1)
+    ]
 
 
 @lru_cache(4)
@@ -158,9 +196,16 @@ class DocumentsJob:
         size = self.origin.bytes if self.origin else sum(given.bytes for given in inputs)
         limit = min(max(size // TASKS, MIN_TASK_BYTES), MAX_TASK_BYTES)
         opener = Opener(self.origin.folder if self.origin else self.root)
-        parts = self.origin.parts() if self.origin else [part for given in inputs for part in self.source.read.parts(given, opener, limit)]
+        parts = (
+            self.origin.parts()
+            if self.origin
+            else [part for given in inputs for part in self.source.read.parts(given, opener, limit)]
+        )
         groups = by_size(parts, limit, lambda part: part.size)
-        return [DocumentsTask(self.name, self.source, n, tuple(group), opener, work, max(limit, MIN_FILE_BYTES)) for n, group in enumerate(groups)]
+        return [
+            DocumentsTask(self.name, self.source, n, tuple(group), opener, work, max(limit, MIN_FILE_BYTES))
+            for n, group in enumerate(groups)
+        ]
 
     def finish(self, work: Path) -> dict[str, str]:
         """Sum what the tasks left, write the samples, the funnel and the manifest. Returns the digests that are known."""
@@ -183,10 +228,18 @@ class DocumentsJob:
             write_samples(sample_path(work, key), entries)
         write_samples(work / "kept.jsonl.zst", kept.as_json().get("kept", []))
         write_json(work / "funnel.json", funnel.as_json())
-        write_json(work / "manifest.json", {
-            "format": 1, "source": self.name, "fingerprint": self.identity.fingerprint, "identity": self.identity.content, "files": files,
-            "inputs": [given.as_json() for given in self.identity.inputs], "environment": {"python": platform.python_version()},
-        })  # fmt: skip
+        write_json(
+            work / "manifest.json",
+            {
+                "format": 1,
+                "source": self.name,
+                "fingerprint": self.identity.fingerprint,
+                "identity": self.identity.content,
+                "files": files,
+                "inputs": [given.as_json() for given in self.identity.inputs],
+                "environment": {"python": platform.python_version()},
+            },
+        )
         for left in (".parts", ".states"):
             shutil.rmtree(work / left, ignore_errors=True)
         return {file["path"]: file["sha256"] for file in files}
@@ -210,10 +263,13 @@ class DocumentsJob:
         shown = [row for reason, _ in common for row in samples.rows(f"{UNREADABLE}/{reason}")[:1]]
         enough = min(100, 100 * bad / funnel.read + 0.001)
         limit = f"the limit is `max_bad: {show_share(self.source.max_bad)}`; repair the data, or raise it to {enough:.3f}%"
-        raise CodemixError(Problem(
-            f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
-            hints=(*(f"for example {row['id']}: {row['text']}" for row in shown), limit), rule="too-many-unreadable",
-        ))  # fmt: skip
+        raise CodemixError(
+            Problem(
+                f"source `{self.name}`: {bad:,} of {funnel.read:,} documents are unreadable ({reasons})",
+                hints=(*(f"for example {row['id']}: {row['text']}" for row in shown), limit),
+                rule="too-many-unreadable",
+            )
+        )
 
 
 def held_out(text: bytes, share: Fraction) -> bool:

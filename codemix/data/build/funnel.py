@@ -25,8 +25,12 @@ class Funnel:
     dropped: Counter = field(default_factory=Counter)
     dropped_bytes: Counter = field(default_factory=Counter)
     unreadable: Counter = field(default_factory=Counter)  # by reason
-    edited: Counter = field(default_factory=Counter)  # documents whose text an op changed, by `<position>-<op kind>`
-    languages: dict[str, Counter] = field(default_factory=dict)  # language -> {"read", "kept", "<op>/<reason>"}
+    edited: Counter = field(
+        default_factory=Counter
+    )  # documents whose text an op changed, by `<position>-<op kind>`
+    languages: dict[str, Counter] = field(
+        default_factory=dict
+    )  # language -> {"read", "kept", "<op>/<reason>"}
 
     def add_unreadable(self, reason: str) -> None:
         self.read += 1
@@ -57,20 +61,33 @@ class Funnel:
     def as_json(self) -> dict[str, Any]:
         self.check()
         return {
-            "read": self.read, "read_bytes": self.read_bytes, "kept": self.kept, "kept_bytes": self.kept_bytes,
-            "dropped": dict(sorted(self.dropped.items())), "dropped_bytes": dict(sorted(self.dropped_bytes.items())),
-            "unreadable": self.unreadable.total(), "unreadable_by_reason": dict(sorted(self.unreadable.items())),
+            "read": self.read,
+            "read_bytes": self.read_bytes,
+            "kept": self.kept,
+            "kept_bytes": self.kept_bytes,
+            "dropped": dict(sorted(self.dropped.items())),
+            "dropped_bytes": dict(sorted(self.dropped_bytes.items())),
+            "unreadable": self.unreadable.total(),
+            "unreadable_by_reason": dict(sorted(self.unreadable.items())),
             "edited": dict(sorted(self.edited.items())),
-            "languages": {name: dict(sorted(counts.items())) for name, counts in sorted(self.languages.items())},
-        }  # fmt: skip
+            "languages": {
+                name: dict(sorted(counts.items())) for name, counts in sorted(self.languages.items())
+            },
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Funnel:
         return cls(
-            content["read"], content["read_bytes"], content["kept"], content["kept_bytes"], Counter(content["dropped"]),
-            Counter(content["dropped_bytes"]), Counter(content["unreadable_by_reason"]), Counter(content["edited"]),
+            content["read"],
+            content["read_bytes"],
+            content["kept"],
+            content["kept_bytes"],
+            Counter(content["dropped"]),
+            Counter(content["dropped_bytes"]),
+            Counter(content["unreadable_by_reason"]),
+            Counter(content["edited"]),
             {name: Counter(counts) for name, counts in content["languages"].items()},
-        )  # fmt: skip
+        )
 
 
 def after_dedup(documents: Funnel, removed: Funnel) -> Funnel:

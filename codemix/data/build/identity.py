@@ -57,7 +57,13 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
     dedup: list[Identity] = []
     for i, entry in enumerate(recipe.dedup):
         before = [dedup[j] for j in range(i) if set(recipe.dedup[j].sources) & set(entry.sources)]
-        dedup.append(_joined({"format": DEDUP_FORMAT, "entry": identity(entry)}, documents={n: documents[n] for n in entry.sources}, after=before))
+        dedup.append(
+            _joined(
+                {"format": DEDUP_FORMAT, "entry": identity(entry)},
+                documents={n: documents[n] for n in entry.sources},
+                after=before,
+            )
+        )
     tokenizer = _tokenizer_identity(recipe, documents, dedup, store, data_root)
     tokens = {}
     for name in source_graph.tokenized(recipe):
@@ -67,7 +73,9 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
     return Identities(documents, tuple(dedup), tokenizer, tokens)
 
 
-def freeze_all(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, tuple[list[Input], list[list[Input]]] | CodemixError]:
+def freeze_all(
+    recipe: schema.Recipe, store: Store, data_root: Path
+) -> dict[str, tuple[list[Input], list[list[Input]]] | CodemixError]:
     """For each source its inputs and those of each op, frozen; or the problem that stands in the way."""
     found: dict[str, Any] = {}
     with Hashes(store) as hashes:
@@ -91,12 +99,16 @@ def _documents_identities(recipe: schema.Recipe, frozen: dict[str, Any]) -> dict
                 problem = CodemixError(f"`{name}` cannot read the source `{other}`", rule="unknown-source")
                 found[name] = Identity(None, problem=problem)
             else:
-                found[name] = documents_identity(source, frozen[name], found[other] if other is not None else None)
+                found[name] = documents_identity(
+                    source, frozen[name], found[other] if other is not None else None
+                )
     return {name: found[name] for name in recipe.sources}
 
 
 def documents_identity(
-    source: schema.SourceSpec, frozen: tuple[list[Input], list[list[Input]]] | CodemixError, origin: Identity | None = None
+    source: schema.SourceSpec,
+    frozen: tuple[list[Input], list[list[Input]]] | CodemixError,
+    origin: Identity | None = None,
 ) -> Identity:
     """`origin` is the identity of the documents that the source reads instead of inputs; its inputs are then the source's."""
     if isinstance(frozen, CodemixError):
@@ -104,17 +116,30 @@ def documents_identity(
     if origin is not None and origin.fingerprint is None:
         return origin
     inputs, of_ops = frozen
-    content = {name: identity(getattr(source, name)) for name in type(source).model_fields if name not in NOT_DOCUMENTS}
+    content = {
+        name: identity(getattr(source, name))
+        for name in type(source).model_fields
+        if name not in NOT_DOCUMENTS
+    }
     content |= {
-        "format": DOCUMENTS_FORMAT, "extra": source.read.fingerprint_extra(), "inputs": [[i.path, i.sha256] for i in inputs],
-        "op_inputs": [[[i.path, i.sha256] for i in each] for each in of_ops], "op_extra": [op.fingerprint_extra() for op in source.ops],
-    }  # fmt: skip
+        "format": DOCUMENTS_FORMAT,
+        "extra": source.read.fingerprint_extra(),
+        "inputs": [[i.path, i.sha256] for i in inputs],
+        "op_inputs": [[[i.path, i.sha256] for i in each] for each in of_ops],
+        "op_extra": [op.fingerprint_extra() for op in source.ops],
+    }
     if origin is not None:
         content["documents"] = origin.fingerprint
     return Identity(fingerprint(content), content, origin.inputs if origin else tuple(inputs))
 
 
-def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], dedup: list[Identity], store: Store, data_root: Path) -> Identity:
+def _tokenizer_identity(
+    recipe: schema.Recipe,
+    documents: dict[str, Identity],
+    dedup: list[Identity],
+    store: Store,
+    data_root: Path,
+) -> Identity:
     tokenizer = recipe.tokenizer
     try:
         files = freeze(tokenizer.files(), store, data_root)
@@ -122,11 +147,18 @@ def _tokenizer_identity(recipe: schema.Recipe, documents: dict[str, Identity], d
         for name in shares:
             if name not in recipe.sources:
                 raise CodemixError(
-                    f"the tokenizer's mixture names `{name}`, which is not a source", hints=did_you_mean(name, recipe.sources), rule="unknown-source"
+                    f"the tokenizer's mixture names `{name}`, which is not a source",
+                    hints=did_you_mean(name, recipe.sources),
+                    rule="unknown-source",
                 )
     except CodemixError as error:
         return Identity(None, problem=error)
-    own = {"format": TOKENIZER_FORMAT, "tokenizer": identity(tokenizer), "files": [i.sha256 for i in files], "shares": identity(shares)}
+    own = {
+        "format": TOKENIZER_FORMAT,
+        "tokenizer": identity(tokenizer),
+        "files": [i.sha256 for i in files],
+        "shares": identity(shares),
+    }
     if shares:
         held_out = source_graph.held_out_shares(recipe)
         own["held_out"] = {name: identity(held_out[name]) for name in sorted(shares)}
@@ -138,12 +170,16 @@ def _joined(own: dict[str, Any], **parents: Any) -> Identity:
     """An identity that holds its parents' fingerprints; without one as soon as a parent has none."""
     content = dict(own)
     for key, value in parents.items():
-        each = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        each = (
+            list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        )
         for parent in each:
             if parent.fingerprint is None:
                 return Identity(None, problem=parent.problem)
         if isinstance(value, dict):
             content[key] = [[name, parent.fingerprint] for name, parent in value.items()]
         else:
-            content[key] = [parent.fingerprint for parent in each] if isinstance(value, list) else value.fingerprint
+            content[key] = (
+                [parent.fingerprint for parent in each] if isinstance(value, list) else value.fingerprint
+            )
     return Identity(fingerprint(content), content)

@@ -42,8 +42,12 @@ def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict
     """For each source of a recipe, what exists of it. Builds nothing."""
     found = {}
     store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
-    if any(map(_reads_remotely, recipe.sources.values())) and not any(any(store.root.glob(f"data/{name}-*")) for name in recipe.sources):
-        return {name: SourceState(None, None, "not built yet") for name in recipe.sources}  # a plan needs no network
+    if any(map(_reads_remotely, recipe.sources.values())) and not any(
+        any(store.root.glob(f"data/{name}-*")) for name in recipe.sources
+    ):
+        return {
+            name: SourceState(None, None, "not built yet") for name in recipe.sources
+        }  # a plan needs no network
     ids = identify(recipe, store, data_root)
     readers, unknown = source_graph.readers(recipe), _Unknown(recipe, ids)
     for name in recipe.sources:
@@ -56,7 +60,13 @@ def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict
         if not (folder / "manifest.json").exists():
             found[name] = SourceState(own.fingerprint, None, data_changes(store, ids, recipe, name), read_by)
         elif read_by:
-            found[name] = SourceState(own.fingerprint, None, f"documents only, for {', '.join(read_by)}", read_by, Documents.load(folder))
+            found[name] = SourceState(
+                own.fingerprint,
+                None,
+                f"documents only, for {', '.join(read_by)}",
+                read_by,
+                Documents.load(folder),
+            )
         else:
             found[name] = SourceState(own.fingerprint, Manifest.load(folder), "built")
     return found
@@ -75,7 +85,11 @@ class _Unknown:
 
     def reason(self, name: str) -> str:
         if name not in self.at_fault:
-            behind = self.at_fault.intersection(source_graph.chain(self.recipe, name)) | self.of_tokenizer | self._dedup(name)
+            behind = (
+                self.at_fault.intersection(source_graph.chain(self.recipe, name))
+                | self.of_tokenizer
+                | self._dedup(name)
+            )
             if behind:
                 named = ", ".join(f"`{n}`" for n in sorted(behind)[:3])
                 more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""

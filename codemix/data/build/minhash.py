@@ -19,7 +19,9 @@ from codemix.recipe.language import schema
 
 MAX_RANKS = 512  # files of signatures that the matching stages hold open at once
 MAX_TEXT = 2**24  # characters; a larger document's words would not fit a worker's memory
-BLOCK_SHINGLES = 256  # hashed at once: a matrix of this many rows and one column a hash, which stays in the cache
+BLOCK_SHINGLES = (
+    256  # hashed at once: a matrix of this many rows and one column a hash, which stays in the cache
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,12 @@ def minhash_config(entry: schema.Dedup) -> Any:
 
     code = entry.normalize == "code"
     norm = TextNormConfig(lowercase=not code, norm_numbers=not code, remove_punctuation=not code)
-    return MinhashConfig(n_grams=entry.n_grams, num_buckets=entry.buckets, hashes_per_bucket=entry.hashes_per_bucket, norm_config=norm)
+    return MinhashConfig(
+        n_grams=entry.n_grams,
+        num_buckets=entry.buckets,
+        hashes_per_bucket=entry.hashes_per_bucket,
+        norm_config=norm,
+    )
 
 
 def exact_config() -> Any:
@@ -99,7 +106,11 @@ class SignatureTask:
             for file in self.files:
                 left = file.bytes
                 for row_number, row in file.rows():
-                    doc = Document(row["text"], f"{position + row_number}", metadata={"priority": MAX_RANKS + 1 - self.rank})
+                    doc = Document(
+                        row["text"],
+                        f"{position + row_number}",
+                        metadata={"priority": MAX_RANKS + 1 - self.rank},
+                    )
                     signatures.extend(exact.get_hashes(doc, position + row_number))
                     size = utf8_bytes(row["text"])
                     tick(size)
@@ -118,7 +129,10 @@ class SignatureTask:
 
 
 # A first comment, after an include guard or not: /* ... */, or lines that begin as comments do
-_FIRST_COMMENT = re.compile(r"\s*+(?:#ifndef[^\n]*\n\s*#define[^\n]*\n\s*+)?(?:/\*.*?\*/|(?:[ \t]*(?://|#|--|;|%)[^\n]*\n)+)", re.DOTALL)
+_FIRST_COMMENT = re.compile(
+    r"\s*+(?:#ifndef[^\n]*\n\s*#define[^\n]*\n\s*+)?(?:/\*.*?\*/|(?:[ \t]*(?://|#|--|;|%)[^\n]*\n)+)",
+    re.DOTALL,
+)
 _OF_LICENCE = re.compile(r"(?i)licen[cs]e|copyright")
 
 
@@ -143,7 +157,9 @@ def minhash_signatures(entry: schema.Dedup, folder: Path, documents: Iterator[An
             body = without_licence(text) if entry.normalize == "code" else text
             found = words(simplified(body, self.config.norm_config)) if len(text) <= MAX_TEXT else []
             n, hashed = self.config.n_grams, self._hash_func
-            return np.fromiter((hashed(" ".join(found[i : i + n])) for i in range(len(found) - n + 1)), np.uint64).reshape(-1, 1)
+            return np.fromiter(
+                (hashed(" ".join(found[i : i + n])) for i in range(len(found) - n + 1)), np.uint64
+            ).reshape(-1, 1)
 
         def get_signature(self, shingles: np.ndarray) -> list[list[int]]:
             a, b = self.parameters

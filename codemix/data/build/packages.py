@@ -14,7 +14,12 @@ _EXECUTORS = {"ray": package("`--executor ray`", "ray", '"codemix[ray]"')}
 
 
 def build_lacks(
-    source: recipe_file.RecipeFile, store: Store, data_root: Path, *, executor: str = "local", only: Collection[str] = ()
+    source: recipe_file.RecipeFile,
+    store: Store,
+    data_root: Path,
+    *,
+    executor: str = "local",
+    only: Collection[str] = (),
 ) -> list[Problem]:
     """The packages and programs that this machine lacks to build what the store lacks, each at its place.
 

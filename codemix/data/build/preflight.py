@@ -22,9 +22,13 @@ from codemix.recipe.language import schema
 SHOWN = 3  # problems of one source; a wrong column is wrong in every file
 
 
-def first_rows(sources: dict[str, schema.SourceSpec], inputs: dict[str, Iterable[Input]], root: Path) -> list[Problem]:
+def first_rows(
+    sources: dict[str, schema.SourceSpec], inputs: dict[str, Iterable[Input]], root: Path
+) -> list[Problem]:
     """Why building these sources would stop at the first row of a file, or at opening it; each problem names its source."""
-    looks = [(name, given) for name, source in sources.items() for given in _looked_into(source, inputs[name])]
+    looks = [
+        (name, given) for name, source in sources.items() for given in _looked_into(source, inputs[name])
+    ]
     problems: dict[str, list[Problem]] = {name: [] for name in sources}
     with ThreadPoolExecutor(8) as pool:  # remote files answer slowly, and all at once
         found = pool.map(lambda look: _first_row(look[0], sources[look[0]], look[1], root), looks)

@@ -19,7 +19,9 @@ class Samples:
     """For each key the few documents whose ids hash lowest: the same whatever the order or the number of tasks."""
 
     def __init__(self):
-        self._held: dict[str, list[tuple[int, str]]] = {}  # (rank, the sample as JSON): whole entries compare, also where ids are equal
+        self._held: dict[
+            str, list[tuple[int, str]]
+        ] = {}  # (rank, the sample as JSON): whole entries compare, also where ids are equal
 
     def add(self, key: str, doc: Document) -> None:
         rank = -int.from_bytes(hashlib.blake2b(doc.id.encode("utf-8", "replace"), digest_size=8).digest())
@@ -27,7 +29,9 @@ class Samples:
         if len(held) < SAMPLES or rank >= held[0][0]:
             cut = len(doc.text) > SAMPLE_CHARS
             text = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace").decode()
-            row = {"id": doc.id, "text": text, "meta": doc.meta} | ({"cut": True, "chars": len(doc.text)} if cut else {})
+            row = {"id": doc.id, "text": text, "meta": doc.meta} | (
+                {"cut": True, "chars": len(doc.text)} if cut else {}
+            )
             self._push(held, (rank, json.dumps(row)))
 
     def _push(self, held: list, entry: tuple[int, str]) -> None:

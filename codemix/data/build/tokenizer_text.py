@@ -28,6 +28,12 @@ class TrainingText:
         for file in self.documents.files:
             gone = removed_rows(folder / Path(file["path"]).name for folder in self.removed)
             for number, row in enumerate(read_lines(self.documents.folder / file["path"])):
-                rank = int.from_bytes(hashlib.blake2b(row["id"].encode("utf-8", "replace"), digest_size=8).digest())
-                if rank * have < self.wanted * 2**64 and number not in gone and not (self.held_out and held_out(row["text"].encode(), self.held_out)):
+                rank = int.from_bytes(
+                    hashlib.blake2b(row["id"].encode("utf-8", "replace"), digest_size=8).digest()
+                )
+                if (
+                    rank * have < self.wanted * 2**64
+                    and number not in gone
+                    and not (self.held_out and held_out(row["text"].encode(), self.held_out))
+                ):
                     yield row["text"]

@@ -31,14 +31,40 @@ from codemix.data.execution.task import WorkUnit, quiet, tick
 from codemix.data.store import block_checksums
 from codemix.data.store.digests import file_digest
 from codemix.data.store.jsonl_zst import LineWriter, read_lines, removed_rows
-from codemix.data.store.manifest import SPLITS, TOKEN_BYTES, Manifest, Shard, dtype_for, ids_file, split_summary
+from codemix.data.store.manifest import (
+    SPLITS,
+    TOKEN_BYTES,
+    Manifest,
+    Shard,
+    dtype_for,
+    ids_file,
+    split_summary,
+)
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 
-MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = 2**24, 2**30, 256  # of text; a shard is a task's documents of one split
-BATCH_BYTES, BATCH_DOCUMENTS = 2**20, 256  # encoding objects of the slow path cost about 30 bytes a byte of text
-SELF_CHECKED, SELF_CHECKED_CHARS = 16, 4000  # documents of each task that both encoders encode, and how much of each
-SIDECAR = ("path", "language", "licence", "url", "repo", "size", "set")  # what is kept of a document's metadata beside the tokens
+MIN_TASK_BYTES, MAX_TASK_BYTES, TASKS = (
+    2**24,
+    2**30,
+    256,
+)  # of text; a shard is a task's documents of one split
+BATCH_BYTES, BATCH_DOCUMENTS = (
+    2**20,
+    256,
+)  # encoding objects of the slow path cost about 30 bytes a byte of text
+SELF_CHECKED, SELF_CHECKED_CHARS = (
+    16,
+    4000,
+)  # documents of each task that both encoders encode, and how much of each
+SIDECAR = (
+    "path",
+    "language",
+    "licence",
+    "url",
+    "repo",
+    "size",
+    "set",
+)  # what is kept of a document's metadata beside the tokens
 
 
 def batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -57,7 +83,9 @@ def batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 class ShardTokenizer(DocumentTokenizer):
     """datatrove's DocumentTokenizer, with the fast encoder, batches by bytes, a held-out split, ids checked at write."""
 
-    def __init__(self, folder: Path, tokenizer: TokenizerFile, share: Fraction, encoder: encoders.Encoder | None = None):
+    def __init__(
+        self, folder: Path, tokenizer: TokenizerFile, share: Fraction, encoder: encoders.Encoder | None = None
+    ):
         super().__init__(str(folder), str(tokenizer.path), save_final_metadata=False, shuffle_documents=False)
         self.folder, self.meta, self.share = folder, tokenizer.meta, share
         self.encoder = encoder or encoders.load_encoder(tokenizer.path)
@@ -65,7 +93,9 @@ class ShardTokenizer(DocumentTokenizer):
         self.text_bytes = dict.fromkeys(SPLITS, 0)
         self.ids = {split: array.array("Q") for split in SPLITS}  # a hash of each document's id
 
-    def run(self, data: Iterable[dict[str, Any]], rank: int = 0, world_size: int = 1) -> dict[str, TokenizedFile]:
+    def run(
+        self, data: Iterable[dict[str, Any]], rank: int = 0, world_size: int = 1
+    ) -> dict[str, TokenizedFile]:
         """Write the shards of one task from rows of id, text, meta and bytes of text; returns those that hold documents, by split."""
         files: dict[str, tuple[TokenizedFile, LineWriter]] = {}
         checked = 0
@@ -78,21 +108,34 @@ class ShardTokenizer(DocumentTokenizer):
             encoded = self.encoder.encode(texts)
             found = np.concatenate(encoded)
             if found.size and (int(found.max()) >= vocab_size or (found == eos).any()):
-                name = next(row["id"] for row, ids in zip(batch, encoded, strict=True) if (ids >= vocab_size).any() or (ids == eos).any())
+                name = next(
+                    row["id"]
+                    for row, ids in zip(batch, encoded, strict=True)
+                    if (ids >= vocab_size).any() or (ids == eos).any()
+                )
                 raise ValueError(
                     f"{name}: the tokenizer made an id outside its vocabulary of {vocab_size}, or the end-of-document id {eos}, from text"
                 )
             for row, ids in zip(batch, encoded, strict=True):
-                size, split = row["bytes"], "held_out" if self.share and held_out(row["text"].encode(), self.share) else "train"
+                size, split = (
+                    row["bytes"],
+                    "held_out" if self.share and held_out(row["text"].encode(), self.share) else "train",
+                )
                 if split not in files:
                     name = f"{split}-{rank:05d}.ds"
                     shard = TokenizedFile(self.output_folder, name, token_size=TOKEN_BYTES[self.dtype])
-                    files[split] = shard, LineWriter(self.folder / f"{name.removesuffix('.ds')}.docs.jsonl.zst")
+                    files[split] = (
+                        shard,
+                        LineWriter(self.folder / f"{name.removesuffix('.ds')}.docs.jsonl.zst"),
+                    )
                 shard, sidecar = files[split]
                 tokens = np.empty(len(ids) + 1, dtype)
                 tokens[:-1], tokens[-1] = ids, eos
                 shard.write_bytes(tokens.tobytes())
-                sidecar.write({"id": row["id"], "bytes": size} | {k: v for k in SIDECAR if (v := row["meta"].get(k)) is not None})
+                sidecar.write(
+                    {"id": row["id"], "bytes": size}
+                    | {k: v for k in SIDECAR if (v := row["meta"].get(k)) is not None}
+                )
                 self.text_bytes[split] += size
                 self.ids[split].append(block_checksums.id_check(row["id"]))
         for shard, sidecar in files.values():
@@ -148,10 +191,19 @@ class TokensTask:
             suffixes = (("path", ".ds"), ("index", ".ds.index"), ("docs", ".docs.jsonl.zst"))
             paths = {key: aside / f"{name}{suffix}" for key, suffix in suffixes}
             paths["checks"] = block_checksums.write_checks(paths["path"])
-            found[split] = asdict(Shard(
-                f"shards/{name}.ds", len(file), len(file.doc_ends), step.text_bytes[split], file_digest(paths["path"]), file_digest(paths["index"]),
-                f"shards/{name}.docs.jsonl.zst", file_digest(paths["docs"]), file_digest(paths["checks"]),
-            ))  # fmt: skip
+            found[split] = asdict(
+                Shard(
+                    f"shards/{name}.ds",
+                    len(file),
+                    len(file.doc_ends),
+                    step.text_bytes[split],
+                    file_digest(paths["path"]),
+                    file_digest(paths["index"]),
+                    f"shards/{name}.docs.jsonl.zst",
+                    file_digest(paths["docs"]),
+                    file_digest(paths["checks"]),
+                )
+            )
             ids = aside / f"{self.number:05d}.{split}"  # stays with the marks until `finish` joins them
             np.sort(np.array(step.ids[split], "<u8")).tofile(ids)
             for path in (*paths.values(), ids):
@@ -159,7 +211,14 @@ class TokensTask:
                     os.fsync(handle.fileno())
                 os.replace(path, (self.done.parent if path is ids else shards) / path.name)
         write_json(
-            self.done, {"shards": found, "funnel": funnel.as_json(), "fast": step.encoder.fast, "notice": step.encoder.notice}, for_people=False
+            self.done,
+            {
+                "shards": found,
+                "funnel": funnel.as_json(),
+                "fast": step.encoder.fast,
+                "notice": step.encoder.notice,
+            },
+            for_people=False,
         )
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -181,8 +240,9 @@ class TokensTask:
             if count + 1 != file["documents"]:
                 raise CodemixError(
                     f"{self.documents / file['path']} holds {count + 1:,} documents, its manifest says {file['documents']:,}",
-                    hints=["delete its folder and build the data again"], rule="store-damaged",
-                )  # fmt: skip
+                    hints=["delete its folder and build the data again"],
+                    rule="store-damaged",
+                )
 
 
 @dataclass(frozen=True)
@@ -208,7 +268,16 @@ class TokensJob:
         limit = min(max(self.documents.bytes // TASKS, MIN_TASK_BYTES), MAX_TASK_BYTES)
         groups = by_size(self.documents.files, limit, lambda file: file["bytes"])
         return [
-            TokensTask(self.name, n, self.documents.folder, tuple(group), self.removed, self.tokenizer.folder, self.share, work)
+            TokensTask(
+                self.name,
+                n,
+                self.documents.folder,
+                tuple(group),
+                self.removed,
+                self.tokenizer.folder,
+                self.share,
+                work,
+            )
             for n, group in enumerate(groups)
         ]
 
@@ -221,14 +290,22 @@ class TokensJob:
     def finish(self, work: Path) -> dict[str, str]:
         """Sum what the tasks left, and write the funnel and the manifest. Returns the digests that are known."""
         marks = [read_json(path) for path in sorted((work / ".parts").glob("*.json"))]
-        shards = {split: [Shard(**mark["shards"][split]) for mark in marks if split in mark["shards"]] for split in SPLITS}
+        shards = {
+            split: [Shard(**mark["shards"][split]) for mark in marks if split in mark["shards"]]
+            for split in SPLITS
+        }
         funnel = after_dedup(self.documents.funnel, total(Funnel.from_json(mark["funnel"]) for mark in marks))
         written = sum(shard.documents for each in shards.values() for shard in each)
         assert funnel.kept == written, f"{funnel.kept} documents kept, {written} written"
         for notice in sorted({mark["notice"] for mark in marks} - {""}):
             print(f"notice: {self.name}: {notice}", file=sys.stderr)
         (work / "shards").mkdir(exist_ok=True)
-        known = {name: digest for each in shards.values() for shard in each for name, digest in shard.digests().items()}
+        known = {
+            name: digest
+            for each in shards.values()
+            for shard in each
+            for name, digest in shard.digests().items()
+        }
         for path in (work / "shards").iterdir():
             if f"shards/{path.name}" not in known:
                 path.unlink()
@@ -238,10 +315,17 @@ class TokensJob:
         write_json(work / "funnel.json", funnel.as_json())
         meta = self.tokenizer.meta
         Manifest(
-            self.name, self.identity.require(), self.identity.content, meta, dtype_for(meta["vocab_size"]),
-            {split: split_summary(each) for split, each in shards.items()}, self.inputs,
-            self.environment | {"fast_encoder": all(mark["fast"] for mark in marks)}, self.tags, funnel.as_json(),
-        ).save(work)  # fmt: skip
+            self.name,
+            self.identity.require(),
+            self.identity.content,
+            meta,
+            dtype_for(meta["vocab_size"]),
+            {split: split_summary(each) for split, each in shards.items()},
+            self.inputs,
+            self.environment | {"fast_encoder": all(mark["fast"] for mark in marks)},
+            self.tags,
+            funnel.as_json(),
+        ).save(work)
         for left in (".parts", ".aside"):
             shutil.rmtree(work / left, ignore_errors=True)
         return known

@@ -24,7 +24,11 @@ from codemix.errors import CodemixError
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"  # what ByteLevel does by itself
 _CLASSES = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwW]")
-_CODE_POINTS = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE0200)]  # the rest is unassigned or private
+_CODE_POINTS = [
+    *range(0xD800),
+    *range(0xE000, 0x40000),
+    *range(0xE0000, 0xE0200),
+]  # the rest is unassigned or private
 _NEVER = "\U0010ffff<never>\U0010ffff"  # a special token that is never allowed: searching a text for none at all stops at each character
 
 
@@ -45,13 +49,18 @@ class SlowEncoder:
         """Token ids of each text: uint32 [n], no special tokens added."""
         try:
             with panics():
-                return [np.array(e.ids, np.uint32) for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+                return [
+                    np.array(e.ids, np.uint32)
+                    for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+                ]
         except Panicked as why:
             if len(texts) > 1:  # one by one, to find it
                 return [ids for text in texts for ids in self.encode([text])]
             raise CodemixError(
                 f"the tokenizer cannot encode a text of {len(texts[0]):,} characters that begins {texts[0][:40]!r}: {why}",
-                hints=["its regular expression backtracks too far; drop such documents with `ops:`, or give another tokenizer"],
+                hints=[
+                    "its regular expression backtracks too far; drop such documents with `ops:`, or give another tokenizer"
+                ],
                 rule="bad-tokenizer",
             ) from None
 
@@ -61,23 +70,38 @@ class FastEncoder:
 
     fast, notice = True, ""
 
-    def __init__(self, slow: SlowEncoder, pattern: str, ranks: dict[bytes, int], ids: np.ndarray, unsafe: np.ndarray):
+    def __init__(
+        self, slow: SlowEncoder, pattern: str, ranks: dict[bytes, int], ids: np.ndarray, unsafe: np.ndarray
+    ):
         import tiktoken
 
         self._slow, self._unsafe, self._ids = slow, unsafe if unsafe.any() else None, ids
-        if (np.diff(ids[256:].astype(np.int64)) > 0).all():  # ids in the order of the merges can stand in for ranks, and need no table
+        if (
+            np.diff(ids[256:].astype(np.int64)) > 0
+        ).all():  # ids in the order of the merges can stand in for ranks, and need no table
             ranks, self._ids = {token: int(ids[rank]) for token, rank in ranks.items()}, None
-        self._encoding = tiktoken.Encoding("codemix", pat_str=pattern, mergeable_ranks=ranks, special_tokens={_NEVER: max(ranks.values()) + 1})
+        self._encoding = tiktoken.Encoding(
+            "codemix",
+            pat_str=pattern,
+            mergeable_ranks=ranks,
+            special_tokens={_NEVER: max(ranks.values()) + 1},
+        )
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids of each text: uint32 [n], no special tokens added."""
         return [self._one(text) for text in texts]
 
     def _one(self, text: str) -> np.ndarray:
-        if self._unsafe is not None and not text.isascii() and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any():
+        if (
+            self._unsafe is not None
+            and not text.isascii()
+            and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any()
+        ):
             return self._slow.encode([text])[0]
         try:
-            found = self._encoding.encode_to_numpy(text, disallowed_special=())  # a list of Python's ints would cost a third as much again
+            found = self._encoding.encode_to_numpy(
+                text, disallowed_special=()
+            )  # a list of Python's ints would cost a third as much again
         except ValueError:  # its regular expressions run out of stack on a million blanks in a row
             return self._slow.encode([text])[0]
         return found if self._ids is None else self._ids[found]
@@ -134,7 +158,11 @@ def cutting_pattern(content: dict[str, Any]) -> str:
     if len(before) != 1 or before[0].get("type") != "Split" or "Regex" not in before[0]["pattern"]:
         raise NotTheSame("it does not cut text by one regular expression")
     cut = before[0]
-    if (cut["behavior"], bool(cut["invert"])) not in (("Isolated", False), ("Removed", True), ("Isolated", True)):
+    if (cut["behavior"], bool(cut["invert"])) not in (
+        ("Isolated", False),
+        ("Removed", True),
+        ("Isolated", True),
+    ):
         raise NotTheSame(f"it cuts text by {cut['behavior']}")
     return cut["pattern"]["Regex"]
 
@@ -142,7 +170,12 @@ def cutting_pattern(content: dict[str, Any]) -> str:
 def ranks_of(content: dict[str, Any]) -> tuple[dict[bytes, int], np.ndarray]:
     """tiktoken ranks with the same result for every text, and the id of each rank. Raises NotTheSame when there are none."""
     model = content["model"]
-    if model.get("type") != "BPE" or model.get("byte_fallback") or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+    if (
+        model.get("type") != "BPE"
+        or model.get("byte_fallback")
+        or model.get("continuing_subword_prefix")
+        or model.get("end_of_word_suffix")
+    ):
         raise NotTheSame("it is not plain BPE")
     if model.get("dropout"):
         raise NotTheSame("it drops merges at random")
@@ -196,11 +229,21 @@ def members(pattern: str) -> tuple[np.ndarray, np.ndarray]:
     from tokenizers import Regex, pre_tokenizers
 
     text = "".join(map(chr, _CODE_POINTS))
-    parts = [text[i : i + 4096] for i in range(0, len(text), 4096)]  # whole, it takes `tokenizers` more than twice as long
+    parts = [
+        text[i : i + 4096] for i in range(0, len(text), 4096)
+    ]  # whole, it takes `tokenizers` more than twice as long
     split = pre_tokenizers.Split(Regex(f"(?:{pattern})+"), behavior="removed", invert=True)
-    bare = tiktoken.Encoding("bytes", pat_str=f"(?:{pattern})+", mergeable_ranks={bytes([b]): b for b in range(256)}, special_tokens={})
+    bare = tiktoken.Encoding(
+        "bytes",
+        pat_str=f"(?:{pattern})+",
+        mergeable_ranks={bytes([b]): b for b in range(256)},
+        special_tokens={},
+    )
     both = []
-    for matched in ("".join(piece for part in parts for piece, _ in split.pre_tokenize_str(part)), bytes(bare.encode_ordinary(text)).decode()):
+    for matched in (
+        "".join(piece for part in parts for piece, _ in split.pre_tokenize_str(part)),
+        bytes(bare.encode_ordinary(text)).decode(),
+    ):
         both.append(np.zeros(0x110000, bool))
         both[-1][np.frombuffer(matched.encode("utf-32-le"), "<u4")] = True
     return both[0], both[1]

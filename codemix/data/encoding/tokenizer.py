@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     import tokenizers
 
 # Their encodings are kept in every manifest, so that two tokenizers that differ can be told apart by looking.
-PROBES = ("def f(x):\n    return x + 1\n", "The quick brown fox, 1234 times.", "naïve café — 東京 🦊\t\r\n", "<|endoftext|>", "")
+PROBES = (
+    "def f(x):\n    return x + 1\n",
+    "The quick brown fox, 1234 times.",
+    "naïve café — 東京 🦊\t\r\n",
+    "<|endoftext|>",
+    "",
+)
 
 
 class Tokenizer(Component):
@@ -70,8 +76,9 @@ class TokenizerFile:
         if content_hash(self.path) != self.meta["sha256"]:
             raise CodemixError(
                 f"{self.path} is not the file that was stored: its content hash differs",
-                hints=["delete its folder and build the data again"], rule="tokenizer-changed",
-            )  # fmt: skip
+                hints=["delete its folder and build the data again"],
+                rule="tokenizer-changed",
+            )
         return self
 
     @property
@@ -91,11 +98,23 @@ def _content_hash(path: Path, _size: int, _changed: int) -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
     content.pop("truncation", None)
     content.pop("padding", None)
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+            "utf-8", "surrogatepass"
+        )
+    ).hexdigest()
 
 
 _CUT_INSIDE = re.compile(r"[A-Za-z0-9][!-&(-/:-@\[-`{-~]")
-END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<EOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>", "<|im_end|>")
+END_TOKENS = (
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOS_TOKEN>",
+    "<|END_OF_TURN_TOKEN|>",
+    "</s>",
+    "<eos>",
+    "<|im_end|>",
+)
 
 
 def check_special_names(names: tuple[str, ...]) -> None:
@@ -109,32 +128,51 @@ def check_special_names(names: tuple[str, ...]) -> None:
     known = set(bytes_to_unicode().values())
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise PydanticCustomError("special", "the special token {name} is named twice", {"name": repr(name), "hints": ["name it once"]})
+            raise PydanticCustomError(
+                "special",
+                "the special token {name} is named twice",
+                {"name": repr(name), "hints": ["name it once"]},
+            )
         if known.issuperset(name) and not _CUT_INSIDE.search(name):
             hints = [f"a name that is cut, such as `<|{name.strip('<>|') or 'name'}|>`"]
-            raise PydanticCustomError("special", "text could produce the special token {name}", {"name": repr(name), "hints": hints})
+            raise PydanticCustomError(
+                "special", "text could produce the special token {name}", {"name": repr(name), "hints": hints}
+            )
 
 
 def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None) -> dict[str, Any]:
     """What manifests record of a tokenizer: hash, vocabulary size, special tokens, probes. Refuses one without a safe EOS."""
-    special = {added.content: i for i, added in sorted(tokenizer.get_added_tokens_decoder().items()) if added.special}
+    special = {
+        added.content: i for i, added in sorted(tokenizer.get_added_tokens_decoder().items()) if added.special
+    }
     names = [end_token] if end_token else [name for name in END_TOKENS if name in special]
     eos = names[0] if names else None
     eos_id = tokenizer.token_to_id(eos) if eos else None
     if eos_id is None:
         raise CodemixError(
             f"the tokenizer has no end-of-document token{f' {end_token!r}' if end_token else ''}",
-            hints=[f"name one of its special tokens with `eos:`: {', '.join(list(special)[:8]) or '(it has none)'}"], rule="tokenizer-eos",
-        )  # fmt: skip
+            hints=[
+                f"name one of its special tokens with `eos:`: {', '.join(list(special)[:8]) or '(it has none)'}"
+            ],
+            rule="tokenizer-eos",
+        )
     tokenizer.encode_special_tokens = True  # text that spells a special token stays text
     if eos_id in ids_of_spellings(tokenizer, eos, eos_id):
         raise CodemixError(
             f"text can produce the end-of-document token {eos!r} (id {eos_id})",
-            hints=["mark it `special` in the tokenizer.json, or name another token with `eos:`"], rule="tokenizer-eos",
-        )  # fmt: skip
+            hints=["mark it `special` in the tokenizer.json, or name another token with `eos:`"],
+            rule="tokenizer-eos",
+        )
     probes = [[text, tokenizer.encode(text, add_special_tokens=False).ids] for text in PROBES]
-    vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1  # ids may have gaps: rows of the embedding, not entries
+    vocab_size = (
+        max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    )  # ids may have gaps: rows of the embedding, not entries
     return {
-        "sha256": content_hash(path), "vocab_size": vocab_size, "eos_id": eos_id, "eos_token": eos, "bos": None,
-        "special": special, "probe": probes,
-    }  # fmt: skip
+        "sha256": content_hash(path),
+        "vocab_size": vocab_size,
+        "eos_id": eos_id,
+        "eos_token": eos,
+        "bos": None,
+        "special": special,
+        "probe": probes,
+    }

@@ -25,14 +25,31 @@ BLANK = "\u2581"  # stands for a blank in SentencePiece's vocabularies
 REVERSIBLE = {"Sequence", "Replace", "Prepend", "ByteLevel"}  # normalizers that a decoder can undo
 _SIGN = re.compile(rf"[^\w\s{BLANK}]")
 PATHOLOGICAL = (
-    "a" * 30_000, " " * 30_000, "\n" * 20_000, "\t \r\n" * 5_000, "=" * 20_000 + "\n", "0123456789" * 2_000,
-    "é" * 9_000, "🦊\u200d" * 3_000, "don't DON'T we'LL x'", "\u0301e\u0301 ﬁ ½ Ⅷ ٣ 東京タワー \u00a0\u2003\u3000x",
-    "<|endoftext|> <|fim_prefix|>", "\x00\x01\x7f\ufeff\ufffd\U0010fffd", "",
-)  # fmt: skip
+    "a" * 30_000,
+    " " * 30_000,
+    "\n" * 20_000,
+    "\t \r\n" * 5_000,
+    "=" * 20_000 + "\n",
+    "0123456789" * 2_000,
+    "é" * 9_000,
+    "🦊\u200d" * 3_000,
+    "don't DON'T we'LL x'",
+    "\u0301e\u0301 ﬁ ½ Ⅷ ٣ 東京タワー \u00a0\u2003\u3000x",
+    "<|endoftext|> <|fim_prefix|>",
+    "\x00\x01\x7f\ufeff\ufffd\U0010fffd",
+    "",
+)
 _LAYOUT = (
-    "  two blanks,\n\ttab\r\n    indent  ", " a", "   ", "\n", "a .  b , c ! d ? do n't I 'm it 's",
-    "<0x0A><0xE2> ## @@ Ġ Ċ", "Straße İ ǅ ﬁ Å e\u0301 \u0301e が \u0344 क़", "x" * 1_000, "x" * 3_000 + " " + "+" * 3_000,
-)  # fmt: skip
+    "  two blanks,\n\ttab\r\n    indent  ",
+    " a",
+    "   ",
+    "\n",
+    "a .  b , c ! d ? do n't I 'm it 's",
+    "<0x0A><0xE2> ## @@ Ġ Ċ",
+    "Straße İ ǅ ﬁ Å e\u0301 \u0301e が \u0344 क़",
+    "x" * 1_000,
+    "x" * 3_000 + " " + "+" * 3_000,
+)
 
 
 def is_control_word(added: str) -> bool:
@@ -143,10 +160,12 @@ def _structure(content: dict[str, Any]) -> Faults:
         for added in content["added_tokens"]
         if not added["special"] and is_control_word(added["content"])
     ]:
-        faults.append((
-            f"text that spells {_listed(controls)} would become a control token",
-            "mark it `special` among its `added_tokens`, then text never produces it; or take it out there",
-        ))  # fmt: skip
+        faults.append(
+            (
+                f"text that spells {_listed(controls)} would become a control token",
+                "mark it `special` among its `added_tokens`, then text never produces it; or take it out there",
+            )
+        )
     return faults
 
 

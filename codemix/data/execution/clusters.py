@@ -55,7 +55,9 @@ class RunTask:
             (self.folder / f"{rank:05d}.outcome").write_bytes(pickle.dumps(outcome))
 
 
-def on_cluster(todo: list[WorkUnit], workers: int, executor: str, label: str, work: Path | None) -> list[WorkResult]:
+def on_cluster(
+    todo: list[WorkUnit], workers: int, executor: str, label: str, work: Path | None
+) -> list[WorkResult]:
     """Through datatrove's Ray or Slurm executor; the store must lie on a file system that every node sees."""
     assert work is not None
     quiet()
@@ -93,41 +95,76 @@ def _unfinished(folder: Path, rank: int) -> Problem:
     return Problem("did not finish", hints=tuple(hints), rule="task-failed")
 
 
-def _ray(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path, finished: Callable[[], int], total: int) -> None:
+def _ray(
+    pipeline: list,
+    n_tasks: int,
+    workers: int,
+    label: str,
+    folder: Path,
+    finished: Callable[[], int],
+    total: int,
+) -> None:
     try:
         import ray
     except ImportError:
-        raise CodemixError("`--executor ray` needs the package `ray`", hints=["pip install ray"], rule="executor-missing") from None
+        raise CodemixError(
+            "`--executor ray` needs the package `ray`", hints=["pip install ray"], rule="executor-missing"
+        ) from None
     from datatrove.executor.ray import RayPipelineExecutor
 
     if not ray.is_initialized():
         ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
     # a rank that fails leaves no completion; what counts is read from the tasks' own marks afterwards
-    job = RayPipelineExecutor(pipeline=pipeline, tasks=n_tasks, workers=workers, mem_per_cpu_gb=1, logging_dir=str(folder / "ray"))
+    job = RayPipelineExecutor(
+        pipeline=pipeline, tasks=n_tasks, workers=workers, mem_per_cpu_gb=1, logging_dir=str(folder / "ray")
+    )
     thread = threading.Thread(target=job.run, daemon=True)
     thread.start()
     _watch(thread.is_alive, label, finished, total)
 
 
-def _slurm(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path, finished: Callable[[], int], total: int) -> None:
+def _slurm(
+    pipeline: list,
+    n_tasks: int,
+    workers: int,
+    label: str,
+    folder: Path,
+    finished: Callable[[], int],
+    total: int,
+) -> None:
     import subprocess
 
     if not shutil.which("sbatch"):
         raise CodemixError(
-            "`--executor slurm` needs `sbatch` on this machine", hints=["run it on a login node of the cluster"], rule="executor-missing"
+            "`--executor slurm` needs `sbatch` on this machine",
+            hints=["run it on a login node of the cluster"],
+            rule="executor-missing",
         )
     from datatrove.executor.slurm import SlurmPipelineExecutor
 
     told = Slurm()
     job = SlurmPipelineExecutor(
-        pipeline=pipeline, tasks=n_tasks, workers=workers if workers > 1 else -1, time=told.time, partition=told.partition, qos=told.qos,
-        mem_per_cpu_gb=told.mem_per_cpu_gb, env_command=told.env_command, job_name="codemix", logging_dir=str(folder / "slurm"),
-        slurm_logs_folder=str(folder / "slurm_logs"), requeue=False,
-    )  # fmt: skip
+        pipeline=pipeline,
+        tasks=n_tasks,
+        workers=workers if workers > 1 else -1,
+        time=told.time,
+        partition=told.partition,
+        qos=told.qos,
+        mem_per_cpu_gb=told.mem_per_cpu_gb,
+        env_command=told.env_command,
+        job_name="codemix",
+        logging_dir=str(folder / "slurm"),
+        slurm_logs_folder=str(folder / "slurm_logs"),
+        requeue=False,
+    )
     job.run()
 
     def running() -> bool:
-        queued = subprocess.run(["squeue", "--noheader", "--jobs", str(job.job_id), "--format", "%T"], capture_output=True, text=True)
+        queued = subprocess.run(
+            ["squeue", "--noheader", "--jobs", str(job.job_id), "--format", "%T"],
+            capture_output=True,
+            text=True,
+        )
         return bool(queued.stdout.strip())
 
     try:
@@ -137,7 +174,9 @@ def _slurm(pipeline: list, n_tasks: int, workers: int, label: str, folder: Path,
         raise
 
 
-def _watch(running: Callable[[], bool], label: str, finished: Callable[[], int], total: int, every_s: float = 0.5) -> None:
+def _watch(
+    running: Callable[[], bool], label: str, finished: Callable[[], int], total: int, every_s: float = 0.5
+) -> None:
     shown = 0
     with progress(label, total, "bytes") as advance:
         while running():

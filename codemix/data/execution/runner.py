@@ -16,7 +16,14 @@ Executor = Literal["local", "ray", "slurm"]
 IN_PROCESS_BYTES = 2**20  # less work than this is done before a worker has started
 
 
-def run_tasks(tasks: Sequence[WorkUnit], *, label: str, workers: int = 1, executor: Executor = "local", work: Path | None = None) -> None:
+def run_tasks(
+    tasks: Sequence[WorkUnit],
+    *,
+    label: str,
+    workers: int = 1,
+    executor: Executor = "local",
+    work: Path | None = None,
+) -> None:
     """Run every task that is not done. `work` is a folder for an executor's own files (Ray and Slurm).
 
     Raises CodemixError naming every task that failed or was killed, after all the others have finished; rerunning
@@ -26,24 +33,34 @@ def run_tasks(tasks: Sequence[WorkUnit], *, label: str, workers: int = 1, execut
     if not todo:
         return
     if executor == "local":
-        run = _in_process if workers <= 1 or len(todo) == 1 or sum(task.size for task in todo) < IN_PROCESS_BYTES else in_pool
+        run = (
+            _in_process
+            if workers <= 1 or len(todo) == 1 or sum(task.size for task in todo) < IN_PROCESS_BYTES
+            else in_pool
+        )
         with progress(label, sum(task.size for task in todo), "bytes") as advance:
             outcomes = run(todo, min(workers, len(todo)), advance)
     elif executor in ("ray", "slurm"):
         outcomes = on_cluster(todo, workers, executor, label, work)
     else:
-        raise CodemixError(f"there is no executor `{executor}`", hints=["one of: local, ray, slurm"], rule="unknown-executor")
+        raise CodemixError(
+            f"there is no executor `{executor}`", hints=["one of: local, ray, slurm"], rule="unknown-executor"
+        )
     if bugs := [o for o in outcomes if o.trace]:
         raise RuntimeError("\n".join(f"task failed: {o.name}\n{o.trace}" for o in bugs))
     if problems := [_named(problem, o.name) for o in outcomes for problem in o.problems]:
         raise CodemixError(*problems)
     if missing := [task.name for task in todo if not task.done.exists()]:
         hint = "run the same command again: only what is missing is redone"
-        raise CodemixError(*(Problem(f"{name}: did not finish", hints=(hint,), rule="task-failed") for name in missing))
+        raise CodemixError(
+            *(Problem(f"{name}: did not finish", hints=(hint,), rule="task-failed") for name in missing)
+        )
 
 
 def _named(problem: Problem, task: str) -> Problem:
-    return Problem(f"{task}: {problem.what}", problem.where, problem.hints, problem.rule, problem.severity, problem.cite)
+    return Problem(
+        f"{task}: {problem.what}", problem.where, problem.hints, problem.rule, problem.severity, problem.cite
+    )
 
 
 def _in_process(todo: list[WorkUnit], _workers: int, advance: Callable[..., None]) -> list[WorkResult]:

@@ -18,7 +18,9 @@ from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
 from codemix.errors import CodemixError, Problem
 
 _SPAWN = get_context("spawn")  # never fork: the libraries below hold threads and locks
-MAIN_GUARD = 'in a script of your own, call `build` below `if __name__ == "__main__":`; each worker loads the script'
+MAIN_GUARD = (
+    'in a script of your own, call `build` below `if __name__ == "__main__":`; each worker loads the script'
+)
 
 
 def _start_worker(counter: Any, parent: int) -> None:
@@ -50,7 +52,9 @@ class _Workers:
         pool = (
             self.idle.pop()
             if self.idle
-            else ProcessPoolExecutor(1, mp_context=_SPAWN, initializer=_start_worker, initargs=(self.counter, os.getpid()))
+            else ProcessPoolExecutor(
+                1, mp_context=_SPAWN, initializer=_start_worker, initargs=(self.counter, os.getpid())
+            )
         )
         self.busy.add(pool)
         return pool
@@ -66,7 +70,9 @@ class _Workers:
     def close(self) -> None:
         for pool in self.idle:
             pool.shutdown()
-        for pool in self.busy:  # after Ctrl-C: nobody waits for these; their partial output is only a file aside
+        for (
+            pool
+        ) in self.busy:  # after Ctrl-C: nobody waits for these; their partial output is only a file aside
             for process in list((pool._processes or {}).values()):
                 process.terminate()
 
@@ -91,20 +97,35 @@ def warm_workers() -> Iterator[None]:
 
 def in_pool(todo: list[WorkUnit], workers: int, advance: Callable[..., None]) -> list[WorkResult]:
     """Up to `workers` tasks at a time, each in a process of its own; we know which one a killed process was running."""
-    if getattr(current_process(), "_inheriting", False):  # a worker that loads the script it was started from, and met this call again
-        raise CodemixError("a build with several workers began while a worker was loading this script", hints=[MAIN_GUARD], rule="main-guard")
+    if getattr(
+        current_process(), "_inheriting", False
+    ):  # a worker that loads the script it was started from, and met this call again
+        raise CodemixError(
+            "a build with several workers began while a worker was loading this script",
+            hints=[MAIN_GUARD],
+            rule="main-guard",
+        )
     with warm_workers():
         return _serve(todo, workers, advance, _warm)
 
 
 def _broken(exit_code: int | None) -> Problem:
     if exit_code is not None and exit_code > 0:  # no signal: it never came to its task
-        return Problem("its worker process could not start, for the reason that it printed", hints=(MAIN_GUARD,), rule="worker-killed")
-    hints = ("often the machine ran out of memory: use fewer `--workers`", "run the same command again: only what is missing is redone")
+        return Problem(
+            "its worker process could not start, for the reason that it printed",
+            hints=(MAIN_GUARD,),
+            rule="worker-killed",
+        )
+    hints = (
+        "often the machine ran out of memory: use fewer `--workers`",
+        "run the same command again: only what is missing is redone",
+    )
     return Problem("its worker process was killed", hints=hints, rule="worker-killed")
 
 
-def _serve(todo: list[WorkUnit], workers: int, advance: Callable[..., None], processes: _Workers) -> list[WorkResult]:
+def _serve(
+    todo: list[WorkUnit], workers: int, advance: Callable[..., None], processes: _Workers
+) -> list[WorkResult]:
     waiting: queue.SimpleQueue[WorkUnit] = queue.SimpleQueue()
     for task in todo:
         waiting.put(task)

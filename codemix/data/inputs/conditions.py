@@ -23,10 +23,14 @@ class Condition(Spec):
 
     in_: tuple[Scalar, ...] | None = Field(None, alias="in", description="one of these values")
     not_in: tuple[Scalar, ...] | None = Field(None, description="none of these values")
-    all_in: tuple[Scalar, ...] | None = Field(None, description="every item of a list is one of these, and there is at least one")
+    all_in: tuple[Scalar, ...] | None = Field(
+        None, description="every item of a list is one of these, and there is at least one"
+    )
     min: float | None = Field(None, description="a number, at least this")
     max: float | None = Field(None, description="a number, at most this")
-    missing: Literal["error", "keep", "drop"] = Field("error", description="where the field is missing or null: an error (it may be a slip), keep, or drop")
+    missing: Literal["error", "keep", "drop"] = Field(
+        "error", description="where the field is missing or null: an error (it may be a slip), keep, or drop"
+    )
 
     @field_validator("in_", "not_in", "all_in", mode="before")
     @classmethod
@@ -35,7 +39,11 @@ class Condition(Spec):
             return values
         if None in values:
             hints = ["say what becomes of it with `missing: keep` or `missing: drop`"]
-            raise PydanticCustomError("condition", "a field that is null counts as missing, so null is no value here", {"hints": hints})
+            raise PydanticCustomError(
+                "condition",
+                "a field that is null counts as missing, so null is no value here",
+                {"hints": hints},
+            )
         return [plain(value, "") for value in values]
 
     @model_validator(mode="after")
@@ -115,7 +123,9 @@ def compiled(where: Where, *, rounded: bool = False) -> Callable[[dict], tuple[b
                     return False, path
                 if condition.missing == "drop":
                     return False, ""
-            elif not condition.holds(value if value.__class__ in SURE else plain(value, path, rounded=rounded)):
+            elif not condition.holds(
+                value if value.__class__ in SURE else plain(value, path, rounded=rounded)
+            ):
                 return False, ""
         return True, ""
 

@@ -6,14 +6,27 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}  # suffix -> compression; everything else is plain
-MAX_EXPANSION = 200  # bytes out a byte in; source code and prose stay under 20, only bombs and blank files exceed this
+COMPRESSIONS = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+}  # suffix -> compression; everything else is plain
+MAX_EXPANSION = (
+    200  # bytes out a byte in; source code and prose stay under 20, only bombs and blank files exceed this
+)
 EXPANSION_FREE = 1 << 24  # [bytes] so much is harmless at any ratio, even as 16 million blank lines
 _READ = 1 << 20
 _PIECE = 1 << 17  # small enough to stay in the cache between decompressing and splitting
 # One zstd block of 4 bytes can stand for 128 KiB. Feeding 8 KiB at a time bounds what one call can return (256 MiB), at no cost in speed.
 _ZSTD_FEED = 1 << 13
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "parquet", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PAR1": "parquet",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+}
 
 
 class Damaged(Exception):
@@ -44,7 +57,10 @@ def check_name(name: str, head: bytes) -> str:
     if named != found:
         holds = f"{found} data" if found else "no compressed data"
         right = {"gzip": ".gz", "zstd": ".zst", "": "no such suffix"}.get(found, f".{found}")
-        raise Damaged("wrong_suffix", f"by its name it is {named or 'plain'}, but it holds {holds}; give it the suffix of what it holds ({right})")
+        raise Damaged(
+            "wrong_suffix",
+            f"by its name it is {named or 'plain'}, but it holds {holds}; give it the suffix of what it holds ({right})",
+        )
     return named
 
 
@@ -100,7 +116,9 @@ def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
     def feed(data: bytes) -> bytes:
         try:
             return member.decompress(data, _READ)
-        except zlib.error as error:  # bits are turned, so what came out just before is not to be trusted, and zlib keeps it
+        except (
+            zlib.error
+        ) as error:  # bits are turned, so what came out just before is not to be trusted, and zlib keeps it
             raise Damaged("damaged", f"gzip: {error}") from None
 
     for data in pieces:

@@ -9,7 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemix.data.inputs.locations import REMOTE, SELF_NAMED, check_uri, escaped_name, locate, redacted, remote_filesystem, scheme_of
+from codemix.data.inputs.locations import (
+    REMOTE,
+    SELF_NAMED,
+    check_uri,
+    escaped_name,
+    locate,
+    redacted,
+    remote_filesystem,
+    scheme_of,
+)
 from codemix.data.store.digests import file_digest
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError, Problem
@@ -108,7 +117,10 @@ def frozen(paths: Iterable[str], hashes: Hashes, data_root: Path, *, again: bool
 
     Raises CodemixError when an input is missing or cannot be read.
     """
-    named: list[tuple[str, Path | None]] = [(path, None if scheme_of(path) in (*REMOTE, *SELF_NAMED) else locate(path, data_root)) for path in paths]
+    named: list[tuple[str, Path | None]] = [
+        (path, None if scheme_of(path) in (*REMOTE, *SELF_NAMED) else locate(path, data_root))
+        for path in paths
+    ]
     todo, results = [], {}
     for path, real in named:
         if real is None:
@@ -144,14 +156,23 @@ def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list
         try:
             return file_digest(item[1])
         except OSError as error:
-            raise CodemixError(f"cannot read {item[0]}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable") from error
+            raise CodemixError(
+                f"cannot read {item[0]}: {error.strerror}",
+                hints=["check its permissions"],
+                rule="input-unreadable",
+            ) from error
 
     total = sum(key[0] for _, _, key in todo)
-    if total < 2**28:  # a quarter gigabyte takes under a second; threads and a bar would cost more than they give
+    if (
+        total < 2**28
+    ):  # a quarter gigabyte takes under a second; threads and a bar would cost more than they give
         for item in todo:
             done(item[0], item[2], one(item))
         return
-    with progress("freezing inputs", total, "bytes") as advance, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with (
+        progress("freezing inputs", total, "bytes") as advance,
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+    ):
         for item, digest in zip(todo, pool.map(one, todo), strict=True):
             done(item[0], item[2], digest)
             advance(item[2][0])
@@ -167,13 +188,23 @@ def freeze_remote(uri: str, *, again: bool = False) -> Input:
         info = filesystem.info(path)
     except FileNotFoundError:
         raise CodemixError(f"there is no object {redacted(uri)}", rule="input-missing") from None
-    except Exception as error:  # each filesystem has its own exceptions, and some of them repeat the credentials
+    except (
+        Exception
+    ) as error:  # each filesystem has its own exceptions, and some of them repeat the credentials
         hint = "check the address and your credentials"
-        raise CodemixError(f"cannot look up {redacted(uri)}: {type(error).__name__}", hints=[hint], rule="input-unreadable") from error
+        raise CodemixError(
+            f"cannot look up {redacted(uri)}: {type(error).__name__}", hints=[hint], rule="input-unreadable"
+        ) from error
     if info.get("type") == "directory":
-        raise CodemixError(f"{redacted(uri)} is a folder, and a file is wanted", hints=["end the pattern in `/**`"], rule="input-is-folder")
+        raise CodemixError(
+            f"{redacted(uri)} is a folder, and a file is wanted",
+            hints=["end the pattern in `/**`"],
+            rule="input-is-folder",
+        )
     for key in ("ETag", "etag", "md5Hash", "blob_id", "crc32c", "sha256", "checksum"):
         if info.get(key):
             return Input(uri, int(info.get("size") or 0), f"etag:{str(info[key]).strip(chr(34))}")
     hint = "download it, and give its local path"
-    raise CodemixError(f"{redacted(uri)} has no checksum that could tell when it changes", hints=[hint], rule="no-checksum")
+    raise CodemixError(
+        f"{redacted(uri)} has no checksum that could tell when it changes", hints=[hint], rule="no-checksum"
+    )

@@ -16,7 +16,10 @@ from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe.language.secrets import SECRET_KEY
 
 REMOTE = ("s3", "gs", "hf")  # read through fsspec
-SELF_NAMED = ("git", "generated")  # inputs whose name already holds what decides their content: a commit, a seed
+SELF_NAMED = (
+    "git",
+    "generated",
+)  # inputs whose name already holds what decides their content: a commit, a seed
 _ESCAPE = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 
@@ -34,7 +37,9 @@ def interpreter_root(scheme: str) -> Path | None:
 def scheme_of(path: str) -> str:
     """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, `git` of `git:repo@commit`, empty for a plain path."""
     match = _SCHEME.match(path)
-    return match[1].lower() if match and (match[2] or match[1] in ("stdlib", "installed", *SELF_NAMED)) else ""
+    return (
+        match[1].lower() if match and (match[2] or match[1] in ("stdlib", "installed", *SELF_NAMED)) else ""
+    )
 
 
 def redacted(uri: str) -> str:
@@ -70,13 +75,16 @@ def check_uri(uri: str) -> None:
                 "give them through the environment (AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)",
             ],
             rule="credentials-in-url",
-        )  # fmt: skip
+        )
     if parts.scheme.lower() not in REMOTE:
         raise CodemixError(
             f"`{parts.scheme}:` addresses are not read: {redacted(uri)}",
-            hints=[f"read here: local paths, {', '.join(f'{s}://' for s in REMOTE)}", "download the data first, and give its local path"],
+            hints=[
+                f"read here: local paths, {', '.join(f'{s}://' for s in REMOTE)}",
+                "download the data first, and give its local path",
+            ],
             rule="unknown-scheme",
-        )  # fmt: skip
+        )
 
 
 def remote_filesystem(uri: str) -> tuple[Any, str]:
@@ -88,8 +96,9 @@ def remote_filesystem(uri: str) -> tuple[Any, str]:
     except ImportError as error:
         raise CodemixError(
             f"reading {scheme_of(uri)}:// needs a package that is not installed: {error}",
-            hints=['install it with `pip install "codemix[cloud]"`'], rule="package-missing",
-        ) from error  # fmt: skip
+            hints=['install it with `pip install "codemix[cloud]"`'],
+            rule="package-missing",
+        ) from error
 
 
 def locate(path: str, root: Path) -> Path:
@@ -103,23 +112,38 @@ def locate(path: str, root: Path) -> Path:
         raise CodemixError(f"the path {path!r} contains a zero byte", rule="bad-path")
     if any("\ud800" <= c <= "\udfff" for c in name):
         hint = "rename the file, or leave it out by a narrower pattern"
-        raise CodemixError(f"the name {path!r} is not UTF-8, so no document can be named after it", hints=[hint], rule="bad-path")
+        raise CodemixError(
+            f"the name {path!r} is not UTF-8, so no document can be named after it",
+            hints=[hint],
+            rule="bad-path",
+        )
     try:
         unescaped = unescaped_name(name)
         if unescaped != name and os.path.lexists(base / unescaped):
             name = unescaped
         real = (base / name).resolve()
         missing = not real.exists()
-    except (OSError, RuntimeError) as error:  # a loop of links, a name too long, a folder that may not be entered
-        raise CodemixError(f"cannot open {path}: {getattr(error, 'strerror', None) or error}", rule="input-unreadable") from error
-    within = ".." not in Path(name).parts if inside else real.is_relative_to(base)  # installers may link packages to their cache
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # a loop of links, a name too long, a folder that may not be entered
+        raise CodemixError(
+            f"cannot open {path}: {getattr(error, 'strerror', None) or error}", rule="input-unreadable"
+        ) from error
+    within = (
+        ".." not in Path(name).parts if inside else real.is_relative_to(base)
+    )  # installers may link packages to their cache
     if missing and within:
         under = "" if inside else f" under {root}"
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
     if not within:
-        raise outside_data_root(f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root")
+        raise outside_data_root(
+            f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root"
+        )
     if not stat.S_ISREG(mode := real.stat().st_mode) and not stat.S_ISDIR(mode):
-        raise CodemixError(f"{path} is a pipe, a socket or a device, and a file is wanted", rule="input-unreadable")
+        raise CodemixError(
+            f"{path} is a pipe, a socket or a device, and a file is wanted", rule="input-unreadable"
+        )
     return real
 
 
@@ -137,7 +161,12 @@ def _nearby(name: str, base: Path) -> tuple[str, ...]:
     shown = parent.relative_to(base).as_posix() if parent != base else "the data root"
     wanted = Path(name).parts[len(parent.relative_to(base).parts) :][:1]
     close = did_you_mean(wanted[0], names) if wanted and len(names) > 20 else ()
-    return (f"{shown} holds: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else f"{shown} is empty", *close)
+    return (
+        f"{shown} holds: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+        if names
+        else f"{shown} is empty",
+        *close,
+    )
 
 
 def expand(patterns: str | Iterable[str], root: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
@@ -153,10 +182,13 @@ def expand(patterns: str | Iterable[str], root: Path, suffixes: tuple[str, ...] 
             problems += error.problems
     for name in sorted(found) if suffixes else ():
         if not name.lower().endswith(suffixes):
-            problems.append(Problem(
-                f"cannot tell how to read {redacted(name)}: its suffix is not one of {', '.join(suffixes)}",
-                hints=("rename the file to what it holds, or narrow the pattern",), rule="unknown-suffix",
-            ))  # fmt: skip
+            problems.append(
+                Problem(
+                    f"cannot tell how to read {redacted(name)}: its suffix is not one of {', '.join(suffixes)}",
+                    hints=("rename the file to what it holds, or narrow the pattern",),
+                    rule="unknown-suffix",
+                )
+            )
     if problems:
         raise CodemixError(*problems[:20])
     return sorted(found)
@@ -173,21 +205,31 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
         else:
             raise outside_data_root(f"{pattern} lies outside the data root {root}")
     if not base.is_dir():
-        raise CodemixError(f"the data root {root} is not a folder", hints=["choose it with `--data-root`"], rule="input-missing")
+        raise CodemixError(
+            f"the data root {root} is not a folder",
+            hints=["choose it with `--data-root`"],
+            rule="input-missing",
+        )
     if os.path.normpath(name).startswith(".."):  # before any look outside
         raise outside_data_root(f"{pattern} leads outside the data root")
     if not MAGIC & set(name) or os.path.lexists(base / name):  # what is called just so is no pattern
         real = locate(name, root)
         if real.is_dir():
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
-            raise CodemixError(f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder")
+            raise CodemixError(
+                f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder"
+            )
         return [_without_dots(name, real, base)]
     found = [(match, locate(escaped_name(match), root)) for match in matching(base, name)]
-    files: dict[Path, str] = {}  # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
+    files: dict[
+        Path, str
+    ] = {}  # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
     for match, real in sorted(found, key=lambda f: (base / f[0] != f[1], f[0].count("/"), f[0])):
         files.setdefault(real, match)
     if not files:
-        raise CodemixError(f"no file matches {pattern} under {root}", hints=_nearby(name, base), rule="glob-no-match")
+        raise CodemixError(
+            f"no file matches {pattern} under {root}", hints=_nearby(name, base), rule="glob-no-match"
+        )
     return [escaped_name(_without_dots(match, real, base)) for real, match in files.items()]
 
 
@@ -206,10 +248,19 @@ def _expand_remote(pattern: str) -> list[str]:
             return [pattern]
         found = filesystem.glob(path, detail=True)
     except Exception as error:  # no network, no rights: each filesystem has its own exceptions, and some repeat the credentials
-        hints = ["check the network, the address and your credentials; `plan` works with declared `tokens:` until then"]
-        raise CodemixError(f"cannot list {redacted(pattern)}: {type(error).__name__}", hints=hints, rule="input-unreadable") from error
-    files = [name for name, info in found.items() if info.get("type") != "directory" and not name.endswith("/")]
+        hints = [
+            "check the network, the address and your credentials; `plan` works with declared `tokens:` until then"
+        ]
+        raise CodemixError(
+            f"cannot list {redacted(pattern)}: {type(error).__name__}", hints=hints, rule="input-unreadable"
+        ) from error
+    files = [
+        name for name, info in found.items() if info.get("type") != "directory" and not name.endswith("/")
+    ]
     if not files:
-        hints = ["list the folder with your cloud's own tool to see its names", *(["only folders match: end the pattern in `/**`"] if found else [])]
+        hints = [
+            "list the folder with your cloud's own tool to see its names",
+            *(["only folders match: end the pattern in `/**`"] if found else []),
+        ]
         raise CodemixError(f"no object matches {redacted(pattern)}", hints=hints, rule="glob-no-match")
     return [f"{scheme_of(pattern)}://{name}" for name in files]

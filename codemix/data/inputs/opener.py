@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codemix.data.document import Unreadable, row_of
-from codemix.data.inputs.decompression import MAX_EXPANSION, Damaged, decompressed, found_compression, named_compression
+from codemix.data.inputs.decompression import (
+    MAX_EXPANSION,
+    Damaged,
+    decompressed,
+    found_compression,
+    named_compression,
+)
 from codemix.data.inputs.frozen_inputs import Input, Part, changed, freeze_remote
 from codemix.data.inputs.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
 from codemix.errors import CodemixError
@@ -21,8 +27,13 @@ class Opener:
     """Opens the inputs of a source under one data root. Cheap to make; pickles."""
 
     def __init__(
-        self, root: Path, *, max_expansion: float = MAX_EXPANSION, max_line_bytes: int = MAX_LINE_BYTES, first_row: bool = False
-    ):  # fmt: skip
+        self,
+        root: Path,
+        *,
+        max_expansion: float = MAX_EXPANSION,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        first_row: bool = False,
+    ):
         self.root, self.max_expansion, self.max_line_bytes = Path(root), max_expansion, max_line_bytes
         self.first_row = first_row  # only the first row of each input is wanted: read little at a time
 
@@ -33,13 +44,16 @@ class Opener:
         try:
             file = open(locate(given.path, self.root), "rb")  # noqa: SIM115 - the caller closes it
         except OSError as error:
-            raise CodemixError(f"cannot open {given.path}: {error.strerror}", rule="input-unreadable") from error
+            raise CodemixError(
+                f"cannot open {given.path}: {error.strerror}", rule="input-unreadable"
+            ) from error
         if (size := os.fstat(file.fileno()).st_size) != given.bytes:
             file.close()
             raise CodemixError(
                 f"{given.path} changed while it was in use: it had {given.bytes:,} bytes and now has {size:,}",
-                hints=["let the program that writes it finish, then run the same command again"], rule="input-changed",
-            )  # fmt: skip
+                hints=["let the program that writes it finish, then run the same command again"],
+                rule="input-changed",
+            )
         return file
 
     def _open_remote(self, given: Input) -> BinaryIO:
@@ -49,7 +63,9 @@ class Opener:
         try:
             return _Remote(filesystem.open(path, "rb"), given.path)
         except Exception as error:  # each filesystem has its own, and some repeat the credentials
-            raise CodemixError(f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable") from error
+            raise CodemixError(
+                f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable"
+            ) from error
 
     def pieces(self, part: Part) -> Iterator[bytes]:
         """The decompressed content of a part in pieces of 64 KiB to 1 MiB. Raises Damaged."""

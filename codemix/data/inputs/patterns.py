@@ -52,7 +52,12 @@ def matching(base: Path, pattern: str) -> list[str]:
     for step in between:
         folders = list(_each_once(base, folders)) if step != "**" else list(_below(base, folders))
         if step != "**":
-            folders = [_inside(folder, entry) for folder in folders for entry in _entries(base, folder) if _is(step, entry) and _is_folder(entry)]
+            folders = [
+                _inside(folder, entry)
+                for folder in folders
+                for entry in _entries(base, folder)
+                if _is(step, entry) and _is_folder(entry)
+            ]
     folders = list(_below(base, folders) if last == "**" else _each_once(base, folders))
     wanted = "*" if last == "**" else last
     return [
@@ -60,12 +65,15 @@ def matching(base: Path, pattern: str) -> list[str]:
         for folder in folders
         for entry in _entries(base, folder)
         if _is(wanted, entry) and not _is_folder(entry)
-    ]  # fmt: skip
+    ]
 
 
 def outside_data_root(what: str) -> CodemixError:
     """The refusal of a place that is not under the data root; `what` says which, and never what is there."""
-    hints = ["move or copy the data under the data root", "or choose a data root that holds both, with `--data-root`"]
+    hints = [
+        "move or copy the data under the data root",
+        "or choose a data root that holds both, with `--data-root`",
+    ]
     return CodemixError(what, hints=hints, rule="outside-data-root")
 
 

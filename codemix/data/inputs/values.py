@@ -31,7 +31,11 @@ class Digits(str):
 def read_exactly(line: bytes) -> Any:
     """A line of JSON, with `Digits` for each number that is not a short integer. Raises Damaged when it is nested too deep."""
     try:
-        return json.loads(line, parse_float=Digits, parse_int=lambda text: int(text) if len(text) <= _INT_DIGITS else Digits(text))
+        return json.loads(
+            line,
+            parse_float=Digits,
+            parse_int=lambda text: int(text) if len(text) <= _INT_DIGITS else Digits(text),
+        )
     except RecursionError:
         raise _too_deep("the row") from None
 
@@ -88,15 +92,22 @@ def _number(text: str) -> int | float | str:
 
 
 def _text(value: Any, field: str) -> str:
-    if isinstance(value, Damaged):  # what a reader found and could not hold; it matters only to whoever asks for it
+    if isinstance(
+        value, Damaged
+    ):  # what a reader found and could not hold; it matters only to whoever asks for it
         raise Damaged(value.reason, f"`{field}`: {value.detail}")
     if not isinstance(value, bytes):
         return str(value)
     try:
         return value.decode()
     except UnicodeDecodeError as bad:
-        raise Damaged("bad_utf8", f"`{field}` holds bytes that are not UTF-8: {value[bad.start]:#04x} at byte {bad.start}") from None
+        raise Damaged(
+            "bad_utf8",
+            f"`{field}` holds bytes that are not UTF-8: {value[bad.start]:#04x} at byte {bad.start}",
+        ) from None
 
 
 def _too_deep(what: str) -> Damaged:
-    return Damaged("nested_too_deep", f"{what} holds lists or mappings inside each other more than {MAX_DEPTH} deep")
+    return Damaged(
+        "nested_too_deep", f"{what} holds lists or mappings inside each other more than {MAX_DEPTH} deep"
+    )

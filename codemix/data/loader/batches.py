@@ -27,14 +27,21 @@ from codemix.data.loader.shards import Shards
 from codemix.errors import CodemixError
 
 Batch = dict[str, np.ndarray]
-RowRanges = Sequence[tuple[int, int]] | np.ndarray | Callable[[int], "Sequence[tuple[int, int]] | np.ndarray"] | None
+RowRanges = (
+    Sequence[tuple[int, int]] | np.ndarray | Callable[[int], "Sequence[tuple[int, int]] | np.ndarray"] | None
+)
 _BLOCK = 2048  # rows that are found at once
 
 
 def batches(
-    stage, shards: Mapping[str, Shards], *, start_step: int = 0, row_ranges: RowRanges = None, prefetch: int = 2,
+    stage,
+    shards: Mapping[str, Shards],
+    *,
+    start_step: int = 0,
+    row_ranges: RowRanges = None,
+    prefetch: int = 2,
     sentinels: tuple[int, int, int] | None = None,
-) -> Iterator[tuple[int, Batch]]:  # fmt: skip
+) -> Iterator[tuple[int, Batch]]:
     """`(step, batch)` from `start_step` to the end of the stage.
 
     `row_ranges` are the rows of a batch that this host holds: half-open ranges or an index array, or a function from the batch size to
@@ -69,8 +76,9 @@ def sentinels_of(tokenizer: Mapping) -> tuple[int, int, int]:
     if missing := [token for token in fim.SENTINELS if token not in special]:
         raise CodemixError(
             f"fill-in-the-middle needs the tokens {', '.join(f'`{m}`' for m in missing)}, which the tokenizer lacks",
-            hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"], rule="fim-tokens",
-        )  # fmt: skip
+            hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"],
+            rule="fim-tokens",
+        )
     return tuple(int(special[token]) for token in fim.SENTINELS)
 
 
@@ -109,29 +117,52 @@ class _Found:
         part, ends = slice(first, stop), slice(self.bounds[first], self.bounds[stop])
         bounds = self.bounds[first : stop + 1] - self.bounds[first]
         which, place, number = self.which[ends] - first, self.place[ends], self.number[ends]
-        return _Found(self.rows.take(part), self.shard[part], self.offset[part], which, place, number, bounds, self.unchecked[part])
+        return _Found(
+            self.rows.take(part),
+            self.shard[part],
+            self.offset[part],
+            which,
+            place,
+            number,
+            bounds,
+            self.unchecked[part],
+        )
 
 
 class StepSource:
     """The batches of a stage as a random-access sequence: item `step` is this host's part of that step's batch."""
 
-    def __init__(self, stage, shards: Mapping[str, Shards], row_ranges: RowRanges = None, sentinels: tuple[int, int, int] | None = None):
+    def __init__(
+        self,
+        stage,
+        shards: Mapping[str, Shards],
+        row_ranges: RowRanges = None,
+        sentinels: tuple[int, int, int] | None = None,
+    ):
         self.stage, self.order, self.row_ranges, self.sentinels = stage, Order(stage), row_ranges, sentinels
         self.shards = [shards.get(s.source) for s in stage.sources]
         self.rates = [Fraction(stage.fim.get(s.source, 0)) for s in stage.sources]
         for planned, found in zip(stage.sources, self.shards, strict=True):
-            if planned.windows and (found is None or found.windows != planned.pool_windows or found.seq_len != stage.seq_len):
+            if planned.windows and (
+                found is None or found.windows != planned.pool_windows or found.seq_len != stage.seq_len
+            ):
                 raise CodemixError(
                     f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, "
-                    + (f"its shards hold {found.windows:,} of {found.seq_len} tokens" if found else "and it has no shards"),
-                    hints=["run `codemix plan` again: the data has changed since the stage was planned"], rule="shards-not-planned",
-                )  # fmt: skip
+                    + (
+                        f"its shards hold {found.windows:,} of {found.seq_len} tokens"
+                        if found
+                        else "and it has no shards"
+                    ),
+                    hints=["run `codemix plan` again: the data has changed since the stage was planned"],
+                    rule="shards-not-planned",
+                )
         self.vocab_size = min((s.vocab_size for s in self.shards if s), default=0)
         if any(self.rates) and (sentinels is None or not all(0 <= s < self.vocab_size for s in sentinels)):
             raise CodemixError(
                 f"stage `{stage.name}` asks for fill-in-the-middle, and its three tokens are not known to the tokenizer",
-                hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"], rule="fim-tokens",
-            )  # fmt: skip
+                hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"],
+                rule="fim-tokens",
+            )
         self._places = np.arange(stage.seq_len, dtype=np.int32)
         self._block: tuple[int, list[int], _Found] | None = None
 
@@ -139,7 +170,11 @@ class StepSource:
         return self.stage.steps
 
     def __getitem__(self, step: int) -> Batch:
-        first, bounds, found = self._block or (0, [0], None)  # read once: a thread sees a whole block, old or new
+        first, bounds, found = self._block or (
+            0,
+            [0],
+            None,
+        )  # read once: a thread sees a whole block, old or new
         if not first <= step < first + len(bounds) - 1:
             rows, bounds = [], [0]
             for later in range(step, self.stage.steps):
@@ -171,7 +206,12 @@ class StepSource:
 
     def _find(self, rows: Rows) -> _Found:
         n = len(rows)
-        shard, offset, which, places = np.zeros(n, np.int64), np.zeros(n, np.int64), [np.arange(n)], [np.zeros(n, np.int64)]
+        shard, offset, which, places = (
+            np.zeros(n, np.int64),
+            np.zeros(n, np.int64),
+            [np.arange(n)],
+            [np.zeros(n, np.int64)],
+        )
         unchecked = np.zeros(n, bool)
         by_source = np.argsort(rows.source, kind="stable")
         sources, first = np.unique(rows.source[by_source], return_index=True)
@@ -186,7 +226,9 @@ class StepSource:
         order = np.argsort(which, kind="stable")
         which, places = which[order], places[order]
         bounds = np.searchsorted(which, np.arange(n + 1))
-        return _Found(rows, shard, offset, which, places, np.arange(len(which)) - bounds[which], bounds, unchecked)
+        return _Found(
+            rows, shard, offset, which, places, np.arange(len(which)) - bounds[which], bounds, unchecked
+        )
 
     def _batch(self, found: _Found) -> Batch:
         n, length = len(found.rows), self.stage.seq_len
@@ -195,12 +237,18 @@ class StepSource:
             first = int(found.offset[row])
             self.shards[found.rows.source[row]].check_blocks(int(found.shard[row]), first, first + length + 1)
         windows = np.empty((n, length + 1), np.int32)
-        for row, (source, shard, offset) in enumerate(zip(found.rows.source.tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)):
+        for row, (source, shard, offset) in enumerate(
+            zip(found.rows.source.tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)
+        ):
             windows[row] = self.shards[source].tokens(shard)[offset : offset + length + 1]
         self._check(found.rows, windows)
         if any(self.rates):
             self._rearrange(found, windows)
-        batch = {"inputs": windows[:, :-1], "targets": windows[:, 1:], "source": found.rows.source.astype(np.int32)}
+        batch = {
+            "inputs": windows[:, :-1],
+            "targets": windows[:, 1:],
+            "source": found.rows.source.astype(np.int32),
+        }
         batch["weights"] = np.ones((n, length), np.float32)
         if mask:
             ended = (found.place > 0) & (found.place <= length)
@@ -224,12 +272,21 @@ class StepSource:
 
     def _rearrange(self, found: _Found, windows: np.ndarray) -> None:
         for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[found.rows.source]).tolist():
-            self.fill_in_the_middle(windows[row], found.place[found.bounds[row] + 1 : found.bounds[row + 1]], found.rows, row)
+            self.fill_in_the_middle(
+                windows[row], found.place[found.bounds[row] + 1 : found.bounds[row + 1]], found.rows, row
+            )
 
     def fill_in_the_middle(self, window: np.ndarray, ends: np.ndarray, rows: Rows, row: int) -> int:
         """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens lost in each."""
         source = int(rows.source[row])
         return fim.rearrange(
-            window, ends, seed=self.stage.seed, source=self.stage.sources[source].source, epoch=int(rows.epoch[row]), number=int(rows.window[row]),
-            rate=self.rates[source], spm=Fraction(self.stage.spec.fim_spm), sentinels=self.sentinels,
-        )  # fmt: skip
+            window,
+            ends,
+            seed=self.stage.seed,
+            source=self.stage.sources[source].source,
+            epoch=int(rows.epoch[row]),
+            number=int(rows.window[row]),
+            rate=self.rates[source],
+            spm=Fraction(self.stage.spec.fim_spm),
+            sentinels=self.sentinels,
+        )

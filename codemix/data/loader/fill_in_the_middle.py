@@ -45,7 +45,9 @@ def rearrange(
     ends = ends.tolist()
     bounds, changed = [0, *ends, *([len(window)] if not ends or ends[-1] < len(window) else [])], 0
     for piece, (first, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        text = stop - first - (piece < len(ends))  # a document that ends in the window ends with its end token
+        text = (
+            stop - first - (piece < len(ends))
+        )  # a document that ends in the window ends with its end token
         if text < SHORTEST:
             continue
         chance, order, one, other = _words(f"codemix fim 1\0{seed}\0{source}\0{epoch}\0{number}\0{piece}")

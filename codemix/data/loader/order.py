@@ -60,12 +60,16 @@ def key(seed: int, source: str, epoch: int) -> bytes:
 
 def permute(key: bytes, n: int, index: np.ndarray) -> np.ndarray:
     """The images of `index` (each in [0, n)) under the permutation of [0, n) that `key` names."""
-    return _walk(_round_keys([key]), np.array([n], np.int64), np.zeros(len(index), np.int64), index, backwards=False)
+    return _walk(
+        _round_keys([key]), np.array([n], np.int64), np.zeros(len(index), np.int64), index, backwards=False
+    )
 
 
 def unpermute(key: bytes, n: int, image: np.ndarray) -> np.ndarray:
     """The indices whose images under `permute` are `image`."""
-    return _walk(_round_keys([key]), np.array([n], np.int64), np.zeros(len(image), np.int64), image, backwards=True)
+    return _walk(
+        _round_keys([key]), np.array([n], np.int64), np.zeros(len(image), np.int64), image, backwards=True
+    )
 
 
 class Order:
@@ -77,11 +81,14 @@ class Order:
         if unknown := [s.source for s in stage.sources if s.pool_windows is None]:
             raise CodemixError(
                 f"stage `{stage.name}`: the size of {', '.join(f'`{name}`' for name in unknown)} is not known, so its order is not either",
-                hints=["run `codemix build-data`, or declare `tokens:` of the source"], rule="order-unknown",
-            )  # fmt: skip
+                hints=["run `codemix build-data`, or declare `tokens:` of the source"],
+                rule="order-unknown",
+            )
         self.pool = np.array([s.pool_windows for s in stage.sources], np.int64)
         self.start = np.array([s.start for s in stage.sources], np.int64)
-        counts = np.array([s.counts for s in stage.segments], np.int64).reshape(len(stage.segments), len(self.names))
+        counts = np.array([s.counts for s in stage.segments], np.int64).reshape(
+            len(stage.segments), len(self.names)
+        )
         lengths = np.array([s.rows for s in stage.segments], np.int64)
         self.first_row = np.array([s.first_row for s in stage.segments], np.int64)
         if (
@@ -94,14 +101,21 @@ class Order:
         if lengths.max(initial=0) > MAX_SEGMENT_ROWS:
             raise CodemixError(
                 f"stage `{stage.name}` has a stretch of {lengths.max():,} rows; the order is exact up to {MAX_SEGMENT_ROWS:,}",
-                hints=[f"use a `seq_len` above {stage.seq_len:,}, or split the stage in two"], rule="order-too-long",
-            )  # fmt: skip
+                hints=[f"use a `seq_len` above {stage.seq_len:,}, or split the stage in two"],
+                rule="order-too-long",
+            )
         self.before = np.cumsum(counts, 0) - counts  # [segments, sources] rows of earlier segments
         self.total = counts.sum(0)
-        if ((self.start + self.total) // np.maximum(self.pool, 1)).max(initial=0) > MAX_EPOCHS or (self.pool[self.total > 0] < 1).any():
-            raise ValueError(f"stage {stage.name}: a source has no windows, or is read more than {MAX_EPOCHS:,} times")
+        if ((self.start + self.total) // np.maximum(self.pool, 1)).max(initial=0) > MAX_EPOCHS or (
+            self.pool[self.total > 0] < 1
+        ).any():
+            raise ValueError(
+                f"stage {stage.name}: a source has no windows, or is read more than {MAX_EPOCHS:,} times"
+            )
         self._leaf = 1 << max(0, len(self.names) - 1).bit_length()
-        self.tree = np.zeros((len(lengths), 2 * self._leaf), np.int64)  # a heap a segment: node i has children 2i and 2i + 1
+        self.tree = np.zeros(
+            (len(lengths), 2 * self._leaf), np.int64
+        )  # a heap a segment: node i has children 2i and 2i + 1
         self.tree[:, self._leaf : self._leaf + len(self.names)] = counts
         for node in range(self._leaf - 1, 0, -1):
             self.tree[:, node] = self.tree[:, 2 * node] + self.tree[:, 2 * node + 1]
@@ -121,13 +135,21 @@ class Order:
         """What these rows of the stage read."""
         source, cursor = self.cursors(row)
         epoch, position = np.divmod(cursor, self.pool[source])
-        return Rows(source.astype(np.int16), epoch.astype(np.int32), self._windows(source, epoch, position, backwards=False))
+        return Rows(
+            source.astype(np.int16),
+            epoch.astype(np.int32),
+            self._windows(source, epoch, position, backwards=False),
+        )
 
     def cursors(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each row its source and the source's cursor: how many of its windows were read before, over the whole lineage."""
         if len(row) and not (row.min() >= 0 and row.max() < self.stage.rows):
             raise IndexError(f"rows {row.min()} to {row.max()} are not all in [0, {self.stage.rows})")
-        segment = np.searchsorted(self.first_row, row, "right") - 1 if len(self.first_row) > 1 else np.zeros(len(row), np.int64)
+        segment = (
+            np.searchsorted(self.first_row, row, "right") - 1
+            if len(self.first_row) > 1
+            else np.zeros(len(row), np.int64)
+        )
         tree, base = self.tree.reshape(-1), segment * (2 * self._leaf)
         p, node = row - self.first_row[segment], np.ones(len(row), np.int64)
         for _ in range(self.depth):
@@ -146,7 +168,9 @@ class Order:
         ordinal = np.asarray(cursor, np.int64) - self.start[source]
         inside = (ordinal >= 0) & (ordinal < self.total[source])
         ordinal = np.where(inside, ordinal, 0)
-        segment = np.searchsorted(self.before[:, source], ordinal, "right") - 1  # of equal values the last: empty segments are passed over
+        segment = (
+            np.searchsorted(self.before[:, source], ordinal, "right") - 1
+        )  # of equal values the last: empty segments are passed over
         p, node = ordinal - self.before[segment, source], np.int64(self._leaf + source)
         while node > 1 and inside.any():
             n, m = self.tree[segment, node >> 1], self.tree[segment, node]
@@ -162,7 +186,9 @@ class Order:
         if total == 0 or not 0 <= window < pool:
             return np.zeros(0, np.int64)
         epoch = np.arange(start // pool, (start + total - 1) // pool + 1, dtype=np.int64)
-        at = self._windows(np.full(len(epoch), source), epoch, np.full(len(epoch), window, np.int64), backwards=True)
+        at = self._windows(
+            np.full(len(epoch), source), epoch, np.full(len(epoch), window, np.int64), backwards=True
+        )
         cursor = epoch * pool + at
         return cursor[(cursor >= start) & (cursor < start + total)]
 
@@ -186,7 +212,9 @@ class Order:
             if (s, e) not in self._keys:
                 self._keys[s, e] = key(self.stage.seed, self.names[s], e)
         n = self.pool[[s for s, _ in pairs]] if pairs else np.zeros(0, np.int64)
-        return _walk(_round_keys([self._keys[pair] for pair in pairs]), n, place, position, backwards=backwards)
+        return _walk(
+            _round_keys([self._keys[pair] for pair in pairs]), n, place, position, backwards=backwards
+        )
 
 
 def _round_keys(keys: list[bytes]) -> np.ndarray:
@@ -196,7 +224,9 @@ def _round_keys(keys: list[bytes]) -> np.ndarray:
     return words.T[np.arange(_ROUNDS) % 4] + offsets[:, None]
 
 
-def _walk(round_keys: np.ndarray, n: np.ndarray, which: np.ndarray, index: np.ndarray, *, backwards: bool) -> np.ndarray:
+def _walk(
+    round_keys: np.ndarray, n: np.ndarray, which: np.ndarray, index: np.ndarray, *, backwards: bool
+) -> np.ndarray:
     """The permutation of [0, n[which]) under round_keys[:, which], applied to each index.
 
     A Feistel network permutes [0, 2^bits), the least power of two that holds n: the index is cut into a high and a low part, and in
@@ -212,12 +242,16 @@ def _walk(round_keys: np.ndarray, n: np.ndarray, which: np.ndarray, index: np.nd
     n = n.astype(np.uint64)
     while len(todo):
         at = which[todo]
-        image[todo] = turned = _feistel(image[todo], round_keys[:, at], low_bits[at], (bits - low_bits)[at], backwards)
+        image[todo] = turned = _feistel(
+            image[todo], round_keys[:, at], low_bits[at], (bits - low_bits)[at], backwards
+        )
         todo = todo[turned >= n[at]]
     return image.astype(np.int64)
 
 
-def _feistel(x: np.ndarray, round_keys: np.ndarray, low_bits: np.ndarray, high_bits: np.ndarray, backwards: bool) -> np.ndarray:
+def _feistel(
+    x: np.ndarray, round_keys: np.ndarray, low_bits: np.ndarray, high_bits: np.ndarray, backwards: bool
+) -> np.ndarray:
     one = np.uint64(1)
     masks = [(one << low_bits) - one, (one << high_bits) - one]
     halves = [x & masks[0], x >> low_bits]

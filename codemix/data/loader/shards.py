@@ -48,18 +48,27 @@ class Shards:
     """One split of one source, as windows."""
 
     def __init__(self, manifest: Manifest, split: str, seq_len: int):
-        self.source, self.folder, self.split, self.seq_len = manifest.source, Path(manifest.folder), split, seq_len
+        self.source, self.folder, self.split, self.seq_len = (
+            manifest.source,
+            Path(manifest.folder),
+            split,
+            seq_len,
+        )
         self.vocab_size = int(manifest.tokenizer["vocab_size"])
         self._dtype = f"<u{TOKEN_BYTES[manifest.dtype]}"
         self.shards = manifest.shards(split)
         self._paths = [str(self.folder / s.path) for s in self.shards]
-        self._last = np.cumsum([max(0, (s.tokens - 1) // seq_len) for s in self.shards], dtype=np.int64)  # windows up to and with each shard
+        self._last = np.cumsum(
+            [max(0, (s.tokens - 1) // seq_len) for s in self.shards], dtype=np.int64
+        )  # windows up to and with each shard
         self._before = np.concatenate(([0], self._last))
         self.windows = int(self._before[-1])
         self._width = TOKEN_BYTES[manifest.dtype]
         counts = [block_checksums.blocks(s.tokens * self._width) for s in self.shards]
         self._first_block = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-        self._sound = np.repeat(np.array([not s.checks_sha256 for s in self.shards], bool), counts)  # blocks that need no check
+        self._sound = np.repeat(
+            np.array([not s.checks_sha256 for s in self.shards], bool), counts
+        )  # blocks that need no check
         self._sound_ends = {number for number, s in enumerate(self.shards) if not s.checks_sha256}
 
     def __len__(self) -> int:
@@ -74,7 +83,9 @@ class Shards:
         """`place` of each window."""
         windows = np.asarray(windows, np.int64)
         if len(windows) and not (windows.min() >= 0 and windows.max() < self.windows):
-            raise IndexError(f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})")
+            raise IndexError(
+                f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})"
+            )
         shard = np.searchsorted(self._last, windows, "right")
         return shard, (windows - self._before[shard]) * self.seq_len
 
@@ -99,7 +110,9 @@ class Shards:
         first = self._first_block[shard] + offset * self._width // block_checksums.BLOCK
         last = self._first_block[shard] + ((offset + self.seq_len) * self._width) // block_checksums.BLOCK
         found = ~(self._sound[first] & self._sound[last])
-        for between in range(1, self.seq_len * self._width // block_checksums.BLOCK + 1):  # windows longer than a block
+        for between in range(
+            1, self.seq_len * self._width // block_checksums.BLOCK + 1
+        ):  # windows longer than a block
             found |= ~self._sound[np.minimum(first + between, last)]
         return found
 
@@ -109,11 +122,16 @@ class Shards:
         Raises CodemixError (`shard-corrupt`) where one is not what was written.
         """
         before = int(self._first_block[shard])
-        for block in range(start * self._width // block_checksums.BLOCK, (stop * self._width - 1) // block_checksums.BLOCK + 1):
+        for block in range(
+            start * self._width // block_checksums.BLOCK,
+            (stop * self._width - 1) // block_checksums.BLOCK + 1,
+        ):
             if not self._sound[before + block]:
                 if block_checksums.block_check(self.tokens(shard), block) != self._checks(shard)[1 + block]:
                     first = block * block_checksums.BLOCK
-                    where = f"its checksum differs in bytes {first:,} to {first + block_checksums.BLOCK - 1:,}"
+                    where = (
+                        f"its checksum differs in bytes {first:,} to {first + block_checksums.BLOCK - 1:,}"
+                    )
                     raise self._corrupt(self.path(shard), where)
                 self._sound[before + block] = True
 
@@ -149,7 +167,15 @@ class Shards:
         while True:
             start = int(ends[document - 1]) if document else 0
             end = int(ends[document])
-            spans.append(Span(document, max(start, offset) - offset, min(end, stop) - offset, max(0, offset - start), end - start))
+            spans.append(
+                Span(
+                    document,
+                    max(start, offset) - offset,
+                    min(end, stop) - offset,
+                    max(0, offset - start),
+                    end - start,
+                )
+            )
             if end >= stop:
                 return spans
             document += 1
@@ -182,7 +208,9 @@ class Shards:
                 try:
                     read(number)
                     if hashes and (found := file_digest(Path(path))) != expected:
-                        raise self._corrupt(path, f"its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}...")
+                        raise self._corrupt(
+                            path, f"its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}..."
+                        )
                 except CodemixError as error:
                     problems += error.problems
         if problems:
@@ -202,7 +230,10 @@ class Shards:
         if not path.exists():
             return list(range(len(self.shards)))
         counts = [shard.documents for shard in self.shards]
-        ids, wanted = self._map(str(path), "<u8", sum(counts), "ids"), np.uint64(block_checksums.id_check(document_id))
+        ids, wanted = (
+            self._map(str(path), "<u8", sum(counts), "ids"),
+            np.uint64(block_checksums.id_check(document_id)),
+        )
         found, start = [], 0
         for number, count in enumerate(counts):
             at = start + int(ids[start : start + count].searchsorted(wanted))
@@ -215,7 +246,11 @@ class Shards:
         """The documents of a shard with this id, by number; reads what the build wrote about every document of the shard."""
         spellings = tuple(json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True))
         lines = enumerate(self._sidecar(shard))
-        return [number for number, line in lines if any(s in line for s in spellings) and json.loads(line)["id"] == document_id]
+        return [
+            number
+            for number, line in lines
+            if any(s in line for s in spellings) and json.loads(line)["id"] == document_id
+        ]
 
     def _sidecar(self, shard: int) -> Iterator[bytes]:
         import zstandard
@@ -241,7 +276,10 @@ class Shards:
         path, entry = f"{self._paths[shard]}.index", self.shards[shard]
         ends = self._map(path, "<i8", entry.documents, "documents")
         if entry.documents and ends[-1] != entry.tokens:
-            raise self._corrupt(path, f"its last document ends at token {int(ends[-1]):,}, the manifest counts {entry.tokens:,}")
+            raise self._corrupt(
+                path,
+                f"its last document ends at token {int(ends[-1]):,}, the manifest counts {entry.tokens:,}",
+            )
         if shard not in self._sound_ends:
             if block_checksums.whole_check(ends) != self._checks(shard)[0]:
                 raise self._corrupt(path, "its checksum differs")
@@ -259,7 +297,9 @@ class Shards:
             raise self._corrupt(path, error.strerror or str(error)) from None
         if size != wanted:
             raise self._corrupt(path, f"it has {size:,} bytes, and {count:,} {noun} take {wanted:,}")
-        array = np.memmap(path, dtype, "r").view(np.ndarray) if count else np.zeros(0, dtype)  # slicing a memmap object is several times slower
+        array = (
+            np.memmap(path, dtype, "r").view(np.ndarray) if count else np.zeros(0, dtype)
+        )  # slicing a memmap object is several times slower
         with _lock:
             _maps[path, count] = array
             while len(_maps) > _MAX_MAPS:
@@ -273,11 +313,15 @@ class Shards:
             row = int((unsigned >= self.vocab_size).any(-1).argmax())
             shard, offset = self.place(int(windows[row]))
             raise self._corrupt(
-                self.path(shard), f"token {int(unsigned[row].max()):,} near offset {offset:,} is not below the vocabulary of {self.vocab_size:,}"
+                self.path(shard),
+                f"token {int(unsigned[row].max()):,} near offset {offset:,} is not below the vocabulary of {self.vocab_size:,}",
             )
 
     def _corrupt(self, path: str | Path, why: str) -> CodemixError:
         return CodemixError(
             f"{path} is not what its manifest says: {why}",
-            hints=[f"delete {self.folder} and run `codemix build-data`: the same inputs give the same tokens"], rule="shard-corrupt",
-        )  # fmt: skip
+            hints=[
+                f"delete {self.folder} and run `codemix build-data`: the same inputs give the same tokens"
+            ],
+            rule="shard-corrupt",
+        )

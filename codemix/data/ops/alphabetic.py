@@ -20,13 +20,21 @@ class Alphabetic(Op):
 
     kind: Literal["alphabetic"] = "alphabetic"
     version: ClassVar[int] = 2
-    min_frac: float = Field(0.25, ge=0, le=1, description="share of the characters that are letters [fraction]")
+    min_frac: float = Field(
+        0.25, ge=0, le=1, description="share of the characters that are letters [fraction]"
+    )
     except_languages: tuple[str, ...] = Field((), description="languages let through")
-    EXAMPLES: ClassVar = ({"kind": "alphabetic"}, {"kind": "alphabetic", "min_frac": 0.4, "except_languages": ["CSV"]})
+    EXAMPLES: ClassVar = (
+        {"kind": "alphabetic"},
+        {"kind": "alphabetic", "min_frac": 0.4, "except_languages": ["CSV"]},
+    )
 
     def apply(self, doc: Document) -> Document | Drop:
         found = count_letters(doc.text, digits=False)
-        if found >= self.min_frac * len(doc.text) or found >= self.min_frac * (len(doc.text) - layout_chars(doc.text)) > 0:
+        if (
+            found >= self.min_frac * len(doc.text)
+            or found >= self.min_frac * (len(doc.text) - layout_chars(doc.text)) > 0
+        ):
             return doc
         if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
             return doc

@@ -18,11 +18,18 @@ class DataFileSize(Op):
     kind: Literal["data_file_size"] = "data_file_size"
     min_chars: int = Field(50, ge=0, description="shortest file kept [characters]")
     max_chars: int = Field(5000, ge=1, description="longest file kept [characters]")
-    languages: tuple[str, ...] = Field(("JSON", "YAML", "CSV"), description="languages looked at; StarCoder: JSON and YAML")
-    EXAMPLES: ClassVar = ({"kind": "data_file_size"}, {"kind": "data_file_size", "max_chars": 20000, "languages": ["JSON"]})
+    languages: tuple[str, ...] = Field(
+        ("JSON", "YAML", "CSV"), description="languages looked at; StarCoder: JSON and YAML"
+    )
+    EXAMPLES: ClassVar = (
+        {"kind": "data_file_size"},
+        {"kind": "data_file_size", "max_chars": 20000, "languages": ["JSON"]},
+    )
 
     def apply(self, doc: Document) -> Document | Drop:
         n_chars = len(doc.text)
-        if self.min_chars <= n_chars <= self.max_chars or languages.of(doc) not in map(languages.canonical, self.languages):
+        if self.min_chars <= n_chars <= self.max_chars or languages.of(doc) not in map(
+            languages.canonical, self.languages
+        ):
             return doc
         return Drop("small_data_file" if n_chars < self.min_chars else "large_data_file")

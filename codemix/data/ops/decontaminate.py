@@ -19,17 +19,25 @@ from codemix.data.interfaces import Op
 from codemix.errors import CodemixError
 from codemix.recipe.language.requirements import Requirement
 
-_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "txt", "md", "py") for c in ("", ".gz", ".zst", ".zstd"))
+_SUFFIXES = tuple(
+    f".{s}{c}" for s in ("jsonl", "json", "txt", "md", "py") for c in ("", ".gz", ".zst", ".zstd")
+)
 
 
 class Decontaminate(Op):
     """Drops documents that share a run of `n_grams` words with evaluation texts (datatrove)."""
 
     kind: Literal["decontaminate"] = "decontaminate"
-    paths: str | tuple[str, ...] = Field(description="evaluation files under the data root: jsonl or plain text, compressed or not")
-    fields: tuple[str, ...] = Field((), description="fields of jsonl rows, in order; default: every string in the row")
+    paths: str | tuple[str, ...] = Field(
+        description="evaluation files under the data root: jsonl or plain text, compressed or not"
+    )
+    fields: tuple[str, ...] = Field(
+        (), description="fields of jsonl rows, in order; default: every string in the row"
+    )
     n_grams: int = Field(12, ge=3, le=200, description="words in a row that make a match")
-    normalize: Literal["prose", "code"] = Field("prose", description="prose: fold case, digits, punctuation; code: as written, white space folded")
+    normalize: Literal["prose", "code"] = Field(
+        "prose", description="prose: fold case, digits, punctuation; code: as written, white space folded"
+    )
     version: ClassVar[int] = 2  # words of scripts without blanks
     EXAMPLES: ClassVar = (
         {"kind": "decontaminate", "paths": "eval/*.jsonl"},
@@ -72,8 +80,9 @@ class Decontaminate(Op):
         if not any(index.values()):
             raise CodemixError(
                 f"no evaluation text in {self.paths} has {self.n_grams} words, so nothing could ever match",
-                hints=["lower `n_grams:`, or check `fields:`"], rule="decontaminate-empty",
-            )  # fmt: skip
+                hints=["lower `n_grams:`, or check `fields:`"],
+                rule="decontaminate-empty",
+            )
         return {task: np.array(sorted(found), "<u8").tobytes() for task, found in index.items()}
 
     def start(self, state: dict[str, bytes]) -> Callable[[Document], Document | Drop]:
@@ -88,8 +97,12 @@ class Decontaminate(Op):
 
         silence()
         config = self._config()
-        done = dict.fromkeys((field.name for field in dataclasses.fields(config.norm_config)), False)  # by us, faster
-        of_simplified = dataclasses.replace(config, norm_config=dataclasses.replace(config.norm_config, **done))
+        done = dict.fromkeys(
+            (field.name for field in dataclasses.fields(config.norm_config)), False
+        )  # by us, faster
+        of_simplified = dataclasses.replace(
+            config, norm_config=dataclasses.replace(config.norm_config, **done)
+        )
         with tempfile.TemporaryDirectory() as folder:  # read once, then the filter holds the index itself
             write_index(state, Path(folder))
             block = NGramsDecontFilter(folder, config=of_simplified, language=datatrove_words())
@@ -97,7 +110,11 @@ class Decontaminate(Op):
 
         def apply(doc: Document) -> Document | Drop:
             given = DatatroveDocument(text=simplified(doc.text, config.norm_config), id=doc.id)
-            return doc if block.filter(given) is True else Drop(f"contaminated_{given.metadata['contaminated_task']}")
+            return (
+                doc
+                if block.filter(given) is True
+                else Drop(f"contaminated_{given.metadata['contaminated_task']}")
+            )
 
         return apply
 
@@ -106,7 +123,9 @@ class Decontaminate(Op):
         from datatrove.utils.text import TextNormConfig
 
         fold = self.normalize == "prose"
-        norm = TextNormConfig(lowercase=fold, remove_punctuation=fold, norm_numbers=fold, norm_unicode_diacritics=fold)
+        norm = TextNormConfig(
+            lowercase=fold, remove_punctuation=fold, norm_numbers=fold, norm_unicode_diacritics=fold
+        )
         return NGramsDecontConfig(n_grams=self.n_grams, find_query_ngrams=True, norm_config=norm)
 
     def _texts(self, name: str, root: Path) -> Iterator[str]:
@@ -130,10 +149,14 @@ class Decontaminate(Op):
                 for field, get in getters if row else ():
                     if get(row) is MISSING:
                         here = f"fields here: {', '.join(row)}"
-                        raise CodemixError(f"{name}#{number} has no field `{field}`", hints=[here], rule="eval-unreadable")
+                        raise CodemixError(
+                            f"{name}#{number} has no field `{field}`", hints=[here], rule="eval-unreadable"
+                        )
                 yield "\n".join(_strings([get(row) for _, get in getters] if getters and row else row))
         except (Damaged, UnicodeDecodeError, orjson.JSONDecodeError) as error:
-            raise CodemixError(f"cannot read the evaluation texts in {name}: {error}", rule="eval-unreadable") from error
+            raise CodemixError(
+                f"cannot read the evaluation texts in {name}: {error}", rule="eval-unreadable"
+            ) from error
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -73,7 +73,9 @@ class EncodedRuns(Op):
     kind: Literal["encoded_runs"] = "encoded_runs"
     version: ClassVar[int] = 2
     max_run_chars: int = Field(1024, ge=1, description="longest run kept [characters]; StarCoder2: 1024")
-    max_frac: float = Field(0.5, ge=0, le=1, description="share of the document that runs may be [fraction]; StarCoder2: 0.5")
+    max_frac: float = Field(
+        0.5, ge=0, le=1, description="share of the document that runs may be [fraction]; StarCoder2: 0.5"
+    )
     EXAMPLES: ClassVar = ({"kind": "encoded_runs"},)
 
     def apply(self, doc: Document) -> Document | Drop:

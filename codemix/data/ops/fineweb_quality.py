@@ -17,14 +17,25 @@ class FinewebQuality(ProseOp):
     """Drops prose that fails FineWeb's rules: punctuation, short lines, repeated lines, lists (datatrove)."""
 
     kind: Literal["fineweb_quality"] = "fineweb_quality"
-    min_frac_lines_punctuated: float = Field(0.12, ge=0, le=1, description="lines that end in terminal punctuation [fraction]")
-    keep_unpunctuated: bool = Field(False, description="keep documents in which no line at all ends in punctuation")
-    max_frac_short_lines: float = Field(0.67, ge=0, le=1, description="lines of at most `short_line_chars` [fraction]")
+    min_frac_lines_punctuated: float = Field(
+        0.12, ge=0, le=1, description="lines that end in terminal punctuation [fraction]"
+    )
+    keep_unpunctuated: bool = Field(
+        False, description="keep documents in which no line at all ends in punctuation"
+    )
+    max_frac_short_lines: float = Field(
+        0.67, ge=0, le=1, description="lines of at most `short_line_chars` [fraction]"
+    )
     short_line_chars: int = Field(30, ge=0, description="what a short line is [characters]")
-    max_frac_chars_in_dup_lines: float = Field(0.01, ge=0, le=1, description="characters in repeated lines [fraction]")
+    max_frac_chars_in_dup_lines: float = Field(
+        0.01, ge=0, le=1, description="characters in repeated lines [fraction]"
+    )
     max_lines_per_word: float = Field(0.3, ge=0, description="line ends per word; more is a list")
     version: ClassVar[int] = 2  # words of scripts without blanks
-    EXAMPLES: ClassVar = ({"kind": "fineweb_quality"}, {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1})
+    EXAMPLES: ClassVar = (
+        {"kind": "fineweb_quality"},
+        {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1},
+    )
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
         from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilter
@@ -33,11 +44,17 @@ class FinewebQuality(ProseOp):
         from codemix.data.text.words import ProseWords, datatrove_words
 
         silence()
-        return as_op(FineWebQualityFilter(
-            line_punct_thr=self.min_frac_lines_punctuated, line_punct_exclude_zero=self.keep_unpunctuated, short_line_thr=self.max_frac_short_lines,
-            short_line_length=self.short_line_chars, char_duplicates_ratio=self.max_frac_chars_in_dup_lines, new_line_ratio=self.max_lines_per_word,
-            language=datatrove_words(ProseWords),
-        ))  # fmt: skip
+        return as_op(
+            FineWebQualityFilter(
+                line_punct_thr=self.min_frac_lines_punctuated,
+                line_punct_exclude_zero=self.keep_unpunctuated,
+                short_line_thr=self.max_frac_short_lines,
+                short_line_length=self.short_line_chars,
+                char_duplicates_ratio=self.max_frac_chars_in_dup_lines,
+                new_line_ratio=self.max_lines_per_word,
+                language=datatrove_words(ProseWords),
+            )
+        )
 
     def apply(self, doc: Document) -> Document | Drop:
         return self.start(None)(doc)

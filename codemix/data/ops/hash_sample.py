@@ -21,9 +21,14 @@ class HashSample(Op):
     keep: Share = Field(description="share of the documents kept, e.g. 10%")
     by: Literal["id", "text"] = Field("id", description="text: equal texts share their fate")
     salt: str = Field("", description="another word, another sample")
-    EXAMPLES: ClassVar = ({"kind": "hash_sample", "keep": "10%"}, {"kind": "hash_sample", "keep": "1/3", "by": "text", "salt": "second"})
+    EXAMPLES: ClassVar = (
+        {"kind": "hash_sample", "keep": "10%"},
+        {"kind": "hash_sample", "keep": "1/3", "by": "text", "salt": "second"},
+    )
 
     def apply(self, doc: Document) -> Document | Drop:
         content = f"{self.salt}\0{doc.id if self.by == 'id' else doc.text}"
-        digest = int.from_bytes(hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        digest = int.from_bytes(
+            hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+        )
         return doc if digest * self.keep.denominator < self.keep.numerator << 64 else Drop("not_sampled")

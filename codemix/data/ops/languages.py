@@ -19,14 +19,22 @@ class Languages(Op):
     """Keeps documents in the named languages, by metadata or file extension."""
 
     kind: Literal["languages"] = "languages"
-    allow: tuple[str, ...] = Field(min_length=1, description="languages by any usual name (C++, cpp), or paper_code, paper_markup")
+    allow: tuple[str, ...] = Field(
+        min_length=1, description="languages by any usual name (C++, cpp), or paper_code, paper_markup"
+    )
     unknown: Literal["drop", "keep"] = Field("drop", description="documents whose language nothing tells")
-    EXAMPLES: ClassVar = ({"kind": "languages", "allow": ["paper_code"]}, {"kind": "languages", "allow": ["Python", "cpp"], "unknown": "keep"})
+    EXAMPLES: ClassVar = (
+        {"kind": "languages", "allow": ["paper_code"]},
+        {"kind": "languages", "allow": ["Python", "cpp"], "unknown": "keep"},
+    )
 
     @classmethod
     def reference(cls) -> str:
         sets = [f"`{name}`: {', '.join(members)}." for name, members in _SETS.items()]
-        rows = [f"| {name} | {' '.join(f'`{e}`' for e in (*ends, *languages.names_of(name)))} |" for name, ends in languages.EXTENSIONS.items()]
+        rows = [
+            f"| {name} | {' '.join(f'`{e}`' for e in (*ends, *languages.names_of(name)))} |"
+            for name, ends in languages.EXTENSIONS.items()
+        ]
         known = "Known languages, with the endings and names of files that tell them, for the sources `source_tree` and `git` too:"
         return "\n\n".join([*sets, known, "\n".join(["| language | files |", "|---|---|", *rows])])
 
@@ -34,6 +42,13 @@ class Languages(Op):
         language = languages.of(doc)
         if not language:
             return doc if self.unknown == "keep" else Drop("unknown_language")
-        if not any(language in _SETS[name] if name in _SETS else language == languages.canonical(name) for name in self.allow):
+        if not any(
+            language in _SETS[name] if name in _SETS else language == languages.canonical(name)
+            for name in self.allow
+        ):
             return Drop("other_language")
-        return doc if doc.meta.get("language") == language else Document(doc.id, doc.text, doc.meta | {"language": language})
+        return (
+            doc
+            if doc.meta.get("language") == language
+            else Document(doc.id, doc.text, doc.meta | {"language": language})
+        )

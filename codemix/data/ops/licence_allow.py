@@ -12,24 +12,62 @@ from codemix.data.document import Document, Drop
 from codemix.data.interfaces import Op
 
 PERMISSIVE = (
-    "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause", "0BSD", "ISC", "Unlicense", "CC0-1.0", "MIT-0", "Zlib", "BSL-1.0", "PSF-2.0",
-    "Python-2.0", "PostgreSQL", "curl", "X11", "WTFPL", "NCSA", "Artistic-2.0", "libpng-2.0", "CC-BY-4.0", "CC-BY-3.0", "BlueOak-1.0.0", "UPL-1.0",
-)  # fmt: skip
+    "MIT",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSD-4-Clause",
+    "0BSD",
+    "ISC",
+    "Unlicense",
+    "CC0-1.0",
+    "MIT-0",
+    "Zlib",
+    "BSL-1.0",
+    "PSF-2.0",
+    "Python-2.0",
+    "PostgreSQL",
+    "curl",
+    "X11",
+    "WTFPL",
+    "NCSA",
+    "Artistic-2.0",
+    "libpng-2.0",
+    "CC-BY-4.0",
+    "CC-BY-3.0",
+    "BlueOak-1.0.0",
+    "UPL-1.0",
+)
 
 
 class LicenceAllow(Op):
     """Keeps documents under one of the allowed licences."""
 
     kind: Literal["licence_allow"] = "licence_allow"
-    allow: tuple[str, ...] = Field(PERMISSIVE, min_length=1, description="SPDX names, without regard to case; default: permissive licences")
-    of_many: Literal["any", "all"] = Field("any", description="of several licences, whether one allowed is enough or all must be")
+    allow: tuple[str, ...] = Field(
+        PERMISSIVE,
+        min_length=1,
+        description="SPDX names, without regard to case; default: permissive licences",
+    )
+    of_many: Literal["any", "all"] = Field(
+        "any", description="of several licences, whether one allowed is enough or all must be"
+    )
     unknown: Literal["drop", "keep"] = Field("drop", description="documents that carry no licence")
-    EXAMPLES: ClassVar = ({"kind": "licence_allow"}, {"kind": "licence_allow", "allow": ["MIT", "Apache-2.0"], "of_many": "all", "unknown": "keep"})
+    EXAMPLES: ClassVar = (
+        {"kind": "licence_allow"},
+        {"kind": "licence_allow", "allow": ["MIT", "Apache-2.0"], "of_many": "all", "unknown": "keep"},
+    )
 
     def apply(self, doc: Document) -> Document | Drop:
         found = doc.meta.get("licence")
-        names = [str(name).strip().lower() for name in (found if isinstance(found, list) else [found]) if name]
+        names = [
+            str(name).strip().lower() for name in (found if isinstance(found, list) else [found]) if name
+        ]
         if not names:
             return doc if self.unknown == "keep" else Drop("no_licence")
         allowed = {name.lower() for name in self.allow}
-        return doc if (any if self.of_many == "any" else all)(name in allowed for name in names) else Drop("licence_not_allowed")
+        return (
+            doc
+            if (any if self.of_many == "any" else all)(name in allowed for name in names)
+            else Drop("licence_not_allowed")
+        )

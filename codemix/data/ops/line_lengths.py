@@ -20,8 +20,13 @@ class LineLengths(Op):
     kind: Literal["line_lengths"] = "line_lengths"
     max_mean_chars: float = Field(100, gt=0, description="mean length of a line [characters]")
     max_line_chars: int = Field(1000, ge=1, description="length of the longest line [characters]")
-    except_languages: tuple[str, ...] = Field((), description="languages let through, e.g. [HTML, JSON, Markdown]")
-    EXAMPLES: ClassVar = ({"kind": "line_lengths"}, {"kind": "line_lengths", "max_line_chars": 500, "except_languages": ["Markdown"]})
+    except_languages: tuple[str, ...] = Field(
+        (), description="languages let through, e.g. [HTML, JSON, Markdown]"
+    )
+    EXAMPLES: ClassVar = (
+        {"kind": "line_lengths"},
+        {"kind": "line_lengths", "max_line_chars": 500, "except_languages": ["Markdown"]},
+    )
 
     def apply(self, doc: Document) -> Document | Drop:
         lines = doc.text.split("\n")

@@ -37,7 +37,11 @@ class MaxFloats(Op):
         shape = doc.text.encode("utf-8", "replace").translate(_SHAPE)
         if shape.count(b"d.") + shape.count(b".d") + shape.count(b"de") <= self.max_floats:
             return doc
-        floats = (found for found in _FLOAT.finditer(doc.text) if found["bare"] is None or _is_number(doc.text, found))
+        floats = (
+            found
+            for found in _FLOAT.finditer(doc.text)
+            if found["bare"] is None or _is_number(doc.text, found)
+        )
         return doc if next(islice(floats, self.max_floats, None), None) is None else Drop("too_many_floats")
 
 

@@ -21,10 +21,19 @@ class NormalizeText(Op):
 
     kind: Literal["normalize_text"] = "normalize_text"
     line_ends: bool = Field(True, description="\\r\\n and \\r become \\n")
-    control_characters: bool = Field(True, description="remove control characters and a byte order mark at the start")
-    unicode: Literal["NFC", "NFKC"] | None = Field(None, description="Unicode normal form; NFKC changes what code means")
-    trailing_blanks: bool = Field(False, description="remove blanks at the ends of lines; Markdown's line breaks go with them")
-    EXAMPLES: ClassVar = ({"kind": "normalize_text"}, {"kind": "normalize_text", "unicode": "NFC", "trailing_blanks": True})
+    control_characters: bool = Field(
+        True, description="remove control characters and a byte order mark at the start"
+    )
+    unicode: Literal["NFC", "NFKC"] | None = Field(
+        None, description="Unicode normal form; NFKC changes what code means"
+    )
+    trailing_blanks: bool = Field(
+        False, description="remove blanks at the ends of lines; Markdown's line breaks go with them"
+    )
+    EXAMPLES: ClassVar = (
+        {"kind": "normalize_text"},
+        {"kind": "normalize_text", "unicode": "NFC", "trailing_blanks": True},
+    )
 
     def apply(self, doc: Document) -> Document | Drop:
         text = doc.text

@@ -14,7 +14,9 @@ from pydantic import Field
 from codemix.data.document import Document, Drop
 from codemix.data.interfaces import ProseOp
 
-_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w-])")
+_EMAIL = re.compile(
+    r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w-])"
+)
 _IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)")
 
 
@@ -22,8 +24,13 @@ class Pii(ProseOp):
     """Replaces e-mail addresses and public IPv4 addresses in prose by placeholders."""
 
     kind: Literal["pii"] = "pii"
-    email: str | None = Field("email@example.com", description="what replaces an e-mail address; null to leave them")
-    ip: str | None = Field("192.0.2.1", description="what replaces a public IPv4 address; null to leave them. Private and reserved ones stay")
+    email: str | None = Field(
+        "email@example.com", description="what replaces an e-mail address; null to leave them"
+    )
+    ip: str | None = Field(
+        "192.0.2.1",
+        description="what replaces a public IPv4 address; null to leave them. Private and reserved ones stay",
+    )
     EXAMPLES: ClassVar = ({"kind": "pii"}, {"kind": "pii", "email": "<EMAIL>", "ip": None})
 
     def apply(self, doc: Document) -> Document | Drop:

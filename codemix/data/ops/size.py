@@ -19,16 +19,23 @@ class Size(Op):
     kind: Literal["size"] = "size"
     min_bytes: Bytes = Field(1, ge=0, description="smallest document kept [bytes]")
     max_bytes: Bytes | None = Field(None, description="largest document kept [bytes]; null for no limit")
-    EXAMPLES: ClassVar = ({"kind": "size", "max_bytes": "1MB"}, {"kind": "size", "min_bytes": 100, "max_bytes": "64KiB"})
+    EXAMPLES: ClassVar = (
+        {"kind": "size", "max_bytes": "1MB"},
+        {"kind": "size", "min_bytes": 100, "max_bytes": "64KiB"},
+    )
 
     @model_validator(mode="after")
     def _in_order(self):
         if self.max_bytes is not None and self.max_bytes < self.min_bytes:
-            raise PydanticCustomError("size", "`max_bytes` is less than `min_bytes`", {"hints": ["nothing would be kept"]})
+            raise PydanticCustomError(
+                "size", "`max_bytes` is less than `min_bytes`", {"hints": ["nothing would be kept"]}
+            )
         return self
 
     def apply(self, doc: Document) -> Document | Drop:
-        n_chars = len(doc.text)  # between a quarter of the bytes and all of them: most documents need no encoding to decide
+        n_chars = len(
+            doc.text
+        )  # between a quarter of the bytes and all of them: most documents need no encoding to decide
         if n_chars >= self.min_bytes and (self.max_bytes is None or 4 * n_chars <= self.max_bytes):
             return doc
         n_bytes = len(doc.text.encode())

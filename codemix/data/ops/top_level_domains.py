@@ -22,9 +22,13 @@ mq mr ms mt mu mv mw mx my mz na nc ne nf ng ni nl no np nr nu nz om pa pe pf pg
 sh si sj sk sl sm sn so sr ss st su sv sx sy sz tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug uk us uy uz va vc ve vg vi vn vu wf ws ye yt
 za zm zw""".split()
 )
-_GENERIC = frozenset(b"com net org edu gov mil int arpa info biz name pro aero coop museum jobs mobi travel asia cat tel".split())
+_GENERIC = frozenset(
+    b"com net org edu gov mil int arpa info biz name pro aero coop museum jobs mobi travel asia cat tel".split()
+)
 _WORD_BYTES = LETTERS + DIGITS + b"-" + bytes(range(128, 256))
-_WORDS = bytes(byte if byte in _WORD_BYTES else ord(" ") for byte in range(256))  # everything between words becomes a blank
+_WORDS = bytes(
+    byte if byte in _WORD_BYTES else ord(" ") for byte in range(256)
+)  # everything between words becomes a blank
 
 
 class TopLevelDomains(Op):
@@ -32,14 +36,21 @@ class TopLevelDomains(Op):
 
     kind: Literal["top_level_domains"] = "top_level_domains"
     min_country_domains: int = Field(100, ge=1, description="different country domains that make a list")
-    min_generic_domains: int = Field(3, ge=0, description="different ones of com, net, org, ... that make a list of domains")
-    min_frac_words: float = Field(0.15, ge=0, le=1, description="share of all words that those domains must be [fraction]")
+    min_generic_domains: int = Field(
+        3, ge=0, description="different ones of com, net, org, ... that make a list of domains"
+    )
+    min_frac_words: float = Field(
+        0.15, ge=0, le=1, description="share of all words that those domains must be [fraction]"
+    )
     EXAMPLES: ClassVar = ({"kind": "top_level_domains"},)
 
     def apply(self, doc: Document) -> Document | Drop:
         words = doc.text.lower().encode("utf-8", "replace").translate(_WORDS).split()
         distinct = set(words)
-        if len(distinct & COUNTRY) < self.min_country_domains or len(distinct & _GENERIC) < self.min_generic_domains:
+        if (
+            len(distinct & COUNTRY) < self.min_country_domains
+            or len(distinct & _GENERIC) < self.min_generic_domains
+        ):
             return doc
         known = sum(word in COUNTRY or word in _GENERIC for word in words)
         return Drop("list_of_domains") if known >= self.min_frac_words * len(words) else doc

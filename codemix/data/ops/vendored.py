@@ -37,11 +37,20 @@ class Vendored(Op):
     """Drops vendored files by path and minified files by their looks."""
 
     kind: Literal["vendored"] = "vendored"
-    patterns: tuple[str, ...] = Field(PATTERNS, description="regular expressions for the document's `path`; without a path nothing matches")
+    patterns: tuple[str, ...] = Field(
+        PATTERNS, description="regular expressions for the document's `path`; without a path nothing matches"
+    )
     minified: bool = Field(True, description="also drop JavaScript and CSS that look minified")
-    min_mean_chars: float = Field(200, gt=0, description="[minified] mean length of a line from which code looks minified [characters]")
-    max_frac_space: float = Field(0.1, ge=0, le=1, description="[minified] and white space is at most this share [fraction]")
-    EXAMPLES: ClassVar = ({"kind": "vendored"}, {"kind": "vendored", "patterns": ["(^|/)generated/"], "minified": False})
+    min_mean_chars: float = Field(
+        200, gt=0, description="[minified] mean length of a line from which code looks minified [characters]"
+    )
+    max_frac_space: float = Field(
+        0.1, ge=0, le=1, description="[minified] and white space is at most this share [fraction]"
+    )
+    EXAMPLES: ClassVar = (
+        {"kind": "vendored"},
+        {"kind": "vendored", "patterns": ["(^|/)generated/"], "minified": False},
+    )
 
     @field_validator("patterns")
     @classmethod
@@ -62,6 +71,8 @@ class Vendored(Op):
             n_lines = doc.text.count("\n") + (not doc.text.endswith("\n"))
             if len(doc.text) >= self.min_mean_chars * n_lines and len(doc.text) > 500:
                 n_space = len(doc.text) - len("".join(doc.text.split()))
-                if n_space <= self.max_frac_space * len(doc.text) and sum(map(doc.text.count, "{};")) >= 0.02 * len(doc.text):
+                if n_space <= self.max_frac_space * len(doc.text) and sum(
+                    map(doc.text.count, "{};")
+                ) >= 0.02 * len(doc.text):
                     return Drop("minified")
         return doc

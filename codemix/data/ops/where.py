@@ -19,7 +19,10 @@ class WhereOp(Op):
     """Keeps documents whose metadata satisfies every condition."""
 
     kind: Literal["where"] = "where"
-    fields: Where = Field(min_length=1, description="metadata name -> a value, a list of values, or {in, not_in, all_in, min, max, missing}")
+    fields: Where = Field(
+        min_length=1,
+        description="metadata name -> a value, a list of values, or {in, not_in, all_in, min, max, missing}",
+    )
     EXAMPLES: ClassVar = (
         {"kind": "where", "fields": {"set": {"not_in": ["Github", "StackExchange"]}}},
         {"kind": "where", "fields": {"stars": {"min": 10, "missing": "drop"}, "language": ["Python", "Go"]}},

@@ -23,4 +23,8 @@ class XmlHeader(Op):
     def apply(self, doc: Document) -> Document | Drop:
         if "<?xml version=" not in doc.text[: self.first_chars]:
             return doc
-        return doc if languages.of(doc) in map(languages.canonical, self.except_languages) else Drop("xml_header")
+        return (
+            doc
+            if languages.of(doc) in map(languages.canonical, self.except_languages)
+            else Drop("xml_header")
+        )

@@ -18,18 +18,31 @@ if TYPE_CHECKING:
 SHOWN_LINES, SHOWN_CHARS = 14, 900
 
 
-def inspect(recipe: schema.Recipe, store: Store, found: dict[str, SourceState], *, source: str | None = None, samples: int = 2) -> dict[str, Any]:
+def inspect(
+    recipe: schema.Recipe,
+    store: Store,
+    found: dict[str, SourceState],
+    *,
+    source: str | None = None,
+    samples: int = 2,
+) -> dict[str, Any]:
     """By source: `funnel`, `attrition` (rows by op and reason), `languages` (rows), `kept` and `dropped` samples.
 
     Raises CodemixError for an unknown source, or when nothing that was asked for is built.
     """
     if source is not None and source not in recipe.sources:
-        raise CodemixError(f"the recipe has no source `{source}`", hints=did_you_mean(source, recipe.sources), rule="unknown-source")
+        raise CodemixError(
+            f"the recipe has no source `{source}`",
+            hints=did_you_mean(source, recipe.sources),
+            rule="unknown-source",
+        )
     asked = [source] if source else list(recipe.sources)
     built = [name for name in asked if found[name].built]
     if not built:
         raise CodemixError(
-            f"not built yet: {', '.join(asked)}", hints=[f"{n}: {found[n].reason}" for n in asked] + ["run `codemix build-data`"], rule="not-built"
+            f"not built yet: {', '.join(asked)}",
+            hints=[f"{n}: {found[n].reason}" for n in asked] + ["run `codemix build-data`"],
+            rule="not-built",
         )
     return {name: inspect_source(store, found[name], samples) for name in built}
 
@@ -39,7 +52,11 @@ def inspect_source(store: Store, found: SourceState, samples: int) -> dict[str, 
     from codemix.data.store.jsonl_zst import read_lines
 
     manifest, funnel = found.manifest, found.funnel
-    folder = store.path("documents", manifest.source, manifest.identity["documents"]) if manifest is not None else found.documents.folder
+    folder = (
+        store.path("documents", manifest.source, manifest.identity["documents"])
+        if manifest is not None
+        else found.documents.folder
+    )
 
     def first(path: Path) -> list[dict[str, Any]]:
         return list(itertools.islice(read_lines(path), samples)) if path.exists() else []
@@ -48,11 +65,18 @@ def inspect_source(store: Store, found: SourceState, samples: int) -> dict[str, 
     keys += [key for key in funnel["dropped"] if not key.startswith("dedup")]
     dropped = {key: first(sample_path(folder, key)) for key in keys}
     if manifest is not None:
-        dropped |= {key: _duplicates(store, manifest.source, removing, samples) for key, removing in _dedup_folders(manifest, store)}
+        dropped |= {
+            key: _duplicates(store, manifest.source, removing, samples)
+            for key, removing in _dedup_folders(manifest, store)
+        }
     return {
-        "fingerprint": found.fingerprint, "funnel": funnel, "attrition": attrition(funnel), "languages": languages(funnel),
-        "kept": first(folder / "kept.jsonl.zst"), "dropped": {key: rows for key, rows in dropped.items() if rows},
-    }  # fmt: skip
+        "fingerprint": found.fingerprint,
+        "funnel": funnel,
+        "attrition": attrition(funnel),
+        "languages": languages(funnel),
+        "kept": first(folder / "kept.jsonl.zst"),
+        "dropped": {key: rows for key, rows in dropped.items() if rows},
+    }
 
 
 def attrition(funnel: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,14 +93,22 @@ def attrition(funnel: dict[str, Any]) -> list[dict[str, Any]]:
                 "bytes": 0,
             }
         )
-    for step, keys in itertools.groupby(sorted(funnel["dropped"], key=_order), key=lambda key: key.split("/")[0]):
+    for step, keys in itertools.groupby(
+        sorted(funnel["dropped"], key=_order), key=lambda key: key.split("/")[0]
+    ):
         entered = left
         for key in keys:
             n = funnel["dropped"][key]
-            rows.append({
-                "op": step, "reason": key.partition("/")[2], "in": entered, "dropped": n, "share": n / entered if entered else 0.0,
-                "bytes": funnel["dropped_bytes"].get(key, 0),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "op": step,
+                    "reason": key.partition("/")[2],
+                    "in": entered,
+                    "dropped": n,
+                    "share": n / entered if entered else 0.0,
+                    "bytes": funnel["dropped_bytes"].get(key, 0),
+                }
+            )
             left -= n
     return rows
 
@@ -114,7 +146,11 @@ def _dedup_folders(manifest: Manifest, store: Store) -> Iterable[tuple[str, Path
     if not all(folder.exists() for folder in folders):
         return ()
     keys = sorted((key for key in manifest.funnel["dropped"] if key.startswith("dedup")), key=_order)
-    removing = [folder for folder in folders if read_json(folder / "manifest.json")["removed"][manifest.source]["documents"]]
+    removing = [
+        folder
+        for folder in folders
+        if read_json(folder / "manifest.json")["removed"][manifest.source]["documents"]
+    ]
     return zip(keys, removing, strict=True)  # both in the order of the entries
 
 
@@ -148,15 +184,24 @@ def render(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(markup=False, emoji=False, highlight=False)  # names, reasons and documents are other people's text
+    console = Console(
+        markup=False, emoji=False, highlight=False
+    )  # names, reasons and documents are other people's text
     for name, one in found.items():
         f = one["funnel"]
-        counts = f"{f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable"
+        counts = (
+            f"{f['kept']:,} kept + {sum(f['dropped'].values()):,} dropped + {f['unreadable']:,} unreadable"
+        )
         console.print(Text.assemble((name, "bold"), f"  {f['read']:,} read = {counts}"))
         if one["attrition"]:
             table = _table("Attrition", ("op", "reason"), ("in", "dropped", "share", "bytes"))
             for row in one["attrition"]:
-                numbers = (f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
+                numbers = (
+                    f"{row['in']:,}",
+                    f"{row['dropped']:,}",
+                    f"{row['share']:.2%}",
+                    f"{row['bytes']:,}",
+                )
                 table.add_row(_plain(row["op"]), _plain(row["reason"]), *numbers)
             console.print(table)
         if len(one["languages"]) > 1:
@@ -175,7 +220,9 @@ def render(found: dict[str, Any]) -> None:
             console.print(pairs)
 
 
-def _table(title: str, texts: Sequence[str], numbers: Sequence[str] = (), more: Sequence[str] = (), **style: bool) -> Any:
+def _table(
+    title: str, texts: Sequence[str], numbers: Sequence[str] = (), more: Sequence[str] = (), **style: bool
+) -> Any:
     """A table whose title and headers are plain text, with columns of text, of numbers, and of text again."""
     from rich.table import Column, Table
 

@@ -32,7 +32,9 @@ class Seen:
         return list(dict.fromkeys((r["stage"], r["run_step"]) for r in self.reads))
 
 
-def show(plan, run_step: int, manifests: Mapping[str, Manifest], *, stage: str | None = None) -> list[dict[str, Any]]:
+def show(
+    plan, run_step: int, manifests: Mapping[str, Manifest], *, stage: str | None = None
+) -> list[dict[str, Any]]:
     """What each row of a step reads: `row`, `source`, `epoch`, `window`, `shard` (path), `offset` [tokens] and its `documents`.
 
     `run_step` counts from the lineage's first stage, as the metrics do; `stage` says which one where several stages have that step.
@@ -51,12 +53,19 @@ def show(plan, run_step: int, manifests: Mapping[str, Manifest], *, stage: str |
         spans = mine.spans(window)
         wanted.setdefault((name, shard), set()).update(s.document for s in spans)
         entry = {
-            "row": row, "source": name, "epoch": int(read.epoch[row]), "window": window, "shard": mine.shards[shard].path, "offset": offset,
+            "row": row,
+            "source": name,
+            "epoch": int(read.epoch[row]),
+            "window": window,
+            "shard": mine.shards[shard].path,
+            "offset": offset,
             "documents": [(shard, s) for s in spans],
-        }  # fmt: skip
+        }
         if planned.fim.get(name):
             ends = np.array([s.stop for s in spans if s.from_token + s.stop - s.start == s.tokens], np.int64)
-            entry["fim_pieces"] = source.fill_in_the_middle(mine.gather(read.window[row : row + 1])[0], ends, read, row)
+            entry["fim_pieces"] = source.fill_in_the_middle(
+                mine.gather(read.window[row : row + 1])[0], ends, read, row
+            )
         found.append(entry)
     known = {}
     with progress("reading what is known about the documents", len(wanted), "shards") as advance:
@@ -96,19 +105,34 @@ def seen(plan, manifests: Mapping[str, Manifest], document_id: str) -> Seen:
     if not places:
         raise CodemixError(
             f"no source of this recipe holds a document `{document_id}`",
-            hints=[f"an id looks like `{example['id']}`"] if example else [], rule="unknown-document",
-        )  # fmt: skip
-    reads = [read for planned, before in stages for place in places if place[1] == "train" for read in _reads(planned, before, manifests, place)]
+            hints=[f"an id looks like `{example['id']}`"] if example else [],
+            rule="unknown-document",
+        )
+    reads = [
+        read
+        for planned, before in stages
+        for place in places
+        if place[1] == "train"
+        for read in _reads(planned, before, manifests, place)
+    ]
     said = []
     for name, split, shard, document in places:
         held = Shards(manifests[name], split, 1)
         said.append(
-            {"source": name, "split": split, "shard": held.shards[shard].path, "document": document, "tokens": held.document_tokens(shard, document)}
+            {
+                "source": name,
+                "split": split,
+                "shard": held.shards[shard].path,
+                "document": document,
+                "tokens": held.document_tokens(shard, document),
+            }
         )
     return Seen(said, sorted(reads, key=lambda r: (r["run_step"], r["stage"], r["row"])))
 
 
-def _reads(planned, before: int, manifests: Mapping[str, Manifest], place: tuple[str, str, int, int]) -> Iterator[dict[str, Any]]:
+def _reads(
+    planned, before: int, manifests: Mapping[str, Manifest], place: tuple[str, str, int, int]
+) -> Iterator[dict[str, Any]]:
     name, split, shard, document = place
     index = next((i for i, s in enumerate(planned.sources) if s.source == name), None)
     if index is None:
@@ -120,9 +144,16 @@ def _reads(planned, before: int, manifests: Mapping[str, Manifest], place: tuple
         for cursor, row in zip(cursors.tolist(), order.row_of(index, cursors).tolist(), strict=True):
             step = order.step_of_row(row)
             yield {
-                "stage": planned.name, "step": step, "run_step": before + step, "row": row - planned.first_row(step), "source": name,
-                "epoch": cursor // planned.sources[index].pool_windows, "window": window, "from": span.start, "to": span.stop,
-            }  # fmt: skip
+                "stage": planned.name,
+                "step": step,
+                "run_step": before + step,
+                "row": row - planned.first_row(step),
+                "source": name,
+                "epoch": cursor // planned.sources[index].pool_windows,
+                "window": window,
+                "from": span.start,
+                "to": span.stop,
+            }
 
 
 def _lineages(plan) -> Iterator[tuple[Any, int]]:
@@ -147,17 +178,28 @@ def _steps_before(stage) -> int:
 
 def _stage_of(plan, run_step: int, name: str | None) -> tuple[Any, int]:
     stages = [(planned, before) for planned, before in _lineages(plan) if name in (None, planned.name)]
-    found = [(planned, run_step - before) for planned, before in stages if before <= run_step < before + planned.steps]
+    found = [
+        (planned, run_step - before)
+        for planned, before in stages
+        if before <= run_step < before + planned.steps
+    ]
     if len(found) == 1:
         return found[0]
     if found:
         raise CodemixError(
             f"step {run_step:,} is in {len(found)} stages that start from the same one: {', '.join(f'`{s.name}`' for s, _ in found)}",
-            hints=["say which with `--stage NAME`"], rule="step-ambiguous",
-        )  # fmt: skip
-    ranges = [f"`{planned.name}` has steps {before:,} to {before + planned.steps - 1:,}" for planned, before in stages if planned.steps]
+            hints=["say which with `--stage NAME`"],
+            rule="step-ambiguous",
+        )
+    ranges = [
+        f"`{planned.name}` has steps {before:,} to {before + planned.steps - 1:,}"
+        for planned, before in stages
+        if planned.steps
+    ]
     raise CodemixError(
-        f"no stage of this recipe has step {run_step:,}" + (f" and is called `{name}`" if name else ""), hints=ranges, rule="no-such-step"
+        f"no stage of this recipe has step {run_step:,}" + (f" and is called `{name}`" if name else ""),
+        hints=ranges,
+        rule="no-such-step",
     )
 
 
@@ -168,4 +210,6 @@ def _shards(planned, manifests: Mapping[str, Manifest]) -> dict[str, Shards]:
 
 
 def _no_manifest(name: str) -> CodemixError:
-    return CodemixError(f"the tokens of `{name}` are not in the store", hints=["run `codemix build-data`"], rule="not-built")
+    return CodemixError(
+        f"the tokens of `{name}` are not in the store", hints=["run `codemix build-data`"], rule="not-built"
+    )

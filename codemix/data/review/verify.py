@@ -41,7 +41,9 @@ def verify(folders: Iterable[Path]) -> Verified:
                 files = digests.measure(folder, names[folder], advance)
                 listed = digests.read(folder)
             except OSError as error:
-                problems.append(_problem(f"{error.filename or folder} cannot be read: {error.strerror}", folder))
+                problems.append(
+                    _problem(f"{error.filename or folder} cannot be read: {error.strerror}", folder)
+                )
                 continue
             except ValueError as error:
                 problems.append(_problem(str(error), folder))
@@ -64,18 +66,29 @@ def _check_folder(folder: Path, files: dict[str, str], listed: dict[str, str] | 
         except CodemixError as error:
             return list(error.problems)
         found = _check_source(folder, manifest, files)
-        of_shards = {name: sha for split in SPLITS for shard in manifest.shards(split) for name, sha in shard.digests().items()}
+        of_shards = {
+            name: sha
+            for split in SPLITS
+            for shard in manifest.shards(split)
+            for name, sha in shard.digests().items()
+        }
         for name in of_shards:
             known.pop(name, None)  # looked at already
         own = {name for name in ("manifest.json", "funnel.json", *map(ids_file, SPLITS)) if name in files}
-        stray = [name for name in files if name not in of_shards and name not in (own if listed is None else known)]
+        stray = [
+            name for name in files if name not in of_shards and name not in (own if listed is None else known)
+        ]
     else:
         stray = [name for name in files if name not in known] if listed else []
     for name, digest in known.items():
         if name not in files:
             found.append(_problem(f"{folder / name} is missing", folder))
         elif files[name] != digest:
-            found.append(_problem(f"{folder / name} was changed: its SHA-256 differs from the one in {digests.NAME}", folder))
+            found.append(
+                _problem(
+                    f"{folder / name} was changed: its SHA-256 differs from the one in {digests.NAME}", folder
+                )
+            )
     hint = "nothing reads it; delete it if you did not put it there"
     for name in stray:
         what = f"{folder / name} was not there when its folder was finished"
@@ -129,8 +142,17 @@ def _check_shard(folder: Path, shard: Shard, manifest: Manifest, files: dict[str
     if shard.tokens == 0 or shard.documents == 0:
         return [_problem(f"{path} is empty", folder)]
     tokens, ends = np.memmap(path, f"<u{width}", "r"), np.fromfile(index_path, "<u8")
-    if len(ends) != shard.documents or int(ends[-1]) != shard.tokens or (np.diff(ends.astype(np.int64), prepend=0) <= 0).any():
-        return [_problem(f"{index_path} does not divide {shard.tokens:,} tokens into {shard.documents:,} documents", folder)]
+    if (
+        len(ends) != shard.documents
+        or int(ends[-1]) != shard.tokens
+        or (np.diff(ends.astype(np.int64), prepend=0) <= 0).any()
+    ):
+        return [
+            _problem(
+                f"{index_path} does not divide {shard.tokens:,} tokens into {shard.documents:,} documents",
+                folder,
+            )
+        ]
     eos, vocab_size = manifest.tokenizer["eos_id"], manifest.tokenizer["vocab_size"]
     n_eos = largest = 0
     for start in range(0, len(tokens), _BLOCK):
@@ -150,22 +172,35 @@ def _check_shard(folder: Path, shard: Shard, manifest: Manifest, files: dict[str
     except CodemixError as error:
         return found + list(error.problems)
     if (rows, size) != (shard.documents, shard.bytes):
-        found.append(_problem(f"{docs_path} lists {rows:,} documents of {size:,} bytes, the manifest says {shard.documents:,} of {shard.bytes:,}", folder))
+        found.append(
+            _problem(
+                f"{docs_path} lists {rows:,} documents of {size:,} bytes, the manifest says {shard.documents:,} of {shard.bytes:,}",
+                folder,
+            )
+        )
     return found
 
 
 def _check_funnel(folder: Path, manifest: Manifest) -> list[Problem]:
     f = manifest.funnel
     try:
-        found = [] if read_json(folder / "funnel.json") == f else [_problem(f"{folder / 'funnel.json'} does not say what the manifest says", folder)]
+        found = (
+            []
+            if read_json(folder / "funnel.json") == f
+            else [_problem(f"{folder / 'funnel.json'} does not say what the manifest says", folder)]
+        )
     except CodemixError as error:
         found = list(error.problems)
     accounted = f["kept"] + sum(f["dropped"].values()) + f["unreadable"]
     written = sum(manifest.documents(split) for split in SPLITS)
     if f["read"] != accounted:
-        found.append(_problem(f"{folder}: {f['read']:,} documents were read, {accounted:,} are accounted for", folder))
+        found.append(
+            _problem(f"{folder}: {f['read']:,} documents were read, {accounted:,} are accounted for", folder)
+        )
     if f["kept"] != written:
-        found.append(_problem(f"{folder}: {f['kept']:,} documents were kept, {written:,} are in the shards", folder))
+        found.append(
+            _problem(f"{folder}: {f['kept']:,} documents were kept, {written:,} are in the shards", folder)
+        )
     return found
 
 
@@ -177,7 +212,15 @@ def _check_tokenizer(folder: Path, manifest: Manifest) -> list[Problem]:
         path = meta.parent / "tokenizer.json"
         try:
             if wanted in meta.read_text(encoding="utf-8"):
-                return [] if content_hash(path) == wanted else [_problem(f"{path} was changed: it is not the tokenizer that made {folder.name}", folder)]
+                return (
+                    []
+                    if content_hash(path) == wanted
+                    else [
+                        _problem(
+                            f"{path} was changed: it is not the tokenizer that made {folder.name}", folder
+                        )
+                    ]
+                )
         except (OSError, ValueError) as error:
             return [_problem(f"{path} cannot be read: {error}", folder)]
     return [_problem(f"{folder}: its tokenizer (SHA-256 {wanted[:12]}...) is not in the store", folder)]

@@ -61,9 +61,11 @@ def why(
     if not fates:
         raise CodemixError(
             f"no source of this recipe has read a document `{document_id}`",
-            hints=["an id looks like `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"],
+            hints=[
+                "an id looks like `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
+            ],
             rule="unknown-document",
-        )  # fmt: skip
+        )
     return fates
 
 

@@ -13,13 +13,19 @@ def python_rows(batch: Any) -> Iterator[dict]:
     if not any(_counts_nanoseconds(kind) for kind in batch.schema.types):
         try:
             rows = batch.to_pylist()
-        except (ValueError, OverflowError):  # not UTF-8, a year after 9999, two fields of one name: find the rows
+        except (
+            ValueError,
+            OverflowError,
+        ):  # not UTF-8, a year after 9999, two fields of one name: find the rows
             rows = None
         if rows is not None:
             yield from rows
             return
     for index in range(batch.num_rows):
-        yield {name: _value(column[index]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+        yield {
+            name: _value(column[index])
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
 
 
 def _counts_nanoseconds(kind: Any) -> bool:

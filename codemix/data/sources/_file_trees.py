@@ -23,13 +23,23 @@ class TreeSource(DocumentReader):
     """
 
     version: ClassVar[int] = 2
-    include: tuple[str, ...] = Field((), description="patterns a path in the tree must match, e.g. [src/*]; `*` matches `/` too; default: all")
+    include: tuple[str, ...] = Field(
+        (),
+        description="patterns a path in the tree must match, e.g. [src/*]; `*` matches `/` too; default: all",
+    )
     exclude: tuple[str, ...] = Field((), description="patterns a path must not match, e.g. ['*/tests/*']")
     languages: tuple[str, ...] = Field((), description="languages read; default: every known one")
-    max_bytes: Bytes | None = Field(10_000_000, description="larger files are dropped and counted; null for no limit [bytes]")
-    not_utf8: Literal["error", "drop", "latin-1"] = Field("error", description="a file that is not UTF-8: unreadable, dropped, or read as Latin-1; UTF-16 is never Latin-1")
+    max_bytes: Bytes | None = Field(
+        10_000_000, description="larger files are dropped and counted; null for no limit [bytes]"
+    )
+    not_utf8: Literal["error", "drop", "latin-1"] = Field(
+        "error",
+        description="a file that is not UTF-8: unreadable, dropped, or read as Latin-1; UTF-16 is never Latin-1",
+    )
     licence: str | None = Field(None, description="SPDX name noted for every document")
-    repo: str | None = Field(None, description="repository noted for every document; default: the folder's name")
+    repo: str | None = Field(
+        None, description="repository noted for every document; default: the folder's name"
+    )
 
     def wanted(self, inside: str) -> bool:
         """Whether a path inside the tree is part of the source."""
@@ -55,7 +65,9 @@ class TreeSource(DocumentReader):
             return Drop(made.reason, f"{name}#0")
         return self._not_utf8(made, data, name, meta)
 
-    def _not_utf8(self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]) -> Document | Unreadable | Drop:
+    def _not_utf8(
+        self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]
+    ) -> Document | Unreadable | Drop:
         if self.not_utf8 == "error":
             return made
         if made.reason == "utf16":

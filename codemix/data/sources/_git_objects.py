@@ -19,12 +19,25 @@ MAX_FILES = 10_000_000  # of one commit; trees that name each other can stand fo
 
 # replaced objects, lazily fetched ones and prompts would make the same commit read differently, or reach out
 _SET = {
-    "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none",  # the last for git before 2.45, which knows no other way
-    "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C",
-}  # fmt: skip
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",  # the last for git before 2.45, which knows no other way
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C",
+}
 _UNSET = {
     f"GIT_{name}"
-    for name in ("DIR", "WORK_TREE", "COMMON_DIR", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "SHALLOW_FILE", "GRAFT_FILE", "NAMESPACE")
+    for name in (
+        "DIR",
+        "WORK_TREE",
+        "COMMON_DIR",
+        "OBJECT_DIRECTORY",
+        "ALTERNATE_OBJECT_DIRECTORIES",
+        "SHALLOW_FILE",
+        "GRAFT_FILE",
+        "NAMESPACE",
+    )
 }
 
 
@@ -46,13 +59,25 @@ class Entry:
 def commit_of(repository: Path, revision: str) -> str:
     """The id of the commit that a branch, tag or id names. Raises CodemixError when there is none."""
     try:
-        return _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
+        return (
+            _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            .decode()
+            .strip()
+        )
     except CodemixError as error:
         if _SAID_NOTHING not in str(error):
             raise
-        known = _git(repository, "for-each-ref", "--count=8", "--sort=-creatordate", "--format=%(refname:short)").decode().split()
+        known = (
+            _git(repository, "for-each-ref", "--count=8", "--sort=-creatordate", "--format=%(refname:short)")
+            .decode()
+            .split()
+        )
         hints = [f"it has: {', '.join(known)}"] if known else ["it has no branches and no tags"]
-        raise CodemixError(f"the repository {repository.name} has no revision `{revision}`", hints=hints, rule="git-no-revision") from None
+        raise CodemixError(
+            f"the repository {repository.name} has no revision `{revision}`",
+            hints=hints,
+            rule="git-no-revision",
+        ) from None
 
 
 def files_of(repository: Path, commit: str) -> Iterator[Entry]:
@@ -70,9 +95,11 @@ def files_of(repository: Path, commit: str) -> Iterator[Entry]:
             if seen > MAX_FILES:
                 raise CodemixError(
                     f"the repository {repository.name} holds more than {MAX_FILES:,} files at {commit[:12]}",
-                    hints=["trees that name each other many times look like that; read a checkout of what you need with `source_tree`"],
+                    hints=[
+                        "trees that name each other many times look like that; read a checkout of what you need with `source_tree`"
+                    ],
                     rule="git-too-many-files",
-                )  # fmt: skip
+                )
             yield Entry(path.decode("utf-8", "surrogateescape"), object_id.decode(), int(size))
         git.finish()
 
@@ -90,7 +117,11 @@ class Contents:
             raise _lacks(self._repository, wanted)
         data = self._git.exactly(int(head[2]) + 1)[:-1]
         if len(data) != int(head[2]):
-            raise CodemixError(f"git ended while reading {self._repository.name}", hints=["check it with `git fsck`"], rule="git-failed")
+            raise CodemixError(
+                f"git ended while reading {self._repository.name}",
+                hints=["check it with `git fsck`"],
+                rule="git-failed",
+            )
         return data
 
 
@@ -114,7 +145,9 @@ def check_inside(repository: Path, root: Path) -> None:
         named = todo.pop()
         real = Path(os.path.realpath(named))
         if not real.is_relative_to(root):
-            raise outside_data_root(f"the repository {repository.name} refers to {named}, which is outside the data root")
+            raise outside_data_root(
+                f"the repository {repository.name} refers to {named}, which is outside the data root"
+            )
         if real not in seen and real.is_dir():
             seen.add(real)
             todo += _leads_to(real)
@@ -122,15 +155,25 @@ def check_inside(repository: Path, root: Path) -> None:
 
 def _leads_to(folder: Path) -> list[Path]:
     """Where git may read on from a folder of a repository's."""
-    found = _named_in(folder / "commondir", folder) + _named_in(folder / "info" / "alternates", folder)  # the second of a folder of objects
+    found = _named_in(folder / "commondir", folder) + _named_in(
+        folder / "info" / "alternates", folder
+    )  # the second of a folder of objects
     try:
         with os.scandir(folder) as entries:
-            return found + [Path(e.path) for e in entries if e.is_symlink() or (e.is_dir() and e.name not in _NOT_READ)]
+            return found + [
+                Path(e.path) for e in entries if e.is_symlink() or (e.is_dir() and e.name not in _NOT_READ)
+            ]
     except OSError as error:
-        raise CodemixError(f"cannot look into {folder}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable") from error
+        raise CodemixError(
+            f"cannot look into {folder}: {error.strerror}",
+            hints=["check its permissions"],
+            rule="input-unreadable",
+        ) from error
 
 
-_NOT_READ = frozenset({"hooks", "lfs", "logs", "modules", "worktrees"})  # they hold none of a repository's own objects and references
+_NOT_READ = frozenset(
+    {"hooks", "lfs", "logs", "modules", "worktrees"}
+)  # they hold none of a repository's own objects and references
 
 
 def _git_folder(repository: Path) -> Path:
@@ -155,8 +198,12 @@ _SAID_NOTHING = "(it said nothing)"
 
 
 def _lacks(repository: Path, wanted: str) -> CodemixError:
-    hints = ["it may be a shallow or partial clone: fetch it whole (`git fetch --refetch --no-filter`, `git fetch --unshallow`)"]
-    return CodemixError(f"the repository {repository.name} lacks the content {wanted}", hints=hints, rule="git-failed")
+    hints = [
+        "it may be a shallow or partial clone: fetch it whole (`git fetch --refetch --no-filter`, `git fetch --unshallow`)"
+    ]
+    return CodemixError(
+        f"the repository {repository.name} lacks the content {wanted}", hints=hints, rule="git-failed"
+    )
 
 
 class _Git:
@@ -199,11 +246,17 @@ class _Git:
             if any("lazy fetch" in line or "promisor" in line for line in said):
                 raise _lacks(self._repository, "of some file")
             hints = [line.strip() for line in said[1:4] if line.strip()]
-            raise CodemixError(f"git cannot read {self._repository.name}: {said[0]}", hints=hints, rule="git-failed")
+            raise CodemixError(
+                f"git cannot read {self._repository.name}: {said[0]}", hints=hints, rule="git-failed"
+            )
 
     def _silent(self) -> CodemixError:
         hints = ["see whether its disk answers, and check it with `git fsck`"]
-        return CodemixError(f"git said nothing about {self._repository.name} for {SILENCE_S:.0f} s", hints=hints, rule="git-failed")
+        return CodemixError(
+            f"git said nothing about {self._repository.name} for {SILENCE_S:.0f} s",
+            hints=hints,
+            rule="git-failed",
+        )
 
     def _taken(self, n: int) -> bytes:
         taken = bytes(self._buffer[:n])
@@ -223,12 +276,31 @@ class _Git:
 
 @contextmanager
 def _running(repository: Path, *arguments: str) -> Iterator[_Git]:
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(repository), *arguments]
+    command = [
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-C",
+        str(repository),
+        *arguments,
+    ]
     with tempfile.TemporaryFile() as errors:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=_environment(repository))
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=_environment(repository),
+            )
         except FileNotFoundError:
-            raise CodemixError("git is not installed", hints=["install git, or read a checkout with `source_tree`"], rule="package-missing") from None
+            raise CodemixError(
+                "git is not installed",
+                hints=["install git, or read a checkout with `source_tree`"],
+                rule="package-missing",
+            ) from None
         try:
             yield _Git(process, repository, errors)
         finally:

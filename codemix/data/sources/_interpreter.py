@@ -11,7 +11,17 @@ from codemix.data.interfaces import DocumentReader
 from codemix.errors import CodemixError
 
 # tests; other people's packages; the help texts that `python_docs` reads; what the build of this interpreter generated
-_LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "pydoc_data", "config", "this.py"}
+_LEFT_OUT = {
+    "test",
+    "tests",
+    "idle_test",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "pydoc_data",
+    "config",
+    "this.py",
+}
 
 
 def stdlib_modules(left_out: tuple[str, ...] = ()) -> list[str]:
@@ -19,15 +29,28 @@ def stdlib_modules(left_out: tuple[str, ...] = ()) -> list[str]:
     root = interpreter_root("stdlib")
     found = []
     for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if f not in _LEFT_OUT and f not in left_out and not f.startswith("config-")]
+        folders[:] = [
+            f for f in folders if f not in _LEFT_OUT and f not in left_out and not f.startswith("config-")
+        ]
         inside = Path(folder).relative_to(root)
-        names = [f for f in files if f.endswith(".py") and f not in _LEFT_OUT and not f.startswith(("_sysconfigdata", "sitecustomize"))]
-        found += [f"stdlib:{(inside / f).as_posix()}" for f in names if f.removesuffix(".py") not in left_out or folder != str(root)]
+        names = [
+            f
+            for f in files
+            if f.endswith(".py")
+            and f not in _LEFT_OUT
+            and not f.startswith(("_sysconfigdata", "sitecustomize"))
+        ]
+        found += [
+            f"stdlib:{(inside / f).as_posix()}"
+            for f in names
+            if f.removesuffix(".py") not in left_out or folder != str(root)
+        ]
     if len(found) < 100:
         raise CodemixError(
             f"this Python ({platform.python_version()}) comes without the sources of its standard library",
-            hints=["use a Python from python.org, uv, pyenv, conda or a distribution"], rule="no-stdlib-sources",
-        )  # fmt: skip
+            hints=["use a Python from python.org, uv, pyenv, conda or a distribution"],
+            rule="no-stdlib-sources",
+        )
     return sorted(found)
 
 

@@ -69,7 +69,11 @@ def _cells(notebook: dict[str, Any]) -> list[Any]:
     if "cells" in notebook:
         return _listed(notebook, "cells")
     if "worksheets" in notebook:  # until nbformat 3
-        return [cell for sheet in _listed(notebook, "worksheets") for cell in _listed(_mapping(sheet, "worksheet"), "cells")]
+        return [
+            cell
+            for sheet in _listed(notebook, "worksheets")
+            for cell in _listed(_mapping(sheet, "worksheet"), "cells")
+        ]
     raise Damaged("bad_notebook", "no list of `cells`")
 
 
@@ -131,7 +135,12 @@ def _output(outputs: Any) -> str:
     """Streams and plain-text results; tracebacks, images and HTML are left out, and half of an emoji becomes U+FFFD."""
     texts = []
     for output in outputs if isinstance(outputs, list) else ():
-        if isinstance(output, dict) and output.get("output_type") in ("stream", "execute_result", "display_data", "pyout"):
+        if isinstance(output, dict) and output.get("output_type") in (
+            "stream",
+            "execute_result",
+            "display_data",
+            "pyout",
+        ):
             data = output.get("data") if isinstance(output.get("data"), dict) else {}
             found = output.get("text", data.get("text/plain"))
             if isinstance(found, list) and all(isinstance(line, str) for line in found):
@@ -146,5 +155,7 @@ def _cut(text: str, max_chars: int) -> str:
 
 
 def _commented(text: str) -> str:
-    lines = re.split(r"\r\n?|\n", text)  # Python ends a comment at each of them; progress bars write the first
+    lines = re.split(
+        r"\r\n?|\n", text
+    )  # Python ends a comment at each of them; progress bars write the first
     return "\n".join(f"# {line}" if line else "#" for line in lines)

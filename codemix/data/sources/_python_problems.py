@@ -32,35 +32,103 @@ class _Step:
 
 
 _STEPS = (
-    _Step("keep only the even numbers", "[v for v in values if v % 2 == 0]", "if value % 2 == 0:\n    result.append(value)",
-          lambda v, k: [x for x in v if not x & 1]),
-    _Step("keep only the odd numbers", "[v for v in values if v % 2 == 1]", "if value % 2 == 1:\n    result.append(value)",
-          lambda v, k: [x for x in v if x & 1]),
-    _Step("keep the numbers greater than {k}", "[v for v in values if v > {k}]", "if value > {k}:\n    result.append(value)",
-          lambda v, k: [x for x in v if not x <= k]),
-    _Step("drop every number divisible by {k}", "[v for v in values if v % {k} != 0]", "if value % {k} != 0:\n    result.append(value)",
-          lambda v, k: [x for x in v if x != x // k * k]),
-    _Step("add {k} to each number", "[v + {k} for v in values]", "result.append(value + {k})", lambda v, k: list(map(k.__add__, v))),
-    _Step("multiply each number by {k}", "[{k} * v for v in values]", "result.append({k} * value)", lambda v, k: [sum([x] * k) for x in v]),
-    _Step("square each number", "[v ** 2 for v in values]", "result.append(value * value)", lambda v, k: [abs(x) * abs(x) for x in v]),
-    _Step("replace each number by its absolute value", "[abs(v) for v in values]", "result.append(value if value >= 0 else -value)",
-          lambda v, k: [max(x, -x) for x in v]),
-    _Step("remove repeated numbers, keeping the first of each", "list(dict.fromkeys(values))", "if value not in result:\n    result.append(value)",
-          lambda v, k: [x for i, x in enumerate(v) if x not in v[:i]]),
+    _Step(
+        "keep only the even numbers",
+        "[v for v in values if v % 2 == 0]",
+        "if value % 2 == 0:\n    result.append(value)",
+        lambda v, k: [x for x in v if not x & 1],
+    ),
+    _Step(
+        "keep only the odd numbers",
+        "[v for v in values if v % 2 == 1]",
+        "if value % 2 == 1:\n    result.append(value)",
+        lambda v, k: [x for x in v if x & 1],
+    ),
+    _Step(
+        "keep the numbers greater than {k}",
+        "[v for v in values if v > {k}]",
+        "if value > {k}:\n    result.append(value)",
+        lambda v, k: [x for x in v if not x <= k],
+    ),
+    _Step(
+        "drop every number divisible by {k}",
+        "[v for v in values if v % {k} != 0]",
+        "if value % {k} != 0:\n    result.append(value)",
+        lambda v, k: [x for x in v if x != x // k * k],
+    ),
+    _Step(
+        "add {k} to each number",
+        "[v + {k} for v in values]",
+        "result.append(value + {k})",
+        lambda v, k: list(map(k.__add__, v)),
+    ),
+    _Step(
+        "multiply each number by {k}",
+        "[{k} * v for v in values]",
+        "result.append({k} * value)",
+        lambda v, k: [sum([x] * k) for x in v],
+    ),
+    _Step(
+        "square each number",
+        "[v ** 2 for v in values]",
+        "result.append(value * value)",
+        lambda v, k: [abs(x) * abs(x) for x in v],
+    ),
+    _Step(
+        "replace each number by its absolute value",
+        "[abs(v) for v in values]",
+        "result.append(value if value >= 0 else -value)",
+        lambda v, k: [max(x, -x) for x in v],
+    ),
+    _Step(
+        "remove repeated numbers, keeping the first of each",
+        "list(dict.fromkeys(values))",
+        "if value not in result:\n    result.append(value)",
+        lambda v, k: [x for i, x in enumerate(v) if x not in v[:i]],
+    ),
     _Step("reverse the order", "values[::-1]", "result.insert(0, value)", lambda v, k: list(reversed(v))),
-    _Step("sort the numbers from small to large", "sorted(values)", "", lambda v, k: sorted(v, key=lambda x: x)),
-    _Step("sort the numbers from large to small", "sorted(values, reverse=True)", "", lambda v, k: [-x for x in sorted(-x for x in v)]),
-    _Step("leave out the first {k} numbers", "values[{k}:]", "", lambda v, k: [x for i, x in enumerate(v) if i >= k]),
-    _Step("keep at most the first {k} numbers", "values[:{k}]", "", lambda v, k: [x for i, x in enumerate(v) if i < k]),
-    _Step("replace each number by the sum of all numbers up to and including it", "[sum(values[: i + 1]) for i in range(len(values))]",
-          "result.append(value + (result[-1] if result else 0))", lambda v, k: list(itertools.accumulate(v))),
-)  # fmt: skip
+    _Step(
+        "sort the numbers from small to large", "sorted(values)", "", lambda v, k: sorted(v, key=lambda x: x)
+    ),
+    _Step(
+        "sort the numbers from large to small",
+        "sorted(values, reverse=True)",
+        "",
+        lambda v, k: [-x for x in sorted(-x for x in v)],
+    ),
+    _Step(
+        "leave out the first {k} numbers",
+        "values[{k}:]",
+        "",
+        lambda v, k: [x for i, x in enumerate(v) if i >= k],
+    ),
+    _Step(
+        "keep at most the first {k} numbers",
+        "values[:{k}]",
+        "",
+        lambda v, k: [x for i, x in enumerate(v) if i < k],
+    ),
+    _Step(
+        "replace each number by the sum of all numbers up to and including it",
+        "[sum(values[: i + 1]) for i in range(len(values))]",
+        "result.append(value + (result[-1] if result else 0))",
+        lambda v, k: list(itertools.accumulate(v)),
+    ),
+)
 _ENDS = (
     ("return the list", "values", lambda v: v),
     ("return the sum", "sum(values)", lambda v: sum(v)),
     ("return how many numbers are left", "len(values)", lambda v: len(v)),
-    ("return the largest number, or 0 if none is left", "max(values, default=0)", lambda v: sorted(v)[-1] if v else 0),
-    ("return the smallest number, or 0 if none is left", "min(values, default=0)", lambda v: sorted(v)[0] if v else 0),
+    (
+        "return the largest number, or 0 if none is left",
+        "max(values, default=0)",
+        lambda v: sorted(v)[-1] if v else 0,
+    ),
+    (
+        "return the smallest number, or 0 if none is left",
+        "min(values, default=0)",
+        lambda v: sorted(v)[0] if v else 0,
+    ),
 )
 _NAMES = ("transform", "process", "solve", "compute", "answer", "run_steps", "apply_rules", "evaluate_list")
 
@@ -81,7 +149,9 @@ def problem(seed: int, number: int) -> Exercise:
         else:
             body.append(f"    values = {step.code.format(k=k)}")
     solution = f"def {name}(values):\n" + "\n".join(body) + f"\n    return {end_code}\n"
-    cases: list[Numbers] = [[]] + [[chance.randint(-20, 40) for _ in range(chance.randint(1, 8))] for _ in range(4)]
+    cases: list[Numbers] = [[]] + [
+        [chance.randint(-20, 40) for _ in range(chance.randint(1, 8))] for _ in range(4)
+    ]
     tests = []
     for case in cases:
         expected = list(case)

@@ -51,7 +51,11 @@ def read_rows(
 ) -> Iterator[Document | Unreadable | Drop]:
     """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields` (all must be
     there, the first with text) and `optional` ones are read."""
-    return _parquet(part, opener, convert, fields, optional or []) if is_parquet(part.input.path) else _json_lines(part, opener, convert)
+    return (
+        _parquet(part, opener, convert, fields, optional or [])
+        if is_parquet(part.input.path)
+        else _json_lines(part, opener, convert)
+    )
 
 
 def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Document | Unreadable | Drop]:
@@ -74,11 +78,15 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
                 try:
                     yield convert(row, number)
                 except Rounded:
-                    yield _exactly(line, row_of(name, number), lambda row, number=number: convert(row, number))
+                    yield _exactly(
+                        line, row_of(name, number), lambda row, number=number: convert(row, number)
+                    )
         number += 1
 
 
-def _exactly(line: bytes, where: str, convert: Callable[[Any], Document | Unreadable | Drop]) -> Document | Unreadable | Drop:
+def _exactly(
+    line: bytes, where: str, convert: Callable[[Any], Document | Unreadable | Drop]
+) -> Document | Unreadable | Drop:
     try:
         return convert(read_exactly(line))
     except Damaged as damage:
@@ -108,7 +116,9 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
     return (pyarrow.ArrowException, OSError, EOFError)
 
 
-def _parquet(part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str]) -> Iterator[Document | Unreadable | Drop]:
+def _parquet(
+    part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str]
+) -> Iterator[Document | Unreadable | Drop]:
     from codemix.data.sources._arrow_values import python_rows
 
     number = part.first_row
@@ -130,7 +140,10 @@ def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional:
     """Arrow batches of a part's row groups, with the columns that are asked for. Raises Damaged and what Arrow raises."""
     head = file.read(4)
     if head != b"PAR1":
-        raise Damaged("wrong_suffix" if head else "truncated", "by its name it is Parquet, but it does not begin as Parquet does")
+        raise Damaged(
+            "wrong_suffix" if head else "truncated",
+            "by its name it is Parquet, but it does not begin as Parquet does",
+        )
     file.seek(0)
     table = _parquet_file(file, in_pieces=opener.first_row)
     metadata = table.metadata
@@ -146,7 +159,9 @@ def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional:
     groups = range(part.start, metadata.num_row_groups if part.stop is None else part.stop)
     unpacked = 0
     for batch in table.iter_batches(batch_size=_BATCH_ROWS, row_groups=list(groups), columns=columns):
-        unpacked += sum(map(_unpacked, batch.columns))  # a dictionary in the file may stand for far more than the file tells
+        unpacked += sum(
+            map(_unpacked, batch.columns)
+        )  # a dictionary in the file may stand for far more than the file tells
         bounded(unpacked)
         yield batch
 
@@ -165,11 +180,17 @@ def _columns(schema: Any, fields: list[str], optional: list[str]) -> list[str]:
     for field in [*fields, *optional]:
         column = field if field in names else field.split(".")[0]
         if names.count(column) > 1:
-            raise Damaged("duplicate_column", f"{names.count(column)} columns are called `{column}`, so it is unknown which is meant")
+            raise Damaged(
+                "duplicate_column",
+                f"{names.count(column)} columns are called `{column}`, so it is unknown which is meant",
+            )
         if column in names and (column == field or _holds(schema.field(column).type, field.split(".")[1:])):
             columns.append(column)
         elif field in fields:
-            raise Damaged("missing_column", f"there is no column `{field}`; columns here: {', '.join(_paths(schema)[:50])}")
+            raise Damaged(
+                "missing_column",
+                f"there is no column `{field}`; columns here: {', '.join(_paths(schema)[:50])}",
+            )
     if kind := _not_text(schema.field(columns[0]).type):
         raise Damaged("column_type", f"the column `{fields[0]}` holds {kind}, not text")
     return list(dict.fromkeys(columns))

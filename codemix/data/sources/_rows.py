@@ -24,8 +24,14 @@ class FileSource(DocumentReader):
     """A source over files named by paths and patterns."""
 
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
-    paths: str | tuple[str, ...] = Field(description="files or patterns (`**` allowed) under the data root, or s3://, gs://, hf:// addresses")
-    max_expansion: float = Field(MAX_EXPANSION, ge=1, description="a compressed file may become this many times as large; more is refused as a bomb")
+    paths: str | tuple[str, ...] = Field(
+        description="files or patterns (`**` allowed) under the data root, or s3://, gs://, hf:// addresses"
+    )
+    max_expansion: float = Field(
+        MAX_EXPANSION,
+        ge=1,
+        description="a compressed file may become this many times as large; more is refused as a bomb",
+    )
 
     def patterns(self) -> tuple[str, ...]:
         """The files and patterns, as whole paths or addresses."""
@@ -49,9 +55,16 @@ class RowSource(FileSource):
     """A source whose files hold rows with named fields. A field is named by its path: `meta.set` is `set` inside `meta`."""
 
     SUFFIXES: ClassVar = ROW_SUFFIXES
-    id: str | None = Field(None, description="field that holds a stable id; default: the file's path and the row's number")
-    where: Where = Field({}, description="conditions on fields of the row, e.g. {meta.set: {not_in: [Github]}}; the rest is dropped, and counted")
-    metadata: dict[str, str] = Field({}, description="what to keep of the row: name -> field, e.g. {language: lang, licence: licenses}")
+    id: str | None = Field(
+        None, description="field that holds a stable id; default: the file's path and the row's number"
+    )
+    where: Where = Field(
+        {},
+        description="conditions on fields of the row, e.g. {meta.set: {not_in: [Github]}}; the rest is dropped, and counted",
+    )
+    metadata: dict[str, str] = Field(
+        {}, description="what to keep of the row: name -> field, e.g. {language: lang, licence: licenses}"
+    )
 
     def text_fields(self) -> list[str]:
         """Paths of the fields that the text is made of."""
@@ -75,7 +88,9 @@ class RowSource(FileSource):
         asked = [*self.text_fields(), *([self.id] if self.id else []), *self.metadata.values()]
         needed = [*asked, *(field for field, condition in self.where.items() if condition.missing == "error")]
         optional = [*self.optional_fields(), *self.where]
-        yield from read_rows(part, self.bounded(opener), self.converter(part.input.path), list(dict.fromkeys(needed)), optional)
+        yield from read_rows(
+            part, self.bounded(opener), self.converter(part.input.path), list(dict.fromkeys(needed)), optional
+        )
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
         """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times.
@@ -93,7 +108,9 @@ class RowSource(FileSource):
             if given is MISSING or given is None or given == "":
                 return Drop(drop.reason, identity)
             try:
-                return Drop(drop.reason, given if given.__class__ is str else id_text(given, self.id, rounded=rounded))
+                return Drop(
+                    drop.reason, given if given.__class__ is str else id_text(given, self.id, rounded=rounded)
+                )
             except Damaged:  # it is dropped, whatever its id
                 return Drop(drop.reason, identity)
 
@@ -102,7 +119,10 @@ class RowSource(FileSource):
             if passes is not None:
                 passed, missing = passes(row)
                 if missing:
-                    raise Damaged("missing_field", f"`where` looks at `{missing}`, which is missing or null; {fields_here(row, missing)}")
+                    raise Damaged(
+                        "missing_field",
+                        f"`where` looks at `{missing}`, which is missing or null; {fields_here(row, missing)}",
+                    )
                 if not passed:
                     return named(Drop("where"), row, identity)
             text = text_of(row)
@@ -121,7 +141,11 @@ class RowSource(FileSource):
 
         def convert(row: Any, number: int) -> Document | Unreadable | Drop:
             if not isinstance(row, dict):
-                return Unreadable("not_a_row", row_of(name, number), f"expected a mapping with fields, found {type(row).__name__}")
+                return Unreadable(
+                    "not_a_row",
+                    row_of(name, number),
+                    f"expected a mapping with fields, found {type(row).__name__}",
+                )
             try:
                 return made(row, number)
             except Damaged as damage:
@@ -144,10 +168,18 @@ class TextRows(RowSource):
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
         slowly, field = super().converter(name), self.text
-        if self.id or self.where or self.metadata or "." in self.text or type(self).texter is not TextRows.texter:
+        if (
+            self.id
+            or self.where
+            or self.metadata
+            or "." in self.text
+            or type(self).texter is not TextRows.texter
+        ):
             return slowly
 
-        def convert(row: Any, number: int) -> Document | Unreadable | Drop:  # text alone: the common case, at less cost a row
+        def convert(
+            row: Any, number: int
+        ) -> Document | Unreadable | Drop:  # text alone: the common case, at less cost a row
             text = row.get(field) if row.__class__ is dict else None
             return Document(f"{name}#{number}", text) if text.__class__ is str else slowly(row, number)
 
@@ -159,7 +191,10 @@ def not_text(row: dict, field: str, value: Any) -> NoReturn:
     if isinstance(value, Damaged):
         raise Damaged(value.reason, f"`{field}`: {value.detail}")
     if value is MISSING or value is None:
-        raise Damaged("missing_text", f"`{field}` is {'null' if value is None else 'not there'}; {fields_here(row, field)}")
+        raise Damaged(
+            "missing_text",
+            f"`{field}` is {'null' if value is None else 'not there'}; {fields_here(row, field)}",
+        )
     raise Damaged("bad_text", f"`{field}` holds {type(value).__name__}, not a text")
 
 

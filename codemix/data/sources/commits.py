@@ -23,20 +23,45 @@ class Commits(RowSource):
     """Commits (CommitPack's columns by default) as before, message, after or as a diff."""
 
     kind: Literal["commits"] = "commits"
-    pieces: tuple[Piece, ...] = Field(("before", "message", "after"), min_length=1, description="what the text is made of, in this order")
+    pieces: tuple[Piece, ...] = Field(
+        ("before", "message", "after"), min_length=1, description="what the text is made of, in this order"
+    )
     marks: dict[Piece, str] = Field(
-        {"message": "<commit_msg>", "before": "<commit_before>", "diff": "<commit_diff>", "after": "<commit_after>"},
+        {
+            "message": "<commit_msg>",
+            "before": "<commit_before>",
+            "diff": "<commit_diff>",
+            "after": "<commit_after>",
+        },
         description="what stands before each piece; a piece begins on the next line",
     )
     before: str = Field("old_contents", description="field of the file before")
     after: str = Field("new_contents", description="field of the file after")
     message: str = Field("message", description="field of the commit message")
-    diff: str | None = Field(None, description="field of the difference; default: computed from before and after")
-    context_lines: int = Field(3, ge=0, le=1000, description="[computed diff] unchanged lines around each change")
-    max_bytes: Bytes = Field(200_000, ge=1, description="before and after together; larger ones, slow to compare, are dropped and counted [bytes]")
+    diff: str | None = Field(
+        None, description="field of the difference; default: computed from before and after"
+    )
+    context_lines: int = Field(
+        3, ge=0, le=1000, description="[computed diff] unchanged lines around each change"
+    )
+    max_bytes: Bytes = Field(
+        200_000,
+        ge=1,
+        description="before and after together; larger ones, slow to compare, are dropped and counted [bytes]",
+    )
     EXAMPLES: ClassVar = (
-        {"kind": "commits", "paths": "commits/*.jsonl.gz", "metadata": {"path": "new_file", "language": "lang", "licence": "license"}},
-        {"kind": "commits", "paths": "commits/*.jsonl.gz", "pieces": ["message", "diff"], "marks": {"message": "", "diff": ""}, "context_lines": 10},
+        {
+            "kind": "commits",
+            "paths": "commits/*.jsonl.gz",
+            "metadata": {"path": "new_file", "language": "lang", "licence": "license"},
+        },
+        {
+            "kind": "commits",
+            "paths": "commits/*.jsonl.gz",
+            "pieces": ["message", "diff"],
+            "marks": {"message": "", "diff": ""},
+            "context_lines": 10,
+        },
     )
 
     def text_fields(self) -> list[str]:
@@ -56,7 +81,11 @@ class Commits(RowSource):
                 return Drop("too_large")
             pieces = []
             for piece in self.pieces:
-                content = self._diff(before, after) if piece == "diff" and self.diff is None else found[names[piece]]
+                content = (
+                    self._diff(before, after)
+                    if piece == "diff" and self.diff is None
+                    else found[names[piece]]
+                )
                 mark = self.marks.get(piece, "")
                 pieces.append(f"{mark}\n{content}" if mark else content)
             if not any(found[field].strip() for field in found):
@@ -67,5 +96,9 @@ class Commits(RowSource):
 
     def _diff(self, before: str, after: str) -> str:
         sides = (list(io.StringIO(side, newline="\n")) for side in (before, after))
-        lines = list(difflib.unified_diff(*sides, n=self.context_lines))[2:]  # without the two lines that would name the files
-        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+        lines = list(difflib.unified_diff(*sides, n=self.context_lines))[
+            2:
+        ]  # without the two lines that would name the files
+        return "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+        )

@@ -30,15 +30,27 @@ class Git(TreeSource):
     """A git repository at a revision, one document a file in a known language."""
 
     kind: Literal["git"] = "git"
-    path: str = Field(min_length=1, description="the repository (a checkout or a bare one) under the data root")
+    path: str = Field(
+        min_length=1, description="the repository (a checkout or a bare one) under the data root"
+    )
     revision: str = Field("HEAD", min_length=1, description="branch, tag or commit; a commit never changes")
     EXAMPLES: ClassVar = (
         {"kind": "git", "path": "repos/project", "revision": "v1.2.0"},
-        {"kind": "git", "path": "repos/project.git", "revision": "main", "languages": ["Go"], "exclude": ["vendor/*"]},
+        {
+            "kind": "git",
+            "path": "repos/project.git",
+            "revision": "main",
+            "languages": ["Go"],
+            "exclude": ["vendor/*"],
+        },
     )
 
     def requirements(self) -> tuple[Requirement, ...]:
-        return (Requirement("reading a git repository", "git", "install git and put it on the PATH", program=True),)
+        return (
+            Requirement(
+                "reading a git repository", "git", "install git and put it on the PATH", program=True
+            ),
+        )
 
     def inputs(self, root: Path) -> list[str]:
         from codemix.data.sources._git_objects import commit_of
@@ -47,7 +59,10 @@ class Git(TreeSource):
         commit = commit_of(repository, self.revision)
         size = sum(entry.bytes for entry in self._entries(repository, commit))
         if not size:
-            raise CodemixError(f"no file of {self.path} at {self.revision} is in one of the languages asked for", rule="glob-no-match")
+            raise CodemixError(
+                f"no file of {self.path} at {self.revision} is in one of the languages asked for",
+                rule="glob-no-match",
+            )
         return [f"git:{os.path.normpath(self.path)}@{commit}~{size}"]
 
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
@@ -70,7 +85,12 @@ class Git(TreeSource):
                 if self.max_bytes is not None and entry.bytes > self.max_bytes:
                     yield Drop("too_large", f"{name}/{inside}#0")
                 else:
-                    yield self.document_of(content.of(entry.object), f"{name}/{inside}", inside, Path(self.path).name.removesuffix(".git"))
+                    yield self.document_of(
+                        content.of(entry.object),
+                        f"{name}/{inside}",
+                        inside,
+                        Path(self.path).name.removesuffix(".git"),
+                    )
 
     def may_hold(self, given: Input, document_id: str) -> bool:
         return document_id.startswith(f"{self._name(_commit(given.path))}/")
@@ -88,7 +108,9 @@ class Git(TreeSource):
 
         found = locate(self.path, root)
         if not found.is_dir():
-            raise CodemixError(f"{self.path} is not a folder, so it is not a git repository", rule="input-not-folder")
+            raise CodemixError(
+                f"{self.path} is not a folder, so it is not a git repository", rule="input-not-folder"
+            )
         check_inside(found, root)
         return found
 

@@ -20,8 +20,15 @@ class Huggingface(TextRows):
     paths: str | tuple[str, ...] = Field("**/*.parquet", description="files or patterns inside the data set")
     EXAMPLES: ClassVar = (
         {"kind": "huggingface", "dataset": "owner/name", "paths": "data/python/*.parquet", "text": "content"},
-        {"kind": "huggingface", "dataset": "owner/name", "revision": "0123456789abcdef", "paths": "*.jsonl.zst"},
+        {
+            "kind": "huggingface",
+            "dataset": "owner/name",
+            "revision": "0123456789abcdef",
+            "paths": "*.jsonl.zst",
+        },
     )
 
     def patterns(self) -> tuple[str, ...]:
-        return tuple(f"hf://datasets/{self.dataset}@{self.revision}/{pattern}" for pattern in super().patterns())
+        return tuple(
+            f"hf://datasets/{self.dataset}@{self.revision}/{pattern}" for pattern in super().patterns()
+        )

@@ -25,11 +25,19 @@ class Issues(RowSource):
     comments: str = Field("comments", description="field of the list of comments; may be missing")
     comment_text: str = Field("body", description="inside a comment: its text")
     comment_author: str = Field("author", description="inside a comment: who wrote it")
-    keep_bots: bool = Field(False, description="keep comments of accounts such as `dependabot[bot]`, and issues they open")
+    keep_bots: bool = Field(
+        False, description="keep comments of accounts such as `dependabot[bot]`, and issues they open"
+    )
     min_comments: int = Field(0, ge=0, description="issues with fewer comments are dropped and counted")
     EXAMPLES: ClassVar = (
         {"kind": "issues", "paths": "issues/*.jsonl.zst"},
-        {"kind": "issues", "paths": "issues.parquet", "comments": "events", "comment_text": "text", "min_comments": 1},
+        {
+            "kind": "issues",
+            "paths": "issues.parquet",
+            "comments": "events",
+            "comment_text": "text",
+            "min_comments": 1,
+        },
     )
 
     def text_fields(self) -> list[str]:
@@ -40,14 +48,23 @@ class Issues(RowSource):
 
     def texter(self) -> Callable[[dict], str | Drop]:
         title, body = string_getter(self.title), string_getter(self.body, optional=True)
-        get_comments, get_author = field_getter(self.comments), field_getter(self.author) if self.author else lambda row: None
-        comment_text, comment_author = string_getter(self.comment_text, optional=True), field_getter(self.comment_author)
+        get_comments, get_author = (
+            field_getter(self.comments),
+            field_getter(self.author) if self.author else lambda row: None,
+        )
+        comment_text, comment_author = (
+            string_getter(self.comment_text, optional=True),
+            field_getter(self.comment_author),
+        )
 
         def text(row: dict) -> str | Drop:
             found, authors, opened_by = get_comments(row), Authors(), get_author(row)
             if is_bot(opened_by) and not self.keep_bots:
                 return Drop("opened_by_bot")
-            blocks = [f"Title: {title(row).strip()}", f"{authors.label(opened_by)}:\n{body(row).strip()}".rstrip()]
+            blocks = [
+                f"Title: {title(row).strip()}",
+                f"{authors.label(opened_by)}:\n{body(row).strip()}".rstrip(),
+            ]
             comments = posts(None if found is MISSING else found, self.comments)
             said = [(comment_author(c), comment_text(c).strip()) for c in comments]
             said = [(who, what) for who, what in said if what and (self.keep_bots or not is_bot(who))]

@@ -25,17 +25,35 @@ class Notebooks(RowSource):
     kind: Literal["notebooks"] = "notebooks"
     version: ClassVar[int] = 2
     SUFFIXES: ClassVar = (".ipynb", *ROW_SUFFIXES)
-    text: str = Field("content", min_length=1, description="field that holds the raw notebook; unused for .ipynb files")
-    style: Literal["script", "markdown"] = Field("script", description="script: prose as comments; markdown: code in fences")
-    outputs: Literal["none", "text"] = Field("none", description="text: keep printed and plain-text results, never images, HTML or tracebacks")
-    max_output_chars: int = Field(1000, ge=1, description="[outputs: text] longest output of one cell [characters]")
+    text: str = Field(
+        "content", min_length=1, description="field that holds the raw notebook; unused for .ipynb files"
+    )
+    style: Literal["script", "markdown"] = Field(
+        "script", description="script: prose as comments; markdown: code in fences"
+    )
+    outputs: Literal["none", "text"] = Field(
+        "none", description="text: keep printed and plain-text results, never images, HTML or tracebacks"
+    )
+    max_output_chars: int = Field(
+        1000, ge=1, description="[outputs: text] longest output of one cell [characters]"
+    )
     EXAMPLES: ClassVar = (
         {"kind": "notebooks", "paths": "notebooks/*.parquet", "metadata": {"path": "max_stars_repo_path"}},
-        {"kind": "notebooks", "paths": "work/**/*.ipynb", "style": "markdown", "outputs": "text", "max_output_chars": 500},
+        {
+            "kind": "notebooks",
+            "paths": "work/**/*.ipynb",
+            "style": "markdown",
+            "outputs": "text",
+            "max_output_chars": 500,
+        },
     )
 
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-        return [Part(given)] if given.path.lower().endswith(".ipynb") else super().parts(given, opener, part_bytes)
+        return (
+            [Part(given)]
+            if given.path.lower().endswith(".ipynb")
+            else super().parts(given, opener, part_bytes)
+        )
 
     def text_fields(self) -> list[str]:
         return [self.text]
@@ -45,7 +63,9 @@ class Notebooks(RowSource):
         return lambda row: self._as_text(get(row))
 
     def _as_text(self, raw: str | bytes) -> str:
-        return notebook_text(raw, style=self.style, outputs=self.outputs, max_output_chars=self.max_output_chars)
+        return notebook_text(
+            raw, style=self.style, outputs=self.outputs, max_output_chars=self.max_output_chars
+        )
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
         name = part.input.path

@@ -23,6 +23,11 @@ class Parquet(TextRows):
             "text": "content",
             "id": "hexsha",
             "where": {"max_stars_repo_licenses": {"in": ["MIT", "Apache-2.0"]}},
-            "metadata": {"language": "lang", "path": "max_stars_repo_path", "repo": "max_stars_repo_name", "licence": "max_stars_repo_licenses"},
+            "metadata": {
+                "language": "lang",
+                "path": "max_stars_repo_path",
+                "repo": "max_stars_repo_name",
+                "licence": "max_stars_repo_licenses",
+            },
         },
     )

@@ -54,7 +54,11 @@ class PythonDocs(InterpreterSource):
             text = _readme(data) if name.endswith("/METADATA") else _text(data)
             if text.strip():
                 package = name.removeprefix("installed:").split("-")[0]
-                yield Document(f"{name}#0", text, {"path": name.split("/")[-1], "language": "English", "repo": package, "set": "packages"})
+                yield Document(
+                    f"{name}#0",
+                    text,
+                    {"path": name.split("/")[-1], "language": "English", "repo": package, "set": "packages"},
+                )
 
 
 def _package_files(root: Path) -> list[str]:
@@ -70,7 +74,12 @@ def _package_files(root: Path) -> list[str]:
                 found.append(name)
             elif path.name.upper().startswith(_LICENCES) and path.is_file():
                 lines = _text(path.read_bytes()).lower().splitlines()
-                words = " ".join(word for line in lines if not line.strip().startswith(("copyright", "(c)")) for word in line.split())
+                words = " ".join(
+                    word
+                    for line in lines
+                    if not line.strip().startswith(("copyright", "(c)"))
+                    for word in line.split()
+                )
                 if words not in seen:
                     seen.add(words)
                     found.append(name)
@@ -91,7 +100,10 @@ def _readme(data: bytes) -> str:
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(_text(data))
-    body = message.get_payload().strip() or (message.get("Description") or "").replace("\n        ", "\n").strip()
+    body = (
+        message.get_payload().strip()
+        or (message.get("Description") or "").replace("\n        ", "\n").strip()
+    )
     return "" if body == "UNKNOWN" else body
 
 
@@ -107,7 +119,11 @@ def _read_topics(name: str, data: bytes) -> Iterator[Document | Unreadable]:
         yield Unreadable("does_not_parse", f"{name}#0", str(error), rest_lost=True)
         return
     for row, (topic, text) in enumerate(sorted(topics.items())):
-        yield Document(f"{name}#{row}", text, {"path": topic, "language": "English", "licence": "PSF-2.0", "set": "topics"})
+        yield Document(
+            f"{name}#{row}",
+            text,
+            {"path": topic, "language": "English", "licence": "PSF-2.0", "set": "topics"},
+        )
 
 
 def _read_docstrings(name: str, data: bytes) -> Iterator[Document | Unreadable]:
@@ -118,7 +134,13 @@ def _read_docstrings(name: str, data: bytes) -> Iterator[Document | Unreadable]:
     except (SyntaxError, UnicodeDecodeError) as error:
         yield Unreadable("does_not_parse", f"{name}#0", str(error))
         return
-    paragraphs = dict.fromkeys(p for text in found for p in prose_paragraphs(text))  # each once: methods repeat their class's words
+    paragraphs = dict.fromkeys(
+        p for text in found for p in prose_paragraphs(text)
+    )  # each once: methods repeat their class's words
     if paragraphs:
         path = name.removeprefix("stdlib:")
-        yield Document(f"{name}#0", "\n\n".join(paragraphs), {"path": path, "language": "English", "licence": "PSF-2.0", "set": "docstrings"})
+        yield Document(
+            f"{name}#0",
+            "\n\n".join(paragraphs),
+            {"path": path, "language": "English", "licence": "PSF-2.0", "set": "docstrings"},
+        )

@@ -21,8 +21,13 @@ class PythonStdlib(InterpreterSource):
     """Python standard library modules of the running interpreter, docstrings removed."""
 
     kind: Literal["python_stdlib"] = "python_stdlib"
-    without: tuple[str, ...] = Field((), description="top-level modules and packages to leave out, e.g. [encodings]")
-    EXAMPLES: ClassVar = ({"kind": "python_stdlib"}, {"kind": "python_stdlib", "without": ["encodings", "idlelib"]})
+    without: tuple[str, ...] = Field(
+        (), description="top-level modules and packages to leave out, e.g. [encodings]"
+    )
+    EXAMPLES: ClassVar = (
+        {"kind": "python_stdlib"},
+        {"kind": "python_stdlib", "without": ["encodings", "idlelib"]},
+    )
 
     def inputs(self, root: Path) -> list[str]:
         return stdlib_modules(self.without)
@@ -36,5 +41,10 @@ class PythonStdlib(InterpreterSource):
         except (SyntaxError, UnicodeDecodeError) as error:
             yield Unreadable("does_not_parse", f"{name}#0", str(error))
             return
-        meta = {"path": name.removeprefix("stdlib:"), "language": "Python", "licence": "PSF-2.0", "repo": "python/cpython"}
+        meta = {
+            "path": name.removeprefix("stdlib:"),
+            "language": "Python",
+            "licence": "PSF-2.0",
+            "repo": "python/cpython",
+        }
         yield Document(f"{name}#0", text, meta | {"size": len(text.encode())})

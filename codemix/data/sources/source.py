@@ -49,27 +49,46 @@ class OtherSource(DocumentReader):
         """What is wrong with reading that source in this recipe, each problem with its place."""
         own, other = at[1], self.name
         if other not in recipe.sources:
-            yield (*at, "name"), Problem(f"there is no source `{other}`", hints=did_you_mean(other, recipe.sources), rule="unknown-source")
+            yield (
+                (*at, "name"),
+                Problem(
+                    f"there is no source `{other}`",
+                    hints=did_you_mean(other, recipe.sources),
+                    rule="unknown-source",
+                ),
+            )
             return
         chain = source_graph.chain(recipe, other)
         if own in chain:
             circle = " reads ".join(f"`{n}`" for n in [own, *chain[: chain.index(own) + 1]])
             yield (
                 (*at, "name"),
-                Problem(f"sources read each other in a circle: {circle}", hints=("one of them must read files",), rule="source-cycle"),
+                Problem(
+                    f"sources read each other in a circle: {circle}",
+                    hints=("one of them must read files",),
+                    rule="source-cycle",
+                ),
             )
             return
         if other in source_graph.tokenized(recipe):
             return
         named = ", ".join(f"`{n}`" for n in source_graph.readers(recipe)[other])
         if recipe.sources[other].held_out:
-            yield ("sources", other, "held_out"), Problem(
-                f"`{other}` is only read by other sources and never trained on, so it holds nothing out",
-                hints=(f"move `held_out:` to {named}",), rule="held-out-unused",
-            )  # fmt: skip
+            yield (
+                ("sources", other, "held_out"),
+                Problem(
+                    f"`{other}` is only read by other sources and never trained on, so it holds nothing out",
+                    hints=(f"move `held_out:` to {named}",),
+                    rule="held-out-unused",
+                ),
+            )
         for i, entry in enumerate(recipe.dedup):
             if other in entry.sources:
-                yield ("dedup", i, "sources", entry.sources.index(other)), Problem(
-                    f"`{other}` is only read by other sources and never trained on, so dedup changes nothing there",
-                    hints=(f"name {named} instead",), rule="dedup-unused",
-                )  # fmt: skip
+                yield (
+                    ("dedup", i, "sources", entry.sources.index(other)),
+                    Problem(
+                        f"`{other}` is only read by other sources and never trained on, so dedup changes nothing there",
+                        hints=(f"name {named} instead",),
+                        rule="dedup-unused",
+                    ),
+                )

@@ -29,16 +29,31 @@ class SourceTree(TreeSource):
     path: str = Field(min_length=1, description="folder under the data root")
     EXAMPLES: ClassVar = (
         {"kind": "source_tree", "path": "src"},
-        {"kind": "source_tree", "path": "repo", "languages": ["Python", "C"], "exclude": ["*/third_party/*"], "not_utf8": "drop", "licence": "MIT"},
+        {
+            "kind": "source_tree",
+            "path": "repo",
+            "languages": ["Python", "C"],
+            "exclude": ["*/third_party/*"],
+            "not_utf8": "drop",
+            "licence": "MIT",
+        },
     )
 
     def inputs(self, root: Path) -> list[str]:
         base = locate(self.path, root)
         if not base.is_dir():
-            raise CodemixError(f"{self.path} is not a folder", hints=["read single files with the kind `text`"], rule="input-not-folder")
+            raise CodemixError(
+                f"{self.path} is not a folder",
+                hints=["read single files with the kind `text`"],
+                rule="input-not-folder",
+            )
 
         def refuse(error: OSError) -> None:
-            raise CodemixError(f"cannot look into {error.filename}: {error.strerror}", hints=["check its permissions"], rule="input-unreadable")
+            raise CodemixError(
+                f"cannot look into {error.filename}: {error.strerror}",
+                hints=["check its permissions"],
+                rule="input-unreadable",
+            )
 
         found = []
         for folder, folders, files in os.walk(base, onerror=refuse):
@@ -49,8 +64,14 @@ class SourceTree(TreeSource):
                 if self.wanted(inside) and not path.is_symlink():
                     found.append((Path(self._folder) / escaped_name(inside)).as_posix())
         if not found:
-            hints = [f"known endings: {', '.join(sorted(e for each in languages.EXTENSIONS.values() for e in each[:1]))}"]
-            raise CodemixError(f"no file under {self.path} is in one of the languages asked for", hints=hints, rule="glob-no-match")
+            hints = [
+                f"known endings: {', '.join(sorted(e for each in languages.EXTENSIONS.values() for e in each[:1]))}"
+            ]
+            raise CodemixError(
+                f"no file under {self.path} is in one of the languages asked for",
+                hints=hints,
+                rule="glob-no-match",
+            )
         return sorted(found)
 
     def may_hold(self, given: Input, document_id: str) -> bool:

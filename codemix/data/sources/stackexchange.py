@@ -27,13 +27,22 @@ class Stackexchange(RowSource):
     answers: str = Field("answers", description="field of the list of answers")
     answer_text: str = Field("text", description="inside an answer: its text")
     answer_score: str = Field("score", description="inside an answer: its votes; missing counts as 0")
-    answer_accepted: str | None = Field("selected", description="inside an answer: whether the asker accepted it, which puts it first")
+    answer_accepted: str | None = Field(
+        "selected", description="inside an answer: whether the asker accepted it, which puts it first"
+    )
     min_score: int | None = Field(None, description="answers with fewer votes are left out, unless accepted")
     max_answers: int | None = Field(None, ge=1, description="at most this many answers, the best")
     html: bool = Field(True, description="the posts are HTML")
     EXAMPLES: ClassVar = (
         {"kind": "stackexchange", "paths": "se/*.jsonl.zst", "answer_score": "pm_score"},
-        {"kind": "stackexchange", "paths": "se/*.parquet", "title": "title", "min_score": 1, "max_answers": 3, "html": False},
+        {
+            "kind": "stackexchange",
+            "paths": "se/*.parquet",
+            "title": "title",
+            "min_score": 1,
+            "max_answers": 3,
+            "html": False,
+        },
     )
 
     def text_fields(self) -> list[str]:
@@ -54,13 +63,24 @@ class Stackexchange(RowSource):
 
         def text(row: dict) -> str | Drop:
             found = get_answers(row)
-            ranked = sorted(posts(None if found is MISSING else found, self.answers), key=rank, reverse=True)  # stable: ties stay in order
+            ranked = sorted(
+                posts(None if found is MISSING else found, self.answers), key=rank, reverse=True
+            )  # stable: ties stay in order
             best = [a for a in ranked if self.min_score is None or rank(a)[0] or rank(a)[1] >= self.min_score]
             best = best[: self.max_answers]
             if not best:
                 return Drop("no_answer")
             head = plain(title(row))
-            return "\n\n".join([*([head] if head else []), f"Q: {plain(question(row))}", *(f"A: {plain(answer_text(a))}" for a in best)]) + "\n"
+            return (
+                "\n\n".join(
+                    [
+                        *([head] if head else []),
+                        f"Q: {plain(question(row))}",
+                        *(f"A: {plain(answer_text(a))}" for a in best),
+                    ]
+                )
+                + "\n"
+            )
 
         return text
 

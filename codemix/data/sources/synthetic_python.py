@@ -30,25 +30,47 @@ class SyntheticPython(RowSource):
 
     version: ClassVar[int] = 2
     kind: Literal["synthetic_python"] = "synthetic_python"
-    paths: str | tuple[str, ...] | None = Field(None, description="files of problems (JSON lines or Parquet); instead of `generate`")
-    generate: int | None = Field(None, ge=1, le=10**8, description="how many problems to make; instead of `paths`")
+    paths: str | tuple[str, ...] | None = Field(
+        None, description="files of problems (JSON lines or Parquet); instead of `generate`"
+    )
+    generate: int | None = Field(
+        None, ge=1, le=10**8, description="how many problems to make; instead of `paths`"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="[generate] another seed, other problems")
     problem: str = Field("problem", description="field of the task in words")
     solution: str = Field("solution", description="field of the solution, a Python program")
-    tests: str = Field("tests", description="field of the tests: a program to run after the solution, or a list of statements")
+    tests: str = Field(
+        "tests",
+        description="field of the tests: a program to run after the solution, or a list of statements",
+    )
     keep_tests: bool = Field(False, description="tests stay part of the text")
     timeout_s: float = Field(10.0, gt=0, le=600, description="how long one solution may run [seconds]")
-    memory_bytes: Bytes = Field(2**29, ge=2**26, description="memory one solution may use, all its processes together [bytes]")
-    isolation: Literal["bubblewrap", "subprocess"] = Field("bubblewrap", description="subprocess: limits only, not a security boundary; your consent")
+    memory_bytes: Bytes = Field(
+        2**29, ge=2**26, description="memory one solution may use, all its processes together [bytes]"
+    )
+    isolation: Literal["bubblewrap", "subprocess"] = Field(
+        "bubblewrap", description="subprocess: limits only, not a security boundary; your consent"
+    )
     EXAMPLES: ClassVar = (
         {"kind": "synthetic_python", "generate": 1000},
-        {"kind": "synthetic_python", "paths": "mbpp.jsonl", "problem": "text", "solution": "code", "tests": "test_list", "keep_tests": True},
+        {
+            "kind": "synthetic_python",
+            "paths": "mbpp.jsonl",
+            "problem": "text",
+            "solution": "code",
+            "tests": "test_list",
+            "keep_tests": True,
+        },
     )
 
     @model_validator(mode="after")
     def _one_origin(self):
         if (self.paths is None) == (self.generate is None):
-            raise PydanticCustomError("origin", "give exactly one of `paths:` and `generate:`", {"hints": ["for example `generate: 1000`"]})
+            raise PydanticCustomError(
+                "origin",
+                "give exactly one of `paths:` and `generate:`",
+                {"hints": ["for example `generate: 1000`"]},
+            )
         return self
 
     def inputs(self, root: Path) -> list[str]:
@@ -67,7 +89,11 @@ class SyntheticPython(RowSource):
         return [self.problem, self.solution, self.tests]
 
     def texter(self) -> Callable[[dict], str | Drop]:
-        problem, solution, get_tests = string_getter(self.problem), string_getter(self.solution), field_getter(self.tests)
+        problem, solution, get_tests = (
+            string_getter(self.problem),
+            string_getter(self.solution),
+            field_getter(self.tests),
+        )
 
         def text(row: dict) -> str | Drop:
             return self._verified(problem(row), solution(row), _program(get_tests(row), self.tests))
@@ -84,7 +110,11 @@ class SyntheticPython(RowSource):
             made = problem(self.seed, number)
             text = self._verified(made.task, made.solution, made.tests)
             name = f"generated:python-{self.seed}#{number}"
-            yield Drop(text.reason, name) if isinstance(text, Drop) else Document(name, text, {"language": "Python"})
+            yield (
+                Drop(text.reason, name)
+                if isinstance(text, Drop)
+                else Document(name, text, {"language": "Python"})
+            )
 
     def may_hold(self, given: Input, document_id: str) -> bool:
         return self.generate is not None or super().may_hold(given, document_id)
@@ -95,7 +125,12 @@ class SyntheticPython(RowSource):
 
         if not tests.strip():
             return Drop("no_tests")
-        result = run_python(f"{solution}\n\n{tests}", timeout_s=self.timeout_s, memory_bytes=self.memory_bytes, unsafe=self.isolation == "subprocess")
+        result = run_python(
+            f"{solution}\n\n{tests}",
+            timeout_s=self.timeout_s,
+            memory_bytes=self.memory_bytes,
+            unsafe=self.isolation == "subprocess",
+        )
         if not result.passed:
             return Drop(_KNOWN.get(result.reason, "fails_its_tests"))
         task = "\n".join(f"# {line}".rstrip() for line in problem.strip().split("\n"))

@@ -24,7 +24,9 @@ NO_TEXT = {
     "binary": "it holds zero bytes",
     "control_characters": "it holds more control characters than a text does",
 }
-_NO_FILES = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})  # of Python's codecs
+_NO_FILES = frozenset(
+    {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+)  # of Python's codecs
 
 
 class Text(FileSource):
@@ -33,9 +35,14 @@ class Text(FileSource):
     kind: Literal["text"] = "text"
     version: ClassVar[int] = 2
     split: Literal["file", "line"] = Field("file", description="what one document is; blank lines are none")
-    separator: str | None = Field(None, min_length=1, description="with `split: file`: divide files here, e.g. `<|endoftext|>`")
+    separator: str | None = Field(
+        None, min_length=1, description="with `split: file`: divide files here, e.g. `<|endoftext|>`"
+    )
     language: str | None = Field(None, description="language noted for every document, e.g. English")
-    encoding: str = Field("utf-8", description="encoding of the files, by any of Python's names for it, e.g. latin-1 or iso8859-2")
+    encoding: str = Field(
+        "utf-8",
+        description="encoding of the files, by any of Python's names for it, e.g. latin-1 or iso8859-2",
+    )
     EXAMPLES: ClassVar = (
         {"kind": "text", "paths": "books/**/*.txt"},
         {"kind": "text", "paths": "lines.txt.zst", "split": "line", "language": "English"},
@@ -52,14 +59,21 @@ class Text(FileSource):
             known = False
         if not known:
             hints = ["for example utf-8, latin-1, iso8859-2, cp1252, koi8-r, shift_jis, gb18030, utf-16"]
-            raise PydanticCustomError("encoding", "this is no encoding of text that Python knows", {"hints": hints})
+            raise PydanticCustomError(
+                "encoding", "this is no encoding of text that Python knows", {"hints": hints}
+            )
         return name.removesuffix("-sig")  # a byte order mark is left out anyway
 
     @model_validator(mode="after")
     def _lines_end_alike(self):
         if self.split == "line" and not self._extends_ascii:
-            hints = ["convert the files to UTF-8 first, for example with `iconv`", "or read them with `split: file`"]
-            raise PydanticCustomError("encoding", "files in this encoding cannot be split into lines", {"hints": hints})
+            hints = [
+                "convert the files to UTF-8 first, for example with `iconv`",
+                "or read them with `split: file`",
+            ]
+            raise PydanticCustomError(
+                "encoding", "files in this encoding cannot be split into lines", {"hints": hints}
+            )
         return self
 
     @property
@@ -77,7 +91,9 @@ class Text(FileSource):
                 if isinstance(line, Unreadable):
                     yield line
                 elif line.strip():
-                    yield document(line.rstrip(b"\r\n"), name, row, meta, where=row_of(name, row), encoding=self.encoding)
+                    yield document(
+                        line.rstrip(b"\r\n"), name, row, meta, where=row_of(name, row), encoding=self.encoding
+                    )
             return
         try:
             data = opener.whole(part.input)
@@ -105,7 +121,9 @@ class Text(FileSource):
                 yield Document(f"{name}#{row}", text, dict(meta))
 
 
-def document(data: bytes, name: str, row: int, meta: dict, *, where: str = "", encoding: str = "utf-8") -> Document | Unreadable:
+def document(
+    data: bytes, name: str, row: int, meta: dict, *, where: str = "", encoding: str = "utf-8"
+) -> Document | Unreadable:
     """A document of bytes in an encoding that extends ASCII, strictly decoded, a byte order mark left out."""
     if reason := refused(data, encoding):
         return Unreadable(reason, where or name, NO_TEXT[reason])
@@ -117,7 +135,9 @@ def refused(data: bytes, encoding: str) -> str | None:
     """Why bytes are not text in an encoding that extends ASCII, told before they are decoded; None when they may be."""
     if reason := no_text(data):
         return reason
-    return "control_characters" if encoding != "utf-8" and mostly_control(data) else None  # others know every byte
+    return (
+        "control_characters" if encoding != "utf-8" and mostly_control(data) else None
+    )  # others know every byte
 
 
 def decoded(data: bytes, where: str, encoding: str) -> str | Unreadable:

@@ -25,7 +25,9 @@ def blocks(size: int) -> int:
 def block_check(tokens: np.ndarray, block: int) -> int:
     """The checksum of one block of a shard's tokens."""
     width = tokens.itemsize
-    return xxhash.xxh3_64_intdigest(tokens[block * BLOCK // width : (block + 1) * BLOCK // width].view(np.uint8))
+    return xxhash.xxh3_64_intdigest(
+        tokens[block * BLOCK // width : (block + 1) * BLOCK // width].view(np.uint8)
+    )
 
 
 def whole_check(array: np.ndarray) -> int:

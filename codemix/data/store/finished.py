@@ -30,11 +30,15 @@ def related(root: Path, fingerprints: Iterable[str]) -> list[Path]:
     size = -1
     while size != len(wanted):  # what they were made from
         size = len(wanted)
-        wanted |= {mention for folder in folders if folder.name[-12:] in wanted for mention in mentions[folder]}
+        wanted |= {
+            mention for folder in folders if folder.name[-12:] in wanted for mention in mentions[folder]
+        }
     size = -1
     while size != len(wanted):  # what was made of them
         size = len(wanted)
-        wanted |= {f.name[-12:] for f in folders if f.parent.name in MADE_OF and not mentions[f].isdisjoint(wanted)}
+        wanted |= {
+            f.name[-12:] for f in folders if f.parent.name in MADE_OF and not mentions[f].isdisjoint(wanted)
+        }
     return [folder for folder in folders if folder.name[-12:] in wanted]
 
 
@@ -43,7 +47,9 @@ def _mentions(folder: Path) -> set[str]:
     found: set[str] = set()
     for path in folder.glob("*.json"):
         try:
-            found.update(name[:12] for name in _FINGERPRINT.findall(path.read_text(encoding="utf-8", errors="replace")))
+            found.update(
+                name[:12] for name in _FINGERPRINT.findall(path.read_text(encoding="utf-8", errors="replace"))
+            )
         except OSError:
             continue
     return found

@@ -18,14 +18,19 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     import zstandard
 
     try:
-        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
+        with (
+            open(path, "rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream,
+        ):
             for line in io.BufferedReader(stream, 2**20):
                 if line[-1:] != b"\n":
                     raise ValueError("it ends inside a line")
                 yield orjson.loads(line)
     except (zstandard.ZstdError, ValueError, FileNotFoundError) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
-        raise CodemixError(f"{path} is {what}", hints=["delete its folder and build the data again"], rule="store-damaged") from error
+        raise CodemixError(
+            f"{path} is {what}", hints=["delete its folder and build the data again"], rule="store-damaged"
+        ) from error
 
 
 def removed_rows(lists: Iterable[Path]) -> set[int]:
@@ -45,7 +50,9 @@ class LineWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
         compressed = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
-        self._stream = io.BufferedWriter(compressed, 2**18)  # rows are small, and each write to zstandard costs a buffer
+        self._stream = io.BufferedWriter(
+            compressed, 2**18
+        )  # rows are small, and each write to zstandard costs a buffer
         self.rows = 0
 
     def write(self, row: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ TOKEN_BYTES = {"uint16": 2, "uint32": 4}
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value: sorted keys, no spaces, text as UTF-8."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    ).hexdigest()
 
 
 def dtype_for(vocab_size: int) -> str:
@@ -60,7 +62,9 @@ class Manifest:
     source: str
     fingerprint: str
     identity: dict[str, Any]
-    tokenizer: dict[str, Any]  # sha256, vocab_size, eos_id, eos_token, special {token: id}, bos None, probe [[text, ids]]
+    tokenizer: dict[
+        str, Any
+    ]  # sha256, vocab_size, eos_id, eos_token, special {token: id}, bos None, probe [[text, ids]]
     dtype: str
     splits: dict[str, dict[str, Any]]
     inputs: list[dict[str, Any]]
@@ -80,11 +84,18 @@ class Manifest:
             if written != FORMAT:
                 raise CodemixError(
                     f"{path} has format {written}, this codemix reads format {FORMAT}",
-                    hints=["build the data again with this codemix, in another store or after deleting that folder"], rule="manifest-format",
-                )  # fmt: skip
+                    hints=[
+                        "build the data again with this codemix, in another store or after deleting that folder"
+                    ],
+                    rule="manifest-format",
+                )
             return cls(**content, folder=path.parent)
         except (TypeError, KeyError, AttributeError) as error:
-            raise CodemixError(f"{path} is damaged: {error}", hints=["delete its folder and build the data again"], rule="store-damaged") from None
+            raise CodemixError(
+                f"{path} is damaged: {error}",
+                hints=["delete its folder and build the data again"],
+                rule="store-damaged",
+            ) from None
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into a folder whose shards are whole."""

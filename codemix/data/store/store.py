@@ -26,7 +26,10 @@ from codemix.errors import CodemixError
 
 def write_json(path: Path, value: Any, *, for_people: bool = True) -> None:
     """Write JSON so that a reader sees all of it or nothing, also after a crash. What only programs read is written faster, on one line."""
-    write_text(path, json.dumps(value, indent=1 if for_people else None, ensure_ascii=False, sort_keys=for_people) + "\n")
+    write_text(
+        path,
+        json.dumps(value, indent=1 if for_people else None, ensure_ascii=False, sort_keys=for_people) + "\n",
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,7 +54,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, FileNotFoundError) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
-        raise CodemixError(f"{path} is {what}", hints=["delete its folder and run the same command again"], rule="store-damaged") from error
+        raise CodemixError(
+            f"{path} is {what}",
+            hints=["delete its folder and run the same command again"],
+            rule="store-damaged",
+        ) from error
 
 
 def disk_problem(error: OSError, path: Path) -> CodemixError:
@@ -59,18 +66,28 @@ def disk_problem(error: OSError, path: Path) -> CodemixError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CodemixError(
             f"the disk is full while writing {path}",
-            hints=["free some space, or use another folder with `--store`; finished work is kept, the same command goes on from there"],
+            hints=[
+                "free some space, or use another folder with `--store`; finished work is kept, the same command goes on from there"
+            ],
             rule="disk-full",
         )
-    return CodemixError(f"cannot write {path}: {error.strerror}", hints=["check that the folder exists and is writable"], rule="store-write")
+    return CodemixError(
+        f"cannot write {path}: {error.strerror}",
+        hints=["check that the folder exists and is writable"],
+        rule="store-write",
+    )
 
 
 def in_the_way(final: Path, lost: list[str]) -> CodemixError:
     """The problem of a folder that has the place of a finished one and is not whole."""
     more = f" and {len(lost) - 3:,} more" if len(lost) > 3 else ""
-    hint = f"delete {final} and run the same command again; it may be what an interrupted copy or deletion left"
+    hint = (
+        f"delete {final} and run the same command again; it may be what an interrupted copy or deletion left"
+    )
     return CodemixError(
-        f"{final} is in the way: it is not whole, it has no {', '.join(lost[:3])}{more}", hints=[hint], rule="store-damaged"
+        f"{final} is in the way: it is not whole, it has no {', '.join(lost[:3])}{more}",
+        hints=[hint],
+        rule="store-damaged",
     )
 
 
@@ -146,8 +163,9 @@ class Store:
                 handle.seek(0)
                 raise CodemixError(
                     f"the store {self.root} is in use: process {handle.read().strip() or '(unknown)'} is building {work.name}",
-                    hints=["wait until it ends, or use another folder with `--store`"], rule="store-busy",
-                ) from None  # fmt: skip
+                    hints=["wait until it ends, or use another folder with `--store`"],
+                    rule="store-busy",
+                ) from None
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()

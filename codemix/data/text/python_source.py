@@ -25,7 +25,11 @@ def parse(source: str) -> ast.Module:
         warnings.simplefilter("ignore")
         try:
             return ast.parse(source)
-        except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, or nesting beyond the parser
+        except (
+            ValueError,
+            RecursionError,
+            MemoryError,
+        ) as error:  # a zero byte, or nesting beyond the parser
             raise SyntaxError(str(error)) from error
 
 
@@ -33,7 +37,11 @@ def _docstring_statements(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.Expr]
     for node in ast.walk(tree):
         if isinstance(node, _HAS_DOCSTRING) and node.body:
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 yield node, first
 
 
@@ -48,7 +56,9 @@ def without_docstrings(source: str) -> str:
     becomes `pass`. Raises SyntaxError when the source, or the result, does not parse.
     """
     tree = parse(source)
-    lines = [line.encode() for line in source.split("\n")]  # the tree counts columns in UTF-8 bytes, and form feeds inside lines
+    lines = [
+        line.encode() for line in source.split("\n")
+    ]  # the tree counts columns in UTF-8 bytes, and form feeds inside lines
     for node, docstring in sorted(_docstring_statements(tree), key=lambda pair: -pair[1].lineno):
         first, last = docstring.lineno - 1, docstring.end_lineno - 1
         before, after = lines[first][: docstring.col_offset], lines[last][docstring.end_col_offset :]
@@ -63,7 +73,9 @@ def without_docstrings(source: str) -> str:
             lines[first : last + 1 + (not following.strip() and last + 1 < len(lines))] = []
     result = b"\n".join(lines).decode().lstrip("\n")
     left = parse(result)  # also the proof that it still is a program
-    return without_docstrings(result) if next(_docstring_statements(left), None) else result  # a string after the docstring moved up
+    return (
+        without_docstrings(result) if next(_docstring_statements(left), None) else result
+    )  # a string after the docstring moved up
 
 
 def prose_paragraphs(text: str, *, min_words: int = 12, min_frac_letters: float = 0.75) -> list[str]:
@@ -72,7 +84,12 @@ def prose_paragraphs(text: str, *, min_words: int = 12, min_frac_letters: float 
     for paragraph in re.split(r"\n\s*\n", text):
         paragraph = paragraph.strip("\n")
         flat = " ".join(paragraph.split())
-        if len(flat.split()) < min_words or paragraph.startswith((" ", "\t")) or _NOT_PROSE.search(paragraph) or "\n    " in paragraph:
+        if (
+            len(flat.split()) < min_words
+            or paragraph.startswith((" ", "\t"))
+            or _NOT_PROSE.search(paragraph)
+            or "\n    " in paragraph
+        ):
             continue
         if sum(map(str.isalpha, flat)) >= min_frac_letters * len(flat) and flat[-1] in ".!?:)\"'":
             kept.append(paragraph)

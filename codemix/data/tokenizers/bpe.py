@@ -41,14 +41,18 @@ class Train(Spec):
     """What a tokenizer is trained on."""
 
     bytes: Bytes = Field(100_000_000, ge=1000, description="text to train on, about [bytes]")
-    mixture: dict[Name, Share] = Field({}, description="sources and their shares of the training text; default equal shares of all")
+    mixture: dict[Name, Share] = Field(
+        {}, description="sources and their shares of the training text; default equal shares of all"
+    )
 
     @model_validator(mode="after")
     def _whole(self):
         if self.mixture and sum(self.mixture.values()) != 1:
             total = float(sum(self.mixture.values()) * 100)
             raise PydanticCustomError(
-                "mixture", f"the shares sum to {total:g}%, not 100%", {"hints": ["change one of them, or leave `mixture:` out"]}
+                "mixture",
+                f"the shares sum to {total:g}%, not 100%",
+                {"hints": ["change one of them, or leave `mixture:` out"]},
             )
         return self
 
@@ -57,21 +61,32 @@ class Bpe(Tokenizer):
     """Byte-level BPE trained on the recipe's own sources."""
 
     kind: Literal["bpe"] = "bpe"
-    vocab_size: int = Field(ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000")
+    vocab_size: int = Field(
+        ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000"
+    )
     train: Train = Field(Train(), description="what it is trained on")
-    special: tuple[str, ...] = Field(FIM_TOKENS, description="further special tokens; text never produces them")
+    special: tuple[str, ...] = Field(
+        FIM_TOKENS, description="further special tokens; text never produces them"
+    )
     version: ClassVar[int] = 2  # 2: long pieces are cut for training
     EXAMPLES: ClassVar = (
         {"kind": "bpe", "vocab_size": 4096, "train": {"bytes": "4MB"}},
-        {"kind": "bpe", "vocab_size": 256000, "train": {"bytes": "2GB", "mixture": {"text": "50%", "code": "50%"}}},
+        {
+            "kind": "bpe",
+            "vocab_size": 256000,
+            "train": {"bytes": "2GB", "mixture": {"text": "50%", "code": "50%"}},
+        },
     )
 
     @model_validator(mode="after")
     def _room(self):
         check_special_names((self.end_token(), *self.special))
         if self.vocab_size < 257 + len(self.special):
-            raise PydanticCustomError("vocabulary", f"vocab_size {self.vocab_size} does not hold 256 bytes and {len(self.special) + 1} special tokens",
-                                      {"hints": [f"at least {257 + len(self.special)}"]})  # fmt: skip
+            raise PydanticCustomError(
+                "vocabulary",
+                f"vocab_size {self.vocab_size} does not hold 256 bytes and {len(self.special) + 1} special tokens",
+                {"hints": [f"at least {257 + len(self.special)}"]},
+            )
         return self
 
     def trains_on(self, sources: tuple[str, ...]) -> dict[str, Fraction]:
@@ -90,14 +105,19 @@ class Bpe(Tokenizer):
         as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
         def cut_by(pattern: str) -> pre_tokenizers.PreTokenizer:
-            return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), behavior="isolated"), as_bytes])
+            return pre_tokenizers.Sequence(
+                [pre_tokenizers.Split(Regex(pattern), behavior="isolated"), as_bytes]
+            )
 
         tokenizer.pre_tokenizer = cut_by(SHORT_PATTERN)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=self.vocab_size, special_tokens=[self.end_token(), *self.special], show_progress=False,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), min_frequency=2,
-        )  # fmt: skip
+            vocab_size=self.vocab_size,
+            special_tokens=[self.end_token(), *self.special],
+            show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            min_frequency=2,
+        )
         tokenizer.train_from_iterator(texts(), trainer)
         tokenizer.pre_tokenizer = cut_by(PATTERN)
         return tokenizer

@@ -34,9 +34,14 @@ class SentencePiece(Tokenizer):
 
     kind: Literal["sentencepiece"] = "sentencepiece"
     path: str = Field(min_length=1, description="the .model file, below the data root")
-    eos: str | None = Field(None, description="the control piece that ends a document; default: the usual names are tried")
+    eos: str | None = Field(
+        None, description="the control piece that ends a document; default: the usual names are tried"
+    )
     version: ClassVar[int] = 2  # markers are not made from text
-    EXAMPLES: ClassVar = ({"kind": "sentencepiece", "path": "tokenizer.model"}, {"kind": "sentencepiece", "path": "t/x.model", "eos": "</s>"})
+    EXAMPLES: ClassVar = (
+        {"kind": "sentencepiece", "path": "tokenizer.model"},
+        {"kind": "sentencepiece", "path": "t/x.model", "eos": "</s>"},
+    )
 
     def requirements(self) -> Iterator[Requirement]:
         for name, module in (("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf")):
@@ -73,15 +78,20 @@ def _read(path: Path, name: str) -> Any:
     except ImportError as error:
         raise CodemixError(
             f"reading a SentencePiece model needs a package that is not installed: {error}",
-            hints=['install it with `pip install "codemix[sentencepiece]"`'], rule="package-missing",
-        ) from None  # fmt: skip
+            hints=['install it with `pip install "codemix[sentencepiece]"`'],
+            rule="package-missing",
+        ) from None
     model = sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except Exception:  # protobuf's own DecodeError
         model.Clear()
     if not model.pieces:
-        raise CodemixError(f"{name} is not a SentencePiece model", hints=["give the .model file, not the .vocab file"], rule="bad-tokenizer")
+        raise CodemixError(
+            f"{name} is not a SentencePiece model",
+            hints=["give the .model file, not the .vocab file"],
+            rule="bad-tokenizer",
+        )
     return model
 
 
@@ -107,22 +117,34 @@ def converted(model: Any) -> tokenizers.Tokenizer:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
-    whole = {piece.piece for piece in model.pieces if piece.type == NORMAL}  # others never come from merging text
+    whole = {
+        piece.piece for piece in model.pieces if piece.type == NORMAL
+    }  # others never come from merging text
     merges = []
     for piece in sorted((p for p in model.pieces if p.type == NORMAL), key=lambda p: -p.score):
         pairs = [(piece.piece[:i], piece.piece[i:]) for i in range(1, len(piece.piece))]
-        merges += sorted((pair for pair in pairs if whole.issuperset(pair)), key=lambda pair: (ids[pair[0]], ids[pair[1]]))
+        merges += sorted(
+            (pair for pair in pairs if whole.issuperset(pair)), key=lambda pair: (ids[pair[0]], ids[pair[1]])
+        )
     unknown = next(p.piece for p in model.pieces if p.type == UNKNOWN)
-    made = Tokenizer(models.BPE(vocab=ids, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    made = Tokenizer(
+        models.BPE(vocab=ids, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    )
     prefix = model.normalizer_spec.add_dummy_prefix
-    made.normalizer = normalizers.Sequence([*([normalizers.Prepend(BLANK)] if prefix else []), normalizers.Replace(" ", BLANK)])
+    made.normalizer = normalizers.Sequence(
+        [*([normalizers.Prepend(BLANK)] if prefix else []), normalizers.Replace(" ", BLANK)]
+    )
     back = [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
     made.decoder = decoders.Sequence([*back, decoders.Strip(" ", 1, 0)] if prefix else back)
     defined = [p.piece for p in model.pieces if p.type == USER_DEFINED]
-    never = {piece for piece in defined if prefix or is_control_word(piece)}  # with a prefix, each cut would get one
+    never = {
+        piece for piece in defined if prefix or is_control_word(piece)
+    }  # with a prefix, each cut would get one
     names = [p.piece for p in model.pieces if p.type in (UNKNOWN, CONTROL) or p.piece in never]
     made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-    made.add_tokens([AddedToken(name, special=False, normalized=False) for name in defined if name not in never])
+    made.add_tokens(
+        [AddedToken(name, special=False, normalized=False) for name in defined if name not in never]
+    )
     return made
 
 
@@ -134,7 +156,13 @@ def _disagreement(made: tokenizers.Tokenizer, model: Any) -> str:
     made.encode_special_tokens = True
     pieces = [p.piece.replace(BLANK, " ") for p in model.pieces if p.type == NORMAL]
     joined = ["".join(pieces[i : i + 200]) for i in range(0, len(pieces), 200)]
-    for text in (*PATHOLOGICAL, "  two blanks,\n\ttab\r\n    indent  ", " ", "<0x0A> </s> <s> <unk>", *joined):
+    for text in (
+        *PATHOLOGICAL,
+        "  two blanks,\n\ttab\r\n    indent  ",
+        " ",
+        "<0x0A> </s> <s> <unk>",
+        *joined,
+    ):
         ids = made.encode(text, add_special_tokens=False).ids
         if ids != theirs.encode(text) or made.decode(ids, skip_special_tokens=False) != text:
             return repr(text[:40])

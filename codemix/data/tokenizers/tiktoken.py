@@ -37,10 +37,19 @@ class Tiktoken(Tokenizer):
 
     kind: Literal["tiktoken"] = "tiktoken"
     path: str = Field(min_length=1, description="the .tiktoken file, below the data root")
-    pattern: Literal["gpt2", "cl100k", "o200k"] = Field("cl100k", description="how text is cut before merging")
-    eos: str = Field("<|endoftext|>", min_length=1, description="special token that ends a document; gets the first free id")
+    pattern: Literal["gpt2", "cl100k", "o200k"] = Field(
+        "cl100k", description="how text is cut before merging"
+    )
+    eos: str = Field(
+        "<|endoftext|>",
+        min_length=1,
+        description="special token that ends a document; gets the first free id",
+    )
     special: tuple[str, ...] = Field((), description="further special tokens, on the ids after it")
-    EXAMPLES: ClassVar = ({"kind": "tiktoken", "path": "cl100k_base.tiktoken"}, {"kind": "tiktoken", "path": "a.tiktoken", "pattern": "o200k"})
+    EXAMPLES: ClassVar = (
+        {"kind": "tiktoken", "path": "cl100k_base.tiktoken"},
+        {"kind": "tiktoken", "path": "a.tiktoken", "pattern": "o200k"},
+    )
 
     @model_validator(mode="after")
     def _special(self):
@@ -64,7 +73,9 @@ class Tiktoken(Tokenizer):
             if len(token) > 1 and len(pair := last_merge(token, ranks)) == 2:
                 merges.append((spell(pair[0]), spell(pair[1])))
         # tiktoken takes a whole piece that is a token without merging it; `ignore_merges` is that rule
-        tokenizer = Tokenizer(models.BPE(vocab={spell(t): i for t, i in ranks.items()}, merges=merges, ignore_merges=True))
+        tokenizer = Tokenizer(
+            models.BPE(vocab={spell(t): i for t, i in ranks.items()}, merges=merges, ignore_merges=True)
+        )
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(PATTERNS[self.pattern]), behavior="isolated"),
@@ -72,7 +83,9 @@ class Tiktoken(Tokenizer):
             ]
         )
         tokenizer.decoder = decoders.ByteLevel()
-        tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in (self.eos, *self.special)])
+        tokenizer.add_special_tokens(
+            [AddedToken(name, special=True, normalized=False) for name in (self.eos, *self.special)]
+        )
         return tokenizer
 
 
@@ -86,10 +99,14 @@ def read_ranks(path: Path, name: str) -> dict[bytes, int]:
                 ranks[base64.b64decode(token, validate=True)] = int(rank)
             except (ValueError, binascii.Error):
                 raise CodemixError(
-                    f"{name}, line {number}, is not `<base64> <rank>`", hints=["give a .tiktoken file"], rule="bad-tokenizer"
+                    f"{name}, line {number}, is not `<base64> <rank>`",
+                    hints=["give a .tiktoken file"],
+                    rule="bad-tokenizer",
                 ) from None
     if sorted(ranks.values()) != list(range(len(ranks))) or any(bytes([b]) not in ranks for b in range(256)):
         raise CodemixError(
-            f"{name} does not rank every byte and number its tokens 0, 1, 2, ...", hints=["give a .tiktoken file"], rule="bad-tokenizer"
+            f"{name} does not rank every byte and number its tokens 0, 1, 2, ...",
+            hints=["give a .tiktoken file"],
+            rule="bad-tokenizer",
         )
     return ranks

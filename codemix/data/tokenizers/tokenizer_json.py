@@ -26,9 +26,14 @@ class TokenizerJson(Tokenizer):
 
     kind: Literal["tokenizer_json"] = "tokenizer_json"
     path: str = Field(min_length=1, description="the file, below the data root")
-    eos: str | None = Field(None, description="the special token that ends a document; default: the usual names are tried")
+    eos: str | None = Field(
+        None, description="the special token that ends a document; default: the usual names are tried"
+    )
     version: ClassVar[int] = 2  # refuses what loses text
-    EXAMPLES: ClassVar = ({"kind": "tokenizer_json", "path": "tokenizer.json"}, {"kind": "tokenizer_json", "path": "t/x.json", "eos": "</s>"})
+    EXAMPLES: ClassVar = (
+        {"kind": "tokenizer_json", "path": "tokenizer.json"},
+        {"kind": "tokenizer_json", "path": "t/x.json", "eos": "</s>"},
+    )
 
     def files(self) -> tuple[str, ...]:
         return (self.path,)
@@ -44,5 +49,7 @@ class TokenizerJson(Tokenizer):
                 return Tokenizer.from_file(str(files[0]))
         except Exception as error:  # the package raises bare Exception
             raise CodemixError(
-                f"{self.path} is not a tokenizer.json: {error}", hints=["it is the file of that name in a model's repository"], rule="bad-tokenizer"
+                f"{self.path} is not a tokenizer.json: {error}",
+                hints=["it is the file of that name in a model's repository"],
+                rule="bad-tokenizer",
             ) from None

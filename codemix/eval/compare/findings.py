@@ -23,28 +23,51 @@ def findings(variants: Sequence[Variant], base: Variant, **more: Any) -> dict[st
     before = []
     if any(v.before_cooldown != v.last for v in [base, *peers]):
         earlier = tree.equally_long(variants, base, "before_cooldown")
-        before = [difference(v, v.before_cooldown, base, base.before_cooldown, m) for m in MEASURES for v in earlier]
+        before = [
+            difference(v, v.before_cooldown, base, base.before_cooldown, m) for m in MEASURES for v in earlier
+        ]
     cooled = [
         difference(arm, stage, origin, origin_stage, m) | {"label": f"{origin.name}: {label}"}
-        for origin, origin_stage, arms in tree.cooldowns(variants) for label, arm, stage in arms for m in MEASURES
-    ]  # fmt: skip
+        for origin, origin_stage, arms in tree.cooldowns(variants)
+        for label, arm, stage in arms
+        for m in MEASURES
+    ]
     quality = [
-        difference(v, stage, arms[0][1], arms[0][2], m) | {"label": label, "reference_label": arms[0][0], "tokens": tokens, "code_share": share}
-        for tokens, share, arms in tree.qualities(variants) for label, v, stage in arms[1:] for m in MEASURES
-    ]  # fmt: skip
+        difference(v, stage, arms[0][1], arms[0][2], m)
+        | {"label": label, "reference_label": arms[0][0], "tokens": tokens, "code_share": share}
+        for tokens, share, arms in tree.qualities(variants)
+        for label, v, stage in arms[1:]
+        for m in MEASURES
+    ]
     return {
-        "format": 1, "baseline": base.name, **more,
-        "variants": [{"name": v.name, "seeds": v.seeds, "runs": [run.facts for run in v.runs]} for v in variants],
-        "last": _real(last), "before_cooldown": _real(before), "cooldown": _real(cooled), "quality": _real(quality),
+        "format": 1,
+        "baseline": base.name,
+        **more,
+        "variants": [
+            {"name": v.name, "seeds": v.seeds, "runs": [run.facts for run in v.runs]} for v in variants
+        ],
+        "last": _real(last),
+        "before_cooldown": _real(before),
+        "cooldown": _real(cooled),
+        "quality": _real(quality),
         "best": {m: best([base, *peers], m) for m in MEASURES if any(_sources(v, v.last, m) for v in peers)},
         "other_length": [v.name for v in variants if v is not base and v not in peers],
         "sweep": [
-            {"tokens": tokens, "points": [
-                {"share": share, "variant": v.name, "stage": stage, **{m: v.bits(stage, _sources(v, stage, m)) for m in MEASURES}}
-                for share, v, stage in points
-            ]} for tokens, points in tree.sweeps(variants)
+            {
+                "tokens": tokens,
+                "points": [
+                    {
+                        "share": share,
+                        "variant": v.name,
+                        "stage": stage,
+                        **{m: v.bits(stage, _sources(v, stage, m)) for m in MEASURES},
+                    }
+                    for share, v, stage in points
+                ],
+            }
+            for tokens, points in tree.sweeps(variants)
         ],
-    }  # fmt: skip
+    }
 
 
 def _real(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -53,7 +76,9 @@ def _real(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _sources(variant: Variant, stage: str, measure: str) -> list[str]:
     scores = variant.first.stage(stage)["bits_per_byte"]
-    return sorted(n for n in scores if variant.first.facts["families"].get(n, "other") == measure or n == measure)
+    return sorted(
+        n for n in scores if variant.first.facts["families"].get(n, "other") == measure or n == measure
+    )
 
 
 def difference(v: Variant, stage: str, base: Variant, base_stage: str, measure: str) -> dict[str, Any]:
@@ -85,12 +110,23 @@ def difference(v: Variant, stage: str, base: Variant, base_stage: str, measure: 
         bits, reference, sizes = zip(*pairs, strict=True)
         made = stats.paired_bootstrap((reference, sizes), (bits, sizes))
         verdict = stats.verdict(made, stats.seed_spread(theirs), stats.seed_spread(ours))
-        same = out | {"value": made.b, "reference_value": made.a} if len(pairs) < _scored(v, stage, sources) else out
+        same = (
+            out | {"value": made.b, "reference_value": made.a}
+            if len(pairs) < _scored(v, stage, sources)
+            else out
+        )
         out = same | {
-            "difference": made.difference, "low": made.low, "high": made.high, "relative": made.relative, "relative_low": made.low / made.a,
-            "relative_high": made.high / made.a, "documents": len(pairs), "bytes": int(sum(sizes)), "level": made.level,
+            "difference": made.difference,
+            "low": made.low,
+            "high": made.high,
+            "relative": made.relative,
+            "relative_low": made.low / made.a,
+            "relative_high": made.high / made.a,
+            "documents": len(pairs),
+            "bytes": int(sum(sizes)),
+            "level": made.level,
             "verdict": {"better": "lower", "worse": "higher"}.get(verdict, verdict),
-        }  # fmt: skip
+        }
     return out
 
 
@@ -98,9 +134,14 @@ def _scored(v: Variant, stage: str, sources: Sequence[str]) -> int:
     return sum(v.first.stage(stage)["bits_per_byte"][s]["documents"] for s in sources)
 
 
-def paired(v: Variant, stage: str, base: Variant, base_stage: str, sources: Sequence[str]) -> list[tuple[float, float, int]]:
+def paired(
+    v: Variant, stage: str, base: Variant, base_stage: str, sources: Sequence[str]
+) -> list[tuple[float, float, int]]:
     """(bits of the variant, bits of the reference, bytes) of each document that every seed of both scored alike."""
-    sides = [[run.documents.get(name, {}) for run in variant.runs] for variant, name in ((v, stage), (base, base_stage))]
+    sides = [
+        [run.documents.get(name, {}) for run in variant.runs]
+        for variant, name in ((v, stage), (base, base_stage))
+    ]
     rows = []
     for source in sources:
         records = [[seed.get(source, {}) for seed in side] for side in sides]
@@ -123,7 +164,11 @@ def best(variants: Sequence[Variant], measure: str) -> dict[str, Any]:
     if not order:
         return {}
     value, lowest = order[0]
-    ties = [v.name for _, v in order[1:] if difference(v, v.last, lowest, lowest.last, measure).get("verdict", "no call") == "no call"]
+    ties = [
+        v.name
+        for _, v in order[1:]
+        if difference(v, v.last, lowest, lowest.last, measure).get("verdict", "no call") == "no call"
+    ]
     return {"variant": lowest.name, "value": value, "not_told_apart": ties, "of": len(order)}
 
 
@@ -142,7 +187,10 @@ def task_call(v: Variant, base: Variant, measure: str, task: str) -> str:
     if any(sum(sizes) == 0 for _, sizes in sides):
         return ""
     made = stats.paired_bootstrap(*sides)
-    seeds = [[_task_score(r, measure) for run in x.runs if (r := run.stage(x.last)["tasks"].get(task))] for x in (base, v)]
+    seeds = [
+        [_task_score(r, measure) for run in x.runs if (r := run.stage(x.last)["tasks"].get(task))]
+        for x in (base, v)
+    ]
     return stats.verdict(made, *map(stats.seed_spread, seeds), lower_is_better=measure == "gold")
 
 
@@ -155,4 +203,7 @@ def _examples(variant: Variant, measure: str, task: str) -> dict[str, tuple[floa
     runs = [run.examples.get(variant.last, {}).get(task, {}) for run in variant.runs]
     common = set.intersection(*(set(r) for r in runs)) if runs else set()
     bits = measure == "gold"
-    return {i: (sum(r[i][1 if bits else 0] for r in runs) / len(runs), runs[0][i][2] if bits else 1.0) for i in common}
+    return {
+        i: (sum(r[i][1 if bits else 0] for r in runs) / len(runs), runs[0][i][2] if bits else 1.0)
+        for i in common
+    }

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 
 CITATION = "arXiv 2408.10914 v1"
 SCORES = ("Reason.", "Know.", "NL avg", "Code", "Total")
-REASONING_TASKS = ("boolq", "piqa", "sciq", "social_iqa", "quac", "cb", "copa", "story_cloze", "hellaswag", "winogrande", "arc_easy")
+REASONING_TASKS = (
+    "boolq",
+    "piqa",
+    "sciq",
+    "social_iqa",
+    "quac",
+    "cb",
+    "copa",
+    "story_cloze",
+    "hellaswag",
+    "winogrande",
+    "arc_easy",
+)
 KNOWLEDGE_TASKS = ("triviaqa", "nq_open")
 CODE_TASKS = ("humaneval", "mbpp")
 
@@ -40,20 +52,39 @@ TABLE_2 = (
 )
 
 FIGURE_3 = {  # scale: reasoning, knowledge, code at 2.8B
-    "balanced-only": (54.5, 23.6, 21.8), "balanced-to-text": (55.8, 27.1, 12.4), "code-to-text": (57.9, 25.6, 11.7),
-}  # fmt: skip
+    "balanced-only": (54.5, 23.6, 21.8),
+    "balanced-to-text": (55.8, 27.1, 12.4),
+    "code-to-text": (57.9, 25.6, 11.7),
+}
 FIGURE_4 = {  # proportion of code [%] -> reasoning, knowledge, code; 200B tokens from scratch; read off the plot
-    0: (50.19, 9.13, 0.20), 25: (51.93, 8.82, 4.13), 50: (51.71, 7.58, 5.85), 75: (50.90, 6.30, 8.46), 90: (46.22, 4.65, 9.56),
+    0: (50.19, 9.13, 0.20),
+    25: (51.93, 8.82, 4.13),
+    50: (51.71, 7.58, 5.85),
+    75: (50.90, 6.30, 8.46),
+    90: (46.22, 4.65, 9.56),
     100: (41.01, 1.28, 10.67),
-}  # fmt: skip
-FIGURE_5A = {"web code": (39.9, 12.7), "+ markup": (41.0, 10.7), "+ adjacent": (42.4, 11.5), "+ synthetic": (44.7, 15.5)}  # reasoning, code
+}
+FIGURE_5A = {
+    "web code": (39.9, 12.7),
+    "+ markup": (41.0, 10.7),
+    "+ adjacent": (42.4, 11.5),
+    "+ synthetic": (44.7, 15.5),
+}  # reasoning, code
 FIGURE_5B = {"balanced-to-text": (52.0, 3.4), "balanced + synthetic to text": (53.0, 4.8)}  # reasoning, code
-FIGURE_6 = {"no cooldown": (53.0, 9.9, 4.8), "without code": (52.9, 10.2, 4.8), "with code": (54.9, 10.9, 5.8)}  # reasoning, knowledge, code
+FIGURE_6 = {
+    "no cooldown": (53.0, 9.9, 4.8),
+    "without code": (52.9, 10.2, 4.8),
+    "with code": (54.9, 10.9, 5.8),
+}  # reasoning, knowledge, code
 WIN_RATES = (  # figure, A, B, prompts won by A, by B, ties; 199 prompts
-    (9, "text-only", "code-to-text", 51, 64, 84), (9, "text-only", "balanced-to-text", 56, 69, 74),
-    (7, "no cooldown", "cooldown without code", 44, 96, 59), (7, "no cooldown", "cooldown with code", 37, 104, 58),
-    (8, "text-only", "balanced-only", 71, 65, 63), (8, "text-only", "balanced-to-text", 69, 75, 55), (8, "text-only", "code-to-text", 67, 73, 59),
-)  # fmt: skip
+    (9, "text-only", "code-to-text", 51, 64, 84),
+    (9, "text-only", "balanced-to-text", 56, 69, 74),
+    (7, "no cooldown", "cooldown without code", 44, 96, 59),
+    (7, "no cooldown", "cooldown with code", 37, 104, 58),
+    (8, "text-only", "balanced-only", 71, 65, 63),
+    (8, "text-only", "balanced-to-text", 69, 75, 55),
+    (8, "text-only", "code-to-text", 67, 73, 59),
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +122,12 @@ CONFLICTS = (
         "the baseline is code + markup; over web code only it is +12.0% and +22.0%",
         ("quality",),
     ),
-    Conflict("balanced + synthetic to text is +2% and +35%", "53.0 / 52.0 and 4.8 / 3.4", "+1.9% and +41%", ("quality",)),
+    Conflict(
+        "balanced + synthetic to text is +2% and +35%",
+        "53.0 / 52.0 and 4.8 / 3.4",
+        "+1.9% and +41%",
+        ("quality",),
+    ),
     Conflict(
         "balanced-only is +3.2% in reasoning over the baseline",
         "51.8 / 50.19",
@@ -111,7 +147,12 @@ CONFLICTS = (
         "31.8% and 33.0%: the labels are exchanged",
         ("scale",),
     ),
-    Conflict("the best recipe wins 37.7 against 33.7 over text-only", "37.7 against 34.7 in figure 8", "33.7 belongs to code-to-text", ("winrate",)),
+    Conflict(
+        "the best recipe wins 37.7 against 33.7 over text-only",
+        "37.7 against 34.7 in figure 8",
+        "33.7 belongs to code-to-text",
+        ("winrate",),
+    ),
     Conflict(
         "a cooldown helps every recipe",
         "code-to-text reasoning falls from 53.3 to 52.1",

@@ -34,7 +34,9 @@ class RunInputs:
     eval_paths: Sequence[Path]
 
 
-Examples = dict[str, dict[str, tuple[float, float, int]]]  # task -> example id -> (credit in [0, 1], bits and bytes of the right answer)
+Examples = dict[
+    str, dict[str, tuple[float, float, int]]
+]  # task -> example id -> (credit in [0, 1], bits and bytes of the right answer)
 
 
 @dataclass
@@ -77,7 +79,14 @@ class Variant:
     @property
     def before_cooldown(self) -> str:
         """The last scored stage that is no cooldown."""
-        return next((s["name"] for s in reversed(self.first.stages) if (s["bits_per_byte"] or s["tasks"]) and not is_cooldown(s)), self.last)
+        return next(
+            (
+                s["name"]
+                for s in reversed(self.first.stages)
+                if (s["bits_per_byte"] or s["tasks"]) and not is_cooldown(s)
+            ),
+            self.last,
+        )
 
     def bits(self, stage: str, sources: Iterable[str]) -> list[float]:
         """Bits per byte of several sources together, one value a seed that has them."""
@@ -94,7 +103,12 @@ class Variant:
 def is_cooldown(stage: Mapping[str, Any]) -> bool:
     """A stage that continues another while its rate only falls, to less than half."""
     rates = stage["rates"]
-    return bool(stage["parent"] and rates and stage["learning_rate"]["kind"] in ("linear", "exponential") and rates[2] < rates[0] / 2)
+    return bool(
+        stage["parent"]
+        and rates
+        and stage["learning_rate"]["kind"] in ("linear", "exponential")
+        and rates[2] < rates[0] / 2
+    )
 
 
 def code_share(stage: Mapping[str, Any], families: Mapping[str, str]) -> float:
@@ -115,27 +129,43 @@ def load(inputs: Iterable[RunInputs]) -> list[Variant]:
         facts = run_facts(run.plan, run.manifests, run.stage_dirs, run.eval_paths)
         places = {_print(p): Path(p) if Path(p).is_dir() else Path(p).parent for p in run.eval_paths}
         here = {s["name"]: places[s["fingerprint"]] for s in facts["stages"] if s["fingerprint"] in places}
-        groups.setdefault(digest(content), []).append(Run(
-            run.plan, facts, {n: documents(p / "documents.jsonl") for n, p in here.items()}, {n: examples(p / "examples") for n, p in here.items()},
-        ))  # fmt: skip
+        groups.setdefault(digest(content), []).append(
+            Run(
+                run.plan,
+                facts,
+                {n: documents(p / "documents.jsonl") for n, p in here.items()},
+                {n: examples(p / "examples") for n, p in here.items()},
+            )
+        )
     for runs in groups.values():
         runs.sort(key=lambda run: run.facts["seed"])
-    variants = [Variant(name, runs) for name, runs in zip(short_names(groups.values()), groups.values(), strict=True)]
+    variants = [
+        Variant(name, runs) for name, runs in zip(short_names(groups.values()), groups.values(), strict=True)
+    ]
     unscored = [v.name for v in variants if not any(s["bits_per_byte"] or s["tasks"] for s in v.first.stages)]
     if unscored:
-        raise CodemixError(f"not scored yet: {', '.join(unscored)}", hints=["`codemix eval` scores a trained recipe"], rule="not-scored")
+        raise CodemixError(
+            f"not scored yet: {', '.join(unscored)}",
+            hints=["`codemix eval` scores a trained recipe"],
+            rule="not-scored",
+        )
     return variants
 
 
 def _print(path: Path) -> str:
     path = Path(path)
-    return json.loads((path if path.is_file() else path / "results.json").read_text(encoding="utf-8"))["stage_fingerprint"]
+    return json.loads((path if path.is_file() else path / "results.json").read_text(encoding="utf-8"))[
+        "stage_fingerprint"
+    ]
 
 
 def short_names(groups: Iterable[Sequence[Run]]) -> list[str]:
     """Recipe names without `-seed3` and without what all of them begin with; whole where that would leave two alike."""
     groups = list(groups)
-    whole = [re.sub(r"[-_.]seed[-_]?\d+\Z", "", g[0].facts["recipe"]) if len(g) > 1 else g[0].facts["recipe"] for g in groups]
+    whole = [
+        re.sub(r"[-_.]seed[-_]?\d+\Z", "", g[0].facts["recipe"]) if len(g) > 1 else g[0].facts["recipe"]
+        for g in groups
+    ]
     common = re.sub(r"[^-_.]*\Z", "", os.path.commonprefix(whole)) if len(whole) > 1 else ""
     names = [n[len(common) :] for n in whole]
     if len(set(names)) < len(names) or not all(names):
@@ -153,7 +183,9 @@ def find_baseline(variants: Sequence[Variant], name: str | None) -> Variant:
         if name == variant.name or name in (run.facts["recipe"] for run in variant.runs):
             return variant
     known = [v.name for v in variants]
-    raise CodemixError(f"there is no run `{name}` to be the baseline", hints=did_you_mean(name, known), rule="baseline")
+    raise CodemixError(
+        f"there is no run `{name}` to be the baseline", hints=did_you_mean(name, known), rule="baseline"
+    )
 
 
 def equally_long(variants: Sequence[Variant], base: Variant, when: str) -> list[Variant]:
@@ -171,7 +203,10 @@ def examples(folder: Path) -> Examples:
     """What every example of every task gave."""
     found: Examples = {}
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
-        found[path.stem] = {str(r["id"]): (float(r["correct"]), float(r["gold_bits"]), int(r["gold_bytes"])) for r in records(path)}
+        found[path.stem] = {
+            str(r["id"]): (float(r["correct"]), float(r["gold_bits"]), int(r["gold_bytes"]))
+            for r in records(path)
+        }
     return found
 
 
@@ -188,9 +223,17 @@ def sweeps(variants: Sequence[Variant]) -> list[tuple[int, list[tuple[float, Var
                 roots.setdefault(stage["tokens"], {}).setdefault(stage["fingerprint"], point)
     found = []
     for tokens, every in sorted(roots.items()):
-        kinds = [made_of(v.first.stage(stage), v.first.facts["families"]) for share, v, stage in every.values() if share]
+        kinds = [
+            made_of(v.first.stage(stage), v.first.facts["families"])
+            for share, v, stage in every.values()
+            if share
+        ]
         usual = max(sorted(set(kinds)), key=kinds.count, default="")
-        points = {k: p for k, p in every.items() if not p[0] or made_of(p[1].first.stage(p[2]), p[1].first.facts["families"]) == usual}
+        points = {
+            k: p
+            for k, p in every.items()
+            if not p[0] or made_of(p[1].first.stage(p[2]), p[1].first.facts["families"]) == usual
+        }
         if len({share for share, _, _ in points.values()}) >= 3:
             found.append((tokens, sorted(points.values(), key=lambda p: (p[0], p[1].name))))
     return found
@@ -207,13 +250,20 @@ def qualities(variants: Sequence[Variant]) -> list[tuple[int, float, list[tuple[
                 groups.setdefault((stage["tokens"], share), {}).setdefault(
                     made_of(stage, families), (made_of(stage, families), variant, stage["name"])
                 )
-    return [(tokens, share, list(points.values())) for (tokens, share), points in sorted(groups.items()) if len(points) >= 2]
+    return [
+        (tokens, share, list(points.values()))
+        for (tokens, share), points in sorted(groups.items())
+        if len(points) >= 2
+    ]
 
 
 def made_of(stage: Mapping[str, Any], families: Mapping[str, str]) -> str:
     """What the code of a stage is: `stdlib 70, web 30` [% of the code]."""
     code = {n: x["share"] for n, x in stage["sources"].items() if families[n] == "code" and x["share"]}
-    return ", ".join(f"{n} {x / sum(code.values()) * 100:.0f}" for n, x in sorted(code.items(), key=lambda item: (-round(item[1], 4), item[0])))
+    return ", ".join(
+        f"{n} {x / sum(code.values()) * 100:.0f}"
+        for n, x in sorted(code.items(), key=lambda item: (-round(item[1], 4), item[0]))
+    )
 
 
 def cooldowns(variants: Sequence[Variant]) -> list[tuple[Variant, str, list[tuple[str, Variant, str]]]]:
@@ -221,12 +271,27 @@ def cooldowns(variants: Sequence[Variant]) -> list[tuple[Variant, str, list[tupl
     parents: dict[str, tuple[Variant, str, dict[str, tuple[str, Variant, str]]]] = {}
     for variant in variants:
         for stage in variant.first.stages:
-            origin = next((s for s in variant.first.stages if stage["parent"] and s["fingerprint"] == stage["parent"]["fingerprint"]), None)
-            if origin is None or not is_cooldown(stage) or not stage["bits_per_byte"] or not origin["bits_per_byte"]:
+            origin = next(
+                (
+                    s
+                    for s in variant.first.stages
+                    if stage["parent"] and s["fingerprint"] == stage["parent"]["fingerprint"]
+                ),
+                None,
+            )
+            if (
+                origin is None
+                or not is_cooldown(stage)
+                or not stage["bits_per_byte"]
+                or not origin["bits_per_byte"]
+            ):
                 continue
             share = code_share(stage, variant.first.facts["families"])
             label = "without code" if share < 0.0005 else f"with {share * 100:.0f}% code"
             parents.setdefault(origin["fingerprint"], (variant, origin["name"], {}))[2].setdefault(
                 stage["fingerprint"], (label, variant, stage["name"])
             )
-    return [(variant, stage, sorted(arms.values(), key=lambda arm: arm[0], reverse=True)) for variant, stage, arms in parents.values()]
+    return [
+        (variant, stage, sorted(arms.values(), key=lambda arm: arm[0], reverse=True))
+        for variant, stage, arms in parents.values()
+    ]

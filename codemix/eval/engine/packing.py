@@ -37,7 +37,9 @@ def rows(lengths: Sequence[int], room: int, items: Sequence[int]) -> list[list[i
     return filled
 
 
-def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator[tuple[int, int, list[list[int]]]]:
+def batches(
+    lengths: Sequence[int], longest: int, batch_tokens: int
+) -> Iterator[tuple[int, int, list[list[int]]]]:
     """(row length, rows in the batch's shape, rows) such that every sequence comes exactly once.
 
     A sequence goes to the shortest row that is at least four times its length, which keeps both padding and attention
@@ -48,7 +50,9 @@ def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator
     for place, room in enumerate(shapes):
         last = place == len(shapes) - 1
         below = 0 if place == 0 else shapes[place - 1]
-        waiting += [i for i, n in enumerate(lengths) if (4 * n > below or place == 0) and (last or 4 * n <= room)]
+        waiting += [
+            i for i, n in enumerate(lengths) if (4 * n > below or place == 0) and (last or 4 * n <= room)
+        ]
         height = max(1, batch_tokens // room)
         packed = rows(lengths, room, waiting)
         whole = len(packed) // height * height

@@ -31,7 +31,9 @@ class Text:
         self._tokenizer.post_processor = None  # one for bytes would take blanks out of the places of tokens
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._special = {i for i, added in self._tokenizer.get_added_tokens_decoder().items() if added.special}
+        self._special = {
+            i for i, added in self._tokenizer.get_added_tokens_decoder().items() if added.special
+        }
         self.eos_id = eos_id
 
     def encode(self, text: str) -> list[int]:
@@ -45,7 +47,9 @@ class Text:
         """What `ids` add to a text that they stand behind. A tokenizer with a dummy prefix (SentencePiece, Llama) takes one
         blank off the start of a text when it decodes: behind a prompt that blank is the text's own."""
         before = [self.eos_id]
-        whole = self._tokenizer.decode([*before, *(i for i in ids if i not in self._special)], skip_special_tokens=False)
+        whole = self._tokenizer.decode(
+            [*before, *(i for i in ids if i not in self._special)], skip_special_tokens=False
+        )
         return whole[len(self._tokenizer.decode(before, skip_special_tokens=False)) :]
 
     def cut(self, pairs: Sequence[Pair]) -> list[Cut]:

@@ -14,7 +14,9 @@ from codemix.eval.task_shapes.example_files import digest, json_lines, read_rows
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import StagePlan
 
-TEMPLATE = "codemix 1"  # of `prompt_of`; one plain frame for every recipe, since base models know no chat format
+TEMPLATE = (
+    "codemix 1"  # of `prompt_of`; one plain frame for every recipe, since base models know no chat format
+)
 STOP = ("\nInstruction:", "\nContext:", "\nAnswer:")
 
 
@@ -25,9 +27,16 @@ def prompt_of(row: Mapping[str, Any]) -> str:
 
 
 def write_answers(
-    stage: StagePlan, folder: Path, manifests: Mapping[str, Manifest], prompts: Path, output: Path, *,
-    max_tokens: int = 256, temperature: float = 0.0, seed: int = 0,
-) -> Path:  # fmt: skip
+    stage: StagePlan,
+    folder: Path,
+    manifests: Mapping[str, Manifest],
+    prompts: Path,
+    output: Path,
+    *,
+    max_tokens: int = 256,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Path:
     """Answers of the stage in `folder` (inside a store) to the prompts {id, instruction, context?} of a file, as JSON Lines.
 
     A file that already holds these answers is left alone; one with other answers is never overwritten. `<output>.about.json`
@@ -39,29 +48,61 @@ def write_answers(
 
     rows = read_prompts(Path(prompts))
     decoding = Decoding(max_tokens, STOP, temperature, 1.0, 1, seed).within(stage.seq_len)
-    settings = {"max_tokens": decoding.max_tokens, "temperature": temperature, "seed": seed, "template": TEMPLATE, "stop": list(STOP)}
+    settings = {
+        "max_tokens": decoding.max_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "template": TEMPLATE,
+        "stop": list(STOP),
+    }
     texts = [prompt_of(row) for row in rows]
     about = [
-        {"id": row["id"], "instruction": row["instruction"] + (f"\n\n{row['context']}" if row.get("context") else ""), "prompt": text,
-         "prompt_sha256": digest(text), "decoding": settings, "stage": stage.name, "stage_fingerprint": stage.fingerprint}
+        {
+            "id": row["id"],
+            "instruction": row["instruction"] + (f"\n\n{row['context']}" if row.get("context") else ""),
+            "prompt": text,
+            "prompt_sha256": digest(text),
+            "decoding": settings,
+            "stage": stage.name,
+            "stage_fingerprint": stage.fingerprint,
+        }
         for row, text in zip(rows, texts, strict=True)
-    ]  # fmt: skip
+    ]
     output = Path(output)
     if output.exists():
         if [{k: row.get(k) for k in about[0]} for row in read_rows(output)] == about:
             return output
-        raise CodemixError(f"{output} holds other answers", hints=["name another file with `--output`, or delete that one"], rule="answers")
+        raise CodemixError(
+            f"{output} holds other answers",
+            hints=["name another file with `--output`, or delete that one"],
+            rule="answers",
+        )
     engine = make_engine(stage, Store(Path(folder).resolve().parent.parent), manifests, folder, EvalOptions())
     written = generate(engine, texts, decoding, label="answers")
     asked = [engine.text.encode(one["instruction"]) for one in about]
-    write_json(output.with_name(f"{output.name}.about.json"), {
-        "stage": stage.name, "stage_fingerprint": stage.fingerprint, "decoding": settings, "prompts": len(rows),
-        "contamination": overlap(stage, manifests, {"prompts": asked})["prompts"],
-    })  # fmt: skip
-    write_text(output, json_lines(
-        one | {"output": answer.text.strip(), "tokens": answer.tokens, "finish": answer.finish, "prompt_cut": answer.truncated}
-        for one, [answer] in zip(about, written, strict=True)
-    ))  # fmt: skip
+    write_json(
+        output.with_name(f"{output.name}.about.json"),
+        {
+            "stage": stage.name,
+            "stage_fingerprint": stage.fingerprint,
+            "decoding": settings,
+            "prompts": len(rows),
+            "contamination": overlap(stage, manifests, {"prompts": asked})["prompts"],
+        },
+    )
+    write_text(
+        output,
+        json_lines(
+            one
+            | {
+                "output": answer.text.strip(),
+                "tokens": answer.tokens,
+                "finish": answer.finish,
+                "prompt_cut": answer.truncated,
+            }
+            for one, [answer] in zip(about, written, strict=True)
+        ),
+    )
     return output
 
 
@@ -69,8 +110,15 @@ def dolly_prompts(rows: Sequence[Mapping[str, Any]], ids: Iterable[int]) -> list
     """Prompts from databricks-dolly-15k's rows, by their places in it (the `source_id`s of Aya's evaluation suite, say)."""
     ids = list(ids)
     if wrong := [i for i in ids if not 0 <= i < len(rows)]:
-        raise CodemixError(f"there is no row {wrong[0]}: the file has {len(rows):,}", hints=["rows are counted from 0"], rule="prompts")
-    return [{"id": f"dolly-{i}", "instruction": rows[i]["instruction"], "context": rows[i].get("context") or ""} for i in ids]
+        raise CodemixError(
+            f"there is no row {wrong[0]}: the file has {len(rows):,}",
+            hints=["rows are counted from 0"],
+            rule="prompts",
+        )
+    return [
+        {"id": f"dolly-{i}", "instruction": rows[i]["instruction"], "context": rows[i].get("context") or ""}
+        for i in ids
+    ]
 
 
 def read_prompts(path: Path) -> list[dict[str, Any]]:
@@ -81,8 +129,16 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
             hint = "one JSON object a line: {id, instruction, context?}"
             raise CodemixError(f"{path}, row {number}: it has no `instruction`", hints=[hint], rule="prompts")
         if not isinstance(row.get("context") or "", str):
-            raise CodemixError(f"{path}, row {number}: its `context` is not a text", hints=["a text, or none"], rule="prompts")
+            raise CodemixError(
+                f"{path}, row {number}: its `context` is not a text",
+                hints=["a text, or none"],
+                rule="prompts",
+            )
         row["id"] = str(row.get("id", number - 1))
     if len({row["id"] for row in rows}) < len(rows) or not rows:
-        raise CodemixError(f"{path} holds {'ids twice' if rows else 'no prompts'}", hints=["give each prompt an `id` of its own"], rule="prompts")
+        raise CodemixError(
+            f"{path} holds {'ids twice' if rows else 'no prompts'}",
+            hints=["give each prompt an `id` of its own"],
+            rule="prompts",
+        )
     return rows

@@ -71,8 +71,14 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
 
 
 def _exchange(request: urllib.request.Request, timeout_s: float) -> Response:
-    opener = urllib.request.OpenerDirector()  # without the handlers that follow redirects or answer a demand for a password
-    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()):
+    opener = (
+        urllib.request.OpenerDirector()
+    )  # without the handlers that follow redirects or answer a demand for a password
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+    ):
         opener.add_handler(handler)
     with opener.open(request, timeout=timeout_s) as response:
         response.fp = _Body(_Bounded(response.fp))

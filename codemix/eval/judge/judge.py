@@ -54,12 +54,19 @@ Verdict = Literal["A", "B", "tie", "unparsed"]
 class Judge(Spec):
     """Who judges, and how it is asked."""
 
-    base_url: str = Field(pattern=r"^https?://[!-~]+$", description="up to and without `/chat/completions`, usually ends in /v1")
+    base_url: str = Field(
+        pattern=r"^https?://[!-~]+$", description="up to and without `/chat/completions`, usually ends in /v1"
+    )
     model: str = Field(min_length=1)
-    api_key_env: str | None = Field(None, description="name of the environment variable that holds the key; never the key itself")
+    api_key_env: str | None = Field(
+        None, description="name of the environment variable that holds the key; never the key itself"
+    )
     temperature: float = Field(0.0, ge=0, le=2)
     max_tokens: int = Field(256, ge=1, le=16384)
-    prompt: str | None = Field(None, description="file with another prompt; it uses {instruction}, {a}, {b}, {fence}, asks for `Preferred:`")
+    prompt: str | None = Field(
+        None,
+        description="file with another prompt; it uses {instruction}, {a}, {b}, {fence}, asks for `Preferred:`",
+    )
     concurrency: int = Field(8, ge=1, le=256)
     retries: int = Field(5, ge=0, le=20, description="after 429, 5xx, or no answer")
     timeout_s: float = Field(120.0, gt=0, le=3600, description="for one answer to come whole [s]")
@@ -78,7 +85,11 @@ def read_judge(path: Path) -> tuple[Judge, str]:
     check_regular(path.parent / judge.prompt)
     prompt = yaml_text.read_text(path.parent / judge.prompt)
     if missing := [name for name in ("{instruction}", "{a}", "{b}") if name not in prompt]:
-        raise CodemixError(f"{judge.prompt} does not use {', '.join(missing)}", hints=["write each where its text belongs"], rule="judge-prompt")
+        raise CodemixError(
+            f"{judge.prompt} does not use {', '.join(missing)}",
+            hints=["write each where its text belongs"],
+            rule="judge-prompt",
+        )
     return judge, prompt
 
 
@@ -99,7 +110,9 @@ def verdict(reply: str) -> Verdict:
 
 
 # Linear: nothing that was passed over is tried again (`*+`), and a match reaches to the end of its line.
-_PREFERRED = re.compile(r"preferred\W*+(?:answer)?\W*+(A|B|tie|neither|both)\b[^\w\n]*+$", re.IGNORECASE | re.MULTILINE)
+_PREFERRED = re.compile(
+    r"preferred\W*+(?:answer)?\W*+(A|B|tie|neither|both)\b[^\w\n]*+$", re.IGNORECASE | re.MULTILINE
+)
 _WORD = re.compile(r"\w")
 
 
@@ -114,7 +127,9 @@ class Ask:
     def prompt(self, template: str) -> str:
         fence = "=" * 8 + digest("\0".join(("fence", template, self.instruction, self.a, self.b)))[:16]
         values = {"instruction": self.instruction, "a": self.a, "b": self.b, "fence": fence}
-        return re.sub(r"\{(instruction|a|b|fence)\}", lambda m: values[m[1]], template)  # one pass: braces in answers stay as they are
+        return re.sub(
+            r"\{(instruction|a|b|fence)\}", lambda m: values[m[1]], template
+        )  # one pass: braces in answers stay as they are
 
 
 class Replies:
@@ -139,8 +154,15 @@ class Replies:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         missing = list(dict.fromkeys(a for a in asks if self._key(a) not in self._known))
         if missing:
-            torn = self.path.is_file() and not self.path.read_bytes().endswith(b"\n") and self.path.stat().st_size > 0
-            with open(self.path, "a", encoding="utf-8") as file, progress("judging", len(missing), "verdicts") as advance:
+            torn = (
+                self.path.is_file()
+                and not self.path.read_bytes().endswith(b"\n")
+                and self.path.stat().st_size > 0
+            )
+            with (
+                open(self.path, "a", encoding="utf-8") as file,
+                progress("judging", len(missing), "verdicts") as advance,
+            ):
                 if torn:
                     file.write("\n")
                 pool = ThreadPoolExecutor(self.judge.concurrency)
@@ -160,14 +182,21 @@ class Replies:
         with self._lock:
             self.asked += 1
             self._known[self._key(ask)] = reply
-            file.write(json.dumps({"key": self._key(ask), "model": self.judge.model, "reply": reply}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps(
+                    {"key": self._key(ask), "model": self.judge.model, "reply": reply}, ensure_ascii=False
+                )
+                + "\n"
+            )
             file.flush()
 
     def _post(self, prompt: str) -> str:
         body = {
-            "model": self.judge.model, "temperature": self.judge.temperature, "max_tokens": self.judge.max_tokens,
+            "model": self.judge.model,
+            "temperature": self.judge.temperature,
+            "max_tokens": self.judge.max_tokens,
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}],
-        }  # fmt: skip
+        }
         key = self._api_key()
         headers = {"Content-Type": "application/json"}
         if key.value:
@@ -180,10 +209,16 @@ class Replies:
             try:
                 response = post(url, sent, headers, self.judge.timeout_s)
             except http.client.InvalidURL as error:
-                raise CodemixError(f"the judge's `base_url` is not an address: {error}", rule="judge-refuses") from None
+                raise CodemixError(
+                    f"the judge's `base_url` is not an address: {error}", rule="judge-refuses"
+                ) from None
             except TooLong:
                 raise _refusal(url, f"its answer is longer than {MAX_BODY_BYTES:,} bytes") from None
-            except (OSError, http.client.HTTPException, ValueError) as error:  # connection refused, name not found, timed out, cut off
+            except (
+                OSError,
+                http.client.HTTPException,
+                ValueError,
+            ) as error:  # connection refused, name not found, timed out, cut off
                 why = key.starred(str(getattr(error, "reason", error)))[:SHOWN_CHARS]
                 continue
             if response.status in (408, 409, 425, 429) or response.status >= 500:
@@ -197,8 +232,9 @@ class Replies:
             why = "its answer is not that of a chat completion"
         raise CodemixError(
             f"the judge at {url} does not answer: {why}",
-            hints=["replies so far are kept; the same command goes on from there"], rule="judge-unreachable",
-        )  # fmt: skip
+            hints=["replies so far are kept; the same command goes on from there"],
+            rule="judge-unreachable",
+        )
 
     def _api_key(self) -> Key:
         name = self.judge.api_key_env
@@ -206,15 +242,27 @@ class Replies:
             return Key()
         value = os.environ.get(name, "")
         if not value:
-            raise CodemixError(f"the environment variable {name} is not set", hints=["put the judge's key there"], rule="judge-key")
+            raise CodemixError(
+                f"the environment variable {name} is not set",
+                hints=["put the judge's key there"],
+                rule="judge-key",
+            )
         if not (value.isascii() and value.isprintable()):
             hint = "often a newline at its end: put the key alone there"
-            raise CodemixError(f"the key in the environment variable {name} holds a character that no header can", hints=[hint], rule="judge-key")
+            raise CodemixError(
+                f"the key in the environment variable {name} holds a character that no header can",
+                hints=[hint],
+                rule="judge-key",
+            )
         return Key(value)
 
 
 def _refusal(url: str, why: str) -> CodemixError:
-    return CodemixError(f"the judge at {url} refuses: {why}", hints=["check `model:`, `base_url:` and the key"], rule="judge-refuses")
+    return CodemixError(
+        f"the judge at {url} refuses: {why}",
+        hints=["check `model:`, `base_url:` and the key"],
+        rule="judge-refuses",
+    )
 
 
 def _told(response: Response) -> str:

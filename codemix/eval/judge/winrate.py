@@ -47,7 +47,12 @@ class WinRate:
         return self.ties_disagreement + self.ties_explicit + self.ties_equal
 
     def as_json(self) -> dict[str, Any]:
-        return {"format": 1, **asdict(self), "ties": self.ties, "prompts": self.wins + self.losses + self.ties + self.invalid}
+        return {
+            "format": 1,
+            **asdict(self),
+            "ties": self.ties,
+            "prompts": self.wins + self.losses + self.ties + self.invalid,
+        }
 
     def text(self) -> str:
         """A few lines for a terminal."""
@@ -57,10 +62,14 @@ class WinRate:
         ]
         if self.difference is not None:
             low, high = self.interval
-            lines.append(f"  wins - losses {self.difference:+.1%} [{low:+.1%}, {high:+.1%}], win-rate {self.rate:.1%}, "
-                         f"at equal length {self.length_controlled_rate:.1%}")  # fmt: skip
+            lines.append(
+                f"  wins - losses {self.difference:+.1%} [{low:+.1%}, {high:+.1%}], win-rate {self.rate:.1%}, "
+                f"at equal length {self.length_controlled_rate:.1%}"
+            )
         if self.first_slot_share is not None:
-            lines.append(f"  the first answer is preferred {self.first_slot_share:.1%} of the time; both orders agree {self.order_agreement:.1%}")
+            lines.append(
+                f"  the first answer is preferred {self.first_slot_share:.1%} of the time; both orders agree {self.order_agreement:.1%}"
+            )
         return "\n".join([*lines, *([f"  {self.note}"] if self.note else [])])
 
 
@@ -75,14 +84,22 @@ def winrate(a: Path, b: Path, judge_file: Path, output: Path) -> WinRate:
     pairs = [(ours[i], theirs[i]) for i in ours]
     open_ = [(x, y) for x, y in pairs if x["output"].strip() != y["output"].strip()]
     replies = Replies(judge, template, Path(output) / "replies.jsonl")
-    asks = [Ask(_instruction(x), *order) for x, y in open_ for order in ((x["output"], y["output"]), (y["output"], x["output"]))]
+    asks = [
+        Ask(_instruction(x), *order)
+        for x, y in open_
+        for order in ((x["output"], y["output"]), (y["output"], x["output"]))
+    ]
     verdicts = [verdict(reply) for reply in replies.get(asks)]
     judged = {x["id"]: (verdicts[2 * i], verdicts[2 * i + 1]) for i, (x, _) in enumerate(open_)}
     items = [
-        {"id": x["id"], "outcome": outcome(*judged[x["id"]]) if x["id"] in judged else "tie_equal", "verdicts": judged.get(x["id"]),
-         "length_difference": len(x["output"]) - len(y["output"])}
+        {
+            "id": x["id"],
+            "outcome": outcome(*judged[x["id"]]) if x["id"] in judged else "tie_equal",
+            "verdicts": judged.get(x["id"]),
+            "length_difference": len(x["output"]) - len(y["output"]),
+        }
         for x, y in pairs
-    ]  # fmt: skip
+    ]
     note = STUB_NOTE if judge.stub else ""
     result = summarise(items, *_labels(ours, theirs, Path(a), Path(b)), judge.model, note)
     write_text(Path(output) / "verdicts.jsonl", json_lines(items))
@@ -116,7 +133,10 @@ def outcome(first: str, second: str) -> str:
 
 def summarise(items: Sequence[dict[str, Any]], a: str, b: str, judge: str, note: str = "") -> WinRate:
     """The counts and rates of judged items."""
-    n = {name: sum(i["outcome"] == name for i in items) for name in ("win", "loss", "tie_disagreement", "tie_explicit", "tie_equal", "invalid")}
+    n = {
+        name: sum(i["outcome"] == name for i in items)
+        for name in ("win", "loss", "tie_disagreement", "tie_explicit", "tie_equal", "invalid")
+    }
     valid = [i for i in items if i["outcome"] != "invalid"]
     scores = [{"win": 1.0, "loss": -1.0}.get(i["outcome"], 0.0) for i in valid]
     readable = [(place, v) for i in items for place, v in enumerate(i["verdicts"] or ()) if v in ("A", "B")]
@@ -129,13 +149,28 @@ def summarise(items: Sequence[dict[str, Any]], a: str, b: str, judge: str, note:
     difference = sum(scores) / len(scores) if headline else None
     lengths = [float(i["length_difference"]) for i in valid]
     return WinRate(
-        a, b, judge, n["win"], n["loss"], n["tie_disagreement"], n["tie_explicit"], n["tie_equal"], n["invalid"],
-        difference=difference, rate=(1 + difference) / 2 if headline else None, interval=bootstrap(scores) if headline else None,
-        length_controlled_rate=length_controlled([(1 + s) / 2 for s in scores], lengths) if headline else None,
+        a,
+        b,
+        judge,
+        n["win"],
+        n["loss"],
+        n["tie_disagreement"],
+        n["tie_explicit"],
+        n["tie_equal"],
+        n["invalid"],
+        difference=difference,
+        rate=(1 + difference) / 2 if headline else None,
+        interval=bootstrap(scores) if headline else None,
+        length_controlled_rate=length_controlled([(1 + s) / 2 for s in scores], lengths)
+        if headline
+        else None,
         mean_length_difference=sum(lengths) / len(lengths) if lengths else None,
         first_slot_share=sum(v == "A" for _, v in readable) / len(readable) if readable else None,
-        order_agreement=sum(outcome(*v) in ("win", "loss", "tie_explicit") for v in both) / len(both) if both else None, note=note,
-    )  # fmt: skip
+        order_agreement=sum(outcome(*v) in ("win", "loss", "tie_explicit") for v in both) / len(both)
+        if both
+        else None,
+        note=note,
+    )
 
 
 def bootstrap(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -165,11 +200,19 @@ def length_controlled(won: Sequence[float], lengths: Sequence[float]) -> float:
     import numpy as np
 
     y, x = np.asarray(won, np.float64), np.asarray(lengths, np.float64)
-    scale = math.sqrt(float((x**2).mean())) or 1.0  # about zero, so that exchanging A and B changes the sign and nothing else
-    design, ridge, weights = np.stack([np.ones_like(x), np.tanh(x / scale)], 1), np.diag([1e-3, 1e-3]), np.zeros(2)
+    scale = (
+        math.sqrt(float((x**2).mean())) or 1.0
+    )  # about zero, so that exchanging A and B changes the sign and nothing else
+    design, ridge, weights = (
+        np.stack([np.ones_like(x), np.tanh(x / scale)], 1),
+        np.diag([1e-3, 1e-3]),
+        np.zeros(2),
+    )
     for _ in range(100):
         p = 1 / (1 + np.exp(-design @ weights))
-        step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]) + ridge, design.T @ (y - p) - ridge @ weights)
+        step = np.linalg.solve(
+            design.T @ (design * (p * (1 - p))[:, None]) + ridge, design.T @ (y - p) - ridge @ weights
+        )
         weights += step
         if np.abs(step).max() < 1e-10:
             break
@@ -184,7 +227,11 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
             what = f"{path}, row {number}: `{missing[0]}` is missing"
             raise CodemixError(what, hints=["`codemix eval generate` writes such files"], rule="answers")
         if row["id"] in found:
-            raise CodemixError(f"{path}: the id {row['id']!r} is there twice", hints=["each prompt needs an id of its own"], rule="answers")
+            raise CodemixError(
+                f"{path}: the id {row['id']!r} is there twice",
+                hints=["each prompt needs an id of its own"],
+                rule="answers",
+            )
         found[row["id"]] = row
     if not found:
         raise CodemixError(f"{path} holds no answers", rule="answers")
@@ -194,14 +241,24 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
 def _check_pairs(ours: dict[str, Any], theirs: dict[str, Any], a: Path, b: Path) -> None:
     if ours.keys() != theirs.keys():
         only = sorted(ours.keys() ^ theirs.keys())
-        raise CodemixError(f"{a} and {b} do not answer the same prompts: {len(only)} differ, such as {only[0]!r}",
-                           hints=["write both from one prompt file"], rule="answers")  # fmt: skip
+        raise CodemixError(
+            f"{a} and {b} do not answer the same prompts: {len(only)} differ, such as {only[0]!r}",
+            hints=["write both from one prompt file"],
+            rule="answers",
+        )
     for i in ours:
         if ours[i]["prompt_sha256"] != theirs[i]["prompt_sha256"]:
-            raise CodemixError(f"the prompt {i!r} differs between {a} and {b}", hints=["write both from one prompt file"], rule="answers")
+            raise CodemixError(
+                f"the prompt {i!r} differs between {a} and {b}",
+                hints=["write both from one prompt file"],
+                rule="answers",
+            )
         if (x := ours[i].get("decoding")) != (y := theirs[i].get("decoding")):
-            raise CodemixError(f"{a} and {b} were written with other settings: {json.dumps(x)} and {json.dumps(y)}",
-                               hints=["write both with the same `--max-tokens`, `--temperature` and `--seed`"], rule="answers")  # fmt: skip
+            raise CodemixError(
+                f"{a} and {b} were written with other settings: {json.dumps(x)} and {json.dumps(y)}",
+                hints=["write both with the same `--max-tokens`, `--temperature` and `--seed`"],
+                rule="answers",
+            )
 
 
 def _instruction(row: dict[str, Any]) -> str:
@@ -210,5 +267,12 @@ def _instruction(row: dict[str, Any]) -> str:
 
 def _labels(ours: dict[str, Any], theirs: dict[str, Any], a: Path, b: Path) -> tuple[str, str]:
     """Names of both sides: their stages, their files where those are equal, their paths where those are too."""
-    stages = [str(next(iter(answers.values())).get("stage") or path.stem) for answers, path in ((ours, a), (theirs, b))]
-    return next((x, y) for x, y in (stages, (a.stem, b.stem), (str(a), str(b) if str(a) != str(b) else f"{b} again")) if x != y)
+    stages = [
+        str(next(iter(answers.values())).get("stage") or path.stem)
+        for answers, path in ((ours, a), (theirs, b))
+    ]
+    return next(
+        (x, y)
+        for x, y in (stages, (a.stem, b.stem), (str(a), str(b) if str(a) != str(b) else f"{b} again"))
+        if x != y
+    )

@@ -36,7 +36,11 @@ def held_out(manifest: Manifest) -> list[HeldOut]:
     found = []
     for place, shard in enumerate(shards.shards):
         for number, about in shards.metadata(place, set(range(shard.documents))).items():
-            found.append(HeldOut(str(about["id"]), int(about["bytes"]), str(about.get("language") or ""), place, number))
+            found.append(
+                HeldOut(
+                    str(about["id"]), int(about["bytes"]), str(about.get("language") or ""), place, number
+                )
+            )
     return found
 
 
@@ -61,7 +65,9 @@ def tokens(manifest: Manifest, documents: list[HeldOut]) -> list[np.ndarray]:
     return [shards.document(d.shard, d.number)[:-1].astype(np.int64) for d in documents]
 
 
-def bits_per_byte(engine: Engine, manifest: Manifest, max_bytes: int) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+def bits_per_byte(
+    engine: Engine, manifest: Manifest, max_bytes: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """(summary, one record a document) of a source; None when it holds nothing out."""
     available = [d for d in held_out(manifest) if d.bytes]
     if not available:
@@ -69,20 +75,35 @@ def bits_per_byte(engine: Engine, manifest: Manifest, max_bytes: int) -> tuple[d
     documents = subset(available, max_bytes)
     scores = engine.score_documents(tokens(manifest, documents), label=f"bits per byte: {manifest.source}")
     records = [
-        {"source": manifest.source, "id": d.id, "bits": s.bits, "bytes": d.bytes, "tokens": s.tokens, "language": d.language}
+        {
+            "source": manifest.source,
+            "id": d.id,
+            "bits": s.bits,
+            "bytes": d.bytes,
+            "tokens": s.tokens,
+            "language": d.language,
+        }
         for d, s in zip(documents, scores, strict=True)
     ]
     summary = sums(records) | {
         "available": {"documents": len(available), "bytes": sum(d.bytes for d in available)},
-        "subset": len(documents) < len(available), "max_bytes": max_bytes,
-    }  # fmt: skip
+        "subset": len(documents) < len(available),
+        "max_bytes": max_bytes,
+    }
     if len(languages := {r["language"] for r in records}) > 1:
-        summary["by_language"] = {name or "unknown": sums([r for r in records if r["language"] == name]) for name in sorted(languages)}
+        summary["by_language"] = {
+            name or "unknown": sums([r for r in records if r["language"] == name])
+            for name in sorted(languages)
+        }
     return summary, records
 
 
 def sums(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Bits, bytes, tokens and documents of records, summed, and bits over bytes."""
-    total = {"bits": float(np.sum([r["bits"] for r in records], dtype=np.float64)), "bytes": sum(r["bytes"] for r in records),
-             "tokens": sum(r["tokens"] for r in records), "documents": len(records)}  # fmt: skip
+    total = {
+        "bits": float(np.sum([r["bits"] for r in records], dtype=np.float64)),
+        "bytes": sum(r["bytes"] for r in records),
+        "tokens": sum(r["tokens"] for r in records),
+        "documents": len(records),
+    }
     return total | {"bits_per_byte": total["bits"] / total["bytes"]}

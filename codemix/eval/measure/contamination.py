@@ -18,14 +18,20 @@ from codemix.progress import progress
 from codemix.recipe.planning.plan import StagePlan
 
 NGRAM_BYTES = 50
-MAX_TOKENS = 10**9  # of the run's text that are looked at; beyond, evenly spread windows are, and the result says how many
+MAX_TOKENS = (
+    10**9
+)  # of the run's text that are looked at; beyond, evenly spread windows are, and the result says how many
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 24
 _CHUNK_TOKENS = 2**20
 
 
 def overlap(
-    stage: StagePlan, manifests: Mapping[str, Manifest], texts: Mapping[str, Sequence[Sequence[int]]], *, max_tokens: int = MAX_TOKENS
+    stage: StagePlan,
+    manifests: Mapping[str, Manifest],
+    texts: Mapping[str, Sequence[Sequence[int]]],
+    *,
+    max_tokens: int = MAX_TOKENS,
 ) -> dict[str, Any]:
     """For each name in `texts` (lists of token sequences) how much of it is in what the run read up to the end of `stage`.
 
@@ -33,7 +39,9 @@ def overlap(
     all n-grams. `looked_at`: share of the run's windows that were read for this.
     """
     n = ngram_tokens(manifests)
-    found = {name: [hashes(np.asarray(t, np.int64)[None], n)[0] for t in items] for name, items in texts.items()}
+    found = {
+        name: [hashes(np.asarray(t, np.int64)[None], n)[0] for t in items] for name, items in texts.items()
+    }
     everything = [h for items in found.values() for h in items if len(h)]
     table = np.unique(np.concatenate(everything)) if everything else np.zeros(0, np.uint64)
     hit, looked_at, unknown = np.zeros(len(table), bool), 1.0, []
@@ -103,13 +111,25 @@ def _short(values: np.ndarray) -> np.ndarray:
     return (values >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)
 
 
-def _summary(items: Sequence[np.ndarray], table: np.ndarray, hit: np.ndarray, n: int, looked_at: float, unknown: list[str]) -> dict[str, Any]:
+def _summary(
+    items: Sequence[np.ndarray],
+    table: np.ndarray,
+    hit: np.ndarray,
+    n: int,
+    looked_at: float,
+    unknown: list[str],
+) -> dict[str, Any]:
     shares = [float(hit[np.searchsorted(table, h)].mean()) for h in items if len(h)]
     grams = sum(len(h) for h in items)
     return {
-        "ngram_tokens": n, "texts": len(items), "too_short": len(items) - len(shares),
+        "ngram_tokens": n,
+        "texts": len(items),
+        "too_short": len(items) - len(shares),
         "shared_any": sum(s > 0 for s in shares) / len(shares) if shares else None,
         "shared_half": sum(s >= 0.5 for s in shares) / len(shares) if shares else None,
-        "shared": sum(s * len(h) for s, h in zip(shares, (h for h in items if len(h)), strict=True)) / grams if grams else None,
-        "looked_at": looked_at, "sources_not_looked_at": unknown,
-    }  # fmt: skip
+        "shared": sum(s * len(h) for s, h in zip(shares, (h for h in items if len(h)), strict=True)) / grams
+        if grams
+        else None,
+        "looked_at": looked_at,
+        "sources_not_looked_at": unknown,
+    }

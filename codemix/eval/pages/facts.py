@@ -27,26 +27,36 @@ Documents = dict[str, dict[str, tuple[float, int]]]  # source -> document id -> 
 CURVE_POINTS = 160  # a stage; longer curves are averaged in bins, so a page stays small whatever the run
 
 
-def run_facts(plan: Plan, manifests: Mapping[str, Manifest], stage_dirs: Iterable[Path], eval_paths: Iterable[Path]) -> dict[str, Any]:
+def run_facts(
+    plan: Plan, manifests: Mapping[str, Manifest], stage_dirs: Iterable[Path], eval_paths: Iterable[Path]
+) -> dict[str, Any]:
     """Everything a report says. Raises CodemixError when a folder does not belong to the plan or is damaged."""
     folders = _by_stage(plan, stage_dirs)
     results = _results(plan, eval_paths)
     recipe = plan.recipe
     tags = {name: dict(source.tags) for name, source in sorted(recipe.sources.items())}
-    stages = [_stage(stage, folders.get(stage.fingerprint), results.get(stage.fingerprint)) for stage in plan.stages]
+    stages = [
+        _stage(stage, folders.get(stage.fingerprint), results.get(stage.fingerprint)) for stage in plan.stages
+    ]
     scored = [results[s["fingerprint"]] for s in stages if s["bits_per_byte"]]
     lineages = [s["lineage"] for s in stages if s["lineage"]]
     return {
-        "format": FORMAT, "recipe": recipe.name, "description": recipe.description, "seed": recipe.seed,
-        "model": {"parameters": recipe.model.parameters(lineages[0]["vocab_size"]) if lineages else None,
-                  "vocab_size": lineages[0]["vocab_size"] if lineages else None,
-                  **{k: getattr(recipe.model, k) for k in ("d_model", "n_layers", "n_heads", "d_ff")}},
-        "tags": tags, "families": {name: family(tags[name]) for name in tags},
+        "format": FORMAT,
+        "recipe": recipe.name,
+        "description": recipe.description,
+        "seed": recipe.seed,
+        "model": {
+            "parameters": recipe.model.parameters(lineages[0]["vocab_size"]) if lineages else None,
+            "vocab_size": lineages[0]["vocab_size"] if lineages else None,
+            **{k: getattr(recipe.model, k) for k in ("d_model", "n_layers", "n_heads", "d_ff")},
+        },
+        "tags": tags,
+        "families": {name: family(tags[name]) for name in tags},
         "sources": {name: _source(manifests[name]) for name in sorted(manifests) if name in tags},
         "max_epochs": {name: source.max_epochs for name, source in sorted(recipe.sources.items())},
         "stages": stages,
         "moves": moves(scored, {name: family(tags[name]) for name in tags}) if len(scored) > 1 else {},
-    }  # fmt: skip
+    }
 
 
 def _by_stage(plan: Plan, folders: Iterable[Path]) -> dict[str, Path]:
@@ -57,8 +67,11 @@ def _by_stage(plan: Plan, folders: Iterable[Path]) -> dict[str, Path]:
         if about.get("fingerprint") not in known:
             raise CodemixError(
                 f"{folder} is not a stage of `{plan.recipe.name}`",
-                hints=["the recipe changed after that stage was trained; `codemix run` trains what is missing"], rule="report-stage",
-            )  # fmt: skip
+                hints=[
+                    "the recipe changed after that stage was trained; `codemix run` trains what is missing"
+                ],
+                rule="report-stage",
+            )
         found[about["fingerprint"]] = folder
     return found
 
@@ -72,52 +85,84 @@ def _results(plan: Plan, paths: Iterable[Path]) -> dict[str, tuple[Path, dict[st
         if content.get("stage_fingerprint") not in known:
             raise CodemixError(
                 f"{path} scores no stage of `{plan.recipe.name}`",
-                hints=["the recipe changed after that evaluation; `codemix eval` measures again"], rule="report-eval",
-            )  # fmt: skip
+                hints=["the recipe changed after that evaluation; `codemix eval` measures again"],
+                rule="report-eval",
+            )
         found[content["stage_fingerprint"]] = (path.parent, content)
     return found
 
 
 def _source(manifest: Manifest) -> dict[str, Any]:
     splits = {
-        name: {k: manifest.splits.get(name, {}).get(k, 0) for k in ("tokens", "documents", "bytes")} for name in ("train", "held_out")
-    }  # fmt: skip
+        name: {k: manifest.splits.get(name, {}).get(k, 0) for k in ("tokens", "documents", "bytes")}
+        for name in ("train", "held_out")
+    }
     return {
-        "fingerprint": manifest.fingerprint, "tokenizer_sha256": manifest.tokenizer["sha256"], "splits": splits, "funnel": manifest.funnel,
-        "environment": manifest.environment, "inputs": len(manifest.inputs),
-    }  # fmt: skip
+        "fingerprint": manifest.fingerprint,
+        "tokenizer_sha256": manifest.tokenizer["sha256"],
+        "splits": splits,
+        "funnel": manifest.funnel,
+        "environment": manifest.environment,
+        "inputs": len(manifest.inputs),
+    }
 
 
-def _stage(stage: StagePlan, folder: Path | None, result: tuple[Path, dict[str, Any]] | None) -> dict[str, Any]:
+def _stage(
+    stage: StagePlan, folder: Path | None, result: tuple[Path, dict[str, Any]] | None
+) -> dict[str, Any]:
     spec = stage.spec
     schedule = spec.learning_rate.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
-    planned, ledger = stage.planned_tokens(), read_json(folder / "ledger.json") if folder and (folder / "ledger.json").is_file() else None
+    planned, ledger = (
+        stage.planned_tokens(),
+        read_json(folder / "ledger.json") if folder and (folder / "ledger.json").is_file() else None,
+    )
     consumed = ledger["consumed"] if ledger else None
     lineage = read_json(folder / "lineage.json") if folder else None
     lines = read_lines(folder / "metrics.jsonl") if folder and (folder / "metrics.jsonl").is_file() else []
     batches = [size for _, size in stage.batches]
     return {
-        "name": stage.name, "fingerprint": stage.fingerprint, "description": spec.description, "trained": ledger is not None,
-        "parent": stage.parent and {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint}, "load": stage.load,
-        "tokens": stage.tokens, "asked_tokens": stage.asked_tokens, "run_tokens_before": stage.run_tokens, "steps": stage.steps,
+        "name": stage.name,
+        "fingerprint": stage.fingerprint,
+        "description": spec.description,
+        "trained": ledger is not None,
+        "parent": stage.parent and {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint},
+        "load": stage.load,
+        "tokens": stage.tokens,
+        "asked_tokens": stage.asked_tokens,
+        "run_tokens_before": stage.run_tokens,
+        "steps": stage.steps,
         "seq_len": stage.seq_len,
-        "batch_size": batches[0] if len(set(batches)) == 1 else [min(batches), max(batches)], "seed": stage.seed,
+        "batch_size": batches[0] if len(set(batches)) == 1 else [min(batches), max(batches)],
+        "seed": stage.seed,
         "learning_rate": {"kind": spec.learning_rate.kind, **schedule},
-        "rates": [stage.lr(0), max(stage.lr(s) for s in _sample(stage.steps)), stage.lr(stage.steps - 1)] if stage.steps else None,
+        "rates": [stage.lr(0), max(stage.lr(s) for s in _sample(stage.steps)), stage.lr(stage.steps - 1)]
+        if stage.steps
+        else None,
         "sources": {
             s.source: {
-                "asked_share": float(s.share), "share": s.windows / stage.rows if stage.rows else 0.0, "planned": planned[s.source],
+                "asked_share": float(s.share),
+                "share": s.windows / stage.rows if stage.rows else 0.0,
+                "planned": planned[s.source],
                 "consumed": None if consumed is None else int(consumed.get(s.source, 0)),
-                "epochs_before": float(s.epochs_before), "epochs_after": None if s.epochs_after is None else float(s.epochs_after),
+                "epochs_before": float(s.epochs_before),
+                "epochs_after": None if s.epochs_after is None else float(s.epochs_after),
             }
             for s in stage.sources
         },
         "ledger_equal": None if ledger is None else _equal(ledger, planned),
-        "curves": curves(lines, [s.source for s in stage.sources]), "training_s": training_seconds(lines, stage.run_tokens), "lineage": lineage,
-        "evaluated": result is not None, "bits_per_byte": _scores(result), "tasks": result[1].get("tasks", {}) if result else {},
-        "aggregates": result[1].get("aggregates", {}) if result else {}, 
-        "evaluation": result and {"fingerprint": result[1].get("fingerprint", ""), "environment": result[1].get("environment", {})},
-    }  # fmt: skip
+        "curves": curves(lines, [s.source for s in stage.sources]),
+        "training_s": training_seconds(lines, stage.run_tokens),
+        "lineage": lineage,
+        "evaluated": result is not None,
+        "bits_per_byte": _scores(result),
+        "tasks": result[1].get("tasks", {}) if result else {},
+        "aggregates": result[1].get("aggregates", {}) if result else {},
+        "evaluation": result
+        and {
+            "fingerprint": result[1].get("fingerprint", ""),
+            "environment": result[1].get("environment", {}),
+        },
+    }
 
 
 def _equal(ledger: Mapping[str, Any], planned: Mapping[str, int]) -> bool:
@@ -136,11 +181,16 @@ def _scores(result: tuple[Path, dict[str, Any]] | None) -> dict[str, Any]:
         return {}
     path, content = result
     for source, s in content.get("bits_per_byte", {}).items():
-        if not (s["bytes"] > 0 and math.isfinite(s["bits"]) and math.isclose(s["bits"] / s["bytes"], s["bits_per_byte"], rel_tol=1e-6)):
+        if not (
+            s["bytes"] > 0
+            and math.isfinite(s["bits"])
+            and math.isclose(s["bits"] / s["bytes"], s["bits_per_byte"], rel_tol=1e-6)
+        ):
             raise CodemixError(
                 f"{path / 'results.json'} is damaged: `{source}` has {s['bits']} bits over {s['bytes']} bytes and claims {s['bits_per_byte']}",
-                hints=["delete its folder and run `codemix eval` again"], rule="store-damaged",
-            )  # fmt: skip
+                hints=["delete its folder and run `codemix eval` again"],
+                rule="store-damaged",
+            )
     return content.get("bits_per_byte", {})
 
 
@@ -154,7 +204,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             if number < len(raw) - 1:
                 raise CodemixError(
-                    f"{path} is damaged at line {number + 1}", hints=["delete its folder and train that stage again"], rule="store-damaged"
+                    f"{path} is damaged at line {number + 1}",
+                    hints=["delete its folder and train that stage again"],
+                    rule="store-damaged",
                 ) from None
             line = None
         if line is not None:
@@ -171,7 +223,9 @@ def curves(lines: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> dict[s
     for key, name in keys.items():
         column = []
         for group in bins:
-            values = [float(line[key]) for line in group if line.get(key) is not None and math.isfinite(line[key])]
+            values = [
+                float(line[key]) for line in group if line.get(key) is not None and math.isfinite(line[key])
+            ]
             column.append(sum(values) / len(values) if values else None)
         if any(v is not None for v in column):
             out[name] = column

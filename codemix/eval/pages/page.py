@@ -46,7 +46,10 @@ class PageTable:
 
     def plain(self) -> tables.Table:
         """The same for a terminal."""
-        columns = [(">" if letter == "r" else "") + name for letter, name in zip(self.align, self.columns, strict=True)]
+        columns = [
+            (">" if letter == "r" else "") + name
+            for letter, name in zip(self.align, self.columns, strict=True)
+        ]
         rows = [[cell.text if isinstance(cell, Mark) else cell for cell in row] for row in self.rows]
         return tables.Table(self.title, columns, rows, [note.replace("`", "") for note in self.notes])
 
@@ -124,9 +127,19 @@ def look_digest() -> str:
     That is every file of the folders that make pages, and of `recipe/language/quantities.py`, which prints their numbers.
     """
     eval_folder = Path(__file__).parents[1]
-    files = {file for room in ("pages", "report", "compare") for file in (eval_folder / room).rglob("*") if file.suffix in _LOOK}
+    files = {
+        file
+        for room in ("pages", "report", "compare")
+        for file in (eval_folder / room).rglob("*")
+        if file.suffix in _LOOK
+    }
     files |= {eval_folder / "stats.py", eval_folder.parent / "recipe" / "language" / "quantities.py"}
-    return digest({file.relative_to(eval_folder.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)})
+    return digest(
+        {
+            file.relative_to(eval_folder.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted(files)
+        }
+    )
 
 
 def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str = "report") -> Path:
@@ -137,7 +150,13 @@ def publish(store: Store, name: str, facts: Mapping[str, Any], make, stem: str =
         shutil.rmtree(folder, ignore_errors=True)  # somebody took the page out: what is left is no report
         with store.building(folder, keep=False) as work:
             write_text(work / f"{stem}.md", markdown(page))
-            write_text(work / f"{stem}.json", json.dumps(tidy({**facts, "answer": page.answer}), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+            write_text(
+                work / f"{stem}.json",
+                json.dumps(
+                    tidy({**facts, "answer": page.answer}), indent=1, ensure_ascii=False, sort_keys=True
+                )
+                + "\n",
+            )
             write_text(work / f"{stem}.html", html(page))
     return folder / f"{stem}.html"
 
@@ -184,11 +203,23 @@ def _environment(autoescape: bool):
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=autoescape, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"inline": _inline, "md": _markdown_text, "cell": _markdown_cell, "listing": _listing, "rule": _rule, "slug": slug}
-    environment.tests |= {name.lower(): (lambda block, cls=cls: isinstance(block, cls)) for name, cls in _BLOCKS.items()}
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "inline": _inline,
+        "md": _markdown_text,
+        "cell": _markdown_cell,
+        "listing": _listing,
+        "rule": _rule,
+        "slug": slug,
+    }
+    environment.tests |= {
+        name.lower(): (lambda block, cls=cls: isinstance(block, cls)) for name, cls in _BLOCKS.items()
+    }
     return environment
 
 

@@ -16,18 +16,32 @@ from typing import Any
 # Colour-blind safe: text is cool, code is warm, anything else green and grey. (light, dark) pairs; each keeps at least
 # 3:1 contrast with its background, and the first two of each family stay apart under all three dichromacies.
 PALETTE = {
-    "text-1": ("#0b62b0", "#4a9df0"), "text-2": ("#2189b4", "#9be3f5"), "text-3": ("#2a2566", "#7d77e8"), "text-4": ("#5f83d6", "#2f8fa8"),
-    "code-1": ("#c2410c", "#ff7a45"), "code-2": ("#a07400", "#f2c94c"), "code-3": ("#d6336c", "#f2588f"), "code-4": ("#6b2d0f", "#c98f5f"),
-    "other-1": ("#2f7d32", "#8cd17d"), "other-2": ("#7a8490", "#d0d6de"),
-}  # fmt: skip
+    "text-1": ("#0b62b0", "#4a9df0"),
+    "text-2": ("#2189b4", "#9be3f5"),
+    "text-3": ("#2a2566", "#7d77e8"),
+    "text-4": ("#5f83d6", "#2f8fa8"),
+    "code-1": ("#c2410c", "#ff7a45"),
+    "code-2": ("#a07400", "#f2c94c"),
+    "code-3": ("#d6336c", "#f2588f"),
+    "code-4": ("#6b2d0f", "#c98f5f"),
+    "other-1": ("#2f7d32", "#8cd17d"),
+    "other-2": ("#7a8490", "#d0d6de"),
+}
 _SENTINELS = {name: f"#01fe{i:02x}" for i, name in enumerate(PALETTE)}
 INK, MUTED, GRID, PAPER = "#01fd00", "#01fd01", "#01fd02", "#01fd03"
 _CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--card)"}
 _CSS |= {sentinel: f"var(--{name})" for name, sentinel in _SENTINELS.items()}
-DASHES = ("-", (0, (4, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.5, 1.5)))  # the second, third, ... user of one colour
+DASHES = (
+    "-",
+    (0, (4, 1.6)),
+    (0, (1.4, 1.4)),
+    (0, (6, 1.5, 1.5, 1.5)),
+)  # the second, third, ... user of one colour
 HATCHES = ("", "///", "...", "xxx")
 
-CODE_KINDS = frozenset({"code", "markup", "notebook", "code-adjacent", "adjacent", "synthetic", "synthetic-code"})
+CODE_KINDS = frozenset(
+    {"code", "markup", "notebook", "code-adjacent", "adjacent", "synthetic", "synthetic-code"}
+)
 
 
 def family(tags: Mapping[str, str]) -> str:
@@ -81,14 +95,38 @@ def drawing(width: float = 10, height: float = 3.4, **layout: Any) -> Iterator[A
     from matplotlib.figure import Figure
 
     style = {
-        "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 10.5, "axes.titleweight": "bold",
-        "axes.titlelocation": "left", "axes.titlepad": 9, "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": GRID, "xtick.color": GRID,
-        "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "figure.facecolor": "none", "axes.facecolor": "none",
-        "savefig.facecolor": "none", "lines.linewidth": 1.8, "lines.solid_capstyle": "round", "legend.frameon": False,
+        "svg.fonttype": "none",
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "axes.titlesize": 10.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 9,
+        "text.color": INK,
+        "axes.labelcolor": MUTED,
+        "axes.edgecolor": GRID,
+        "xtick.color": GRID,
+        "ytick.color": GRID,
+        "xtick.labelcolor": MUTED,
+        "ytick.labelcolor": MUTED,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.8,
+        "axes.axisbelow": True,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "round",
+        "legend.frameon": False,
         "axes.formatter.useoffset": False,
-        "xtick.major.size": 3, "ytick.major.size": 0, "hatch.linewidth": 0.6, "axes.unicode_minus": True,
-    }  # fmt: skip
+        "xtick.major.size": 3,
+        "ytick.major.size": 0,
+        "hatch.linewidth": 0.6,
+        "axes.unicode_minus": True,
+    }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(style)
@@ -101,7 +139,9 @@ def svg(figure: Any, key: str, title: str, description: str) -> str:
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "svg.id": None}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
@@ -110,7 +150,11 @@ def svg(figure: Any, key: str, title: str, description: str) -> str:
     text = re.sub(r"font:\s*([^;\"]*?)(\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \2; \1", text)
     text = re.sub(r"font-family:[^;\"]*;?\s*", "", text)
     text = re.sub(r"#01f[ed][0-9a-f]{2}", lambda match: _CSS[match[0]], text)
-    text = re.sub(r"font-size: [\d.]+px; (bold|600|700)\s*(?=[;\"])", lambda m: m[0].replace(m[1], "font-weight: 600"), text)
+    text = re.sub(
+        r"font-size: [\d.]+px; (bold|600|700)\s*(?=[;\"])",
+        lambda m: m[0].replace(m[1], "font-weight: 600"),
+        text,
+    )
     view = re.search(r'viewBox="([^"]+)"', text)[1]
     head = f'<svg viewBox="{view}" role="img" aria-labelledby="{key}-t {key}-d" class="plot" xmlns:xlink="http://www.w3.org/1999/xlink">'
     label = f'<title id="{key}-t">{html.escape(title)}</title><desc id="{key}-d">{html.escape(description)}</desc>'

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 FAMILY_NAMES = {"text": "text", "code": "code", "other": "the other sources"}
 
 
-def report(plan: Plan, store: Store, manifests: Mapping[str, Manifest], stage_dirs: Iterable[Path], eval_paths: Iterable[Path]) -> Path:
+def report(
+    plan: Plan,
+    store: Store,
+    manifests: Mapping[str, Manifest],
+    stage_dirs: Iterable[Path],
+    eval_paths: Iterable[Path],
+) -> Path:
     """The HTML page (its Markdown and JSON twins lie beside it). Equal inputs give equal bytes, and are not written twice.
 
     Raises CodemixError when a folder does not belong to the plan or is damaged.
@@ -42,10 +48,19 @@ def page(facts: Mapping[str, Any], yaml: str = "") -> Page:
         tiles=_tiles(facts),
         notes=_notes(facts),
     )
-    made.sections = [section for section in (
-        asked(facts, shades), scores.bits(facts, shades), scores.tasks(facts), read(facts, shades),
-        training.training(facts, shades), data.funnel(facts, shades), data.origin(facts, yaml),
-    ) if section is not None]  # fmt: skip
+    made.sections = [
+        section
+        for section in (
+            asked(facts, shades),
+            scores.bits(facts, shades),
+            scores.tasks(facts),
+            read(facts, shades),
+            training.training(facts, shades),
+            data.funnel(facts, shades),
+            data.origin(facts, yaml),
+        )
+        if section is not None
+    ]
     made.footer = (
         "Made by codemix from the folders whose fingerprints stand above. Sums travel, ratios are made once; bits per byte are on "
         "documents that were never trained on."
@@ -58,14 +73,20 @@ def answer(facts: Mapping[str, Any]) -> list[str]:
     scored = [s for s in facts["stages"] if s["bits_per_byte"]]
     if not scored:
         trained = [s["name"] for s in facts["stages"] if s["trained"]]
-        return [f"{len(trained)} of {len(facts['stages'])} stages are trained; nothing is scored yet, so there is no answer."]
+        return [
+            f"{len(trained)} of {len(facts['stages'])} stages are trained; nothing is scored yet, so there is no answer."
+        ]
     first, last, sentences = scored[0], scored[-1], []
     for kind in ("code", "text", "other"):
         names = [n for n, f in facts["families"].items() if f == kind and n in last["bits_per_byte"]]
         end = pooled(last["bits_per_byte"], names)
         if end is None:
             continue
-        start = pooled(first["bits_per_byte"], [n for n in names if n in first["bits_per_byte"]]) if first is not last else None
+        start = (
+            pooled(first["bits_per_byte"], [n for n in names if n in first["bits_per_byte"]])
+            if first is not last
+            else None
+        )
         subject = FAMILY_NAMES[kind]
         if start is None:
             sentences.append(f"held-out {subject} costs **{end:.3f}** bits per byte after `{last['name']}`")
@@ -100,11 +121,18 @@ def _largest_moves(facts: Mapping[str, Any], scored: list[Mapping[str, Any]]) ->
         values = [pooled(s["bits_per_byte"], names) for s in scored]
         if any(v is None for v in values):
             continue
-        steps = [(b - a, scored[i + 1]["name"], a, b) for i, (a, b) in enumerate(zip(values, values[1:], strict=False))]
+        steps = [
+            (b - a, scored[i + 1]["name"], a, b)
+            for i, (a, b) in enumerate(zip(values, values[1:], strict=False))
+        ]
         size, name, a, b = max(steps, key=lambda step: abs(step[0]))
         if abs(size) >= 0.005 * values[0]:
             said.append(f"{kind} moved most in `{name}` ({a:.3f} to {b:.3f})")
-    return f"{'; '.join(said).capitalize()}. One run, one seed: `codemix compare` says whether another recipe does better than noise." if said else ""
+    return (
+        f"{'; '.join(said).capitalize()}. One run, one seed: `codemix compare` says whether another recipe does better than noise."
+        if said
+        else ""
+    )
 
 
 def _tiles(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -115,14 +143,24 @@ def _tiles(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     tiles = [("tokens read", show_tokens(read), f"{read:,} of {sum(s['tokens'] for s in stages):,} planned")]
     if facts["model"]["parameters"]:
         tiles.append(
-            ("parameters", show_tokens(facts["model"]["parameters"]), f"{facts['model']['n_layers']} layers, width {facts['model']['d_model']}")
+            (
+                "parameters",
+                show_tokens(facts["model"]["parameters"]),
+                f"{facts['model']['n_layers']} layers, width {facts['model']['d_model']}",
+            )
         )
     tiles.append(("stages", f"{len(done)} of {len(stages)}", ", ".join(s["name"] for s in stages)))
     tiles.append(
-        ("sources", str(len({n for s in stages for n in s["sources"]})), f"{sum(1 for f in facts['families'].values() if f == 'code')} of code")
+        (
+            "sources",
+            str(len({n for s in stages for n in s["sources"]})),
+            f"{sum(1 for f in facts['families'].values() if f == 'code')} of code",
+        )
     )
     if seconds:
-        tiles.append(("training time", training.clock(seconds), f"{show_tokens(round(read / seconds))} tokens/s"))
+        tiles.append(
+            ("training time", training.clock(seconds), f"{show_tokens(round(read / seconds))} tokens/s")
+        )
     return tiles
 
 
@@ -130,7 +168,11 @@ def _notes(facts: Mapping[str, Any]) -> list[Note]:
     notes = []
     for stage in facts["stages"]:
         if stage["ledger_equal"] is False:
-            wrong = [f"`{n}` {x['consumed'] - x['planned']:+,}" for n, x in stage["sources"].items() if x["consumed"] != x["planned"]]
+            wrong = [
+                f"`{n}` {x['consumed'] - x['planned']:+,}"
+                for n, x in stage["sources"].items()
+                if x["consumed"] != x["planned"]
+            ]
             notes.append(
                 Note(
                     "bad",
@@ -148,7 +190,11 @@ def _notes(facts: Mapping[str, Any]) -> list[Note]:
                     )
                 )
     if untrained := [f"`{s['name']}`" for s in facts["stages"] if not s["trained"]]:
-        notes.append(Note("warn", f"Not trained yet: {', '.join(untrained)}. What follows holds for the stages before."))
+        notes.append(
+            Note(
+                "warn", f"Not trained yet: {', '.join(untrained)}. What follows holds for the stages before."
+            )
+        )
     if unscored := [f"`{s['name']}`" for s in facts["stages"] if s["trained"] and not s["evaluated"]]:
         notes.append(Note("warn", f"Trained but not scored: {', '.join(unscored)}."))
     return notes
@@ -157,31 +203,62 @@ def _notes(facts: Mapping[str, Any]) -> list[Note]:
 def asked(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     """The mixture and the stages."""
     stages = facts["stages"]
-    names = sorted({n for s in stages for n in s["sources"]}, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n))
-    table = PageTable("Share of each stage", ["source", *(s["name"] for s in stages)], "l" + "r" * len(stages), id="shares")
+    names = sorted(
+        {n for s in stages for n in s["sources"]},
+        key=lambda n: (facts["families"][n] != "text", facts["families"][n], n),
+    )
+    table = PageTable(
+        "Share of each stage", ["source", *(s["name"] for s in stages)], "l" + "r" * len(stages), id="shares"
+    )
     for name in names:
         table.rows.append(
-            [Mark(name, swatch=shades[name]), *(_percent(s["sources"][name]["share"]) if name in s["sources"] else "–" for s in stages)]
+            [
+                Mark(name, swatch=shades[name]),
+                *(_percent(s["sources"][name]["share"]) if name in s["sources"] else "–" for s in stages),
+            ]
         )
     tokens = {n: [s["sources"].get(n, {}).get("planned", 0) for s in stages] for n in names}
     title, words = "Mixture by stage.", "Each bar is a stage, as long as its tokens, divided by source."
-    figure = Figure(title, charts.mixture("mixture", title, words, [(s["name"], s["tokens"]) for s in stages], tokens, shades), words, table)
-    plan = PageTable("Stages", ["stage", "starts from", "tokens", "steps", "batch × length", "learning rate"], "llrrrl", id="stages")
+    figure = Figure(
+        title,
+        charts.mixture("mixture", title, words, [(s["name"], s["tokens"]) for s in stages], tokens, shades),
+        words,
+        table,
+    )
+    plan = PageTable(
+        "Stages",
+        ["stage", "starts from", "tokens", "steps", "batch × length", "learning rate"],
+        "llrrrl",
+        id="stages",
+    )
     for s in stages:
         batch = s["batch_size"] if isinstance(s["batch_size"], int) else "…".join(map(str, s["batch_size"]))
-        plan.rows.append([
-            s["name"], s["parent"]["stage"] + (" (weights only)" if s["load"] == "weights" else "") if s["parent"] else "scratch", f"{s['tokens']:,}",
-            f"{s['steps']:,}", f"{batch} × {s['seq_len']:,}", _schedule(s),
-        ])  # fmt: skip
+        plan.rows.append(
+            [
+                s["name"],
+                s["parent"]["stage"] + (" (weights only)" if s["load"] == "weights" else "")
+                if s["parent"]
+                else "scratch",
+                f"{s['tokens']:,}",
+                f"{s['steps']:,}",
+                f"{batch} × {s['seq_len']:,}",
+                _schedule(s),
+            ]
+        )
     return Section("asked", "What was asked", _asked_lead(facts), [figure, plan])
 
 
 def _asked_lead(facts: Mapping[str, Any]) -> str:
     parts = []
     for s in facts["stages"]:
-        shares = {k: sum(x["share"] for n, x in s["sources"].items() if facts["families"][n] == k) for k in ("text", "code", "other")}
+        shares = {
+            k: sum(x["share"] for n, x in s["sources"].items() if facts["families"][n] == k)
+            for k in ("text", "code", "other")
+        }
         parts.append(
-            f"`{s['name']}` {show_tokens(s['tokens'])} tokens (" + " : ".join(f"{share * 100:.0f} {k}" for k, share in shares.items() if share) + ")"
+            f"`{s['name']}` {show_tokens(s['tokens'])} tokens ("
+            + " : ".join(f"{share * 100:.0f} {k}" for k, share in shares.items() if share)
+            + ")"
         )
     return "; then ".join(parts) + "."
 
@@ -203,18 +280,41 @@ def _percent(share: float) -> str:
 def read(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section:
     """Planned and consumed tokens, to the token."""
     done = [s for s in facts["stages"] if s["trained"]]
-    table = PageTable("Ledger", ["stage", "source", "planned tokens", "consumed tokens", "difference", "epochs so far"], "llrrrr", id="ledger")
+    table = PageTable(
+        "Ledger",
+        ["stage", "source", "planned tokens", "consumed tokens", "difference", "epochs so far"],
+        "llrrrr",
+        id="ledger",
+    )
     for s in facts["stages"]:
         for i, (name, x) in enumerate(s["sources"].items()):
             off = None if x["consumed"] is None else x["consumed"] - x["planned"]
-            state = Mark("not trained", "muted") if off is None else Mark("equal", "good") if off == 0 else Mark(f"{off:+,}", "bad")
-            table.rows.append([
-                Mark(s["name"], "strong") if i == 0 else "", Mark(name, swatch=shades[name]), f"{x['planned']:,}",
-                "–" if x["consumed"] is None else f"{x['consumed']:,}",
-                state, "unknown" if x["epochs_after"] is None else f"{x['epochs_after']:.3f}",
-            ])  # fmt: skip
+            state = (
+                Mark("not trained", "muted")
+                if off is None
+                else Mark("equal", "good")
+                if off == 0
+                else Mark(f"{off:+,}", "bad")
+            )
+            table.rows.append(
+                [
+                    Mark(s["name"], "strong") if i == 0 else "",
+                    Mark(name, swatch=shades[name]),
+                    f"{x['planned']:,}",
+                    "–" if x["consumed"] is None else f"{x['consumed']:,}",
+                    state,
+                    "unknown" if x["epochs_after"] is None else f"{x['epochs_after']:.3f}",
+                ]
+            )
     equal = done and all(s["ledger_equal"] for s in done)
-    note = Note("good", f"Every one of the {len(done)} trained stages consumed exactly the tokens that were planned.") if equal else None
+    note = (
+        Note(
+            "good",
+            f"Every one of the {len(done)} trained stages consumed exactly the tokens that were planned.",
+        )
+        if equal
+        else None
+    )
     lead = (
         "The consumed side is counted from the batches that were trained on. An epoch is one pass over a source's training windows, "
         "counted along the whole run."

@@ -20,14 +20,21 @@ def bits(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | None:
         table.columns, table.align = [*table.columns, "change"], table.align + "r"
         for row in table.rows:
             known = [float(cell) for cell in row[4:] if cell != "–"]
-            row.append(Mark(signed(known[-1] / known[0] - 1), "good" if known[-1] < known[0] else "") if len(known) > 1 else "–")
+            row.append(
+                Mark(signed(known[-1] / known[0] - 1), "good" if known[-1] < known[0] else "")
+                if len(known) > 1
+                else "–"
+            )
     names = [
         n
         for n in sorted(shades, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n))
         if any(n in s["bits_per_byte"] for s in stages)
     ]
     values = {n: [s["bits_per_byte"].get(n, {}).get("bits_per_byte") for s in stages] for n in names}
-    title, words = "Bits per byte by stage.", "Lower is better. One group of bars a source, one bar a stage, paler for earlier stages."
+    title, words = (
+        "Bits per byte by stage.",
+        "Lower is better. One group of bars a source, one bar a stage, paler for earlier stages.",
+    )
     drawn = charts.scores("bits", title, words, values, [s["name"] for s in stages], shades, "bits per byte")
     lead = "How many bits the model needs for a byte of text that it was never trained on: bits summed over documents, divided once by their bytes."
     return Section("bits-per-byte", "Bits per byte", lead, [Figure(title, drawn, words, table, open=True)])
@@ -38,4 +45,9 @@ def tasks(facts: Mapping[str, Any]) -> Section | None:
     stages = [s for s in facts["stages"] if s["tasks"]]
     if not stages:
         return None
-    return Section("tasks", "Tasks", "Most trusted measure first; accuracy of small models is noisy.", task_tables({s["name"]: [s] for s in stages}))
+    return Section(
+        "tasks",
+        "Tasks",
+        "Most trusted measure first; accuracy of small models is noisy.",
+        task_tables({s["name"]: [s] for s in stages}),
+    )

@@ -29,32 +29,52 @@ def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | N
 
     blocks = []
     table = PageTable(
-        "Training loss [nats per token]", ["stage", "tokens of the run", "learning rate", *names, "all sources"], "lrr" + "r" * (len(names) + 1)
+        "Training loss [nats per token]",
+        ["stage", "tokens of the run", "learning rate", *names, "all sources"],
+        "lrr" + "r" * (len(names) + 1),
     )
     for s in stages:
         n = len(s["curves"]["tokens"])
         for i in sorted({0, *(n * k // 6 for k in range(1, 6)), n - 1}):
             cells = [s["curves"].get(k, [None] * n)[i] for k in [*names, "*"]]
             rate = s["curves"].get("lr", [None] * n)[i]
-            table.rows.append([
-                s["name"], f"{s['curves']['tokens'][i]:,}", "–" if rate is None else f"{rate:.3g}",
-                *("–" if v is None else f"{v:.4f}" for v in cells),
-            ])  # fmt: skip
+            table.rows.append(
+                [
+                    s["name"],
+                    f"{s['curves']['tokens'][i]:,}",
+                    "–" if rate is None else f"{rate:.3g}",
+                    *("–" if v is None else f"{v:.4f}" for v in cells),
+                ]
+            )
     title = "Loss by source."
     words = (
         "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. Lines that "
         "leave the top belong to the first steps."
     )
-    drawn = charts.losses("losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades)
+    drawn = charts.losses(
+        "losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades
+    )
     blocks.append(Figure(title, drawn, words, table))
     speeds = [s for s in stages if s["training_s"]]
     if speeds:
         table = PageTable("Speed", ["stage", "tokens", "training time", "tokens per second"], "lrrr")
         for s in speeds:
             spent = s["curves"]["tokens"][-1] - s["run_tokens_before"]
-            table.rows.append([s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"])
-        title, words = "Throughput.", "Tokens trained per second; pauses between two sittings do not count as training time."
-        blocks.append(Figure(title, charts.throughput("throughput", title, words, line("tokens_per_s"), bounds), words, table))
+            table.rows.append(
+                [s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"]
+            )
+        title, words = (
+            "Throughput.",
+            "Tokens trained per second; pauses between two sittings do not count as training time.",
+        )
+        blocks.append(
+            Figure(
+                title,
+                charts.throughput("throughput", title, words, line("tokens_per_s"), bounds),
+                words,
+                table,
+            )
+        )
     return Section(
         "training",
         "Training",

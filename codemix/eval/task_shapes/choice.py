@@ -36,13 +36,19 @@ def choice_number(value: Any) -> int:
 
 
 Normalise = Literal["none", "characters", "bytes"]
-LENGTHS: dict[str, Callable[[str], int]] = {"none": lambda choice: 1, "characters": len, "bytes": lambda choice: len(choice.encode())}
+LENGTHS: dict[str, Callable[[str], int]] = {
+    "none": lambda choice: 1,
+    "characters": len,
+    "bytes": lambda choice: len(choice.encode()),
+}
 
 
 class Choice(Task):
     """Multiple choice by log-likelihood of each choice's text (cloze). Ties go to the first choice and are counted."""
 
-    same_choices: ClassVar[bool] = False  # whether every example has the same choices, so that a constant answer means something
+    same_choices: ClassVar[bool] = (
+        False  # whether every example has the same choices, so that a constant answer means something
+    )
     normalise: Normalise = Field("none", description="divide each log-likelihood by the choice's length")
 
     def question(self, row: dict[str, Any]) -> Question:
@@ -74,17 +80,31 @@ class Choice(Task):
                 picked[by] = values.index(max(values))
                 ties += by == self.normalise and values.count(max(values)) > 1
                 right[by].append(float(picked[by] == q.gold))
-            records.append({
-                "id": name, "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)), "gold": q.gold, "predicted": picked[self.normalise],
-                "correct": right[self.normalise][-1], "log_p": log_p, "tokens": [s.tokens for s in found], "cut": any(s.truncated for s in found),
-                "bytes": [s.n_bytes for s in found], "gold_bits": found[q.gold].bits, "gold_bytes": found[q.gold].n_bytes,
-            })  # fmt: skip
+            records.append(
+                {
+                    "id": name,
+                    "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)),
+                    "gold": q.gold,
+                    "predicted": picked[self.normalise],
+                    "correct": right[self.normalise][-1],
+                    "log_p": log_p,
+                    "tokens": [s.tokens for s in found],
+                    "cut": any(s.truncated for s in found),
+                    "bytes": [s.n_bytes for s in found],
+                    "gold_bits": found[q.gold].bits,
+                    "gold_bytes": found[q.gold].n_bytes,
+                }
+            )
         n = len(records)
         score, stderr = mean(right[self.normalise])
         golds = [q.gold for q in questions]
         return Outcome(
-            "accuracy", score, stderr, records, chance=sum(1 / len(q.choices) for q in questions) / n,
+            "accuracy",
+            score,
+            stderr,
+            records,
+            chance=sum(1 / len(q.choices) for q in questions) / n,
             majority=max(golds.count(g) for g in set(golds)) / n if self.same_choices else None,
             more={f"accuracy_{name}": mean(values)[0] for name, values in right.items()} | {"ties": ties},
             about={"normalise": self.normalise, "prompts_cut": sum(r["cut"] for r in records)},
-        )  # fmt: skip
+        )

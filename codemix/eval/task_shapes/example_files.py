@@ -24,10 +24,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if name.endswith((".arrow", ".parquet")):
             return _table(path).to_pylist()
         with gzip.open(path, "rb") if name.endswith(".gz") else open(path, "rb") as raw:
-            text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # a byte order mark is no part of the first column's name
+            text = io.TextIOWrapper(
+                raw, encoding="utf-8-sig", newline=""
+            )  # a byte order mark is no part of the first column's name
             return list(_csv_rows(text) if name.endswith(".csv") else _json_rows(text))
     except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
-        raise CodemixError(f"{path} cannot be read: {error}", hints=["correct that place, or fetch the file again"], rule="task-data") from None
+        raise CodemixError(
+            f"{path} cannot be read: {error}",
+            hints=["correct that place, or fetch the file again"],
+            rule="task-data",
+        ) from None
 
 
 def check_regular(path: Path) -> None:
@@ -47,7 +53,9 @@ def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             if "\\u" in line:  # UTF-8 cannot hold half of a surrogate pair, an escape can
                 json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"line {number} holds half of a surrogate pair (U+{ord(error.object[error.start]):04X}), which is not text") from None
+            raise ValueError(
+                f"line {number} holds half of a surrogate pair (U+{ord(error.object[error.start]):04X}), which is not text"
+            ) from None
         except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(row, dict):
@@ -99,8 +107,19 @@ def identities(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies of a row are numbered."""
     found, seen = [], collections.Counter()
     for row in rows:
-        given = next((row[key] for key in ("id", "task_id", "question_id") if isinstance(row.get(key), (str, int)) and row[key] != ""), None)
-        name = str(given) if given is not None else digest(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False))[:16]
+        given = next(
+            (
+                row[key]
+                for key in ("id", "task_id", "question_id")
+                if isinstance(row.get(key), (str, int)) and row[key] != ""
+            ),
+            None,
+        )
+        name = (
+            str(given)
+            if given is not None
+            else digest(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False))[:16]
+        )
         seen[name] += 1
         found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return found

@@ -64,9 +64,16 @@ class Task(Component):
     columns: ClassVar[tuple[str, ...]] = ()
     split: ClassVar[str] = ""  # which split the fetched file holds
 
-    name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_.+-]{0,63}$", description="what results call it; default its kind")
-    path: str | None = Field(None, description="examples: .jsonl(.gz), .csv, .arrow, .parquet, relative to the data root; default the fetched ones")
-    limit: int | None = Field(None, ge=1, description="use so many examples, chosen by a hash of their content; default all")
+    name: str | None = Field(
+        None, pattern=r"^[a-z0-9][a-z0-9_.+-]{0,63}$", description="what results call it; default its kind"
+    )
+    path: str | None = Field(
+        None,
+        description="examples: .jsonl(.gz), .csv, .arrow, .parquet, relative to the data root; default the fetched ones",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="use so many examples, chosen by a hash of their content; default all"
+    )
 
     def find(self, options: Any) -> Data:
         """The file of examples. Raises CodemixError (`task-data`) when it is not there."""
@@ -78,13 +85,16 @@ class Task(Component):
                 f"the task `{self.kind}` has no examples" + (f": there is no file {path}" if path else ""),
                 hints=self.where(),
                 rule="task-data",
-            )  # fmt: skip
+            )
         with open(path, "rb") as f:
             return Data(path, hashlib.file_digest(f, "sha256").hexdigest())
 
     def where(self) -> list[str]:
         """Hints on where the examples can be had."""
-        return ["`codemix eval fetch-data DIR` fetches most of the suite; then give `--eval-data DIR`", "or name a file with `path:`"]
+        return [
+            "`codemix eval fetch-data DIR` fetches most of the suite; then give `--eval-data DIR`",
+            "or name a file with `path:`",
+        ]
 
     def convert(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows as the task reads them, from a file as its authors publish it."""
@@ -94,16 +104,23 @@ class Task(Component):
         """The examples, checked for the columns that the task reads."""
         rows = self.convert(read_rows(data.path))
         if not rows:
-            raise CodemixError(f"{data.path} holds no examples", hints=["fetch or write it again"], rule="task-data")
+            raise CodemixError(
+                f"{data.path} holds no examples", hints=["fetch or write it again"], rule="task-data"
+            )
         for number, row in enumerate(rows, 1):
             for column in self.columns:
                 if row.get(column) is None:
                     raise CodemixError(
                         f"{data.path}, row {number}: the task `{self.kind}` needs a column `{column}`",
-                        hints=[f"this row has: {', '.join(row)}"], rule="task-data",
-                    )  # fmt: skip
+                        hints=[f"this row has: {', '.join(row)}"],
+                        rule="task-data",
+                    )
         if self.limit is not None and self.limit < len(rows):
-            chosen = sorted(sorted(range(len(rows)), key=lambda i: digest(json.dumps(rows[i], sort_keys=True, default=str)))[: self.limit])
+            chosen = sorted(
+                sorted(
+                    range(len(rows)), key=lambda i: digest(json.dumps(rows[i], sort_keys=True, default=str))
+                )[: self.limit]
+            )
             rows = [rows[i] for i in chosen]
         return rows
 
@@ -127,7 +144,11 @@ class Task(Component):
     def bad(self, number: int | str, what: str) -> CodemixError:
         """The error for a row that makes no sense: its place among the rows, counted here from 0, or a name."""
         number = number + 1 if isinstance(number, int) else number
-        return CodemixError(f"`{self.kind}`, example {number}: {what}", hints=["correct or remove that row of the task's file"], rule="task-data")
+        return CodemixError(
+            f"`{self.kind}`, example {number}: {what}",
+            hints=["correct or remove that row of the task's file"],
+            rule="task-data",
+        )
 
 
 def mean(values: Sequence[float]) -> tuple[float, float | None]:

@@ -21,7 +21,12 @@ class Written(Task):
     """What tasks share whose answer is generated."""
 
     stop: ClassVar[tuple[str, ...]] = ()
-    max_tokens: int = Field(64, ge=1, le=4096, description="tokens written at most; fewer where the model cannot look at twice as many")
+    max_tokens: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="tokens written at most; fewer where the model cannot look at twice as many",
+    )
 
     def prompt(self, row: dict[str, Any]) -> str:
         raise NotImplementedError
@@ -48,14 +53,25 @@ class Written(Task):
         from codemix.eval.engine.generate import Decoding, generate
 
         prompts, references = zip(*self.references(rows), strict=True)
-        decoding = Decoding(self.max_tokens, self.stop, temperature, top_p, samples, seed).within(engine.longest)
+        decoding = Decoding(self.max_tokens, self.stop, temperature, top_p, samples, seed).within(
+            engine.longest
+        )
         gold = gold_scores(engine, prompts, references, self.kind)
         found = generate(engine, prompts, decoding, label=self.kind)
         records = [
-            {"id": name, "prompt_sha256": digest(prompt), "output": [g.text for g in made], "finish": [g.finish for g in made], **bits}
+            {
+                "id": name,
+                "prompt_sha256": digest(prompt),
+                "output": [g.text for g in made],
+                "finish": [g.finish for g in made],
+                **bits,
+            }
             for name, prompt, made, bits in zip(identities(rows), prompts, found, gold, strict=True)
         ]
-        about = {"decoding": vars(decoding) | {"stop": list(decoding.stop)}, "prompts_cut": sum(made[0].truncated for made in found)}
+        about = {
+            "decoding": vars(decoding) | {"stop": list(decoding.stop)},
+            "prompts_cut": sum(made[0].truncated for made in found),
+        }
         return records, [[g.text for g in made] for made in found], about
 
 
@@ -105,12 +121,21 @@ class Program(Written):
     group: ClassVar[Groups] = "code"
     version: ClassVar[int] = 2  # of the sandbox: what passes there
     samples: int = Field(1, ge=1, le=1000, description="programs written for each example")
-    k: tuple[Annotated[int, Field(ge=1)], ...] = Field((1,), min_length=1, description="pass@k for each; the first is the headline. Needs samples >= k")
+    k: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1,), min_length=1, description="pass@k for each; the first is the headline. Needs samples >= k"
+    )
     temperature: float = Field(0.0, ge=0, le=5, description="0: the likeliest token; pass@1 is greedy then")
-    top_p: float = Field(1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much of the mass")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much of the mass"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="decides the samples when the temperature is above 0")
     timeout_s: float = Field(10.0, gt=0, le=600, description="time each program has [s]")
-    max_tokens: int = Field(512, ge=1, le=4096, description="tokens written at most; fewer where the model cannot look at twice as many")
+    max_tokens: int = Field(
+        512,
+        ge=1,
+        le=4096,
+        description="tokens written at most; fewer where the model cannot look at twice as many",
+    )
 
     @model_validator(mode="after")
     def _enough_samples(self):
@@ -135,11 +160,15 @@ class Program(Written):
         sampling = dict(temperature=self.temperature, top_p=self.top_p, samples=self.samples, seed=self.seed)
         records, texts, about = self.written(engine, rows, **sampling)
         programs = [self.program(row, text) for row, made in zip(rows, texts, strict=True) for text in made]
-        verdicts = iter(run_many(programs, timeout_s=self.timeout_s, unsafe=options.unsafe, workers=options.workers))
+        verdicts = iter(
+            run_many(programs, timeout_s=self.timeout_s, unsafe=options.unsafe, workers=options.workers)
+        )
         values: dict[int, list[float]] = {k: [] for k in self.k}
         for record in records:
             found = [next(verdicts) for _ in range(self.samples)]
-            reasons = [v.reason if text.strip() else "empty" for v, text in zip(found, record["output"], strict=True)]
+            reasons = [
+                v.reason if text.strip() else "empty" for v, text in zip(found, record["output"], strict=True)
+            ]
             passed = sum(v.passed for v, reason in zip(found, reasons, strict=True) if reason != "empty")
             record |= {"passed": passed, "samples": self.samples, "reasons": reasons}
             for k in self.k:
@@ -149,10 +178,19 @@ class Program(Written):
         reasons = [reason for record in records for reason in record["reasons"]]
         more = {f"pass@{k}": mean(v)[0] for k, v in values.items()}
         more |= {"timeouts": reasons.count("timeout"), "empty": reasons.count("empty")}
-        return Outcome(f"pass@{self.k[0]}", score, stderr, records, more=more, about=about | {"isolation": ISOLATION[isolation]})
+        return Outcome(
+            f"pass@{self.k[0]}",
+            score,
+            stderr,
+            records,
+            more=more,
+            about=about | {"isolation": ISOLATION[isolation]},
+        )
 
 
-def gold_scores(engine: Engine, prompts: Sequence[str], golds: Sequence[str], label: str) -> list[dict[str, Any]]:
+def gold_scores(
+    engine: Engine, prompts: Sequence[str], golds: Sequence[str], label: str
+) -> list[dict[str, Any]]:
     """Bits and bytes of each reference after its prompt."""
     scores = engine.score_continuations(list(zip(prompts, golds, strict=True)), label=f"{label}: references")
     return [{"gold_bits": s.bits, "gold_bytes": s.n_bytes} for s in scores]

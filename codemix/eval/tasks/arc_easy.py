@@ -18,7 +18,10 @@ class ARCEasy(Choice):
     split: ClassVar = "test"
     EXAMPLES: ClassVar = ({"kind": "arc_easy"}, {"kind": "arc_easy", "limit": 1000})
 
-    normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
+    normalise: Normalise = Field(
+        "characters",
+        description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)",
+    )
 
     def question(self, row):
         labels = list(row["choices"]["label"])

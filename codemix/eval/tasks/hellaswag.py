@@ -19,7 +19,10 @@ class HellaSwag(Choice):
     split: ClassVar = "validation"
     EXAMPLES: ClassVar = ({"kind": "hellaswag"}, {"kind": "hellaswag", "limit": 1000})
 
-    normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
+    normalise: Normalise = Field(
+        "characters",
+        description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)",
+    )
 
     def question(self, row):
         context = _clean(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")

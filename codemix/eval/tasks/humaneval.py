@@ -14,7 +14,10 @@ class HumanEval(Program):
     template: ClassVar = "lm-eval 0.4.13"
     columns: ClassVar = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
     split: ClassVar = "test"
-    EXAMPLES: ClassVar = ({"kind": "humaneval"}, {"kind": "humaneval", "samples": 20, "k": [1, 10], "temperature": 0.8, "top_p": 0.95})
+    EXAMPLES: ClassVar = (
+        {"kind": "humaneval"},
+        {"kind": "humaneval", "samples": 20, "k": [1, 10], "temperature": 0.8, "top_p": 0.95},
+    )
 
     stop: ClassVar = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 

@@ -18,7 +18,12 @@ class PIQA(Choice):
     split: ClassVar = "validation"
     EXAMPLES: ClassVar = ({"kind": "piqa"}, {"kind": "piqa", "limit": 1000})
 
-    normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
+    normalise: Normalise = Field(
+        "characters",
+        description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)",
+    )
 
     def question(self, row):
-        return Question.ask(f"Question: {row['goal']}\nAnswer:", (row["sol1"], row["sol2"]), choice_number(row["label"]))
+        return Question.ask(
+            f"Question: {row['goal']}\nAnswer:", (row["sol1"], row["sol2"]), choice_number(row["label"])
+        )

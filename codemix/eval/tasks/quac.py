@@ -21,14 +21,28 @@ class QuAC(Answer):
     stop: ClassVar = ("\n",)
 
     def where(self):
-        return ["QuAC's val_v0.2.json is at its authors' site: name it with `path:`, or JSON Lines with context, question, answers"]
+        return [
+            "QuAC's val_v0.2.json is at its authors' site: name it with `path:`, or JSON Lines with context, question, answers"
+        ]
 
     def convert(self, rows):
         """The authors' file holds dialogues: the first turn of each stands alone."""
         if len(rows) != 1 or "data" not in rows[0]:
             return rows
-        [turns] = self.each(rows, lambda row: [(p["context"], p["qas"][0]) for article in row["data"] for p in article["paragraphs"]])
-        return self.each(turns, lambda turn: {"id": turn[1]["id"], "context": turn[0], **{k: turn[1][k] for k in ("question", "answers")}})
+        [turns] = self.each(
+            rows,
+            lambda row: [
+                (p["context"], p["qas"][0]) for article in row["data"] for p in article["paragraphs"]
+            ],
+        )
+        return self.each(
+            turns,
+            lambda turn: {
+                "id": turn[1]["id"],
+                "context": turn[0],
+                **{k: turn[1][k] for k in ("question", "answers")},
+            },
+        )
 
     def prompt(self, row):
         return f"{row['context']}\nQuestion: {row['question']}\nAnswer:"

@@ -17,5 +17,12 @@ class SciQ(Choice):
     EXAMPLES: ClassVar = ({"kind": "sciq"}, {"kind": "sciq", "limit": 1000})
 
     def question(self, row):
-        choices = (row["distractor1"], row["distractor2"], row["distractor3"], row["correct_answer"])  # last, so ties cannot help
-        return Question.ask(f"{(row.get('support') or '').lstrip()}\nQuestion: {row['question']}\nAnswer:", choices, 3)
+        choices = (
+            row["distractor1"],
+            row["distractor2"],
+            row["distractor3"],
+            row["correct_answer"],
+        )  # last, so ties cannot help
+        return Question.ask(
+            f"{(row.get('support') or '').lstrip()}\nQuestion: {row['question']}\nAnswer:", choices, 3
+        )

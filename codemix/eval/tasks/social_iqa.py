@@ -18,8 +18,13 @@ class SocialIQA(Choice):
     split: ClassVar = "validation"
     EXAMPLES: ClassVar = ({"kind": "social_iqa"}, {"kind": "social_iqa", "limit": 1000})
 
-    normalise: Normalise = Field("characters", description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)")
+    normalise: Normalise = Field(
+        "characters",
+        description="divide each log-likelihood by the choice's length (OLMES, arXiv 2406.08446: characters)",
+    )
 
     def question(self, row):
         answers = (row["answerA"], row["answerB"], row["answerC"])
-        return Question.ask(f"Q: {row['context']} {row['question']}\nA:", answers, choice_number(row["label"]) - 1)
+        return Question.ask(
+            f"Q: {row['context']} {row['question']}\nA:", answers, choice_number(row["label"]) - 1
+        )

@@ -17,14 +17,19 @@ class StoryCloze(Choice):
     EXAMPLES: ClassVar = ({"kind": "storycloze"}, {"kind": "storycloze", "limit": 1000})
 
     def where(self):
-        return ["StoryCloze is handed out by its authors after a form: name the CSV (or a JSON Lines file) with `path:`"]
+        return [
+            "StoryCloze is handed out by its authors after a form: name the CSV (or a JSON Lines file) with `path:`"
+        ]
 
     def question(self, row):
         """Reads the authors' CSV and the JSON Lines columns that the data sets library uses."""
         try:
             if "InputSentence1" in row:
                 story = [row[f"InputSentence{i}"] for i in range(1, 5)]
-                choices, gold = (row["RandomFifthSentenceQuiz1"], row["RandomFifthSentenceQuiz2"]), row["AnswerRightEnding"]
+                choices, gold = (
+                    (row["RandomFifthSentenceQuiz1"], row["RandomFifthSentenceQuiz2"]),
+                    row["AnswerRightEnding"],
+                )
             else:
                 story = [row[f"input_sentence_{i}"] for i in range(1, 5)]
                 choices, gold = (row["sentence_quiz1"], row["sentence_quiz2"]), row["answer_right_ending"]

@@ -26,16 +26,28 @@ def _names(recipe: schema.Recipe) -> Iterator[Finding]:
             yield finding(("stages", i, "name"), "stage-twice", what, hint)
         first[stage.name] = i
     for name in sorted(set(recipe.groups) & set(recipe.sources)):
-        yield finding(("groups", name), "group-name", f"`{name}` is both a group and a source", "rename the group", on_key=True)
+        yield finding(
+            ("groups", name),
+            "group-name",
+            f"`{name}` is both a group and a source",
+            "rename the group",
+            on_key=True,
+        )
     for i, dedup in enumerate(recipe.dedup):
         for j, name in enumerate(dedup.sources):
             if name not in recipe.sources:
                 near = did_you_mean(name, recipe.sources)
-                yield finding(("dedup", i, "sources", j), "unknown-source", f"there is no source `{name}`", *near)
-    used = {name for stage in recipe.stages for name in source_graph.names_in(stage.mixture)} | {r.by for s in recipe.stages for r in s.replace}
+                yield finding(
+                    ("dedup", i, "sources", j), "unknown-source", f"there is no source `{name}`", *near
+                )
+    used = {name for stage in recipe.stages for name in source_graph.names_in(stage.mixture)} | {
+        r.by for s in recipe.stages for r in s.replace
+    }
     for group, mixture in recipe.groups.items():
         for name in source_graph.names_in(mixture):
-            if group not in used and name not in recipe.sources and name not in recipe.groups:  # used groups are judged where they are used
+            if (
+                group not in used and name not in recipe.sources and name not in recipe.groups
+            ):  # used groups are judged where they are used
                 yield unknown_source(recipe, name, ("groups", group, name), on_key=True)
 
 
@@ -64,7 +76,10 @@ def _held_out(recipe: schema.Recipe) -> Iterator[Finding]:
             yield finding(("sources", name), "held-out-overlap", what, hint, on_key=True)
     for name in sorted(source_graph.mixed(recipe)):
         if recipe.sources[name].held_out == 1:
-            what, hint = f"`{name}` holds out all of its documents, so no stage can train on it", "hold out a part, for example `held_out: 1%`"
+            what, hint = (
+                f"`{name}` holds out all of its documents, so no stage can train on it",
+                "hold out a part, for example `held_out: 1%`",
+            )
             yield finding(("sources", name, "held_out"), "held-out-all", what, hint)
     if recipe.evaluation.bits_per_byte and all(s.held_out == 0 for s in recipe.sources.values()):
         what = "no source holds out documents, so bits per byte cannot be scored"

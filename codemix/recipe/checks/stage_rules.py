@@ -11,7 +11,13 @@ from fractions import Fraction
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
 from codemix.recipe.language.finding import Finding, finding
-from codemix.recipe.language.quantities import share_at_least, share_at_most, show_share, show_tokens, tokens_at_least
+from codemix.recipe.language.quantities import (
+    share_at_least,
+    share_at_most,
+    show_share,
+    show_tokens,
+    tokens_at_least,
+)
 from codemix.recipe.planning.plan import StagePlan, with_ancestors
 
 CODE = {"kind": ["code", "markup", "code-adjacent", "synthetic-code"]}  # what the paper counts as code
@@ -39,13 +45,19 @@ def _after_code(stages: Sequence[StagePlan]) -> set[int]:
 
 def matches(tags: Mapping[str, str], where: Mapping[str, str | list[str]]) -> bool:
     """Whether a source's tags satisfy `{axis: value or list of values}`."""
-    return all(tags.get(axis) in ([value] if isinstance(value, str) else value) for axis, value in where.items())
+    return all(
+        tags.get(axis) in ([value] if isinstance(value, str) else value) for axis, value in where.items()
+    )
 
 
-def share_of(stage: StagePlan, where: Mapping[str, str | list[str]], of: Mapping[str, str | list[str]] | None = None) -> Fraction:
+def share_of(
+    stage: StagePlan, where: Mapping[str, str | list[str]], of: Mapping[str, str | list[str]] | None = None
+) -> Fraction:
     """The exact share of a stage's windows whose source has these tags, of all windows or of those tagged `of`."""
     whole = sum(s.windows for s in stage.sources if of is None or matches(s.tags, of))
-    part = sum(s.windows for s in stage.sources if matches(s.tags, where) and (of is None or matches(s.tags, of)))
+    part = sum(
+        s.windows for s in stage.sources if matches(s.tags, where) and (of is None or matches(s.tags, of))
+    )
     return Fraction(part, whole) if whole else Fraction(0)
 
 
@@ -55,9 +67,17 @@ def _limits(recipe: schema.Recipe, stage: StagePlan) -> Iterator[Finding]:
     axes = {axis for s in recipe.sources.values() for axis in s.tags}
     own = [(("stages", stage.index, "limits", i), x) for i, x in enumerate(stage.spec.limits)]
     for at, limit in [(("limits", i), x) for i, x in enumerate(recipe.limits)] + own:
-        for key, axis in [("where", axis) for axis in limit.where] + [("of", axis) for axis in limit.of or ()]:
+        for key, axis in [("where", axis) for axis in limit.where] + [
+            ("of", axis) for axis in limit.of or ()
+        ]:
             if axis not in axes:
-                yield finding((*at, key, axis), "unknown-tag", f"no source has a tag `{axis}`", *did_you_mean(axis, axes), on_key=True)
+                yield finding(
+                    (*at, key, axis),
+                    "unknown-tag",
+                    f"no source has a tag `{axis}`",
+                    *did_you_mean(axis, axes),
+                    on_key=True,
+                )
         whole = [s for s in stage.sources if limit.of is None or matches(s.tags, limit.of)]
         inside = [s for s in whole if matches(s.tags, limit.where)]
         n, part = sum(s.windows for s in whole), sum(s.windows for s in inside)
@@ -65,15 +85,20 @@ def _limits(recipe: schema.Recipe, stage: StagePlan) -> Iterator[Finding]:
         said = f"stage `{stage.name}` has {show_share(share)} {_named(limit.where)}{f' of {_named(limit.of)}' if limit.of else ''}"
         if limit.max is not None and share > limit.max:
             excess, largest = part - int(limit.max * n), max(inside, key=lambda s: s.windows)
-            hint = (
-                f"give {_amount(excess, stage)} of it to others (`{largest.source}` is the largest with {show_share(Fraction(largest.windows, n))})"
-            )
+            hint = f"give {_amount(excess, stage)} of it to others (`{largest.source}` is the largest with {show_share(Fraction(largest.windows, n))})"
             what = f"{said}, more than the limit of {show_share(limit.max)}"
-            yield finding((*at, "max"), "limit", what, f"{hint}, or raise the limit to {share_at_least(share)}")
+            yield finding(
+                (*at, "max"), "limit", what, f"{hint}, or raise the limit to {share_at_least(share)}"
+            )
         if limit.min is not None and n and share < limit.min:  # a part of nothing is never too small
             missing = -int(-limit.min * n // 1) - part
             what = f"{said}, less than the limit of {show_share(limit.min)}"
-            yield finding((*at, "min"), "limit", what, f"give it {_amount(missing, stage)} more, or lower the limit to {share_at_most(share)}")
+            yield finding(
+                (*at, "min"),
+                "limit",
+                what,
+                f"give it {_amount(missing, stage)} more, or lower the limit to {share_at_most(share)}",
+            )
 
 
 def _named(tags: Mapping[str, str | list[str]]) -> str:
@@ -108,13 +133,21 @@ def _literature(stage: StagePlan, cools_after_code: bool) -> Iterator[Finding]:
     code = share_of(stage, CODE)
     if code > Fraction(3, 4):
         what = f"stage `{stage.name}` is {show_share(code)} code"
-        yield finding(at, "code-share-high", what, "25% to 50% code kept language ability in the paper's sweep", on_key=True)
+        yield finding(
+            at,
+            "code-share-high",
+            what,
+            "25% to 50% code kept language ability in the paper's sweep",
+            on_key=True,
+        )
     if code == 0 and cools_after_code:
         what = f"the cooldown `{stage.name}` has no code, and earlier stages had"
         yield finding(at, "cooldown-without-code", what, "the paper's cooldown has 20% code", on_key=True)
     for s in stage.sources:
         if s.epochs_after is not None and s.epochs_after > 4 >= s.epochs_before:
-            what = f"`{s.source}` is read {float(s.epochs_after):.1f} times by the end of stage `{stage.name}`"
+            what = (
+                f"`{s.source}` is read {float(s.epochs_after):.1f} times by the end of stage `{stage.name}`"
+            )
             hint = f"at 4 epochs it gives {show_tokens(4 * s.pool_windows * stage.seq_len)} tokens"
             yield finding((*at, s.source), "many-epochs", what, hint, on_key=True)
 
@@ -123,6 +156,10 @@ def _falls(stage: StagePlan) -> bool:
     """Whether the stage is a cooldown: its learning rate falls along a line or an exponential, by half or more."""
     try:
         kind = stage.spec.learning_rate.kind
-        return stage.steps > 0 and kind in ("linear", "exponential") and stage.lr(stage.steps - 1) < stage.lr(0) / 2
+        return (
+            stage.steps > 0
+            and kind in ("linear", "exponential")
+            and stage.lr(stage.steps - 1) < stage.lr(0) / 2
+        )
     except CodemixError:  # the parent's schedule has no rate; that is told at the parent
         return False

@@ -59,8 +59,9 @@ def declared_pools(recipe: schema.Recipe, specs: Mapping[str, str]) -> dict[str,
     """Pools of the sources that declare their size, used until a source is built."""
     return {
         name: Pool((s.tokens,), s.documents, exact=False, fingerprint=specs[name])
-        for name, s in recipe.sources.items() if s.tokens is not None
-    }  # fmt: skip
+        for name, s in recipe.sources.items()
+        if s.tokens is not None
+    }
 
 
 def check(
@@ -98,7 +99,14 @@ def check(
             hint = "a recipe reads only recipes beside it, by a relative path"
             found.append(finding(at, "outside-root", f"`{spec.recipe}` lies outside {root.name}/", hint))
         elif path in (*_seen, here) or len(_seen) >= MAX_LINEAGE:
-            found.append(finding(at, "lineage-cycle", "recipes start from each other in a circle", "one of them must start from scratch"))
+            found.append(
+                finding(
+                    at,
+                    "lineage-cycle",
+                    "recipes start from each other in a circle",
+                    "one of them must start from scratch",
+                )
+            )
         else:
             if path not in first.others:
                 try:
@@ -114,7 +122,9 @@ def check(
             if spec.stage in checked.ends:
                 return checked.ends[spec.stage]
             what = f"`{spec.recipe}` has no stage `{spec.stage}`"
-            found.append(finding((*at[:-1], "stage"), "unknown-stage", what, *did_you_mean(spec.stage, checked.ends)))
+            found.append(
+                finding((*at[:-1], "stage"), "unknown-stage", what, *did_you_mean(spec.stage, checked.ends))
+            )
         return None
 
     planner = Planner(recipe, {**declared_pools(recipe, specs), **(pools or {})}, outside)
@@ -129,7 +139,9 @@ def check(
             continue
         problems.append(f.located(document))
     unique = {(p.what, p.where.line, p.where.column): p for p in problems}
-    return Checked(plan, planner.ends, tuple(sorted(unique.values(), key=lambda p: (p.where.line, p.where.column))))
+    return Checked(
+        plan, planner.ends, tuple(sorted(unique.values(), key=lambda p: (p.where.line, p.where.column)))
+    )
 
 
 def check_document(document: yaml_text.YamlFile) -> Checked:
@@ -140,7 +152,9 @@ def check_document(document: yaml_text.YamlFile) -> Checked:
     except CodemixError as error:
         meant = recipe_file.as_meant(document)
         more = _not_implied(check(meant.source).problems, meant.without) if meant else ()
-        raise CodemixError(*sorted((*error.problems, *more), key=lambda p: (p.where.line, p.where.column))) from None
+        raise CodemixError(
+            *sorted((*error.problems, *more), key=lambda p: (p.where.line, p.where.column))
+        ) from None
     return check(source)
 
 
@@ -158,8 +172,25 @@ def _silenced(recipe: schema.Recipe, found: list[Finding], one_of_many: bool) ->
     for rule, reason in recipe.silence.items():
         at = ("silence", rule)
         if rule not in WARNINGS:
-            yield finding(at, "unknown-warning", f"there is no warning `{rule}`", *did_you_mean(rule, WARNINGS), on_key=True)
+            yield finding(
+                at,
+                "unknown-warning",
+                f"there is no warning `{rule}`",
+                *did_you_mean(rule, WARNINGS),
+                on_key=True,
+            )
         elif not reason.strip():
-            yield finding(at, "silence-reason", f"`{rule}` is silenced without a reason", "write why, for the next reader")
+            yield finding(
+                at,
+                "silence-reason",
+                f"`{rule}` is silenced without a reason",
+                "write why, for the next reader",
+            )
         elif not one_of_many and not any(f.problem.rule == rule for f in found):
-            yield finding(at, "silence-unused", f"`{rule}` does not occur in this recipe", "delete this line", on_key=True)
+            yield finding(
+                at,
+                "silence-unused",
+                f"`{rule}` does not occur in this recipe",
+                "delete this line",
+                on_key=True,
+            )

@@ -64,7 +64,9 @@ class Prefix:
 class Diff:
     names: tuple[str, str]
     prefix: Prefix
-    shared: tuple[tuple[str, str], ...]  # stages that are trained once for both, as (name in A, name in B), in the order of the run
+    shared: tuple[
+        tuple[str, str], ...
+    ]  # stages that are trained once for both, as (name in A, name in B), in the order of the run
     moves: tuple[Move, ...]
     sources: tuple[SourceChange, ...]
     stages: tuple[StageChange, ...]
@@ -78,12 +80,14 @@ class Diff:
     def reversed(self) -> Diff:
         """The diff with its sides exchanged."""
         return Diff(
-            self.names[::-1], self.prefix, tuple((b, a) for a, b in self.shared),
+            self.names[::-1],
+            self.prefix,
+            tuple((b, a) for a, b in self.shared),
             tuple(dataclasses.replace(m, tokens=m.tokens[::-1], epochs=m.epochs[::-1]) for m in self.moves),
             tuple(dataclasses.replace(s, exists=s.exists[::-1]) for s in self.sources),
             tuple(dataclasses.replace(s, exists=s.exists[::-1]) for s in self.stages),
             tuple(dataclasses.replace(s, values=s.values[::-1]) for s in self.settings),
-        )  # fmt: skip
+        )
 
 
 def diff(a: Plan, b: Plan) -> Diff:
@@ -97,10 +101,14 @@ def diff(a: Plan, b: Plan) -> Diff:
     shared = tuple((s.name, t.name) for s, t in alike)
     pairs = _stage_pairs(a, b)
     return Diff(
-        (a.recipe.name, b.recipe.name), identical_data(a, b), shared,
-        tuple(m for name, x, y in pairs for m in _moves(name, x, y)), tuple(_sources(a.recipe, b.recipe)),
-        tuple(c for name, x, y in pairs for c in _stages(name, x, y)), tuple(settings(a.recipe, b.recipe)),
-    )  # fmt: skip
+        (a.recipe.name, b.recipe.name),
+        identical_data(a, b),
+        shared,
+        tuple(m for name, x, y in pairs for m in _moves(name, x, y)),
+        tuple(_sources(a.recipe, b.recipe)),
+        tuple(c for name, x, y in pairs for c in _stages(name, x, y)),
+        tuple(settings(a.recipe, b.recipe)),
+    )
 
 
 def identical_data(a: Plan, b: Plan) -> Prefix:
@@ -117,8 +125,18 @@ def identical_data(a: Plan, b: Plan) -> Prefix:
 
 def _identical_steps(x: StagePlan, y: StagePlan) -> int:
     """Whole steps of two stages that read the same; the order inside a segment depends on all of its counts."""
-    keys = [[(s.source, s.pool_fingerprint, s.pool_windows, s.start) for s in stage.sources] for stage in (x, y)]
-    how = [(stage.seq_len, stage.spec.average_seeds or (stage.seed,), stage.fim, stage.spec.fim_spm if stage.fim else None) for stage in (x, y)]
+    keys = [
+        [(s.source, s.pool_fingerprint, s.pool_windows, s.start) for s in stage.sources] for stage in (x, y)
+    ]
+    how = [
+        (
+            stage.seq_len,
+            stage.spec.average_seeds or (stage.seed,),
+            stage.fim,
+            stage.spec.fim_spm if stage.fim else None,
+        )
+        for stage in (x, y)
+    ]
     if keys[0] != keys[1] or how[0] != how[1]:
         return 0
     rows = 0
@@ -135,7 +153,11 @@ def _identical_steps(x: StagePlan, y: StagePlan) -> int:
     low, high = 0, steps  # the most steps whose rows all lie in the equal segments
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if x.first_row(middle) <= rows and x.first_row(middle) == y.first_row(middle) else (low, middle - 1)
+        low, high = (
+            (middle, high)
+            if x.first_row(middle) <= rows and x.first_row(middle) == y.first_row(middle)
+            else (low, middle - 1)
+        )
     return low
 
 
@@ -148,7 +170,9 @@ def _stages_of(plan: Plan) -> dict[str, StagePlan]:
 def _stage_pairs(a: Plan, b: Plan) -> list[tuple[str, StagePlan | None, StagePlan | None]]:
     """Stages of the same name side by side, sorted by where they first begin in either run."""
     mine, theirs = _stages_of(a), _stages_of(b)
-    place = {n: min(p.run_tokens for p in (mine.get(n), theirs.get(n)) if p is not None) for n in {*mine, *theirs}}
+    place = {
+        n: min(p.run_tokens for p in (mine.get(n), theirs.get(n)) if p is not None) for n in {*mine, *theirs}
+    }
     return [(n, mine.get(n), theirs.get(n)) for n in sorted(place, key=lambda n: (place[n], n))]
 
 
@@ -156,7 +180,9 @@ def _moves(name: str, x: StagePlan | None, y: StagePlan | None) -> Iterator[Move
     sides = [{s.source: s for s in stage.sources} if stage else {} for stage in (x, y)]
     for source in sorted({*sides[0], *sides[1]}):
         entries = [side.get(source) for side in sides]
-        tokens = tuple(None if e is None else e.windows * stage.seq_len for e, stage in zip(entries, (x, y), strict=True))
+        tokens = tuple(
+            None if e is None else e.windows * stage.seq_len for e, stage in zip(entries, (x, y), strict=True)
+        )
         epochs = tuple(None if e is None else e.epochs_after for e in entries)
         if tokens[0] != tokens[1] or epochs[0] != epochs[1]:
             yield Move(name, source, tokens, epochs)
@@ -197,7 +223,9 @@ def _stage_parts(x: StagePlan, y: StagePlan) -> Iterator[str]:
         "model": tuple(identity(s.model.model_copy(update={"preset": None})) for s in (x, y)),
         "training": tuple(training),
         "budget": (budget(x), budget(y)),
-        "mixture": tuple([(e.source, e.windows) for e in s.sources] + [p.counts for p in s.segments] for s in (x, y)),
+        "mixture": tuple(
+            [(e.source, e.windows) for e in s.sources] + [p.counts for p in s.segments] for s in (x, y)
+        ),
         "data": (order(x), order(y)),
         "learning rate": (_rate(x), _rate(y)),
         "fill-in-the-middle": tuple((dict(s.fim), s.spec.fim_spm if s.fim else None) for s in (x, y)),

@@ -41,7 +41,10 @@ def sentences(found: Diff) -> list[str]:
     out = []
     p = found.prefix
     if p.steps:
-        out.append(f"steps 0-{p.steps - 1:,} read identical data ({show_tokens(p.tokens)} tokens)" + (": the whole run" if p.whole else ""))
+        out.append(
+            f"steps 0-{p.steps - 1:,} read identical data ({show_tokens(p.tokens)} tokens)"
+            + (": the whole run" if p.whole else "")
+        )
     else:
         out.append("the data differ from step 0 on")
     if found.shared:
@@ -52,7 +55,11 @@ def sentences(found: Diff) -> list[str]:
         out.append(f"data to build: {', '.join(rebuilt)}")
     if gone := [f"`{s.source}`" for s in found.sources if not s.exists[1]]:
         out.append(f"no longer a source: {', '.join(gone)}")
-    trained = [f"`{s.stage}` ({', '.join(s.parts) or 'new'})" for s in found.stages if s.exists[1] and s.stage not in {b for _, b in found.shared}]
+    trained = [
+        f"`{s.stage}` ({', '.join(s.parts) or 'new'})"
+        for s in found.stages
+        if s.exists[1] and s.stage not in {b for _, b in found.shared}
+    ]
     if trained:
         out.append(f"stages to train: {', '.join(trained)}")
     if gone := [f"`{s.stage}`" for s in found.stages if not s.exists[1]]:
@@ -63,11 +70,21 @@ def sentences(found: Diff) -> list[str]:
 def tables(found: Diff) -> list[Table]:
     out = []
     if found.moves:
-        table = Table("Tokens moved", ["stage", "source", ">before", ">after", ">change", ">epochs before", ">epochs after"])
+        table = Table(
+            "Tokens moved",
+            ["stage", "source", ">before", ">after", ">change", ">epochs before", ">epochs after"],
+        )
         last = None
         for m in found.moves:
             table.rows.append(
-                [m.stage if m.stage != last else "", m.source, _tokens(m.tokens[0]), _tokens(m.tokens[1]), _change(m), *map(_epochs, m.epochs)]
+                [
+                    m.stage if m.stage != last else "",
+                    m.source,
+                    _tokens(m.tokens[0]),
+                    _tokens(m.tokens[1]),
+                    _change(m),
+                    *map(_epochs, m.epochs),
+                ]
             )
             last = m.stage
         out.append(table)
@@ -82,7 +99,9 @@ def _tokens(n: int | None) -> str:
 
 
 def _change(move: Move) -> str:
-    relative = f" ({move.moved / move.tokens[0]:+.1%})" if move.tokens[0] and move.tokens[1] and move.moved else ""
+    relative = (
+        f" ({move.moved / move.tokens[0]:+.1%})" if move.tokens[0] and move.tokens[1] and move.moved else ""
+    )
     return f"{move.moved:+,}{relative}" if move.moved else "0"
 
 

@@ -31,16 +31,34 @@ def at_revision(revision: str, path: str) -> str:
     """The text of a file at a git revision. Raises CodemixError when git has no such thing."""
     folder, name = Path(path).parent, Path(path).name
     if revision.startswith("-") or not revision:
-        raise CodemixError(f"`{revision}` is not a git revision", hints=["write REVISION:PATH, for example `HEAD~1:recipes/x.yaml`"], rule="git")
+        raise CodemixError(
+            f"`{revision}` is not a git revision",
+            hints=["write REVISION:PATH, for example `HEAD~1:recipes/x.yaml`"],
+            rule="git",
+        )
     if not folder.is_dir():
-        raise CodemixError(f"there is no folder {folder}", hints=["give the path as it is from here"], rule="git")
+        raise CodemixError(
+            f"there is no folder {folder}", hints=["give the path as it is from here"], rule="git"
+        )
     try:
-        done = subprocess.run(["git", "show", f"{revision}:./{name}"], cwd=folder, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["git", "show", f"{revision}:./{name}"], cwd=folder, capture_output=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CodemixError(f"cannot ask git: {error}", hints=["git must be installed to compare revisions"], rule="git") from None
+        raise CodemixError(
+            f"cannot ask git: {error}", hints=["git must be installed to compare revisions"], rule="git"
+        ) from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ").split("\n")[0]
-        raise CodemixError(f"git has no {name} at {revision}: {said}", hints=["`git log -- PATH` lists the revisions of a file"], rule="git")
+        raise CodemixError(
+            f"git has no {name} at {revision}: {said}",
+            hints=["`git log -- PATH` lists the revisions of a file"],
+            rule="git",
+        )
     if len(done.stdout) > yaml_text.MAX_BYTES:
-        raise CodemixError(f"{name} at {revision} is larger than {yaml_text.MAX_BYTES:,} bytes", hints=["is this a recipe?"], rule="file")
+        raise CodemixError(
+            f"{name} at {revision} is larger than {yaml_text.MAX_BYTES:,} bytes",
+            hints=["is this a recipe?"],
+            rule="file",
+        )
     return done.stdout.decode("utf-8", errors="replace").removeprefix("\ufeff")

@@ -11,7 +11,20 @@ from codemix.recipe.language.component import Component, identity
 from codemix.recipe.language.schema import Recipe, SourceSpec, Stage
 
 # What the tables of tokens, stages and sources tell already, or what is no effect.
-_TOLD_ELSEWHERE = {"mixture", "weights", "by", "replace", "tokens", "steps", "init_from", "name", "notes", "description", "limits", "cursor"}
+_TOLD_ELSEWHERE = {
+    "mixture",
+    "weights",
+    "by",
+    "replace",
+    "tokens",
+    "steps",
+    "init_from",
+    "name",
+    "notes",
+    "description",
+    "limits",
+    "cursor",
+}
 
 
 @dataclass(frozen=True)
@@ -78,16 +91,26 @@ def _one_line(op: dict[str, Any]) -> str:
 
 
 def _shown(recipe: Recipe, shared: set[str]) -> dict[str, Any]:
-    out = {k: identity(getattr(recipe, k)) for k in ("model", "training", "seed", "evaluation", "tokenizer", "dedup")}
+    out = {
+        k: identity(getattr(recipe, k))
+        for k in ("model", "training", "seed", "evaluation", "tokenizer", "dedup")
+    }
     out["model"].pop("preset", None)
-    out["stages"] = {s.name: _stage(s) if s.name in shared else {"learning_rate": _in_one_line(s.learning_rate)} for s in recipe.stages}
+    out["stages"] = {
+        s.name: _stage(s) if s.name in shared else {"learning_rate": _in_one_line(s.learning_rate)}
+        for s in recipe.stages
+    }
     out["max_epochs"] = {n: identity(s.max_epochs) for n, s in recipe.sources.items()}
     return out
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
     told_nothing = set() if stage.fim else {"fim_spm"}
-    return {k: identity(getattr(stage, k)) for k in type(stage).model_fields if k not in _TOLD_ELSEWHERE | told_nothing}
+    return {
+        k: identity(getattr(stage, k))
+        for k in type(stage).model_fields
+        if k not in _TOLD_ELSEWHERE | told_nothing
+    }
 
 
 def _in_one_line(component: Component) -> str:

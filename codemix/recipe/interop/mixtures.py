@@ -36,15 +36,31 @@ def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
     """
     kind = kind or interop_read.detect(content, file)
     if kind not in KINDS:
-        raise CodemixError(f"`{kind}` is not a format that can be imported", hints=did_you_mean(kind, KINDS), rule="import-kind")
+        raise CodemixError(
+            f"`{kind}` is not a format that can be imported",
+            hints=did_you_mean(kind, KINDS),
+            rule="import-kind",
+        )
     reader: Callable[..., Imported] = getattr(interop_read, kind.replace("-", "_"))
     try:
         imported = reader(content, file)
     except CodemixError as error:
         raise CodemixError(*map(_included, error.problems)) from None
     # other people's files take any shape
-    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise CodemixError(f"{file} is not shaped like a {kind} file", hints=[f"reading it stopped at: {error}"], rule="import-file") from None
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:
+        raise CodemixError(
+            f"{file} is not shaped like a {kind} file",
+            hints=[f"reading it stopped at: {error}"],
+            rule="import-file",
+        ) from None
     problems = [*imported.problems, *_left_out(kind, content, file)]
     for phase in imported.phases:
         problems += _adds_up(phase, kind)
@@ -53,11 +69,31 @@ def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
 
 READ = {  # the top-level keys of which something is read; anything else of a file is named as left out
     "nanotron": {"data_stages", "tokens", "parallelism", "optimizer", "model", "tokenizer"},
-    "levanter": {"data", "trainer", "train_seq_len", "model", "train_weights", "configs", "components", "tokenizer"},
-    "olmo-core": {"dataset", "sources", "source_configs", "name", "max_tokens", "requested_tokens", "sequence_length",
-                  "global_batch_size", "source_mixture", "data_loader", "train"},
+    "levanter": {
+        "data",
+        "trainer",
+        "train_seq_len",
+        "model",
+        "train_weights",
+        "configs",
+        "components",
+        "tokenizer",
+    },
+    "olmo-core": {
+        "dataset",
+        "sources",
+        "source_configs",
+        "name",
+        "max_tokens",
+        "requested_tokens",
+        "sequence_length",
+        "global_batch_size",
+        "source_mixture",
+        "data_loader",
+        "train",
+    },
     "megatron": {"train"},
-}  # fmt: skip
+}
 
 
 def _left_out(kind: str, content: str, file: str) -> list[Problem]:
@@ -68,7 +104,9 @@ def _left_out(kind: str, content: str, file: str) -> list[Problem]:
     ignored = sorted(str(key) for key in value if key not in READ[kind]) if isinstance(value, dict) else []
     if not ignored:
         return []
-    named = ", ".join(f"`{_one_line(key)[:40]}`" for key in ignored[:12]) + (", ..." if len(ignored) > 12 else "")
+    named = ", ".join(f"`{_one_line(key)[:40]}`" for key in ignored[:12]) + (
+        ", ..." if len(ignored) > 12 else ""
+    )
     what = f"not imported: {named}; a recipe says such things elsewhere, or not at all"
     return [Problem(what, rule="import-left-out", severity="warning")]
 
@@ -84,7 +122,11 @@ def _included(problem: Problem) -> Problem:
 def export_mixture(kind: str, plan: Plan) -> Exported:
     """A plan's mixtures in another system's format: shares as planned, in decimals that sum to exactly one."""
     if kind not in KINDS:
-        raise CodemixError(f"`{kind}` is not a format that can be exported", hints=did_you_mean(kind, KINDS), rule="export-kind")
+        raise CodemixError(
+            f"`{kind}` is not a format that can be exported",
+            hints=did_you_mean(kind, KINDS),
+            rule="export-kind",
+        )
     return getattr(writer, kind.replace("-", "_"))(plan)
 
 
@@ -102,45 +144,75 @@ def _adds_up(phase: Phase, kind: str) -> list[Problem]:
         hint = f"`{largest.name}`, the largest, takes the rest"
         return [Problem(what, hints=(hint,), rule="import-rounding", severity="warning")]
     if phase.total > 2 or kind == "megatron":  # counts or percentages: relative by intention
-        return [Problem(
-            f"the weights of `{phase.name}` sum to {_number(phase.total)}; they were meant as proportions",
-            hints=("the recipe keeps them as written, with `weights: relative`",), rule="import-relative", severity="warning",
-        )]  # fmt: skip
+        return [
+            Problem(
+                f"the weights of `{phase.name}` sum to {_number(phase.total)}; they were meant as proportions",
+                hints=("the recipe keeps them as written, with `weights: relative`",),
+                rule="import-relative",
+                severity="warning",
+            )
+        ]
     largest = max(phase.weights, key=lambda w: w.weight)
     does = f"{kind} divides by the sum in silence"
     if kind == "olmo-core":
         does = "OLMo-core refuses such a sum or warns of it, by the API that reads it; divided by the sum"
-    return [Problem(
-        f"the weights of `{phase.name}` sum to {_number(phase.total)}, not 1",
-        hints=(
-            f"{does}: `{largest.name}` is written {show_share(largest.weight)} "
-            f"and trained at {show_share(largest.weight / phase.total)}",
-            "the recipe keeps the numbers as written, with `weights: relative`; `plan` shows both",
-        ),
-        rule="import-sum", severity="warning",
-    )]  # fmt: skip
+    return [
+        Problem(
+            f"the weights of `{phase.name}` sum to {_number(phase.total)}, not 1",
+            hints=(
+                f"{does}: `{largest.name}` is written {show_share(largest.weight)} "
+                f"and trained at {show_share(largest.weight / phase.total)}",
+                "the recipe keeps the numbers as written, with `weights: relative`; `plan` shows both",
+            ),
+            rule="import-sum",
+            severity="warning",
+        )
+    ]
 
 
 def recipe_text(imported: Imported, name: str | None = None) -> str:
     """A recipe that validates, with the imported shares as written and a comment wherever you have something to fill in."""
-    lines = ["codemix: 1", f"name: {yaml_text.name_text(name or imported.name)}", f"description: imported from a {imported.kind} file", ""]
-    lines += [f"# {line}" for p in imported.problems for line in (f"{p.severity}: {p.what}", *(f"  {h}" for h in p.hints))]
+    lines = [
+        "codemix: 1",
+        f"name: {yaml_text.name_text(name or imported.name)}",
+        f"description: imported from a {imported.kind} file",
+        "",
+    ]
+    lines += [
+        f"# {line}"
+        for p in imported.problems
+        for line in (f"{p.severity}: {p.what}", *(f"  {h}" for h in p.hints))
+    ]
     lines += [f"# The original tokenizer: {_one_line(imported.tokenizer)}"] if imported.tokenizer else []
     lines += ["tokenizer: {kind: tokenizer_json, path: tokenizer.json} # fill in", ""]
-    lines += ["# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are"]
+    lines += [
+        "# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are"
+    ]
     lines += ["# built, how many `tokens:` they hold, so that `plan` can count epochs.", "sources:"]
     seen: dict[str, Weight] = {}
     for weight in (w for phase in imported.phases for w in phase.weights):
         seen.setdefault(weight.name, weight)
     for weight in seen.values():
-        lines += [f"  {weight.name}: # {_one_line(weight.location)}", f"    read: {{kind: jsonl, paths: [{weight.name}/*.jsonl.zst]}} # fill in"]
+        lines += [
+            f"  {weight.name}: # {_one_line(weight.location)}",
+            f"    read: {{kind: jsonl, paths: [{weight.name}/*.jsonl.zst]}} # fill in",
+        ]
         lines += [f"    max_epochs: {weight.max_epochs:g}"] if weight.max_epochs is not None else []
     model = imported.model or {"preset": "120M"}
-    lines += ["", "model: {" + ", ".join(f"{k}: {v}" for k, v in model.items()) + "}" + ("" if imported.model else " # fill in: not in the file")]
-    seq_len, batch = imported.seq_len or 4096, imported.batch_size or 512
-    unknown = [n for n, v in (("seq_len", imported.seq_len), ("batch_size", imported.batch_size)) if v is None]
     lines += [
-        f"training: {{seq_len: {seq_len}, batch_size: {batch}}}" + (f" # fill in {' and '.join(unknown)}: not in the file" if unknown else ""),
+        "",
+        "model: {"
+        + ", ".join(f"{k}: {v}" for k, v in model.items())
+        + "}"
+        + ("" if imported.model else " # fill in: not in the file"),
+    ]
+    seq_len, batch = imported.seq_len or 4096, imported.batch_size or 512
+    unknown = [
+        n for n, v in (("seq_len", imported.seq_len), ("batch_size", imported.batch_size)) if v is None
+    ]
+    lines += [
+        f"training: {{seq_len: {seq_len}, batch_size: {batch}}}"
+        + (f" # fill in {' and '.join(unknown)}: not in the file" if unknown else ""),
         "",
         "stages:",
     ]
@@ -150,7 +222,13 @@ def recipe_text(imported: Imported, name: str | None = None) -> str:
 
 
 def _stage_lines(phase: Phase) -> list[str]:
-    budget = f"steps: {phase.steps}" if phase.steps else f"tokens: {phase.tokens}" if phase.tokens else "tokens: 10B # fill in: not in the file"
+    budget = (
+        f"steps: {phase.steps}"
+        if phase.steps
+        else f"tokens: {phase.tokens}"
+        if phase.tokens
+        else "tokens: 10B # fill in: not in the file"
+    )
     lines = [f"  - name: {yaml_text.name_text(phase.name)}", f"    {budget}"]
     rate = phase.learning_rate or {"kind": "constant", "value": 0.0003}
     lines += [
@@ -160,15 +238,22 @@ def _stage_lines(phase: Phase) -> list[str]:
         + ("" if phase.learning_rate else f" # fill in: {_one_line(phase.no_rate)}; this value is ours")
     ]
     whole = phase.total in (1, 100) or rounded(phase)
-    lines += ([] if whole else [f"    weights: relative # they sum to {_number(phase.total)}"]) + ["    mixture:"]
+    lines += ([] if whole else [f"    weights: relative # they sum to {_number(phase.total)}"]) + [
+        "    mixture:"
+    ]
     factor = 1 if phase.total == 100 else 100
     if rounded(phase):
         largest = max(phase.weights, key=lambda w: w.weight)
         return lines + [
-            f"      {w.name}: rest # {_number(w.weight)}" if w is largest else f"      {w.name}: {_number(w.weight * 100)}%"
+            f"      {w.name}: rest # {_number(w.weight)}"
+            if w is largest
+            else f"      {w.name}: {_number(w.weight * 100)}%"
             for w in phase.weights
         ]
-    return lines + [f"      {w.name}: {_number(w.weight * factor)}%" if whole else f"      {w.name}: {_number(w.weight)}" for w in phase.weights]
+    return lines + [
+        f"      {w.name}: {_number(w.weight * factor)}%" if whole else f"      {w.name}: {_number(w.weight)}"
+        for w in phase.weights
+    ]
 
 
 def _one_line(words: object) -> str:

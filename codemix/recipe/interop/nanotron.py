@@ -6,7 +6,17 @@ from fractions import Fraction
 from typing import Any
 
 from codemix.errors import CodemixError, Problem
-from codemix.recipe.interop.values import Imported, Phase, Weight, fraction, names_for, slug, stem, whole, without_zeros
+from codemix.recipe.interop.values import (
+    Imported,
+    Phase,
+    Weight,
+    fraction,
+    names_for,
+    slug,
+    stem,
+    whole,
+    without_zeros,
+)
 from codemix.recipe.language import yaml_text
 
 
@@ -16,7 +26,9 @@ def nanotron(content: str, file: str) -> Imported:
     value = document.value
     stages = value.get("data_stages") if isinstance(value, dict) else None
     if not isinstance(stages, list) or not stages:
-        raise CodemixError(Problem("there are no `data_stages`", document.where(("data_stages",)), rule="import-file"))
+        raise CodemixError(
+            Problem("there are no `data_stages`", document.where(("data_stages",)), rule="import-file")
+        )
     tokens, parallel = value.get("tokens") or {}, value.get("parallelism") or {}
     train_steps, seq_len = tokens.get("train_steps"), tokens.get("sequence_length")
     sizes = (parallel.get("dp"), tokens.get("micro_batch_size"), tokens.get("batch_accumulation_per_replica"))
@@ -66,7 +78,16 @@ def nanotron(content: str, file: str) -> Imported:
     }
     model = {ours: config[theirs] for ours, theirs in wanted.items() if isinstance(config.get(theirs), int)}
     tokenizer = (value.get("tokenizer") or {}).get("tokenizer_name_or_path")
-    return Imported("nanotron", stem(file), tuple(phases), seq_len, batch, model if len(model) == len(wanted) else {}, tokenizer, tuple(problems))
+    return Imported(
+        "nanotron",
+        stem(file),
+        tuple(phases),
+        seq_len,
+        batch,
+        model if len(model) == len(wanted) else {},
+        tokenizer,
+        tuple(problems),
+    )
 
 
 def _nanotron_weights(stage: Any, document: yaml_text.YamlFile, at: tuple) -> list[tuple[str, Fraction]]:
@@ -82,7 +103,12 @@ def _nanotron_weights(stage: Any, document: yaml_text.YamlFile, at: tuple) -> li
         weights = [1]
     if not isinstance(folders, list):
         raise CodemixError(
-            Problem("this stage has no `dataset_folder`", document.where(at), ("only tokenized datasets (nanosets) can be imported",), "import-file")
+            Problem(
+                "this stage has no `dataset_folder`",
+                document.where(at),
+                ("only tokenized datasets (nanosets) can be imported",),
+                "import-file",
+            )
         )
     if not isinstance(weights, list):
         raise CodemixError(
@@ -94,11 +120,18 @@ def _nanotron_weights(stage: Any, document: yaml_text.YamlFile, at: tuple) -> li
             )
         )
     if len(folders) != len(weights):
-        raise CodemixError(Problem(
-            f"{len(folders)} folders and {len(weights)} weights: the lists are aligned by position only, so no pair can be trusted",
-            document.where((*at, "dataset_weights"), key=True), ("find the entry that is missing",), "import-parallel-lists",
-        ))  # fmt: skip
-    return [(str(f), fraction(w, document, (*at, "dataset_weights", i))) for i, (f, w) in enumerate(zip(folders, weights, strict=True))]
+        raise CodemixError(
+            Problem(
+                f"{len(folders)} folders and {len(weights)} weights: the lists are aligned by position only, so no pair can be trusted",
+                document.where((*at, "dataset_weights"), key=True),
+                ("find the entry that is missing",),
+                "import-parallel-lists",
+            )
+        )
+    return [
+        (str(f), fraction(w, document, (*at, "dataset_weights", i)))
+        for i, (f, w) in enumerate(zip(folders, weights, strict=True))
+    ]
 
 
 SHAPES = {"linear": "linear", "cosine": "cosine", "1-sqrt": "sqrt"}  # its decay styles, by our name
@@ -128,23 +161,39 @@ def _one_curve(curve: dict, peak: float, floor: Any, head: dict, steps: int) -> 
     if shape is None or not _about(length, steps - first):
         return None
     if first > (warmup if head else 0) or shape == "sqrt":
-        return {"kind": "wsd", "peak": peak, "floor": floor, "decay": f"{min(length, steps - warmup)} steps", "shape": shape} | head
+        return {
+            "kind": "wsd",
+            "peak": peak,
+            "floor": floor,
+            "decay": f"{min(length, steps - warmup)} steps",
+            "shape": shape,
+        } | head
     if shape == "cosine":
         return {"kind": "cosine", "peak": peak, "floor": floor} | head
     return {"kind": "linear", "start": peak, "floor": floor} | head
 
 
-def _nanotron_rates(value: dict, starts: list[int], ends: list[int | None]) -> tuple[list[dict | None], list[Problem]]:
+def _nanotron_rates(
+    value: dict, starts: list[int], ends: list[int | None]
+) -> tuple[list[dict | None], list[Problem]]:
     """The one learning-rate curve of the run, cut at the data stages; None where a stage cannot say it."""
     curve = ((value.get("optimizer") or {}).get("learning_rate_scheduler")) or {}
-    peak, warmup, floor = curve.get("learning_rate"), whole(curve.get("lr_warmup_steps"), 0), curve.get("min_decay_lr")
+    peak, warmup, floor = (
+        curve.get("learning_rate"),
+        whole(curve.get("lr_warmup_steps"), 0),
+        curve.get("min_decay_lr"),
+    )
     if not isinstance(peak, float):
         return [None] * len(starts), []
     if curve.get("lr_warmup_style") == "constant":
         warmup = 0
     if floor is None:  # nanotron then takes the peak as the floor, so nothing decays
         floor = peak
-    style, first, length = curve.get("lr_decay_style") or "linear", curve.get("lr_decay_starting_step"), curve.get("lr_decay_steps")
+    style, first, length = (
+        curve.get("lr_decay_style") or "linear",
+        curve.get("lr_decay_starting_step"),
+        curve.get("lr_decay_steps"),
+    )
     rates: list[dict | None] = []
     problems = []
     for i, (start, after) in enumerate(zip(starts, ends, strict=True)):
@@ -158,8 +207,23 @@ def _nanotron_rates(value: dict, starts: list[int], ends: list[int | None]) -> t
             rates.append({"kind": "constant", "value": peak} | head)
         elif len(starts) == 1 and after is not None:
             rates.append(_one_curve(curve, peak, floor, head, after - start))
-        elif isinstance(first, int) and last and after is not None and style in SHAPES and _about(length, after - first):
-            rates.append({"kind": "wsd", "peak": peak, "floor": floor, "decay": f"{length} steps", "shape": SHAPES[style]} | head)
+        elif (
+            isinstance(first, int)
+            and last
+            and after is not None
+            and style in SHAPES
+            and _about(length, after - first)
+        ):
+            rates.append(
+                {
+                    "kind": "wsd",
+                    "peak": peak,
+                    "floor": floor,
+                    "decay": f"{length} steps",
+                    "shape": SHAPES[style],
+                }
+                | head
+            )
         else:
             rates.append(None)
     if None in rates:

@@ -87,10 +87,16 @@ def _notes(problems: tuple[Problem, ...]) -> list[str]:
 def fraction(value: Any, document: yaml_text.YamlFile, at: tuple) -> Fraction:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
         return Fraction(str(value))
-    raise CodemixError(Problem(f"`{value}` is not a weight", document.where(at), ("a weight is a number from 0",), "import-file"))
+    raise CodemixError(
+        Problem(
+            f"`{value}` is not a weight", document.where(at), ("a weight is a number from 0",), "import-file"
+        )
+    )
 
 
-def without_zeros(weights: tuple[Weight, ...], name: str, *, quiet: bool = False) -> tuple[tuple[Weight, ...], list[Problem]]:
+def without_zeros(
+    weights: tuple[Weight, ...], name: str, *, quiet: bool = False
+) -> tuple[tuple[Weight, ...], list[Problem]]:
     kept = tuple(w for w in weights if w.weight)
     if not kept:
         raise CodemixError(Problem(f"every weight of `{name}` is zero", rule="import-file"))
@@ -98,7 +104,11 @@ def without_zeros(weights: tuple[Weight, ...], name: str, *, quiet: bool = False
     if not gone or quiet:
         return kept, []
     return kept, [
-        Problem(f"`{name}` gives {', '.join(f'`{n}`' for n in gone[:5])} a weight of zero; left out", rule="import-zero", severity="warning")
+        Problem(
+            f"`{name}` gives {', '.join(f'`{n}`' for n in gone[:5])} a weight of zero; left out",
+            rule="import-zero",
+            severity="warning",
+        )
     ]
 
 
@@ -109,7 +119,13 @@ def find_key(value: Any, key: str, depth: int = 6) -> tuple | None:
         for path, v in level:
             if isinstance(v, dict) and key in v:
                 return (*path, key)
-        level = [((*p, k), inner) for p, v in level if isinstance(v, dict) for k, inner in v.items() if isinstance(inner, dict)]
+        level = [
+            ((*p, k), inner)
+            for p, v in level
+            if isinstance(v, dict)
+            for k, inner in v.items()
+            if isinstance(inner, dict)
+        ]
     return None
 
 
@@ -131,7 +147,19 @@ def stem(file: str) -> str:
     return slug(re.sub(r"\.(ya?ml|json|txt)$", "", re.split(r"[/\\]", file)[-1]))
 
 
-_DULL = {"standard", "tokenized", "train", "data", "merged", "text_document", "content_document", "default", "shards", "dataset", ""}
+_DULL = {
+    "standard",
+    "tokenized",
+    "train",
+    "data",
+    "merged",
+    "text_document",
+    "content_document",
+    "default",
+    "shards",
+    "dataset",
+    "",
+}
 
 
 def names_for(locations: list[str]) -> list[str]:
@@ -140,9 +168,23 @@ def names_for(locations: list[str]) -> list[str]:
     for location in locations:
         parts = [p for p in re.split(r"[/\\]", re.sub(r"\*.*$", "", location)) if p]
         said = next(
-            (p for p in reversed(parts) if re.sub(r"[_.-]?(text|content)_document$", "", p.lower()) not in _DULL), parts[-1] if parts else "source"
+            (
+                p
+                for p in reversed(parts)
+                if re.sub(r"[_.-]?(text|content)_document$", "", p.lower()) not in _DULL
+            ),
+            parts[-1] if parts else "source",
         )
-        name = re.sub(r"[^a-z0-9_.+-]+", "-", re.sub(r"[_.-]?(text|content)_document$", "", said.lower())).strip("-._+") or "source"
+        name = (
+            re.sub(r"[^a-z0-9_.+-]+", "-", re.sub(r"[_.-]?(text|content)_document$", "", said.lower())).strip(
+                "-._+"
+            )
+            or "source"
+        )
         name = name[:60]
-        out.append(name if name not in out else next(f"{name}-{i}" for i in range(2, 10**6) if f"{name}-{i}" not in out))
+        out.append(
+            name
+            if name not in out
+            else next(f"{name}-{i}" for i in range(2, 10**6) if f"{name}-{i}" not in out)
+        )
     return out

@@ -73,21 +73,40 @@ def nanotron(plan: Plan) -> Exported:
         "parallelism:",
         "  dp: 1",
     ]
-    return Exported({"data_stages.yaml": "\n".join(lines) + "\n"}, tuple(_lost(plan, "nanotron") + _one_size(plan, "nanotron")))
+    return Exported(
+        {"data_stages.yaml": "\n".join(lines) + "\n"},
+        tuple(_lost(plan, "nanotron") + _one_size(plan, "nanotron")),
+    )
 
 
 def levanter(plan: Plan) -> Exported:
     """One file with `train_weights` as `[first step, weights]`."""
     every = sorted({s.source for stage in plan.stages for s in stage.sources})
     lines, step = ["data:", "  configs:"], 0
-    lines += [f"    {name_text(name)}: {{train_urls: [{name}/*.jsonl.zst]}}" for name in every] + ["  train_weights:"]
+    lines += [f"    {name_text(name)}: {{train_urls: [{name}/*.jsonl.zst]}}" for name in every] + [
+        "  train_weights:"
+    ]
     for stage in plan.stages:
         shares = decimals(stage)
-        lines += [f"  - - {step}", *(f"    {'- ' if i == 0 else '  '}{name_text(name)}: {shares.get(name, '0')}" for i, name in enumerate(every))]
+        lines += [
+            f"  - - {step}",
+            *(
+                f"    {'- ' if i == 0 else '  '}{name_text(name)}: {shares.get(name, '0')}"
+                for i, name in enumerate(every)
+            ),
+        ]
         step += stage.steps
     last = plan.stages[-1]
-    lines += ["trainer:", f"  train_batch_size: {last.batch_size(0)}", f"  num_train_steps: {step}", f"train_seq_len: {last.seq_len}"]
-    return Exported({"levanter.yaml": "\n".join(lines) + "\n"}, tuple(_lost(plan, "Levanter") + _one_size(plan, "Levanter")))
+    lines += [
+        "trainer:",
+        f"  train_batch_size: {last.batch_size(0)}",
+        f"  num_train_steps: {step}",
+        f"train_seq_len: {last.seq_len}",
+    ]
+    return Exported(
+        {"levanter.yaml": "\n".join(lines) + "\n"},
+        tuple(_lost(plan, "Levanter") + _one_size(plan, "Levanter")),
+    )
 
 
 def olmo_core(plan: Plan) -> Exported:
@@ -104,14 +123,21 @@ def olmo_core(plan: Plan) -> Exported:
         pools = {s.source: s.pool_windows for s in stage.sources}
         windows = {s.source: s.windows for s in stage.sources}
         for name, share in decimals(stage).items():
-            lines += [f"  - source_name: {name_text(name)}", f"    target_ratio: {share}", f"    paths: [{name}/*.npy]"]
+            lines += [
+                f"  - source_name: {name_text(name)}",
+                f"    target_ratio: {share}",
+                f"    paths: [{name}/*.npy]",
+            ]
             if pools[name] and windows[name] > pools[name]:
                 lines += [f"    max_repetition_ratio: {-(-windows[name] * 10**6 // pools[name]) / 10**6:g}"]
         files[f"{stage.name}.yaml"] = "\n".join(lines) + "\n"
     lost = _lost(plan, "OLMo-core")
     if len(plan.stages) > 1:
         lost.append(
-            _note("OLMo-core has one script a stage; each file is one", "each stage then starts its sources anew; `cursor: continue` is lost")
+            _note(
+                "OLMo-core has one script a stage; each file is one",
+                "each stage then starts its sources anew; `cursor: continue` is lost",
+            )
         )
     return Exported(files, tuple(lost))
 
@@ -127,11 +153,19 @@ def _lost(plan: Plan, system: str) -> list[Problem]:
         )
     if filled := [s.name for s in plan.stages if s.fim]:
         out.append(
-            _note(f"the fill-in-the-middle rates of {', '.join(f'`{n}`' for n in filled)} are not exported", f"set them where {system} sets its own")
+            _note(
+                f"the fill-in-the-middle rates of {', '.join(f'`{n}`' for n in filled)} are not exported",
+                f"set them where {system} sets its own",
+            )
         )
     growing = [s.name for s in plan.stages if len(s.batches) > 1]
     if growing:
-        out.append(_note(f"the growing batch of {', '.join(f'`{n}`' for n in growing)} is exported as its first size", "set the ramp by hand"))
+        out.append(
+            _note(
+                f"the growing batch of {', '.join(f'`{n}`' for n in growing)} is exported as its first size",
+                "set the ramp by hand",
+            )
+        )
     return out
 
 

@@ -13,7 +13,16 @@ import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from codemix.errors import did_you_mean
@@ -40,7 +49,11 @@ class Spec(BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """`z_loss: true` would else be a weight of 1."""
-        if isinstance(value, bool) and (wanted := _types_in(cls.model_fields[info.field_name].annotation)) & {int, float} and bool not in wanted:
+        if (
+            isinstance(value, bool)
+            and (wanted := _types_in(cls.model_fields[info.field_name].annotation)) & {int, float}
+            and bool not in wanted
+        ):
             raise PydanticKnownError("int_type" if int in wanted else "float_type")
         return value
 
@@ -88,7 +101,12 @@ def component_class(family: str, kind: str) -> type[Component]:
             raise KeyError(kind) from None
         raise
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Component) and "kind" in value.model_fields and value.model_fields["kind"].default == kind:
+        if (
+            isinstance(value, type)
+            and issubclass(value, Component)
+            and "kind" in value.model_fields
+            and value.model_fields["kind"].default == kind
+        ):
             return value
     raise TypeError(f"{module.__name__} holds no component whose kind is {kind!r}")
 
@@ -96,26 +114,45 @@ def component_class(family: str, kind: str) -> type[Component]:
 def _load(family: str, value: Any) -> Component:
     if isinstance(value, Component):
         if value.family != family:
-            raise PydanticCustomError("wrong_family", f"a {value.family} cannot stand where a {family} is wanted")
+            raise PydanticCustomError(
+                "wrong_family", f"a {value.family} cannot stand where a {family} is wanted"
+            )
         return value
     if not isinstance(value, dict):
-        raise PydanticCustomError("component", "expected a mapping with `kind:`", {"hints": [f"write `{{kind: {kinds(family)[0]}}}`"]})
+        raise PydanticCustomError(
+            "component",
+            "expected a mapping with `kind:`",
+            {"hints": [f"write `{{kind: {kinds(family)[0]}}}`"]},
+        )
     if "kind" not in value:
-        raise PydanticCustomError("component", "`kind` is missing", {"hints": [f"one of: {', '.join(kinds(family))}"]})
+        raise PydanticCustomError(
+            "component", "`kind` is missing", {"hints": [f"one of: {', '.join(kinds(family))}"]}
+        )
     try:
         cls = component_class(family, str(value["kind"]))
     except KeyError:
         name = str(value["kind"])
         raise PydanticCustomError(
-            "component_kind", f"there is no {family} of kind `{name}`".replace("{", "{{").replace("}", "}}"),
+            "component_kind",
+            f"there is no {family} of kind `{name}`".replace("{", "{{").replace("}", "}}"),
             {"hints": list(did_you_mean(name, kinds(family))), "at": ["kind"]},
-        ) from None  # fmt: skip
-    if value.keys() == {"kind"} and not cls.__pydantic_decorators__.model_validators and not any(f.is_required() for f in cls.model_fields.values()):
-        return cls.model_construct()  # nothing but defaults: no need to build a validator, which takes longer than everything else
+        ) from None
+    if (
+        value.keys() == {"kind"}
+        and not cls.__pydantic_decorators__.model_validators
+        and not any(f.is_required() for f in cls.model_fields.values())
+    ):
+        return (
+            cls.model_construct()
+        )  # nothing but defaults: no need to build a validator, which takes longer than everything else
     try:
         return cls.model_validate(value)
-    except ValidationError as error:  # carried out whole: recipe/language/recipe_file.py gives each its own place in the file
-        raise PydanticCustomError("nested", "invalid component", {"errors": error.errors(), "fields": list(cls.model_fields)}) from None
+    except (
+        ValidationError
+    ) as error:  # carried out whole: recipe/language/recipe_file.py gives each its own place in the file
+        raise PydanticCustomError(
+            "nested", "invalid component", {"errors": error.errors(), "fields": list(cls.model_fields)}
+        ) from None
 
 
 def field(family: str) -> Any:
@@ -123,14 +160,18 @@ def field(family: str) -> Any:
     return Annotated[
         SerializeAsAny[Component],
         BeforeValidator(lambda value: _load(family, value)),
-        WithJsonSchema({"component": family}),  # recipe/reference/json_schema.py puts the schema of all kinds here
+        WithJsonSchema(
+            {"component": family}
+        ),  # recipe/reference/json_schema.py puts the schema of all kinds here
     ]
 
 
 def identity(value: Any) -> Any:
     """The JSON-able content that decides what is built: everything but `NOT_IDENTITY`, plus component versions."""
     if isinstance(value, Spec):
-        content = {k: identity(getattr(value, k)) for k in type(value).model_fields if k not in value.NOT_IDENTITY}
+        content = {
+            k: identity(getattr(value, k)) for k in type(value).model_fields if k not in value.NOT_IDENTITY
+        }
         if isinstance(value, Component):
             content["version"] = value.version
         return content

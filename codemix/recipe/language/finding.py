@@ -35,4 +35,6 @@ class Finding:
 def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> Finding:
     """An error, or a warning when `rule` is one of WARNINGS."""
     severity = "warning" if rule in WARNINGS else "error"
-    return Finding(path, Problem(what, hints=hints, rule=rule, severity=severity, cite=WARNINGS.get(rule, "")), on_key)
+    return Finding(
+        path, Problem(what, hints=hints, rule=rule, severity=severity, cite=WARNINGS.get(rule, "")), on_key
+    )

@@ -13,5 +13,10 @@ FORMAT = 1  # of shards, checkpoints and this very scheme; raising it rebuilds e
 
 def fingerprint(content: Any) -> str:
     """Hex SHA-256 of any JSON-able value, specs and components included (see `component.identity`)."""
-    text = json.dumps(identity({"format": FORMAT, "content": content}), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(
+        identity({"format": FORMAT, "content": content}),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+    )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -85,8 +85,17 @@ def stage_index(target: Layered, name: str, source: YamlFile, at: tuple) -> int:
 def _merge(target: Layered, path: tuple, value: Any, change: dict, source: YamlFile, at: tuple) -> None:
     for key, new in change.items():
         here = (*at, key)
-        stages, name = target.value.get("stages") if path == () else value, str(key).removeprefix("stages.") if path == () else str(key)
-        if path in ((), ("stages",)) and isinstance(stages, list) and (path or name != key) and _is_stage(new) and _stage(stages, name) is None:
+        stages, name = (
+            target.value.get("stages") if path == () else value,
+            str(key).removeprefix("stages.") if path == () else str(key),
+        )
+        if (
+            path in ((), ("stages",))
+            and isinstance(stages, list)
+            and (path or name != key)
+            and _is_stage(new)
+            and _stage(stages, name) is None
+        ):
             _add_stage(target, stages, name, new, source, here)
             continue
         inner = _resolve(target, path, value, str(key), source, here, missing=True)
@@ -97,7 +106,13 @@ def _merge(target: Layered, path: tuple, value: Any, change: dict, source: YamlF
         if isinstance(new, dict) and isinstance(old, (dict, list)) and _merges(inner, old, new):
             _merge(target, inner, old, new, source, here)
         elif isinstance(new, dict) and inner == ("stages",):
-            raise CodemixError(Problem("the base recipe has no stages to change", source.where(here, key=True), rule="override-path"))
+            raise CodemixError(
+                Problem(
+                    "the base recipe has no stages to change",
+                    source.where(here, key=True),
+                    rule="override-path",
+                )
+            )
         else:
             put(target, inner, new, source, here)
 
@@ -108,14 +123,22 @@ def _add_stage(target: Layered, stages: list, name: str, new: dict, source: Yaml
     if "before" in new:
         place = _stage(stages, new["before"])
         if place is None:
-            raise _nowhere(str(new["before"]), [s.get("name", "") for s in stages], ("stages",), source, (*at, "before"))
+            raise _nowhere(
+                str(new["before"]), [s.get("name", "") for s in stages], ("stages",), source, (*at, "before")
+            )
     for i in range(len(stages) - 1, place - 1, -1):
         moved = {("stages", i + 1, *p[2:]): o for p, o in target.origins.items() if p[:2] == ("stages", i)}
         moved.setdefault(("stages", i + 1), _origin(target, ("stages", i)))
         _forget(target, ("stages", i))
         target.origins.update(moved)
     stages.insert(place, {})
-    put(target, ("stages", place), {"name": name} | {k: v for k, v in new.items() if k != "before"}, source, at)
+    put(
+        target,
+        ("stages", place),
+        {"name": name} | {k: v for k, v in new.items() if k != "before"},
+        source,
+        at,
+    )
 
 
 def _merges(path: tuple, old: Any, new: dict) -> bool:
@@ -126,7 +149,9 @@ def _merges(path: tuple, old: Any, new: dict) -> bool:
     return "kind" not in new or new["kind"] == old.get("kind")
 
 
-def _resolve(target: Layered, path: tuple, value: Any, key: str, source: YamlFile, at: tuple, *, missing: bool = False) -> tuple:
+def _resolve(
+    target: Layered, path: tuple, value: Any, key: str, source: YamlFile, at: tuple, *, missing: bool = False
+) -> tuple:
     """The path that a dotted key leads to from `path`; its last part may be new in a mapping when `missing`."""
     rest = key
     while True:
@@ -139,13 +164,28 @@ def _resolve(target: Layered, path: tuple, value: Any, key: str, source: YamlFil
         elif isinstance(value, list) and path == ("stages",):
             found = next((n for n in _heads(rest) if _stage(value, n) is not None), None)
             if found is None:
-                raise _nowhere(rest.split(".")[0], [s.get("name", "") for s in value if isinstance(s, dict)], path, source, at)
+                raise _nowhere(
+                    rest.split(".")[0],
+                    [s.get("name", "") for s in value if isinstance(s, dict)],
+                    path,
+                    source,
+                    at,
+                )
             part, rest = _stage(value, found), rest[len(found) + 1 :]
         else:
             inside = f"`{show_path(path)}`" if path else "the base recipe"
-            hint = "lists are replaced whole: give the whole list" if isinstance(value, list) else "give its new value instead"
+            hint = (
+                "lists are replaced whole: give the whole list"
+                if isinstance(value, list)
+                else "give its new value instead"
+            )
             raise CodemixError(
-                Problem(f"`{rest}` leads into {inside}, which has no names inside", source.where(at, key=True), (hint,), "override-path")
+                Problem(
+                    f"`{rest}` leads into {inside}, which has no names inside",
+                    source.where(at, key=True),
+                    (hint,),
+                    "override-path",
+                )
             )
         path = (*path, part)
         if not rest:

@@ -14,7 +14,19 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-_SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SI = {
+    "": 1,
+    "k": 10**3,
+    "K": 10**3,
+    "M": 10**6,
+    "B": 10**9,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 _NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z%]*)\s*([a-z]*)\s*\Z")
 _LARGE = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 LARGEST = 10**16  # beyond any corpus; keeps one typo from becoming a plan of a million years
@@ -39,7 +51,9 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         )
     exact = Fraction(match[1].replace("_", "")) * units[match[2] + match[3]]
     if exact.denominator != 1:
-        raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_"))
+        raise _refuse(
+            f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_")
+        )
     if exact > LARGEST:
         raise _refuse(f"`{str(value)[:40]}` is more than {LARGEST:.0e} {noun}")
     return int(exact)
@@ -119,7 +133,9 @@ class Length:
         """This length in steps of a stage, rounded up."""
         if self.steps is not None:
             return self.steps
-        exact = Fraction(self.tokens, tokens_per_step) if self.tokens is not None else self.share * stage_steps
+        exact = (
+            Fraction(self.tokens, tokens_per_step) if self.tokens is not None else self.share * stage_steps
+        )
         return -(-exact.numerator // exact.denominator)
 
 
@@ -137,7 +153,10 @@ def read_length(value: Any) -> Length:
             return Length(steps=int(match[1].replace("_", "")))
         if re.search(r"tok(ens)?\Z", text) or re.search(r"[A-Za-z]\Z", text):
             return Length(tokens=read_tokens(text))
-    raise _refuse(f"cannot read `{str(value)[:40]}` as a length of training", "for example `1325 steps`, `2B tokens` or `10%`")
+    raise _refuse(
+        f"cannot read `{str(value)[:40]}` as a length of training",
+        "for example `1325 steps`, `2B tokens` or `10%`",
+    )
 
 
 def show_tokens(n: int) -> str:
@@ -200,13 +219,38 @@ def exact_share(share: Fraction) -> str:
 
 
 _QUANTITY = {"type": ["string", "integer"]}
-Tokens = Annotated[int, BeforeValidator(read_tokens), WithJsonSchema(_QUANTITY | {"format": "tokens", "description": "tokens, e.g. 200B"})]
-Bytes = Annotated[int, BeforeValidator(read_bytes), WithJsonSchema(_QUANTITY | {"format": "bytes", "description": "bytes, e.g. 4MiB"})]
+Tokens = Annotated[
+    int,
+    BeforeValidator(read_tokens),
+    WithJsonSchema(_QUANTITY | {"format": "tokens", "description": "tokens, e.g. 200B"}),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(read_bytes),
+    WithJsonSchema(_QUANTITY | {"format": "bytes", "description": "bytes, e.g. 4MiB"}),
+]
 Share = Annotated[
-    Fraction, BeforeValidator(read_share), PlainSerializer(exact_share, return_type=str),
-    WithJsonSchema({"type": "string", "format": "share", "pattern": r"^[0-9._]+\s*%$|^[0-9]+\s*/\s*[0-9]+$", "description": "a share, e.g. 90%"}),
-]  # fmt: skip
+    Fraction,
+    BeforeValidator(read_share),
+    PlainSerializer(exact_share, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "share",
+            "pattern": r"^[0-9._]+\s*%$|^[0-9]+\s*/\s*[0-9]+$",
+            "description": "a share, e.g. 90%",
+        }
+    ),
+]
 LengthField = Annotated[
-    Length, BeforeValidator(read_length), PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": ["string", "integer"], "format": "length", "description": "a length of training, e.g. `1325 steps`, `2B tokens`, `10%`"}),
-]  # fmt: skip
+    Length,
+    BeforeValidator(read_length),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "format": "length",
+            "description": "a length of training, e.g. `1325 steps`, `2B tokens`, `10%`",
+        }
+    ),
+]

@@ -23,15 +23,26 @@ from codemix.recipe.language.synonyms import meant
 
 _WORDS = {  # pydantic's error types in our words; {x} is filled from the error's context
     "string_type": "expected text",
-    "int_type": "expected a whole number", "int_parsing": "expected a whole number", "int_from_float": "expected a whole number",
-    "float_type": "expected a number", "float_parsing": "expected a number",
-    "bool_type": "expected true or false", "bool_parsing": "expected true or false",
-    "dict_type": "expected a mapping", "model_type": "expected a mapping", "model_attributes_type": "expected a mapping",
-    "tuple_type": "expected a list", "list_type": "expected a list",
-    "greater_than_equal": "must be at least {ge}", "greater_than": "must be greater than {gt}",
-    "less_than_equal": "must be at most {le}", "less_than": "must be less than {lt}",
-    "too_short": "needs at least {min_length}", "too_long": "takes at most {max_length}", "finite_number": "must be a finite number",
-}  # fmt: skip
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "model_attributes_type": "expected a mapping",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "too_short": "needs at least {min_length}",
+    "too_long": "takes at most {max_length}",
+    "finite_number": "must be a finite number",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,14 @@ def of_document(document: yaml_text.YamlFile) -> RecipeFile:
     """The recipe in a document."""
     if is_study(document):
         hint = "use `codemix study`, which expands it into recipes"
-        raise CodemixError(Problem("this is a study, not a recipe", document.where(("study",), key=True), (hint,), "study-not-recipe"))
+        raise CodemixError(
+            Problem(
+                "this is a study, not a recipe",
+                document.where(("study",), key=True),
+                (hint,),
+                "study-not-recipe",
+            )
+        )
     return RecipeFile(validate(schema.Recipe, document), document)
 
 
@@ -121,7 +139,9 @@ def _problems(errors: list[dict], document: yaml_text.YamlFile, base: tuple, mod
     out, unions = [], {}
     for e in errors:
         context, loc = e.get("ctx") or {}, base + e["loc"]
-        if e["type"] == "nested":  # a component's own errors, carried out whole by recipe/language/component.py
+        if (
+            e["type"] == "nested"
+        ):  # a component's own errors, carried out whole by recipe/language/component.py
             out += _problems(context["errors"], document, loc, context["fields"])
             continue
         if e["type"] == "too_short" and len(e["input"]) >= context["min_length"]:
@@ -133,8 +153,12 @@ def _problems(errors: list[dict], document: yaml_text.YamlFile, base: tuple, mod
             unions.setdefault(union, []).append((e, path))
     out = _without_implied(out, errors, document, base, model)
     for at, found in unions.items():
-        inner = [(e, path) for e, path in found if len(path) > len(at)]  # of the one form that what is written could be
-        out += [_problem(e, path, document, model) for e, path in inner] or [_no_form_fits([e for e, _ in found], at, document, model)]
+        inner = [
+            (e, path) for e, path in found if len(path) > len(at)
+        ]  # of the one form that what is written could be
+        out += [_problem(e, path, document, model) for e, path in inner] or [
+            _no_form_fits([e for e, _ in found], at, document, model)
+        ]
     return out
 
 
@@ -144,16 +168,22 @@ def _without_implied(
     """The problems without "`x` is missing" where a misspelt key of the same mapping stands for `x`."""
     stands_for = {
         (yaml_text.show_path(path[:-1]), f"`{name}` is missing")
-        for path, known in _misspelt(errors, document, base, model) for name in meant(str(path[-1]), known)[:1]
-    }  # fmt: skip
+        for path, known in _misspelt(errors, document, base, model)
+        for name in meant(str(path[-1]), known)[:1]
+    }
 
     def implied(problem: Problem) -> bool:
-        return problem.rule == "missing-key" and (problem.where.path, problem.what.split(" in ")[0]) in stands_for
+        return (
+            problem.rule == "missing-key"
+            and (problem.where.path, problem.what.split(" in ")[0]) in stands_for
+        )
 
     return [p for p in problems if not implied(p)]
 
 
-def _misspelt(errors: list[dict], document: yaml_text.YamlFile, base: tuple, model: Any) -> Iterator[tuple[tuple, list[str]]]:
+def _misspelt(
+    errors: list[dict], document: yaml_text.YamlFile, base: tuple, model: Any
+) -> Iterator[tuple[tuple, list[str]]]:
     """The path of each key that the schema does not know, and what it knows there."""
     for e in errors:
         if e["type"] == "nested":
@@ -188,10 +218,16 @@ def _existing(loc: tuple, document: yaml_text.YamlFile, *, missing: bool) -> tup
 def _no_form_fits(errors: list[dict], path: tuple, document: yaml_text.YamlFile, model: Any) -> Problem:
     """One problem for a value that may take several forms and fits none."""
     words = [f"`{w}`" for e in errors if e["type"] == "literal_error" for w in _literals(e)]
-    close = [e for e in errors if e["type"] != "literal_error" and not _WORDS.get(e["type"], "").startswith("expected")]
+    close = [
+        e
+        for e in errors
+        if e["type"] != "literal_error" and not _WORDS.get(e["type"], "").startswith("expected")
+    ]
     if close:  # the form is right and the value is not
         problem = _problem(close[0], path, document, model)
-        return replace(problem, hints=(*problem.hints, *([f"or write {' or '.join(words)}"] if words else [])))
+        return replace(
+            problem, hints=(*problem.hints, *([f"or write {' or '.join(words)}"] if words else []))
+        )
     forms = [_WORDS[e["type"]].removeprefix("expected ") for e in errors if e["type"] != "literal_error"]
     what = f"expected {' or '.join([*dict.fromkeys(forms), *words])} for {_name(path)}{_not(errors[0].get('input'))}"
     return Problem(what, document.where(path), next(filter(None, map(_number, errors)), ()), "schema")
@@ -203,23 +239,52 @@ def _problem(e: dict, path: tuple, document: yaml_text.YamlFile, model: Any) -> 
     if kind == "extra_forbidden":
         known = _known(model, path)
         likely = meant(str(path[-1]), known, 2)
-        hints = (f"did you mean {' or '.join(f'`{k}`' for k in likely)}?",) if likely else did_you_mean(str(path[-1]), known)
-        return Problem(f"`{path[-1]}` is not a key here", document.where(path, key=True), hints, "unknown-key")
+        hints = (
+            (f"did you mean {' or '.join(f'`{k}`' for k in likely)}?",)
+            if likely
+            else did_you_mean(str(path[-1]), known)
+        )
+        return Problem(
+            f"`{path[-1]}` is not a key here", document.where(path, key=True), hints, "unknown-key"
+        )
     if kind == "missing":
         inner = f" in `{yaml_text.show_path(path[:-1])}`" if path[:-1] else ""
-        return Problem(f"`{path[-1]}` is missing{inner}", document.where(path[:-1], key=True), (), "missing-key")
+        return Problem(
+            f"`{path[-1]}` is missing{inner}", document.where(path[:-1], key=True), (), "missing-key"
+        )
     if kind == "literal_error":
         given, words = str(e.get("input"))[:40], _literals(e)
         near = did_you_mean(given, words)[:1] if len(words) > 3 else ()
-        return Problem(f"`{given}` is not one of {', '.join(f'`{w}`' for w in words)}", document.where(path), near, "schema")
+        return Problem(
+            f"`{given}` is not one of {', '.join(f'`{w}`' for w in words)}",
+            document.where(path),
+            near,
+            "schema",
+        )
     if kind == "string_pattern_mismatch":
         hint = "a name has lower-case letters, digits and . _ + -, and at most 64 of them"
-        return Problem(f"`{str(e.get('input'))[:40]}` is not a name", document.where(path, key="[key]" in e["loc"]), (hint,), "name")
+        return Problem(
+            f"`{str(e.get('input'))[:40]}` is not a name",
+            document.where(path, key="[key]" in e["loc"]),
+            (hint,),
+            "name",
+        )
     where = document.where((*path, *context["at"])) if "at" in context else document.where(path)
     if kind not in _WORDS:
-        return Problem(e["msg"], where, hints, {"quantity": "quantity", "component_kind": "unknown-kind"}.get(kind, "schema"))
+        return Problem(
+            e["msg"],
+            where,
+            hints,
+            {"quantity": "quantity", "component_kind": "unknown-kind"}.get(kind, "schema"),
+        )
     words = _WORDS[kind].format(**context)
-    what = words if not path else f"{words} for {_name(path)}" if words.startswith("expected") else f"{_name(path)} {words}"
+    what = (
+        words
+        if not path
+        else f"{words} for {_name(path)}"
+        if words.startswith("expected")
+        else f"{_name(path)} {words}"
+    )
     return Problem(what + _not(e.get("input")), where, hints or _number(e), "schema")
 
 
@@ -245,7 +310,13 @@ def _not(given: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else f"`{str(value)[:40]}`"
+    return (
+        "nothing"
+        if value is None
+        else str(value).lower()
+        if isinstance(value, bool)
+        else f"`{str(value)[:40]}`"
+    )
 
 
 def _fields_at(model: Any, path: tuple) -> list[str]:

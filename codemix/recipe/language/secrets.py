@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 
-SECRET_KEY = re.compile(r"(?i)token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|\bsig\b|\bauth|^key$")  # in a query
+SECRET_KEY = re.compile(
+    r"(?i)token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|\bsig\b|\bauth|^key$"
+)  # in a query
 
-_USER = re.compile(r"(?<=://)[^/@\s?#]+(?=@)")  # in `hf://datasets/owner/name@revision` the @ comes after a slash
+_USER = re.compile(
+    r"(?<=://)[^/@\s?#]+(?=@)"
+)  # in `hf://datasets/owner/name@revision` the @ comes after a slash
 _USER_BARE = re.compile(  # user:password@host without a scheme; `git:repo@commit` names an input
     r"(?<![^\s\"'`(\[{,=])(?!(?:git|mailto):)[\w.+%-]+:[^\s/:@\"']+(?=@(?!sha\d+:)[\w-]+(?:\.[\w-]+)*(?:[/:\s\"'`),\]}]|$))"
 )
@@ -28,7 +32,9 @@ _NAME = (
 _PAIR = re.compile(  # as in YAML, JSON, the environment and headers
     rf"(?i)(?<![\w-])((?:[\w-]*[-_])?(?:{_NAME})[\"']?\s*[:=]\s*(?:(?:bearer|basic)\s+)?[\"']?)([^\s\"',}}\]&#]{{4,}})"
 )
-_OF_A_VOCABULARY = re.compile(r"(?i)^(?:\w*[-_])?(?:eos|bos|pad|unk|unknown|mask|sep|cls|end|begin|start|special|prefix|suffix|middle|image)[-_]token")
+_OF_A_VOCABULARY = re.compile(
+    r"(?i)^(?:\w*[-_])?(?:eos|bos|pad|unk|unknown|mask|sep|cls|end|begin|start|special|prefix|suffix|middle|image)[-_]token"
+)
 _NO_SECRET = re.compile(r"(?i)[-+\d.e%]+|true|false|null|none|<.*|\*+")
 
 
@@ -39,7 +45,9 @@ def secret_in(text: str) -> str:
         return "this address carries credentials"
     if _USER_BARE.match(text) and not re.search(r"\s", text):
         return "this address carries credentials"
-    if _QUERY_BARE.match(text) and any(SECRET_KEY.search(name) and _LONG_VALUE.fullmatch(value) for name, value in _QUERY.findall(text)):
+    if _QUERY_BARE.match(text) and any(
+        SECRET_KEY.search(name) and _LONG_VALUE.fullmatch(value) for name, value in _QUERY.findall(text)
+    ):
         return "this address carries credentials"
     return "this looks like an access token" if _PREFIXED.search(text) else ""
 

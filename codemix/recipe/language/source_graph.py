@@ -34,7 +34,10 @@ def names_in(mixture: Mixture) -> Iterator[str]:
 
 def mixed(recipe: Recipe) -> set[str]:
     """The sources that some stage reads, named there or in a group that is."""
-    todo = [*(n for stage in recipe.stages for n in names_in(stage.mixture)), *(r.by for stage in recipe.stages for r in stage.replace)]
+    todo = [
+        *(n for stage in recipe.stages for n in names_in(stage.mixture)),
+        *(r.by for stage in recipe.stages for r in stage.replace),
+    ]
     found: set[str] = set()
     while todo:
         name = todo.pop()

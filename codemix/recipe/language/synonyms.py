@@ -63,7 +63,7 @@ _GROUPS = (  # a word may stand in several; what is known where it is written de
     {"tasks", "benchmarks"},
     {"evaluation", "eval", "evals"},
     {"training", "train", "trainer"},
-)  # fmt: skip
+)
 
 
 def meant(word: str, known: Collection[str], n: int = 1) -> list[str]:

@@ -42,8 +42,12 @@ class YamlFile:
     file: str
     text: str
     value: Any = None
-    marks: dict[tuple, tuple[int, int, int]] = field(default_factory=dict)  # path -> (line, column, length) of the value
-    keys: dict[tuple, tuple[int, int, int]] = field(default_factory=dict)  # path -> (line, column, length) of the key
+    marks: dict[tuple, tuple[int, int, int]] = field(
+        default_factory=dict
+    )  # path -> (line, column, length) of the value
+    keys: dict[tuple, tuple[int, int, int]] = field(
+        default_factory=dict
+    )  # path -> (line, column, length) of the key
 
     def where(self, path: tuple, *, key: bool = False) -> Where:
         """The place of a value (or of its key), or of the nearest thing around it that exists."""
@@ -58,7 +62,9 @@ class YamlFile:
     def _at(self, mark: tuple[int, int, int], path: tuple) -> Where:
         lines = self._lines
         text = hidden(lines[mark[0] - 1]) if mark[0] <= len(lines) else ""
-        return Where(self.file, *mark, path=show_path(path), text=text if len(text) <= 200 else text[:197] + "...")
+        return Where(
+            self.file, *mark, path=show_path(path), text=text if len(text) <= 200 else text[:197] + "..."
+        )
 
     @property
     def _lines(self) -> list[str]:
@@ -82,23 +88,38 @@ def read_text(path: str | Path) -> str:
         if path.is_dir():
             inside = ", ".join(sorted(p.name for p in path.glob("*.y*ml"))[:5])
             raise CodemixError(
-                f"{path} is a folder, not a recipe", hints=[f"give one of its files: {inside}" if inside else "give a .yaml file"], rule="file"
+                f"{path} is a folder, not a recipe",
+                hints=[f"give one of its files: {inside}" if inside else "give a .yaml file"],
+                rule="file",
             )
         with open(path, "rb") as f:
             raw = f.read(MAX_BYTES + 1)
     except OSError as error:
         near = sorted(p.name for p in path.parent.glob("*.y*ml"))[:8] if path.parent.is_dir() else []
         raise CodemixError(
-            f"cannot read {path}: {error.strerror}", hints=[f"files there: {', '.join(near)}"] if near else ["check the path"], rule="file"
+            f"cannot read {path}: {error.strerror}",
+            hints=[f"files there: {', '.join(near)}"] if near else ["check the path"],
+            rule="file",
         ) from None
     if len(raw) > MAX_BYTES:
-        raise CodemixError(f"{path} is larger than {MAX_BYTES:,} bytes", hints=["a recipe is a page of YAML; is this the right file?"], rule="file")
+        raise CodemixError(
+            f"{path} is larger than {MAX_BYTES:,} bytes",
+            hints=["a recipe is a page of YAML; is this the right file?"],
+            rule="file",
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        raise CodemixError(Problem("the file is not UTF-8 text", Where(str(path), line, column), ("save it as UTF-8",), "yaml-syntax")) from None
+        raise CodemixError(
+            Problem(
+                "the file is not UTF-8 text",
+                Where(str(path), line, column),
+                ("save it as UTF-8",),
+                "yaml-syntax",
+            )
+        ) from None
 
 
 def load(path: str | Path) -> YamlFile:
@@ -110,24 +131,44 @@ def parse(text: str, file: str) -> YamlFile:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
     document = YamlFile(file, text)
     try:
-        if len(text) > MAX_NODES or sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS:
+        if (
+            len(text) > MAX_NODES
+            or sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS
+        ):
             _check_size(text, document)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = document._at((mark.line + 1, mark.column + 1, 1), ()) if mark else None
-        hints = ["indent with spaces, not tabs"] if mark and "\t" in where.text[: mark.column + 1] else [h for h in [error.context] if h]
-        raise CodemixError(Problem(f"this is not YAML: {error.problem or error.context}", where, tuple(hints), "yaml-syntax")) from None
+        hints = (
+            ["indent with spaces, not tabs"]
+            if mark and "\t" in where.text[: mark.column + 1]
+            else [h for h in [error.context] if h]
+        )
+        raise CodemixError(
+            Problem(f"this is not YAML: {error.problem or error.context}", where, tuple(hints), "yaml-syntax")
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         position = getattr(error, "position", None)
         where = None
         if isinstance(position, int):
             head = text[:position]
             where = document._at((head.count("\n") + 1, position - (head.rfind("\n") + 1) + 1, 1), ())
-        reason = getattr(error, "reason", None) or ("it nests too deeply" if isinstance(error, RecursionError) else str(error).split("\n")[0])
-        raise CodemixError(Problem(f"this is not YAML: {reason}", where or Where(file, 1, 1), (), "yaml-syntax")) from None
+        reason = getattr(error, "reason", None) or (
+            "it nests too deeply" if isinstance(error, RecursionError) else str(error).split("\n")[0]
+        )
+        raise CodemixError(
+            Problem(f"this is not YAML: {reason}", where or Where(file, 1, 1), (), "yaml-syntax")
+        ) from None
     if node is None:
-        raise CodemixError(Problem("the file is empty", Where(file, 1, 1), ("`codemix init` writes a recipe to start from",), "yaml-syntax"))
+        raise CodemixError(
+            Problem(
+                "the file is empty",
+                Where(file, 1, 1),
+                ("`codemix init` writes a recipe to start from",),
+                "yaml-syntax",
+            )
+        )
     reader = _Reader(document)
     document.value = reader.value(node, (), 0)
     if reader.problems:
@@ -143,18 +184,24 @@ def _check_size(text: str, document: YamlFile) -> None:
         if nodes > MAX_NODES:
             where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())
             hint = "a recipe is a page of YAML; name many files by a pattern, for example `data/**/*.jsonl`"
-            raise CodemixError(Problem(f"the file holds more than {MAX_NODES:,} values", where, (hint,), "yaml-size"))
+            raise CodemixError(
+                Problem(f"the file holds more than {MAX_NODES:,} values", where, (hint,), "yaml-size")
+            )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH + 1:
             where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())
-            raise CodemixError(Problem(f"nested more than {MAX_DEPTH} deep", where, ("flatten it",), "yaml-size"))
+            raise CodemixError(
+                Problem(f"nested more than {MAX_DEPTH} deep", where, ("flatten it",), "yaml-size")
+            )
 
 
 class _Reader:
     def __init__(self, document: YamlFile):
         self.document, self.problems, self.nodes, self.open = document, [], 0, []
 
-    def problem(self, node: yaml.Node, path: tuple, what: str, *hints: str, rule: str = "yaml-strict") -> None:
+    def problem(
+        self, node: yaml.Node, path: tuple, what: str, *hints: str, rule: str = "yaml-strict"
+    ) -> None:
         if not any(p.rule == rule == "yaml-size" for p in self.problems):
             self.problems.append(Problem(what, self.document._at(_mark(node), path), hints, rule))
 
@@ -162,14 +209,34 @@ class _Reader:
         self.nodes += 1
         self.document.marks.setdefault(path, _mark(node))
         if node in self.open:
-            return self.problem(node, path, "an alias refers to something that holds it", "write the value out", rule="yaml-size")
+            return self.problem(
+                node,
+                path,
+                "an alias refers to something that holds it",
+                "write the value out",
+                rule="yaml-size",
+            )
         if depth > MAX_DEPTH:
-            return self.problem(node, path, f"nested more than {MAX_DEPTH} deep", "flatten it", rule="yaml-size")
+            return self.problem(
+                node, path, f"nested more than {MAX_DEPTH} deep", "flatten it", rule="yaml-size"
+            )
         if self.nodes > MAX_NODES:
-            return self.problem(node, path, f"aliases make this more than {MAX_NODES:,} values", "write fewer aliases", rule="yaml-size")
+            return self.problem(
+                node,
+                path,
+                f"aliases make this more than {MAX_NODES:,} values",
+                "write fewer aliases",
+                rule="yaml-size",
+            )
         if node.tag not in _PLAIN_TAGS:
             plain = node.tag.replace("tag:yaml.org,2002:", "!!")
-            return self.problem(node, path, f"the tag `{plain}` is not allowed", "a recipe holds plain values only; delete the tag", rule="yaml-tag")
+            return self.problem(
+                node,
+                path,
+                f"the tag `{plain}` is not allowed",
+                "a recipe holds plain values only; delete the tag",
+                rule="yaml-tag",
+            )
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         self.open.append(node)
@@ -191,12 +258,21 @@ class _Reader:
                 self.scalar(key_node, path)  # says so
                 continue
             if key == "<<":
-                self.problem(key_node, path, "merge keys (`<<`) are not part of YAML 1.2", "write the values out, or use a study's variations")
+                self.problem(
+                    key_node,
+                    path,
+                    "merge keys (`<<`) are not part of YAML 1.2",
+                    "write the values out, or use a study's variations",
+                )
                 continue
             if key in out:
                 first = self.document.keys[(*path, key)][0]
                 self.problem(
-                    key_node, (*path, key), f"`{key}` is given twice (first on line {first})", "keep one of the two", rule="yaml-duplicate-key"
+                    key_node,
+                    (*path, key),
+                    f"`{key}` is given twice (first on line {first})",
+                    "keep one of the two",
+                    rule="yaml-duplicate-key",
                 )
                 continue
             self.document.keys[(*path, key)] = _mark(key_node)
@@ -221,7 +297,13 @@ class _Reader:
             return False
         if _INT.match(text):
             if len(text) > MAX_DIGITS:
-                return self.problem(node, path, f"a number of {len(text)} digits", "nothing in a recipe is that large", rule="yaml-number")
+                return self.problem(
+                    node,
+                    path,
+                    f"a number of {len(text)} digits",
+                    "nothing in a recipe is that large",
+                    rule="yaml-number",
+                )
             if len(text.lstrip("+-")) > 1 and text.lstrip("+-").startswith("0"):
                 return self.problem(
                     node,
@@ -234,10 +316,18 @@ class _Reader:
         if _FLOAT.match(text):
             number = float(text) if len(text) <= 400 else math.inf
             if not math.isfinite(number):
-                return self.problem(node, path, f"`{text[:40]}` is beyond what a number can hold", rule="yaml-number")
+                return self.problem(
+                    node, path, f"`{text[:40]}` is beyond what a number can hold", rule="yaml-number"
+                )
             return number
         if _OTHER_BASES.match(text):
-            return self.problem(node, path, f"`{text[:40]}` is not decimal", f"write `{int(text[:60], 0)}`, or quote it", rule="yaml-number")
+            return self.problem(
+                node,
+                path,
+                f"`{text[:40]}` is not decimal",
+                f"write `{int(text[:60], 0)}`, or quote it",
+                rule="yaml-number",
+            )
         if text.lower() in (".inf", "-.inf", "+.inf", ".nan"):
             return self.problem(node, path, f"`{text}` is not a finite number", rule="yaml-number")
         return text
@@ -254,7 +344,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _write_text(dumper: yaml.Dumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _WORD.fullmatch(text) else '"')
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if _WORD.fullmatch(text) else '"'
+    )
 
 
 _Dumper.add_representer(str, _write_text)

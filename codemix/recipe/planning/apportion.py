@@ -22,7 +22,9 @@ def apportion(total: int, shares: list[Fraction]) -> list[int]:
     return counts
 
 
-def along_ramp(rows: int, start: list[Fraction], end: list[Fraction], n_segments: int) -> list[tuple[int, list[int]]]:
+def along_ramp(
+    rows: int, start: list[Fraction], end: list[Fraction], n_segments: int
+) -> list[tuple[int, list[int]]]:
     """Consecutive segments `(rows, counts)` that follow shares changing linearly from `start` to `end`.
 
     Each prefix of segments is within one of the exact integral up to there, so nothing drifts and the total over the
@@ -30,7 +32,10 @@ def along_ramp(rows: int, start: list[Fraction], end: list[Fraction], n_segments
     first, then to the largest remainder: a unit given to an entry that no longer grows can be missing for one that does.
     """
     bounds = sorted({rows * i // n_segments for i in range(1, n_segments + 1)} - {0})
-    exact = [[s * last + (e - s) * Fraction(last * last, 2 * rows) for last in bounds] for s, e in zip(start, end, strict=True)]
+    exact = [
+        [s * last + (e - s) * Fraction(last * last, 2 * rows) for last in bounds]
+        for s, e in zip(start, end, strict=True)
+    ]
     whole = [[x.numerator // x.denominator for x in row] for row in exact]
     done, counts, segments = 0, [0] * len(start), []
     for t, last in enumerate(bounds):

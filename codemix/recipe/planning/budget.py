@@ -13,13 +13,22 @@ from codemix.recipe.planning.plan import Segment
 RAMP_SEGMENTS = 64  # a ramp is followed in at most this many stretches of constant shares
 
 
-def batch_plan(spec: schema.Stage, training: schema.Training) -> tuple[tuple[tuple[int, int], ...], int, int, int]:
+def batch_plan(
+    spec: schema.Stage, training: schema.Training
+) -> tuple[tuple[tuple[int, int], ...], int, int, int]:
     """Batches `((first step, rows), ...)`, steps, rows and asked tokens of a stage; a token budget is rounded down to whole steps."""
     size, seq_len = training.batch_size, training.seq_len
     if isinstance(size, int):
         steps = spec.steps if spec.steps is not None else spec.tokens // (size * seq_len)
-        return ((0, size),), steps, steps * size, spec.tokens if spec.tokens is not None else steps * size * seq_len
-    sizes = [size.from_ + round(Fraction((size.to - size.from_) * i, size.n_steps)) for i in range(size.n_steps)] + [size.to]
+        return (
+            ((0, size),),
+            steps,
+            steps * size,
+            spec.tokens if spec.tokens is not None else steps * size * seq_len,
+        )
+    sizes = [
+        size.from_ + round(Fraction((size.to - size.from_) * i, size.n_steps)) for i in range(size.n_steps)
+    ] + [size.to]
     batches, step, rows = [], 0, 0
     budget = None if spec.tokens is None else spec.tokens // seq_len  # rows
     for i, rows_a_step in enumerate(sizes):
@@ -28,10 +37,18 @@ def batch_plan(spec: schema.Stage, training: schema.Training) -> tuple[tuple[tup
             steps = spec.steps - step if spec.steps is not None else (budget - rows) // rows_a_step
         else:
             steps = _stretch(size.over, i, size.n_steps, spec, rows_a_step * seq_len)
-            steps = min(steps, spec.steps - step) if spec.steps is not None else min(steps, (budget - rows) // rows_a_step)
+            steps = (
+                min(steps, spec.steps - step)
+                if spec.steps is not None
+                else min(steps, (budget - rows) // rows_a_step)
+            )
         step, rows = step + max(0, steps), rows + max(0, steps) * rows_a_step
-    kept = [b for b, after in zip(batches, [*batches[1:], (step, 0)], strict=True) if after[0] > b[0]] or batches[:1]
-    merged = tuple(b for i, b in enumerate(kept) if i == 0 or b[1] != kept[i - 1][1])  # equal batches are equal however they are written
+    kept = [
+        b for b, after in zip(batches, [*batches[1:], (step, 0)], strict=True) if after[0] > b[0]
+    ] or batches[:1]
+    merged = tuple(
+        b for i, b in enumerate(kept) if i == 0 or b[1] != kept[i - 1][1]
+    )  # equal batches are equal however they are written
     return merged, step, rows, spec.tokens if spec.tokens is not None else rows * seq_len
 
 

@@ -40,7 +40,9 @@ class Cost:
     dollars: float
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars")))
+        return Cost(
+            *(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars"))
+        )
 
 
 NOTHING = Cost(0, 0, 0.0, 0.0)
@@ -83,7 +85,11 @@ def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None
         for s in stage.sources:
             if only is not None and s.source not in only:
                 continue
-            held[s.source] = s.pool_windows * stage.seq_len if s.pool_windows else held.get(s.source, 0) + s.windows * stage.seq_len
+            held[s.source] = (
+                s.pool_windows * stage.seq_len
+                if s.pool_windows
+                else held.get(s.source, 0) + s.windows * stage.seq_len
+            )
     return sum(held.values()) * (2 if 0 < vocab_size <= 65536 else 4)
 
 

@@ -9,7 +9,14 @@ from fractions import Fraction
 
 from codemix.recipe.language import schema
 from codemix.recipe.language.finding import Finding, finding
-from codemix.recipe.language.quantities import share_at_least, share_at_most, show_share, show_tokens, tokens_at_least, tokens_at_most
+from codemix.recipe.language.quantities import (
+    share_at_least,
+    share_at_most,
+    show_share,
+    show_tokens,
+    tokens_at_least,
+    tokens_at_most,
+)
 from codemix.recipe.planning.mixture import Leaf
 from codemix.recipe.planning.plan import Pool, StageSource
 
@@ -23,7 +30,9 @@ class Cursor:
     seeds: tuple[int, ...]  # of the data orders it was read in: one, or several where weights were averaged
     position: int
     epochs: Fraction
-    furthest: int | None  # no window from here on was read in this order; None: a `restart` left windows read in other orders too
+    furthest: (
+        int | None
+    )  # no window from here on was read in this order; None: a `restart` left windows read in other orders too
 
     def epochs_of(self, pool: Pool | None) -> Fraction:
         """Epochs read of a pool: none of it when the source was made anew in between."""
@@ -51,26 +60,37 @@ def windows_left(source: schema.SourceSpec, pool: Pool, cursor: Cursor | None, s
 def redistribute(leaves: list[Leaf], rows: int, left: Mapping[str, int]) -> tuple[list[Leaf], list[Finding]]:
     """Hand what a source of `left` cannot give to its siblings, in proportion, then to the groups around, exactly."""
     capped: set[str] = set()
-    while over := next((x for x in leaves if x.source not in capped and x.mean * rows > left.get(x.source, rows)), None):
+    while over := next(
+        (x for x in leaves if x.source not in capped and x.mean * rows > left.get(x.source, rows)), None
+    ):
         capped.add(over.source)
         takers: list[Leaf] = []
         for depth in range(len(over.groups), -1, -1):
-            takers = takers or [x for x in leaves if x.source not in capped and x.groups[:depth] == over.groups[:depth]]
+            takers = takers or [
+                x for x in leaves if x.source not in capped and x.groups[:depth] == over.groups[:depth]
+            ]
         if not takers:
             what = "every source of this mixture is at its `max_epochs`; nothing can take the rest"
-            return leaves, [finding(over.path, "nothing-left", what, "raise a `max_epochs`, or shorten the stage")]
+            return leaves, [
+                finding(over.path, "nothing-left", what, "raise a `max_epochs`, or shorten the stage")
+            ]
         kept = Fraction(left[over.source], rows) / over.mean
         start, end = over.start * (1 - kept), over.end * (1 - kept)
         parts = {x.source: x.mean / sum(y.mean for y in takers) for x in takers} | {over.source: Fraction(0)}
         leaves = [
-            replace(x, start=x.start * kept, end=x.end * kept) if x is over
-            else replace(x, start=x.start + start * parts.get(x.source, 0), end=x.end + end * parts.get(x.source, 0))
+            replace(x, start=x.start * kept, end=x.end * kept)
+            if x is over
+            else replace(
+                x, start=x.start + start * parts.get(x.source, 0), end=x.end + end * parts.get(x.source, 0)
+            )
             for x in leaves
-        ]  # fmt: skip
+        ]
     return leaves, []
 
 
-def check_source(leaf: Leaf, s: StageSource, source: schema.SourceSpec, pool: Pool | None, stage: Reading) -> Iterator[Finding]:
+def check_source(
+    leaf: Leaf, s: StageSource, source: schema.SourceSpec, pool: Pool | None, stage: Reading
+) -> Iterator[Finding]:
     """What is wrong with how much a stage reads of one source."""
     if s.windows == 0 and leaf.mean:
         what = f"`{s.source}` is asked for {show_share(leaf.mean)} of {stage.rows:,} windows, which rounds to none"
@@ -83,15 +103,25 @@ def check_source(leaf: Leaf, s: StageSource, source: schema.SourceSpec, pool: Po
     if s.pool_windows == 0:
         longest = max(pool.shard_tokens, default=0)
         what = f"`{s.source}` has no window of {stage.seq_len} tokens: its largest shard has {longest:,}"
-        hint = "use a shorter seq_len, or more data" if longest > 8 else "its inputs are empty, or its ops drop them: `codemix inspect` shows which"
+        hint = (
+            "use a shorter seq_len, or more data"
+            if longest > 8
+            else "its inputs are empty, or its ops drop them: `codemix inspect` shows which"
+        )
         yield finding(leaf.path, "source-too-short", what, hint)
     elif s.epochs_after > Fraction(str(source.max_epochs)):
         yield _over_cap(leaf, s, source, stage)
     elif stage.spec.cursor == "disjoint" and s.start + s.windows > s.pool_windows:
         fresh = max(0, s.pool_windows - s.start)
         what = f"`{s.source}` has {fresh:,} unread windows, and the `cursor: disjoint` stage `{stage.spec.name}` asks for {s.windows:,}"
-        hint = f"lower its share to {share_at_most(Fraction(fresh, stage.rows))}" if fresh else "remove it from this stage"
-        yield finding(leaf.path, "cursor-disjoint", what, f"{hint}, or say `cursor: continue` and let it repeat")
+        hint = (
+            f"lower its share to {share_at_most(Fraction(fresh, stage.rows))}"
+            if fresh
+            else "remove it from this stage"
+        )
+        yield finding(
+            leaf.path, "cursor-disjoint", what, f"{hint}, or say `cursor: continue` and let it repeat"
+        )
 
 
 def _over_cap(leaf: Leaf, s: StageSource, source: schema.SourceSpec, stage: Reading) -> Finding:
@@ -107,7 +137,9 @@ def _over_cap(leaf: Leaf, s: StageSource, source: schema.SourceSpec, stage: Read
     if left and not taken:
         edits.append(f"lower its share to {share_at_most(Fraction(left, stage.rows))} of stage `{name}`")
     if (rows := int(left / leaf.mean)) >= stage.batch_size:
-        edits.append(f"{'shorten ' if taken else ''}the stage to {tokens_at_most(rows * stage.seq_len)} tokens")
+        edits.append(
+            f"{'shorten ' if taken else ''}the stage to {tokens_at_most(rows * stage.seq_len)} tokens"
+        )
     raised = -(-after * 100 // 1)  # hundredths
     if raised <= schema.MAX_EPOCHS * 100:
         edits.append(f"raise {'its ' if not left else ''}`max_epochs` to {Decimal(raised) / 100:f}")

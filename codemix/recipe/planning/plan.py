@@ -83,7 +83,9 @@ class StagePlan:
     load: str | None  # "state" | "weights" | None (scratch)
     run_tokens: int  # of the lineage before this stage
     run_total: int  # of the lineage at the end of this recipe's last stage on it
-    redistributed: Mapping[str, Fraction] = field(default_factory=dict)  # source -> share given, where `on_cap` changed it
+    redistributed: Mapping[str, Fraction] = field(
+        default_factory=dict
+    )  # source -> share given, where `on_cap` changed it
     fingerprint: str = ""
 
     @property
@@ -170,12 +172,23 @@ def with_ancestors(stages: Iterable[StagePlan]) -> list[StagePlan]:
 def stage_fingerprint(stage: StagePlan) -> str:
     """The identity of a stage by its effects: equal data, order, updates and start give an equal fingerprint, however they were written."""
     schedule: Any = stage.spec.learning_rate
-    return fingerprint({
-        "parent": None if stage.parent is None else [stage.parent.fingerprint, stage.load], "init_seed": stage.init_seed if stage.parent is None else None,
-        "model": stage.model.model_copy(update={"preset": None}), "training": stage.training.model_copy(update={"batch_size": 1}),
-        "batches": stage.batches, "steps": stage.steps, "seed": stage.seed, "average_seeds": stage.spec.average_seeds,
-        "learning_rate": schedule, "run_total": stage.run_total if schedule.needs_run_total else None,
-        "fim": dict(stage.fim), "fim_spm": stage.spec.fim_spm if stage.fim else None,
-        "sources": [[s.source, s.pool_fingerprint, s.start, s.windows, s.pool_windows] for s in stage.sources],
-        "segments": [[s.first_row, s.rows, s.counts] for s in stage.segments],
-    })  # fmt: skip
+    return fingerprint(
+        {
+            "parent": None if stage.parent is None else [stage.parent.fingerprint, stage.load],
+            "init_seed": stage.init_seed if stage.parent is None else None,
+            "model": stage.model.model_copy(update={"preset": None}),
+            "training": stage.training.model_copy(update={"batch_size": 1}),
+            "batches": stage.batches,
+            "steps": stage.steps,
+            "seed": stage.seed,
+            "average_seeds": stage.spec.average_seeds,
+            "learning_rate": schedule,
+            "run_total": stage.run_total if schedule.needs_run_total else None,
+            "fim": dict(stage.fim),
+            "fim_spm": stage.spec.fim_spm if stage.fim else None,
+            "sources": [
+                [s.source, s.pool_fingerprint, s.start, s.windows, s.pool_windows] for s in stage.sources
+            ],
+            "segments": [[s.first_row, s.rows, s.counts] for s in stage.segments],
+        }
+    )

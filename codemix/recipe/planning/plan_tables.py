@@ -51,16 +51,26 @@ def step_of(stage: StagePlan, row: int) -> int:
 
 def mixture_table(plan: Plan) -> Table:
     """Stage x source in whole tokens."""
-    table = Table("Tokens by stage and source", ["stage", "source", ">asked", ">exact", ">tokens", ">epochs so far", ">wraps at step"])
+    table = Table(
+        "Tokens by stage and source",
+        ["stage", "source", ">asked", ">exact", ">tokens", ">epochs so far", ">wraps at step"],
+    )
     for stage in plan.stages:
         for i, s in enumerate(stage.sources):
             after, wrap = s.epochs_after, first_wrap(stage, s.source)
             given = stage.redistributed.get(s.source)
             asked = show_share(s.share) + (f" -> {show_share(given)}" if given is not None else "")
-            table.rows.append([
-                stage.name if i == 0 else "", s.source, asked, show_share(Fraction(s.windows, stage.rows)), f"{s.windows * stage.seq_len:,}",
-                "?" if after is None else f"{float(after):.3f}", "" if wrap is None else f"{wrap:,}",
-            ])  # fmt: skip
+            table.rows.append(
+                [
+                    stage.name if i == 0 else "",
+                    s.source,
+                    asked,
+                    show_share(Fraction(s.windows, stage.rows)),
+                    f"{s.windows * stage.seq_len:,}",
+                    "?" if after is None else f"{float(after):.3f}",
+                    "" if wrap is None else f"{wrap:,}",
+                ]
+            )
     if any(s.pool_windows is None for stage in plan.stages for s in stage.sources):
         table.notes.append("? : the size is unknown until the source is built, or declared with `tokens:`")
     if any(stage.redistributed for stage in plan.stages):
@@ -73,24 +83,58 @@ def mixture_table(plan: Plan) -> Table:
 def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
     """One line a stage: tokens, steps, schedule, cost."""
     named = cost_estimate.chip_named(chip)
-    table = Table("Stages", ["stage", "from", ">tokens", ">steps", ">batch", ">seq", ">learning rate", ">FLOP", f">{chip} hours", ">USD"])
+    table = Table(
+        "Stages",
+        [
+            "stage",
+            "from",
+            ">tokens",
+            ">steps",
+            ">batch",
+            ">seq",
+            ">learning rate",
+            ">FLOP",
+            f">{chip} hours",
+            ">USD",
+        ],
+    )
     vocab, total = cost_estimate.vocabulary(plan), cost_estimate.NOTHING
     for stage in plan.stages:
         cost = cost_estimate.stage_cost(stage, vocab, named, mfu)
         total += cost
-        batch = f"{stage.batches[0][1]}" if len(stage.batches) == 1 else f"{stage.batches[0][1]}..{stage.batches[-1][1]}"
-        parent = "scratch" if stage.parent is None else f"{stage.parent.name}" + (" (weights)" if stage.load == "weights" else "")
-        table.rows.append([
-            stage.name, parent, f"{stage.tokens:,}", f"{stage.steps:,}", batch, f"{stage.seq_len:,}", _rates(stage),
-            f"{cost.flops:.3g}", cost_estimate.show_amount(cost.chip_hours), cost_estimate.show_amount(cost.dollars),
-        ])  # fmt: skip
+        batch = (
+            f"{stage.batches[0][1]}"
+            if len(stage.batches) == 1
+            else f"{stage.batches[0][1]}..{stage.batches[-1][1]}"
+        )
+        parent = (
+            "scratch"
+            if stage.parent is None
+            else f"{stage.parent.name}" + (" (weights)" if stage.load == "weights" else "")
+        )
+        table.rows.append(
+            [
+                stage.name,
+                parent,
+                f"{stage.tokens:,}",
+                f"{stage.steps:,}",
+                batch,
+                f"{stage.seq_len:,}",
+                _rates(stage),
+                f"{cost.flops:.3g}",
+                cost_estimate.show_amount(cost.chip_hours),
+                cost_estimate.show_amount(cost.dollars),
+            ]
+        )
         if stage.asked_tokens != stage.tokens:
             table.notes.append(
                 f"{stage.name}: {stage.asked_tokens:,} tokens asked, {stage.asked_tokens - stage.tokens:,} fewer are read, to end on a whole step"
             )
     model = plan.recipe.model
     table.notes.insert(
-        0, f"model: {model.parameters(vocab):,} parameters" + ("" if vocab else " without the embedding (vocabulary known when built)")
+        0,
+        f"model: {model.parameters(vocab):,} parameters"
+        + ("" if vocab else " without the embedding (vocabulary known when built)"),
     )
     table.notes.append(
         f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD an hour: {cost_estimate.show_amount(total.chip_hours)} chip-hours, {cost_estimate.show_amount(total.dollars)} USD in all; shards {cost_estimate.show_bytes(cost_estimate.shard_bytes(plan, vocab))}"
@@ -107,45 +151,93 @@ def marginals_table(plan: Plan) -> Table | None:
     for axis in axes:
         values = sorted({s.tags.get(axis, "(untagged)") for stage in plan.stages for s in stage.sources})
         for i, value in enumerate(values):
-            cells = [sum(s.windows for s in stage.sources if s.tags.get(axis, "(untagged)") == value) for stage in plan.stages]
+            cells = [
+                sum(s.windows for s in stage.sources if s.tags.get(axis, "(untagged)") == value)
+                for stage in plan.stages
+            ]
             table.rows.append(
                 [
                     axis if i == 0 else "",
                     value,
-                    *(show_share(Fraction(c, stage.rows)) if stage.rows else "" for c, stage in zip(cells, plan.stages, strict=True)),
+                    *(
+                        show_share(Fraction(c, stage.rows)) if stage.rows else ""
+                        for c, stage in zip(cells, plan.stages, strict=True)
+                    ),
                 ]
             )
     return table
 
 
-def as_json(plan: Plan, existing: Mapping[str, Any] | None = None, chip: str = "v5e", mfu: float = 0.4) -> dict[str, Any]:
+def as_json(
+    plan: Plan, existing: Mapping[str, Any] | None = None, chip: str = "v5e", mfu: float = 0.4
+) -> dict[str, Any]:
     """Everything the tables show, for programs."""
     vocab, named = cost_estimate.vocabulary(plan), cost_estimate.chip_named(chip)
     stages = []
     for stage in plan.stages:
         cost = cost_estimate.stage_cost(stage, vocab, named, mfu)
-        stages.append({
-            "name": stage.name, "fingerprint": stage.fingerprint, "parent": stage.parent.name if stage.parent else None, "load": stage.load,
-            "tokens": stage.tokens, "asked_tokens": stage.asked_tokens, "steps": stage.steps, "rows": stage.rows, "seq_len": stage.seq_len,
-            "batches": [list(b) for b in stage.batches], "seed": stage.seed, "doc_mask": stage.doc_mask, "reset_positions": stage.reset_positions,
-            "learning_rate": {"first": stage.lr(0), "last": stage.lr(stage.steps - 1)} if stage.steps else None,
-            "flops": cost.flops, "chip_hours": cost.chip_hours, "dollars": cost.dollars,
-            "sources": [{
-                "source": s.source, "asked_share": exact_share(s.share), "given_share": exact_share(stage.redistributed.get(s.source, s.share)), "share": float(Fraction(s.windows, stage.rows)), "windows": s.windows,
-                "tokens": s.windows * stage.seq_len, "start_window": s.start, "pool_windows": s.pool_windows,
-                "epochs_before": float(s.epochs_before), "epochs_after": None if s.epochs_after is None else float(s.epochs_after),
-                "first_wrap_step": first_wrap(stage, s.source), "tags": dict(s.tags),
-            } for s in stage.sources],
-        })  # fmt: skip
+        stages.append(
+            {
+                "name": stage.name,
+                "fingerprint": stage.fingerprint,
+                "parent": stage.parent.name if stage.parent else None,
+                "load": stage.load,
+                "tokens": stage.tokens,
+                "asked_tokens": stage.asked_tokens,
+                "steps": stage.steps,
+                "rows": stage.rows,
+                "seq_len": stage.seq_len,
+                "batches": [list(b) for b in stage.batches],
+                "seed": stage.seed,
+                "doc_mask": stage.doc_mask,
+                "reset_positions": stage.reset_positions,
+                "learning_rate": {"first": stage.lr(0), "last": stage.lr(stage.steps - 1)}
+                if stage.steps
+                else None,
+                "flops": cost.flops,
+                "chip_hours": cost.chip_hours,
+                "dollars": cost.dollars,
+                "sources": [
+                    {
+                        "source": s.source,
+                        "asked_share": exact_share(s.share),
+                        "given_share": exact_share(stage.redistributed.get(s.source, s.share)),
+                        "share": float(Fraction(s.windows, stage.rows)),
+                        "windows": s.windows,
+                        "tokens": s.windows * stage.seq_len,
+                        "start_window": s.start,
+                        "pool_windows": s.pool_windows,
+                        "epochs_before": float(s.epochs_before),
+                        "epochs_after": None if s.epochs_after is None else float(s.epochs_after),
+                        "first_wrap_step": first_wrap(stage, s.source),
+                        "tags": dict(s.tags),
+                    }
+                    for s in stage.sources
+                ],
+            }
+        )
     return {
-        "recipe": plan.recipe.name, "parameters": plan.recipe.model.parameters(vocab), "vocab_size": vocab or None, "tokens": sum(s.tokens for s in plan.stages),
-        "chip": chip, "mfu": mfu, "shard_bytes": cost_estimate.shard_bytes(plan, vocab), "stages": stages, "existing": dict(existing or {}),
-    }  # fmt: skip
+        "recipe": plan.recipe.name,
+        "parameters": plan.recipe.model.parameters(vocab),
+        "vocab_size": vocab or None,
+        "tokens": sum(s.tokens for s in plan.stages),
+        "chip": chip,
+        "mfu": mfu,
+        "shard_bytes": cost_estimate.shard_bytes(plan, vocab),
+        "stages": stages,
+        "existing": dict(existing or {}),
+    }
 
 
 def _rates(stage: StagePlan) -> str:
     if not stage.steps:
         return ""
-    peak = max(stage.lr(step) for step in {0, *range(0, stage.steps, max(1, stage.steps // 200)), stage.steps - 1})
+    peak = max(
+        stage.lr(step) for step in {0, *range(0, stage.steps, max(1, stage.steps // 200)), stage.steps - 1}
+    )
     first, last = stage.lr(0), stage.lr(stage.steps - 1)
-    return f"{first:.2g} -> {last:.2g}" if peak <= max(first, last) * 1.0001 else f"{first:.2g} -> {peak:.2g} -> {last:.2g}"
+    return (
+        f"{first:.2g} -> {last:.2g}"
+        if peak <= max(first, last) * 1.0001
+        else f"{first:.2g} -> {peak:.2g} -> {last:.2g}"
+    )

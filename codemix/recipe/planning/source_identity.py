@@ -15,18 +15,29 @@ def making(recipe: schema.Recipe) -> dict[str, dict[str, Any]]:
     chains = {name: source_graph.chain(recipe, name) for name in recipe.sources}
     own = {n: identity([s.read, s.ops, s.on_bad, s.max_bad]) for n, s in recipe.sources.items()}
     documents = {name: fingerprint([own[n] for n in chain]) for name, chain in chains.items()}
-    trained_on = [n for n in sorted(recipe.tokenizer.trains_on(source_graph.tokenized(recipe))) if n in recipe.sources]
+    trained_on = [
+        n for n in sorted(recipe.tokenizer.trains_on(source_graph.tokenized(recipe))) if n in recipe.sources
+    ]
     held_out, dedup = source_graph.held_out_shares(recipe), _Dedup(recipe, documents)
-    tokenizer = fingerprint([
-        recipe.tokenizer, dedup.of(set(trained_on)), [[n, documents[n], held_out[n]] for n in trained_on],
-    ])  # fmt: skip
+    tokenizer = fingerprint(
+        [
+            recipe.tokenizer,
+            dedup.of(set(trained_on)),
+            [[n, documents[n], held_out[n]] for n in trained_on],
+        ]
+    )
     return {
         name: {
-            "inputs": identity(s.read), "documents of the source it reads": [documents[o] for o in chains[name][1:]],
-            "ops": identity(s.ops), "held-out share": identity(s.held_out), "bad documents": identity([s.on_bad, s.max_bad]),
-            "dedup": dedup.of({name}, without=name), "tokenizer": tokenizer,
-        } for name, s in recipe.sources.items()
-    }  # fmt: skip
+            "inputs": identity(s.read),
+            "documents of the source it reads": [documents[o] for o in chains[name][1:]],
+            "ops": identity(s.ops),
+            "held-out share": identity(s.held_out),
+            "bad documents": identity([s.on_bad, s.max_bad]),
+            "dedup": dedup.of({name}, without=name),
+            "tokenizer": tokenizer,
+        }
+        for name, s in recipe.sources.items()
+    }
 
 
 def spec_fingerprints(recipe: schema.Recipe) -> dict[str, str]:
@@ -43,7 +54,10 @@ class _Dedup:
     def __init__(self, recipe: schema.Recipe, documents: Mapping[str, str]):
         self.entries = [frozenset(entry.sources) for entry in recipe.dedup]
         self.specs = [fingerprint(entry) for entry in recipe.dedup]
-        self.hashes = {n: int(fingerprint([n, documents[n]]), 16) for n in frozenset().union(*self.entries) & documents.keys()}
+        self.hashes = {
+            n: int(fingerprint([n, documents[n]]), 16)
+            for n in frozenset().union(*self.entries) & documents.keys()
+        }
         self.sums = [sum(self.hashes.get(n, 0) for n in entry) for entry in self.entries]
         self.reached: dict[frozenset[int], list[int]] = {}
 

@@ -46,8 +46,15 @@ def _assemble(model: type, title: str) -> dict[str, Any]:
             "anyOf": [{"$ref": f"#/$defs/{family}.{kind}"} for kind in kinds],
         }
     if "Model" in definitions:  # a preset stands in for the shape
-        definitions["Model"]["anyOf"] = [{"required": ["preset"]}, {"required": definitions["Model"].pop("required")}]
-    return {"$schema": DIALECT, "title": title} | cleaned(body) | {"$defs": {k: cleaned(v) for k, v in sorted(definitions.items())}}
+        definitions["Model"]["anyOf"] = [
+            {"required": ["preset"]},
+            {"required": definitions["Model"].pop("required")},
+        ]
+    return (
+        {"$schema": DIALECT, "title": title}
+        | cleaned(body)
+        | {"$defs": {k: cleaned(v) for k, v in sorted(definitions.items())}}
+    )
 
 
 def _mentions(value: Any, family: str) -> bool:

@@ -71,7 +71,13 @@ def describe_kind(family: str, kind: str, level: int = 1) -> str:
     cls = component.component_class(family, kind)
     definitions: dict[str, Any] = {}
     shape = json_schema.component_schema(family, kind, definitions)
-    lines = [f'<a id="{family}-{kind}"></a>\n' if level > 1 else "", "#" * level + f" {family} `{kind}`", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    lines = [
+        f'<a id="{family}-{kind}"></a>\n' if level > 1 else "",
+        "#" * level + f" {family} `{kind}`",
+        "",
+        inspect.cleandoc(cls.__doc__ or ""),
+        "",
+    ]
     module = inspect.cleandoc(inspect.getmodule(cls).__doc__ or "")
     about = module.split("\n\n", 1)[1] if "\n\n" in module else ""
     lines += [about, ""] if about else []
@@ -79,9 +85,15 @@ def describe_kind(family: str, kind: str, level: int = 1) -> str:
     if fields:
         lines += [_fields_table(fields, set(shape["required"]), {"$defs": definitions}), ""]
     if cls.EXAMPLES:
-        lines += ["```yaml", *(yaml_text.dump(dict(e)).rstrip() if len(str(e)) > 110 else _flow(e) for e in cls.EXAMPLES[:1])]
+        lines += [
+            "```yaml",
+            *(yaml_text.dump(dict(e)).rstrip() if len(str(e)) > 110 else _flow(e) for e in cls.EXAMPLES[:1]),
+        ]
         for e in cls.EXAMPLES[1:]:
-            lines += ["---" if len(str(e)) > 110 else "", yaml_text.dump(dict(e)).rstrip() if len(str(e)) > 110 else _flow(e)]
+            lines += [
+                "---" if len(str(e)) > 110 else "",
+                yaml_text.dump(dict(e)).rstrip() if len(str(e)) > 110 else _flow(e),
+            ]
         lines += ["```", ""]
     lines += [table, ""] if (table := cls.reference()) else []
     return "\n".join(lines).lstrip("\n")
@@ -125,7 +137,11 @@ def _models(root: type) -> list[type]:
 def _specs_in(annotation: Any) -> list[type]:
     import typing
 
-    if isinstance(annotation, type) and issubclass(annotation, component.Spec) and not issubclass(annotation, component.Component):
+    if (
+        isinstance(annotation, type)
+        and issubclass(annotation, component.Spec)
+        and not issubclass(annotation, component.Component)
+    ):
         return [annotation]
     return [spec for arg in typing.get_args(annotation) for spec in _specs_in(arg)]
 
@@ -133,7 +149,9 @@ def _specs_in(annotation: Any) -> list[type]:
 def _model_section(model: type, root: dict[str, Any], level: int = 3) -> str:
     shape = model.model_json_schema(by_alias=True, mode="validation")
     definitions = root["$defs"]
-    body = definitions.get(model.__name__) or {k: v for k, v in root.items() if k in ("properties", "required")}
+    body = definitions.get(model.__name__) or {
+        k: v for k, v in root.items() if k in ("properties", "required")
+    }
     if model.__name__ not in definitions and model not in (schema.Recipe, study_spec.StudySpec):
         body = json_schema.cleaned(shape)
     table = _fields_table(body["properties"], set(shape.get("required", ())), root)
@@ -148,7 +166,9 @@ def _fields_table(properties: dict[str, Any], required: set[str], root: dict[str
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key, value in properties.items():
         default = "required" if key in required else _default(value)
-        rows.append(f"| `{key}` | {_cell(_type(value))} | {_cell(default)} | {_cell(value.get('description', ''))} |")
+        rows.append(
+            f"| `{key}` | {_cell(_type(value))} | {_cell(default)} | {_cell(value.get('description', ''))} |"
+        )
     return "\n".join(rows)
 
 
@@ -170,7 +190,9 @@ def _type(value: dict[str, Any]) -> str:
     if "allOf" in value or "$ref" in value:
         name = (value.get("$ref") or value["allOf"][0]["$ref"]).split("/")[-1].removesuffix("Spec")
         if name in component.FAMILIES:
-            return f"a [{name}](components.md#{_FAMILY_WORDS[name].lower().replace(':', '').replace(' ', '-')})"
+            return (
+                f"a [{name}](components.md#{_FAMILY_WORDS[name].lower().replace(':', '').replace(' ', '-')})"
+            )
         return f"{'an' if name[0] in 'AEIOU' else 'a'} [{name}](#{name.lower()})"
     if "component" in value:
         return _type({"$ref": value["component"]})
@@ -187,12 +209,19 @@ def _type(value: dict[str, Any]) -> str:
     if kind == "array":
         return f"a list of {_plural(_type(value.get('items', {})))}"
     if kind == "object":
-        inner = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), {})
+        inner = value.get("additionalProperties") or next(
+            iter(value.get("patternProperties", {}).values()), {}
+        )
         return f"a mapping of name to {_type(inner)}" if isinstance(inner, dict) and inner else "a mapping"
     number = _bounds(value)
     if isinstance(kind, list):
         return " or ".join(dict.fromkeys(_type({"type": k}) for k in kind if k != "null"))
-    return {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "`true` or `false`"}.get(kind, "any value") + number
+    return {
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "`true` or `false`",
+    }.get(kind, "any value") + number
 
 
 def _plural(words: str) -> str:
@@ -200,7 +229,10 @@ def _plural(words: str) -> str:
 
 
 def _bounds(value: dict[str, Any]) -> str:
-    low, high = value.get("minimum", value.get("exclusiveMinimum")), value.get("maximum", value.get("exclusiveMaximum"))
+    low, high = (
+        value.get("minimum", value.get("exclusiveMinimum")),
+        value.get("maximum", value.get("exclusiveMaximum")),
+    )
     out = (f" from {low:,}" if "minimum" in value else f" above {low:,}") if low is not None else ""
     if high is not None and high < 2**53:
         out += f" to {high:,}" if "maximum" in value else f" below {high:,}"
@@ -208,17 +240,27 @@ def _bounds(value: dict[str, Any]) -> str:
 
 
 def _warnings() -> str:
-    lines = ["## Warnings", "", "A warning does not stop anything. To accept one, say why: `silence: {many-epochs: the set is small and clean}`.", ""]
+    lines = [
+        "## Warnings",
+        "",
+        "A warning does not stop anything. To accept one, say why: `silence: {many-epochs: the set is small and clean}`.",
+        "",
+    ]
     lines += ["| warning | where the literature says so |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| `{name}` | {_cell(cite) or '-'} |" for name, cite in WARNINGS.items())]) + "\n"
+    return (
+        "\n".join([*lines, *(f"| `{name}` | {_cell(cite) or '-'} |" for name, cite in WARNINGS.items())])
+        + "\n"
+    )
 
 
 def pages() -> dict[str, str]:
     """Every generated file of docs/, by name."""
     return {
-        "recipe.md": recipe_page(), "components.md": components_page(),
-        "recipe.schema.json": json_schema.as_text(json_schema.recipe_schema()), "study.schema.json": json_schema.as_text(json_schema.study_schema()),
-    }  # fmt: skip
+        "recipe.md": recipe_page(),
+        "components.md": components_page(),
+        "recipe.schema.json": json_schema.as_text(json_schema.recipe_schema()),
+        "study.schema.json": json_schema.as_text(json_schema.study_schema()),
+    }
 
 
 def write() -> None:

@@ -29,9 +29,13 @@ def points(study: Study) -> Iterator[Point]:
     """Every point, in the order of the file. Raises CodemixError for an override that leads nowhere."""
     spec, bases = study.spec, {}
     variations = list(enumerate(spec.variations)) or [(-1, None)]
-    grids = list(itertools.product(*([(axis, value) for value in values] for axis, values in spec.grid.items())))
+    grids = list(
+        itertools.product(*([(axis, value) for value in values] for axis, values in spec.grid.items()))
+    )
     shares = list(enumerate(spec.sweep.shares)) if spec.sweep else [(-1, None)]
-    for (v, variation), choices, (s, share), seed in itertools.product(variations, grids, shares, spec.seeds or (None,)):
+    for (v, variation), choices, (s, share), seed in itertools.product(
+        variations, grids, shares, spec.seeds or (None,)
+    ):
         parts = [variation.name] if variation else []
         parts += [value for _, value in choices]
         parts += [_share_name(share)] if share is not None else []
@@ -78,10 +82,17 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: yaml_text.Ya
     known = {*mixture, *groups, *_mapping(point.value, "sources")}
     if sweep.of not in known:
         raise CodemixError(
-            Problem(f"there is no source or group `{sweep.of}`", document.where(("sweep", "of")), did_you_mean(sweep.of, known), "unknown-source")
+            Problem(
+                f"there is no source or group `{sweep.of}`",
+                document.where(("sweep", "of")),
+                did_you_mean(sweep.of, known),
+                "unknown-source",
+            )
         )
     rest = {name: weight for name, weight in mixture.items() if name != sweep.of}
-    if holder := next((name for name, weight in rest.items() if _holds(groups, name, weight, sweep.of)), None):
+    if holder := next(
+        (name for name, weight in rest.items() if _holds(groups, name, weight, sweep.of)), None
+    ):
         what = f"`{sweep.stage}` reads `{sweep.of}` inside `{holder}` too, so its share of the stage would not be the one that is swept"
         hint = f"let the base recipe's mixture name `{sweep.of}` once, beside its groups, or sweep `{holder}`"
         raise CodemixError(Problem(what, document.where(("sweep", "of")), (hint,), "sweep-inside"))
@@ -99,9 +110,16 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: yaml_text.Ya
     if rest and not left:
         where = point.where((*here, "mixture"))
         raise CodemixError(
-            Problem(f"`{sweep.stage}` gives nothing but `{sweep.of}` a share to scale", where, ("give the rest their shares",), "sweep-rest")
+            Problem(
+                f"`{sweep.stage}` gives nothing but `{sweep.of}` a share to scale",
+                where,
+                ("give the rest their shares",),
+                "sweep-rest",
+            )
         )
-    new = {name: _scaled(weight, whole[name] / left * (1 - share)) for name, weight in rest.items() if share != 1}
+    new = {
+        name: _scaled(weight, whole[name] / left * (1 - share)) for name, weight in rest.items() if share != 1
+    }
     if share:
         new[sweep.of] = _scaled(mixture.get(sweep.of, "0%"), share)
     put(point, (*here, "mixture"), new, document, at)
@@ -109,15 +127,22 @@ def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: yaml_text.Ya
         try:
             tokens = Fraction(read_tokens(stage.get("tokens")))
         except PydanticCustomError:
-            what, hint = f"an additive sweep needs `tokens:` in `{sweep.stage}`", "give the stage's budget in tokens instead of steps"
-            raise CodemixError(Problem(what, document.where(("sweep", "kind")), (hint,), "sweep-budget")) from None
+            what, hint = (
+                f"an additive sweep needs `tokens:` in `{sweep.stage}`",
+                "give the stage's budget in tokens instead of steps",
+            )
+            raise CodemixError(
+                Problem(what, document.where(("sweep", "kind")), (hint,), "sweep-budget")
+            ) from None
         put(point, (*here, "tokens"), round(tokens * left / (1 - share)), document, at)
 
 
 def _holds(groups: dict, name: str, weight: Any, of: str, around: tuple = ()) -> bool:
     """Whether what a mixture names, a group, has `of` somewhere inside."""
     inner = _mapping(weight, "of") or _mapping(groups, name)
-    return name not in around and any(n == of or _holds(groups, n, w, of, (*around, name)) for n, w in inner.items())
+    return name not in around and any(
+        n == of or _holds(groups, n, w, of, (*around, name)) for n, w in inner.items()
+    )
 
 
 def _mapping(value: Any, key: str) -> dict:
@@ -128,12 +153,22 @@ def _mapping(value: Any, key: str) -> dict:
 
 def _plain_shares(point: Layered, path: tuple, mixture: dict, of: str) -> dict[str, Fraction]:
     """The shares of all but `of`; the one that says `rest` has what the others leave."""
-    values = {name: weight.get("share") if isinstance(weight, dict) else weight for name, weight in mixture.items()}
+    values = {
+        name: weight.get("share") if isinstance(weight, dict) else weight for name, weight in mixture.items()
+    }
     rest = [name for name, value in values.items() if value == "rest"]
-    shares = {name: _plain_share(point, (*path, name), value) for name, value in values.items() if name not in rest and (name != of or rest)}
+    shares = {
+        name: _plain_share(point, (*path, name), value)
+        for name, value in values.items()
+        if name not in rest and (name != of or rest)
+    }
     for name in rest[:1]:
         shares[name] = max(Fraction(0), 1 - sum(shares.values()))
-    return {name: shares[name] if name in shares else _plain_share(point, (*path, name), "rest") for name in mixture if name != of}
+    return {
+        name: shares[name] if name in shares else _plain_share(point, (*path, name), "rest")
+        for name in mixture
+        if name != of
+    }
 
 
 def _plain_share(point: Layered, path: tuple, value: Any) -> Fraction:
@@ -162,19 +197,35 @@ def _base(study: Study, name: str, at: tuple, bases: dict[str, yaml_text.YamlFil
     inner = PurePosixPath(name)
     if inner.is_absolute() or inner.suffix not in (".yaml", ".yml"):
         raise CodemixError(
-            Problem(f"`{name}` is not a recipe beside this study", study.document.where(at), ("give a relative path to a .yaml file",), "study-base")
+            Problem(
+                f"`{name}` is not a recipe beside this study",
+                study.document.where(at),
+                ("give a relative path to a .yaml file",),
+                "study-base",
+            )
         )
     path = study.folder / name
     try:
         document = yaml_text.parse(yaml_text.read_text(path), str(path))
     except CodemixError as error:
         if error.problems[0].where is None:
-            raise CodemixError(*(replace(p, where=study.document.where(at)) for p in error.problems)) from None
+            raise CodemixError(
+                *(replace(p, where=study.document.where(at)) for p in error.problems)
+            ) from None
         raise
     if isinstance(document.value, dict) and "study" in document.value:
-        raise CodemixError(Problem("the base of a study is a recipe, and this is a study", study.document.where(at), (), "study-base"))
+        raise CodemixError(
+            Problem(
+                "the base of a study is a recipe, and this is a study",
+                study.document.where(at),
+                (),
+                "study-base",
+            )
+        )
     if not isinstance(document.value, dict):
-        raise CodemixError(Problem("the base of a study is a recipe", study.document.where(at), (), "study-base"))
+        raise CodemixError(
+            Problem("the base of a study is a recipe", study.document.where(at), (), "study-base")
+        )
     for stage in document.value["stages"] if isinstance(document.value.get("stages"), list) else ():
         origin = stage.get("init_from") if isinstance(stage, dict) else None
         if isinstance(origin, dict) and isinstance(origin.get("recipe"), str):

@@ -63,16 +63,22 @@ class Tree:
         return found
 
     def cost(self, node: Node) -> cost_estimate.Cost:
-        return cost_estimate.stage_cost(node.stage, node.vocab_size, cost_estimate.chip_named(self.chip), self.mfu)
+        return cost_estimate.stage_cost(
+            node.stage, node.vocab_size, cost_estimate.chip_named(self.chip), self.mfu
+        )
 
     def saving(self) -> Saving:
         """Tokens and estimated chip-hours with and without sharing."""
         nodes = [n for _, n in self.walk()]
         costs, times = [self.cost(n) for n in nodes], [len(n.recipes) for n in nodes]
         return Saving(
-            len(nodes), sum(times), sum(c.tokens for c in costs), sum(c.tokens * t for c, t in zip(costs, times, strict=True)),
-            sum(c.chip_hours for c in costs), sum(c.chip_hours * t for c, t in zip(costs, times, strict=True)),
-        )  # fmt: skip
+            len(nodes),
+            sum(times),
+            sum(c.tokens for c in costs),
+            sum(c.tokens * t for c, t in zip(costs, times, strict=True)),
+            sum(c.chip_hours for c in costs),
+            sum(c.chip_hours * t for c, t in zip(costs, times, strict=True)),
+        )
 
     def notes(self) -> list[str]:
         """What sharing saves, in sentences."""
@@ -86,7 +92,9 @@ class Tree:
     def text(self, state: Callable[[StagePlan], str] | None = None) -> str:
         """The tree as text, with estimates and what sharing saves; or with what `state` says about each stage, and how often it says so."""
         lines: list[tuple[str, ...]] = []
-        shared = os.path.commonprefix([n.split("-")[:-1] for n in self.recipes]) if len(self.recipes) > 1 else []
+        shared = (
+            os.path.commonprefix([n.split("-")[:-1] for n in self.recipes]) if len(self.recipes) > 1 else []
+        )
         short = len("".join(f"{part}-" for part in shared))
 
         waiting = [(root, "", "") for root in reversed(self.roots)]
@@ -94,29 +102,61 @@ class Tree:
             node, before, branch = waiting.pop()
             names = node.recipes
             ends = [n for n in names if all(n not in c.recipes for c in node.children)]
-            told = f"-> {', '.join(n[short:] for n in ends)}" if ends else f"shared by {len(names)}" if len(names) > 1 else ""
-            hours = "" if state else f"{cost_estimate.show_amount(self.cost(node).chip_hours)} {self.chip} hours"
+            told = (
+                f"-> {', '.join(n[short:] for n in ends)}"
+                if ends
+                else f"shared by {len(names)}"
+                if len(names) > 1
+                else ""
+            )
+            hours = (
+                "" if state else f"{cost_estimate.show_amount(self.cost(node).chip_hours)} {self.chip} hours"
+            )
             lines.append(
-                (before + branch + node.stage.name, f"{show_tokens(node.stage.tokens)} tokens", hours, state(node.stage) if state else "", told)
+                (
+                    before + branch + node.stage.name,
+                    f"{show_tokens(node.stage.tokens)} tokens",
+                    hours,
+                    state(node.stage) if state else "",
+                    told,
+                )
             )
             inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
             branches = ["├─ "] * (len(node.children) - 1) + ["└─ "]
-            waiting += reversed([(child, inner, b) for child, b in zip(node.children, branches, strict=False)])
+            waiting += reversed(
+                [(child, inner, b) for child, b in zip(node.children, branches, strict=False)]
+            )
         widths = [max((len(line[i]) for line in lines), default=0) for i in range(5)]
         drawn = [
-            "  ".join(cell.ljust(w) if i not in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)) if w).rstrip()
+            "  ".join(
+                cell.ljust(w) if i not in (1, 2) else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+                if w
+            ).rstrip()
             for line in lines
         ]
         if state is None:
             return "\n".join([*drawn, "", *self.notes()])
         counts = Counter(line[3] for line in lines)
-        return "\n".join([*drawn, "", f"{len(lines)} stages: " + ", ".join(f"{n} {what}" for what, n in counts.most_common())])
+        return "\n".join(
+            [
+                *drawn,
+                "",
+                f"{len(lines)} stages: " + ", ".join(f"{n} {what}" for what, n in counts.most_common()),
+            ]
+        )
 
     def table(self) -> Table:
         """One line a stage, and below it what sharing saves."""
-        table = Table("Stages to train", ["stage", ">tokens", ">steps", f">{self.chip} hours", ">recipes", "trained for"], notes=self.notes())
+        table = Table(
+            "Stages to train",
+            ["stage", ">tokens", ">steps", f">{self.chip} hours", ">recipes", "trained for"],
+            notes=self.notes(),
+        )
         for depth, node in self.walk():
-            shown = ", ".join(node.recipes[:3]) + (f" and {len(node.recipes) - 3} more" if len(node.recipes) > 3 else "")
+            shown = ", ".join(node.recipes[:3]) + (
+                f" and {len(node.recipes) - 3} more" if len(node.recipes) > 3 else ""
+            )
             row = [
                 "· " * depth + node.stage.name,
                 f"{node.stage.tokens:,}",
@@ -137,9 +177,14 @@ class Tree:
         def show(node: Node) -> dict[str, Any]:
             cost = self.cost(node)
             return {
-                "stage": node.stage.name, "fingerprint": node.fingerprint, "tokens": node.stage.tokens, "steps": node.stage.steps,
-                "chip_hours": cost.chip_hours, "recipes": list(node.recipes), "children": [show(c) for c in node.children],
-            }  # fmt: skip
+                "stage": node.stage.name,
+                "fingerprint": node.fingerprint,
+                "tokens": node.stage.tokens,
+                "steps": node.stage.steps,
+                "chip_hours": cost.chip_hours,
+                "recipes": list(node.recipes),
+                "children": [show(c) for c in node.children],
+            }
 
         return {
             "recipes": list(self.recipes),

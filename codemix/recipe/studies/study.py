@@ -23,7 +23,17 @@ from codemix.recipe.studies.points import points
 from codemix.recipe.studies.stage_tree import tree
 from codemix.recipe.studies.study_spec import Study, StudySpec
 
-__all__ = ["Study", "StudySpec", "check", "expand", "load_study", "of_document", "recipes", "tree", "write_recipes"]
+__all__ = [
+    "Study",
+    "StudySpec",
+    "check",
+    "expand",
+    "load_study",
+    "of_document",
+    "recipes",
+    "tree",
+    "write_recipes",
+]
 
 
 def load_study(path: str | Path) -> Study:
@@ -35,7 +45,14 @@ def of_document(document: yaml_text.YamlFile) -> Study:
     """The study in a document."""
     if isinstance(document.value, dict) and "stages" in document.value and not recipe_file.is_study(document):
         hint = "a study has `study:`, `base:` and variations"
-        raise CodemixError(Problem("this is a recipe, not a study", document.where(("stages",), key=True), (hint,), "recipe-not-study"))
+        raise CodemixError(
+            Problem(
+                "this is a recipe, not a study",
+                document.where(("stages",), key=True),
+                (hint,),
+                "recipe-not-study",
+            )
+        )
     return Study(recipe_file.validate(StudySpec, document), document)
 
 
@@ -90,8 +107,18 @@ def write_recipes(study: Study, folder: Path) -> list[Path]:
     for name, source in recipes(study).items():
         path = folder / f"{name}.yaml"
         value = dict(source.document.value)
-        alone = recipe_file.RecipeFile(source.recipe, replace(yaml_text.parse(yaml_text.dump(value), str(study.folder / path.name)), file=str(study.folder / path.name)))
-        unused = {p.where.path.split(".", 1)[1] for p in validation.check(alone).problems if p.rule == "silence-unused"}
+        alone = recipe_file.RecipeFile(
+            source.recipe,
+            replace(
+                yaml_text.parse(yaml_text.dump(value), str(study.folder / path.name)),
+                file=str(study.folder / path.name),
+            ),
+        )
+        unused = {
+            p.where.path.split(".", 1)[1]
+            for p in validation.check(alone).problems
+            if p.rule == "silence-unused"
+        }
         if unused:  # the study's points share their silences; a recipe of its own keeps those that it needs
             value["silence"] = {k: v for k, v in value["silence"].items() if k not in unused}
         yaml_text.write(path, header + yaml_text.dump({k: v for k, v in value.items() if v != {}}))

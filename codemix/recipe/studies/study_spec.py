@@ -25,8 +25,12 @@ class Variation(Spec):
     name: Name = Field(description="the point's name; the recipe becomes `<study>-<name>`")
     description: str = Field("", description="what this point is for")
     base: str | None = Field(None, description="another recipe to start from, relative to this file")
-    without: tuple[str, ...] = Field((), description="what to take out of the base: `stages.cooldown`, `sources.synthetic`")
-    set: Overrides = Field({}, description="values laid over the base; keys may be dotted paths, stages go by name")
+    without: tuple[str, ...] = Field(
+        (), description="what to take out of the base: `stages.cooldown`, `sources.synthetic`"
+    )
+    set: Overrides = Field(
+        {}, description="values laid over the base; keys may be dotted paths, stages go by name"
+    )
 
 
 class Sweep(Spec):
@@ -34,7 +38,9 @@ class Sweep(Spec):
 
     stage: Name = Field(description="the stage whose mixture varies")
     of: Name = Field(description="the group or source whose share varies")
-    shares: tuple[Share, ...] = Field(min_length=1, max_length=256, description="its shares of the stage, one point each")
+    shares: tuple[Share, ...] = Field(
+        min_length=1, max_length=256, description="its shares of the stage, one point each"
+    )
     kind: Literal["competitive", "additive"] = Field(
         "competitive",
         description="competitive: the stage's tokens stay, so more of one is less of the rest; "
@@ -45,10 +51,14 @@ class Sweep(Spec):
     def _finite(self):
         if self.kind == "additive" and Fraction(1) in self.shares:
             raise PydanticCustomError(
-                "sweep", "an additive sweep cannot reach 100%: the rest keeps its tokens", {"hints": ["end below 100%, or use `kind: competitive`"]}
+                "sweep",
+                "an additive sweep cannot reach 100%: the rest keeps its tokens",
+                {"hints": ["end below 100%, or use `kind: competitive`"]},
             )
         if len(set(self.shares)) != len(self.shares):
-            raise PydanticCustomError("sweep", "a share stands twice in `shares`", {"hints": ["give each share once"]})
+            raise PydanticCustomError(
+                "sweep", "a share stands twice in `shares`", {"hints": ["give each share once"]}
+            )
         return self
 
 
@@ -63,7 +73,9 @@ class StudySpec(Spec):
     without: tuple[str, ...] = Field((), description="taken out of the base for every point")
     set: Overrides = Field({}, description="laid over the base for every point, before its own changes")
     variations: tuple[Variation, ...] = Field((), description="named points")
-    grid: dict[Name, dict[Name, Overrides]] = Field({}, description="axis -> value name -> changes; points are the product of the axes")
+    grid: dict[Name, dict[Name, Overrides]] = Field(
+        {}, description="axis -> value name -> changes; points are the product of the axes"
+    )
     sweep: Sweep | None = Field(None, description="points along a share")
     seeds: tuple[int, ...] = Field((), description="each point once a seed; default the base recipe's seed")
 
@@ -71,16 +83,34 @@ class StudySpec(Spec):
     def _points(self):
         names = [v.name for v in self.variations]
         if twice := next((n for n in names if names.count(n) > 1), None):
-            raise PydanticCustomError("study", f"two variations are called `{twice}`", {"hints": ["give each its own name"]})
+            raise PydanticCustomError(
+                "study", f"two variations are called `{twice}`", {"hints": ["give each its own name"]}
+            )
         if len(set(self.seeds)) != len(self.seeds) or any(not 0 <= s < 2**63 for s in self.seeds):
-            raise PydanticCustomError("study", "seeds are whole numbers from 0, each once", {"hints": ["for example `seeds: [0, 1]`"]})
+            raise PydanticCustomError(
+                "study",
+                "seeds are whole numbers from 0, each once",
+                {"hints": ["for example `seeds: [0, 1]`"]},
+            )
         if empty := next((axis for axis, values in self.grid.items() if not values), None):
-            raise PydanticCustomError("study", f"the axis `{empty}` has no values", {"hints": [f"write `{empty}: {{a: {{...}}, b: {{...}}}}`"]})
-        n = max(1, len(self.variations)) * max(1, len(self.seeds)) * (len(self.sweep.shares) if self.sweep else 1)
+            raise PydanticCustomError(
+                "study",
+                f"the axis `{empty}` has no values",
+                {"hints": [f"write `{empty}: {{a: {{...}}, b: {{...}}}}`"]},
+            )
+        n = (
+            max(1, len(self.variations))
+            * max(1, len(self.seeds))
+            * (len(self.sweep.shares) if self.sweep else 1)
+        )
         for values in self.grid.values():
             n *= len(values)
         if n > MAX_POINTS:
-            raise PydanticCustomError("study", f"{n:,} points; a study holds at most {MAX_POINTS:,}", {"hints": ["split it into several studies"]})
+            raise PydanticCustomError(
+                "study",
+                f"{n:,} points; a study holds at most {MAX_POINTS:,}",
+                {"hints": ["split it into several studies"]},
+            )
         return self
 
 

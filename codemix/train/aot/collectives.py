@@ -7,7 +7,14 @@ import math
 import re
 from dataclasses import dataclass
 
-KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
+KINDS = (
+    "all-gather",
+    "all-reduce",
+    "reduce-scatter",
+    "all-to-all",
+    "collective-permute",
+    "ragged-all-to-all",
+)
 _WIDTH = {
     "pred": 1,
     "s4": 0.5,
@@ -90,12 +97,16 @@ def _collective(line: str, times: int) -> Collective | None:
     if match is None or (kind := match[3].removesuffix("-start")) not in KINDS:
         return None
     arrays = [
-        (math.prod(map(int, dims.split(","))) * _WIDTH.get(dtype, 4) if dims else 0, f"{dtype}[{dims}]") for dtype, dims in _ARRAY.findall(match[2])
+        (math.prod(map(int, dims.split(","))) * _WIDTH.get(dtype, 4) if dims else 0, f"{dtype}[{dims}]")
+        for dtype, dims in _ARRAY.findall(match[2])
     ]
     arrays = [a for a in arrays if a[0]] or [(4, "a scalar")]
     if match[3].endswith("-start") and len(arrays) > 1 and kind != "all-reduce":
         arrays = arrays[len(arrays) // 2 :]  # the first half are what it takes
-    size, array = sum(a[0] for a in arrays), max(arrays)[1] + (f" and {len(arrays) - 1} more" if len(arrays) > 1 else "")
+    size, array = (
+        sum(a[0] for a in arrays),
+        max(arrays)[1] + (f" and {len(arrays) - 1} more" if len(arrays) > 1 else ""),
+    )
     if kind == "reduce-scatter":  # what it takes is larger than what it makes
         size *= _group_size(line)
     origin = re.search(r'op_name="([^"]*)"', line)
@@ -115,8 +126,18 @@ def _group_size(line: str) -> int:
 
 def _short(origin: str) -> str:
     """`jit(_update)/transpose(jvp())/while/body/closed_call/dot_general` as `backward, in a loop: dot_general`."""
-    parts = [p for p in origin.split("/") if p not in ("body", "closed_call", "checkpoint", "rematted_computation") and not p.startswith("jit(")]
-    place = "backward" if any(p.startswith("transpose") for p in parts) else "forward" if any(p.startswith("jvp") for p in parts) else "update"
+    parts = [
+        p
+        for p in origin.split("/")
+        if p not in ("body", "closed_call", "checkpoint", "rematted_computation") and not p.startswith("jit(")
+    ]
+    place = (
+        "backward"
+        if any(p.startswith("transpose") for p in parts)
+        else "forward"
+        if any(p.startswith("jvp") for p in parts)
+        else "update"
+    )
     loop = ", in a loop" if "while" in parts else ""
     rest = [p for p in parts if p != "while" and not p.startswith(("transpose", "jvp"))]
     return f"{place}{loop}: {'/'.join(rest[-2:])}"
@@ -159,5 +180,7 @@ def _turns(line: str, condition: list[str]) -> int:
     """Turns of a loop: as XLA says, or the one whole number that its condition compares with."""
     if known := re.search(r'known_trip_count":?\{"?n"?:"?(\d+)', line):
         return int(known[1])
-    bounds = {int(n) for text in condition for n in re.findall(r"[su](?:32|64)\[\]\S* constant\((\d+)\)", text)}
+    bounds = {
+        int(n) for text in condition for n in re.findall(r"[su](?:32|64)\[\]\S* constant\((\d+)\)", text)
+    }
     return max(1, bounds.pop()) if len(bounds) == 1 else 1

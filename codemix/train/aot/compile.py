@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "aot", "lower_for_tpu", "render"]
 ENVIRONMENT = {  # compiling only: no TPU is looked for, and several compilations may run at once
-    "JAX_PLATFORMS": "cpu", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}  # fmt: skip
+    "JAX_PLATFORMS": "cpu",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 PAPER = (  # arXiv 2408.10914 section 2.3: chip-hours of TPU v5e for 200B tokens, by parameters
     (470e6, 4_736.0),
     (2.8e9, 13_824.0),
@@ -35,9 +38,16 @@ PAPER_TOKENS = 200 * 10**9
 
 
 def aot(
-    plan: Plan, topology: str, *, stage: str | None = None, mesh: dict[str, int] | None = None, microbatches: int = 1, remat: str = "full",
-    mfu: float = 0.4, vocab_size: int | None = None,
-) -> list[Result]:  # fmt: skip
+    plan: Plan,
+    topology: str,
+    *,
+    stage: str | None = None,
+    mesh: dict[str, int] | None = None,
+    microbatches: int = 1,
+    remat: str = "full",
+    mfu: float = 0.4,
+    vocab_size: int | None = None,
+) -> list[Result]:
     """Compile the step of each stage (or of `stage`) for a slice such as `v5e:16x16`. Stages of equal shapes compile once.
 
     Raises CodemixError for a slice that does not exist, a mesh that does not divide, or where libtpu is not installed. A program that
@@ -45,11 +55,17 @@ def aot(
     """
     stages = [s for s in plan.stages if stage in (None, s.name)]
     if not stages:
-        raise CodemixError(f"there is no stage `{stage}`", hints=[f"stages: {', '.join(s.name for s in plan.stages)}"], rule="unknown-stage")
+        raise CodemixError(
+            f"there is no stage `{stage}`",
+            hints=[f"stages: {', '.join(s.name for s in plan.stages)}"],
+            rule="unknown-stage",
+        )
     vocab = vocab_size or cost_estimate.vocabulary(plan)
     if not vocab:
         raise CodemixError(
-            "the recipe does not say how large the vocabulary is", hints=["give the tokenizer a `vocab_size:`"], rule="vocabulary-unknown"
+            "the recipe does not say how large the vocabulary is",
+            hints=["give the tokenizer a `vocab_size:`"],
+            rule="vocabulary-unknown",
         )
     devices = slice_devices(topology)
     shape = mesh_shape(plan, mesh, len(devices), vocab, microbatches)
@@ -66,7 +82,9 @@ def slice_devices(topology: str) -> list:
     """The chips of a described slice. Raises CodemixError (`no-libtpu`, `unknown-topology`)."""
     hints = ["for example v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5e:16x16, v6e:4x4, v5p:2x2x2"]
     if not re.fullmatch(r"\w+:\d+x\d+(x\d+)?", topology):
-        raise CodemixError(f"`{topology}` is not the name of a TPU slice", hints=hints, rule="unknown-topology")
+        raise CodemixError(
+            f"`{topology}` is not the name of a TPU slice", hints=hints, rule="unknown-topology"
+        )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from jax.experimental import topologies
@@ -80,25 +98,36 @@ def slice_devices(topology: str) -> list:
         said = str(error)
         if "not installed" in said:
             hints = ["`pip install 'codemix[tpu]'`; it needs no TPU"]
-            raise CodemixError("compiling for a TPU needs libtpu, which is not installed", hints=hints, rule="no-libtpu") from None
+            raise CodemixError(
+                "compiling for a TPU needs libtpu, which is not installed", hints=hints, rule="no-libtpu"
+            ) from None
         reason = said.split(": ", 1)[-1].splitlines()[0]
-        raise CodemixError(f"there is no TPU slice `{topology}`: {reason}", hints=hints, rule="unknown-topology") from None
+        raise CodemixError(
+            f"there is no TPU slice `{topology}`: {reason}", hints=hints, rule="unknown-topology"
+        ) from None
 
 
-def mesh_shape(plan: Plan, asked: dict[str, int] | None, chips: int, vocab_size: int, microbatches: int = 1) -> dict[str, int]:
+def mesh_shape(
+    plan: Plan, asked: dict[str, int] | None, chips: int, vocab_size: int, microbatches: int = 1
+) -> dict[str, int]:
     """The mesh asked for, or the trainer's default on so many chips. Raises CodemixError for what does not divide."""
     from codemix.train.model.mesh import refuse_undivided
 
     shape = {"data": 1, "fsdp": 1, "model": 1} | (asked or {})
     if asked is None:
-        while shape["fsdp"] < 16 and chips % (2 * shape["fsdp"]) == 0 and plan.recipe.model.d_model % (2 * shape["fsdp"]) == 0:
+        while (
+            shape["fsdp"] < 16
+            and chips % (2 * shape["fsdp"]) == 0
+            and plan.recipe.model.d_model % (2 * shape["fsdp"]) == 0
+        ):
             shape["fsdp"] *= 2
         shape["data"] = chips // shape["fsdp"]
     if shape["data"] * shape["fsdp"] * shape["model"] != chips:
         raise CodemixError(
             f"a mesh of {shape['data']} x {shape['fsdp']} x {shape['model']} has not the {chips} chips of the slice",
-            hints=[f"for example `--mesh data={chips // 16 or 1},fsdp={min(chips, 16)}`"], rule="mesh-not-slice",
-        )  # fmt: skip
+            hints=[f"for example `--mesh data={chips // 16 or 1},fsdp={min(chips, 16)}`"],
+            rule="mesh-not-slice",
+        )
     refuse_undivided(plan, vocab_size, shape, microbatches)
     return shape
 
@@ -117,15 +146,34 @@ def batch_shapes(stage: StagePlan, sharding: Any) -> dict[str, Any]:
     whole = {"inputs": jnp.int32, "targets": jnp.int32, "weights": jnp.float32}
     whole |= {"segments": jnp.int32} if stage.doc_mask == "segment" else {}
     whole |= {"positions": jnp.int32} if stage.reset_positions else {}
-    shapes = {name: jax.ShapeDtypeStruct((rows, stage.seq_len), dtype, sharding=sharding) for name, dtype in whole.items()}
+    shapes = {
+        name: jax.ShapeDtypeStruct((rows, stage.seq_len), dtype, sharding=sharding)
+        for name, dtype in whole.items()
+    }
     return shapes | {"source": jax.ShapeDtypeStruct((rows,), jnp.int32, sharding=sharding)}
 
 
-def step_for(stage: StagePlan, vocab_size: int, n_sources: int, mesh: Mesh, *, microbatches: int = 1, remat: str = "full") -> Step:
+def step_for(
+    stage: StagePlan,
+    vocab_size: int,
+    n_sources: int,
+    mesh: Mesh,
+    *,
+    microbatches: int = 1,
+    remat: str = "full",
+) -> Step:
     """The trainer's step for a stage on a mesh."""
     from codemix.train.step.step import make_step, words_of
 
-    return make_step(stage.model, vocab_size, n_sources, mesh, remat=remat, accumulate=microbatches, **words_of(stage.training))
+    return make_step(
+        stage.model,
+        vocab_size,
+        n_sources,
+        mesh,
+        remat=remat,
+        accumulate=microbatches,
+        **words_of(stage.training),
+    )
 
 
 def lower_for_tpu(step: Step, stage: StagePlan) -> Any:
@@ -137,11 +185,16 @@ def lower_for_tpu(step: Step, stage: StagePlan) -> Any:
 
     from codemix.train.model import attention
 
-    step.loss_options |= {"attention": attention.for_platform("tpu", step.mesh), "compute_dtype": jnp.dtype("bfloat16")}
+    step.loss_options |= {
+        "attention": attention.for_platform("tpu", step.mesh),
+        "compute_dtype": jnp.dtype("bfloat16"),
+    }
     return step.lower(batch_shapes(stage, step.batch_sharding), "tpu")
 
 
-def _compile(stage: StagePlan, vocab: int, n_sources: int, devices: list, shape: dict, microbatches: int, remat: str) -> tuple:
+def _compile(
+    stage: StagePlan, vocab: int, n_sources: int, devices: list, shape: dict, microbatches: int, remat: str
+) -> tuple:
     """(memory, collectives, (needed, available) when it does not fit, seconds)."""
     import jax
 
@@ -149,7 +202,9 @@ def _compile(stage: StagePlan, vocab: int, n_sources: int, devices: list, shape:
     from codemix.train.model.mesh import make_mesh
 
     began = time.monotonic()
-    step = step_for(stage, vocab, n_sources, make_mesh(**shape, devices=devices), microbatches=microbatches, remat=remat)
+    step = step_for(
+        stage, vocab, n_sources, make_mesh(**shape, devices=devices), microbatches=microbatches, remat=remat
+    )
     with progress(f"compiling {stage.name} for {len(devices)} chips", None) as advance:
         lowered = step.lower(batch_shapes(stage, step.batch_sharding))
         try:
@@ -177,24 +232,48 @@ def out_of_memory(message: str) -> tuple[int, int] | None:
     if not is_out_of_memory(message):
         return None
     unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
-    for pattern in (r"\(([\d.]+)([KMGT]?)i?B?\) exceeds available \w+ \(([\d.]+)([KMGT]?)", r"[Uu]sed ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)"):
+    for pattern in (
+        r"\(([\d.]+)([KMGT]?)i?B?\) exceeds available \w+ \(([\d.]+)([KMGT]?)",
+        r"[Uu]sed ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)",
+    ):
         if match := re.search(pattern, message):
             return int(float(match[1]) * unit[match[2]]), int(float(match[3]) * unit[match[4]])
     return (0, 0)
 
 
 def _result(
-    stage: StagePlan, topology: str, shape: dict, vocab: int, microbatches: int, remat: str, mfu: float,
-    memory: Memory | None, sent: list[Collective], lack: tuple[int, int] | None, seconds: float,
-) -> Result:  # fmt: skip
+    stage: StagePlan,
+    topology: str,
+    shape: dict,
+    vocab: int,
+    microbatches: int,
+    remat: str,
+    mfu: float,
+    memory: Memory | None,
+    sent: list[Collective],
+    lack: tuple[int, int] | None,
+    seconds: float,
+) -> Result:
     parameters, batch = stage.model.parameters(vocab), largest_batch(stage)
     per_token = stage.model.flops_per_token(vocab, stage.seq_len)
     chip = cost_estimate.CHIPS.get(topology.partition(":")[0])
     result = Result(
-        stage=stage.name, topology=topology, mesh=shape, batch_size=batch, seq_len=stage.seq_len, microbatches=microbatches, remat=remat,
-        parameters=parameters, tokens=stage.tokens, fits=lack is None, memory=memory, collectives=sent, mfu=mfu, compile_s=round(seconds, 1),
+        stage=stage.name,
+        topology=topology,
+        mesh=shape,
+        batch_size=batch,
+        seq_len=stage.seq_len,
+        microbatches=microbatches,
+        remat=remat,
+        parameters=parameters,
+        tokens=stage.tokens,
+        fits=lack is None,
+        memory=memory,
+        collectives=sent,
+        mfu=mfu,
+        compile_s=round(seconds, 1),
         flops_per_step=batch * stage.seq_len * per_token,
-    )  # fmt: skip
+    )
     if lack is not None:
         result.needed, result.available = lack if lack[0] else (None, None)
         result.hints = knobs(stage, shape, microbatches, remat, lack)

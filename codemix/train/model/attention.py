@@ -19,13 +19,20 @@ from jaxtyping import Array, Float, Int
 if TYPE_CHECKING:
     from codemix.train.model.decoder import Attention
 
-BLOCK, LONG_BLOCK, MOST_BLOCKS = 128, 512, 16  # queries at once; measured on CPU: smaller blocks cost more in calls than they save in scores
+BLOCK, LONG_BLOCK, MOST_BLOCKS = (
+    128,
+    512,
+    16,
+)  # queries at once; measured on CPU: smaller blocks cost more in calls than they save in scores
 
 
 @jax.custom_vjp
 def xla(
-    queries: Float[Array, "B T K G H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"], segments: Int[Array, "B T"] | None = None,
-) -> Float[Array, "B T K G H"]:  # fmt: skip
+    queries: Float[Array, "B T K G H"],
+    keys: Float[Array, "B T K H"],
+    values: Float[Array, "B T K H"],
+    segments: Int[Array, "B T"] | None = None,
+) -> Float[Array, "B T K G H"]:
     """Attention in plain XLA operations, a block of queries at a time, so that T x T scores never exist.
 
     The backward pass makes the scores of each block again, and needs no more than the log of each softmax's sum.
@@ -41,7 +48,9 @@ def _forward(queries: Array, keys: Array, values: Array, segments: Array | None)
         highest = scores.max(-1, keepdims=True)
         weights = jnp.exp(scores - highest)
         total = weights.sum(-1, keepdims=True)
-        attended = jnp.einsum("bkgts,bksh->bkgth", weights.astype(v.dtype), v[:, :, :seen], preferred_element_type=jnp.float32)
+        attended = jnp.einsum(
+            "bkgts,bksh->bkgth", weights.astype(v.dtype), v[:, :, :seen], preferred_element_type=jnp.float32
+        )
         return None, ((attended / total).astype(v.dtype), highest + jnp.log(total))
 
     _, (attended, log_total) = _over_blocks(block, None, _heads_first(queries) * queries.shape[-1] ** -0.5)
@@ -53,19 +62,38 @@ def _backward(saved: tuple, gradient: Float[Array, "B T K G H"]):
     k, v, d_attended = keys.swapaxes(1, 2), values.swapaxes(1, 2), _heads_first(gradient)
     shared = (d_attended.astype(jnp.float32) * attended.astype(jnp.float32)).sum(-1, keepdims=True)
 
-    def block(sums: tuple[Array, Array], first: Any, seen: int, q: Array, d_attended: Array, log_total: Array, shared: Array):
+    def block(
+        sums: tuple[Array, Array],
+        first: Any,
+        seen: int,
+        q: Array,
+        d_attended: Array,
+        log_total: Array,
+        shared: Array,
+    ):
         weights = jnp.exp(_scores(q, k[:, :, :seen], segments, first) - log_total)
-        d_weights = jnp.einsum("bkgth,bksh->bkgts", d_attended, v[:, :, :seen], preferred_element_type=jnp.float32)
+        d_weights = jnp.einsum(
+            "bkgth,bksh->bkgts", d_attended, v[:, :, :seen], preferred_element_type=jnp.float32
+        )
         d_scores = (weights * (d_weights - shared)).astype(q.dtype)
         d_k = jnp.einsum("bkgts,bkgth->bksh", d_scores, q, preferred_element_type=jnp.float32)
-        d_v = jnp.einsum("bkgts,bkgth->bksh", weights.astype(v.dtype), d_attended, preferred_element_type=jnp.float32)
+        d_v = jnp.einsum(
+            "bkgts,bkgth->bksh", weights.astype(v.dtype), d_attended, preferred_element_type=jnp.float32
+        )
         d_q = jnp.einsum("bkgts,bksh->bkgth", d_scores, k[:, :, :seen], preferred_element_type=jnp.float32)
-        return (sums[0].at[:, :, :seen].add(d_k), sums[1].at[:, :, :seen].add(d_v)), (d_q * q.shape[-1] ** -0.5).astype(q.dtype)
+        return (sums[0].at[:, :, :seen].add(d_k), sums[1].at[:, :, :seen].add(d_v)), (
+            d_q * q.shape[-1] ** -0.5
+        ).astype(q.dtype)
 
     zeros = (jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32))
     q = _heads_first(queries) * queries.shape[-1] ** -0.5
     (d_k, d_v), d_q = _over_blocks(block, zeros, q, d_attended, log_total, shared)
-    return d_q.transpose(0, 3, 1, 2, 4), d_k.swapaxes(1, 2).astype(keys.dtype), d_v.swapaxes(1, 2).astype(values.dtype), None
+    return (
+        d_q.transpose(0, 3, 1, 2, 4),
+        d_k.swapaxes(1, 2).astype(keys.dtype),
+        d_v.swapaxes(1, 2).astype(values.dtype),
+        None,
+    )
 
 
 xla.defvjp(_forward, _backward)
@@ -75,7 +103,9 @@ def _heads_first(x: Float[Array, "B T K G H"]) -> Float[Array, "B K G T H"]:
     return x.transpose(0, 2, 3, 1, 4)
 
 
-def _over_blocks(block: Callable[..., tuple[Any, Any]], carry: Any, *by_query: Float[Array, "B K G T _"]) -> tuple[Any, Any]:
+def _over_blocks(
+    block: Callable[..., tuple[Any, Any]], carry: Any, *by_query: Float[Array, "B K G T _"]
+) -> tuple[Any, Any]:
     """`carry, outputs = block(carry, first position, keys that it meets, *its part of by_query)` for each block of queries.
 
     Up to 2048 positions every block is written out and meets only the keys before its end, which halves the work; longer
@@ -92,11 +122,15 @@ def _over_blocks(block: Callable[..., tuple[Any, Any]], carry: Any, *by_query: F
         return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts, 3), *made)
 
     parts = [jnp.moveaxis(x.reshape(*x.shape[:3], -1, LONG_BLOCK, x.shape[-1]), 3, 0) for x in by_query]
-    carry, made = jax.lax.scan(lambda carry, part: block(carry, part[0], T, *part[1]), carry, (jnp.arange(0, T, LONG_BLOCK), parts))
+    carry, made = jax.lax.scan(
+        lambda carry, part: block(carry, part[0], T, *part[1]), carry, (jnp.arange(0, T, LONG_BLOCK), parts)
+    )
     return carry, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 3).reshape(*x.shape[1:4], T, x.shape[-1]), made)
 
 
-def _scores(q: Float[Array, "B K G t H"], k: Float[Array, "B K s H"], segments: Int[Array, "B T"] | None, first: Any) -> Float[Array, "B K G t s"]:
+def _scores(
+    q: Float[Array, "B K G t H"], k: Float[Array, "B K s H"], segments: Int[Array, "B T"] | None, first: Any
+) -> Float[Array, "B K G t s"]:
     """What positions first, first + 1, ... make of the first s, in float32; minus infinity where they do not see."""
     scores = jnp.einsum("bkgth,bksh->bkgts", q, k, preferred_element_type=jnp.float32)
     t, s = scores.shape[-2:]
@@ -108,8 +142,11 @@ def _scores(q: Float[Array, "B K G t H"], k: Float[Array, "B K s H"], segments: 
 
 
 def cudnn(
-    queries: Float[Array, "B T K G H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"], segments: Int[Array, "B T"] | None = None,
-) -> Float[Array, "B T K G H"]:  # fmt: skip
+    queries: Float[Array, "B T K G H"],
+    keys: Float[Array, "B T K H"],
+    values: Float[Array, "B T K H"],
+    segments: Int[Array, "B T"] | None = None,
+) -> Float[Array, "B T K G H"]:
     """Attention in cuDNN's fused kernel, which knows half precision only; float32 goes to `xla`.
 
     The kernel takes documents as a mask [B, 1, T, T]: 128 MiB a row at 8192 positions, shared by heads and layers.
@@ -118,14 +155,21 @@ def cudnn(
         return xla(queries, keys, values, segments)
     B, T, K, G, H = queries.shape
     seen = None if segments is None else (segments[:, :, None] == segments[:, None, :])[:, None]
-    attended = jax.nn.dot_product_attention(queries.reshape(B, T, K * G, H), keys, values, mask=seen, is_causal=True, implementation="cudnn")
+    attended = jax.nn.dot_product_attention(
+        queries.reshape(B, T, K * G, H), keys, values, mask=seen, is_causal=True, implementation="cudnn"
+    )
     return attended.reshape(queries.shape)
 
 
 def splash(
-    queries: Float[Array, "B T K G H"], keys: Float[Array, "B T K H"], values: Float[Array, "B T K H"], segments: Int[Array, "B T"] | None = None,
-    *, mesh: Mesh | None = None, interpret: bool = False,
-) -> Float[Array, "B T K G H"]:  # fmt: skip
+    queries: Float[Array, "B T K G H"],
+    keys: Float[Array, "B T K H"],
+    values: Float[Array, "B T K H"],
+    segments: Int[Array, "B T"] | None = None,
+    *,
+    mesh: Mesh | None = None,
+    interpret: bool = False,
+) -> Float[Array, "B T K G H"]:
     """Attention in JAX's splash kernel for TPU, each device on its own rows and heads; T that 128 does not divide goes to `xla`."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -134,12 +178,19 @@ def splash(
     block = next((size for size in (512, 256, 128) if T % size == 0), None)
     if block is None:
         return xla(queries, keys, values, segments)
-    sizes = kernel.BlockSizes(**{f"block_{name}": block for name in ("q", "kv", "kv_compute", "q_dkv", "kv_dkv", "kv_dkv_compute", "q_dq", "kv_dq")})
+    sizes = kernel.BlockSizes(
+        **{
+            f"block_{name}": block
+            for name in ("q", "kv", "kv_compute", "q_dkv", "kv_dkv", "kv_dkv_compute", "q_dq", "kv_dq")
+        }
+    )
 
     def local(q: Array, k: Array, v: Array, segments: Array | None) -> Array:
         B, T, K, G, H = q.shape
         mask = masks.MultiHeadMask([masks.CausalMask((T, T)) for _ in range(K * G)])
-        attend = kernel.make_splash_mha(mask, head_shards=1, q_seq_shards=1, block_sizes=sizes, interpret=interpret)
+        attend = kernel.make_splash_mha(
+            mask, head_shards=1, q_seq_shards=1, block_sizes=sizes, interpret=interpret
+        )
         q = (q * H**-0.5).reshape(B, T, K * G, H).swapaxes(1, 2)  # the kernel does not scale
         own = None if segments is None else kernel.SegmentIds(segments, segments)
         attended = jax.vmap(attend)(q, k.swapaxes(1, 2), v.swapaxes(1, 2), own)
@@ -150,7 +201,9 @@ def splash(
     rows = ("data", "fsdp")
     heads = P(rows, None, "model")
     # check_vma: the kernel's outputs do not say over which axes they vary
-    return jax.shard_map(local, mesh=mesh, in_specs=(heads, heads, heads, P(rows)), out_specs=heads, check_vma=False)(queries, keys, values, segments)
+    return jax.shard_map(
+        local, mesh=mesh, in_specs=(heads, heads, heads, P(rows)), out_specs=heads, check_vma=False
+    )(queries, keys, values, segments)
 
 
 def for_platform(platform: str, mesh: Mesh | None = None) -> Attention:

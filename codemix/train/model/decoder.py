@@ -21,7 +21,9 @@ from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 from codemix.recipe.language import schema
 from codemix.train.model.mesh import BATCH, TABLE
 
-Attention = Callable[..., Array]  # (queries, keys, values, segments or None) -> [B, T, K, G, H]; see train/model/attention.py
+Attention = Callable[
+    ..., Array
+]  # (queries, keys, values, segments or None) -> [B, T, K, G, H]; see train/model/attention.py
 
 
 class Blocks(eqx.Module):
@@ -80,31 +82,50 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
         up=matrix((D, F), D, F),
         down=matrix((F, D), F, D),
     )
-    return decoder(spec, vocab_size, table(), blocks, jnp.ones(D, jnp.float32), None if spec.tied_embeddings else table())
+    return decoder(
+        spec, vocab_size, table(), blocks, jnp.ones(D, jnp.float32), None if spec.tied_embeddings else table()
+    )
 
 
-def decoder(spec: schema.Model, vocab_size: int, embedding: Array, blocks: Blocks, norm: Array, unembedding: Array | None) -> Decoder:
+def decoder(
+    spec: schema.Model,
+    vocab_size: int,
+    embedding: Array,
+    blocks: Blocks,
+    norm: Array,
+    unembedding: Array | None,
+) -> Decoder:
     """These weights as the model that `spec` describes."""
     theta = spec.rope_theta if spec.positions == "rope" else None
-    return Decoder(embedding, blocks, norm, unembedding, vocab_size, theta, spec.norm, spec.norm_eps, spec.logit_scale)
+    return Decoder(
+        embedding, blocks, norm, unembedding, vocab_size, theta, spec.norm, spec.norm_eps, spec.logit_scale
+    )
 
 
 def normed(x: Float[Array, "*B D"], gain: Float[Array, " D"], kind: str, eps: float) -> Float[Array, "*B D"]:
     """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first. Computed in float32."""
     wide = x.astype(jnp.float32)
     centred = wide - wide.mean(-1, keepdims=True) if kind == "layer" else wide
-    return (centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps) * gain.astype(jnp.float32)).astype(x.dtype)
+    return (
+        centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps) * gain.astype(jnp.float32)
+    ).astype(x.dtype)
 
 
-def rope_angles(positions: Int[Array, "B T"], head: int, theta: float | None) -> tuple[Float[Array, "B T C"], Float[Array, "B T C"]] | None:
+def rope_angles(
+    positions: Int[Array, "B T"], head: int, theta: float | None
+) -> tuple[Float[Array, "B T C"], Float[Array, "B T C"]] | None:
     """Cosine and sine of the angle of each of the `head / 2` pairs at each position, in float32; None without `theta`."""
     if theta is None:
         return None
-    angle = positions[..., None].astype(jnp.float32) * theta ** (-jnp.arange(0, head, 2, dtype=jnp.float32) / head)
+    angle = positions[..., None].astype(jnp.float32) * theta ** (
+        -jnp.arange(0, head, 2, dtype=jnp.float32) / head
+    )
     return jnp.cos(angle), jnp.sin(angle)
 
 
-def rotate(x: Float[Array, "B T *heads H"], cos: Float[Array, "B T C"], sin: Float[Array, "B T C"]) -> Float[Array, "B T *heads H"]:
+def rotate(
+    x: Float[Array, "B T *heads H"], cos: Float[Array, "B T C"], sin: Float[Array, "B T C"]
+) -> Float[Array, "B T *heads H"]:
     """x with pairs (0, H/2), (1, H/2 + 1), ... of H turned by their angle. RoPE is interleaved; `halves` puts its pairs so."""
     between = tuple(range(2, x.ndim - 1))
     cos, sin = jnp.expand_dims(cos, between), jnp.expand_dims(sin, between)
@@ -141,7 +162,9 @@ def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array)
     def d_weights_on_cpu(x: Array, gradient: Array) -> Array:
         """The same after turning x: XLA's matmuls on CPU take twice as long when they have to walk their left side down its columns."""
         x = jax.lax.optimization_barrier(jnp.moveaxis(x, (0, 1), (-2, -1)))
-        return jnp.einsum(f"{left[2:]}{left[:2]},{out}->{right}", x, gradient, preferred_element_type=weights.dtype)
+        return jnp.einsum(
+            f"{left[2:]}{left[:2]},{out}->{right}", x, gradient, preferred_element_type=weights.dtype
+        )
 
     d_x = jnp.einsum(f"{out},{right}->{left}", gradient, weights.astype(x.dtype))
     return d_x, jax.lax.platform_dependent(x, gradient, cpu=d_weights_on_cpu, default=d_weights)
@@ -150,13 +173,23 @@ def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array)
 project.defvjp(lambda pattern, x, weights: (project(pattern, x, weights), (x, weights)), _project_backward)
 
 
-def queries_keys_values(h: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None) -> tuple[Array, Array, Array]:
+def queries_keys_values(
+    h: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None
+) -> tuple[Array, Array, Array]:
     """Queries and keys of a layer, turned by their angles if there are any, and its values."""
 
     def turned(pattern: str, weights: Array) -> Array:
-        return project(pattern, h, weights) if angles is None else rotate(project(pattern, h, halves(weights)), *angles)
+        return (
+            project(pattern, h, weights)
+            if angles is None
+            else rotate(project(pattern, h, halves(weights)), *angles)
+        )
 
-    return turned("btd,dkgh->btkgh", layer.query), turned("btd,dkh->btkh", layer.key), project("btd,dkh->btkh", h, layer.value)
+    return (
+        turned("btd,dkgh->btkgh", layer.query),
+        turned("btd,dkh->btkh", layer.key),
+        project("btd,dkh->btkh", h, layer.value),
+    )
 
 
 @jax.custom_vjp
@@ -179,7 +212,9 @@ def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, 
     return jax.vmap(jax.random.fold_in, (0, None))(rngs, number)
 
 
-def apply_dropout(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int) -> Float[Array, "B T D"]:
+def apply_dropout(
+    x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int
+) -> Float[Array, "B T D"]:
     """x with a share `rate` of the values zeroed and the others larger by as much; which ones, the random keys of its rows and the place decide.
     Without keys, x."""
     if rngs is None:
@@ -189,9 +224,16 @@ def apply_dropout(x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] 
 
 
 def block(
-    x: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None, segments: Int[Array, "B T"] | None, attention: Attention,
-    norm_kind: str, eps: float, dropout: float = 0.0, rngs: Key[Array, " B"] | None = None,
-) -> Float[Array, "B T D"]:  # fmt: skip
+    x: Float[Array, "B T D"],
+    layer: Blocks,
+    angles: tuple[Array, Array] | None,
+    segments: Int[Array, "B T"] | None,
+    attention: Attention,
+    norm_kind: str,
+    eps: float,
+    dropout: float = 0.0,
+    rngs: Key[Array, " B"] | None = None,
+) -> Float[Array, "B T D"]:
     """One layer: x + attention(norm(x)) + mlp(norm(x)); with random keys for its rows, a share `dropout` of both addends is zeroed."""
     # The parts of the norm cost less to make again than to keep.
     h = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))(x, layer.norm, norm_kind, eps)
@@ -210,7 +252,9 @@ REMAT = {  # what the backward pass finds saved: everything | only the block's i
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+def lookup(
+    dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids: Int[Array, "B T"]
+) -> Float[Array, "B T D"]:
     """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands.
 
     On a mesh the table stays where it is. Each device looks up, in the columns that it holds, the ids of all rows of its
@@ -224,7 +268,9 @@ def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids:
         rows = jax.lax.psum(jnp.where(mine, table[ids], 0).astype(dtype), "model")
         return jax.lax.all_to_all(rows, "fsdp", 0, 2, tiled=True)
 
-    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH), out_specs=BATCH, check_vma=False)(table, ids)
+    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH), out_specs=BATCH, check_vma=False)(
+        table, ids
+    )
 
 
 def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Array):
@@ -241,13 +287,17 @@ def _lookup_backward(dtype: jnp.dtype, mesh: Mesh | None, saved: tuple, gradient
         columns = jax.lax.all_to_all(gradient, "fsdp", 2, 0, tiled=True).astype(jnp.float32)
         return jax.lax.psum(jnp.zeros_like(table).at[ids].add(jnp.where(mine, columns, 0)), "data")
 
-    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH, BATCH), out_specs=TABLE, check_vma=False)(table, ids, gradient), None
+    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH, BATCH), out_specs=TABLE, check_vma=False)(
+        table, ids, gradient
+    ), None
 
 
 lookup.defvjp(_lookup_forward, _lookup_backward)
 
 
-def _own_ids(table: Float[Array, "v d"], ids: Int[Array, "b T"]) -> tuple[Int[Array, "B T"], Bool[Array, "B T 1"]]:
+def _own_ids(
+    table: Float[Array, "v d"], ids: Int[Array, "b T"]
+) -> tuple[Int[Array, "B T"], Bool[Array, "B T 1"]]:
     """On one device: the ids of its fsdp group as rows of its part of the table, and whether they lie in it."""
     ids = jax.lax.all_gather(ids, "fsdp", tiled=True) - jax.lax.axis_index("model") * len(table)
     mine = (ids >= 0) & (ids < len(table))
@@ -278,7 +328,9 @@ def hidden(
     angles = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
 
     def one(x: Array, part: tuple[Blocks, Array | None]) -> tuple[Array, None]:
-        return block(x, part[0], angles, segments, attention, model.norm_kind, model.norm_eps, dropout, part[1]), None
+        return block(
+            x, part[0], angles, segments, attention, model.norm_kind, model.norm_eps, dropout, part[1]
+        ), None
 
     L = len(model.blocks.norm)
     of_layers = None if rngs is None else jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
@@ -289,5 +341,7 @@ def hidden(
 
 def logits(model: Decoder, states: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
     """Scores of every id in float32; padding of the vocabulary gets minus infinity."""
-    scores = model.logit_scale * jnp.einsum("...d,vd->...v", states, model.head.astype(states.dtype), preferred_element_type=jnp.float32)
+    scores = model.logit_scale * jnp.einsum(
+        "...d,vd->...v", states, model.head.astype(states.dtype), preferred_element_type=jnp.float32
+    )
     return jnp.where(jnp.arange(scores.shape[-1]) < model.vocab_size, scores, -jnp.inf)

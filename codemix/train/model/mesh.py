@@ -52,15 +52,26 @@ def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, i
         shape = {"data": devices // fsdp, "fsdp": fsdp, "model": 1}
     for axis, size in shape.items():
         if axis not in AXES or size < 1:
-            raise CodemixError(f"`{axis}: {size}` is no axis of a mesh", hints=["axes are data, fsdp and model, each at least 1"], rule="mesh-axis")
+            raise CodemixError(
+                f"`{axis}: {size}` is no axis of a mesh",
+                hints=["axes are data, fsdp and model, each at least 1"],
+                rule="mesh-axis",
+            )
     wanted = math.prod(shape.values())
     if wanted > jax.device_count():
-        raise CodemixError(f"the mesh wants {wanted} devices and there are {jax.device_count()}", hints=["make an axis smaller"], rule="mesh-too-big")
-    if jax.process_count() > 1 and wanted < jax.device_count():  # a process might have none of them, and nothing to do
+        raise CodemixError(
+            f"the mesh wants {wanted} devices and there are {jax.device_count()}",
+            hints=["make an axis smaller"],
+            rule="mesh-too-big",
+        )
+    if (
+        jax.process_count() > 1 and wanted < jax.device_count()
+    ):  # a process might have none of them, and nothing to do
         raise CodemixError(
             f"the mesh takes {wanted} of {jax.device_count()} devices, and a run of several processes takes all",
-            hints=["make an axis larger, or start fewer processes"], rule="mesh-too-small",
-        )  # fmt: skip
+            hints=["make an axis larger, or start fewer processes"],
+            rule="mesh-too-small",
+        )
     return shape
 
 
@@ -75,16 +86,29 @@ def shardings(mesh: Mesh, tree: Any) -> Any:
 
 
 def problems(
-    spec: schema.Model, vocab_size: int, batch_size: int, microbatches: int = 1, *, data: int = 1, fsdp: int = 1, model: int = 1
-) -> list[Problem]:  # fmt: skip
+    spec: schema.Model,
+    vocab_size: int,
+    batch_size: int,
+    microbatches: int = 1,
+    *,
+    data: int = 1,
+    fsdp: int = 1,
+    model: int = 1,
+) -> list[Problem]:
     """What does not divide over a mesh of this shape, or into the microbatches of each of its devices."""
     wanted = [
-        ("model.d_model", spec.d_model, fsdp, "fsdp"), ("the embedding's rows", spec.vocab(vocab_size), model, "model"),
-        ("model.d_ff", spec.d_ff, model, "model"), ("key-value heads", spec.kv_heads, model, "model"),
+        ("model.d_model", spec.d_model, fsdp, "fsdp"),
+        ("the embedding's rows", spec.vocab(vocab_size), model, "model"),
+        ("model.d_ff", spec.d_ff, model, "model"),
+        ("key-value heads", spec.kv_heads, model, "model"),
         ("batch_size", batch_size, data * fsdp, "data x fsdp"),
-    ]  # fmt: skip
+    ]
     found = [
-        Problem(f"{name} is {size}, which does not divide by {axis} = {by}", rule="mesh-does-not-divide", hints=_nearest(name, size, by))
+        Problem(
+            f"{name} is {size}, which does not divide by {axis} = {by}",
+            rule="mesh-does-not-divide",
+            hints=_nearest(name, size, by),
+        )
         for name, size, by, axis in wanted
         if size % by
     ]
@@ -99,7 +123,11 @@ def problems(
 def refuse_undivided(plan: Plan, vocab_size: int, shape: Mapping[str, int], microbatches: int = 1) -> None:
     """Raises CodemixError with all that a mesh of this shape, and its microbatches, do not divide in any stage of a plan."""
     sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
-    found = {p.what: p for size in sizes for p in problems(plan.recipe.model, vocab_size, size, microbatches, **shape)}
+    found = {
+        p.what: p
+        for size in sizes
+        for p in problems(plan.recipe.model, vocab_size, size, microbatches, **shape)
+    }
     if found:
         raise CodemixError(*found.values())
 
@@ -121,7 +149,10 @@ def host_rows(sharding: NamedSharding, batch_size: int) -> list[tuple[int, int]]
 
     From the sharding's own map: a mesh may order devices as a ring, so `process_index * rows` would be wrong.
     """
-    found = {index[0].indices(batch_size)[:2] for index in sharding.addressable_devices_indices_map((batch_size,)).values()}
+    found = {
+        index[0].indices(batch_size)[:2]
+        for index in sharding.addressable_devices_indices_map((batch_size,)).values()
+    }
     return sorted(found)
 
 

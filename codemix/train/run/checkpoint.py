@@ -48,7 +48,9 @@ class Checkpoints:
         _keep_orbax_quiet()
         self.folder = Path(folder).absolute()
         self.keep_every = keep_every
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
@@ -60,7 +62,9 @@ class Checkpoints:
         content = json.loads(json.dumps(content))  # a copy, and what will be read back
         content["digest"] = digest(content)
         with _disk_errors(self.folder):
-            self._manager.save(step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True)
+            self._manager.save(
+                step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True
+            )
 
     def steps(self) -> list[int]:
         """Steps that are there whole, ascending."""
@@ -73,7 +77,9 @@ class Checkpoints:
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved as `meta` with a step."""
         with self._damage(step):
-            found = dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+            found = dict(
+                self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+            )
             written = found.pop("digest", None)
             if written is not None and written != digest(found):
                 raise ValueError("its `meta` was changed: the digest in it differs")
@@ -85,16 +91,29 @@ class Checkpoints:
         Raises CodemixError (`checkpoint-mismatch`) that names every leaf that differs, (`checkpoint-damaged`) when files are.
         """
         meta = self.meta(step)
-        saved, written = meta["leaves"], meta.get("checksums", {})  # none in what was saved before there were any
-        problems = [problem for part in parts for problem in _differences(self.folder / str(step), part, saved[part], _leaves(getattr(like, part)))]
+        saved, written = (
+            meta["leaves"],
+            meta.get("checksums", {}),
+        )  # none in what was saved before there were any
+        problems = [
+            problem
+            for part in parts
+            for problem in _differences(
+                self.folder / str(step), part, saved[part], _leaves(getattr(like, part))
+            )
+        ]
         if problems:
             raise CodemixError(*problems)
         with self._damage(step):
-            wanted = {part: ocp.args.StandardRestore(jax.tree.map(_abstract, getattr(like, part))) for part in parts}
+            wanted = {
+                part: ocp.args.StandardRestore(jax.tree.map(_abstract, getattr(like, part))) for part in parts
+            }
             restored = self._manager.restore(step, args=ocp.args.Composite(**wanted))
             for part in parts if written else ():
                 found = _checksums(restored[part])
-                if changed := [path for path, checksum in found.items() if checksum != written[part].get(path)]:
+                if changed := [
+                    path for path, checksum in found.items() if checksum != written[part].get(path)
+                ]:
                     more = f" and {len(changed) - 1:,} more arrays are" if len(changed) > 1 else " is"
                     raise ValueError(f"{part}{changed[0]}{more} not what was saved: the checksum differs")
         return {part: restored[part] for part in parts}
@@ -134,15 +153,18 @@ class Checkpoints:
             hint = "delete that folder; training goes on from the checkpoint before it, or from the start of the stage"
             raise CodemixError(
                 f"the checkpoint {place} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-                hints=[_again(stage_dir) if (stage_dir / "done.json").exists() else hint], rule="checkpoint-damaged",
-            ) from error  # fmt: skip
+                hints=[_again(stage_dir) if (stage_dir / "done.json").exists() else hint],
+                rule="checkpoint-damaged",
+            ) from error
 
 
 def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
     """The parts of a finished stage's last step, as `Checkpoints.restore`; an earlier step, kept on purpose, never stands in for it."""
     step, folder = read_json(Path(stage_dir) / "done.json")["steps"], Path(stage_dir) / "checkpoints"
     if not (folder / str(step)).is_dir():
-        raise CodemixError(f"there is no checkpoint {folder / str(step)}", hints=[_again(stage_dir)], rule="no-checkpoint")
+        raise CodemixError(
+            f"there is no checkpoint {folder / str(step)}", hints=[_again(stage_dir)], rule="no-checkpoint"
+        )
     with Checkpoints(folder) as checkpoints:
         return checkpoints.restore(step, like, parts=parts)
 
@@ -158,7 +180,9 @@ def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if isinstance(sharding, jax.sharding.Sharding):
         sharding = jax.tree.map(lambda _: sharding, Like.model)
-    Like.model = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), Like.model, sharding)
+    Like.model = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), Like.model, sharding
+    )
     return restore_final(stage_dir, Like, parts=("model",))["model"]
 
 
@@ -175,7 +199,9 @@ def _keep_orbax_quiet() -> None:
     say_exception, say_unraisable = sys.excepthook, sys.unraisablehook
 
     def loop_was_closed(trace: TracebackType | None) -> bool:
-        return [f.name for f in traceback.extract_tb(trace, 1)] == ["call_soon_threadsafe"]  # called by a thread of C++
+        return [f.name for f in traceback.extract_tb(trace, 1)] == [
+            "call_soon_threadsafe"
+        ]  # called by a thread of C++
 
     def exception(kind: type, error: BaseException, trace: TracebackType | None) -> None:
         if not loop_was_closed(trace):
@@ -206,7 +232,10 @@ def _again(stage_dir: Path) -> str:
 
 def _leaves(tree: Any) -> dict[str, list]:
     """Path of each leaf -> [shape, dtype], as JSON keeps them."""
-    return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _checksums(tree: Any) -> dict[str, int]:
@@ -233,13 +262,19 @@ def _checksums_of(leaves: list[jax.Array]) -> list[jax.Array]:
     return [checksum(leaf) for leaf in leaves]
 
 
-def _differences(place: Path, part: str, saved: dict[str, list], wanted: dict[str, list]) -> Iterator[Problem]:
+def _differences(
+    place: Path, part: str, saved: dict[str, list], wanted: dict[str, list]
+) -> Iterator[Problem]:
     hint = ("restore with the model and optimizer it was saved from, or start from scratch",)
     for path in sorted(saved.keys() | wanted.keys()):
         have, want = saved.get(path), wanted.get(path)
         if have != want:
             has, needs = (f"{leaf[1]}{leaf[0]}" if leaf else "nothing" for leaf in (have, want))
-            yield Problem(f"{place}: {part}{path}: the checkpoint has {has} but this recipe needs {needs}", hints=hint, rule="checkpoint-mismatch")
+            yield Problem(
+                f"{place}: {part}{path}: the checkpoint has {has} but this recipe needs {needs}",
+                hints=hint,
+                rule="checkpoint-mismatch",
+            )
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -265,6 +300,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             if sign.lower() in text.lower():
                 raise CodemixError(
                     f"{what} while saving a checkpoint in {folder}",
-                    hints=["earlier checkpoints are kept; after making room the same command goes on from the newest"], rule=rule,
-                ) from error  # fmt: skip
+                    hints=[
+                        "earlier checkpoints are kept; after making room the same command goes on from the newest"
+                    ],
+                    rule=rule,
+                ) from error
         raise

@@ -18,7 +18,11 @@ def join(hosts: Hosts | None) -> None:
     if hosts is None or jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # read only where the devices are CPUs
-    given = {"coordinator_address": hosts.coordinator, "num_processes": hosts.count, "process_id": hosts.index}
+    given = {
+        "coordinator_address": hosts.coordinator,
+        "num_processes": hosts.count,
+        "process_id": hosts.index,
+    }
     try:
         jax.distributed.initialize(**{name: value for name, value in given.items() if value is not None})
     except (ValueError, RuntimeError) as error:
@@ -32,7 +36,13 @@ def join(hosts: Hosts | None) -> None:
         ) from error
 
 
-_LOST_SIGNS = ("gloo", "unavailable", "heartbeat", "connection", "barrier")  # in the text of an error, by backend and by what was waited for
+_LOST_SIGNS = (
+    "gloo",
+    "unavailable",
+    "heartbeat",
+    "connection",
+    "barrier",
+)  # in the text of an error, by backend and by what was waited for
 
 
 @contextlib.contextmanager
@@ -43,8 +53,13 @@ def explain_lost_host() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _LOST_SIGNS):
             raise
-        hints = ["its own output says why, unless it was killed", "the same command on every host goes on from the newest checkpoint"]
-        raise CodemixError(f"another process of this run has ended: {str(error).splitlines()[0]}", hints=hints, rule="hosts") from error
+        hints = [
+            "its own output says why, unless it was killed",
+            "the same command on every host goes on from the newest checkpoint",
+        ]
+        raise CodemixError(
+            f"another process of this run has ended: {str(error).splitlines()[0]}", hints=hints, rule="hosts"
+        ) from error
 
 
 def enough_threads() -> None:
@@ -77,12 +92,16 @@ def any_of(flags: Sequence[bool]) -> list[bool]:
     import numpy as np
     from jax.experimental import multihost_utils
 
-    return multihost_utils.process_allgather(np.array(flags, np.int32)).reshape(-1, len(flags)).any(0).tolist()
+    return (
+        multihost_utils.process_allgather(np.array(flags, np.int32)).reshape(-1, len(flags)).any(0).tolist()
+    )
 
 
 def use_compile_cache(folder: Path | None, default: Path) -> None:
     """Keep compiled programs on disk: in `folder`, where the environment says, or in `default`."""
-    if folder is None and (os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir):
+    if folder is None and (
+        os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir
+    ):
         return
     place = Path(folder or default)
     place.mkdir(parents=True, exist_ok=True)

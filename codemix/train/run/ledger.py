@@ -53,9 +53,19 @@ class Ledger:
                 inside = min(max(done - segment.first_row, 0), segment.rows)
                 due += segment.counts[i] * (inside / segment.rows) if segment.rows else 0
             if abs(self.rows[name] - due) > slack:
-                problems.append(self._problem("ledger-drift", f"{when} {self.rows[name]:,} rows of `{name}` were read, the plan says {due:,.1f}"))
+                problems.append(
+                    self._problem(
+                        "ledger-drift",
+                        f"{when} {self.rows[name]:,} rows of `{name}` were read, the plan says {due:,.1f}",
+                    )
+                )
         if sum(self.rows.values()) != done and not problems:
-            problems.append(self._problem("ledger-drift", f"{when} {sum(self.rows.values()):,} rows were read, but the plan says {done:,}"))
+            problems.append(
+                self._problem(
+                    "ledger-drift",
+                    f"{when} {sum(self.rows.values()):,} rows were read, but the plan says {done:,}",
+                )
+            )
         if problems:
             raise CodemixError(*problems)
 
@@ -64,12 +74,22 @@ class Ledger:
         plan = planned(self.stage)
         consumed = {name: n * self.stage.seq_len for name, n in self.rows.items()}
         name = self.stage.name
-        wrong = [f"stage `{name}` read {consumed[n]:,} tokens of `{n}`, but the plan says {plan[n]:,}" for n in plan if plan[n] != consumed[n]]
+        wrong = [
+            f"stage `{name}` read {consumed[n]:,} tokens of `{n}`, but the plan says {plan[n]:,}"
+            for n in plan
+            if plan[n] != consumed[n]
+        ]
         if not wrong and self.steps != self.stage.steps:
             wrong = [f"stage `{name}` took {self.steps} steps, but the plan says {self.stage.steps}"]
         if wrong:
             raise CodemixError(*(self._problem("ledger-mismatch", what) for what in wrong))
-        return {"stage": name, "planned": plan, "consumed": consumed, "steps": self.steps, "tokens": sum(consumed.values())}
+        return {
+            "stage": name,
+            "planned": plan,
+            "consumed": consumed,
+            "steps": self.steps,
+            "tokens": sum(consumed.values()),
+        }
 
     @staticmethod
     def _problem(rule: str, what: str) -> Problem:

@@ -54,11 +54,17 @@ class StageRun:
 
     def run(self) -> dict[str, Any]:
         """Train to the end; the content of ledger.json. Raises Stopped, or CodemixError."""
-        with Checkpoints(self.folder / "checkpoints", keep=self.options.keep, keep_every=self.options.keep_every_steps) as self.checkpoints, \
-             contextlib.ExitStack() as self.writers:  # fmt: skip
+        with (
+            Checkpoints(
+                self.folder / "checkpoints", keep=self.options.keep, keep_every=self.options.keep_every_steps
+            ) as self.checkpoints,
+            contextlib.ExitStack() as self.writers,
+        ):
             done = self._start()
             self._open_writers(done)
-            self.session.view.begin(self.stage.name, self.stage.index, self.session.stages, self.stage.steps, done)
+            self.session.view.begin(
+                self.stage.name, self.stage.index, self.session.stages, self.stage.steps, done
+            )
             if done < self.stage.steps:
                 self._steps(done)
             ledger = self.ledger.close()
@@ -92,10 +98,24 @@ class StageRun:
         if not hosts.is_first():
             return
         (self.folder / "stopped.json").unlink(missing_ok=True)
-        self.metrics = self.writers.enter_context(contextlib.closing(MetricsFile(self.folder / "metrics.jsonl", done)))
-        config = {"recipe": self.session.plan.recipe.name, "stage": self.stage.name, "steps": self.stage.steps, "seq_len": self.stage.seq_len}
+        self.metrics = self.writers.enter_context(
+            contextlib.closing(MetricsFile(self.folder / "metrics.jsonl", done))
+        )
+        config = {
+            "recipe": self.session.plan.recipe.name,
+            "stage": self.stage.name,
+            "steps": self.stage.steps,
+            "seq_len": self.stage.seq_len,
+        }
         config |= self.stage.model.model_dump(mode="json")
-        self.trackers = open_trackers(self.options.track, self.folder, self.stage.name, self.stage.fingerprint, config, self.metrics.kept)
+        self.trackers = open_trackers(
+            self.options.track,
+            self.folder,
+            self.stage.name,
+            self.stage.fingerprint,
+            config,
+            self.metrics.kept,
+        )
         for tracker in self.trackers:
             self.writers.callback(tracker.close)
 
@@ -107,11 +127,23 @@ class StageRun:
         # Several CPU devices share few threads: two steps at once can wait for each other's collectives for ever.
         crowded = jax.default_backend() == "cpu" and jax.local_device_count() > 1
         ahead = max(1, self.options.prefetch)
-        loader = batches(self.stage, self.shards, start_step=start, row_ranges=step.host_rows, prefetch=ahead, sentinels=sentinels)
+        loader = batches(
+            self.stage,
+            self.shards,
+            start_step=start,
+            row_ranges=step.host_rows,
+            prefetch=ahead,
+            sentinels=sentinels,
+        )
         with contextlib.closing(loader):
             for number, batch in loader:
                 lr = self.stage.lr(number)
-                self.state, metrics = step(self.state, step.put(batch, self.stage.batch_size(number)), lr, (self.stage.seed, self.run_steps + number))
+                self.state, metrics = step(
+                    self.state,
+                    step.put(batch, self.stage.batch_size(number)),
+                    lr,
+                    (self.stage.seed, self.run_steps + number),
+                )
                 self.pending.append((number, lr, metrics))
                 if crowded:
                     jax.block_until_ready(self.state)
@@ -123,7 +155,9 @@ class StageRun:
         """Between two steps: save when it is time, stop when someone asked."""
         last = done == self.stage.steps
         cause = self._asked(done)
-        every = any(n and done % n == 0 for n in (self.options.save_every_steps, self.options.keep_every_steps))
+        every = any(
+            n and done % n == 0 for n in (self.options.save_every_steps, self.options.keep_every_steps)
+        )
         if last or cause is not None or every or self._time_to_save(done):
             while self.pending:
                 self._account()
@@ -134,7 +168,11 @@ class StageRun:
 
     def _asked(self, done: int) -> signal.Signals | str | None:
         """Why to stop after `done` steps; the same answer in every process."""
-        if self.options.until is not None and self.run_steps + done >= self.options.until and done < self.stage.steps:
+        if (
+            self.options.until is not None
+            and self.run_steps + done >= self.options.until
+            and done < self.stage.steps
+        ):
             return "until"
         asked = self.session.interrupts.asked
         if jax.process_count() == 1:
@@ -158,7 +196,13 @@ class StageRun:
             return
         if self.metrics:
             self.metrics.sync()
-        meta = {"step": done, "belongs_to": self.belongs, "rows": self.ledger.rows, "sums": self.sums.as_json(), **self.session.place}
+        meta = {
+            "step": done,
+            "belongs_to": self.belongs,
+            "rows": self.ledger.rows,
+            "sums": self.sums.as_json(),
+            **self.session.place,
+        }
         self.checkpoints.save(done, self.state, meta)
         self.saved, self.save_clock = done, time.monotonic()
 
@@ -179,7 +223,12 @@ class StageRun:
                 raise self._wrong("loss-spike", what, number, "`--on-spike warn` goes on over it")
             self.session.view.note(f"warning: {what} at step {number + 1:,} of `{self.stage.name}`")
         self.ledger.add(values["rows"][:count].tolist())
-        self.sums.add(nats, tokens, float(values["z"]) * self.session.plan.recipe.training.z_loss, float(values["grad_norm"]))
+        self.sums.add(
+            nats,
+            tokens,
+            float(values["z"]) * self.session.plan.recipe.training.z_loss,
+            float(values["grad_norm"]),
+        )
         done = number + 1
         self.session.view.step(done)
         if self.clock is None:  # the first step compiles; speed is measured from its end
@@ -193,16 +242,29 @@ class StageRun:
     def _line(self, done: int, lr: float) -> None:
         self.ledger.check()
         now = time.monotonic()
-        line = {"step": done, "run_step": self.run_steps + done, "tokens": self.stage.run_tokens + self.ledger.tokens, "lr": lr}
+        line = {
+            "step": done,
+            "run_step": self.run_steps + done,
+            "tokens": self.stage.run_tokens + self.ledger.tokens,
+            "lr": lr,
+        }
         line |= self.sums.ratios(self.names)
         left_s = None
         if self.clock_tokens:
             rate = self.clock_tokens / max(now - self.clock, 1e-9)
             line["tokens_per_s"] = rate
-            share = mfu(rate, self.stage.model.flops_per_token(self.session.tokenizer["vocab_size"], self.stage.seq_len), jax.devices())
+            share = mfu(
+                rate,
+                self.stage.model.flops_per_token(self.session.tokenizer["vocab_size"], self.stage.seq_len),
+                jax.devices(),
+            )
             line |= {} if share is None else {"mfu": share}
             # by the speed since the start: that of one interval would make the time left jump
-            left_s = (self.stage.tokens - self.ledger.tokens) * (now - self.first_clock) / (self.ledger.tokens - self.first_tokens)
+            left_s = (
+                (self.stage.tokens - self.ledger.tokens)
+                * (now - self.first_clock)
+                / (self.ledger.tokens - self.first_tokens)
+            )
         self.clock, self.clock_tokens, self.sums = now, 0, Sums()
         line["time"] = time.time()
         if self.metrics:
@@ -213,4 +275,6 @@ class StageRun:
 
     def _wrong(self, rule: str, what: str, number: int, *hints: str) -> Exception:
         self.checkpoints.wait()
-        return loss_alarm.what_is_wrong(rule, what, self.stage, number, self.shards, self.folder, self.checkpoints.latest(), hints)
+        return loss_alarm.what_is_wrong(
+            rule, what, self.stage, number, self.shards, self.folder, self.checkpoints.latest(), hints
+        )

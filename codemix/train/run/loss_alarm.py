@@ -42,32 +42,62 @@ class Spike:
 
 
 def what_is_wrong(
-    rule: str, what: str, stage: StagePlan, step: int, shards: Mapping[str, Shards], folder: Path, saved: int | None, hints: tuple[str, ...] = ()
-) -> CodemixError:  # fmt: skip
+    rule: str,
+    what: str,
+    stage: StagePlan,
+    step: int,
+    shards: Mapping[str, Shards],
+    folder: Path,
+    saved: int | None,
+    hints: tuple[str, ...] = (),
+) -> CodemixError:
     """The error for a step whose loss is wrong, with the rows that it read; all of them go to `stopped.json`."""
     rows = rows_of(stage, step, shards)
-    write_json(folder / "stopped.json", {"rule": rule, "what": what, "stage": stage.name, "step": step + 1, "rows": rows})
-    said = "; ".join(_say(row) for row in rows[:SHOWN]) + (f"; and {len(rows) - SHOWN} more rows" if len(rows) > SHOWN else "")
-    kept = f"the checkpoint after step {saved:,} is kept" if saved else "the stage has no checkpoint yet, its parent is untouched"
-    return CodemixError(Problem(
-        f"{what} at step {step + 1:,} of `{stage.name}`", rule=rule,
-        hints=(
-            f"it read {said}", f"every row is listed in {folder / 'stopped.json'}",
-            f"{kept}; the same command goes on from there, over the same rows",
-            "a lower learning rate, a longer warmup or a lower `clip` are the usual cures; look at the rows for text that should not be there",
-            *hints,
-        ),
-    ))  # fmt: skip
+    write_json(
+        folder / "stopped.json",
+        {"rule": rule, "what": what, "stage": stage.name, "step": step + 1, "rows": rows},
+    )
+    said = "; ".join(_say(row) for row in rows[:SHOWN]) + (
+        f"; and {len(rows) - SHOWN} more rows" if len(rows) > SHOWN else ""
+    )
+    kept = (
+        f"the checkpoint after step {saved:,} is kept"
+        if saved
+        else "the stage has no checkpoint yet, its parent is untouched"
+    )
+    return CodemixError(
+        Problem(
+            f"{what} at step {step + 1:,} of `{stage.name}`",
+            rule=rule,
+            hints=(
+                f"it read {said}",
+                f"every row is listed in {folder / 'stopped.json'}",
+                f"{kept}; the same command goes on from there, over the same rows",
+                "a lower learning rate, a longer warmup or a lower `clip` are the usual cures; look at the rows for text that should not be there",
+                *hints,
+            ),
+        )
+    )
 
 
 def rows_of(stage: StagePlan, step: int, shards: Mapping[str, Shards]) -> list[dict[str, Any]]:
     """What each row of a step read: source, epoch, window and the ids of its documents, where the build wrote them."""
     rows = Order(stage).rows(step)
     found = []
-    for i, (source, epoch, window) in enumerate(zip(rows.source.tolist(), rows.epoch.tolist(), rows.window.tolist(), strict=True)):
+    for i, (source, epoch, window) in enumerate(
+        zip(rows.source.tolist(), rows.epoch.tolist(), rows.window.tolist(), strict=True)
+    ):
         name = stage.sources[source].source
         documents = _documents(shards[name], window)
-        found.append({"row": stage.first_row(step) + i, "source": name, "epoch": epoch, "window": window, "documents": documents})
+        found.append(
+            {
+                "row": stage.first_row(step) + i,
+                "source": name,
+                "epoch": epoch,
+                "window": window,
+                "documents": documents,
+            }
+        )
     return found
 
 

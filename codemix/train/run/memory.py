@@ -27,7 +27,10 @@ def keep_freed_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has none
         return False
-    return all(mallopt(option, value) for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)))
+    return all(
+        mallopt(option, value)
+        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
+    )
 
 
 def is_out_of_memory(message: str) -> bool:
@@ -47,4 +50,6 @@ def explain_out_of_memory() -> Iterator[None]:
             "`codemix train` with `--microbatches 2` or more holds fewer rows at once, with `--remat full` less of each",
             "neither changes the result beyond rounding: the same command with them goes on from the newest checkpoint",
         ]
-        raise CodemixError(f"the memory does not suffice: {str(error).splitlines()[0]}", hints=hints, rule="out-of-memory") from error
+        raise CodemixError(
+            f"the memory does not suffice: {str(error).splitlines()[0]}", hints=hints, rule="out-of-memory"
+        ) from error

@@ -26,27 +26,52 @@ class TrainOptions:
     save_every_s: float | None = 600.0  # checkpoint every so many seconds; None to switch off
     keep: int = 2  # newest checkpoints of an unfinished stage
     keep_every_steps: int | None = None  # checkpoint at multiples of this, to stay for good
-    log_every: int | None = None  # steps a line of metrics.jsonl; None: about a hundred lines a stage, at most 10 steps each
+    log_every: int | None = (
+        None  # steps a line of metrics.jsonl; None: about a hundred lines a stage, at most 10 steps each
+    )
     until: int | None = None  # stop, with a checkpoint, after so many steps of the run
     track: tuple[str, ...] = ()  # extra writers: tensorboard, wandb, trackio
-    on_spike: Literal["stop", "warn"] = "stop"  # a sudden rise of the loss; a loss that is no number always stops
+    on_spike: Literal["stop", "warn"] = (
+        "stop"  # a sudden rise of the loss; a loss that is no number always stops
+    )
     live: bool | None = None  # None: a live view when stderr is a terminal
     prefetch: int = 2  # batches made ahead
     mesh: Any = None  # what train/model/mesh.py takes; None: every device, weights over up to 16 of them
-    step: dict[str, Any] = field(default_factory=dict)  # further words for `make_step`: attention, remat, microbatches, ...
+    step: dict[str, Any] = field(
+        default_factory=dict
+    )  # further words for `make_step`: attention, remat, microbatches, ...
     hosts: Hosts | None = None  # several processes; None: this one alone
     compile_cache: Path | None = None  # None: <store>/.jax-cache, unless the environment names one
 
     def __post_init__(self):
-        positive = {"save_every_steps": 1, "keep": 1, "keep_every_steps": 1, "log_every": 1, "until": 1, "prefetch": 0}
+        positive = {
+            "save_every_steps": 1,
+            "keep": 1,
+            "keep_every_steps": 1,
+            "log_every": 1,
+            "until": 1,
+            "prefetch": 0,
+        }
         for name, least in positive.items():
             value = getattr(self, name)
             if value is not None and value < least:
-                raise CodemixError(f"`{name}` is {value}; it must be at least {least}", hints=[f"use {least} or more"], rule="train-option")
+                raise CodemixError(
+                    f"`{name}` is {value}; it must be at least {least}",
+                    hints=[f"use {least} or more"],
+                    rule="train-option",
+                )
         if self.on_spike not in ("stop", "warn"):
-            raise CodemixError(f"`on_spike` is `{self.on_spike}`; it is `stop` or `warn`", hints=["stop is the default"], rule="train-option")
+            raise CodemixError(
+                f"`on_spike` is `{self.on_spike}`; it is `stop` or `warn`",
+                hints=["stop is the default"],
+                rule="train-option",
+            )
         if self.save_every_s is not None and not self.save_every_s > 0:
-            raise CodemixError(f"`save_every_s` is {self.save_every_s}; it must be more than 0", hints=["600 is the default"], rule="train-option")
+            raise CodemixError(
+                f"`save_every_s` is {self.save_every_s}; it must be more than 0",
+                hints=["600 is the default"],
+                rule="train-option",
+            )
 
     def log_interval(self, steps: int) -> int:
         """Steps a metrics line for a stage of so many steps."""

@@ -37,7 +37,10 @@ class Lines(View):
 
     def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
         self._name, self._steps, self._said = stage, steps, time.monotonic()
-        self.note(f"train {stage} ({index + 1} of {stages}): {steps:,} steps" + (f", going on after step {done:,}" if done else ""))
+        self.note(
+            f"train {stage} ({index + 1} of {stages}): {steps:,} steps"
+            + (f", going on after step {done:,}" if done else "")
+        )
 
     def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
         now = time.monotonic()
@@ -60,7 +63,12 @@ class Panel(View):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._console = Console(stderr=True)
-        columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
         self._bar = Progress(*columns, auto_refresh=False)
         self._line: Mapping[str, Any] = {}
         self._task = None
@@ -69,14 +77,18 @@ class Panel(View):
 
     def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
         self._line = {}
-        self._task = self._bar.add_task(f"{stage} ({index + 1}/{stages})", total=steps, completed=done, left="")
+        self._task = self._bar.add_task(
+            f"{stage} ({index + 1}/{stages})", total=steps, completed=done, left=""
+        )
 
     def step(self, done: int) -> None:
         self._bar.update(self._task, completed=done)
 
     def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
         self._line = line
-        self._bar.update(self._task, completed=line["step"], left=f"{show_time(left_s)} left" if left_s else "")
+        self._bar.update(
+            self._task, completed=line["step"], left=f"{show_time(left_s)} left" if left_s else ""
+        )
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
@@ -104,7 +116,11 @@ def open_view(live: bool | None = None) -> View:
 
 def source_losses(line: Mapping[str, Any]) -> dict[str, float]:
     """Source -> loss [nats/token] of a metrics line."""
-    return {key.split("/")[1]: value for key, value in line.items() if key.startswith("train/") and key.count("/") == 2}
+    return {
+        key.split("/")[1]: value
+        for key, value in line.items()
+        if key.startswith("train/") and key.count("/") == 2
+    }
 
 
 def describe(line: Mapping[str, Any]) -> str:

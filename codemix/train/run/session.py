@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan, StagePlan
 
 
-def train(plan: Plan, store: Store, manifests: Mapping[str, Manifest], *, options: TrainOptions | None = None) -> list[Path]:
+def train(
+    plan: Plan, store: Store, manifests: Mapping[str, Manifest], *, options: TrainOptions | None = None
+) -> list[Path]:
     """The folders of the plan's finished stages; all of them, unless `options.until` stops before the end.
 
     Raises KeyboardInterrupt (after Ctrl-C) and SystemExit(0) (after SIGTERM or a preemption), both after a checkpoint;
@@ -46,7 +48,14 @@ def train(plan: Plan, store: Store, manifests: Mapping[str, Manifest], *, option
         return [folder for stage in plan.stages if (folder := session.stage(stage)) is not None]
 
 
-def train_stage(plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], *, options: TrainOptions | None = None) -> Path | None:
+def train_stage(
+    plan: Plan,
+    index: int,
+    store: Store,
+    manifests: Mapping[str, Manifest],
+    *,
+    options: TrainOptions | None = None,
+) -> Path | None:
     """The folder of one finished stage, whose parent is in the store; None when `options.until` stopped it before its end."""
     with _session(plan, store, manifests, options or TrainOptions()) as session:
         return session.stage(plan.stages[index])
@@ -55,8 +64,23 @@ def train_stage(plan: Plan, index: int, store: Store, manifests: Mapping[str, Ma
 class Session:
     """What the stages of a run share: the mesh, the compiled step, the view, the signals."""
 
-    def __init__(self, plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions, view: View, interrupts: Interrupts):
-        self.plan, self.store, self.manifests, self.options, self.view, self.interrupts = plan, store, manifests, options, view, interrupts
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        manifests: Mapping[str, Manifest],
+        options: TrainOptions,
+        view: View,
+        interrupts: Interrupts,
+    ):
+        self.plan, self.store, self.manifests, self.options, self.view, self.interrupts = (
+            plan,
+            store,
+            manifests,
+            options,
+            view,
+            interrupts,
+        )
         self.stages = len(plan.stages)
         self.paused = False
         self._step = None
@@ -67,12 +91,23 @@ class Session:
     def step(self) -> Step:
         """The compiled step, one for all stages; made when the first stage needs it."""
         if self._step is None:
-            shape, words = mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"]), words_of(self.plan.recipe.training) | self._step_words()
+            shape, words = (
+                mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"]),
+                words_of(self.plan.recipe.training) | self._step_words(),
+            )
             self._step = _step(
-                self.plan.recipe.model, self.tokenizer["vocab_size"], max(len(s.sources) for s in self.plan.stages), tuple(shape.items()),
+                self.plan.recipe.model,
+                self.tokenizer["vocab_size"],
+                max(len(s.sources) for s in self.plan.stages),
+                tuple(shape.items()),
                 tuple(sorted(words.items())),
-            )  # fmt: skip
-            self.place = {"mesh": shape, "processes": jax.process_count(), "device": jax.devices()[0].device_kind, "versions": versions()}
+            )
+            self.place = {
+                "mesh": shape,
+                "processes": jax.process_count(),
+                "device": jax.devices()[0].device_kind,
+                "versions": versions(),
+            }
         return self._step
 
     def _step_words(self) -> dict:
@@ -93,7 +128,9 @@ class Session:
             return soup.soup(self, stage)
         if self.options.until is not None and lineage.steps_before(stage) >= self.options.until:
             self.paused = True
-            self.view.note(f"stopped before `{stage.name}`, as asked; the same command without `--until` goes on from there")
+            self.view.note(
+                f"stopped before `{stage.name}`, as asked; the same command without `--until` goes on from there"
+            )
             return None
         if self.interrupts.asked is not None:
             raise Stopped(self.interrupts.asked, stage.name, 0)
@@ -126,8 +163,12 @@ class Session:
                 if not work.exists():
                     self._note_stopped(stage, work)
                 work.mkdir(parents=True, exist_ok=True)
-                write_json(work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer))
-                write_text(work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True)))
+                write_json(
+                    work / "lineage.json", lineage.lineage(self.plan, stage, self.manifests, self.tokenizer)
+                )
+                write_text(
+                    work / "recipe.yaml", dump(self.plan.recipe.model_dump(mode="json", by_alias=True))
+                )
             hosts.barrier(f"begin {stage.fingerprint}")
             yield work
             hosts.barrier(f"end {stage.fingerprint}")
@@ -139,19 +180,27 @@ class Session:
         """Say which stopped stages of this name are not the one that begins: a changed recipe goes on from none of them."""
         for other in sorted(work.parent.glob(f"{stage.name}-*/checkpoints")):
             steps = [int(path.name) for path in other.iterdir() if path.name.isdigit()]
-            if steps and len(other.parent.name) == len(work.name):  # not a stage whose name begins like this one's
+            if steps and len(other.parent.name) == len(
+                work.name
+            ):  # not a stage whose name begins like this one's
                 print(
                     f"note: `{stage.name}` begins at step 0: {other.parent} stopped after step {max(steps):,} and is another stage, "
                     f"the recipe has changed since\nhint: `codemix diff {other.parent}/recipe.yaml RECIPE` says in what; "
                     "undo that to go on from there, or delete that folder",
-                    file=sys.stderr, flush=True,  # also under --quiet: it costs a run
-                )  # fmt: skip
+                    file=sys.stderr,
+                    flush=True,  # also under --quiet: it costs a run
+                )
 
     def finish(self, stage: StagePlan, work: Path, ledger: dict, more: dict) -> None:
         """Write what says that a stage is whole; done.json last."""
         if hosts.is_first():
             write_json(work / "ledger.json", ledger)
-            done = {"stage": stage.name, "fingerprint": stage.fingerprint, "steps": stage.steps, "tokens": stage.tokens}
+            done = {
+                "stage": stage.name,
+                "fingerprint": stage.fingerprint,
+                "steps": stage.steps,
+                "tokens": stage.tokens,
+            }
             write_json(work / "done.json", done | {"finished": round(time.time(), 1), **more})
 
 
@@ -186,7 +235,9 @@ def _step(spec, vocab_size, n_sources, shape, words) -> Step:
 
 
 @contextlib.contextmanager
-def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions) -> Iterator[Session]:
+def _session(
+    plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions
+) -> Iterator[Session]:
     hosts.enough_threads()
     memory.keep_freed_pages()  # before JAX starts its threads
     hosts.join(options.hosts)
@@ -194,7 +245,12 @@ def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], option
     view = open_view(options.live) if hosts.is_first() else View()
     alone = jax.process_count() == 1
     try:
-        with contextlib.closing(view), memory.explain_out_of_memory(), hosts.explain_lost_host(), Interrupts(view.note, take_sigterm=alone) as interrupts:
+        with (
+            contextlib.closing(view),
+            memory.explain_out_of_memory(),
+            hosts.explain_lost_host(),
+            Interrupts(view.note, take_sigterm=alone) as interrupts,
+        ):
             work_to_do = any(not lineage.is_done(lineage.stage_dir(store, s)) for s in plan.stages)
             with _warm() if alone and work_to_do else contextlib.nullcontext():
                 yield Session(plan, store, manifests, options, view, interrupts)
@@ -202,7 +258,9 @@ def _session(plan: Plan, store: Store, manifests: Mapping[str, Manifest], option
                 raise Stopped(interrupts.asked, plan.stages[-1].name, plan.stages[-1].steps)
     except Stopped as stop:
         if hosts.is_first():
-            print(f"{stop}, with a checkpoint; the same command goes on from there", file=sys.stderr, flush=True)
+            print(
+                f"{stop}, with a checkpoint; the same command goes on from there", file=sys.stderr, flush=True
+            )
         if stop.cause == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise SystemExit(0) from None

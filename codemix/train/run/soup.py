@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def members(stage: StagePlan) -> tuple[StagePlan, ...]:
     """The stages whose weights are averaged: this one with each seed, named by the fingerprint that the seed alone would give."""
     spec = stage.spec.model_copy(update={"average_seeds": ()})
-    return tuple(_named(dataclasses.replace(stage, seed=seed, spec=spec.model_copy(update={"seed": seed}))) for seed in stage.spec.average_seeds)
+    return tuple(
+        _named(dataclasses.replace(stage, seed=seed, spec=spec.model_copy(update={"seed": seed})))
+        for seed in stage.spec.average_seeds
+    )
 
 
 def _named(stage: StagePlan) -> StagePlan:
@@ -45,8 +48,14 @@ def soup(session: Session, stage: StagePlan) -> Path | None:
             facts = {"averaged": [folder.name for folder in folders], **session.place}
             ledgers = [read_json(folder / "ledger.json") for folder in folders]
             with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
-                if checkpoints.latest() is None:  # else a run before this one ended between here and the rename
-                    checkpoints.save(stage.steps, mean_state(step, folders), {"step": stage.steps, "belongs_to": belongs, **facts})
+                if (
+                    checkpoints.latest() is None
+                ):  # else a run before this one ended between here and the rename
+                    checkpoints.save(
+                        stage.steps,
+                        mean_state(step, folders),
+                        {"step": stage.steps, "belongs_to": belongs, **facts},
+                    )
                 checkpoints.wait()
             seeds = [
                 {"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]}
@@ -59,7 +68,10 @@ def soup(session: Session, stage: StagePlan) -> Path | None:
 def mean_state(step: Any, folders: list[Path]) -> TrainState:
     """The mean of the final states, in float32, summed in the order of `folders`; whole-number leaves (Adam's count) from the first."""
     total = None
-    add = jax.jit(lambda a, b: jax.tree.map(lambda x, y: x + y if jnp.issubdtype(x.dtype, jnp.floating) else x, a, b), donate_argnums=0)
+    add = jax.jit(
+        lambda a, b: jax.tree.map(lambda x, y: x + y if jnp.issubdtype(x.dtype, jnp.floating) else x, a, b),
+        donate_argnums=0,
+    )
     for folder in folders:
         state = TrainState(**restore_final(folder, step.shapes()))
         total = state if total is None else add(total, state)

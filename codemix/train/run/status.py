@@ -35,7 +35,10 @@ class StageStatus:
 def status(store: Store) -> list[StageStatus]:
     """Every stage, those in work first, each group by name."""
     found = []
-    for base in (store.root / ".building" / "stages", store.root / "stages"):  # in this order: a stage that ends meanwhile is met again
+    for base in (
+        store.root / ".building" / "stages",
+        store.root / "stages",
+    ):  # in this order: a stage that ends meanwhile is met again
         for folder in sorted(base.iterdir()) if base.is_dir() else ():
             if not (folder / "lineage.json").exists():  # a lock, or a stage that is only beginning
                 continue
@@ -44,7 +47,9 @@ def status(store: Store) -> list[StageStatus]:
             except (CodemixError, FileNotFoundError):
                 if folder.exists():
                     raise
-    return sorted(found, key=lambda s: (("training", "stopped", "done").index(s.state), s.name, s.fingerprint))
+    return sorted(
+        found, key=lambda s: (("training", "stopped", "done").index(s.state), s.name, s.fingerprint)
+    )
 
 
 def _read(folder: Path, store: Store) -> StageStatus:
@@ -58,12 +63,20 @@ def _read(folder: Path, store: Store) -> StageStatus:
     stopped = folder / "stopped.json"
     step = read_json(folder / "done.json")["steps"] if done else last.get("step", 0)
     return StageStatus(
-        name=lineage["stage"], fingerprint=lineage["fingerprint"][:12], recipe=lineage["recipe"], folder=str(folder), process=process,
-        state="done" if done else "training" if process else "stopped", step=step,
-        steps=lineage["steps"], checkpoint=max(saved, default=None), loss=last.get("train/loss_nats_per_token"),
-        tokens_per_s=last.get("tokens_per_s"), age_s=round(time.time() - last["time"]) if last else None,
+        name=lineage["stage"],
+        fingerprint=lineage["fingerprint"][:12],
+        recipe=lineage["recipe"],
+        folder=str(folder),
+        process=process,
+        state="done" if done else "training" if process else "stopped",
+        step=step,
+        steps=lineage["steps"],
+        checkpoint=max(saved, default=None),
+        loss=last.get("train/loss_nats_per_token"),
+        tokens_per_s=last.get("tokens_per_s"),
+        age_s=round(time.time() - last["time"]) if last else None,
         stopped_by=read_json(stopped)["rule"] if stopped.exists() else "",
-    )  # fmt: skip
+    )
 
 
 def holder(lock: Path) -> int | None:
@@ -75,7 +88,11 @@ def holder(lock: Path) -> int | None:
     except (OSError, ValueError):
         return None
     try:
-        held = {line.split()[5].rsplit(":", 1)[1] for line in Path("/proc/locks").read_text().splitlines() if "FLOCK" in line}
+        held = {
+            line.split()[5].rsplit(":", 1)[1]
+            for line in Path("/proc/locks").read_text().splitlines()
+            if "FLOCK" in line
+        }
         if held and str(inode) not in held:
             return None
     except (OSError, IndexError):

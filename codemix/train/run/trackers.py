@@ -34,7 +34,15 @@ class TensorBoard:
 
     needs = ("tensorboardX", "tensorboardX")
 
-    def __init__(self, module: Any, folder: Path, stage: str, fingerprint: str, config: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]):
+    def __init__(
+        self,
+        module: Any,
+        folder: Path,
+        stage: str,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        kept: Sequence[Mapping[str, Any]],
+    ):
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         self._writer = module.SummaryWriter(str(folder / "tensorboard"))
         for line in kept:
@@ -53,9 +61,24 @@ class WandB:
 
     needs = ("wandb", "wandb")
 
-    def __init__(self, module: Any, folder: Path, stage: str, fingerprint: str, config: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]):
+    def __init__(
+        self,
+        module: Any,
+        folder: Path,
+        stage: str,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        kept: Sequence[Mapping[str, Any]],
+    ):
         name = f"{stage}-{fingerprint[:12]}"
-        self._run = module.init(project=_project(config), name=name, id=fingerprint[:32], resume="allow", config=dict(config), dir=str(folder))
+        self._run = module.init(
+            project=_project(config),
+            name=name,
+            id=fingerprint[:32],
+            resume="allow",
+            config=dict(config),
+            dir=str(folder),
+        )
 
     def write(self, line: Mapping[str, Any]) -> None:
         self._run.log(values(line), step=line["run_step"])
@@ -69,8 +92,18 @@ class Trackio:
 
     needs = ("trackio", "trackio")
 
-    def __init__(self, module: Any, folder: Path, stage: str, fingerprint: str, config: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]):
-        self._run = module.init(project=_project(config), name=f"{stage}-{fingerprint[:12]}", resume="allow", config=dict(config))
+    def __init__(
+        self,
+        module: Any,
+        folder: Path,
+        stage: str,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        kept: Sequence[Mapping[str, Any]],
+    ):
+        self._run = module.init(
+            project=_project(config), name=f"{stage}-{fingerprint[:12]}", resume="allow", config=dict(config)
+        )
 
     def write(self, line: Mapping[str, Any]) -> None:
         self._run.log(values(line), step=line["run_step"])
@@ -88,7 +121,11 @@ def check_trackers(names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         if name not in TRACKERS:
             problems.append(
-                Problem(f"there is no tracker `{name}`", hints=did_you_mean(name, TRACKERS), rule="unknown-tracker")
+                Problem(
+                    f"there is no tracker `{name}`",
+                    hints=did_you_mean(name, TRACKERS),
+                    rule="unknown-tracker",
+                )
             )
             continue
         module, package = TRACKERS[name].needs
@@ -97,18 +134,26 @@ def check_trackers(names: Sequence[str]) -> dict[str, Any]:
         except ImportError as error:
             what = f"`--track {name}` needs the package `{package}`: {error}"
             instead = "or leave it out: metrics.jsonl in the stage's folder holds every value"
-            problems.append(Problem(what, hints=(f"`pip install {package}`", instead), rule="tracker-missing"))
+            problems.append(
+                Problem(what, hints=(f"`pip install {package}`", instead), rule="tracker-missing")
+            )
     if problems:
         raise CodemixError(*problems)
     return modules
 
 
 def open_trackers(
-    names: Sequence[str], folder: Path, stage: str, fingerprint: str, config: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]
+    names: Sequence[str],
+    folder: Path,
+    stage: str,
+    fingerprint: str,
+    config: Mapping[str, Any],
+    kept: Sequence[Mapping[str, Any]],
 ) -> list[Tracker]:
     """The writers of one stage. `kept`: the lines that metrics.jsonl already holds. Raises CodemixError where one does not start."""
     return [
-        _opened(name, module, folder, stage, fingerprint, config, kept) for name, module in check_trackers(names).items()
+        _opened(name, module, folder, stage, fingerprint, config, kept)
+        for name, module in check_trackers(names).items()
     ]
 
 

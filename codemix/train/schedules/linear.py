@@ -6,17 +6,30 @@ from pydantic import Field
 
 from codemix.errors import Problem
 from codemix.recipe.language.quantities import Length, LengthField
-from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
+from codemix.train.schedule import (
+    Position,
+    Previous,
+    Rate,
+    RateOrZero,
+    Schedule,
+    between,
+    needs_previous,
+    too_long,
+)
 
 
 class Linear(Schedule):
     """A straight line from `start` to `floor` over the stage: the paper's cooldown, which ends at 1e-6 (section 3.5)."""
 
     kind: Literal["linear"] = "linear"
-    start: Rate | Previous = Field("previous", description="rate at the start of the line; `previous` continues from the parent's end")
+    start: Rate | Previous = Field(
+        "previous", description="rate at the start of the line; `previous` continues from the parent's end"
+    )
     floor: RateOrZero = Field(0.0, description="rate of the last step")
     warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `start`")
-    warmup_from: RateOrZero | Previous = Field(0.0, description="rate just before the first step, when there is a warm-up")
+    warmup_from: RateOrZero | Previous = Field(
+        0.0, description="rate just before the first step, when there is a warm-up"
+    )
 
     EXAMPLES = (
         {"kind": "linear", "start": "previous", "floor": 0.000001},
@@ -32,4 +45,6 @@ class Linear(Schedule):
 
     def problems(self, position: Position) -> list[Problem]:
         whole = position.stage_total
-        return too_long({"warmup": position.in_tokens(self.warmup, whole)}, whole, "stage") + needs_previous(position, self.start, self.warmup_from)
+        return too_long({"warmup": position.in_tokens(self.warmup, whole)}, whole, "stage") + needs_previous(
+            position, self.start, self.warmup_from
+        )

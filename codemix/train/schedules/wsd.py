@@ -8,7 +8,16 @@ from pydantic_core import PydanticCustomError
 
 from codemix.errors import Problem
 from codemix.recipe.language.quantities import Length, LengthField
-from codemix.train.schedule import Position, Previous, Rate, RateOrZero, Schedule, between, needs_previous, too_long
+from codemix.train.schedule import (
+    Position,
+    Previous,
+    Rate,
+    RateOrZero,
+    Schedule,
+    between,
+    needs_previous,
+    too_long,
+)
 
 
 class Wsd(Schedule):
@@ -19,9 +28,13 @@ class Wsd(Schedule):
     peak: Rate | Previous = Field(description="the stable rate; `previous` continues from the parent's end")
     floor: RateOrZero = Field(0.0, description="rate of the last step")
     warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `peak`")
-    warmup_from: RateOrZero | Previous = Field(0.0, description="rate just before the first step, when there is a warm-up")
+    warmup_from: RateOrZero | Previous = Field(
+        0.0, description="rate just before the first step, when there is a warm-up"
+    )
     decay: LengthField = Field(description="length of the decay, which ends with the stage")
-    shape: Literal["linear", "exponential", "cosine", "sqrt"] = Field("linear", description="of the decay; sqrt is 1 - sqrt(x)")
+    shape: Literal["linear", "exponential", "cosine", "sqrt"] = Field(
+        "linear", description="of the decay; sqrt is 1 - sqrt(x)"
+    )
 
     EXAMPLES = (
         {"kind": "wsd", "peak": 0.001, "warmup": "100 steps", "decay": "20%"},
@@ -32,7 +45,11 @@ class Wsd(Schedule):
     @model_validator(mode="after")
     def _reachable(self):
         if self.shape == "exponential" and not self.floor:
-            raise PydanticCustomError("schedule", "an exponential decay never reaches 0", {"hints": ["give `floor:`, for example 1e-6"]})
+            raise PydanticCustomError(
+                "schedule",
+                "an exponential decay never reaches 0",
+                {"hints": ["give `floor:`, for example 1e-6"]},
+            )
         return self
 
     def _decay(self, position: Position) -> float:
@@ -52,7 +69,9 @@ class Wsd(Schedule):
         x = (now - (whole - decay)) / decay
         if self.shape == "exponential":
             return self.floor if x >= 1 else peak * (self.floor / peak) ** x
-        kept = {"linear": 1 - x, "cosine": 0.5 + 0.5 * math.cos(math.pi * x), "sqrt": 1 - math.sqrt(x)}[self.shape]
+        kept = {"linear": 1 - x, "cosine": 0.5 + 0.5 * math.cos(math.pi * x), "sqrt": 1 - math.sqrt(x)}[
+            self.shape
+        ]
         return between(self.floor, peak, 0.0 if x >= 1 else kept)
 
     def problems(self, position: Position) -> list[Problem]:

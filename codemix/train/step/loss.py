@@ -33,9 +33,19 @@ class Head:
 
 
 def next_token_loss(
-    model: Decoder, batch: dict[str, Array], n_sources: int, *, attention: Attention, compute_dtype: jnp.dtype = jnp.float32,
-    remat: str = "none", z_loss: float = 0.0, chunk: int | None = None, unroll: int | bool = 1, mesh: Mesh | None = None, dropout: float = 0.0,
-) -> tuple[Float[Array, ""], dict[str, Array]]:  # fmt: skip
+    model: Decoder,
+    batch: dict[str, Array],
+    n_sources: int,
+    *,
+    attention: Attention,
+    compute_dtype: jnp.dtype = jnp.float32,
+    remat: str = "none",
+    z_loss: float = 0.0,
+    chunk: int | None = None,
+    unroll: int | bool = 1,
+    mesh: Mesh | None = None,
+    dropout: float = 0.0,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Sums over the batch, to be divided once by the global number of tokens.
 
     The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2 by the
@@ -43,8 +53,19 @@ def next_token_loss(
     the batch's random keys `rngs` [B] choose what is dropped.
     """
     mesh = None if mesh is None or mesh.size == 1 else mesh
-    states = hidden(model, batch["inputs"], batch.get("positions"), batch.get("segments"), compute_dtype=compute_dtype, attention=attention,
-                    remat=remat, unroll=unroll, mesh=mesh, dropout=dropout, rngs=batch.get("rngs"))  # fmt: skip
+    states = hidden(
+        model,
+        batch["inputs"],
+        batch.get("positions"),
+        batch.get("segments"),
+        compute_dtype=compute_dtype,
+        attention=attention,
+        remat=remat,
+        unroll=unroll,
+        mesh=mesh,
+        dropout=dropout,
+        rngs=batch.get("rngs"),
+    )
     head = Head(model.vocab_size, model.logit_scale, z_loss, chunk, mesh)
     total, nats, z = head_loss(head, states, model.head, batch["targets"], batch["weights"])
 
@@ -52,12 +73,21 @@ def next_token_loss(
         return jax.ops.segment_sum(rows, batch["source"], n_sources)
 
     rows = by_source(jnp.ones(nats.shape, jnp.int32))
-    return total, {"nats": by_source(nats), "tokens": by_source(batch["weights"].sum(-1)), "rows": rows, "z": z.sum()}
+    return total, {
+        "nats": by_source(nats),
+        "tokens": by_source(batch["weights"].sum(-1)),
+        "rows": rows,
+        "z": z.sum(),
+    }
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def head_loss(
-    head: Head, states: Float[Array, "B T D"], embedding: Float[Array, "V D"], targets: Int[Array, "B T"], weights: Float[Array, "B T"]
+    head: Head,
+    states: Float[Array, "B T D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "B T"],
+    weights: Float[Array, "B T"],
 ) -> tuple[Float[Array, ""], Float[Array, " B"], Float[Array, " B"]]:
     """Weighted nats plus `z_loss` times log(Z)^2 over the batch; and of each row both sums apart, through which no
     gradient flows."""
@@ -91,15 +121,21 @@ def _over_devices(head: Head, gradients: bool):
         sums = _local_sums(head, gradients, "model", states, table, targets, weights)
         if not gradients:
             return sums
-        d_embedding = jax.lax.psum(jax.lax.psum_scatter(sums[3], "fsdp", scatter_dimension=1, tiled=True), "data")
+        d_embedding = jax.lax.psum(
+            jax.lax.psum_scatter(sums[3], "fsdp", scatter_dimension=1, tiled=True), "data"
+        )
         return *sums[:3], d_embedding
 
     outs = (BATCH, BATCH, BATCH, TABLE) if gradients else (BATCH, BATCH)
     # check_vma: sums over `model` are made by hand below, and every device along it holds the same rows
-    return jax.shard_map(local, mesh=head.mesh, in_specs=(BATCH, TABLE, BATCH, BATCH), out_specs=outs, check_vma=False)
+    return jax.shard_map(
+        local, mesh=head.mesh, in_specs=(BATCH, TABLE, BATCH, BATCH), out_specs=outs, check_vma=False
+    )
 
 
-def _local_sums(head: Head, gradients: bool, axis: str | None, states: Array, table: Array, targets: Array, weights: Array):
+def _local_sums(
+    head: Head, gradients: bool, axis: str | None, states: Array, table: Array, targets: Array, weights: Array
+):
     """Nats and log(Z)^2 of each row [B]; with `gradients` also those of states and table. `axis` cuts the table's rows."""
     (B, T, D), V = states.shape, table.shape[0]
     C = _chunk(head, B, T, V)
@@ -124,7 +160,10 @@ def _local_sums(head: Head, gradients: bool, axis: str | None, states: Array, ta
             return d_table, (nats, square)
         # d nats = softmax - onehot; d log(Z)^2 = 2 log(Z) softmax
         pull = 1 + 2 * head.z_loss * log_z if head.z_loss else jnp.ones_like(log_z)
-        d_scores = (powers * (pull * weight * head.logit_scale / z[:, 0])[:, None] - is_target * (weight * head.logit_scale)[:, None]).astype(h.dtype)
+        d_scores = (
+            powers * (pull * weight * head.logit_scale / z[:, 0])[:, None]
+            - is_target * (weight * head.logit_scale)[:, None]
+        ).astype(h.dtype)
         d_h = over(jnp.einsum("cv,vd->cd", d_scores, cast, preferred_element_type=jnp.float32))
         d_table = d_table + jnp.einsum("cv,cd->vd", d_scores, h, preferred_element_type=jnp.float32)
         return d_table, (nats, square, d_h.astype(h.dtype))
@@ -138,7 +177,9 @@ def _local_sums(head: Head, gradients: bool, axis: str | None, states: Array, ta
     start = jnp.zeros((V, D) if gradients else (), jnp.float32)
     d_table, parts = jax.lax.scan(body, start, (chunks(states), chunks(targets), chunks(weights)))
     nats, square, *d_states = map(whole, parts)
-    return (nats.sum(-1), square.sum(-1), d_states[0], d_table) if gradients else (nats.sum(-1), square.sum(-1))
+    return (
+        (nats.sum(-1), square.sum(-1), d_states[0], d_table) if gradients else (nats.sum(-1), square.sum(-1))
+    )
 
 
 def _chunk(head: Head, B: int, T: int, V: int) -> int:
