@@ -123,8 +123,8 @@ def _all_scored(context: Workspace, indices: list[int], options: EvalOptions) ->
 def show_scores(context: Workspace, paths: list[Path]) -> None:
     """Print what results hold, most trusted first."""
     from codemix.data.store.store import read_json
-    from codemix.eval.pages.plots import family
     from codemix.eval.pages.score_tables import bits_table, task_tables
+    from codemix.recipe.language.tags import family
 
     results = {r["stage"]: [r] for r in map(read_json, paths)}
     families = {name: family(source.tags) for name, source in context.source.recipe.sources.items()}

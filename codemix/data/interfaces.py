@@ -13,6 +13,7 @@ from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.errors import Problem
 from codemix.recipe.language.component import Component
+from codemix.recipe.language.tags import refuses_prose_ops
 
 
 class DocumentReader(Component):
@@ -87,11 +88,11 @@ class ProseOp(Op):
 
     for_prose: ClassVar[bool] = True
     even_on_code: bool = Field(
-        False, description="run on sources tagged `kind: code` as well; prose thresholds drop nearly all code"
+        False, description="run on sources tagged as code as well; prose thresholds drop nearly all code"
     )
 
     def refuses(self, tags: dict[str, str]) -> Problem | None:
-        if tags.get("kind") not in ("code", "markup") or self.even_on_code:
+        if self.even_on_code or not refuses_prose_ops(tags):
             return None
         return Problem(
             f"the op `{self.kind}` is made for prose, and this source is tagged `kind: {tags['kind']}`",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError
-from codemix.eval.pages.plots import family
 from codemix.eval.task_shapes.example_files import records
+from codemix.recipe.language.tags import family
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan, StagePlan

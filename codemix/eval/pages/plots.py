@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from codemix.recipe.language.tags import family
+
 # Colour-blind safe: text is cool, code is warm, anything else green and grey. (light, dark) pairs; each keeps at least
 # 3:1 contrast with its background, and the first two of each family stay apart under all three dichromacies.
 PALETTE = {
@@ -38,16 +40,6 @@ DASHES = (
     (0, (6, 1.5, 1.5, 1.5)),
 )  # the second, third, ... user of one colour
 HATCHES = ("", "///", "...", "xxx")
-
-CODE_KINDS = frozenset(
-    {"code", "markup", "notebook", "code-adjacent", "adjacent", "synthetic", "synthetic-code"}
-)
-
-
-def family(tags: Mapping[str, str]) -> str:
-    """ "text", "code" or "other", from a source's `kind` tag."""
-    kind = tags.get("kind", "")
-    return "code" if kind in CODE_KINDS else "text" if kind in ("text", "prose", "web") else "other"
 
 
 def colours(tags: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -18,9 +18,8 @@ from codemix.recipe.language.quantities import (
     show_tokens,
     tokens_at_least,
 )
+from codemix.recipe.language.tags import CODE
 from codemix.recipe.planning.plan import StagePlan, with_ancestors
-
-CODE = {"kind": ["code", "markup", "code-adjacent", "synthetic-code"]}  # what the paper counts as code
 
 
 def findings(recipe: schema.Recipe, stages: Sequence[StagePlan]) -> list[Finding]:

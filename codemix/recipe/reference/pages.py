@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codemix.recipe.language import component, schema, yaml_text
+from codemix.recipe.language import component, schema, tags, yaml_text
 from codemix.recipe.language.finding import WARNINGS
 from codemix.recipe.reference import json_schema
 from codemix.recipe.reference.prose import COMPONENTS_INTRO, RECIPE_INTRO, STUDY_INTRO
@@ -37,6 +37,7 @@ def recipe_page() -> str:
     parts = [RECIPE_INTRO, "## Keys\n"]
     for model in _models(schema.Recipe):
         parts.append(_model_section(model, root))
+    parts.append(tags.reference())
     parts.append(STUDY_INTRO)
     other = json_schema.study_schema()
     parts += [_model_section(model, other, level=3) for model in _models(study_spec.StudySpec)]
