@@ -1,16 +1,18 @@
 """The command line: what it prints, where, and how it ends. Commands that build or train are tested in e2e/."""
 
-import inspect
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-import codemix.cli as cli
+from codemix import cli
+from codemix.cli import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +24,6 @@ def run(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
 
     def call(*words):
-        monkeypatch.setattr(cli, "app", cli.new_app())
         with pytest.raises(SystemExit) as stop:
             cli.main([str(w) for w in words])
         out = capsys.readouterr()
@@ -34,9 +35,8 @@ def run(tmp_path, monkeypatch, capsys):
 
 def test_help_lists_every_command_and_each_explains_itself(run):
     code, out, _ = run("--help")
-    names = [name for names in cli.MODULES.values() for name in names]
-    assert code == 0 and all(re.search(rf"^  {name} ", out, re.M) for name in names)
-    for name in names:
+    assert code == 0 and all(re.search(rf"^  {name} ", out, re.M) for name in app.COMMANDS)
+    for name in app.COMMANDS:
         code, out, _ = run(name, "--help")
         assert code == 0 and len(out.split("\n\n")[1].strip()) > 20, name
 
@@ -219,10 +219,39 @@ def test_the_index_of_a_host_alone_is_not_taken_for_a_run_of_one_process(monkeyp
     assert [options.hosts and options.hosts.index for options in seen] == [1, None]
 
 
-def test_every_option_is_explained():
-    for module in cli.MODULES:
-        loaded = __import__(f"codemix.cli.{module}", fromlist=["x"])
-        for command in cli.MODULES[module]:
-            function = vars(loaded).get(command.replace("-", "_"))
-            if inspect.isfunction(function):
-                assert function.__doc__, command
+def commands():
+    """(name, click's command) of every command and of those in its groups."""
+    for name in app.COMMANDS:
+        command = app.load_command(name)
+        yield name, command
+        for inner in getattr(command, "commands", {}):
+            yield f"{name} {inner}", command.commands[inner]
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_and_option_is_explained(name, command):
+    assert command.help
+    unexplained = [p.name for p in command.params if not getattr(p, "help", None) and p.name != "help"]
+    assert not unexplained, f"{name}: {unexplained}"
+
+
+def test_importing_changes_nothing_in_the_process():
+    program = """
+import gc, os, sys
+before = dict(os.environ), gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()
+import codemix, codemix.cli, codemix.cli.app, codemix.cli.recipe
+assert (dict(os.environ), gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == before
+assert codemix.cli.main
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_command_imports_only_its_module():
+    program = """
+import sys
+from codemix.cli.app import run
+run(["schema"])
+others = {"codemix.cli.data", "codemix.cli.train", "codemix.cli.evaluation", "codemix.cli.study"}
+assert not others & set(sys.modules), others & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)

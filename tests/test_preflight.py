@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-import codemix.cli as cli
+from codemix import cli
 from codemix.cli import preflight
 from codemix.data.inputs.packages import needed_for
 from codemix.recipe.checks import validation
@@ -47,7 +47,6 @@ def bare(tmp_path, monkeypatch):
 @pytest.fixture
 def run(monkeypatch, capsys):
     def call(*words):
-        monkeypatch.setattr(cli, "app", cli.new_app())
         with pytest.raises(SystemExit) as stop:
             cli.main([str(w) for w in words])
         out = capsys.readouterr()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,7 +30,9 @@ DataRootOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option("--workers", "-w", min=1, help="Processes that build data. Never changes a result.")
 ]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="Where data is built: local, ray or slurm.")]
+ExecutorOption = Annotated[
+    Literal["local", "ray", "slurm"], typer.Option("--executor", help="Where data is built.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MeshOption = Annotated[
     str | None,
@@ -47,6 +49,15 @@ UnsafeExecOption = Annotated[
         help="`subprocess`: run model-written code without bubblewrap. Not a security boundary.",
     ),
 ]
+ChipOption = Annotated[str, typer.Option("--chip", help="Accelerator for the estimate of hours and dollars.")]
+MfuOption = Annotated[
+    float, typer.Option("--mfu", min=0.01, max=1.0, help="Model FLOPs utilisation the estimate assumes.")
+]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
+MicrobatchesOption = Annotated[
+    int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")
+]
+RematOption = Annotated[str, typer.Option("--remat", help="Recompute activations: none, dots or full.")]
 HarnessOption = Annotated[
     str | None,
     typer.Option("--harness", help="lm-eval: score tasks through that package instead of our engine."),

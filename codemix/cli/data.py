@@ -302,7 +302,3 @@ def why(
     for fate in found:
         print(plain(fates.sentence(fate)))
     return None
-
-
-def register(app: typer.Typer, command: str) -> None:
-    app.command(command)(globals()[command.replace("-", "_")])

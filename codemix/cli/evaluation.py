@@ -46,6 +46,8 @@ class _ScoreByDefault(TyperGroup):
 group = typer.Typer(
     cls=_ScoreByDefault,
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     help="Score checkpoints: bits per byte, tasks, generation, win-rates.",
 )
 
@@ -152,9 +154,11 @@ def generate(
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 256,
-    temperature: Annotated[float, typer.Option("--temperature", min=0)] = 0.0,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")] = 256,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, help="0 takes the likeliest token each time.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling.")] = 0,
 ) -> None:
     """Write one checkpoint's answers to prompts, once; judging never needs the model."""
     from codemix.eval.judge.answers import write_answers
@@ -285,10 +289,3 @@ def compare(
             missing=missing,
         )
     )
-
-
-def register(app: typer.Typer, command: str) -> None:
-    if command == "eval":
-        app.add_typer(group, name=command)
-    else:
-        app.command(command)(globals()[command])

@@ -12,8 +12,11 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    ChipOption,
     DataRootOption,
     JsonOption,
+    MarkdownOption,
+    MfuOption,
     RecipeArg,
     StoreOption,
     plan_in,
@@ -22,11 +25,6 @@ from codemix.cli.context import (
     show_warnings,
 )
 from codemix.errors import EXIT_PROBLEM
-
-ChipOption = Annotated[str, typer.Option("--chip", help="Accelerator for the estimate of hours and dollars.")]
-MfuOption = Annotated[
-    float, typer.Option("--mfu", min=0.01, max=1.0, help="Model FLOPs utilisation the estimate assumes.")
-]
 
 
 def validate(
@@ -76,7 +74,7 @@ def plan(
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    markdown: MarkdownOption = False,
     chip: ChipOption = "v5e",
     mfu: MfuOption = 0.4,
 ) -> None:
@@ -148,7 +146,7 @@ def diff(
     ] = None,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    markdown: MarkdownOption = False,
 ) -> None:
     """Compare two recipes by their effects: tokens moved, data rebuilt, steps that stay identical."""
     from codemix.recipe.diffs import diff_tables
@@ -290,7 +288,3 @@ def export(
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(exported.text, end="")
-
-
-def register(app: typer.Typer, command: str) -> None:
-    app.command(command)(import_ if command == "import" else globals()[command])

@@ -10,11 +10,14 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    ChipOption,
     DataRootOption,
     EvalDataOption,
     ExecutorOption,
     HarnessOption,
     JsonOption,
+    MarkdownOption,
+    MfuOption,
     StoreOption,
     UnsafeExecOption,
     WorkersOption,
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
     from codemix.recipe.language.yaml_text import YamlFile
 
 group = typer.Typer(
-    no_args_is_help=True, help="Many recipes from one question: a tree of stages, each trained once."
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Many recipes from one question: a tree of stages, each trained once.",
 )
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
 
@@ -64,7 +70,11 @@ def print_study_plan(document: YamlFile, *, json: bool, markdown: bool, chip: st
 
 @group.command("plan")
 def plan(
-    study: StudyArg, json: JsonOption = False, markdown: bool = False, chip: str = "v5e", mfu: float = 0.4
+    study: StudyArg,
+    json: JsonOption = False,
+    markdown: MarkdownOption = False,
+    chip: ChipOption = "v5e",
+    mfu: MfuOption = 0.4,
 ) -> None:
     """The tree of stages, shared prefixes merged, and what the sharing saves."""
     from codemix.recipe.language import yaml_text
@@ -126,7 +136,3 @@ def status(
         trained = sorted({s.fingerprint for c in loaded for s in c.plan.stages if c.is_trained(s)})
         return print_json(made.as_json() | {"trained": trained})
     return print(made.text(lambda stage: "trained" if loaded[0].is_trained(stage) else "to train"))
-
-
-def register(app: typer.Typer, command: str) -> None:
-    app.add_typer(group, name=command)

@@ -1,4 +1,4 @@
-"""Commands that train: train, run, status, aot."""
+"""Commands that train: train, run, status, aot, export-model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,7 +19,10 @@ from codemix.cli.context import (
     HarnessOption,
     JsonOption,
     MeshOption,
+    MfuOption,
+    MicrobatchesOption,
     RecipeArg,
+    RematOption,
     StoreOption,
     UnsafeExecOption,
     WorkersOption,
@@ -33,10 +36,8 @@ from codemix.cli.context import (
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
 
-SaveStepsOption = Annotated[
-    int | None, typer.Option("--save-every-steps", help="Checkpoint every so many steps.")
-]
-SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every so many seconds.")]
+SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every N steps.")]
+SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every N seconds.")]
 TrackOption = Annotated[
     list[str] | None, typer.Option("--track", help="Also write metrics to tensorboard, wandb or trackio.")
 ]
@@ -48,7 +49,7 @@ def train(
     data_root: DataRootOption = DATA_ROOT,
     mesh: MeshOption = None,
     until: Annotated[
-        str | None, typer.Option("--until", help="Stop after so many steps of the run, e.g. `200 steps`.")
+        str | None, typer.Option("--until", help="Stop after N steps of the run, e.g. `200 steps`.")
     ] = None,
     save_every_steps: SaveStepsOption = None,
     save_every_s: SaveSecondsOption = 600.0,
@@ -61,14 +62,12 @@ def train(
     ] = None,
     log_every: Annotated[
         int | None,
-        typer.Option("--log-every", help="Steps a line of metrics; default about a hundred lines a stage."),
+        typer.Option(
+            "--log-every", help="Steps per line of metrics; default about a hundred lines per stage."
+        ),
     ] = None,
-    microbatches: Annotated[
-        int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")
-    ] = 1,
-    remat: Annotated[
-        str, typer.Option("--remat", help="Recompute activations: none, dots or full.")
-    ] = "none",
+    microbatches: MicrobatchesOption = 1,
+    remat: RematOption = "none",
     track: TrackOption = None,
     coordinator: Annotated[
         str | None, typer.Option("--coordinator", help="Several hosts: address:port of process 0.")
@@ -78,10 +77,10 @@ def train(
         int | None, typer.Option("--host", help="Several hosts: the index of this process.")
     ] = None,
     on_spike: Annotated[
-        str, typer.Option("--on-spike", help="A sudden rise of the loss: stop or warn.")
+        Literal["stop", "warn"], typer.Option("--on-spike", help="What a sudden rise of the loss does.")
     ] = "stop",
 ) -> None:
-    """Train every stage that the store lacks; an interrupted run goes on where it stopped."""
+    """Train every stage that the store lacks; an interrupted run resumes where it stopped."""
     from codemix.train.run.options import Hosts, TrainOptions
 
     context = load(recipe, store, data_root)
@@ -151,7 +150,7 @@ def run(
     harness: HarnessOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole path: validate, plan, build-data, train, eval, report. What exists already is not done again."""
+    """The whole path: validate, plan, build-data, train, eval, report. Finished work is skipped."""
     from codemix.cli import preflight
     from codemix.cli.data import data_table
     from codemix.cli.evaluation import evaluate_stages, show_scores, write_report
@@ -229,11 +228,9 @@ def aot(
     topology: Annotated[str, typer.Option("--topology", help="A TPU slice, e.g. v5e:16x16.")] = "v5e:16x16",
     stage: Annotated[str | None, typer.Option("--stage", help="One stage; default each.")] = None,
     mesh: MeshOption = None,
-    microbatches: Annotated[int, typer.Option("--microbatches", min=1)] = 1,
-    remat: Annotated[str, typer.Option("--remat")] = "full",
-    mfu: Annotated[
-        float, typer.Option("--mfu", min=0.01, max=1.0, help="Utilisation that times are estimated at.")
-    ] = 0.4,
+    microbatches: MicrobatchesOption = 1,
+    remat: RematOption = "full",
+    mfu: MfuOption = 0.4,
     json: JsonOption = False,
 ) -> int:
     """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time. Exit 3: does not fit."""
@@ -299,7 +296,3 @@ def export_model(
             tokenizer=file,
         )
     )
-
-
-def register(app: typer.Typer, command: str) -> None:
-    app.command(command)(globals()[command.replace("-", "_")])

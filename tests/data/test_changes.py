@@ -179,7 +179,6 @@ def test_diff_takes_sizes_from_a_store_when_asked(built, monkeypatch, capsys):
     Path("b.yaml").write_text(RECIPE.replace("steps: 4", "steps: 6"))
     said = []
     for more in ([], ["--store", "store"]):
-        monkeypatch.setattr(cli, "app", cli.new_app())
         with pytest.raises(SystemExit):
             cli.main(["diff", "a.yaml", "b.yaml", "--json", *more])
         said.append(json.loads(capsys.readouterr().out)["moves"][0]["epochs"])

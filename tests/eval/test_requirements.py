@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import codemix.cli as cli
+from codemix import cli
 from codemix.eval.measure import requirements
 from codemix.eval.measure.evaluate import EvalOptions
 from codemix.recipe.language.recipe_file import parse_recipe
@@ -48,7 +48,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def run(monkeypatch, capsys):
     def call(*words):
-        monkeypatch.setattr(cli, "app", cli.new_app())
         with pytest.raises(SystemExit) as stop:
             cli.main([*words])
         return stop.value.code, capsys.readouterr().err
