@@ -287,7 +287,7 @@ LOWER = """
 
     model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256, **{choices!r})
     stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6, dropout=0.1 if {choices!r} else 0.0)
-    text = aot.lower_for_tpu(aot.step_for(stage, 1000, 3, make_mesh(2, 2, 2), microbatches=2), stage).as_text()
+    text = aot.lower_for("tpu", aot.step_for(stage, 1000, 3, make_mesh(2, 2, 2), microbatches=2), stage).as_text()
     print(text.count("tpu_custom_call"), "bf16" in text, text.count("sdy.mesh") + text.count("mhlo.sharding") > 0)
 """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan, StagePlan
     from codemix.train.step.step import Step
 
-__all__ = ["Result", "aot", "lower_for_tpu", "render"]
+__all__ = ["Result", "aot", "lower_for", "render"]
 ENVIRONMENT = {  # compiling only: no TPU is looked for, and several compilations may run at once
     "JAX_PLATFORMS": "cpu",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
@@ -176,20 +176,20 @@ def step_for(
     )
 
 
-def lower_for_tpu(step: Step, stage: StagePlan) -> Any:
-    """The step lowered for TPU on whatever devices its mesh has: no libtpu is needed, and nothing is compiled.
+def lower_for(platform: str, step: Step, stage: StagePlan) -> Any:
+    """The step lowered for `tpu` or `cuda` on whatever devices its mesh has: none of the kind is needed, and nothing is compiled.
 
-    Shows that model, loss and attention kernel can be said to a TPU at all. Attention and dtype become the TPU's.
+    Shows that model, loss and attention kernel can be said to such a device at all. Attention and dtype become the device's.
     """
     import jax.numpy as jnp
 
     from codemix.train.model import attention
 
     step.loss_options |= {
-        "attention": attention.for_platform("tpu", step.mesh),
+        "attention": attention.for_platform(platform, step.mesh),
         "compute_dtype": jnp.dtype("bfloat16"),
     }
-    return step.lower(batch_shapes(stage, step.batch_sharding), "tpu")
+    return step.lower(batch_shapes(stage, step.batch_sharding), platform)
 
 
 def _compile(

@@ -7,6 +7,7 @@ three take queries, keys, values and `segments`, and a position sees itself and 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -147,18 +148,29 @@ def cudnn(
     values: Float[Array, "B T K H"],
     segments: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T K G H"]:
-    """Attention in cuDNN's fused kernel, which knows half precision only; float32 goes to `xla`.
+    """Attention in cuDNN's fused kernel; what the kernel does not take goes to `xla`.
 
-    The kernel takes documents as a mask [B, 1, T, T]: 128 MiB a row at 8192 positions, shared by heads and layers.
+    It takes half precision, heads of a multiple of 8 up to a size that the device decides, and rows of an even length.
+    Documents go in as a mask [B, 1, T, T]: 128 MiB a row at 8192 positions, shared by heads and layers.
     """
-    if queries.dtype not in (jnp.bfloat16, jnp.float16):
-        return xla(queries, keys, values, segments)
     B, T, K, G, H = queries.shape
+    half = queries.dtype in (jnp.bfloat16, jnp.float16)
+    heads_fit = H % 8 == 0 and _largest_fused_head() >= H
+    if not half or T % 2 or not heads_fit:
+        return xla(queries, keys, values, segments)
     seen = None if segments is None else (segments[:, :, None] == segments[:, None, :])[:, None]
     attended = jax.nn.dot_product_attention(
         queries.reshape(B, T, K * G, H), keys, values, mask=seen, is_causal=True, implementation="cudnn"
     )
     return attended.reshape(queries.shape)
+
+
+def _largest_fused_head() -> int:
+    """The most values of a head that cuDNN's kernel takes here: none before Ampere, 128 there, 256 from Hopper on."""
+    capability = getattr(jax.devices()[0], "compute_capability", "8.0")  # no GPU: lowered for any
+    if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8:  # AMD's are names
+        return 0
+    return 256 if float(capability) >= 9 else 128
 
 
 def splash(
