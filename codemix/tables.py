@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import textwrap
 from dataclasses import dataclass, field
@@ -37,6 +38,26 @@ class Table:
             for row in self.rows
         ]
         return "\n".join(lines + [""] + [f"{note}  " for note in self.notes]).rstrip() + "\n"
+
+    def html(self) -> str:
+        """An HTML table, for notebooks."""
+        names = [column.lstrip(">") for column in self.columns]
+        lines = [f"<p><strong>{_html(self.title)}</strong></p>"] if self.title else []
+        lines += ["<table>", self._html_row("th", names)]
+        for row in self.rows:
+            lines.append(self._html_row("td", row))
+        lines.append("</table>")
+        for note in self.notes:
+            lines.append(f"<p>{_html(note)}</p>")
+        return "\n".join(lines) + "\n"
+
+    def _html_row(self, tag: str, row: list[str]) -> str:
+        cells = []
+        for column, text in zip(self.columns, row, strict=True):
+            align = "right" if column.startswith(">") else "left"
+            style = f"text-align: {align}"
+            cells.append(f'<{tag} style="{style}">{_html(text)}</{tag}>')
+        return f"<tr>{''.join(cells)}</tr>"
 
     def print(self) -> None:
         """Draw the table on standard output, as wide as the terminal."""
@@ -114,6 +135,10 @@ class Table:
             )
             lines.append(f"  {'  '.join(padded)}".rstrip())
         return lines
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text)).replace("\n", "<br>")
 
 
 def _side_by_side(widths: dict[int, int]) -> int:

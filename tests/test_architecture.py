@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "codemix"
 # Each may import those before it.
-LAYERS = ["errors", "progress", "tables", "sandbox", "recipe", "data", "train", "eval", "cli"]
+LAYERS = ["errors", "progress", "tables", "sandbox", "recipe", "data", "train", "eval", "api", "cli"]
 OWNERS = {  # heavy package -> the files or folders that may import it
     "yaml": {"recipe/language/yaml_text.py"},
     "typer": {"cli/"},
@@ -37,6 +37,7 @@ LIGHT_AT_IMPORT = (  # a folder ends in a slash
     "progress.py",
     "tables.py",
     "recipe/",
+    "api/",
     "cli/",
     "data/document.py",
     "data/interfaces.py",
@@ -194,6 +195,7 @@ def test_structure(rule):
     ("rule", "path", "source"),
     [
         (upward, "recipe/x.py", "from codemix.data.store.store import Store"),
+        (upward, "eval/x.py", "from codemix.api.run import Run"),
         (upward, "data/x.py", "def f():\n    import codemix.train.run.session"),
         (unowned, "data/x.py", "import yaml"),
         (unowned, "train/x.py", "from torch import nn"),

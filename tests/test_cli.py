@@ -210,10 +210,12 @@ def test_the_index_of_a_host_alone_is_not_taken_for_a_run_of_one_process(monkeyp
     from codemix.cli import train
 
     seen = []
-    monkeypatch.setattr(train, "load", lambda *_: SimpleNamespace(checked=None))
+    job = SimpleNamespace(
+        workspace=SimpleNamespace(checked=None), train=lambda options: seen.append(options) or {}
+    )
+    monkeypatch.setattr("codemix.api.run.open_run", lambda *_: job)
     monkeypatch.setattr(train, "show_warnings", lambda _: None)
     monkeypatch.setattr(train, "_warn_of_scoring", lambda _: None)
-    monkeypatch.setattr(train, "train_stages", lambda _, options: seen.append(options) or [])
     train.train(Path("recipe.yaml"), host=1)
     train.train(Path("recipe.yaml"))
     assert [options.hosts and options.hosts.index for options in seen] == [1, None]

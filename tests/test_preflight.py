@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from codemix import cli
-from codemix.cli import preflight
+from codemix.api import preflight
 from codemix.data.inputs.packages import needed_for
 from codemix.recipe.checks import validation
 from codemix.recipe.language.recipe_file import parse_recipe

@@ -40,7 +40,7 @@ def build_data(
     json: JsonOption = False,
 ) -> None:
     """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
-    from codemix.cli import preflight
+    from codemix.api import preflight
     from codemix.data.build.build import build
     from codemix.data.build.inventory import take_inventory
     from codemix.data.store.store import Store

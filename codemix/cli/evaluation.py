@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from codemix.cli import preflight
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
@@ -26,12 +25,6 @@ from codemix.cli.context import (
     print_json,
     problem,
 )
-from codemix.errors import CodemixError
-
-if TYPE_CHECKING:
-    from codemix.data.workspace import Workspace
-    from codemix.eval.measure.evaluate import EvalOptions
-    from codemix.recipe.planning.plan import StagePlan
 
 
 class _ScoreByDefault(TyperGroup):
@@ -67,72 +60,16 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Score every trained stage (the default of `codemix eval`)."""
-    context = load(recipe, store, data_root)
-    folders = [context.stage_dir(s) for s in trained_stages(context, recipe, stage)]
-    paths = evaluate_stages(
-        context, folders, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh)
-    )
+    from codemix.api.run import open_run
+    from codemix.eval.measure.evaluate import EvalOptions
+
+    options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
+    scores = open_run(recipe, store, data_root).evaluate(options, stage=stage)
     if json:
-        from codemix.data.store.store import read_json
-
-        return print_json([read_json(p) for p in paths])
-    return show_scores(context, paths)
-
-
-def trained_stages(context: Workspace, recipe: Path, name: str | None) -> list[StagePlan]:
-    """The stage called `name`, or all. Raises CodemixError when there is none, or one is not trained."""
-    wanted = [s for s in context.plan.stages if name in (None, s.name)]
-    if not wanted:
-        raise problem(
-            f"there is no stage `{name}`", f"stages: {', '.join(s.name for s in context.plan.stages)}"
-        )
-    if missing := [s.name for s in wanted if not context.is_trained(s)]:
-        raise problem(
-            f"not trained yet: {', '.join(missing)}", f"run `codemix train {recipe}`", rule="not-trained"
-        )
-    return wanted
-
-
-def evaluate_stages(context: Workspace, folders: list[Path], **options) -> list[Path]:
-    """Score the stages in `folders`; the paths of their results."""
-    from codemix.eval.measure.evaluate import EvalOptions, evaluate
-
-    given = EvalOptions(data_root=context.data_root, **options)
-    by_folder = {context.stage_dir(s).resolve(): i for i, s in enumerate(context.plan.stages)}
-    indices = [by_folder[folder.resolve()] for folder in folders]
-    if not _all_scored(context, indices, given):
-        preflight.refuse(preflight.before_scoring(context.source, given))
-    places = zip(indices, folders, strict=True)
-    return [
-        evaluate(context.plan, i, context.store, context.manifests, folder, options=given)
-        for i, folder in places
-    ]
-
-
-def _all_scored(context: Workspace, indices: list[int], options: EvalOptions) -> bool:
-    """Whether the results are there, which needs no sandbox; False also where a task's file is not."""
-    from codemix.eval.measure.evaluate import results_path
-
-    try:
-        return all(
-            results_path(context.plan, i, context.store, context.manifests, options).is_file()
-            for i in indices
-        )
-    except CodemixError:
-        return False
-
-
-def show_scores(context: Workspace, paths: list[Path]) -> None:
-    """Print what results hold, most trusted first."""
-    from codemix.data.store.store import read_json
-    from codemix.eval.pages.score_tables import bits_table, task_tables
-    from codemix.recipe.language.tags import family
-
-    results = {r["stage"]: [r] for r in map(read_json, paths)}
-    families = {name: family(source.tags) for name, source in context.source.recipe.sources.items()}
-    for table in (bits_table(results, families), *task_tables(results)):
-        if table.rows:
-            table.plain().print()
+        return print_json([*scores.results.values()])
+    for table in scores.tables():
+        table.print()
+    return None
 
 
 @group.command("fetch-data")
@@ -161,10 +98,11 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling.")] = 0,
 ) -> None:
     """Write one checkpoint's answers to prompts, once; judging never needs the model."""
+    from codemix.api.scoring import trained_stages
     from codemix.eval.judge.answers import write_answers
 
     context = load(recipe, store, data_root)
-    [chosen] = trained_stages(context, recipe, stage or context.plan.stages[-1].name)
+    [chosen] = trained_stages(context, stage or context.plan.stages[-1].name)
     write_answers(
         chosen,
         context.stage_dir(chosen),
@@ -208,24 +146,11 @@ def report(
     harness: HarnessOption = None,
 ) -> None:
     """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
-    context = load(recipe, store, data_root)
-    done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
-    if not done:
-        raise problem("no stage is trained yet", f"run `codemix train {recipe}`", rule="not-trained")
-    print(
-        write_report(
-            context,
-            done,
-            evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness),
-        )
-    )
+    from codemix.api.run import open_run
+    from codemix.eval.measure.evaluate import EvalOptions
 
-
-def write_report(context: Workspace, stages: list[Path], evals: list[Path]) -> Path:
-    """Write the report; the path of its HTML page."""
-    from codemix.eval.report.page import report as write
-
-    return write(context.plan, context.store, context.manifests, stages, evals)
+    options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
+    print(open_run(recipe, store, data_root).report(options))
 
 
 def compare(
@@ -253,21 +178,28 @@ def compare(
     harness: HarnessOption = None,
 ) -> None:
     """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
+    from codemix.api.scoring import evaluate_stages
     from codemix.cli.study import contexts
     from codemix.eval.compare.page import compare as write
     from codemix.eval.compare.variants import RunInputs
+    from codemix.eval.measure.evaluate import EvalOptions
 
+    options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
     asked, loaded = contexts(runs, store, data_root)
     inputs, missing = [], []
     for context in loaded:
-        done = [context.stage_dir(s) for s in context.plan.stages if context.is_trained(s)]
-        if len(done) < len(context.plan.stages):
+        if not all(context.is_trained(stage) for stage in context.plan.stages):
             missing.append(context.source.recipe.name)
-        else:
-            scores = evaluate_stages(context, done, data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
-            inputs.append(
-                RunInputs(plan=context.plan, manifests=context.manifests, stage_dirs=done, eval_paths=scores)
+            continue
+        scores = evaluate_stages(context, [*context.plan.stages], options)
+        inputs.append(
+            RunInputs(
+                plan=context.plan,
+                manifests=context.manifests,
+                stage_dirs=[context.stage_dir(stage) for stage in context.plan.stages],
+                eval_paths=list(scores.paths.values()),
             )
+        )
     if missing:
         print(
             f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr

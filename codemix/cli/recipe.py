@@ -79,7 +79,7 @@ def plan(
     mfu: MfuOption = 0.4,
 ) -> None:
     """Say what a recipe will do, in whole tokens, before any compute."""
-    from codemix.cli import preflight
+    from codemix.api import preflight
     from codemix.cli.context import load
     from codemix.recipe.language import recipe_file, yaml_text
     from codemix.recipe.planning import plan_tables
@@ -120,17 +120,12 @@ def plan(
         is_there = existing["stages"][stage.name]["trained"]
         why = stage.fingerprint[:12] if is_there else existing["stages"][stage.name]["reason"]
         table.rows.append([f"stage {stage.name}", "trained" if is_there else "to train", why])
-    tables = [
-        plan_tables.stage_table(made, chip, mfu),
-        plan_tables.mixture_table(made),
-        plan_tables.marginals_table(made),
-        table,
-    ]
+    tables = [*plan_tables.plan_tables(made, chip, mfu), table]
     show_warnings(context.checked)
     if missing:
         lines = [["" if p.where is None else p.where.path, p.what, p.hints[0]] for p in missing]
         tables.append(Table("Missing on this machine", ["for", "what", "remedy"], lines))
-    for t in filter(None, tables):
+    for t in tables:
         print(t.markdown()) if markdown else t.print()
     for p in not_exportable:
         print(f"note: {p.what}", file=sys.stderr)

@@ -80,10 +80,12 @@ def train(
         Literal["stop", "warn"], typer.Option("--on-spike", help="What a sudden rise of the loss does.")
     ] = "stop",
 ) -> None:
-    """Train every stage that the store lacks; an interrupted run resumes where it stopped."""
+    """Train every stage that the store lacks; an interrupted run resumes from its newest checkpoint."""
+    from codemix.api.run import open_run
     from codemix.train.run.options import Hosts, TrainOptions
 
-    context = load(recipe, store, data_root)
+    job = open_run(recipe, store, data_root)
+    context = job.workspace
     show_warnings(context.checked)
     _warn_of_scoring(context)
     together = Hosts(coordinator, hosts, host) if (coordinator, hosts, host) != (None, None, None) else None
@@ -100,13 +102,13 @@ def train(
         step={"microbatches": microbatches, "remat": remat},
         hosts=together,
     )
-    for folder in train_stages(context, options):
+    for folder in job.train(options).values():
         print(folder)
 
 
 def _warn_of_scoring(context: Workspace) -> None:
     """What `codemix eval` will stop at afterwards, unless another machine or folder has it."""
-    from codemix.cli import preflight
+    from codemix.api import preflight
     from codemix.eval.measure.evaluate import EvalOptions
 
     folder = os.environ.get("CODEMIX_EVAL_DATA")
@@ -114,16 +116,6 @@ def _warn_of_scoring(context: Workspace) -> None:
     if not preflight.all_trained(context.plan, context.store):
         for found in preflight.before_scoring(context.source, options):
             print(replace(found, severity="warning").render() + "\n", file=sys.stderr)
-
-
-def train_stages(context: Workspace, options) -> list[Path]:
-    """Train the plan of `context`; the stage folders."""
-    from codemix.cli import preflight
-    from codemix.train.run.session import train as train_plan
-
-    if options.hosts is None:  # processes that must first meet check for themselves
-        preflight.refuse(preflight.before_training(context.plan, context.store, options))
-    return train_plan(context.plan, context.store, context.manifests, options=options)
 
 
 def _steps(until: str | None) -> int | None:
@@ -150,52 +142,41 @@ def run(
     harness: HarnessOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole path: validate, plan, build-data, train, eval, report. Finished work is skipped."""
-    from codemix.cli import preflight
-    from codemix.cli.data import data_table
-    from codemix.cli.evaluation import evaluate_stages, show_scores, write_report
-    from codemix.data.build.build import build
-    from codemix.data.store.store import Store
+    """The whole path: validate, plan, build-data, train, eval, report. What exists already is not made again."""
+    from codemix.api.run import open_run
     from codemix.eval.measure.evaluate import EvalOptions
-    from codemix.recipe.checks import validation
-    from codemix.recipe.language import recipe_file
-    from codemix.recipe.planning import plan_tables
     from codemix.train.run.options import TrainOptions
 
-    source = recipe_file.read_recipe(recipe)
-    checked = validation.check(source)
-    options = TrainOptions(
-        save_every_steps=save_every_steps,
-        save_every_s=save_every_s,
-        track=tuple(track or ()),
-        mesh=mesh_of(mesh),
+    devices = mesh_of(mesh)
+    finished = open_run(recipe, store, data_root).finish(
+        workers=workers,
+        executor=executor,
+        training=TrainOptions(
+            save_every_steps=save_every_steps,
+            save_every_s=save_every_s,
+            track=tuple(track or ()),
+            mesh=devices,
+        ),
+        evaluation=EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=devices),
+        on_built=None if json else _show_what_will_be_trained,
     )
-    also = preflight.before_training(checked.require(), Store(store), options)
-    scoring = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
-    if lacking := preflight.before_scoring(source, scoring):
-        context = load(recipe, store, data_root)  # exact sizes, where the data is built already
-        also += [] if preflight.all_trained(context.plan, context.store) else lacking
-    preflight.before_building(source, checked.plan, Store(store), data_root, executor=executor, also=also)
-    if not json:
-        show_warnings(checked)
-    build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
-    context = load(recipe, store, data_root)
-    if not json:
-        data_table(context.found, recipe).print()
-        plan_tables.stage_table(context.plan).print()
-        plan_tables.mixture_table(context.plan).print()
-    stages = train_stages(context, options)
-    evals = evaluate_stages(
-        context, stages, data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh)
-    )
-    page = write_report(context, stages, evals)
     if json:
-        print_json(
-            {"stages": [str(s) for s in stages], "evals": [str(e) for e in evals], "report": str(page)}
-        )
-    else:
-        show_scores(context, evals)
-        print(f"\nreport: {page}")
+        stages = [str(folder) for folder in finished.stages.values()]
+        evals = [str(path) for path in finished.scores.paths.values()]
+        return print_json({"stages": stages, "evals": evals, "report": str(finished.report)})
+    for table in finished.scores.tables():
+        table.print()
+    return print(f"\nreport: {finished.report}")
+
+
+def _show_what_will_be_trained(context: Workspace) -> None:
+    from codemix.cli.data import data_table
+    from codemix.recipe.planning import plan_tables
+
+    show_warnings(context.checked)
+    data_table(context.found, Path(context.source.document.file)).print()
+    plan_tables.stage_table(context.plan).print()
+    plan_tables.mixture_table(context.plan).print()
 
 
 def status(store: StoreOption = STORE, json: JsonOption = False) -> None:

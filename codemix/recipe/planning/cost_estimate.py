@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from codemix.errors import CodemixError, did_you_mean
-from codemix.recipe.planning.plan import Plan, StagePlan
+
+if TYPE_CHECKING:  # a plan shows itself as tables, which ask for its cost
+    from codemix.recipe.planning.plan import Plan, StagePlan
 
 
 @dataclass(frozen=True)

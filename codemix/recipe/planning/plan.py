@@ -60,7 +60,7 @@ class Segment:
     counts: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StagePlan:
     """One stage, resolved. Everything that decides its data and its updates is here or in `parent`."""
 
@@ -87,6 +87,11 @@ class StagePlan:
         default_factory=dict
     )  # source -> share given, where `on_cap` changed it
     fingerprint: str = ""
+
+    def __repr__(self) -> str:
+        return (
+            f"StagePlan({self.name}, {self.tokens:,} tokens in {self.steps:,} steps, {self.fingerprint[:12]})"
+        )
 
     @property
     def tokens(self) -> int:
@@ -135,12 +140,29 @@ class StagePlan:
         return {s.source: s.windows * self.seq_len for s in self.sources}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
-    """A recipe's stages, planned. `stages` are the recipe's own; a stage's `parent` may belong to another recipe."""
+    """A recipe's stages, planned. `stages` are the recipe's own; a stage's `parent` may belong to another recipe.
+
+    In a notebook it is shown as the tables of `codemix plan`.
+    """
 
     recipe: schema.Recipe
     stages: tuple[StagePlan, ...]
+
+    def __repr__(self) -> str:
+        stages = ", ".join(map(repr, self.stages))
+        return f"Plan({self.recipe.name}: {stages})"
+
+    def _repr_markdown_(self) -> str:
+        from codemix.recipe.planning.plan_tables import plan_tables
+
+        return "\n".join(table.markdown() for table in plan_tables(self))
+
+    def _repr_html_(self) -> str:
+        from codemix.recipe.planning.plan_tables import plan_tables
+
+        return "\n".join(table.html() for table in plan_tables(self))
 
     def stage(self, name: str) -> StagePlan:
         return next(s for s in self.stages if s.name == name)

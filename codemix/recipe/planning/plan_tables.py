@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codemix.recipe.language.quantities import exact_share, show_share
 from codemix.recipe.planning import cost_estimate
-from codemix.recipe.planning.plan import Plan, StagePlan
 from codemix.tables import Table
+
+if TYPE_CHECKING:  # a plan shows itself as these tables
+    from codemix.recipe.planning.plan import Plan, StagePlan
+
+
+def plan_tables(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> list[Table]:
+    """Stages, tokens by stage and source, and shares by axis where sources have tags."""
+    tables = [stage_table(plan, chip, mfu), mixture_table(plan)]
+    marginals = marginals_table(plan)
+    if marginals is not None:
+        tables.append(marginals)
+    return tables
 
 
 def first_wrap(stage: StagePlan, source: str) -> int | None:

@@ -22,6 +22,7 @@ from codemix.train.run import hosts, lineage, loss_alarm
 from codemix.train.run.checkpoint import Checkpoints, restore_final
 from codemix.train.run.ledger import Ledger
 from codemix.train.run.metrics import MetricsFile, Sums, mfu
+from codemix.train.run.options import StepMetrics
 from codemix.train.run.trackers import open_trackers
 from codemix.train.step.step import TrainState
 
@@ -231,6 +232,18 @@ class StageRun:
         )
         done = number + 1
         self.session.view.step(done)
+        if self.options.on_step is not None:
+            self.options.on_step(
+                StepMetrics(
+                    stage=self.stage.name,
+                    step=done,
+                    run_step=self.run_steps + done,
+                    tokens=self.stage.run_tokens + self.ledger.tokens,
+                    loss_nats_per_token=loss,
+                    grad_norm=float(values["grad_norm"]),
+                    lr=lr,
+                )
+            )
         if self.clock is None:  # the first step compiles; speed is measured from its end
             self.clock = self.first_clock = time.monotonic()
             self.first_tokens = self.ledger.tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,19 @@ class Hosts:
 
 
 @dataclass(frozen=True)
+class StepMetrics:
+    """The numbers of one finished step, for `on_step`."""
+
+    stage: str
+    step: int  # steps of the stage that are done, this one included
+    run_step: int  # steps of the run that are done
+    tokens: int  # of the run, so far
+    loss_nats_per_token: float
+    grad_norm: float
+    lr: float
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     """Place, not meaning: two runs that differ only here train the same weights on the same tokens."""
 
@@ -33,6 +47,9 @@ class TrainOptions:
     track: tuple[str, ...] = ()  # extra writers: tensorboard, wandb, trackio
     on_spike: Literal["stop", "warn"] = (
         "stop"  # a sudden rise of the loss; a loss that is no number always stops
+    )
+    on_step: Callable[[StepMetrics], None] | None = (
+        None  # called after each step; what it raises stops the run
     )
     live: bool | None = None  # None: a live view when stderr is a terminal
     prefetch: int = 2  # batches made ahead

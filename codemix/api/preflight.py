@@ -1,4 +1,4 @@
-"""What would stop a command, asked of every part before the first byte is read, and told together."""
+"""What would stop a command, asked of every part before the first byte is read, and reported together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
     from codemix.eval.measure.evaluate import EvalOptions
     from codemix.recipe.language import recipe_file
-    from codemix.recipe.planning.plan import Plan
+    from codemix.recipe.planning.plan import Plan, StagePlan
     from codemix.train.run.options import TrainOptions
 
 
@@ -38,7 +38,17 @@ def before_building(
 
 def all_trained(plan: Plan, store: Store) -> bool:
     """Whether the store holds every stage of the plan."""
-    return all((store.path("stages", s.name, s.fingerprint) / "done.json").exists() for s in plan.stages)
+    return not untrained_stages(plan, store)
+
+
+def untrained_stages(plan: Plan, store: Store) -> list[StagePlan]:
+    """The stages of the plan that the store lacks."""
+    untrained = []
+    for stage in plan.stages:
+        folder = store.path("stages", stage.name, stage.fingerprint)
+        if not (folder / "done.json").exists():
+            untrained.append(stage)
+    return untrained
 
 
 def before_training(plan: Plan, store: Store, options: TrainOptions) -> list[Problem]:
@@ -63,8 +73,11 @@ def missing_here(context: Workspace) -> list[Problem]:
     """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks; and a disk too small."""
     from codemix.data.build.packages import build_lacks
 
-    lacking = build_lacks(context.source, context.store, context.data_root)
-    return [*lacking, *filter(None, [disk_warning(context.plan, context.store)])]
+    lacking = list(build_lacks(context.source, context.store, context.data_root))
+    disk = disk_warning(context.plan, context.store)
+    if disk is not None:
+        lacking.append(disk)
+    return lacking
 
 
 def refuse(problems: Iterable[Problem]) -> None:
@@ -84,10 +97,7 @@ def disk_warning(plan: Plan, store: Store) -> Problem | None:
         for s in stage.sources
         if not any(store.root.glob(f"data/{s.source}-*"))
     }
-    untrained = [
-        s for s in plan.stages if not (store.path("stages", s.name, s.fingerprint) / "done.json").exists()
-    ]
-    needed = cost_estimate.disk_bytes(plan, unbuilt, untrained)
+    needed = cost_estimate.disk_bytes(plan, unbuilt, untrained_stages(plan, store))
     free = free_bytes(store.root)
     if needed <= free:
         return None
@@ -101,8 +111,10 @@ def disk_warning(plan: Plan, store: Store) -> Problem | None:
 
 def free_bytes(path: Path) -> int:
     """Free bytes where a folder is, or will be."""
-    path = path.absolute()
-    return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def _warn_of_disk(plan: Plan, store: Store) -> None:
