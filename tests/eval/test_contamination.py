@@ -30,11 +30,11 @@ def test_hashes_are_equal_where_ngrams_are(tokens, n):
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(0, 100), st.integers(0, 60))
 def test_windows_read_are_those_of_the_order(pool, windows, start):
-    from codemix.data.loader import order
+    from codemix.data.loader import order, permutation
 
     [*found] = contamination.windows_read(stage("a", windows, pool, start))
     expected = {
-        int(order.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0])
+        int(permutation.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0])
         for c in range(start, start + windows)
     }
     assert {int(w) for _, _, ws in found for w in ws} == expected

@@ -142,7 +142,7 @@ def _reads(
         span = next(s for s in mine.spans(window) if s.document == document)
         cursors = order.cursors_of(index, window)
         for cursor, row in zip(cursors.tolist(), order.row_of(index, cursors).tolist(), strict=True):
-            step = order.step_of_row(row)
+            step = planned.step_of_row(row)
             yield {
                 "stage": planned.name,
                 "step": step,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from codemix.data.loader import order
+from codemix.data.loader import order, permutation
 from codemix.data.loader.shards import Shards
 from codemix.data.store.manifest import Manifest
 from codemix.progress import progress
@@ -89,7 +89,7 @@ def windows_read(stage: StagePlan) -> Iterator[tuple[str, int, np.ndarray]]:
             cursors, parts = np.arange(s.start, s.start + s.windows), []
             for epoch in range(s.start // s.pool_windows, (s.start + s.windows - 1) // s.pool_windows + 1):
                 inside = cursors[cursors // s.pool_windows == epoch] % s.pool_windows
-                parts.append(order.permute(order.key(at.seed, s.source, epoch), s.pool_windows, inside))
+                parts.append(permutation.permute(order.key(at.seed, s.source, epoch), s.pool_windows, inside))
             yield s.source, at.seq_len, np.unique(np.concatenate(parts))
         at = at.parent
 

@@ -117,6 +117,14 @@ class StagePlan:
             total += max(0, min(step, last) - first) * size
         return total
 
+    def step_of_row(self, row: int) -> int:
+        """The step that reads a row of the stage."""
+        for i, (first, size) in enumerate(self.batches):
+            last = self.batches[i + 1][0] if i + 1 < len(self.batches) else self.steps
+            if row < self.first_row(last):
+                return first + (row - self.first_row(first)) // size
+        raise IndexError(f"row {row} is beyond the stage's {self.first_row(self.steps)} rows")
+
     def lr(self, step: int) -> float:
         """The learning rate of a step, by the stage's schedule."""
         schedule: Any = self.spec.learning_rate

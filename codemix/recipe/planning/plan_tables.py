@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.recipe.language.quantities import exact_share, show_share
 from codemix.recipe.planning import cost_estimate
+from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tree
 from codemix.tables import Table
 
 if TYPE_CHECKING:  # a plan shows itself as these tables
@@ -30,7 +31,7 @@ def first_wrap(stage: StagePlan, source: str) -> int | None:
     if not s.pool_windows or s.windows == 0:
         return None
     ordinal = max(0, s.pool_windows - s.start)
-    return None if ordinal >= s.windows else step_of(stage, row_of(stage, i, ordinal))
+    return None if ordinal >= s.windows else stage.step_of_row(row_of(stage, i, ordinal))
 
 
 def row_of(stage: StagePlan, index: int, ordinal: int) -> int:
@@ -39,25 +40,9 @@ def row_of(stage: StagePlan, index: int, ordinal: int) -> int:
         if ordinal < segment.counts[index]:
             break
         ordinal -= segment.counts[index]
-    width = 1 << max(0, len(segment.counts) - 1).bit_length()
-    tree = [0] * width + list(segment.counts) + [0] * (width - len(segment.counts))
-    for node in range(width - 1, 0, -1):
-        tree[node] = tree[2 * node] + tree[2 * node + 1]
-    p, node = ordinal, width + index
-    while node > 1:
-        n, m = tree[node >> 1], tree[node]
-        p = (p * n + (n >> 1)) // m if node & 1 else -((-(p + 1) * n + (n >> 1)) // m) - 1
-        node >>= 1
-    return segment.first_row + p
-
-
-def step_of(stage: StagePlan, row: int) -> int:
-    """The step that reads a row."""
-    for i, (first, size) in enumerate(stage.batches):
-        last = stage.batches[i + 1][0] if i + 1 < len(stage.batches) else stage.steps
-        if row < stage.first_row(last):
-            return first + (row - stage.first_row(first)) // size
-    raise IndexError(row)
+    tree = split_tree(segment.counts)
+    leaf = leaves(len(segment.counts)) + index
+    return segment.first_row + row_of_ordinal(leaf, ordinal, tree.__getitem__)
 
 
 def mixture_table(plan: Plan) -> Table:

@@ -1,0 +1,82 @@
+"""A permutation of [0, n) named by a key, and its inverse: every image is computed by itself, nothing is stored.
+
+A Feistel network permutes [0, 2^bits), the least power of two that holds n: the index is cut into a high and a low part, and in
+turn each is xor-ed with a hash of the other. An image that is not below n is permuted again until it is (cycle walking): still a
+permutation of [0, n), and less than two rounds on average.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROUNDS = 8  # each half of an index is changed four times
+_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93], np.uint64)
+_STEP = 0x9E3779B97F4A7C15  # makes eight round keys of the four words of a key
+
+
+def permute(key: bytes, n: int, index: np.ndarray) -> np.ndarray:
+    """The images of `index` (each in [0, n)) under the permutation of [0, n) that `key` names."""
+    return permute_each([key], np.array([n], np.int64), np.zeros(len(index), np.int64), index)
+
+
+def unpermute(key: bytes, n: int, image: np.ndarray) -> np.ndarray:
+    """The indices whose images under `permute` are `image`."""
+    return unpermute_each([key], np.array([n], np.int64), np.zeros(len(image), np.int64), image)
+
+
+def permute_each(keys: list[bytes], n: np.ndarray, which: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`permute` of each index by the key, and the n, that its `which` numbers."""
+    return _walk(keys, n, which, index, backwards=False)
+
+
+def unpermute_each(keys: list[bytes], n: np.ndarray, which: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """`unpermute` of each image by the key, and the n, that its `which` numbers."""
+    return _walk(keys, n, which, image, backwards=True)
+
+
+def _walk(
+    keys: list[bytes], n: np.ndarray, which: np.ndarray, index: np.ndarray, *, backwards: bool
+) -> np.ndarray:
+    index = np.asarray(index, np.int64)
+    if len(index) and ((index < 0) | (index >= n[which])).any():
+        raise IndexError("an index is outside its permutation")
+    round_keys = _round_keys(keys)
+    bits = np.array([max(0, size - 1).bit_length() for size in n.tolist()], np.uint64)
+    low_bits = (bits + np.uint64(1)) >> np.uint64(1)
+    high_bits = bits - low_bits
+    n = n.astype(np.uint64)
+    image = index.astype(np.uint64)
+    outside = np.arange(len(index))
+    while len(outside):
+        at = which[outside]
+        turned = _feistel(image[outside], round_keys[:, at], low_bits[at], high_bits[at], backwards)
+        image[outside] = turned
+        outside = outside[turned >= n[at]]
+    return image.astype(np.int64)
+
+
+def _round_keys(keys: list[bytes]) -> np.ndarray:
+    """Round keys [rounds, keys]: each of a key's four words twice, the second time with an offset."""
+    words = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 4).astype(np.uint64)
+    rounds = np.arange(_ROUNDS)
+    offsets = np.uint64(_STEP) * (rounds // 4).astype(np.uint64)
+    return words.T[rounds % 4] + offsets[:, None]
+
+
+def _feistel(
+    x: np.ndarray, round_keys: np.ndarray, low_bits: np.ndarray, high_bits: np.ndarray, backwards: bool
+) -> np.ndarray:
+    one = np.uint64(1)
+    masks = [(one << low_bits) - one, (one << high_bits) - one]
+    halves = [x & masks[0], x >> low_bits]
+    a, b = _MULTIPLIERS
+    rounds = range(_ROUNDS)
+    for r in reversed(rounds) if backwards else rounds:
+        changed = r & 1
+        z = (halves[1 - changed] + round_keys[r]) * a
+        z ^= z >> np.uint64(29)
+        z *= b
+        z >>= np.uint64(32)  # the high bits of a product are the mixed ones
+        z &= masks[changed]
+        halves[changed] ^= z
+    return (halves[1] << low_bits) | halves[0]
