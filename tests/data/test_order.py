@@ -234,7 +234,7 @@ def test_batch_sizes_do_not_change_the_order_of_rows():
                 np.concatenate([getattr(g, name) for g in got]).tolist()
                 == getattr(whole, name)[: sum(map(len, got))].tolist()
             )
-        made, row = Order(stage), 0
+        row = 0
         for step, g in enumerate(got):
             assert stage.step_of_row(row) == step == stage.step_of_row(row + len(g) - 1)
             row += len(g)
