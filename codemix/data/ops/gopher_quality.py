@@ -43,7 +43,7 @@ class GopherQuality(ProseOp):
         ("the", "be", "to", "of", "and", "that", "have", "with"),
         description="stop words, as written in lower case",
     )
-    version: ClassVar[int] = 2  # words of scripts without blanks
+    version: ClassVar[int] = 3  # words of scripts without whitespace, also by pieces
     EXAMPLES: ClassVar = (
         {"kind": "gopher_quality"},
         {"kind": "gopher_quality", "min_words": 20, "min_stop_words": None},

@@ -61,6 +61,7 @@ class Wide:
     needed: tuple[re.Pattern[str], ...]  # within 16 bits such a class is a table; beyond, a slow list
     word: re.Pattern[str]
     prose_word: re.Pattern[str]
+    piece: re.Pattern[str]
 
 
 @lru_cache(1)
@@ -85,6 +86,9 @@ def _wide() -> Wide:
         tuple(re.compile(f"[{_ranges(needed, *plane)}]") for plane in ((0, 0xFFFF), (0x10000, 0x10FFFF))),
         re.compile(rf"\d+(?:[.,]\d+)+|{one}|{word}(?:['’]{word})*|{sign}"),
         re.compile(prose),
+        re.compile(
+            rf"[^\w\s{ZERO_WIDTH_SPACE}]*+{one}[^\w\s{ZERO_WIDTH_SPACE}]*+|[^\s{alone}{ZERO_WIDTH_SPACE}]+"
+        ),
     )
 
 
@@ -166,11 +170,16 @@ class ProseWords(Words):
         return prose_words(text)
 
 
+def pieces(text: str) -> list[str]:
+    """What is between whitespace; in scripts without it each letter, with its marks and the punctuation around it."""
+    return _wide().piece.findall(text) if _needs_wide(text) else text.split()
+
+
 class WhitespaceWords(Words):
-    """Words as the Gopher paper and most re-implementations of its rules count them: what stands between whitespace."""
+    """Words as the Gopher paper and most re-implementations of its rules count them: what is between whitespace."""
 
     def word_tokenize(self, text: str) -> list[str]:
-        return text.split()
+        return pieces(text)
 
 
 def datatrove_words(words: type[Words] = Words) -> Words:
