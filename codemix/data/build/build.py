@@ -18,7 +18,7 @@ from codemix.data.execution.workers import warm_workers
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe.language import schema, source_graph
+from codemix.recipe.language import schema
 
 
 def build(
@@ -57,10 +57,8 @@ def build(
         if not ids.tokens[name].fingerprint
         or not store.path("data", name, ids.tokens[name].require()).exists()
     ]
-    to_read = source_graph.built_with(recipe, missing) if missing else set()
-    to_read |= {
-        read for name in asked if only and name not in ids.tokens for read in source_graph.chain(recipe, name)
-    }
+    to_read = ids.graph.built_with(missing) if missing else set()
+    to_read |= {read for name in asked if only and name not in ids.tokens for read in ids.graph.chain(name)}
     problems += _first_rows(recipe, store, ids, data_root, to_read)
     if problems:  # of every source at once
         raise CodemixError(*{p.what: p for p in problems}.values())
@@ -131,7 +129,7 @@ def _build_missing(
         _build_tokenizer(recipe, store, ids, root)
     needed = set(missing)
     if not _tokenizer_folder(store, ids).exists():
-        needed |= set(recipe.tokenizer.trains_on(source_graph.tokenized(recipe)))
+        needed |= set(ids.graph.tokenizer_shares)
     entries: list[int] = []
     for i in reversed(
         range(len(recipe.dedup))
@@ -241,8 +239,8 @@ def _training_text(recipe: schema.Recipe, store: Store, ids: Identities) -> Iter
     from codemix.data.build.tokenizer_text import TrainingText
 
     component: Tokenizer = recipe.tokenizer
-    held_out = source_graph.held_out_shares(recipe)
-    for name, share in sorted(component.trains_on(source_graph.tokenized(recipe)).items()):
+    held_out = ids.graph.held_out_shares
+    for name, share in sorted(ids.graph.tokenizer_shares.items()):
         entries = [i for i, entry in enumerate(recipe.dedup) if name in entry.sources]
         removed = [dedup_folder(store, ids, i) for i in entries]
         removed_bytes = sum(

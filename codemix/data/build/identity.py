@@ -18,14 +18,13 @@ from typing import Any
 from codemix.data.inputs.frozen_inputs import Hashes, Input, freeze, frozen
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, did_you_mean
-from codemix.recipe.language import schema, source_graph
+from codemix.recipe.language import schema
 from codemix.recipe.language.component import identity
 from codemix.recipe.language.fingerprint import fingerprint
+from codemix.recipe.language.source_graph import SourceGraph
+from codemix.recipe.planning.source_identity import documents_content
 
 DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 3, 4, 1, 2
-
-# of a source, what the documents do not depend on: the plan's business, labels, and what the tokens phase adds for itself
-NOT_DOCUMENTS = frozenset({"tokens", "documents", "max_epochs", "on_cap", "held_out", "tags", "notes"})
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Identities:
+    graph: SourceGraph
     documents: dict[str, Identity]
     dedup: tuple[Identity, ...]  # one an entry of the recipe
     tokenizer: Identity
@@ -53,7 +53,8 @@ class Identities:
 
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
     """The identities of everything the data phases of a recipe make. Hashes inputs that are new or touched."""
-    documents = _documents_identities(recipe, freeze_all(recipe, store, data_root))
+    graph = SourceGraph(recipe)
+    documents = _documents_identities(graph, freeze_all(recipe, store, data_root))
     dedup: list[Identity] = []
     for i, entry in enumerate(recipe.dedup):
         before = [dedup[j] for j in range(i) if set(recipe.dedup[j].sources) & set(entry.sources)]
@@ -64,13 +65,13 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
                 after=before,
             )
         )
-    tokenizer = _tokenizer_identity(recipe, documents, dedup, store, data_root)
+    tokenizer = _tokenizer_identity(graph, documents, dedup, store, data_root)
     tokens = {}
-    for name in source_graph.tokenized(recipe):
+    for name in graph.tokenized:
         removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if name in entry.sources]
         own = {"format": TOKENS_FORMAT, "held_out": identity(recipe.sources[name].held_out)}
         tokens[name] = _joined(own, documents=documents[name], dedup=removed_by, tokenizer=tokenizer)
-    return Identities(documents, tuple(dedup), tokenizer, tokens)
+    return Identities(graph, documents, tuple(dedup), tokenizer, tokens)
 
 
 def freeze_all(
@@ -88,10 +89,11 @@ def freeze_all(
     return found
 
 
-def _documents_identities(recipe: schema.Recipe, frozen: dict[str, Any]) -> dict[str, Identity]:
+def _documents_identities(graph: SourceGraph, frozen: dict[str, Any]) -> dict[str, Identity]:
+    recipe = graph.recipe
     found: dict[str, Identity] = {}
     for asked in recipe.sources:
-        for name in reversed(source_graph.chain(recipe, asked)):  # what is read comes before who reads it
+        for name in reversed(graph.chain(asked)):  # what is read comes before who reads it
             if name in found:
                 continue
             source, other = recipe.sources[name], recipe.sources[name].read.origin
@@ -116,11 +118,7 @@ def documents_identity(
     if origin is not None and origin.fingerprint is None:
         return origin
     inputs, of_ops = frozen
-    content = {
-        name: identity(getattr(source, name))
-        for name in type(source).model_fields
-        if name not in NOT_DOCUMENTS
-    }
+    content = documents_content(source)
     content |= {
         "format": DOCUMENTS_FORMAT,
         "extra": source.read.fingerprint_extra(),
@@ -134,16 +132,17 @@ def documents_identity(
 
 
 def _tokenizer_identity(
-    recipe: schema.Recipe,
+    graph: SourceGraph,
     documents: dict[str, Identity],
     dedup: list[Identity],
     store: Store,
     data_root: Path,
 ) -> Identity:
+    recipe = graph.recipe
     tokenizer = recipe.tokenizer
     try:
         files = freeze(tokenizer.files(), store, data_root)
-        shares = tokenizer.trains_on(source_graph.tokenized(recipe))
+        shares = graph.tokenizer_shares
         for name in shares:
             if name not in recipe.sources:
                 raise CodemixError(
@@ -160,8 +159,7 @@ def _tokenizer_identity(
         "shares": identity(shares),
     }
     if shares:
-        held_out = source_graph.held_out_shares(recipe)
-        own["held_out"] = {name: identity(held_out[name]) for name in sorted(shares)}
+        own["held_out"] = {name: identity(graph.held_out_shares[name]) for name in sorted(shares)}
     removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if set(shares) & set(entry.sources)]
     return _joined(own, documents={name: documents[name] for name in sorted(shares)}, dedup=removed_by)
 

@@ -12,7 +12,7 @@ from codemix.data.build.identity import Identities, identify
 from codemix.data.inputs.locations import REMOTE, scheme_of
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
-from codemix.recipe.language import schema, source_graph
+from codemix.recipe.language import schema
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict
             name: SourceState(None, None, "not built yet") for name in recipe.sources
         }  # a plan needs no network
     ids = identify(recipe, store, data_root)
-    readers, unknown = source_graph.readers(recipe), _Unknown(recipe, ids)
+    unknown = _Unknown(recipe, ids)
     for name in recipe.sources:
         own = ids.tokens.get(name, ids.documents[name])
-        read_by = () if name in ids.tokens else tuple(readers[name])
+        read_by = () if name in ids.tokens else tuple(ids.graph.readers[name])
         if own.fingerprint is None:
             found[name] = SourceState(None, None, unknown.reason(name), read_by)
             continue
@@ -80,15 +80,13 @@ class _Unknown:
         # the others read documents of one of these
         self.at_fault = {n for n in unreadable if recipe.sources[n].read.origin not in unreadable}
         self.recipe, self.ids = recipe, ids
-        self.of_tokenizer = self.at_fault & source_graph.built_with(recipe, ())
+        self.of_tokenizer = self.at_fault & ids.graph.built_with(())
         self.of_dedup: dict[tuple[int, ...], set[str]] = {}  # by the entries that a source is in
 
     def reason(self, name: str) -> str:
         if name not in self.at_fault:
             behind = (
-                self.at_fault.intersection(source_graph.chain(self.recipe, name))
-                | self.of_tokenizer
-                | self._dedup(name)
+                self.at_fault.intersection(self.ids.graph.chain(name)) | self.of_tokenizer | self._dedup(name)
             )
             if behind:
                 named = ", ".join(f"`{n}`" for n in sorted(behind)[:3])
@@ -101,7 +99,7 @@ class _Unknown:
         within = tuple(i for i, entry in enumerate(self.recipe.dedup) if name in entry.sources)
         if within not in self.of_dedup:
             compared = {n for i in within for n in self.recipe.dedup[i].sources}
-            self.of_dedup[within] = self.at_fault & source_graph.built_with(self.recipe, compared)
+            self.of_dedup[within] = self.at_fault & self.ids.graph.built_with(compared)
         return self.of_dedup[within]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from codemix.data.store.store import Store
 from codemix.errors import Problem
-from codemix.recipe.language import recipe_file, source_graph
+from codemix.recipe.language import recipe_file
 from codemix.recipe.language.requirements import lacking, located, package
+from codemix.recipe.language.source_graph import SourceGraph
 
 _EXECUTORS = {"ray": package("`--executor ray`", "ray", '"codemix[ray]"')}
 
@@ -29,7 +30,7 @@ def build_lacks(
     absent = [f for f in lacking(recipe) if f.path[0] in ("tokenizer", "sources")]
     if absent:
         built = _built(source, store, data_root)
-        wanted = source_graph.built_with(recipe, only or recipe.sources) - built
+        wanted = SourceGraph(recipe).built_with(only or recipe.sources) - built
         absent = [f for f in absent if (f.path[1] in wanted if f.path[0] == "sources" else not built)]
     problems = located(absent, source.document)
     if executor in _EXECUTORS and _EXECUTORS[executor].absent:

@@ -19,8 +19,8 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.interfaces import DocumentReader
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.errors import Problem, did_you_mean
-from codemix.recipe.language import source_graph
 from codemix.recipe.language.schema import Name
+from codemix.recipe.language.source_graph import SourceGraph
 
 if TYPE_CHECKING:
     from codemix.recipe.language.schema import Recipe
@@ -58,7 +58,8 @@ class OtherSource(DocumentReader):
                 ),
             )
             return
-        chain = source_graph.chain(recipe, other)
+        graph = SourceGraph(recipe)
+        chain = graph.chain(other)
         if own in chain:
             circle = " reads ".join(f"`{n}`" for n in [own, *chain[: chain.index(own) + 1]])
             yield (
@@ -70,9 +71,9 @@ class OtherSource(DocumentReader):
                 ),
             )
             return
-        if other in source_graph.tokenized(recipe):
+        if other in graph.tokenized:
             return
-        named = ", ".join(f"`{n}`" for n in source_graph.readers(recipe)[other])
+        named = ", ".join(f"`{n}`" for n in graph.readers[other])
         if recipe.sources[other].held_out:
             yield (
                 ("sources", other, "held_out"),

@@ -65,16 +65,17 @@ def _components(recipe: schema.Recipe) -> Iterator[Finding]:
 def _held_out(recipe: schema.Recipe) -> Iterator[Finding]:
     """Text held out by one source must not be trained on through another that reads the same."""
     by_read: dict[str, str] = {}
-    for name in source_graph.tokenized(recipe):
+    graph = source_graph.SourceGraph(recipe)
+    for name in graph.tokenized:
         source = recipe.sources[name]
-        key = fingerprint(recipe.sources[source_graph.chain(recipe, name)[-1]].read)
+        key = fingerprint(recipe.sources[graph.root(name)].read)
         other = by_read.setdefault(key, name)
         if other != name and recipe.sources[other].held_out != source.held_out:
             what = f"`{name}` and `{other}` read the same documents but hold out different shares of them"
             share = exact_share(max(source.held_out, recipe.sources[other].held_out))
             hint = f"give both `held_out: {share}`; documents are split by their hash, so equal shares agree"
             yield finding(("sources", name), "held-out-overlap", what, hint, on_key=True)
-    for name in sorted(source_graph.mixed(recipe)):
+    for name in sorted(graph.mixed):
         if recipe.sources[name].held_out == 1:
             what, hint = (
                 f"`{name}` holds out all of its documents, so no stage can train on it",

@@ -15,8 +15,9 @@ from typing import Any
 from codemix.recipe.diffs.settings import Setting, settings
 from codemix.recipe.language.component import identity
 from codemix.recipe.language.schema import Recipe
+from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.planning.plan import Plan, StagePlan, lineage, with_ancestors
-from codemix.recipe.planning.source_identity import making
+from codemix.recipe.planning.source_identity import identity_parts
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _moves(name: str, x: StagePlan | None, y: StagePlan | None) -> Iterator[Move
 
 
 def _sources(a: Recipe, b: Recipe) -> Iterator[SourceChange]:
-    made = making(a), making(b)
+    made = identity_parts(SourceGraph(a)), identity_parts(SourceGraph(b))
     for name in sorted({*a.sources, *b.sources}):
         exists = (name in a.sources, name in b.sources)
         if all(exists):

@@ -9,6 +9,7 @@ from typing import Any
 
 from codemix.recipe.language.component import Component, identity
 from codemix.recipe.language.schema import Recipe, SourceSpec, Stage
+from codemix.recipe.planning.source_identity import documents_content
 
 # What the tables of tokens, stages and sources tell already, or what is no effect.
 _TOLD_ELSEWHERE = {
@@ -61,7 +62,8 @@ def _making(source: SourceSpec, other: SourceSpec) -> dict[str, Any]:
     return {
         "read": identity(source.read) if same_kind else _in_one_line(source.read),
         "ops": ops_by_name(list(map(identity, source.ops)), list(map(identity, other.ops))),
-        **{k: identity(getattr(source, k)) for k in ("held_out", "on_bad", "max_bad")},
+        **{k: v for k, v in documents_content(source).items() if k not in ("read", "ops")},
+        "held_out": identity(source.held_out),
     }
 
 

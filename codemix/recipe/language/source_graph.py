@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -32,63 +33,87 @@ def names_in(mixture: Mixture) -> Iterator[str]:
             yield from names_in(weight.of)
 
 
-def mixed(recipe: Recipe) -> set[str]:
-    """The sources that some stage reads, named there or in a group that is."""
-    todo = [
-        *(n for stage in recipe.stages for n in names_in(stage.mixture)),
-        *(r.by for stage in recipe.stages for r in stage.replace),
-    ]
-    found: set[str] = set()
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += names_in(recipe.groups.get(name, {}))
-    return found & set(recipe.sources)
+class SourceGraph:
+    """The sources of one recipe and how they depend on each other. Every answer is computed once."""
 
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self._chains: dict[str, tuple[str, ...]] = {}
 
-def chain(recipe: Recipe, name: str) -> list[str]:
-    """`name`, the source whose documents it reads, the one that this reads, ... down to the one that reads inputs.
+    @functools.cached_property
+    def mixed(self) -> frozenset[str]:
+        """The sources that some stage reads, named there or in a group that is."""
+        todo: list[str] = []
+        for stage in self.recipe.stages:
+            todo += names_in(stage.mixture)
+            todo += (rule.by for rule in stage.replace)
+        named: set[str] = set()
+        while todo:
+            name = todo.pop()
+            if name not in named:
+                named.add(name)
+                todo += names_in(self.recipe.groups.get(name, {}))
+        return frozenset(named & self.recipe.sources.keys())
 
-    It ends early where a name is unknown or comes again; `codemix validate` reports both.
-    """
-    names = {name: None}
-    last = name
-    while (origin := recipe.sources[last].read.origin) in recipe.sources and origin not in names:
-        names[origin] = None
-        last = origin
-    return list(names)
+    @functools.cached_property
+    def readers(self) -> dict[str, list[str]]:
+        """For each source that others read, those that read its documents."""
+        readers: dict[str, list[str]] = {}
+        for name, source in self.recipe.sources.items():
+            if source.read.origin is not None:
+                readers.setdefault(source.read.origin, []).append(name)
+        return readers
 
+    @functools.cached_property
+    def tokenized(self) -> tuple[str, ...]:
+        """The sources that become tokens: all but those that other sources read and no mixture names."""
+        return tuple(n for n in self.recipe.sources if n in self.mixed or n not in self.readers)
 
-def readers(recipe: Recipe) -> dict[str, list[str]]:
-    """For each source that others read, those that read its documents."""
-    found: dict[str, list[str]] = {}
-    for name, source in recipe.sources.items():
-        if source.read.origin is not None:
-            found.setdefault(source.read.origin, []).append(name)
-    return found
+    @property
+    def tokenizer_shares(self) -> dict[str, Fraction]:
+        """What the tokenizer is trained on, by share; empty for one that is ready. Raises CodemixError as it does."""
+        return self.recipe.tokenizer.trains_on(self.tokenized)
 
+    @functools.cached_property
+    def held_out_shares(self) -> dict[str, Fraction]:
+        """For each source the largest share that it, or a source of the same documents, holds out.
 
-def tokenized(recipe: Recipe) -> tuple[str, ...]:
-    """The sources that become tokens: all but those that other sources read and no mixture names."""
-    named, is_read = mixed(recipe), readers(recipe)
-    return tuple(n for n in recipe.sources if n in named or n not in is_read)
+        Which documents those are depends on their hash alone.
+        """
+        largest: dict[str, Fraction] = {}
+        for name, source in self.recipe.sources.items():
+            root = self.root(name)
+            largest[root] = max(largest.get(root, Fraction(0)), source.held_out)
+        return {name: largest[self.root(name)] for name in self.recipe.sources}
 
+    def chain(self, name: str) -> tuple[str, ...]:
+        """`name`, the source whose documents it reads, the one that this reads, ... down to the one that reads inputs.
 
-def built_with(recipe: Recipe, names: Collection[str]) -> set[str]:
-    """The sources whose documents the tokens of `names` rest on: what trains the tokenizer, dedup's, and what those read."""
-    needed = {*names, *recipe.tokenizer.trains_on(tokenized(recipe))} & set(recipe.sources)
-    for entry in reversed(recipe.dedup):
-        if needed & set(entry.sources):
-            needed |= set(entry.sources) & set(recipe.sources)
-    return {name for reader in needed for name in chain(recipe, reader)}
+        It ends early where a name is unknown or appears again; `codemix validate` reports both.
+        """
+        if name not in self._chains:
+            self._chains[name] = self._chain(name)
+        return self._chains[name]
 
+    def root(self, name: str) -> str:
+        """The last of a source's chain: the one that reads inputs."""
+        return self.chain(name)[-1]
 
-def held_out_shares(recipe: Recipe) -> dict[str, Fraction]:
-    """For each source the largest share that it, or a source of the same documents, holds out: which documents those are
-    depends on their hash alone."""
-    roots = {name: chain(recipe, name)[-1] for name in recipe.sources}
-    largest: dict[str, Fraction] = {}
-    for name, root in roots.items():
-        largest[root] = max(largest.get(root, Fraction(0)), recipe.sources[name].held_out)
-    return {name: largest[root] for name, root in roots.items()}
+    def built_with(self, names: Collection[str]) -> set[str]:
+        """The sources whose documents the tokens of `names` depend on: those that train the tokenizer, those that
+        dedup compares, and those that these read."""
+        known = self.recipe.sources.keys()
+        needed = {*names, *self.tokenizer_shares} & known
+        for entry in reversed(self.recipe.dedup):
+            if not needed.isdisjoint(entry.sources):
+                needed |= known & set(entry.sources)
+        chains = map(self.chain, needed)
+        return {name for chain in chains for name in chain}
+
+    def _chain(self, name: str) -> tuple[str, ...]:
+        names = {name: None}
+        origin = self.recipe.sources[name].read.origin
+        while origin in self.recipe.sources and origin not in names:
+            names[origin] = None
+            origin = self.recipe.sources[origin].read.origin
+        return tuple(names)
