@@ -355,7 +355,7 @@ def test_find_imports_nothing_heavy(root):
     write_jsonl(root / "r.json", [])
     (root / "r.json").write_text(two().model_dump_json(by_alias=True))
     code = (
-        "import sys, json; from pathlib import Path; from codemix.recipe.language.schema import Recipe; from codemix.data.build.inventory import find; from codemix.data.store.store import Store;"
+        "import sys, json; from pathlib import Path; from codemix.recipe.language.schema import Recipe; from codemix.data.build.inventory import take_inventory as find; from codemix.data.store.store import Store;"
         "r = Recipe.model_validate(json.loads(Path('r.json').read_text())); print(sorted(find(r, Store('store'), Path('.'))));"
         "print([m for m in ('numpy', 'datatrove', 'tokenizers', 'tiktoken', 'zstandard', 'orjson', 'jax', 'rich') if m in sys.modules])"
     )

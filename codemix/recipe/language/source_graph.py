@@ -21,7 +21,8 @@ def components(recipe: Recipe) -> Iterator[tuple[tuple, Component]]:
         yield ("sources", name, "read"), source.read
         for i, op in enumerate(source.ops):
             yield ("sources", name, "ops", i), op
-    for i, task in enumerate(recipe.evaluation.tasks):
+    tasks = recipe.evaluation.tasks
+    for i, task in enumerate(tasks):
         yield ("evaluation", "tasks", i), task
 
 
@@ -60,19 +61,23 @@ class SourceGraph:
         """For each source that others read, those that read its documents."""
         readers: dict[str, list[str]] = {}
         for name, source in self.recipe.sources.items():
-            if source.read.origin is not None:
-                readers.setdefault(source.read.origin, []).append(name)
+            origin = source.read.origin
+            if origin is not None:
+                readers.setdefault(origin, []).append(name)
         return readers
 
     @functools.cached_property
     def tokenized(self) -> tuple[str, ...]:
         """The sources that become tokens: all but those that other sources read and no mixture names."""
-        return tuple(n for n in self.recipe.sources if n in self.mixed or n not in self.readers)
+        only_read = self.readers.keys() - self.mixed
+        names = self.recipe.sources
+        return tuple(name for name in names if name not in only_read)
 
     @property
     def tokenizer_shares(self) -> dict[str, Fraction]:
         """What the tokenizer is trained on, by share; empty for one that is ready. Raises CodemixError as it does."""
-        return self.recipe.tokenizer.trains_on(self.tokenized)
+        tokenizer = self.recipe.tokenizer
+        return tokenizer.trains_on(self.tokenized)
 
     @functools.cached_property
     def held_out_shares(self) -> dict[str, Fraction]:
@@ -80,11 +85,13 @@ class SourceGraph:
 
         Which documents those are depends on their hash alone.
         """
-        largest: dict[str, Fraction] = {}
-        for name, source in self.recipe.sources.items():
-            root = self.root(name)
-            largest[root] = max(largest.get(root, Fraction(0)), source.held_out)
-        return {name: largest[self.root(name)] for name in self.recipe.sources}
+        sources = self.recipe.sources
+        roots = {name: self.root(name) for name in sources}
+        largest = dict.fromkeys(roots.values(), Fraction(0))
+        for name, root in roots.items():
+            share = sources[name].held_out
+            largest[root] = max(largest[root], share)
+        return {name: largest[root] for name, root in roots.items()}
 
     def chain(self, name: str) -> tuple[str, ...]:
         """`name`, the source whose documents it reads, the one that this reads, ... down to the one that reads inputs.
@@ -107,8 +114,10 @@ class SourceGraph:
         for entry in reversed(self.recipe.dedup):
             if not needed.isdisjoint(entry.sources):
                 needed |= known & set(entry.sources)
-        chains = map(self.chain, needed)
-        return {name for chain in chains for name in chain}
+        built: set[str] = set()
+        for name in needed:
+            built.update(self.chain(name))
+        return built
 
     def _chain(self, name: str) -> tuple[str, ...]:
         names = {name: None}

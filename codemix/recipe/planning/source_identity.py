@@ -25,8 +25,11 @@ _PART_OF_FIELD = {
 
 def documents_content(source: schema.SourceSpec) -> dict[str, Any]:
     """What decides the documents of a source, by field; the content of inputs is not in it."""
-    fields = [name for name in type(source).model_fields if name not in NOT_DOCUMENTS]
-    return {name: identity(getattr(source, name)) for name in fields}
+    content = {}
+    for name in type(source).model_fields:
+        if name not in NOT_DOCUMENTS:
+            content[name] = identity(getattr(source, name))
+    return content
 
 
 def identity_parts(graph: SourceGraph) -> dict[str, dict[str, Any]]:
@@ -37,9 +40,10 @@ def identity_parts(graph: SourceGraph) -> dict[str, dict[str, Any]]:
     tokenizer = _tokenizer_fingerprint(graph, documents, dedup)
     parts: dict[str, dict[str, Any]] = {}
     for name, source in sources.items():
+        origins = graph.chain(name)[1:]
         parts[name] = {
             **_documents_parts(source),
-            "documents of the source it reads": [documents[origin] for origin in graph.chain(name)[1:]],
+            "documents of the source it reads": [documents[origin] for origin in origins],
             "held-out share": identity(source.held_out),
             "dedup": dedup.of({name}, without=name),
             "tokenizer": tokenizer,
@@ -49,29 +53,46 @@ def identity_parts(graph: SourceGraph) -> dict[str, dict[str, Any]]:
 
 def spec_fingerprints(recipe: schema.Recipe) -> dict[str, str]:
     """The identity of each source by its spec alone, for plans made before it is built."""
-    parts = identity_parts(SourceGraph(recipe))
-    return {name: "spec:" + fingerprint([name, of_source]) for name, of_source in parts.items()}
+    prints = {}
+    for name, parts in identity_parts(SourceGraph(recipe)).items():
+        prints[name] = "spec:" + fingerprint([name, parts])
+    return prints
 
 
 def _documents_parts(source: schema.SourceSpec) -> dict[str, Any]:
     """`documents_content` under the names that `codemix diff` shows."""
     values: dict[str, list[Any]] = {}
     for name, value in documents_content(source).items():
-        values.setdefault(_PART_OF_FIELD.get(name, name), []).append(value)
-    return {part: inside[0] if len(inside) == 1 else inside for part, inside in values.items()}
+        part = _PART_OF_FIELD.get(name, name)
+        values.setdefault(part, []).append(value)
+    for part, inside in values.items():
+        if len(inside) == 1:
+            values[part] = inside[0]
+    return values
 
 
 def _documents_fingerprints(graph: SourceGraph) -> dict[str, str]:
-    sources = graph.recipe.sources
-    own = {name: list(documents_content(source).values()) for name, source in sources.items()}
-    return {name: fingerprint([own[n] for n in graph.chain(name)]) for name in sources}
+    own, prints = {}, {}
+    for name, source in graph.recipe.sources.items():
+        content = documents_content(source)
+        own[name] = list(content.values())
+    for name in own:
+        chain = graph.chain(name)
+        prints[name] = fingerprint([own[n] for n in chain])
+    return prints
 
 
-def _tokenizer_fingerprint(graph: SourceGraph, documents: Mapping[str, str], dedup: _DedupIdentity) -> str:
+def _tokenizer_fingerprint(
+    graph: SourceGraph,
+    documents: Mapping[str, str],
+    dedup: _DedupIdentity,
+) -> str:
     known = graph.recipe.sources.keys()
     trained_on = sorted(known & graph.tokenizer_shares.keys())
-    text = [[name, documents[name], graph.held_out_shares[name]] for name in trained_on]
-    return fingerprint([graph.recipe.tokenizer, dedup.of(set(trained_on)), text])
+    held_out = graph.held_out_shares
+    text = [[name, documents[name], held_out[name]] for name in trained_on]
+    removed_by = dedup.of(set(trained_on))
+    return fingerprint([graph.recipe.tokenizer, removed_by, text])
 
 
 class _DedupIdentity:
@@ -83,30 +104,38 @@ class _DedupIdentity:
     def __init__(self, recipe: schema.Recipe, documents: Mapping[str, str]):
         self.entries = [frozenset(entry.sources) for entry in recipe.dedup]
         self.specs = [fingerprint(entry) for entry in recipe.dedup]
-        compared = frozenset().union(*self.entries) & documents.keys()
-        self.hashes = {name: int(fingerprint([name, documents[name]]), 16) for name in compared}
-        self.sums = [sum(self.hashes.get(name, 0) for name in entry) for entry in self.entries]
+        self.hashes: dict[str, int] = {}
         self.reached: dict[frozenset[int], list[int]] = {}
+        compared = frozenset().union(*self.entries)
+        for name in compared & documents.keys():
+            digest = fingerprint([name, documents[name]])
+            self.hashes[name] = int(digest, 16)
+        self.sums = [self._sum(entry) for entry in self.entries]
 
-    def of(self, names: Set[str], without: str | None = None) -> list[list[str]]:
+    def of(self, names: Set[str], without: str = "") -> list[list[str]]:
         """The entries that decide which documents of these sources are removed, each with what it compares.
 
         An entry that shares a source with one of them, and comes before it, is one of them too.
         """
-        within = frozenset(i for i, entry in enumerate(self.entries) if not entry.isdisjoint(names))
+        entries = enumerate(self.entries)
+        within = frozenset(i for i, entry in entries if not entry.isdisjoint(names))
         if within not in self.reached:
             self.reached[within] = self._reach(set(names))
-        return [[self.specs[i], self._compared(i, without)] for i in self.reached[within]]
+        pairs = []
+        for i in self.reached[within]:
+            compared = self.sums[i] - self._sum({without} & self.entries[i])
+            pairs.append([self.specs[i], f"{compared:x}"])
+        return pairs
 
-    def _compared(self, i: int, without: str | None) -> str:
-        """The sum of hashes of entry `i`, less the hash of the source `without`, in hexadecimal."""
-        is_inside = without is not None and without in self.entries[i]
-        return f"{self.sums[i] - self.hashes.get(without, 0):x}" if is_inside else f"{self.sums[i]:x}"
+    def _sum(self, names: Set[str]) -> int:
+        hashes = self.hashes
+        return sum(hashes.get(name, 0) for name in names)
 
     def _reach(self, names: set[str]) -> list[int]:
-        entries = []
+        reached = []
         for i in reversed(range(len(self.entries))):
-            if not self.entries[i].isdisjoint(names):
-                names |= self.entries[i]
-                entries.append(i)
-        return entries
+            entry = self.entries[i]
+            if not entry.isdisjoint(names):
+                names |= entry
+                reached.append(i)
+        return reached
