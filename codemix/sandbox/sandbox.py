@@ -41,7 +41,7 @@ KEPT_BYTES = 2**14
 LOOK_S = 0.1  # between two looks at the memory of a program
 
 # The driver keeps out of the module `__main__`, which is the program's.
-_DRIVER = Path(__file__).with_name("sandbox/driver.py").read_text(encoding="utf-8")
+_DRIVER = Path(__file__).with_name("driver.py").read_text(encoding="utf-8")
 _START = f"exec(compile({_DRIVER!r}, '<sandbox>', 'exec'), {{'__name__': 'sandbox'}})"
 
 
