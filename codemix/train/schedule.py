@@ -13,6 +13,7 @@ from pydantic import Field
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.language.component import Component
 from codemix.recipe.language.quantities import Length
+from codemix.recipe.planning.stretches import total_before
 
 Rate = Annotated[float, Field(gt=0, lt=100)]
 RateOrZero = Annotated[float, Field(ge=0, lt=100)]
@@ -39,12 +40,8 @@ class Position:
     previous: float | None = None
 
     def tokens_before(self, step: int) -> int:
-        """Tokens of this stage before `step`; beyond the stage, as if its last stretch went on [tokens]."""
-        total = 0
-        for i, (first, tokens) in enumerate(self.tokens_per_step):
-            last = self.tokens_per_step[i + 1][0] if i + 1 < len(self.tokens_per_step) else step
-            total += max(0, min(step, last) - first) * tokens
-        return total
+        """Tokens of this stage before `step`; beyond the stage, as if its last stretch continued [tokens]."""
+        return total_before(self.tokens_per_step, step)
 
     @property
     def tokens_after(self) -> int:

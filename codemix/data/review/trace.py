@@ -166,14 +166,7 @@ def _lineages(plan) -> Iterator[tuple[Any, int]]:
             done[id(stage)] = None
             stage = stage.parent
         for planned in reversed(chain):
-            yield planned, _steps_before(planned)
-
-
-def _steps_before(stage) -> int:
-    total = 0
-    while (stage := stage.parent) is not None:
-        total += stage.steps
-    return total
+            yield planned, planned.run_steps
 
 
 def _stage_of(plan, run_step: int, name: str | None) -> tuple[Any, int]:

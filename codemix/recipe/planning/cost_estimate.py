@@ -6,31 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe.planning.chips import Chip
 
 if TYPE_CHECKING:  # a plan shows itself as tables, which ask for its cost
     from codemix.recipe.planning.plan import Plan, StagePlan
-
-
-@dataclass(frozen=True)
-class Chip:
-    """An accelerator: dense bf16 peak [TFLOP/s], memory [GB], and an on-demand list price [USD/hour] to scale by, not to quote."""
-
-    tflops: float
-    memory_gb: float
-    usd_per_hour: float
-
-
-CHIPS = {  # peaks from the makers' data sheets; prices are round figures of ours and move often
-    "v4": Chip(275, 32, 3.22),
-    "v5e": Chip(197, 16, 1.20),
-    "v5p": Chip(459, 95, 4.20),
-    "v6e": Chip(918, 32, 2.70),
-    "a100": Chip(312, 80, 3.00),
-    "h100": Chip(989, 80, 5.00),
-    "h200": Chip(989, 141, 6.00),
-    "b200": Chip(2250, 192, 9.00),
-}
 
 
 @dataclass(frozen=True)
@@ -49,13 +28,6 @@ class Cost:
 
 
 NOTHING = Cost(0, 0, 0.0, 0.0)
-
-
-def chip_named(name: str) -> Chip:
-    """A chip of `CHIPS`. Raises CodemixError for another name."""
-    if name not in CHIPS:
-        raise CodemixError(f"there is no chip `{name}`", hints=did_you_mean(name, CHIPS), rule="unknown-chip")
-    return CHIPS[name]
 
 
 def show_amount(amount: float) -> str:

@@ -1,6 +1,7 @@
 """What will happen, in whole numbers: the plan of a recipe, stage by stage, before anything runs.
 
-The plan is exact: the loader reads what it says, and the ledger after training equals it. recipe/planning/planner.py makes it.
+The plan is exact: the loader reads what it says, and the ledger after training equals it. recipe/planning/planner.py
+makes it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from codemix.recipe.language import schema
 from codemix.recipe.language.fingerprint import fingerprint
+from codemix.recipe.planning import stretches
+from codemix.recipe.planning.stretches import Stretch
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What one epoch of a source holds: the tokens of its training shards, or a declared size for a source not built yet."""
+    """What one epoch of a source holds: the tokens of its training shards, or the declared size of a source that is
+    not built yet."""
 
     shard_tokens: tuple[int, ...]
     documents: int | None = None
@@ -30,12 +34,16 @@ class Pool:
 
     def windows(self, seq_len: int) -> int:
         """Windows of `seq_len` + 1 tokens at stride `seq_len`; none crosses a shard, the tails are left over."""
-        return sum(max(0, (n - 1) // seq_len) for n in self.shard_tokens)
+        counts = [(tokens - 1) // seq_len for tokens in self.shard_tokens]
+        return sum(max(0, count) for count in counts)
 
 
 @dataclass(frozen=True)
 class StageSource:
-    """One source in one stage. `windows` are read from cursor `start` on; an epoch is `pool_windows` (None: size unknown)."""
+    """One source in one stage: `windows` are read from cursor `start` on.
+
+    An epoch is `pool_windows`; None where the size is unknown.
+    """
 
     source: str
     share: Fraction  # asked, mean over the stage
@@ -48,7 +56,10 @@ class StageSource:
 
     @property
     def epochs_after(self) -> Fraction | None:
-        return self.epochs_before + Fraction(self.windows, self.pool_windows) if self.pool_windows else None
+        if not self.pool_windows:
+            return None
+        epochs = Fraction(self.windows, self.pool_windows)
+        return self.epochs_before + epochs
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,12 @@ class StagePlan:
     """One stage, resolved. Everything that decides its data and its updates is here or in `parent`."""
 
     name: str
-    index: int  # in the recipe it stands in
+    index: int  # among the stages of its recipe
     spec: schema.Stage
     model: schema.Model
     training: schema.Training  # with the stage's overrides
     seq_len: int
-    batches: tuple[tuple[int, int], ...]  # (first step, rows a step), ascending
+    batches: tuple[Stretch, ...]  # rows per step, ascending by first step
     steps: int
     rows: int
     asked_tokens: int
@@ -80,12 +91,11 @@ class StagePlan:
     segments: tuple[Segment, ...]
     fim: Mapping[str, Fraction]
     parent: StagePlan | None
-    load: str | None  # "state" | "weights" | None (scratch)
+    load: Literal["state", "weights"] | None  # None: from scratch
     run_tokens: int  # of the lineage before this stage
     run_total: int  # of the lineage at the end of this recipe's last stage on it
-    redistributed: Mapping[str, Fraction] = field(
-        default_factory=dict
-    )  # source -> share given, where `on_cap` changed it
+    # source -> the share it is given where `on_cap` changed it
+    redistributed: Mapping[str, Fraction] = field(default_factory=dict)
     fingerprint: str = ""
 
     def __repr__(self) -> str:
@@ -107,23 +117,15 @@ class StagePlan:
 
     def batch_size(self, step: int) -> int:
         """Rows of a step."""
-        return next(size for first, size in reversed(self.batches) if first <= step)
+        return stretches.size_of(self.batches, step)
 
     def first_row(self, step: int) -> int:
         """Rows of the stage before a step."""
-        total = 0
-        for i, (first, size) in enumerate(self.batches):
-            last = self.batches[i + 1][0] if i + 1 < len(self.batches) else step
-            total += max(0, min(step, last) - first) * size
-        return total
+        return stretches.total_before(self.batches, step)
 
     def step_of_row(self, row: int) -> int:
         """The step that reads a row of the stage."""
-        for i, (first, size) in enumerate(self.batches):
-            last = self.batches[i + 1][0] if i + 1 < len(self.batches) else self.steps
-            if row < self.first_row(last):
-                return first + (row - self.first_row(first)) // size
-        raise IndexError(f"row {row} is beyond the stage's {self.first_row(self.steps)} rows")
+        return stretches.step_holding(self.batches, self.steps, row)
 
     def lr(self, step: int) -> float:
         """The learning rate of a step, by the stage's schedule."""
@@ -132,20 +134,27 @@ class StagePlan:
 
     @functools.cached_property
     def last_lr(self) -> float:
-        """The learning rate of the last step, from which a stage after it may go on. Raises CodemixError as `lr` does."""
+        """The learning rate of the last step, from which the next stage may start. Raises CodemixError as `lr` does."""
         unknown: list[StagePlan] = []
         ancestor = self.parent
         while ancestor is not None and "last_lr" not in vars(ancestor):
             unknown.append(ancestor)
             ancestor = ancestor.parent
-        for stage in reversed(unknown):  # the first first: a long lineage must not recurse
+        for stage in reversed(unknown):  # oldest first: a long lineage must not recurse
             if stage.steps:
                 stage.last_lr  # noqa: B018 - kept
         return self.lr(self.steps - 1)
 
+    @property
+    def run_steps(self) -> int:
+        """Steps of the lineage before this stage."""
+        ancestors = lineage(self)[:-1]
+        return sum(stage.steps for stage in ancestors)
+
     def planned_tokens(self) -> dict[str, int]:
-        """Tokens by source, the ledger's left side."""
-        return {s.source: s.windows * self.seq_len for s in self.sources}
+        """Tokens by source, the planned side of the ledger."""
+        windows = {s.source: s.windows for s in self.sources}
+        return {name: n * self.seq_len for name, n in windows.items()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -173,21 +182,23 @@ class Plan:
         return "\n".join(table.html() for table in plan_tables(self))
 
     def stage(self, name: str) -> StagePlan:
-        return next(s for s in self.stages if s.name == name)
+        by_name = {stage.name: stage for stage in self.stages}
+        return by_name[name]
 
 
 def lineage(stage: StagePlan) -> list[StagePlan]:
-    """A stage and those before it, the first first."""
-    out = [stage]
-    while out[-1].parent is not None:
-        out.append(out[-1].parent)
-    return out[::-1]
+    """The stage's lineage, oldest first; the stage itself is the last."""
+    newest_first = [stage]
+    while stage.parent is not None:
+        stage = stage.parent
+        newest_first.append(stage)
+    return newest_first[::-1]
 
 
 def with_ancestors(stages: Iterable[StagePlan]) -> list[StagePlan]:
-    """The stages and all those before them, each once, what is before first."""
+    """The stages and all those before them, each once and after its parent."""
     seen: set[int] = set()
-    found: list[StagePlan] = []
+    ordered: list[StagePlan] = []
     for stage in stages:
         unseen: list[StagePlan] = []
         ancestor: StagePlan | None = stage
@@ -195,12 +206,13 @@ def with_ancestors(stages: Iterable[StagePlan]) -> list[StagePlan]:
             seen.add(id(ancestor))
             unseen.append(ancestor)
             ancestor = ancestor.parent
-        found += reversed(unseen)
-    return found
+        ordered += reversed(unseen)
+    return ordered
 
 
 def stage_fingerprint(stage: StagePlan) -> str:
-    """The identity of a stage by its effects: equal data, order, updates and start give an equal fingerprint, however they were written."""
+    """The identity of a stage by its effects: equal data, order, updates and start give an equal fingerprint, however
+    they were written."""
     schedule: Any = stage.spec.learning_rate
     return fingerprint(
         {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.recipe.language.quantities import exact_share, show_share
 from codemix.recipe.planning import cost_estimate
+from codemix.recipe.planning.chips import chip_named
 from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tree
 from codemix.tables import Table
 
@@ -78,7 +79,7 @@ def mixture_table(plan: Plan) -> Table:
 
 def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
     """One line a stage: tokens, steps, schedule, cost."""
-    named = cost_estimate.chip_named(chip)
+    named = chip_named(chip)
     table = Table(
         "Stages",
         [
@@ -168,7 +169,7 @@ def as_json(
     plan: Plan, existing: Mapping[str, Any] | None = None, chip: str = "v5e", mfu: float = 0.4
 ) -> dict[str, Any]:
     """Everything the tables show, for programs."""
-    vocab, named = cost_estimate.vocabulary(plan), cost_estimate.chip_named(chip)
+    vocab, named = cost_estimate.vocabulary(plan), chip_named(chip)
     stages = []
     for stage in plan.stages:
         cost = cost_estimate.stage_cost(stage, vocab, named, mfu)

@@ -14,6 +14,7 @@ from typing import Any
 
 from codemix.recipe.language.quantities import show_tokens
 from codemix.recipe.planning import cost_estimate
+from codemix.recipe.planning.chips import chip_named
 from codemix.recipe.planning.plan import Plan, StagePlan, with_ancestors
 from codemix.tables import Table
 
@@ -63,9 +64,7 @@ class Tree:
         return found
 
     def cost(self, node: Node) -> cost_estimate.Cost:
-        return cost_estimate.stage_cost(
-            node.stage, node.vocab_size, cost_estimate.chip_named(self.chip), self.mfu
-        )
+        return cost_estimate.stage_cost(node.stage, node.vocab_size, chip_named(self.chip), self.mfu)
 
     def saving(self) -> Saving:
         """Tokens and estimated chip-hours with and without sharing."""
@@ -197,7 +196,7 @@ class Tree:
 
 def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree:
     """The tree of some plans by recipe name. Parents in other recipes (`init_from`) are part of it."""
-    cost_estimate.chip_named(chip)
+    chip_named(chip)
     stages: dict[str, StagePlan] = {}
     recipes: dict[str, list[str]] = {}
     children: dict[str | None, list[str]] = {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.errors import CodemixError
 from codemix.recipe.planning import cost_estimate
+from codemix.recipe.planning.chips import CHIPS
 from codemix.train.aot.collectives import Collective, collectives
 from codemix.train.aot.report import Memory, Result, knobs, render
 from codemix.train.run.memory import is_out_of_memory
@@ -256,7 +257,7 @@ def _result(
 ) -> Result:
     parameters, batch = stage.model.parameters(vocab), largest_batch(stage)
     per_token = stage.model.flops_per_token(vocab, stage.seq_len)
-    chip = cost_estimate.CHIPS.get(topology.partition(":")[0])
+    chip = CHIPS.get(topology.partition(":")[0])
     result = Result(
         stage=stage.name,
         topology=topology,

@@ -1,6 +1,6 @@
 """The ledger: tokens of each source that a stage was planned to read and did read. They are equal, or training failed.
 
-The planned side comes from the plan's segments. The consumed side is counted on the devices, from the batches that were
+The planned side comes from the plan. The consumed side is counted on the devices, from the batches that were
 trained on; it travels through checkpoints as whole numbers.
 """
 
@@ -13,12 +13,6 @@ from codemix.errors import CodemixError, Problem
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import StagePlan
-
-
-def planned(stage: StagePlan) -> dict[str, int]:
-    """Tokens a source that the stage will read [tokens]."""
-    rows = [sum(segment.counts[i] for segment in stage.segments) for i in range(len(stage.sources))]
-    return {source.source: n * stage.seq_len for source, n in zip(stage.sources, rows, strict=True)}
 
 
 class Ledger:
@@ -71,7 +65,7 @@ class Ledger:
 
     def close(self) -> dict[str, Any]:
         """The content of ledger.json. Raises CodemixError (`ledger-mismatch`) unless it equals the plan to the token."""
-        plan = planned(self.stage)
+        plan = self.stage.planned_tokens()
         consumed = {name: n * self.stage.seq_len for name, n in self.rows.items()}
         name = self.stage.name
         wrong = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from codemix.data.store.manifest import Manifest, digest
 from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.language.component import identity
+from codemix.recipe.planning.plan import lineage as planned_lineage
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan, StagePlan
@@ -24,18 +25,6 @@ def stage_dir(store: Store, stage: StagePlan) -> Path:
 def is_done(folder: Path) -> bool:
     """Whether a stage's folder holds a finished stage."""
     return (folder / "done.json").exists()
-
-
-def ancestors(stage: StagePlan) -> Iterator[StagePlan]:
-    """The stages before this one in its run, the nearest first."""
-    while stage.parent is not None:
-        stage = stage.parent
-        yield stage
-
-
-def steps_before(stage: StagePlan) -> int:
-    """Steps of the run before this stage."""
-    return sum(s.steps for s in ancestors(stage))
 
 
 def tokenizer_of(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
@@ -67,7 +56,6 @@ def lineage(
     plan: Plan, stage: StagePlan, manifests: Mapping[str, Manifest], tokenizer: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The content of lineage.json: what the stage is, what it started from, what it read."""
-    path = [*reversed([*ancestors(stage)]), stage]
     return {
         "stage": stage.name,
         "fingerprint": stage.fingerprint,
@@ -79,11 +67,11 @@ def lineage(
         else {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint},
         "path": [
             {"stage": s.name, "fingerprint": s.fingerprint, "steps": s.steps, "tokens": s.tokens}
-            for s in path
+            for s in planned_lineage(stage)
         ],
         "steps": stage.steps,
         "tokens": stage.tokens,
-        "run_steps_before": steps_before(stage),
+        "run_steps_before": stage.run_steps,
         "run_tokens_before": stage.run_tokens,
         "sources": {
             s.source: {key: getattr(manifests[s.source], key) for key in ("fingerprint", "content")}

@@ -47,7 +47,7 @@ class StageRun:
         self.names = [s.source for s in stage.sources]
         self.shards = {n: Shards(session.manifests[n], "train", stage.seq_len) for n in self.names}
         self.belongs = lineage.belongs_to(stage, session.manifests, session.tokenizer)
-        self.run_steps = lineage.steps_before(stage)
+        self.run_steps = stage.run_steps
         self.log_every = self.options.log_interval(stage.steps)
         self.pending: deque[tuple[int, float, dict[str, jax.Array]]] = deque()
         self.spike = loss_alarm.Spike()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.store.store import disk_problem
+from codemix.recipe.planning.chips import chip_of_device
 
 
 @dataclass
@@ -92,26 +93,12 @@ class MetricsFile:
         self._file.close()
 
 
-PEAK_FLOPS = {  # dense bfloat16 FLOP/s of one device, from the makers' data sheets
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5": 459e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA L4": 121e12,
-}
-
-
 def mfu(tokens_per_s: float, flops_per_token: float, devices: Sequence[Any]) -> float | None:
     """Model FLOPs over what the devices could do; None on a device whose peak is not known, as a CPU's."""
-    peak = PEAK_FLOPS.get(devices[0].device_kind)
-    return None if peak is None else tokens_per_s * flops_per_token / (peak * len(devices))
+    chip = chip_of_device(devices[0].device_kind)
+    if chip is None:
+        return None
+    return tokens_per_s * flops_per_token / (chip.peak_flops * len(devices))
 
 
 def _text(line: Mapping[str, Any]) -> str:

@@ -126,7 +126,7 @@ class Session:
             return final
         if stage.spec.average_seeds:
             return soup.soup(self, stage)
-        if self.options.until is not None and lineage.steps_before(stage) >= self.options.until:
+        if self.options.until is not None and stage.run_steps >= self.options.until:
             self.paused = True
             self.view.note(
                 f"stopped before `{stage.name}`, as asked; the same command without `--until` goes on from there"
