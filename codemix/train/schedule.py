@@ -124,11 +124,12 @@ def too_long(parts: dict[str, float], whole: float, of: str) -> list[Problem]:
     """A problem when lengths that follow each other [tokens] exceed the `whole` [tokens]."""
     if sum(parts.values()) <= whole:
         return []
+    rule = "warmup-longer-than-stage" if set(parts) == {"warmup"} else "schedule-longer-than-stage"
     named = " and ".join(f"`{name}` ({tokens:,.0f} tokens)" for name, tokens in parts.items() if tokens)
     return [
         Problem(
             f"{named} last longer than the {of} ({whole:,.0f} tokens)",
-            rule="schedule-longer-than-stage",
+            rule=rule,
             hints=(f"together at most {whole:,.0f} tokens, or a longer {of}",),
         )
     ]

@@ -10,7 +10,7 @@ import yaml
 from bent import BASE, checked, recipe_text
 
 from codemix.errors import CodemixError
-from codemix.recipe.checks import recipe_rules, stage_rules, validation
+from codemix.recipe.checks import limits, recipe_rules, stage_rules, validation
 from codemix.recipe.language import recipe_file, yaml_text
 from codemix.recipe.language.finding import WARNINGS
 from codemix.recipe.planning import epoch_caps, mixture, planner
@@ -81,6 +81,7 @@ def test_no_rule_is_dead():
                 validation,
                 recipe_rules,
                 stage_rules,
+                limits,
             )
         )
     ) - {"component_kind"}
@@ -143,7 +144,7 @@ def test_another_recipe_is_read_once_however_many_stages_start_from_it(tmp_path,
         BASE.replace("{prose: 50%, code: 50%}", "{prose: 50%}")
     )  # a mistake at the end is not looked for again either
     calls, really = [], recipe_file.read_recipe
-    monkeypatch.setattr(recipe_file, "read_recipe", lambda path: calls.append(path) or really(path))
+    monkeypatch.setattr(validation, "read_recipe", lambda path: calls.append(path) or really(path))
     problems = validation.check(really(tmp_path / "r0.yaml")).errors
     assert len(calls) == 11 and [p.rule for p in problems].count("init-from") == 2
     assert f"`codemix validate {tmp_path / 'r1.yaml'}` says more" in problems[0].hints
@@ -163,7 +164,7 @@ def test_recipes_that_start_from_the_same_two_are_read_once_each_and_keep_what_i
     for name in ("a8", "b8"):
         (tmp_path / f"{name}.yaml").write_text(BASE)
     calls, really = [], recipe_file.read_recipe
-    monkeypatch.setattr(recipe_file, "read_recipe", lambda path: calls.append(path) or really(path))
+    monkeypatch.setattr(validation, "read_recipe", lambda path: calls.append(path) or really(path))
     built = Pool((30_000_000,), fingerprint="built")
     found = validation.check(really(tmp_path / "a0.yaml"), {"prose": built})
     assert (

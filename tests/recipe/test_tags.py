@@ -4,7 +4,7 @@ import pytest
 
 from codemix.data.ops.gopher_quality import GopherQuality
 from codemix.eval.pages import plots
-from codemix.recipe.checks.stage_rules import matches
+from codemix.recipe.checks.limits import matches
 from codemix.recipe.language import tags
 from codemix.recipe.reference.pages import recipe_page
 

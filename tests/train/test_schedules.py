@@ -137,7 +137,8 @@ def test_previous_without_a_parent_is_a_problem_with_a_way_out():
 )
 def test_lengths_that_do_not_fit_the_stage_are_a_problem(fields):
     [problem] = schedule(**fields).problems(stage(100))
-    assert problem.rule == "schedule-longer-than-stage" and "10,000 tokens" in problem.what
+    part = "schedule" if "decay" in fields else "warmup"
+    assert problem.rule == f"{part}-longer-than-stage" and "10,000 tokens" in problem.what
 
 
 @pytest.mark.parametrize(

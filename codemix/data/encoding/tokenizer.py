@@ -57,6 +57,10 @@ class Tokenizer(Component):
         """The tokenizer. `texts()` yields training documents; ready tokenizers never call it."""
         raise NotImplementedError
 
+    def declared_vocab_size(self) -> int | None:
+        """The vocabulary size that the recipe asks for; None where only the tokenizer's file knows it."""
+        return None
+
     def end_token(self) -> str | None:
         """The end-of-document token, or None to look for the usual names."""
         return None

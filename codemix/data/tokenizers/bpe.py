@@ -95,6 +95,9 @@ class Bpe(Tokenizer):
     def train_bytes(self) -> int:
         return self.train.bytes
 
+    def declared_vocab_size(self) -> int:
+        return self.vocab_size
+
     def end_token(self) -> str:
         return "<|endoftext|>"
 

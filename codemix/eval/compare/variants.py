@@ -19,6 +19,7 @@ from codemix.errors import CodemixError, did_you_mean
 from codemix.eval.pages.facts import Documents, documents, pooled, run_facts
 from codemix.eval.task_shapes.example_files import records
 from codemix.recipe.language.component import identity
+from codemix.recipe.planning.cooldown import cools_down
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan
@@ -101,14 +102,11 @@ class Variant:
 
 
 def is_cooldown(stage: Mapping[str, Any]) -> bool:
-    """A stage that continues another while its rate only falls, to less than half."""
+    """Whether a stage continues another while its rate cools down."""
     rates = stage["rates"]
-    return bool(
-        stage["parent"]
-        and rates
-        and stage["learning_rate"]["kind"] in ("linear", "exponential")
-        and rates[2] < rates[0] / 2
-    )
+    if not stage["parent"] or not rates:
+        return False
+    return cools_down(stage["learning_rate"]["kind"], rates[0], rates[2])
 
 
 def code_share(stage: Mapping[str, Any], families: Mapping[str, str]) -> float:

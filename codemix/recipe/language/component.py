@@ -28,7 +28,9 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from codemix.errors import did_you_mean
 
 if TYPE_CHECKING:
+    from codemix.errors import Problem
     from codemix.recipe.language.requirements import Requirement
+    from codemix.recipe.language.schema import Recipe
 
 FAMILIES = {  # family -> the package whose modules are its kinds
     "source": "codemix.data.sources",
@@ -76,6 +78,10 @@ class Component(Spec):
 
     def requirements(self) -> Iterable[Requirement]:
         """The packages and programs beyond a plain install without which this component cannot work."""
+        return ()
+
+    def check(self, recipe: Recipe, at: tuple) -> Iterable[tuple[tuple, Problem]]:
+        """What is wrong with this component, at path `at` of this recipe; each problem with its place."""
         return ()
 
     @classmethod

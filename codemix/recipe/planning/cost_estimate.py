@@ -39,7 +39,7 @@ def show_amount(amount: float) -> str:
 
 def vocabulary(plan: Plan) -> int:
     """The tokenizer's vocabulary size, as far as the recipe tells; 0 when only its file knows."""
-    return getattr(plan.recipe.tokenizer, "vocab_size", None) or 0
+    return plan.recipe.tokenizer.declared_vocab_size() or 0
 
 
 def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cost:
