@@ -31,7 +31,9 @@ def before_building(
 ) -> None:
     """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
     from codemix.data.build.packages import build_lacks
+    from codemix.recipe.language.component import refuse_clashes
 
+    refuse_clashes()
     _warn_of_disk(plan, store)
     refuse([*build_lacks(source, store, data_root, executor=executor, only=only), *also])
 

@@ -13,6 +13,7 @@ from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
 from codemix.recipe.language import recipe_file
+from codemix.recipe.language.component import refuse_clashes
 from codemix.recipe.planning.plan import Plan, Pool, StagePlan
 
 
@@ -60,6 +61,7 @@ class Workspace:
 
 def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path) -> Workspace:
     """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones elsewhere."""
+    refuse_clashes()
     found = take_inventory(source.recipe, store, data_root)
     pools = {}
     for name, f in found.items():

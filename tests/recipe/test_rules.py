@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = yaml.safe_load((GOLDEN / "rules.yaml").read_text())
 ELSEWHERE = {  # rules that need files around the recipe; tested by name below or where their files are
     "file",
+    "plugin",
     "lineage-cycle",
     "model-changes",
 }

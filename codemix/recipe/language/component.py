@@ -1,7 +1,8 @@
 """Specs and components: frozen pydantic models that *are* their YAML.
 
 A component is one file: `codemix/data/sources/jsonl.py` holds the class whose `kind` is `jsonl`. Nothing registers
-anything; the file's name is the registration. Only the kinds that a recipe uses are imported, so `validate` stays fast.
+anything; the file's name is the registration. Other packages offer theirs through entry points
+(recipe/language/plugins.py). Only the kinds that a recipe uses are imported, so `validate` stays fast.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from codemix.errors import did_you_mean
+from codemix.errors import CodemixError, did_you_mean, nearest
+from codemix.recipe.language import plugins
 
 if TYPE_CHECKING:
     from codemix.errors import Problem
@@ -90,29 +92,53 @@ class Component(Spec):
         return ""
 
 
-def kinds(family: str) -> list[str]:
-    """Every kind of a family, sorted, without importing any."""
+def built_in_kinds(family: str) -> list[str]:
+    """Every kind of a family that codemix itself has, sorted, without importing any."""
     package = importlib.import_module(FAMILIES[family])
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    names = []
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            names.append(module.name)
+    return sorted(names)
+
+
+def kinds(family: str) -> list[str]:
+    """Every kind of a family, those of installed packages included. Raises CodemixError when two are called the same."""
+    names = built_in_kinds(family)
+    plugins.refuse_clashes(family, frozenset(names))
+    names += [offer.kind for offer in plugins.offers(family)]
+    return sorted(names)
+
+
+def refuse_clashes() -> None:
+    """Raises CodemixError when an installed package offers a kind that exists already."""
+    for family in FAMILIES:
+        plugins.refuse_clashes(family, frozenset(built_in_kinds(family)))
 
 
 def component_class(family: str, kind: str) -> type[Component]:
-    """The class of one kind. Raises KeyError for a kind that does not exist."""
+    """The class of one kind. Raises KeyError for a kind that does not exist, CodemixError for one that is broken."""
     if not kind.isidentifier() or kind.startswith("_"):
         raise KeyError(kind)
     try:
         module = importlib.import_module(f"{FAMILIES[family]}.{kind}")
     except ModuleNotFoundError as error:
-        if error.name == f"{FAMILIES[family]}.{kind}":
-            raise KeyError(kind) from None
-        raise
+        if error.name != f"{FAMILIES[family]}.{kind}":
+            raise
+    else:
+        return _component_in(module, kind)
+    offer = plugins.offer_of(family, kind)
+    if offer is None:
+        raise KeyError(kind)
+    return plugins.load(offer, Component)
+
+
+def _component_in(module: types.ModuleType, kind: str) -> type[Component]:
     for value in vars(module).values():
-        if (
-            isinstance(value, type)
-            and issubclass(value, Component)
-            and "kind" in value.model_fields
-            and value.model_fields["kind"].default == kind
-        ):
+        if not isinstance(value, type) or not issubclass(value, Component):
+            continue
+        field = value.model_fields.get("kind")
+        if field is not None and field.default == kind:
             return value
     raise TypeError(f"{module.__name__} holds no component whose kind is {kind!r}")
 
@@ -138,11 +164,11 @@ def _load(family: str, value: Any) -> Component:
         cls = component_class(family, str(value["kind"]))
     except KeyError:
         name = str(value["kind"])
-        raise PydanticCustomError(
-            "component_kind",
-            f"there is no {family} of kind `{name}`".replace("{", "{{").replace("}", "}}"),
-            {"hints": list(did_you_mean(name, kinds(family))), "at": ["kind"]},
-        ) from None
+        message = f"there is no {family} of kind `{name}`"
+        raise _error("component_kind", message, _hints_for_unknown(family, name)) from None
+    except CodemixError as error:  # of an installed package; the recipe's line says who asked for it
+        [problem] = error.problems
+        raise _error("plugin", problem.what, list(problem.hints)) from None
     if (
         value.keys() == {"kind"}
         and not cls.__pydantic_decorators__.model_validators
@@ -159,6 +185,20 @@ def _load(family: str, value: Any) -> Component:
         raise PydanticCustomError(
             "nested", "invalid component", {"errors": error.errors(), "fields": list(cls.model_fields)}
         ) from None
+
+
+def _error(kind: str, message: str, hints: list[str]) -> PydanticCustomError:
+    """An error at a component's `kind`. The message comes last in the context: pydantic fills in braces in order."""
+    context = {"hints": hints, "at": ["kind"], "message": message}
+    return PydanticCustomError(kind, "{message}", context)
+
+
+def _hints_for_unknown(family: str, kind: str) -> list[str]:
+    known = kinds(family)
+    hints = list(did_you_mean(kind, known))
+    if not nearest(kind, known):
+        hints.append(f"or install the package that offers it (entry points `{plugins.GROUPS[family]}`)")
+    return hints
 
 
 def field(family: str) -> Any:
@@ -180,6 +220,8 @@ def identity(value: Any) -> Any:
         }
         if isinstance(value, Component):
             content["version"] = value.version
+            if provider := plugins.provider_of(type(value)):
+                content["package"] = provider
         return content
     if isinstance(value, dict):
         return {str(k): identity(v) for k, v in value.items()}

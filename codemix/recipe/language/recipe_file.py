@@ -275,7 +275,9 @@ def _problem(e: dict, path: tuple, document: yaml_text.YamlFile, model: Any) -> 
             e["msg"],
             where,
             hints,
-            {"quantity": "quantity", "component_kind": "unknown-kind"}.get(kind, "schema"),
+            {"quantity": "quantity", "component_kind": "unknown-kind", "plugin": "plugin"}.get(
+                kind, "schema"
+            ),
         )
     words = _WORDS[kind].format(**context)
     what = (

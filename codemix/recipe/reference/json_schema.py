@@ -7,22 +7,24 @@ docs/recipe.schema.json and docs/study.schema.json are its output; a test keeps 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from codemix.recipe.language import component, schema
 from codemix.recipe.studies import study_spec
 
+Kinds = Callable[[str], list[str]]
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
 
-def recipe_schema() -> dict[str, Any]:
+def recipe_schema(kinds: Kinds = component.kinds) -> dict[str, Any]:
     """The JSON Schema of a recipe. Imports every component, so it is not part of `validate`."""
-    return _assemble(schema.Recipe, "A codemix recipe")
+    return _assemble(schema.Recipe, "A codemix recipe", kinds)
 
 
 def study_schema() -> dict[str, Any]:
     """The JSON Schema of a study. Its overrides are free: they are checked once the study is expanded."""
-    return _assemble(study_spec.StudySpec, "A codemix study")
+    return _assemble(study_spec.StudySpec, "A codemix study", component.built_in_kinds)
 
 
 def as_text(value: dict[str, Any]) -> str:
@@ -30,13 +32,13 @@ def as_text(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-def _assemble(model: type, title: str) -> dict[str, Any]:
+def _assemble(model: type, title: str, kinds_of: Kinds) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     body = _of(model, definitions)
     for family in component.FAMILIES:
         if not _mentions([body, definitions], family):
             continue
-        kinds = component.kinds(family)
+        kinds = kinds_of(family)
         for kind in kinds:
             definitions[f"{family}.{kind}"] = component_schema(family, kind, definitions)
         definitions[family] = {

@@ -33,7 +33,7 @@ _FORMATS = {"tokens": "tokens", "bytes": "bytes", "share": "a share", "length": 
 
 def recipe_page() -> str:
     """docs/recipe.md."""
-    root = json_schema.recipe_schema()
+    root = json_schema.recipe_schema(component.built_in_kinds)
     parts = [RECIPE_INTRO, "## Keys\n"]
     for model in _models(schema.Recipe):
         parts.append(_model_section(model, root))
@@ -49,13 +49,13 @@ def components_page() -> str:
     """docs/components.md."""
     parts = [COMPONENTS_INTRO]
     for family, words in _FAMILY_WORDS.items():
-        kinds = component.kinds(family)
+        kinds = component.built_in_kinds(family)
         links = ", ".join(f"[`{k}`](#{family}-{k})" for k in kinds) or "none yet"
         parts.append(f"## {words}\n\n{links}\n")
         parts += [describe_kind(family, kind, level=3) for kind in kinds]
     shared: dict[str, Any] = {}
     for family in _FAMILY_WORDS:
-        for kind in component.kinds(family):
+        for kind in component.built_in_kinds(family):
             json_schema.component_schema(family, kind, shared)
     parts.append("## Parts that several components use\n")
     for name, shape in sorted(json_schema.cleaned(shared).items()):
@@ -259,7 +259,7 @@ def pages() -> dict[str, str]:
     return {
         "recipe.md": recipe_page(),
         "components.md": components_page(),
-        "recipe.schema.json": json_schema.as_text(json_schema.recipe_schema()),
+        "recipe.schema.json": json_schema.as_text(json_schema.recipe_schema(component.built_in_kinds)),
         "study.schema.json": json_schema.as_text(json_schema.study_schema()),
     }
 

@@ -1,0 +1,1 @@
+"""An example: a package that adds one component of each family to codemix."""
