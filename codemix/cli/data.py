@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,8 @@ from codemix.errors import EXIT_PROBLEM
 
 if TYPE_CHECKING:
     from codemix.data.build.inventory import SourceState
+    from codemix.data.workspace import Workspace
+    from codemix.recipe.lock import Lock
     from codemix.tables import Table
 
 
@@ -122,6 +124,7 @@ def verify(
     With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it. With a lock
     the inputs need not be there any more: it knows which shards to expect.
     """
+    from codemix.data.review import lock_check
     from codemix.data.review.verify import verify as verify_folders
     from codemix.data.store.finished import finished, related
 
@@ -130,41 +133,61 @@ def verify(
         done = verify_folders(finished(store))
         problems = list(done.problems)
     else:
-        from codemix.recipe import lock as locks
-
-        context = load(recipe, store, data_root)
-        path = recipe.with_suffix(".lock")
-        lock = locks.read(path) if path.exists() else None
+        workspace = load(recipe, store, data_root)
+        lock = _lock_beside(recipe)
         if lock is None:
-            context.manifests  # noqa: B018 - refuses an unbuilt source
-        else:
-            notes = [
-                f"`{n}` was not looked up by its inputs: {f.reason}"
-                for n, f in context.found.items()
-                if f.fingerprint is None
-            ]
-        prints = {f.fingerprint for f in context.found.values() if f.fingerprint} | (
-            locks.fingerprints(lock) if lock else set()
-        )
-        done = verify_folders(
-            related(store, prints | {stage.fingerprint for stage in context.checked.plan.stages})
-        )
-        problems = [*done.problems, *(locks.check(lock, store, digests=done.measured) if lock else ())]
+            workspace.manifests  # noqa: B018 - refuses an unbuilt source
+        done = verify_folders(related(store, _fingerprints(workspace, lock)))
+        problems = list(done.problems)
+        if lock is not None:
+            problems += lock_check.check(lock, workspace.store, digests=done.measured)
+            notes += _not_looked_up(workspace)
     if done.unlisted:
-        some = ", ".join(done.unlisted[:5]) + (
-            f" and {len(done.unlisted) - 5:,} more" if len(done.unlisted) > 5 else ""
-        )
+        which = _first_few(done.unlisted, 5)
         notes.append(
-            f"finished before codemix kept digests, so only what their manifests say was checked: {some}"
+            f"finished before codemix kept digests, so only what their manifests say was checked: {which}"
         )
-    for p in problems:
-        print(p.render() + "\n", file=sys.stderr)
+    for problem in problems:
+        print(problem.render() + "\n", file=sys.stderr)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    by_kind = ", ".join(f"{kind} {count:,}" for kind, count in done.checked.items()) or "none is finished"
+    counts = [f"{kind} {count:,}" for kind, count in done.checked.items()]
+    by_kind = ", ".join(counts) or "none is finished"
     outputs = sum(done.checked.values())
     print(f"{recipe or store}: {outputs:,} outputs checked ({by_kind}), {len(problems):,} problems")
     return EXIT_PROBLEM if problems else 0
+
+
+def _lock_beside(recipe: Path) -> Lock | None:
+    from codemix.recipe import lock
+
+    path = recipe.with_suffix(".lock")
+    return lock.read(path) if path.exists() else None
+
+
+def _fingerprints(workspace: Workspace, lock: Lock | None) -> set[str]:
+    """Of the recipe's data, as found and as locked, and of its stages."""
+    fingerprints = {stage.fingerprint for stage in workspace.checked.plan.stages}
+    fingerprints |= {state.fingerprint for state in workspace.found.values() if state.fingerprint}
+    if lock is not None:
+        from codemix.recipe.lock import fingerprints as locked
+
+        fingerprints |= locked(lock)
+    return fingerprints
+
+
+def _not_looked_up(workspace: Workspace) -> list[str]:
+    notes = []
+    for name, state in workspace.found.items():
+        if state.fingerprint is None:
+            notes.append(f"`{name}` was not looked up by its inputs: {state.reason}")
+    return notes
+
+
+def _first_few(names: Sequence[str], most: int) -> str:
+    shown = ", ".join(names[:most])
+    more = len(names) - most
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def inspect(

@@ -69,6 +69,10 @@ def validate(
     return EXIT_PROBLEM if any(p.severity == "error" for p in problems) else 0
 
 
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def plan(
     recipe: RecipeArg,
     store: StoreOption = STORE,
@@ -169,23 +173,20 @@ def lock(
 ) -> int:
     """Pin inputs, token counts, tokenizer and component versions beside the recipe, as <recipe>.lock."""
     from codemix.cli.context import load
+    from codemix.data.review import lock_check
     from codemix.recipe import lock as locks
 
-    context = load(recipe, store, data_root)
+    workspace = load(recipe, store, data_root)
     path = recipe.with_suffix(".lock")
-    current = locks.make(context.source.recipe, context.found)
+    current = locks.make(workspace.source.recipe, workspace.found)
     if check:
-        differences = locks.verify(locks.read(path), current, store, data_root)
-        for line in differences:
-            print(line.render() + "\n", file=sys.stderr)
-        said = (
-            f"{len(differences)} difference{'s' * (len(differences) != 1)}"
-            if differences
-            else "the store agrees"
-        )
-        print(f"{path}: {said}")
+        differences = lock_check.verify(locks.read(path), current, workspace.store, data_root)
+        for problem in differences:
+            print(problem.render() + "\n", file=sys.stderr)
+        count = _count(len(differences), "difference")
+        print(f"{path}: {count if differences else 'the store agrees'}")
         return EXIT_PROBLEM if differences else 0
-    context.manifests  # noqa: B018 - refuses an unbuilt source
+    workspace.manifests  # noqa: B018 - refuses an unbuilt source
     locks.write(path, current)
     print(path)
     return 0

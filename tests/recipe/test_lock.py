@@ -7,8 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from codemix.data.review import lock_check
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe import lock as locks
+from codemix.recipe.diffs import lock_diff
 from codemix.recipe.language import recipe_file
 
 RECIPE = """\
@@ -58,13 +61,13 @@ def manifest(name: str, folder):
 
 @pytest.fixture
 def built(tmp_path):
-    store, root = tmp_path / "store", tmp_path / "data"
+    store, root = Store(tmp_path / "store"), tmp_path / "data"
     root.mkdir()
     found = {}
     for name in ("text", "code"):
         (root / f"{name}.jsonl").write_bytes(b"input")
         print12 = hashlib.sha256(name.encode()).hexdigest()[:12]
-        found[name] = SimpleNamespace(manifest=manifest(name, store / "data" / f"{name}-{print12}"))
+        found[name] = SimpleNamespace(manifest=manifest(name, store.root / "data" / f"{name}-{print12}"))
     return SimpleNamespace(
         recipe=recipe_file.parse_recipe(RECIPE, "r.yaml").recipe, found=found, store=store, root=root
     )
@@ -82,8 +85,8 @@ def test_a_lock_pins_inputs_counts_tokenizer_and_versions_and_survives_its_file(
     assert str(tmp_path) not in json.dumps(lock)
     locks.write(tmp_path / "r.lock", lock)
     assert locks.read(tmp_path / "r.lock") == lock
-    assert locks.compare(lock, locks.make(built.recipe, built.found)) == []
-    assert locks.check(lock, built.store, built.root) == []
+    assert lock_diff.compare(lock, locks.make(built.recipe, built.found)) == []
+    assert lock_check.check(lock, built.store, built.root) == []
 
 
 def changed(built, change) -> dict:
@@ -121,7 +124,7 @@ def _set(path: str, value):
     ],
 )
 def test_each_difference_has_a_name(built, change, rule):
-    problems = locks.compare(locks.make(built.recipe, built.found), changed(built, change))
+    problems = lock_diff.compare(locks.make(built.recipe, built.found), changed(built, change))
     assert problems[0].rule == rule, problems
     assert all("`text`" in p.what for p in problems)
 
@@ -131,50 +134,50 @@ def test_another_recipe_or_another_version_of_a_component_is_found(built):
     other = recipe_file.parse_recipe(
         RECIPE.replace("{kind: max_floats}", "{kind: max_floats, max_floats: 3}"), "r.yaml"
     ).recipe
-    assert [p.rule for p in locks.compare(lock, locks.make(other, built.found))] == ["lock-recipe"]
+    assert [p.rule for p in lock_diff.compare(lock, locks.make(other, built.found))] == ["lock-recipe"]
     old = lock | {"components": lock["components"] | {"op max_floats": 99}}
-    assert [p.rule for p in locks.compare(old, lock)] == ["lock-version"]
+    assert [p.rule for p in lock_diff.compare(old, lock)] == ["lock-version"]
     longer = recipe_file.parse_recipe(
         RECIPE.replace("steps: 10", "steps: 20").replace("name: small", "name: other"), "r.yaml"
     ).recipe
-    assert locks.compare(lock, locks.make(longer, built.found)) == [], "stages are not data"
+    assert lock_diff.compare(lock, locks.make(longer, built.found)) == [], "stages are not data"
     told = built.recipe.sources["text"].model_copy(
         update={"max_epochs": 7.0, "tags": {"kind": "prose"}, "tokens": 5}
     )
     relabelled = built.recipe.model_copy(update={"sources": built.recipe.sources | {"text": told}})
-    assert locks.compare(lock, locks.make(relabelled, built.found)) == [], (
+    assert lock_diff.compare(lock, locks.make(relabelled, built.found)) == [], (
         "caps, tags and declared sizes are not data"
     )
 
 
 def test_check_reads_every_file_of_the_store(built):
     lock = locks.make(built.recipe, built.found)
-    shard = next(built.store.glob("data/text-*/shards/*.ds"))
+    shard = next(built.store.root.glob("data/text-*/shards/*.ds"))
     content = shard.read_bytes()
     shard.write_bytes(content[:-1] + b"!")
-    assert [p.rule for p in locks.check(lock, built.store)] == ["lock-file-changed"]
+    assert [p.rule for p in lock_check.check(lock, built.store)] == ["lock-file-changed"]
     shard.unlink()
-    assert [p.rule for p in locks.check(lock, built.store)] == ["lock-file-missing"]
+    assert [p.rule for p in lock_check.check(lock, built.store)] == ["lock-file-missing"]
     shard.write_bytes(content)
     (built.root / "code.jsonl").write_bytes(b"other")
-    assert [p.what for p in locks.check(lock, built.store, built.root)] == [
-        "input code.jsonl of `code` has other content than was locked"
+    assert [p.what for p in lock_check.check(lock, built.store, built.root)] == [
+        "input code.jsonl of `code` has different content from what was locked"
     ]
-    next(built.store.glob("data/code-*/manifest.json")).unlink()
-    assert [p.rule for p in locks.check(lock, built.store)] == ["lock-source-missing"]
+    next(built.store.root.glob("data/code-*/manifest.json")).unlink()
+    assert [p.rule for p in lock_check.check(lock, built.store)] == ["lock-source-missing"]
 
 
 def test_verify_says_first_what_can_be_pointed_at(built):
     lock = locks.make(built.recipe, built.found)
-    assert locks.verify(lock, lock, built.store, built.root) == []
+    assert lock_check.verify(lock, lock, built.store, built.root) == []
     moved = changed(built, lambda found: found.update(text=SimpleNamespace(manifest=None)))
-    (problem,) = locks.verify(lock, moved, built.store, built.root)
+    (problem,) = lock_check.verify(lock, moved, built.store, built.root)
     assert problem.rule == "lock-inputs" and "`text` is in the store as locked" in problem.what
     (built.root / "text.jsonl").write_bytes(b"other")
-    (problem,) = locks.verify(lock, moved, built.store, built.root)
-    assert problem.what == "input text.jsonl of `text` has other content than was locked"
+    (problem,) = lock_check.verify(lock, moved, built.store, built.root)
+    assert problem.what == "input text.jsonl of `text` has different content from what was locked"
     old = lock | {"components": lock["components"] | {"op max_floats": 99}}
-    assert [p.rule for p in locks.verify(old, moved, built.store, built.root)] == [
+    assert [p.rule for p in lock_check.verify(old, moved, built.store, built.root)] == [
         "lock-version",
         "lock-file-changed",
     ]
@@ -183,7 +186,7 @@ def test_verify_says_first_what_can_be_pointed_at(built):
 def test_an_unbuilt_source_is_locked_as_such(built):
     built.found["code"] = SimpleNamespace(manifest=None)
     lock = locks.make(built.recipe, built.found)
-    assert lock["sources"]["code"] is None and locks.check(lock, built.store) == []
+    assert lock["sources"]["code"] is None and lock_check.check(lock, built.store) == []
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ class Component(Spec):
     """A spec with behaviour. Subclasses add `kind: Literal["<file name>"] = "<file name>"`, `EXAMPLES`, and bump
     `version` whenever the same YAML would produce other output."""
 
+    if TYPE_CHECKING:
+        kind: str  # each subclass has it as a field
     family: ClassVar[str]
     version: ClassVar[int] = 1
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ()
