@@ -110,7 +110,8 @@ class Run:
         alone, so a trainer that resumes at a step asks for `start=step`. `rows` are the rows of each batch that
         this host holds; None for all.
         """
-        from codemix.data.loader.batches import batches, sentinels_of
+        from codemix.data.loader.batches import batches
+        from codemix.data.loader.fill_in_the_middle import sentinels_of
         from codemix.data.loader.shards import Shards
 
         workspace = self.workspace

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from fractions import Fraction
 
 import numpy as np
@@ -11,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_stages import EOS, make_manifest, make_stage, share_stage
 
+from codemix.data.loader import batches as batches_module
 from codemix.data.loader import fill_in_the_middle
-from codemix.data.loader.batches import StepSource, batches, sentinels_of
+from codemix.data.loader.batches import StepSource, batches
+from codemix.data.loader.fill_in_the_middle import sentinels_of
 from codemix.data.loader.order import rows
 from codemix.data.loader.shards import Shards
+from codemix.data.store import block_checksums
 from codemix.errors import CodemixError
 
 T = 16
@@ -157,6 +162,66 @@ def test_the_source_can_be_pickled_small(shards):
     source = StepSource(stage_of(shards), shards)
     source[0]
     assert len(pickle.dumps(source)) < 100_000 and same(pickle.loads(pickle.dumps(source))[3], source[3])
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 5, 8, 2048])
+def test_blocks_prepared_ahead_change_nothing(shards, rows_at_once, monkeypatch):
+    """In sequence, backwards, with repeats, and after a pickle that leaves the second thread behind."""
+    stage = stage_of(shards, doc_mask="segment", batches=((0, 2), (10, 4)))
+    one_by_one = [StepSource(stage, shards)[step] for step in range(stage.steps)]
+    monkeypatch.setattr(batches_module, "_BLOCK", rows_at_once)
+    source = StepSource(stage, shards)
+    forwards = list(range(stage.steps))
+    for step in [*forwards, *reversed(forwards), 3, 3, 4, 5, 20, 21, 22, 4]:
+        assert same(source[step], one_by_one[step]), step
+        if step % 7 == 0:
+            source = pickle.loads(pickle.dumps(source))
+
+
+def test_a_bad_block_is_met_by_the_batch_that_reads_it(tmp_path, monkeypatch):
+    """Never by a batch before it, though the next steps are checked ahead in a second thread."""
+    monkeypatch.setattr(block_checksums, "BLOCK", 16)
+    monkeypatch.setattr(batches_module, "_BLOCK", 2)
+    manifest = make_manifest(tmp_path / "a", "a", [[400]], checked=True)
+    stage = make_stage([(24,)], [24], names=["a"], seq_len=T, batch_size=1)
+    plain = StepSource(stage, {"a": Shards(manifest, "train", T)})
+    windows = [int(plain.rows(step).window[0]) for step in range(stage.steps)]
+    path = manifest.folder / manifest.shards("train")[0].path
+    raw = bytearray(path.read_bytes())
+    for bad_step in (0, 1, 2, 7, 16, 23):
+        bad = windows[bad_step]
+        flipped = bad * T * 2 + 16  # bytes: a block inside the window, which no other window touches
+        raw[flipped] ^= 1
+        overwrite(path, raw)
+        read = batches(stage, {"a": Shards(manifest, "train", T)}, prefetch=0)
+        for step in range(bad_step):
+            assert next(read)[0] == step
+        with pytest.raises(CodemixError, match="its checksum differs in bytes"):
+            next(read)
+        raw[flipped] ^= 1
+
+
+def overwrite(path, content: bytes) -> None:
+    """In place: a mapped file that is cut short under a reader is a bus error."""
+    with open(path, "r+b") as f:
+        f.write(content)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_reader_does_not_wait_for_the_thread_of_its_parent(shards, monkeypatch):
+    monkeypatch.setattr(batches_module, "_BLOCK", 4)
+    stage = stage_of(shards)
+    source = StepSource(stage, shards)
+    wanted = [source[step]["inputs"].tobytes() for step in range(stage.steps)]
+    source[0]
+    source[1]  # the next block is on its way
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        read = [source[step]["inputs"].tobytes() for step in range(stage.steps)]
+        os._exit(0 if read == wanted else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @settings(max_examples=10, deadline=None)

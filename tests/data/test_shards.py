@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_stages import make_manifest, share_stage
 
-from codemix.data.loader import shards as module
+from codemix.data.loader import mapped_arrays as module
 from codemix.data.loader.batches import StepSource
 from codemix.data.loader.shards import Shards
 from codemix.data.store import block_checksums

@@ -15,33 +15,36 @@ A batch is a dict of arrays, B rows of T = `seq_len` places:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy import ndarray
 
 from codemix.data.loader import fill_in_the_middle as fim
+from codemix.data.loader.block_ahead import BlockAhead
+from codemix.data.loader.located_rows import LocatedRows, StepBlock
 from codemix.data.loader.order import Order, Rows
-from codemix.data.loader.shards import Shards
+from codemix.data.loader.shards import Shards, groups
 from codemix.errors import CodemixError
+from codemix.recipe.planning.plan import StagePlan, StageSource
 
-Batch = dict[str, np.ndarray]
-RowRanges = (
-    Sequence[tuple[int, int]] | np.ndarray | Callable[[int], "Sequence[tuple[int, int]] | np.ndarray"] | None
-)
-_BLOCK = 2048  # rows that are found at once
+Batch = dict[str, ndarray]
+RowSelection = Sequence[tuple[int, int]] | ndarray
+RowRanges = RowSelection | Callable[[int], RowSelection] | None
+_BLOCK = 2048  # rows that are located at once
 
 
 def batches(
-    stage,
+    stage: StagePlan,
     shards: Mapping[str, Shards],
     *,
     start_step: int = 0,
     row_ranges: RowRanges = None,
     prefetch: int = 2,
-    sentinels: tuple[int, int, int] | None = None,
-) -> Iterator[tuple[int, Batch]]:
+    sentinels: fim.Sentinels | None = None,
+) -> Generator[tuple[int, Batch], None, None]:
     """`(step, batch)` from `start_step` to the end of the stage.
 
     `row_ranges` are the rows of a batch that this host holds: half-open ranges or an index array, or a function from the batch size to
@@ -68,18 +71,7 @@ def batches(
             yield step, next(iterator).batch
     finally:
         iterator.close()
-
-
-def sentinels_of(tokenizer: Mapping) -> tuple[int, int, int]:
-    """The ids of fill-in-the-middle's three tokens, from a manifest's `tokenizer`. Raises CodemixError (`fim-tokens`)."""
-    special = tokenizer.get("special") or {}
-    if missing := [token for token in fim.SENTINELS if token not in special]:
-        raise CodemixError(
-            f"fill-in-the-middle needs the tokens {', '.join(f'`{m}`' for m in missing)}, which the tokenizer lacks",
-            hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"],
-            rule="fim-tokens",
-        )
-    return tuple(int(special[token]) for token in fim.SENTINELS)
+        source.close()
 
 
 @dataclass(frozen=True)
@@ -100,98 +92,67 @@ class _Parcels:
         return _Parcel(self.source[step])
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Where rows lie, and where documents end in them. Found for many steps at once: for a small batch it would cost more than copying."""
-
-    rows: Rows
-    shard: np.ndarray  # [B]
-    offset: np.ndarray  # [B] tokens
-    which: np.ndarray  # [E] row of each beginning and end, ascending
-    place: np.ndarray  # [E] in [0, T + 1]: 0 once a row, then where documents have just ended
-    number: np.ndarray  # [E] 0, 1, ... inside each row
-    bounds: np.ndarray  # [B + 1] row i has the places bounds[i] to bounds[i + 1] - 1
-    unchecked: np.ndarray  # [B] rows whose tokens were not all checked when they were found
-
-    def between(self, first: int, stop: int) -> _Found:
-        part, ends = slice(first, stop), slice(self.bounds[first], self.bounds[stop])
-        bounds = self.bounds[first : stop + 1] - self.bounds[first]
-        which, place, number = self.which[ends] - first, self.place[ends], self.number[ends]
-        return _Found(
-            self.rows.take(part),
-            self.shard[part],
-            self.offset[part],
-            which,
-            place,
-            number,
-            bounds,
-            self.unchecked[part],
-        )
-
-
 class StepSource:
     """The batches of a stage as a random-access sequence: item `step` is this host's part of that step's batch."""
 
     def __init__(
         self,
-        stage,
+        stage: StagePlan,
         shards: Mapping[str, Shards],
         row_ranges: RowRanges = None,
-        sentinels: tuple[int, int, int] | None = None,
+        sentinels: fim.Sentinels | None = None,
     ):
-        self.stage, self.order, self.row_ranges, self.sentinels = stage, Order(stage), row_ranges, sentinels
-        self.shards = [shards.get(s.source) for s in stage.sources]
+        self.stage = stage
+        self.order = Order(stage)
+        self.row_ranges = row_ranges
+        self.sentinels = sentinels
+        self.shards = _planned_shards(stage, shards)
         self.rates = [Fraction(stage.fim.get(s.source, 0)) for s in stage.sources]
-        for planned, found in zip(stage.sources, self.shards, strict=True):
-            if planned.windows and (
-                found is None or found.windows != planned.pool_windows or found.seq_len != stage.seq_len
-            ):
-                raise CodemixError(
-                    f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, "
-                    + (
-                        f"its shards hold {found.windows:,} of {found.seq_len} tokens"
-                        if found
-                        else "and it has no shards"
-                    ),
-                    hints=["run `codemix plan` again: the data has changed since the stage was planned"],
-                    rule="shards-not-planned",
-                )
-        self.vocab_size = min((s.vocab_size for s in self.shards if s), default=0)
-        if any(self.rates) and (sentinels is None or not all(0 <= s < self.vocab_size for s in sentinels)):
+        self.vocab_size = min((s.vocab_size for s in self.shards.values()), default=0)
+        if any(self.rates):
+            self._require_sentinels()
+        self._places = np.arange(stage.seq_len, dtype=np.int32)
+        self._block: StepBlock | None = None
+        self._ahead = BlockAhead(self._locate_steps, self._mark_checked)
+
+    def _require_sentinels(self) -> None:
+        if self.sentinels is None or not all(0 <= s < self.vocab_size for s in self.sentinels):
             raise CodemixError(
-                f"stage `{stage.name}` asks for fill-in-the-middle, and its three tokens are not known to the tokenizer",
+                f"stage `{self.stage.name}` asks for fill-in-the-middle, but the tokenizer lacks its three tokens",
                 hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"],
                 rule="fim-tokens",
             )
-        self._places = np.arange(stage.seq_len, dtype=np.int32)
-        self._block: tuple[int, list[int], _Found] | None = None
 
     def __len__(self) -> int:
         return self.stage.steps
 
     def __getitem__(self, step: int) -> Batch:
-        first, bounds, found = self._block or (
-            0,
-            [0],
-            None,
-        )  # read once: a thread sees a whole block, old or new
-        if not first <= step < first + len(bounds) - 1:
-            rows, bounds = [], [0]
-            for later in range(step, self.stage.steps):
-                rows.append(self.row_ids(later))
-                bounds.append(bounds[-1] + len(rows[-1]))
-                if bounds[-1] >= _BLOCK:
-                    break
-            self._block = first, bounds, found = step, bounds, self._find(self.order.at(np.concatenate(rows)))
-        return self._batch(found.between(bounds[step - first], bounds[step - first + 1]))
+        block = self._block  # read once: a thread sees a whole block, old or new
+        if block is not None and block.holds(step):
+            in_sequence = step == block.first_step + 1
+        else:
+            in_sequence = block is not None and step == block.stop_step
+            block = self._ahead.take(step) or self._locate_steps(step)
+            self._block = block
+        if in_sequence and block.stop_step < len(self):
+            self._ahead.start(block.stop_step)
+        return self._assemble(block.rows_of(step))
 
-    def row_ids(self, step: int) -> np.ndarray:
+    def close(self) -> None:
+        """Stop the second thread's checks of steps to come. Batches can still be read."""
+        self._ahead.stop()
+
+    def row_ids(self, step: int) -> ndarray:
         """This host's rows of a step, as rows of the stage."""
-        first, size = self.stage.first_row(step), self.stage.batch_size(step)
+        first = self.stage.first_row(step)
+        size = self.stage.batch_size(step)
         ranges = self.row_ranges(size) if callable(self.row_ranges) else self.row_ranges
         if ranges is None:
             return np.arange(first, first + size)
-        index = ranges if isinstance(ranges, np.ndarray) else np.concatenate([np.arange(*r) for r in ranges])
+        if isinstance(ranges, ndarray):
+            index = ranges
+        else:
+            index = np.concatenate([np.arange(start, stop) for start, stop in ranges])
         if len(index) and not (index.min() >= 0 and index.max() < size):
             raise IndexError(f"rows {index.min()} to {index.max()} are not all in a batch of {size}")
         return first + index.astype(np.int64)
@@ -202,82 +163,12 @@ class StepSource:
 
     def batch(self, rows: Rows) -> Batch:
         """The arrays of some rows."""
-        return self._batch(self._find(rows))
+        return self._assemble(self._locate(rows))
 
-    def _find(self, rows: Rows) -> _Found:
-        n = len(rows)
-        shard, offset, which, places = (
-            np.zeros(n, np.int64),
-            np.zeros(n, np.int64),
-            [np.arange(n)],
-            [np.zeros(n, np.int64)],
-        )
-        unchecked = np.zeros(n, bool)
-        by_source = np.argsort(rows.source, kind="stable")
-        sources, first = np.unique(rows.source[by_source], return_index=True)
-        for source, mine in zip(sources.tolist(), np.split(by_source, first[1:]), strict=True):
-            shard[mine], offset[mine] = self.shards[source].places(rows.window[mine])
-            unchecked[mine] = self.shards[source].unchecked(shard[mine], offset[mine])
-            if self.stage.doc_mask == "segment" or self.stage.reset_positions or self.rates[source]:
-                window, place = self.shards[source].ends_inside(shard[mine], offset[mine])
-                which.append(mine[window])
-                places.append(place)
-        which, places = np.concatenate(which), np.concatenate(places)
-        order = np.argsort(which, kind="stable")
-        which, places = which[order], places[order]
-        bounds = np.searchsorted(which, np.arange(n + 1))
-        return _Found(
-            rows, shard, offset, which, places, np.arange(len(which)) - bounds[which], bounds, unchecked
-        )
-
-    def _batch(self, found: _Found) -> Batch:
-        n, length = len(found.rows), self.stage.seq_len
-        mask, reset = self.stage.doc_mask == "segment", self.stage.reset_positions
-        for row in np.flatnonzero(found.unchecked).tolist():
-            first = int(found.offset[row])
-            self.shards[found.rows.source[row]].check_blocks(int(found.shard[row]), first, first + length + 1)
-        windows = np.empty((n, length + 1), np.int32)
-        for row, (source, shard, offset) in enumerate(
-            zip(found.rows.source.tolist(), found.shard.tolist(), found.offset.tolist(), strict=True)
-        ):
-            windows[row] = self.shards[source].tokens(shard)[offset : offset + length + 1]
-        self._check(found.rows, windows)
-        if any(self.rates):
-            self._rearrange(found, windows)
-        batch = {
-            "inputs": windows[:, :-1],
-            "targets": windows[:, 1:],
-            "source": found.rows.source.astype(np.int32),
-        }
-        batch["weights"] = np.ones((n, length), np.float32)
-        if mask:
-            ended = (found.place > 0) & (found.place <= length)
-            batch["weights"][found.which[ended], found.place[ended] - 1] = 0
-        if mask or reset:
-            begun = found.place < length
-            place, number = found.place[begun].astype(np.int32), found.number[begun].astype(np.int32)
-            until = np.append(found.which[begun] * length + place, n * length)
-            lengths = until[1:] - until[:-1]
-            if mask:
-                batch["segments"] = np.repeat(number, lengths).reshape(n, length)
-            if reset:
-                started = np.repeat(place, lengths).reshape(n, length)
-                batch["positions"] = np.subtract(self._places, started, out=started)
-        return batch
-
-    def _check(self, rows: Rows, windows: np.ndarray) -> None:
-        if windows.size and int(windows.view(np.uint32).max()) >= self.vocab_size:
-            for row in range(len(rows)):
-                self.shards[rows.source[row]].check_ids(windows[row : row + 1], rows.window[row : row + 1])
-
-    def _rearrange(self, found: _Found, windows: np.ndarray) -> None:
-        for row in np.flatnonzero(np.array([rate > 0 for rate in self.rates])[found.rows.source]).tolist():
-            self.fill_in_the_middle(
-                windows[row], found.place[found.bounds[row] + 1 : found.bounds[row + 1]], found.rows, row
-            )
-
-    def fill_in_the_middle(self, window: np.ndarray, ends: np.ndarray, rows: Rows, row: int) -> int:
+    def fill_in_the_middle(self, window: ndarray, ends: ndarray, rows: Rows, row: int) -> int:
         """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens lost in each."""
+        if self.sentinels is None:
+            return 0
         source = int(rows.source[row])
         return fim.rearrange(
             window,
@@ -290,3 +181,147 @@ class StepSource:
             spm=Fraction(self.stage.spec.fim_spm),
             sentinels=self.sentinels,
         )
+
+    def _locate_steps(self, first_step: int) -> StepBlock:
+        """The rows of the steps from `first_step`: at least `_BLOCK` of them, or all that are left."""
+        row_ids = []
+        bounds = [0]
+        for step in range(first_step, self.stage.steps):
+            row_ids.append(self.row_ids(step))
+            bounds.append(bounds[-1] + len(row_ids[-1]))
+            if bounds[-1] >= _BLOCK:
+                break
+        rows = self.order.at(np.concatenate(row_ids))
+        return StepBlock(first_step, bounds, self._locate(rows))
+
+    def _locate(self, rows: Rows) -> LocatedRows:
+        n = len(rows)
+        shard = np.zeros(n, np.int64)
+        offset = np.zeros(n, np.int64)
+        unchecked = np.zeros(n, bool)
+        begin_rows = [np.arange(n)]  # each row begins at its place 0
+        begins = [np.zeros(n, np.int64)]
+        for source, mine in groups(rows.source):
+            shards = self.shards[source]
+            shard[mine], offset[mine] = shards.places(rows.window[mine])
+            unchecked[mine] = shards.unchecked(shard[mine], offset[mine])
+            if self.stage.doc_mask == "segment" or self.stage.reset_positions or self.rates[source]:
+                ends = shards.ends_inside(shard[mine], offset[mine])
+                begin_rows.append(mine[ends.window])
+                begins.append(ends.place)
+        begin_row = np.concatenate(begin_rows)
+        by_row = np.argsort(begin_row, kind="stable")
+        begin_row = begin_row[by_row]
+        bounds = np.searchsorted(begin_row, np.arange(n + 1))
+        return LocatedRows(
+            rows=rows,
+            shard=shard,
+            offset=offset,
+            begin_row=begin_row,
+            begin=np.concatenate(begins)[by_row],
+            document=np.arange(len(begin_row)) - bounds[begin_row],
+            bounds=bounds,
+            unchecked=unchecked,
+        )
+
+    def _mark_checked(self, block: StepBlock) -> None:
+        """Check the rows of a block ahead of their batches, up to the first one that fails: its batch says so."""
+        for row in np.flatnonzero(block.rows.unchecked).tolist():
+            if self._ahead.stopped:
+                return
+            try:
+                self._check_row(block.rows, row)
+            except CodemixError:
+                return
+
+    def _check_row(self, located: LocatedRows, row: int) -> None:
+        first = int(located.offset[row])
+        shards = self.shards[int(located.rows.source[row])]
+        shards.check_blocks(int(located.shard[row]), first, first + self.stage.seq_len + 1)
+        located.unchecked[row] = False
+
+    def _assemble(self, located: LocatedRows) -> Batch:
+        """The arrays of located rows."""
+        windows = self._windows(located)
+        if any(self.rates):
+            self._rearrange(located, windows)
+        batch = {
+            "inputs": windows[:, :-1],
+            "targets": windows[:, 1:],
+            "source": located.rows.source.astype(np.int32),
+            "weights": self._weights(located),
+        }
+        return batch | self._segments_and_positions(located)
+
+    def _windows(self, located: LocatedRows) -> ndarray:
+        """The tokens of the rows, checked: int32 [B, T + 1]."""
+        for row in np.flatnonzero(located.unchecked).tolist():
+            self._check_row(located, row)
+        length = self.stage.seq_len + 1
+        windows = np.empty((len(located), length), np.int32)
+        sources = located.rows.source.tolist()
+        places = zip(sources, located.shard.tolist(), located.offset.tolist(), strict=True)
+        for row, (source, shard, offset) in enumerate(places):
+            windows[row] = self.shards[source].tokens(shard)[offset : offset + length]
+        if windows.size and int(windows.view(np.uint32).max()) >= self.vocab_size:
+            for row, source in enumerate(sources):
+                self.shards[source].check_ids(windows[row : row + 1], located.rows.window[row : row + 1])
+        return windows
+
+    def _rearrange(self, located: LocatedRows, windows: ndarray) -> None:
+        has_rate = np.array([rate > 0 for rate in self.rates])
+        for row in np.flatnonzero(has_rate[located.rows.source]).tolist():
+            self.fill_in_the_middle(windows[row], located.ends_in(row), located.rows, row)
+
+    def _weights(self, located: LocatedRows) -> ndarray:
+        length = self.stage.seq_len
+        weights = np.ones((len(located), length), np.float32)
+        if self.stage.doc_mask == "segment":
+            is_end = (located.begin > 0) & (located.begin <= length)
+            weights[located.begin_row[is_end], located.begin[is_end] - 1] = 0
+        return weights
+
+    def _segments_and_positions(self, located: LocatedRows) -> Batch:
+        segment = self.stage.doc_mask == "segment"
+        reset = self.stage.reset_positions
+        if not (segment or reset):
+            return {}
+        shape = (len(located), self.stage.seq_len)
+        is_inside = located.begin < self.stage.seq_len
+        begin = located.begin[is_inside].astype(np.int32)
+        begin_flat = located.begin_row[is_inside] * self.stage.seq_len + begin
+        lengths = np.diff(begin_flat, append=shape[0] * shape[1])
+        arrays = {}
+        if segment:
+            document = located.document[is_inside].astype(np.int32)
+            arrays["segments"] = np.repeat(document, lengths).reshape(shape)
+        if reset:
+            begins = np.repeat(begin, lengths).reshape(shape)
+            arrays["positions"] = np.subtract(self._places, begins, out=begins)
+        return arrays
+
+
+def _planned_shards(stage: StagePlan, shards: Mapping[str, Shards]) -> dict[int, Shards]:
+    """The shards of each source of a stage, refused where they are not those that the stage was planned on."""
+    planned_shards = {}
+    for number, planned in enumerate(stage.sources):
+        held = shards.get(planned.source)
+        if planned.windows:
+            _require_planned(stage, planned, held)
+        if held is not None:
+            planned_shards[number] = held
+    return planned_shards
+
+
+def _require_planned(stage: StagePlan, planned: StageSource, held: Shards | None) -> None:
+    if held is None:
+        difference = "and it has no shards"
+    elif held.windows != planned.pool_windows or held.seq_len != stage.seq_len:
+        difference = f"its shards hold {held.windows:,} of {held.seq_len} tokens"
+    else:
+        return
+    raise CodemixError(
+        f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, {difference}",
+        hints=["run `codemix plan` again: the data has changed since the stage was planned"],
+        rule="shards-not-planned",
+    )

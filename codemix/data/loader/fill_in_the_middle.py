@@ -1,4 +1,4 @@
-"""Fill-in-the-middle: some documents of some windows are rearranged so that a model learns to write what stands between two pieces.
+"""Fill-in-the-middle: some documents of some windows are rearranged so that a model learns to write what belongs between two pieces.
 
 The unit is a **document's piece inside a window**, as in context-level fill-in-the-middle (Bavarian et al. 2022, arXiv:2207.14255,
 section 3): each piece is chosen on its own with the source's rate, so a rearrangement never crosses a document or a window. Cuts
@@ -17,17 +17,40 @@ Everything is decided by (seed, source name, epoch, window, number of the piece)
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
-SENTINELS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+from codemix.data.encoding import fim_tokens
+from codemix.errors import CodemixError
+
+SENTINELS = (fim_tokens.PREFIX, fim_tokens.SUFFIX, fim_tokens.MIDDLE)
+Sentinels = tuple[int, int, int]  # their ids, in this order
 SHORTEST = 10  # tokens of text, three of which give way
 
 
+def sentinels_of(tokenizer: Mapping[str, Any]) -> Sentinels:
+    """The ids of the three tokens, from a manifest's `tokenizer`. Raises CodemixError (`fim-tokens`)."""
+    special = tokenizer.get("special") or {}
+    missing = [f"`{token}`" for token in SENTINELS if token not in special]
+    if missing:
+        raise CodemixError(
+            f"fill-in-the-middle needs the tokens {', '.join(missing)}, which the tokenizer lacks",
+            hints=["use a tokenizer that has them as special tokens, or remove `fim:` from the stage"],
+            rule="fim-tokens",
+        )
+    prefix, suffix, middle = (int(special[token]) for token in SENTINELS)
+    return prefix, suffix, middle
+
+
 def rearrange(
-    window: np.ndarray,
-    ends: np.ndarray,
+    window: ndarray,
+    ends: ndarray,
     *,
     seed: int,
     source: str,
@@ -35,38 +58,57 @@ def rearrange(
     number: int,
     rate: Fraction,
     spm: Fraction,
-    sentinels: tuple[int, int, int],
+    sentinels: Sentinels,
 ) -> int:
-    """Rearrange pieces of a window [T + 1] in place and return how many were. `ends` are the places in [1, T + 1] at which a document has
-    just ended.
+    """Rearrange pieces of a window [T + 1] in place and return how many were. `ends` are the places in [1, T + 1] at which a
+    document has just ended.
 
     `rate` is the chance of each piece, `spm` the share of the chosen ones in suffix-prefix-middle order, `number` the window's.
     """
-    ends = ends.tolist()
-    bounds, changed = [0, *ends, *([len(window)] if not ends or ends[-1] < len(window) else [])], 0
-    for piece, (first, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        text = (
-            stop - first - (piece < len(ends))
-        )  # a document that ends in the window ends with its end token
-        if text < SHORTEST:
+    bounds = [0, *ends.tolist()]
+    if bounds[-1] < len(window):
+        bounds.append(len(window))
+    changed = 0
+    for piece, (first, stop) in enumerate(itertools.pairwise(bounds)):
+        has_end_token = piece < len(ends)
+        text = window[first : stop - has_end_token]
+        if len(text) < SHORTEST:
             continue
-        chance, order, one, other = _words(f"codemix fim 1\0{seed}\0{source}\0{epoch}\0{number}\0{piece}")
-        if chance * rate.denominator >= rate.numerator << 64:
-            continue
-        kept = text - len(sentinels)
-        low, high = sorted(((one * (kept + 1)) >> 64, (other * (kept + 1)) >> 64))
-        body = window[first : first + kept].copy()
-        prefix, middle, suffix = body[:low], body[low:high], body[high:]
-        begin, then, last = ([s] for s in sentinels)
-        if order * spm.denominator < spm.numerator << 64:
-            parts = (begin, then, suffix, last, prefix, middle)
-        else:
-            parts = (begin, prefix, then, suffix, last, middle)
-        window[first : first + text] = np.concatenate(parts)
-        changed += 1
+        draw = _draw(f"codemix fim 1\0{seed}\0{source}\0{epoch}\0{number}\0{piece}")
+        if _is_below(draw.chosen, rate):
+            text[:] = _rearranged(text, draw, suffix_first=_is_below(draw.order, spm), sentinels=sentinels)
+            changed += 1
     return changed
 
 
-def _words(text: str) -> tuple[int, int, int, int]:
+@dataclass(frozen=True)
+class _Draw:
+    """Four random numbers in [0, 2^64)."""
+
+    chosen: int
+    order: int
+    one_cut: int
+    other_cut: int
+
+
+def _draw(text: str) -> _Draw:
     digest = hashlib.sha256(text.encode()).digest()
-    return tuple(int.from_bytes(digest[i : i + 8], "little") for i in (0, 8, 16, 24))
+    words = [int.from_bytes(digest[i : i + 8], "little") for i in (0, 8, 16, 24)]
+    return _Draw(*words)
+
+
+def _is_below(number: int, share: Fraction) -> bool:
+    """Whether number / 2^64 is below a share, exactly."""
+    return number * share.denominator < share.numerator << 64
+
+
+def _rearranged(text: ndarray, draw: _Draw, *, suffix_first: bool, sentinels: Sentinels) -> ndarray:
+    kept = len(text) - len(sentinels)
+    low, high = sorted((cut * (kept + 1)) >> 64 for cut in (draw.one_cut, draw.other_cut))
+    prefix = text[:low]
+    middle = text[low:high]
+    suffix = text[high:kept]
+    prefix_token, suffix_token, middle_token = np.array(sentinels, text.dtype)[:, None]
+    if suffix_first:
+        return np.concatenate([prefix_token, suffix_token, suffix, middle_token, prefix, middle])
+    return np.concatenate([prefix_token, prefix, suffix_token, suffix, middle_token, middle])

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy import ndarray
 
 from codemix.data.loader.permutation import permute_each, unpermute_each
 from codemix.errors import CodemixError
@@ -37,14 +38,14 @@ MAX_EPOCHS = 2**31 - 1
 class Rows:
     """What some rows read. `source` indexes the stage's sources, `epoch` counts from 0, `window` is a place in the source's pool."""
 
-    source: np.ndarray  # int16 [B]
-    epoch: np.ndarray  # int32 [B]
-    window: np.ndarray  # int64 [B]
+    source: ndarray  # int16 [B]
+    epoch: ndarray  # int32 [B]
+    window: ndarray  # int64 [B]
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def take(self, index: slice | np.ndarray) -> Rows:
+    def take(self, index: slice | ndarray) -> Rows:
         """The rows at `index`."""
         return Rows(self.source[index], self.epoch[index], self.window[index])
 
@@ -99,7 +100,7 @@ class Order:
         row = np.arange(first, stop, dtype=np.int64)
         return self.at(row)
 
-    def at(self, row: np.ndarray) -> Rows:
+    def at(self, row: ndarray) -> Rows:
         """What these rows of the stage read."""
         source, cursor = self.cursors(row)
         epoch, position = np.divmod(cursor, self.pool[source])
@@ -107,7 +108,7 @@ class Order:
         window = permute_each(shuffles.keys, shuffles.pool, shuffles.which, position)
         return Rows(source.astype(np.int16), epoch.astype(np.int32), window)
 
-    def cursors(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cursors(self, row: ndarray) -> tuple[ndarray, ndarray]:
         """For each row its source and the source's cursor: how many of its windows were read before, over the whole lineage."""
         if len(row) and not (row.min() >= 0 and row.max() < self.stage.rows):
             raise IndexError(f"rows {row.min()} to {row.max()} are not all in [0, {self.stage.rows})")
@@ -128,7 +129,7 @@ class Order:
         source = node - self._leaf
         return source, self.start[source] + self.before[segment, source] + p
 
-    def row_of(self, source: int, cursor: np.ndarray) -> np.ndarray:
+    def row_of(self, source: int, cursor: ndarray) -> ndarray:
         """The rows at which this stage reads these cursors of a source; -1 where it does not. The inverse of `cursors`."""
         ordinal = np.asarray(cursor, np.int64) - self.start[source]
         inside = (ordinal >= 0) & (ordinal < self.total[source])
@@ -142,7 +143,7 @@ class Order:
         )
         return np.where(inside, self.first_row[segment] + in_segment, -1)
 
-    def cursors_of(self, source: int, window: int) -> np.ndarray:
+    def cursors_of(self, source: int, window: int) -> ndarray:
         """The cursors at which this stage reads a window of a source, one for each epoch that reaches it."""
         pool = int(self.pool[source])
         start = int(self.start[source])
@@ -156,7 +157,7 @@ class Order:
         cursor = epoch * pool + position
         return cursor[(cursor >= start) & (cursor < stop)]
 
-    def _shuffles(self, source: np.ndarray, epoch: np.ndarray) -> _Shuffles:
+    def _shuffles(self, source: ndarray, epoch: ndarray) -> _Shuffles:
         numbered = source * (MAX_EPOCHS + 1) + epoch
         distinct, which = np.unique(numbered, return_inverse=True)
         sources, epochs = np.divmod(distinct, MAX_EPOCHS + 1)
@@ -170,8 +171,8 @@ class _Shuffles:
     """The permutations that some rows go through: one for each source and epoch among them."""
 
     keys: list[bytes]
-    pool: np.ndarray  # [keys] windows that each permutes
-    which: np.ndarray  # [B] each row's permutation
+    pool: ndarray  # [keys] windows that each permutes
+    which: ndarray  # [B] each row's permutation
 
 
 def _require_known_sizes(stage: StagePlan) -> None:
@@ -184,7 +185,7 @@ def _require_known_sizes(stage: StagePlan) -> None:
         )
 
 
-def _segment_counts(stage: StagePlan) -> np.ndarray:
+def _segment_counts(stage: StagePlan) -> ndarray:
     """Rows of each source in each segment of the stage, checked to add up: int64 [segments, sources]."""
     shape = (len(stage.segments), len(stage.sources))
     counts = np.array([s.counts for s in stage.segments], np.int64).reshape(shape)
@@ -208,7 +209,7 @@ def _segment_counts(stage: StagePlan) -> np.ndarray:
     return counts
 
 
-def _last_not_after(firsts: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _last_not_after(firsts: ndarray, value: ndarray) -> ndarray:
     """The last index at which the ascending `firsts` is not above each value."""
     if len(firsts) == 1:
         return np.zeros(len(value), np.int64)

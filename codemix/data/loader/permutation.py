@@ -8,35 +8,36 @@ permutation of [0, n), and less than two rounds on average.
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 
 _ROUNDS = 8  # each half of an index is changed four times
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93], np.uint64)
 _STEP = 0x9E3779B97F4A7C15  # makes eight round keys of the four words of a key
 
 
-def permute(key: bytes, n: int, index: np.ndarray) -> np.ndarray:
+def permute(key: bytes, n: int, index: ndarray) -> ndarray:
     """The images of `index` (each in [0, n)) under the permutation of [0, n) that `key` names."""
-    return permute_each([key], np.array([n], np.int64), np.zeros(len(index), np.int64), index)
+    which = np.zeros(len(index), np.int64)
+    return permute_each([key], np.array([n]), which, index)
 
 
-def unpermute(key: bytes, n: int, image: np.ndarray) -> np.ndarray:
+def unpermute(key: bytes, n: int, image: ndarray) -> ndarray:
     """The indices whose images under `permute` are `image`."""
-    return unpermute_each([key], np.array([n], np.int64), np.zeros(len(image), np.int64), image)
+    which = np.zeros(len(image), np.int64)
+    return unpermute_each([key], np.array([n]), which, image)
 
 
-def permute_each(keys: list[bytes], n: np.ndarray, which: np.ndarray, index: np.ndarray) -> np.ndarray:
+def permute_each(keys: list[bytes], n: ndarray, which: ndarray, index: ndarray) -> ndarray:
     """`permute` of each index by the key, and the n, that its `which` numbers."""
     return _walk(keys, n, which, index, backwards=False)
 
 
-def unpermute_each(keys: list[bytes], n: np.ndarray, which: np.ndarray, image: np.ndarray) -> np.ndarray:
+def unpermute_each(keys: list[bytes], n: ndarray, which: ndarray, image: ndarray) -> ndarray:
     """`unpermute` of each image by the key, and the n, that its `which` numbers."""
     return _walk(keys, n, which, image, backwards=True)
 
 
-def _walk(
-    keys: list[bytes], n: np.ndarray, which: np.ndarray, index: np.ndarray, *, backwards: bool
-) -> np.ndarray:
+def _walk(keys: list[bytes], n: ndarray, which: ndarray, index: ndarray, *, backwards: bool) -> ndarray:
     index = np.asarray(index, np.int64)
     if len(index) and ((index < 0) | (index >= n[which])).any():
         raise IndexError("an index is outside its permutation")
@@ -55,7 +56,7 @@ def _walk(
     return image.astype(np.int64)
 
 
-def _round_keys(keys: list[bytes]) -> np.ndarray:
+def _round_keys(keys: list[bytes]) -> ndarray:
     """Round keys [rounds, keys]: each of a key's four words twice, the second time with an offset."""
     words = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 4).astype(np.uint64)
     rounds = np.arange(_ROUNDS)
@@ -64,8 +65,8 @@ def _round_keys(keys: list[bytes]) -> np.ndarray:
 
 
 def _feistel(
-    x: np.ndarray, round_keys: np.ndarray, low_bits: np.ndarray, high_bits: np.ndarray, backwards: bool
-) -> np.ndarray:
+    x: ndarray, round_keys: ndarray, low_bits: ndarray, high_bits: ndarray, backwards: bool
+) -> ndarray:
     one = np.uint64(1)
     masks = [(one << low_bits) - one, (one << high_bits) - one]
     halves = [x & masks[0], x >> low_bits]

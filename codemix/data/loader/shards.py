@@ -3,39 +3,35 @@
 Window `w` of a split is `seq_len + 1` tokens; consecutive windows of a shard start `seq_len` tokens apart, so each of a window's
 `seq_len` inputs has its target. Windows never cross shards; the tail of a shard that is shorter than a window is never read.
 
-A `Shards` holds no file open. Maps are made on first use, in a cache that the whole process shares and that is bounded, so a
-source of thousands of shards does not run out of file descriptors, and pickling a `Shards` copies no tokens.
+A `Shards` holds no file open: its arrays are mapped on first use (mapped_arrays.py), and pickling a `Shards` copies no tokens.
 
-What is read is checked: a shard's index when it is first used, its tokens block by block (data/store/block_checksums.py) when a window or a
-document first touches one.
+What is read is checked: a shard's index when it is first used, its tokens block by block (data/store/block_checksums.py) when a
+window or a document first touches one.
 """
 
 from __future__ import annotations
 
-import collections
-import itertools
 import json
-import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
+from codemix.data.loader.checked_blocks import CheckedBlocks
+from codemix.data.loader.mapped_arrays import CannotMap, map_array
 from codemix.data.store import block_checksums
 from codemix.data.store.digests import file_digest
 from codemix.data.store.manifest import TOKEN_BYTES, Manifest, ids_file
-from codemix.errors import CodemixError
-
-_MAX_MAPS = 384  # file descriptors held; well below the usual limit of 1,024
-_maps: collections.OrderedDict[tuple[str, int], np.ndarray] = collections.OrderedDict()
-_lock = threading.Lock()
+from codemix.errors import CodemixError, Problem
 
 
 @dataclass(frozen=True)
 class Span:
-    """A document inside a window: its number in the shard, the window's tokens `start` to `stop - 1`, and where that begins in the document."""
+    """A document inside a window: its number in the shard, the window's tokens `start` to `stop - 1` that are its, and where in
+    the document they begin."""
 
     document: int
     start: int
@@ -44,31 +40,41 @@ class Span:
     tokens: int  # of the whole document, its EOS included
 
 
+@dataclass(frozen=True)
+class DocumentEnds:
+    """Where documents have just ended in some windows: by window, then place."""
+
+    window: ndarray  # which of the windows
+    place: ndarray  # in [1, seq_len + 1]; the latter: the window's last token is its document's last
+
+
+def groups(numbers: ndarray) -> Iterator[tuple[int, ndarray]]:
+    """Each number that occurs, ascending, with the indices at which it does."""
+    by_number = np.argsort(numbers, kind="stable")
+    distinct, first = np.unique(numbers[by_number], return_index=True)
+    indices = np.split(by_number, first[1:])
+    yield from zip(distinct.tolist(), indices, strict=True)
+
+
 class Shards:
     """One split of one source, as windows."""
 
     def __init__(self, manifest: Manifest, split: str, seq_len: int):
-        self.source, self.folder, self.split, self.seq_len = (
-            manifest.source,
-            Path(manifest.folder),
-            split,
-            seq_len,
-        )
-        self.vocab_size = int(manifest.tokenizer["vocab_size"])
-        self._dtype = f"<u{TOKEN_BYTES[manifest.dtype]}"
+        self.source = manifest.source
+        self.folder = Path(manifest.folder)
+        self.split = split
+        self.seq_len = seq_len
         self.shards = manifest.shards(split)
+        self.vocab_size = int(manifest.tokenizer["vocab_size"])
+        token_bytes = TOKEN_BYTES[manifest.dtype]
+        self._dtype = f"<u{token_bytes}"
         self._paths = [str(self.folder / s.path) for s in self.shards]
-        self._last = np.cumsum(
-            [max(0, (s.tokens - 1) // seq_len) for s in self.shards], dtype=np.int64
-        )  # windows up to and with each shard
+        windows = [max(0, (s.tokens - 1) // seq_len) for s in self.shards]
+        self._last = np.cumsum(windows, dtype=np.int64)  # windows up to and with each shard
         self._before = np.concatenate(([0], self._last))
         self.windows = int(self._before[-1])
-        self._width = TOKEN_BYTES[manifest.dtype]
-        counts = [block_checksums.blocks(s.tokens * self._width) for s in self.shards]
-        self._first_block = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-        self._sound = np.repeat(
-            np.array([not s.checks_sha256 for s in self.shards], bool), counts
-        )  # blocks that need no check
+        self._check_counts = [1 + block_checksums.blocks(s.tokens * token_bytes) for s in self.shards]
+        self._blocks = CheckedBlocks(self.shards, token_bytes)
         self._sound_ends = {number for number, s in enumerate(self.shards) if not s.checks_sha256}
 
     def __len__(self) -> int:
@@ -76,186 +82,190 @@ class Shards:
 
     def place(self, window: int) -> tuple[int, int]:
         """The shard (its number) that holds a window, and the token at which the window begins there."""
-        shard, offset = self.places(np.array([window], np.int64))
-        return int(shard[0]), int(offset[0])
+        shards, offsets = self.places(np.array([window]))
+        shard = int(shards[0])
+        offset = int(offsets[0])
+        return shard, offset
 
-    def places(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def places(self, windows: ndarray) -> tuple[ndarray, ndarray]:
         """`place` of each window."""
         windows = np.asarray(windows, np.int64)
-        if len(windows) and not (windows.min() >= 0 and windows.max() < self.windows):
-            raise IndexError(
-                f"{self.source}: windows {windows.min()} to {windows.max()} are not all in [0, {self.windows})"
-            )
+        if len(windows):
+            first = windows.min()
+            last = windows.max()
+            if first < 0 or last >= self.windows:
+                limits = f"[0, {self.windows})"
+                raise IndexError(f"{self.source}: windows {first} to {last} are not all in {limits}")
         shard = np.searchsorted(self._last, windows, "right")
         return shard, (windows - self._before[shard]) * self.seq_len
 
-    def gather(self, windows: np.ndarray) -> np.ndarray:
+    def gather(self, windows: ndarray) -> ndarray:
         """The tokens of `windows`: int32 [n, seq_len + 1]."""
-        out = np.empty((len(windows), self.seq_len + 1), np.int32)
-        for i, (shard, offset) in enumerate(zip(*(x.tolist() for x in self.places(windows)), strict=True)):
-            self.check_blocks(shard, offset, offset + self.seq_len + 1)
-            out[i] = self.tokens(shard)[offset : offset + self.seq_len + 1]
-        self.check_ids(out, windows)
-        return out
+        length = self.seq_len + 1
+        rows = np.empty((len(windows), length), np.int32)
+        shards, offsets = self.places(windows)
+        for row, (shard, offset) in enumerate(zip(shards.tolist(), offsets.tolist(), strict=True)):
+            self.check_blocks(shard, offset, offset + length)
+            rows[row] = self.tokens(shard)[offset : offset + length]
+        self.check_ids(rows, windows)
+        return rows
 
-    def document(self, shard: int, document: int) -> np.ndarray:
+    def document(self, shard: int, document: int) -> ndarray:
         """The tokens of a document, its EOS included; mapped."""
-        ends = self.ends(shard)
-        start, stop = int(ends[document - 1]) if document else 0, int(ends[document])
-        self.check_blocks(shard, start, stop)
-        return self.tokens(shard)[start:stop]
+        tokens = self._tokens_of(shard, document)
+        self.check_blocks(shard, tokens.start, tokens.stop)
+        return self.tokens(shard)[tokens.start : tokens.stop]
 
-    def unchecked(self, shard: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    def _tokens_of(self, shard: int, document: int) -> range:
+        """The tokens of a shard that are a document's."""
+        ends = self.ends(shard)
+        start = int(ends[document - 1]) if document else 0
+        return range(start, int(ends[document]))
+
+    def unchecked(self, shard: ndarray, offset: ndarray) -> ndarray:
         """Which of the windows at these places touch a block that was not checked yet."""
-        first = self._first_block[shard] + offset * self._width // block_checksums.BLOCK
-        last = self._first_block[shard] + ((offset + self.seq_len) * self._width) // block_checksums.BLOCK
-        found = ~(self._sound[first] & self._sound[last])
-        for between in range(
-            1, self.seq_len * self._width // block_checksums.BLOCK + 1
-        ):  # windows longer than a block
-            found |= ~self._sound[np.minimum(first + between, last)]
-        return found
+        return self._blocks.touches_unchecked(shard, offset, self.seq_len + 1)
 
     def check_blocks(self, shard: int, start: int, stop: int) -> None:
         """Check the blocks that hold tokens `start` to `stop` - 1 of a shard, each once.
 
         Raises CodemixError (`shard-corrupt`) where one is not what was written.
         """
-        before = int(self._first_block[shard])
-        for block in range(
-            start * self._width // block_checksums.BLOCK,
-            (stop * self._width - 1) // block_checksums.BLOCK + 1,
-        ):
-            if not self._sound[before + block]:
-                if block_checksums.block_check(self.tokens(shard), block) != self._checks(shard)[1 + block]:
-                    first = block * block_checksums.BLOCK
-                    where = (
-                        f"its checksum differs in bytes {first:,} to {first + block_checksums.BLOCK - 1:,}"
-                    )
-                    raise self._corrupt(self.path(shard), where)
-                self._sound[before + block] = True
+        for block in self._blocks.unchecked_in(shard, start, stop):
+            if block_checksums.block_check(self.tokens(shard), block) != self._checks(shard)[1 + block]:
+                first = block * block_checksums.BLOCK
+                last = first + block_checksums.BLOCK - 1
+                raise self._corrupt(
+                    self._paths[shard], f"its checksum differs in bytes {first:,} to {last:,}"
+                )
+            self._blocks.mark(shard, block)
 
-    def _checks(self, shard: int) -> np.ndarray:
-        count = 1 + block_checksums.blocks(self.shards[shard].tokens * self._width)
-        return self._map(f"{self._paths[shard]}{block_checksums.SUFFIX}", "<u8", count, "checksums")
+    def _checks(self, shard: int) -> ndarray:
+        """The checksums of a shard: of its index, then of each block."""
+        path = f"{self._paths[shard]}{block_checksums.SUFFIX}"
+        return self._map(path, "<u8", self._check_counts[shard], "checksums")
 
-    def ends_inside(self, shard: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where documents have just ended in the windows at these places: (which window, place in it), by window, then place.
-
-        Places are in [1, seq_len + 1]; the latter says that the window's last token is its document's last.
-        """
-        which, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        by_shard = np.argsort(shard, kind="stable")
-        numbers, first = np.unique(shard[by_shard], return_index=True)
-        for number, mine in zip(numbers.tolist(), np.split(by_shard, first[1:]), strict=True):
-            ends, at = self.ends(number), offset[mine]
-            low, high = ends.searchsorted(at, "right"), ends.searchsorted(at + (self.seq_len + 1), "right")
+    def ends_inside(self, shard: ndarray, offset: ndarray) -> DocumentEnds:
+        """Where documents have just ended in the windows at these places."""
+        windows = [np.zeros(0, np.int64)]
+        places = [np.zeros(0, np.int64)]
+        for number, mine in groups(shard):
+            ends = self.ends(number)
+            begin = offset[mine]
+            low = ends.searchsorted(begin, "right")
+            high = ends.searchsorted(begin + (self.seq_len + 1), "right")
             count = high - low
             window = np.repeat(np.arange(len(mine)), count)
-            index = np.arange(len(window)) + (low - np.cumsum(count) + count)[window]
-            which.append(mine[window])
-            places.append(ends[index] - at[window])
-        which, places = np.concatenate(which), np.concatenate(places)
-        order = np.argsort(which, kind="stable")
-        return which[order], places[order]
+            before = np.cumsum(count) - count  # ends in earlier windows
+            index = np.arange(len(window)) + (low - before)[window]
+            windows.append(mine[window])
+            places.append(ends[index] - begin[window])
+        window = np.concatenate(windows)
+        by_window = np.argsort(window, kind="stable")
+        return DocumentEnds(window[by_window], np.concatenate(places)[by_window])
 
     def spans(self, window: int) -> list[Span]:
         """The documents that a window touches, in order; together they cover its `seq_len + 1` tokens."""
         shard, offset = self.place(window)
-        ends, stop = self.ends(shard), offset + self.seq_len + 1
-        document, spans = int(ends.searchsorted(offset, "right")), []
+        stop = offset + self.seq_len + 1
+        document = int(self.ends(shard).searchsorted(offset, "right"))
+        spans: list[Span] = []
         while True:
-            start = int(ends[document - 1]) if document else 0
-            end = int(ends[document])
-            spans.append(
-                Span(
-                    document,
-                    max(start, offset) - offset,
-                    min(end, stop) - offset,
-                    max(0, offset - start),
-                    end - start,
-                )
-            )
-            if end >= stop:
+            tokens = self._tokens_of(shard, document)
+            first = max(tokens.start, offset)
+            last = min(tokens.stop, stop)
+            spans.append(Span(document, first - offset, last - offset, first - tokens.start, len(tokens)))
+            if tokens.stop >= stop:
                 return spans
             document += 1
 
     def windows_of(self, shard: int, document: int) -> range:
         """The windows that hold any token of a document of a shard (as input or as target)."""
-        ends = self.ends(shard)
-        start, stop = int(ends[document - 1]) if document else 0, int(ends[document])
-        before, inside = int(self._before[shard]), int(self._before[shard + 1] - self._before[shard])
+        tokens = self._tokens_of(shard, document)
+        before = int(self._before[shard])
+        inside = int(self._before[shard + 1]) - before
         # window w covers tokens [w T, w T + T]: its last token is also the next window's first
-        first = max(0, -(-(start - self.seq_len) // self.seq_len))
-        return range(before + min(first, inside), before + min((stop - 1) // self.seq_len + 1, inside))
+        windows_before = max(0, -(-(tokens.start - self.seq_len) // self.seq_len))
+        windows_until = (tokens.stop - 1) // self.seq_len + 1
+        return range(before + min(windows_before, inside), before + min(windows_until, inside))
 
     def document_tokens(self, shard: int, document: int) -> int:
         """Tokens of a document, its EOS included."""
-        ends = self.ends(shard)
-        return int(ends[document] - (ends[document - 1] if document else 0))
+        return len(self._tokens_of(shard, document))
 
     def check(self, *, hashes: bool = False) -> None:
         """Compare each shard with the manifest: size, number and last end of documents; with `hashes`, every byte.
 
         Raises CodemixError (`shard-corrupt`) that names each file that differs.
         """
-        problems = []
+        problems: list[Problem] = []
         for number, shard in enumerate(self.shards):
-            for path, expected, read in (
+            files = (
                 (self._paths[number], shard.sha256, self.tokens),
                 (f"{self._paths[number]}.index", shard.index_sha256, self.ends),
-            ):
+            )
+            for path, sha256, read in files:
                 try:
                     read(number)
-                    if hashes and (found := file_digest(Path(path))) != expected:
-                        raise self._corrupt(
-                            path, f"its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}..."
-                        )
+                    if hashes:
+                        self._check_sha256(path, sha256)
                 except CodemixError as error:
                     problems += error.problems
         if problems:
             raise CodemixError(*problems)
 
+    def _check_sha256(self, path: str, expected: str) -> None:
+        digest = file_digest(Path(path))
+        if digest != expected:
+            raise self._corrupt(
+                path, f"its SHA-256 is {digest[:12]}..., the manifest says {expected[:12]}..."
+            )
+
     def path(self, shard: int) -> Path:
         return Path(self._paths[shard])
 
-    def metadata(self, shard: int, documents: set[int]) -> dict[int, dict]:
+    def metadata(self, shard: int, documents: set[int]) -> dict[int, dict[str, Any]]:
         """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by number."""
-        lines = itertools.islice(enumerate(self._sidecar(shard)), max(documents, default=-1) + 1)
-        return {number: json.loads(line) for number, line in lines if number in documents}
+        known: dict[int, dict[str, Any]] = {}
+        for number, line in enumerate(self._sidecar(shard)):
+            if number in documents:
+                known[number] = json.loads(line)
+            if len(known) == len(documents):
+                break
+        return known
 
     def holding(self, document_id: str) -> list[int]:
-        """The shards, by number, that may hold a document with this id: by the source's file of ids, every shard where there is none."""
+        """The shards, by number, that may hold a document with this id: by the source's file of ids; all of them where it has none."""
         path = self.folder / ids_file(self.split)
         if not path.exists():
             return list(range(len(self.shards)))
-        counts = [shard.documents for shard in self.shards]
-        ids, wanted = (
-            self._map(str(path), "<u8", sum(counts), "ids"),
-            np.uint64(block_checksums.id_check(document_id)),
-        )
-        found, start = [], 0
-        for number, count in enumerate(counts):
-            at = start + int(ids[start : start + count].searchsorted(wanted))
-            start += count
-            if at < start and ids[at] == wanted:
-                found.append(number)
-        return found
+        total = sum(shard.documents for shard in self.shards)
+        ids = self._map(str(path), "<u8", total, "ids")
+        wanted = np.uint64(block_checksums.id_check(document_id))
+        holding = []
+        start = 0
+        for number, shard in enumerate(self.shards):
+            ids_here = ids[start : start + shard.documents]
+            if _holds(ids_here, wanted):
+                holding.append(number)
+            start += shard.documents
+        return holding
 
     def find(self, shard: int, document_id: str) -> list[int]:
         """The documents of a shard with this id, by number; reads what the build wrote about every document of the shard."""
-        spellings = tuple(json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True))
-        lines = enumerate(self._sidecar(shard))
-        return [
-            number
-            for number, line in lines
-            if any(s in line for s in spellings) and json.loads(line)["id"] == document_id
-        ]
+        spellings = [json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True)]
+        numbers = []
+        for number, line in enumerate(self._sidecar(shard)):
+            may_match = any(spelling in line for spelling in spellings)  # parsing every line would be slow
+            if may_match and json.loads(line)["id"] == document_id:
+                numbers.append(number)
+        return numbers
 
     def _sidecar(self, shard: int) -> Iterator[bytes]:
         import zstandard
 
-        path, rest = self.folder / self.shards[shard].docs, b""
+        path = self.folder / self.shards[shard].docs
+        rest = b""
         try:
             with open(path, "rb") as f:
                 stream = zstandard.ZstdDecompressor().stream_reader(f, read_across_frames=True)
@@ -267,18 +277,22 @@ class Shards:
         if rest:
             yield rest
 
-    def tokens(self, shard: int) -> np.ndarray:
+    def tokens(self, shard: int) -> ndarray:
         """All tokens of a shard, mapped: unsigned, as wide as the manifest says."""
         return self._map(self._paths[shard], self._dtype, self.shards[shard].tokens, "tokens")
 
-    def ends(self, shard: int) -> np.ndarray:
-        """Where each document ends [tokens]. Signed: searching unsigned 64-bit ends for a Python int would copy them all to floats."""
-        path, entry = f"{self._paths[shard]}.index", self.shards[shard]
+    def ends(self, shard: int) -> ndarray:
+        """Where each document ends [tokens].
+
+        Signed: searching unsigned 64-bit ends for a Python int would copy them all to floats.
+        """
+        path = f"{self._paths[shard]}.index"
+        entry = self.shards[shard]
         ends = self._map(path, "<i8", entry.documents, "documents")
         if entry.documents and ends[-1] != entry.tokens:
+            last = int(ends[-1])
             raise self._corrupt(
-                path,
-                f"its last document ends at token {int(ends[-1]):,}, the manifest counts {entry.tokens:,}",
+                path, f"its last document ends at token {last:,}, the manifest counts {entry.tokens:,}"
             )
         if shard not in self._sound_ends:
             if block_checksums.whole_check(ends) != self._checks(shard)[0]:
@@ -286,36 +300,25 @@ class Shards:
             self._sound_ends.add(shard)
         return ends
 
-    def _map(self, path: str, dtype: str, count: int, noun: str) -> np.ndarray:
-        with _lock:
-            if (path, count) in _maps:
-                _maps.move_to_end((path, count))
-                return _maps[path, count]
+    def _map(self, path: str, dtype: str, count: int, noun: str) -> ndarray:
         try:
-            size, wanted = os.path.getsize(path), count * np.dtype(dtype).itemsize
-        except OSError as error:
-            raise self._corrupt(path, error.strerror or str(error)) from None
-        if size != wanted:
-            raise self._corrupt(path, f"it has {size:,} bytes, and {count:,} {noun} take {wanted:,}")
-        array = (
-            np.memmap(path, dtype, "r").view(np.ndarray) if count else np.zeros(0, dtype)
-        )  # slicing a memmap object is several times slower
-        with _lock:
-            _maps[path, count] = array
-            while len(_maps) > _MAX_MAPS:
-                _maps.popitem(last=False)  # an array in use keeps its own map alive
-        return array
+            return map_array(path, dtype, count, noun)
+        except CannotMap as error:
+            raise self._corrupt(path, str(error)) from None
 
-    def check_ids(self, tokens: np.ndarray, windows: np.ndarray) -> None:
+    def check_ids(self, tokens: ndarray, windows: ndarray) -> None:
         """Raises CodemixError when a token of these rows, which hold `windows`, is not an id of the tokenizer."""
         unsigned = tokens.view(np.uint32)
-        if unsigned.size and int(unsigned.max()) >= self.vocab_size:
-            row = int((unsigned >= self.vocab_size).any(-1).argmax())
-            shard, offset = self.place(int(windows[row]))
-            raise self._corrupt(
-                self.path(shard),
-                f"token {int(unsigned[row].max()):,} near offset {offset:,} is not below the vocabulary of {self.vocab_size:,}",
-            )
+        if not unsigned.size or int(unsigned.max()) < self.vocab_size:
+            return
+        is_bad = (unsigned >= self.vocab_size).any(-1)
+        row = int(is_bad.argmax())
+        shard, offset = self.place(int(windows[row]))
+        worst = int(unsigned[row].max())
+        raise self._corrupt(
+            self._paths[shard],
+            f"token {worst:,} near offset {offset:,} is not below the vocabulary of {self.vocab_size:,}",
+        )
 
     def _corrupt(self, path: str | Path, why: str) -> CodemixError:
         return CodemixError(
@@ -325,3 +328,8 @@ class Shards:
             ],
             rule="shard-corrupt",
         )
+
+
+def _holds(ascending: ndarray, value: np.uint64) -> bool:
+    at = int(ascending.searchsorted(value))
+    return at < len(ascending) and bool(ascending[at] == value)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from codemix.data.loader.batches import StepSource, sentinels_of
+from codemix.data.loader.batches import StepSource
+from codemix.data.loader.fill_in_the_middle import sentinels_of
 from codemix.data.loader.order import Order
 from codemix.data.loader.shards import Shards
 from codemix.data.store.manifest import SPLITS, Manifest

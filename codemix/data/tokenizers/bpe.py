@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from codemix.data.encoding import fim_tokens
 from codemix.data.encoding.tokenizer import Tokenizer, check_special_names
 from codemix.recipe.language.component import Spec
 from codemix.recipe.language.quantities import Bytes, Share
@@ -34,7 +35,7 @@ PATTERN = (
 )
 # Training costs the square of the longest piece, since one merge after the other goes through it.
 SHORT_PATTERN = PATTERN.replace("+", "{1,256}").replace("*", "{0,256}")
-FIM_TOKENS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+FIM_TOKENS = (fim_tokens.PREFIX, fim_tokens.MIDDLE, fim_tokens.SUFFIX)  # in the order of their ids
 
 
 class Train(Spec):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from codemix.data.loader.batches import batches, sentinels_of
+from codemix.data.loader.batches import batches
+from codemix.data.loader.fill_in_the_middle import sentinels_of
 from codemix.data.loader.shards import Shards
 from codemix.train.run import hosts, lineage, loss_alarm
 from codemix.train.run.checkpoint import Checkpoints, restore_final

@@ -1,0 +1,5 @@
+"""The special tokens of fill-in-the-middle."""
+
+PREFIX = "<|fim_prefix|>"
+MIDDLE = "<|fim_middle|>"
+SUFFIX = "<|fim_suffix|>"
