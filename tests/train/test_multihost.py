@@ -116,6 +116,93 @@ def test_the_end_of_another_process_is_no_bug_of_this_one(monkeypatch, processes
     )
 
 
+WAITING = """
+import functools, json, sys, time
+sys.path.insert(0, sys.argv[1])
+import jax
+from codemix.errors import CodemixError
+from codemix.train import hosts
+from codemix.train.options import Hosts
+jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
+hosts.join(Hosts(**json.loads(sys.argv[2])))
+try:
+    with hosts.lost():
+        while True:
+            hosts.any_of([False])
+            print("met", flush=True)
+            time.sleep(0.1)
+except CodemixError as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("index", "sign"),
+    [
+        (0, signal.SIGKILL), (1, signal.SIGKILL),
+        *[pytest.param(i, signal.SIGSTOP, marks=pytest.mark.optional("a silent host is given up after 10 seconds")) for i in (0, 1)],
+    ],
+)  # fmt: skip
+def test_a_lost_host_ends_the_other_with_the_message_and_no_trace(index, sign):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    words = [json.dumps({"coordinator": f"127.0.0.1:{port}", "count": 2, "index": i}) for i in range(2)]
+    program = [sys.executable, "-c", WAITING, str(Path(__file__).parents[2])]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [*program, w], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for w in words
+    ]
+    try:
+        for process in processes:
+            while "met" not in process.stdout.readline():
+                assert process.poll() is None, process.stderr.read()[-2000:]
+        processes[index].send_signal(sign)
+        said = processes[1 - index].communicate(timeout=60)[1]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert processes[1 - index].returncode == 1, said
+    assert (
+        "error: another process of this run has ended" in said
+        and "the same command on every host goes on" in said
+    )
+    assert not any(
+        sign in said for sign in ("Check failure", "terminate called", "Fatal Python", "Traceback")
+    )
+
+
+def test_another_abort_stays_one_with_its_words(tmp_path):
+    program = "import os, sys; from codemix.train.lost_host import RuntimeWords; RuntimeWords('lost'); os.write(2, b'one\\nF1127 else\\n'); os.abort()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (
+        done.returncode == -signal.SIGABRT
+        and done.stderr.startswith("one\nF1127 else\n")
+        and "lost" not in done.stderr
+    )
+
+
+@pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError, ValueError])
+def test_a_slow_process_is_not_called_ended(monkeypatch, error):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(CodemixError, match="may be slow") as caught, hosts.lost():
+        raise error("DEADLINE_EXCEEDED: Barrier timed out")
+    assert "has ended" not in str(caught.value)
+    with pytest.raises(ValueError, match="^a connection of ours"), hosts.lost():
+        raise ValueError("a connection of ours")
+
+
 @pytest.mark.optional("the signal must arrive between two steps of a slowed run")
 def test_a_preemption_of_one_process_stops_all_at_the_same_step_with_a_checkpoint(tmp_path):
     for name in ("text", "code"):

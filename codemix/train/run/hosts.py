@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 
-from codemix.errors import CodemixError
+from codemix.errors import EXIT_PROBLEM, CodemixError, Problem
+from codemix.train.run.lost_host import RuntimeWords
 from codemix.train.run.options import Hosts
 
 
@@ -34,15 +38,25 @@ def join(hosts: Hosts | None) -> None:
             ],
             rule="hosts",
         ) from error
+    if jax.process_count() > 1:
+        _joined.append(RuntimeWords(Problem(_ENDED, hints=_HINTS).render() + "\n"))
 
 
-_LOST_SIGNS = (
-    "gloo",
-    "unavailable",
-    "heartbeat",
-    "connection",
-    "barrier",
-)  # in the text of an error, by backend and by what was waited for
+# Words in the text of an error: by backend, and by what was waited for.
+_LOST_SIGNS = ("gloo", "unavailable", "heartbeat", "connection", "barrier")
+_SLOW_SIGNS = (
+    "deadline",
+    "timed out",
+    "timeout",
+)  # without one that says why, nobody knows that a host has ended
+_ENDED_SIGNS = ("closed", "reset", "refused", "broken pipe", "heartbeat", "unavailable", "crashed")
+_HINTS = (
+    "its own output says why, unless it was killed",
+    "the same command on every host resumes from the newest checkpoint",
+)
+_ENDED = "another process of this run has ended"
+_SLOW = "another process of this run has not answered in time; it may be slow or stopped"
+_joined: list[RuntimeWords] = []  # of this process, once it is one of several
 
 
 @contextlib.contextmanager
@@ -50,16 +64,36 @@ def explain_lost_host() -> Iterator[None]:
     """The user's words for the end of another process of the run, which here is an error of whatever was waiting for it."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _LOST_SIGNS):
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        said = str(error).lower()
+        if (
+            jax.process_count() == 1
+            or not any(sign in said for sign in _LOST_SIGNS)
+            or not _of_the_runtime(error)
+        ):
             raise
-        hints = [
-            "its own output says why, unless it was killed",
-            "the same command on every host goes on from the newest checkpoint",
-        ]
-        raise CodemixError(
-            f"another process of this run has ended: {str(error).splitlines()[0]}", hints=hints, rule="hosts"
-        ) from error
+        ended = not any(sign in said for sign in _SLOW_SIGNS) or any(sign in said for sign in _ENDED_SIGNS)
+        what = _ENDED if ended else _SLOW
+        if _joined:
+            atexit.register(
+                _leave
+            )  # runs before JAX's own, which would wait for the other process, and abort
+        raise CodemixError(f"{what}: {str(error).splitlines()[0]}", hints=_HINTS, rule="hosts") from error
+
+
+def _of_the_runtime(error: Exception) -> bool:
+    """Whether JAX's runtime raised it: a ValueError with a status code in front is its error too."""
+    return isinstance(error, jax.errors.JaxRuntimeError) or re.match(r"[A-Z_]{5,}: ", str(error)) is not None
+
+
+def _leave() -> None:
+    """End this process now, with what it has printed: the runtime's own way out waits for a host that is gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    for words in _joined:
+        words.restore()
+    os._exit(EXIT_PROBLEM)
 
 
 def enough_threads() -> None:
