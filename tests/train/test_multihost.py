@@ -121,12 +121,12 @@ import functools, json, sys, time
 sys.path.insert(0, sys.argv[1])
 import jax
 from codemix.errors import CodemixError
-from codemix.train import hosts
-from codemix.train.options import Hosts
+from codemix.train.run import hosts
+from codemix.train.run.options import Hosts
 jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
 hosts.join(Hosts(**json.loads(sys.argv[2])))
 try:
-    with hosts.lost():
+    with hosts.explain_lost_host():
         while True:
             hosts.any_of([False])
             print("met", flush=True)
@@ -140,10 +140,16 @@ except CodemixError as error:
 @pytest.mark.parametrize(
     ("index", "sign"),
     [
-        (0, signal.SIGKILL), (1, signal.SIGKILL),
-        *[pytest.param(i, signal.SIGSTOP, marks=pytest.mark.optional("a silent host is given up after 10 seconds")) for i in (0, 1)],
+        (0, signal.SIGKILL),
+        (1, signal.SIGKILL),
+        *[
+            pytest.param(
+                i, signal.SIGSTOP, marks=pytest.mark.optional("a silent host is given up after 10 seconds")
+            )
+            for i in (0, 1)
+        ],
     ],
-)  # fmt: skip
+)
 def test_a_lost_host_ends_the_other_with_the_message_and_no_trace(index, sign):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -170,7 +176,7 @@ def test_a_lost_host_ends_the_other_with_the_message_and_no_trace(index, sign):
     assert processes[1 - index].returncode == 1, said
     assert (
         "error: another process of this run has ended" in said
-        and "the same command on every host goes on" in said
+        and "the same command on every host resumes" in said
     )
     assert not any(
         sign in said for sign in ("Check failure", "terminate called", "Fatal Python", "Traceback")
@@ -178,7 +184,7 @@ def test_a_lost_host_ends_the_other_with_the_message_and_no_trace(index, sign):
 
 
 def test_another_abort_stays_one_with_its_words(tmp_path):
-    program = "import os, sys; from codemix.train.lost_host import RuntimeWords; RuntimeWords('lost'); os.write(2, b'one\\nF1127 else\\n'); os.abort()"
+    program = "import os, sys; from codemix.train.run.lost_host import RuntimeWords; RuntimeWords('lost'); os.write(2, b'one\\nF1127 else\\n'); os.abort()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -196,10 +202,10 @@ def test_another_abort_stays_one_with_its_words(tmp_path):
 @pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError, ValueError])
 def test_a_slow_process_is_not_called_ended(monkeypatch, error):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(CodemixError, match="may be slow") as caught, hosts.lost():
+    with pytest.raises(CodemixError, match="may be slow") as caught, hosts.explain_lost_host():
         raise error("DEADLINE_EXCEEDED: Barrier timed out")
     assert "has ended" not in str(caught.value)
-    with pytest.raises(ValueError, match="^a connection of ours"), hosts.lost():
+    with pytest.raises(ValueError, match="^a connection of ours"), hosts.explain_lost_host():
         raise ValueError("a connection of ours")
 
 
