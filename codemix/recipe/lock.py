@@ -28,16 +28,18 @@ _INPUT_KEYS = ("path", "bytes", "sha256")
 _REQUIRED_KEYS = {"codemix", "data", "components", "sources"}
 _REQUIRED_OF_SOURCE = {"fingerprint", "tokenizer", "inputs", "splits", "environment"}
 
+Fields = dict[str, Any]  # a mapping of the JSON that is pinned as it is
+
 
 class LockedSource(TypedDict):
     """What a lock says about a source that was built."""
 
     fingerprint: str
     dtype: str
-    tokenizer: dict[str, Any]
-    inputs: list[dict[str, Any]]  # path, bytes, sha256
-    splits: dict[str, dict[str, Any]]  # split -> its counts and shards
-    environment: dict[str, Any]
+    tokenizer: Fields
+    inputs: list[Fields]  # path, bytes, sha256
+    splits: dict[str, Fields]  # split -> its counts and shards
+    environment: Fields
 
 
 class Lock(TypedDict):
@@ -49,7 +51,7 @@ class Lock(TypedDict):
     recipe: str
     data: str
     components: dict[str, int]
-    tokenizer: dict[str, Any] | None
+    tokenizer: Fields | None
     sources: dict[str, LockedSource | None]
 
 
@@ -61,13 +63,13 @@ class BuiltSource(Protocol):
     @property
     def dtype(self) -> str: ...
     @property
-    def tokenizer(self) -> dict[str, Any]: ...
+    def tokenizer(self) -> Fields: ...
     @property
-    def inputs(self) -> list[dict[str, Any]]: ...
+    def inputs(self) -> list[Fields]: ...
     @property
-    def splits(self) -> dict[str, dict[str, Any]]: ...
+    def splits(self) -> dict[str, Fields]: ...
     @property
-    def environment(self) -> dict[str, Any]: ...
+    def environment(self) -> Fields: ...
 
 
 class SourceInStore(Protocol):
@@ -111,8 +113,8 @@ def _source(manifest: BuiltSource) -> LockedSource:
     )
 
 
-def _split(content: dict[str, Any]) -> dict[str, Any]:
-    split: dict[str, Any] = {}
+def _split(content: Fields) -> Fields:
+    split: Fields = {}
     for key in SPLIT_COUNTS:
         split[key] = content.get(key, 0)
     shards = content.get("shards", ())
@@ -120,7 +122,7 @@ def _split(content: dict[str, Any]) -> dict[str, Any]:
     return split
 
 
-def _only(keys: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
+def _only(keys: Sequence[str], given: Fields) -> Fields:
     kept = {}
     for key in keys:
         if key in given:
@@ -128,9 +130,9 @@ def _only(keys: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _common_tokenizer(sources: Iterable[LockedSource | None]) -> dict[str, Any] | None:
+def _common_tokenizer(sources: Iterable[LockedSource | None]) -> Fields | None:
     """The tokenizer of all built sources; None where they have none or several."""
-    common: dict[str, Any] | None = None
+    common: Fields | None = None
     for source in sources:
         if source is None:
             continue
@@ -183,7 +185,7 @@ def read(path: Path) -> Lock:
     return lock
 
 
-def _is_whole(lock: dict[str, Any]) -> bool:
+def _is_whole(lock: Fields) -> bool:
     if not lock.keys() >= _REQUIRED_KEYS or not isinstance(lock["sources"], dict):
         return False
     for source in lock["sources"].values():

@@ -18,13 +18,14 @@ def load_side(side: str) -> Plan:
 
 
 def read_side(side: str) -> recipe_file.RecipeFile:
-    """A recipe file, or what `REVISION:PATH` is in git. Raises CodemixError when it is no recipe."""
-    if ":" in side and not Path(side).exists():
-        revision, _, path = side.partition(":")
-        source = recipe_file.parse_recipe(at_revision(revision, path), side)
-        # `init_from` is looked up beside the file as it is now
-        return recipe_file.RecipeFile(source.recipe, dataclasses.replace(source.document, file=path))
-    return recipe_file.read_recipe(side)
+    """A recipe file, or what `REVISION:PATH` is in git. Raises CodemixError when it is not a recipe."""
+    if ":" not in side or Path(side).exists():
+        return recipe_file.read_recipe(side)
+    revision, _, path = side.partition(":")
+    then = recipe_file.parse_recipe(at_revision(revision, path), side)
+    # `init_from` is looked up beside the file as it is now
+    document = dataclasses.replace(then.document, file=path)
+    return recipe_file.RecipeFile(then.recipe, document)
 
 
 def at_revision(revision: str, path: str) -> str:
@@ -49,9 +50,10 @@ def at_revision(revision: str, path: str) -> str:
             f"cannot ask git: {error}", hints=["git must be installed to compare revisions"], rule="git"
         ) from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ").split("\n")[0]
+        stderr = done.stderr.decode(errors="replace").strip()
+        reason = stderr.removeprefix("fatal: ").split("\n")[0]
         raise CodemixError(
-            f"git has no {name} at {revision}: {said}",
+            f"git has no {name} at {revision}: {reason}",
             hints=["`git log -- PATH` lists the revisions of a file"],
             rule="git",
         )

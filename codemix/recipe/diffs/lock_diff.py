@@ -67,7 +67,8 @@ def _compare_source(name: str, then: LockedSource, now: LockedSource | None) -> 
 
 
 def _compare_inputs(name: str, then: LockedSource, now: LockedSource) -> Iterator[Problem]:
-    before, after = _input_digests(then), _input_digests(now)
+    before = _input_digests(then)
+    after = _input_digests(now)
     missing = sorted(before.keys() - after.keys())
     if missing:
         what = f"`{name}` lacks {len(missing):,} of {len(before):,} inputs"
@@ -85,7 +86,10 @@ def _compare_inputs(name: str, then: LockedSource, now: LockedSource) -> Iterato
 
 
 def _input_digests(source: LockedSource) -> dict[str, str]:
-    return {given["path"]: given["sha256"] for given in source["inputs"]}
+    digests = {}
+    for given in source["inputs"]:
+        digests[given["path"]] = given["sha256"]
+    return digests
 
 
 def _compare_tokenizers(name: str, then: LockedSource, now: LockedSource) -> Iterator[Problem]:

@@ -1,18 +1,19 @@
-"""What is set rather than computed, and differs between two recipes: how sources are read and filtered, dedup, the model, the
-optimizer, learning rates, seeds, caps."""
+"""What is set rather than computed, and differs between two recipes: how sources are read and filtered, dedup, the
+model, the optimizer, learning rates, seeds, caps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from codemix.recipe.language.component import Component, identity
 from codemix.recipe.language.schema import Recipe, SourceSpec, Stage
-from codemix.recipe.planning.source_identity import documents_content
 
-# What the tables of tokens, stages and sources tell already, or what is no effect.
-_TOLD_ELSEWHERE = {
+OpFields = dict[str, Any]  # what `identity` makes of an op
+
+# Fields of a stage that the tables of tokens, stages and sources show already, or that have no effect.
+_SHOWN_ELSEWHERE = {
     "mixture",
     "weights",
     "by",
@@ -35,102 +36,164 @@ class Setting:
     path: str
     values: tuple[str | None, str | None]
 
+    def reversed(self) -> Setting:
+        """With its sides exchanged."""
+        return replace(self, values=self.values[::-1])
+
 
 def settings(a: Recipe, b: Recipe) -> Iterator[Setting]:
     """Differing values, by path. Of a stage that only one recipe has, the learning rate is enough."""
-    shared = {s.name for s in a.stages} & {s.name for s in b.stages}
-    both = a.sources.keys() & b.sources.keys()
-    left, right = ({**_shown(x, shared), "sources": _sources(x, y, both)} for x, y in ((a, b), (b, a)))
-    yield from differing(left, right)
+    mine = _shown(a, b)
+    theirs = _shown(b, a)
+    return differing(mine, theirs)
 
 
 def differing(a: Any, b: Any) -> Iterator[Setting]:
     """The leaves of two nested values that differ, by path."""
-    left, right = (dict(_leaves(value, "")) for value in (a, b))
-    for path in sorted({*left, *right}):
-        if left.get(path) != right.get(path):
-            yield Setting(path, (left.get(path), right.get(path)))
+    mine = dict(_leaves(a, ""))
+    theirs = dict(_leaves(b, ""))
+    for path in sorted(mine.keys() | theirs.keys()):
+        before = mine.get(path)
+        after = theirs.get(path)
+        if before != after:
+            yield Setting(path, (before, after))
 
 
-def _sources(recipe: Recipe, other: Recipe, both: Set[str]) -> dict[str, Any]:
-    """How the sources of both recipes are made, in this one."""
-    return {name: _making(recipe.sources[name], other.sources[name]) for name in both}
-
-
-def _making(source: SourceSpec, other: SourceSpec) -> dict[str, Any]:
-    same_kind = source.read.kind == other.read.kind
-    return {
-        "read": identity(source.read) if same_kind else _in_one_line(source.read),
-        "ops": ops_by_name(list(map(identity, source.ops)), list(map(identity, other.ops))),
-        **{k: v for k, v in documents_content(source).items() if k not in ("read", "ops")},
-        "held_out": identity(source.held_out),
-    }
-
-
-def ops_by_name(ops: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, Any]:
+def ops_by_name(ops: list[OpFields], others: list[OpFields]) -> dict[str, Any]:
     """The fields of ops by kind, so that an op put in front moves no other; the second of a kind is `kind#2`.
 
-    An op that `others` lacks is one line. `order` is there where the ops of both stand in another order.
+    An op that `others` lacks is one line. `order` is there where the ops of both come in a different order.
     """
-    mine, theirs = _named(ops), _named(others)
-    shown: dict[str, Any] = {n: op if n in theirs else _one_line(op) for n, op in mine.items()}
-    if [n for n in mine if n in theirs] != [n for n in theirs if n in mine]:
+    mine = _numbered(ops)
+    theirs = _numbered(others)
+    shown: dict[str, Any] = {}
+    for name, op in mine.items():
+        shown[name] = op if name in theirs else _op_in_one_line(op)
+    order = [name for name in mine if name in theirs]
+    other_order = [name for name in theirs if name in mine]
+    if order != other_order:
         shown["order"] = list(mine)
     return shown
 
 
-def _named(ops: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    named: dict[str, dict[str, Any]] = {}
+def _numbered(ops: list[OpFields]) -> dict[str, OpFields]:
+    """Ops by kind, and from the second of a kind on by `kind#2`."""
+    named: dict[str, OpFields] = {}
+    seen: list[str] = []
     for op in ops:
-        nth = sum(other["kind"] == op["kind"] for other in named.values()) + 1
-        named[op["kind"] if nth == 1 else f"{op['kind']}#{nth}"] = op
+        kind = op["kind"]
+        seen.append(kind)
+        nth = seen.count(kind)
+        name = kind if nth == 1 else f"{kind}#{nth}"
+        named[name] = op
     return named
 
 
-def _one_line(op: dict[str, Any]) -> str:
+def _op_in_one_line(op: OpFields) -> str:
     """An op and its fields: `size max_bytes 100000 min_bytes 1`."""
-    return " ".join([op["kind"], *(f"{k} {v}" for k, v in op.items() if k not in ("kind", "version"))])
+    words = [op["kind"]]
+    for key, value in op.items():
+        if key not in ("kind", "version"):
+            words.append(f"{key} {value}")
+    return " ".join(words)
 
 
-def _shown(recipe: Recipe, shared: set[str]) -> dict[str, Any]:
-    out = {
-        k: identity(getattr(recipe, k))
-        for k in ("model", "training", "seed", "evaluation", "tokenizer", "dedup")
-    }
-    out["model"].pop("preset", None)
-    out["stages"] = {
-        s.name: _stage(s) if s.name in shared else {"learning_rate": _in_one_line(s.learning_rate)}
-        for s in recipe.stages
-    }
-    out["max_epochs"] = {n: identity(s.max_epochs) for n, s in recipe.sources.items()}
-    return out
+def _shown(recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    """The settings of a recipe that are compared with those of another."""
+    shown: dict[str, Any] = {}
+    for name in ("model", "training", "seed", "evaluation", "tokenizer", "dedup"):
+        shown[name] = identity(getattr(recipe, name))
+    shown["model"].pop("preset", None)
+    shown["stages"] = _stages(recipe, other)
+    shown["max_epochs"] = _epoch_caps(recipe)
+    shown["sources"] = _sources(recipe, other)
+    return shown
+
+
+def _epoch_caps(recipe: Recipe) -> dict[str, Any]:
+    caps = {}
+    for name, source in recipe.sources.items():
+        caps[name] = identity(source.max_epochs)
+    return caps
+
+
+def _stages(recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    other_stages = {stage.name for stage in other.stages}
+    for stage in recipe.stages:
+        if stage.name in other_stages:
+            shown[stage.name] = _stage(stage)
+        else:
+            shown[stage.name] = {"learning_rate": _component_in_one_line(stage.learning_rate)}
+    return shown
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
-    told_nothing = set() if stage.fim else {"fim_spm"}
+    hidden = set(_SHOWN_ELSEWHERE)
+    if not stage.fim:
+        hidden.add("fim_spm")
+    shown = {}
+    for name in type(stage).model_fields:
+        if name not in hidden:
+            shown[name] = identity(getattr(stage, name))
+    return shown
+
+
+def _sources(recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    """How the sources that both recipes have are made, in this one."""
+    shown = {}
+    for name, source in recipe.sources.items():
+        if name in other.sources:
+            shown[name] = _source(source, other.sources[name])
+    return shown
+
+
+def _source(source: SourceSpec, other: SourceSpec) -> dict[str, Any]:
+    if source.read.kind == other.read.kind:
+        read = identity(source.read)
+    else:
+        read = _component_in_one_line(source.read)
+    ops = [identity(op) for op in source.ops]
+    other_ops = [identity(op) for op in other.ops]
     return {
-        k: identity(getattr(stage, k))
-        for k in type(stage).model_fields
-        if k not in _TOLD_ELSEWHERE | told_nothing
+        "read": read,
+        "ops": ops_by_name(ops, other_ops),
+        "held_out": identity(source.held_out),
+        "on_bad": identity(source.on_bad),
+        "max_bad": identity(source.max_bad),
     }
 
 
-def _in_one_line(component: Component) -> str:
+def _component_in_one_line(component: Component) -> str:
     """The kind and what is not at its default."""
-    fields = type(component).model_fields
-    given = {k: v for k in fields if k != "kind" and (v := getattr(component, k)) != fields[k].default}
-    return " ".join([component.kind, *(f"{k} {identity(v)}" for k, v in given.items())])
+    words = [component.kind]
+    for name, info in type(component).model_fields.items():
+        value = getattr(component, name)
+        if name != "kind" and value != info.default:
+            words.append(f"{name} {identity(value)}")
+    return " ".join(words)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The values inside a nested value that hold no others, by path; a list of plain values is one."""
     if isinstance(value, Component):
         value = identity(value)
     if isinstance(value, dict) and value:
-        for key, inner in value.items():
+        for key, inside in value.items():
             if key != "version":  # of a component: the same on both sides
-                yield from _leaves(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
-        for i, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{i}]")
+                yield from _leaves(inside, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(map(_is_collection, value)):
+        for i, inside in enumerate(value):
+            yield from _leaves(inside, f"{path}[{i}]")
     elif value not in (None, {}, []):
-        yield path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield path, _show(value)
+
+
+def _is_collection(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
