@@ -103,7 +103,7 @@ class _RecipeCheck:
         recipe = self.recipe_file.recipe
         sizes = declared_pools(recipe, specs)
         sizes.update(pools)
-        planner = Planner(recipe, sizes, self.other_end)
+        planner = Planner(recipe, sizes, self.other_end, specs)
         plan = planner.plan()
         self.findings += planner.problems
         self.findings += recipe_rules.findings(recipe)

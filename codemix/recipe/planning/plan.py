@@ -153,8 +153,10 @@ class StagePlan:
 
     def planned_tokens(self) -> dict[str, int]:
         """Tokens by source, the planned side of the ledger."""
-        windows = {s.source: s.windows for s in self.sources}
-        return {name: n * self.seq_len for name, n in windows.items()}
+        tokens = {}
+        for source in self.sources:
+            tokens[source.source] = source.windows * self.seq_len
+        return tokens
 
 
 @dataclass(frozen=True, repr=False)

@@ -43,6 +43,6 @@ def step_holding(stretches: Sequence[tuple[int, int]], steps: int, unit: int) ->
 
 def _bounds(stretches: Sequence[tuple[int, int]], last_end: int) -> Iterator[tuple[int, int, int]]:
     """First step, end and size of each stretch; the last one ends at `last_end`."""
-    ends = [first_step for first_step, _ in stretches[1:]]
-    for (first_step, size), end in zip(stretches, [*ends, last_end], strict=True):
+    following = [*stretches[1:], (last_end, 0)]
+    for (first_step, size), (end, _) in zip(stretches, following, strict=True):
         yield first_step, end, size
