@@ -154,7 +154,7 @@ def test_files_that_are_not_ranks(tmp_path, content):
 
 def test_last_merges_are_the_merges_that_were_trained(trained):
     content = json.loads(trained.to_str())
-    ranks, _ = encoders.ranks_of(content)
+    ranks = encoders.ranked_merges(content).ranks
     byte_of = {c: b for b, c in bytes_to_unicode().items()}
     for left, right in content["model"]["merges"]:
         a, b = (bytes(byte_of[c] for c in part) for part in (left, right))
@@ -175,7 +175,7 @@ def test_what_tiktoken_cannot_stand_in_for(trained, change, why):
     content = json.loads(trained.to_str()) | change
     with pytest.raises(encoders.NotTheSame, match=why):
         encoders.cutting_pattern(content)
-        encoders.ranks_of(content)
+        encoders.ranked_merges(content)
 
 
 def test_merges_whose_bytes_merge_another_way_are_found(trained):
@@ -187,8 +187,8 @@ def test_merges_whose_bytes_merge_another_way_are_found(trained):
         | {"bc": 256, "ab": 257, "abc": 258},
         "merges": [["b", "c"], ["a", "b"], ["ab", "c"]],
     }
-    with pytest.raises(encoders.NotTheSame, match="another order"):
-        encoders.ranks_of(content)
+    with pytest.raises(encoders.NotTheSame, match="a different order"):
+        encoders.ranked_merges(content)
 
 
 def test_patterns_cover_every_text():

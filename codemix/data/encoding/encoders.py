@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from codemix.data.encoding.merges import bytes_to_unicode, last_merge
 from codemix.data.encoding.tokenizer_faults import PATHOLOGICAL, Panicked, panics
@@ -24,12 +26,14 @@ from codemix.errors import CodemixError
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"  # what ByteLevel does by itself
 _CLASSES = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwW]")
+_ALL_CODE_POINTS = 0x110000
 _CODE_POINTS = [
     *range(0xD800),
     *range(0xE000, 0x40000),
     *range(0xE0000, 0xE0200),
 ]  # the rest is unassigned or private
-_NEVER = "\U0010ffff<never>\U0010ffff"  # a special token that is never allowed: searching a text for none at all stops at each character
+# a special token that is never allowed: searching a text for none at all stops at each character
+_NEVER = "\U0010ffff<never>\U0010ffff"
 
 
 class SlowEncoder:
@@ -45,7 +49,7 @@ class SlowEncoder:
         self._tokenizer.post_processor = None
         self.notice = ""
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def encode(self, texts: Sequence[str]) -> list[ndarray]:
         """Token ids of each text: uint32 [n], no special tokens added."""
         try:
             with panics():
@@ -68,18 +72,23 @@ class SlowEncoder:
 class FastEncoder:
     """tiktoken with the same merges and ids."""
 
-    fast, notice = True, ""
+    fast = True
+    notice = ""
 
     def __init__(
-        self, slow: SlowEncoder, pattern: str, ranks: dict[bytes, int], ids: np.ndarray, unsafe: np.ndarray
+        self, slow: SlowEncoder, pattern: str, ranks: dict[bytes, int], ids: ndarray, unsafe: ndarray
     ):
         import tiktoken
 
-        self._slow, self._unsafe, self._ids = slow, unsafe if unsafe.any() else None, ids
+        self._slow = slow
+        self._unsafe = unsafe if unsafe.any() else None
+        self._ids: ndarray | None = ids
+        merged_ids = ids[256:].astype(np.int64)
         if (
-            np.diff(ids[256:].astype(np.int64)) > 0
-        ).all():  # ids in the order of the merges can stand in for ranks, and need no table
-            ranks, self._ids = {token: int(ids[rank]) for token, rank in ranks.items()}, None
+            np.diff(merged_ids) > 0
+        ).all():  # ids in the order of the merges can replace ranks, without a table
+            ranks = {token: int(ids[rank]) for token, rank in ranks.items()}
+            self._ids = None
         self._encoding = tiktoken.Encoding(
             "codemix",
             pat_str=pattern,
@@ -87,24 +96,22 @@ class FastEncoder:
             special_tokens={_NEVER: max(ranks.values()) + 1},
         )
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def encode(self, texts: Sequence[str]) -> list[ndarray]:
         """Token ids of each text: uint32 [n], no special tokens added."""
         return [self._one(text) for text in texts]
 
-    def _one(self, text: str) -> np.ndarray:
-        if (
-            self._unsafe is not None
-            and not text.isascii()
-            and self._unsafe[np.frombuffer(text.encode("utf-32-le"), "<u4")].any()
-        ):
+    def _one(self, text: str) -> ndarray:
+        if self._unsafe is not None and not text.isascii() and self._unsafe[_code_points(text)].any():
             return self._slow.encode([text])[0]
-        try:
-            found = self._encoding.encode_to_numpy(
-                text, disallowed_special=()
-            )  # a list of Python's ints would cost a third as much again
-        except ValueError:  # its regular expressions run out of stack on a million blanks in a row
+        try:  # as an array: a list of Python's ints would cost a third as much again
+            ranks = self._encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError:  # its regular expressions run out of stack on a million spaces in a row
             return self._slow.encode([text])[0]
-        return found if self._ids is None else self._ids[found]
+        return ranks if self._ids is None else self._ids[ranks]
+
+
+def _code_points(text: str) -> ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), "<u4")
 
 
 Encoder = SlowEncoder | FastEncoder
@@ -117,8 +124,8 @@ def load_encoder(path: Path) -> Encoder:
     content = json.loads(path.read_text(encoding="utf-8"))
     try:
         pattern = cutting_pattern(content)
-        ranks, ids = ranks_of(content)
-        encoder = FastEncoder(slow, pattern, ranks, ids, unsafe_code_points(pattern))
+        merges = ranked_merges(content)
+        encoder = FastEncoder(slow, pattern, merges.ranks, merges.ids, unsafe_code_points(pattern))
     except NotTheSame as why:
         slow.notice = f"encoding with `tokenizers` instead of tiktoken: {why}"
         return slow
@@ -134,8 +141,9 @@ class NotTheSame(Exception):
 
 def disagreement(fast: FastEncoder, slow: SlowEncoder, texts: Sequence[str]) -> str:
     """The first text on which the two differ, described; empty when they agree."""
-    for text, a, b in zip(texts, fast.encode(texts), slow.encode(texts), strict=True):
-        if not np.array_equal(a, b):
+    encoded = zip(texts, fast.encode(texts), slow.encode(texts), strict=True)
+    for text, fast_ids, slow_ids in encoded:
+        if not np.array_equal(fast_ids, slow_ids):
             return f"they differ on {text[:40]!r}"
     return ""
 
@@ -158,92 +166,117 @@ def cutting_pattern(content: dict[str, Any]) -> str:
     if len(before) != 1 or before[0].get("type") != "Split" or "Regex" not in before[0]["pattern"]:
         raise NotTheSame("it does not cut text by one regular expression")
     cut = before[0]
-    if (cut["behavior"], bool(cut["invert"])) not in (
-        ("Isolated", False),
-        ("Removed", True),
-        ("Isolated", True),
-    ):
+    keeps_all_matches = cut["behavior"] == "Isolated" or (cut["behavior"] == "Removed" and cut["invert"])
+    if not keeps_all_matches:
         raise NotTheSame(f"it cuts text by {cut['behavior']}")
     return cut["pattern"]["Regex"]
 
 
-def ranks_of(content: dict[str, Any]) -> tuple[dict[bytes, int], np.ndarray]:
-    """tiktoken ranks with the same result for every text, and the id of each rank. Raises NotTheSame when there are none."""
+@dataclass(frozen=True)
+class RankedMerges:
+    """tiktoken's ranks, and the id of each rank: uint32 [ranks]."""
+
+    ranks: dict[bytes, int]
+    ids: ndarray
+
+
+def ranked_merges(content: dict[str, Any]) -> RankedMerges:
+    """Ranks that give the same result as a tokenizer.json for every text. Raises NotTheSame when there are none."""
     model = content["model"]
-    if (
-        model.get("type") != "BPE"
-        or model.get("byte_fallback")
-        or model.get("continuing_subword_prefix")
-        or model.get("end_of_word_suffix")
-    ):
-        raise NotTheSame("it is not plain BPE")
-    if model.get("dropout"):
-        raise NotTheSame("it drops merges at random")
-    byte_of = {c: b for b, c in bytes_to_unicode().items()}
-    spelled = lambda token: bytes(byte_of[c] for c in token)  # noqa: E731
-    vocab, special = model["vocab"], {added["content"] for added in content.get("added_tokens", ())}
+    _require_plain_bpe(model)
+    vocab: dict[str, int] = model["vocab"]
+    character_of = bytes_to_unicode()
+    byte_of = {character: byte for byte, character in character_of.items()}
+
+    def spelled(token: str) -> bytes:
+        return bytes(byte_of[character] for character in token)
+
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    merge_of: dict[bytes, list[bytes]] = {}
     try:
-        ranks = {bytes([b]): b for b in range(256)}
-        ids = [vocab[c] for _, c in sorted((b, c) for c, b in byte_of.items())]
-        pairs = {}
+        ids = [vocab[character] for _, character in sorted(character_of.items())]
         for merge in model["merges"]:
             left, right = merge.split(" ") if isinstance(merge, str) else merge
-            token = spelled(left) + spelled(right)
+            pair = [spelled(left), spelled(right)]
+            token = b"".join(pair)
             if token in ranks:
                 raise NotTheSame(f"two merges make {left + right!r}")
-            pairs[token] = (spelled(left), spelled(right))
+            merge_of[token] = pair
             ranks[token] = len(ids)
             ids.append(vocab[left + right])
     except KeyError as missing:
         raise NotTheSame(f"its vocabulary lacks {missing}") from None
-    for token, pair in pairs.items():
-        if tuple(last_merge(token, ranks)) != pair:
-            raise NotTheSame(f"the bytes of {token!r} merge in another order than its merge says")
-    merged = set(ids)
-    whole = sorted(token for token, i in vocab.items() if i not in merged and token not in special)
-    if whole and model.get("ignore_merges"):  # they are found as whole pieces, and only so
-        raise NotTheSame(f"no merge makes {whole[0]!r}")
-    return ranks, np.array(ids, np.uint32)
+    for token, pair in merge_of.items():
+        if last_merge(token, ranks) != pair:
+            raise NotTheSame(f"the bytes of {token!r} merge in a different order from that of its merge")
+    _require_merges_for_all(content, merged=set(ids))
+    return RankedMerges(ranks, np.array(ids, np.uint32))
+
+
+def _require_plain_bpe(model: dict[str, Any]) -> None:
+    marks = ("byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
+    if model.get("type") != "BPE" or any(model.get(mark) for mark in marks):
+        raise NotTheSame("it is not plain BPE")
+    if model.get("dropout"):
+        raise NotTheSame("it drops merges at random")
+
+
+def _require_merges_for_all(content: dict[str, Any], merged: set[int]) -> None:
+    """Refuse tokens that `ignore_merges` finds as whole pieces, and that no merge makes."""
+    model = content["model"]
+    if not model.get("ignore_merges"):
+        return
+    special = {added["content"] for added in content.get("added_tokens", ())}
+    for token, token_id in sorted(model["vocab"].items()):
+        if token_id not in merged and token not in special:
+            raise NotTheSame(f"no merge makes {token!r}")
 
 
 @lru_cache(16)
-def unsafe_code_points(pattern: str) -> np.ndarray:
+def unsafe_code_points(pattern: str) -> ndarray:
     """True for each code point that the two engines put in different classes of `pattern`: bool [0x110000]."""
-    unsafe = np.zeros(0x110000, bool)
-    for one in sorted(set(_CLASSES.findall(pattern))):
-        unsafe |= _classed_differently(one)
+    unsafe = np.zeros(_ALL_CODE_POINTS, bool)
+    for character_class in sorted(set(_CLASSES.findall(pattern))):
+        unsafe |= _classed_differently(character_class)
     if "(?i" in pattern:  # folding case can reach beyond ASCII: the long s, the Kelvin sign
         unsafe |= _classed_differently("(?i:[a-z])")
     return unsafe
 
 
-def _classed_differently(pattern: str) -> np.ndarray:
-    in_slow, in_fast = members(pattern)
-    return in_slow != in_fast
+def _classed_differently(pattern: str) -> ndarray:
+    return members_in_tokenizers(pattern) != members_in_tiktoken(pattern)
 
 
 @lru_cache(16)
-def members(pattern: str) -> tuple[np.ndarray, np.ndarray]:
-    """The code points that `pattern` matches, as `tokenizers` sees it and as tiktoken does: two bool [0x110000]."""
-    import tiktoken
+def members_in_tokenizers(pattern: str) -> ndarray:
+    """The code points that `pattern` matches, as `tokenizers` sees it: bool [0x110000]."""
     from tokenizers import Regex, pre_tokenizers
 
-    text = "".join(map(chr, _CODE_POINTS))
-    parts = [
-        text[i : i + 4096] for i in range(0, len(text), 4096)
-    ]  # whole, it takes `tokenizers` more than twice as long
     split = pre_tokenizers.Split(Regex(f"(?:{pattern})+"), behavior="removed", invert=True)
-    bare = tiktoken.Encoding(
-        "bytes",
-        pat_str=f"(?:{pattern})+",
-        mergeable_ranks={bytes([b]): b for b in range(256)},
-        special_tokens={},
+    text = "".join(map(chr, _CODE_POINTS))
+    matched = []
+    for start in range(0, len(text), 4096):  # whole, the text takes more than twice as long
+        pieces = split.pre_tokenize_str(text[start : start + 4096])
+        matched += [piece for piece, _ in pieces]
+    return _marked("".join(matched))
+
+
+@lru_cache(16)
+def members_in_tiktoken(pattern: str) -> ndarray:
+    """The code points that `pattern` matches, as tiktoken sees it: bool [0x110000]."""
+    import tiktoken
+
+    single_bytes = {bytes([byte]): byte for byte in range(256)}
+    encoding = tiktoken.Encoding(
+        "bytes", pat_str=f"(?:{pattern})+", mergeable_ranks=single_bytes, special_tokens={}
     )
-    both = []
-    for matched in (
-        "".join(piece for part in parts for piece, _ in split.pre_tokenize_str(part)),
-        bytes(bare.encode_ordinary(text)).decode(),
-    ):
-        both.append(np.zeros(0x110000, bool))
-        both[-1][np.frombuffer(matched.encode("utf-32-le"), "<u4")] = True
-    return both[0], both[1]
+    text = "".join(map(chr, _CODE_POINTS))
+    matched = bytes(encoding.encode_ordinary(text))
+    return _marked(matched.decode())
+
+
+def _marked(text: str) -> ndarray:
+    """True for each code point of a text: bool [0x110000]."""
+    marked = np.zeros(_ALL_CODE_POINTS, bool)
+    marked[_code_points(text)] = True
+    return marked

@@ -152,7 +152,7 @@ def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None)
     names = [end_token] if end_token else [name for name in END_TOKENS if name in special]
     eos = names[0] if names else None
     eos_id = tokenizer.token_to_id(eos) if eos else None
-    if eos_id is None:
+    if eos is None or eos_id is None:
         raise CodemixError(
             f"the tokenizer has no end-of-document token{f' {end_token!r}' if end_token else ''}",
             hints=[

@@ -12,12 +12,13 @@ COMPRESSIONS = {
     ".zstd": "zstd",
 }  # suffix -> compression; everything else is plain
 MAX_EXPANSION = (
-    200  # bytes out a byte in; source code and prose stay under 20, only bombs and blank files exceed this
+    200  # bytes out per byte in; source code and prose stay under 20, only bombs and blank files exceed this
 )
-EXPANSION_FREE = 1 << 24  # [bytes] so much is harmless at any ratio, even as 16 million blank lines
+EXPANSION_FREE = 1 << 24  # [bytes] this much is harmless at any ratio, even as 16 million blank lines
 _READ = 1 << 20
 _PIECE = 1 << 17  # small enough to stay in the cache between decompressing and splitting
-# One zstd block of 4 bytes can stand for 128 KiB. Feeding 8 KiB at a time bounds what one call can return (256 MiB), at no cost in speed.
+# One zstd block of 4 bytes can stand for 128 KiB. Feeding 8 KiB at a time bounds what one call can return (256 MiB), at
+# no cost in speed.
 _ZSTD_FEED = 1 << 13
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -34,32 +35,41 @@ class Damaged(Exception):
 
     def __init__(self, reason: str, detail: str):
         super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+        self.reason = reason
+        self.detail = detail
 
 
 def named_compression(name: str) -> str:
     """What a file's name says: `gzip`, `zstd`, or empty for plain."""
-    return next((c for suffix, c in COMPRESSIONS.items() if name.lower().endswith(suffix)), "")
+    for suffix, compression in COMPRESSIONS.items():
+        if name.lower().endswith(suffix):
+            return compression
+    return ""
 
 
 def found_compression(head: bytes) -> str:
     """What a file's first bytes say: `gzip`, `zstd`, another binary container, or empty for anything else."""
-    if len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
+    if head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
         return "zstd"  # a skippable frame
-    return next((c for magic, c in _MAGIC.items() if head.startswith(magic)), "")
+    for magic, compression in _MAGIC.items():
+        if head.startswith(magic):
+            return compression
+    return ""
 
 
 def check_name(name: str, head: bytes) -> str:
     """The compression of a file whose name and first bytes agree. Raises Damaged (`wrong_suffix`, `truncated`) when they do not."""
-    named, found = named_compression(name), found_compression(head)
+    named = named_compression(name)
+    actual = found_compression(head)
     if named and not head:
         raise Damaged("truncated", f"the file is empty, which no {named} file is")
-    if named != found:
-        holds = f"{found} data" if found else "no compressed data"
-        right = {"gzip": ".gz", "zstd": ".zst", "": "no such suffix"}.get(found, f".{found}")
+    if named != actual:
+        holds = f"{actual} data" if actual else "no compressed data"
+        suffixes = {"gzip": ".gz", "zstd": ".zst", "": "no such suffix"}
+        suffix = suffixes.get(actual, f".{actual}")
         raise Damaged(
             "wrong_suffix",
-            f"by its name it is {named or 'plain'}, but it holds {holds}; give it the suffix of what it holds ({right})",
+            f"by its name it is {named or 'plain'}, but it holds {holds}; give it the suffix of what it holds ({suffix})",
         )
     return named
 
@@ -101,8 +111,8 @@ def decompressed(file: BinaryIO, name: str, *, max_expansion: float = MAX_EXPANS
             if size >= _PIECE:
                 yield b"".join(waiting) if len(waiting) > 1 else waiting[0]
                 waiting, size = [], 0
-    except Damaged as found:  # what came out before it is given first, of small files as of large ones
-        damage = found
+    except Damaged as error:  # what came out before it is given first, of small files as of large ones
+        damage = error
     if waiting:
         yield b"".join(waiting)
     if damage is not None:
@@ -111,30 +121,30 @@ def decompressed(file: BinaryIO, name: str, *, max_expansion: float = MAX_EXPANS
 
 def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """All members, one after the other; zero padding after the last is allowed, as gzip does."""
-    member, seen = None, False
-
-    def feed(data: bytes) -> bytes:
-        try:
-            return member.decompress(data, _READ)
-        except (
-            zlib.error
-        ) as error:  # bits are turned, so what came out just before is not to be trusted, and zlib keeps it
-            raise Damaged("damaged", f"gzip: {error}") from None
-
+    member = zlib.decompressobj(31)
     for data in pieces:
         while data:
-            if member is None:
-                if seen and not (data := data.lstrip(b"\0")):
-                    break
-                member, seen = zlib.decompressobj(31), True
-            yield feed(data)
-            data = member.unconsumed_tail
             if member.eof:
-                data, member = member.unused_data, None
-    while member is not None and not member.eof:  # output may still wait inside when the input is used up
-        if not (out := feed(b"")) and not member.eof:
+                data = data.lstrip(b"\0")
+                if not data:
+                    break
+                member = zlib.decompressobj(31)
+            yield _inflated(member, data)
+            data = member.unused_data if member.eof else member.unconsumed_tail
+    while not member.eof:  # output may still wait inside when the input is used up
+        rest = _inflated(member, b"")
+        if not rest and not member.eof:
             raise Damaged("truncated", "the gzip data ends in the middle")
-        yield out
+        yield rest
+
+
+def _inflated(member: zlib._Decompress, data: bytes) -> bytes:
+    try:
+        return member.decompress(data, _READ)
+    except (
+        zlib.error
+    ) as error:  # bits are turned; what came out just before is not to be trusted, zlib keeps it
+        raise Damaged("damaged", f"gzip: {error}") from None
 
 
 def _zstd(pieces: Iterator[bytes]) -> Iterator[bytes]:

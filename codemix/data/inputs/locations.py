@@ -16,30 +16,26 @@ from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe.language.secrets import SECRET_KEY
 
 REMOTE = ("s3", "gs", "hf")  # read through fsspec
-SELF_NAMED = (
-    "git",
-    "generated",
-)  # inputs whose name already holds what decides their content: a commit, a seed
+SELF_NAMED = ("git", "generated")  # inputs whose name holds what decides their content: a commit, a seed
+INTERPRETER = {"stdlib": "stdlib", "installed": "purelib"}  # scheme -> what `sysconfig` calls its folder
 _ESCAPE = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 
 
 @lru_cache  # asked for each of thousands of files
-def interpreter_root(scheme: str) -> Path | None:
-    """The folder behind `stdlib:` (this interpreter's standard library) and `installed:` (its packages); None for others."""
-    if scheme in ("stdlib", "installed"):
-        import sysconfig
+def interpreter_root(scheme: str) -> Path:
+    """The folder behind `stdlib:` (this interpreter's standard library) and `installed:` (its packages)."""
+    import sysconfig
 
-        return Path(sysconfig.get_path("stdlib" if scheme == "stdlib" else "purelib"))
-    return None
+    return Path(sysconfig.get_path(INTERPRETER[scheme]))
 
 
 def scheme_of(path: str) -> str:
     """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, `git` of `git:repo@commit`, empty for a plain path."""
     match = _SCHEME.match(path)
-    return (
-        match[1].lower() if match and (match[2] or match[1] in ("stdlib", "installed", *SELF_NAMED)) else ""
-    )
+    if match and (match[2] or match[1] in (*INTERPRETER, *SELF_NAMED)):
+        return match[1].lower()
+    return ""
 
 
 def redacted(uri: str) -> str:
@@ -58,7 +54,12 @@ def escaped_name(name: str) -> str:
 
 def unescaped_name(text: str) -> str:
     """The file's name that `escaped_name` wrote."""
-    return _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1]).decode("utf-8", "surrogateescape"), text)
+    return _ESCAPE.sub(_unescaped, text)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    byte = bytes.fromhex(escape[1])
+    return byte.decode("utf-8", "surrogateescape")
 
 
 def check_uri(uri: str) -> None:
@@ -105,9 +106,9 @@ def locate(path: str, root: Path) -> Path:
     """The real file or folder of an input that is not remote. Raises CodemixError when it is missing, lies outside its root, or
     is neither (a pipe would keep its reader waiting)."""
     scheme = scheme_of(path)
-    inside = interpreter_root(scheme)
+    inside = scheme in INTERPRETER
     name = path[len(scheme) + 1 :] if inside else path
-    base = inside or root.resolve()
+    base = interpreter_root(scheme) if inside else root.resolve()
     if "\0" in name:
         raise CodemixError(f"the path {path!r} contains a zero byte", rule="bad-path")
     if any("\ud800" <= c <= "\udfff" for c in name):
@@ -127,20 +128,18 @@ def locate(path: str, root: Path) -> Path:
         OSError,
         RuntimeError,
     ) as error:  # a loop of links, a name too long, a folder that may not be entered
-        raise CodemixError(
-            f"cannot open {path}: {getattr(error, 'strerror', None) or error}", rule="input-unreadable"
-        ) from error
-    within = (
-        ".." not in Path(name).parts if inside else real.is_relative_to(base)
-    )  # installers may link packages to their cache
+        why = getattr(error, "strerror", None) or error
+        raise CodemixError(f"cannot open {path}: {why}", rule="input-unreadable") from error
+    # installers may link an interpreter's packages to their cache
+    within = ".." not in Path(name).parts if inside else real.is_relative_to(base)
     if missing and within:
         under = "" if inside else f" under {root}"
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
     if not within:
-        raise outside_data_root(
-            f"{path} {'is a symbolic link that leads' if (base / name).is_symlink() else 'leads'} outside the data root"
-        )
-    if not stat.S_ISREG(mode := real.stat().st_mode) and not stat.S_ISDIR(mode):
+        leads = "is a symbolic link that leads" if (base / name).is_symlink() else "leads"
+        raise outside_data_root(f"{path} {leads} outside the data root")
+    mode = real.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise CodemixError(
             f"{path} is a pipe, a socket or a device, and a file is wanted", rule="input-unreadable"
         )
@@ -174,36 +173,32 @@ def expand(patterns: str | Iterable[str], root: Path, suffixes: tuple[str, ...] 
 
     Raises CodemixError for a pattern without a match, a path outside the root, a suffix that is not one of `suffixes`.
     """
-    found, problems = set(), []
+    found: set[str] = set()
+    problems: list[Problem] = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         try:
             found.update(_expand_remote(pattern) if scheme_of(pattern) else _expand_local(pattern, root))
         except CodemixError as error:
             problems += error.problems
-    for name in sorted(found) if suffixes else ():
-        if not name.lower().endswith(suffixes):
-            problems.append(
-                Problem(
-                    f"cannot tell how to read {redacted(name)}: its suffix is not one of {', '.join(suffixes)}",
-                    hints=("rename the file to what it holds, or narrow the pattern",),
-                    rule="unknown-suffix",
-                )
-            )
+    names = sorted(found)
+    if suffixes:
+        problems += [_unknown_suffix(name, suffixes) for name in names if not name.lower().endswith(suffixes)]
     if problems:
         raise CodemixError(*problems[:20])
-    return sorted(found)
+    return names
+
+
+def _unknown_suffix(name: str, suffixes: tuple[str, ...]) -> Problem:
+    return Problem(
+        f"cannot tell how to read {redacted(name)}: its suffix is not one of {', '.join(suffixes)}",
+        hints=("rename the file to what it holds, or narrow the pattern",),
+        rule="unknown-suffix",
+    )
 
 
 def _expand_local(pattern: str, root: Path) -> list[str]:
     base = root.resolve()
-    name = pattern
-    if os.path.isabs(pattern):
-        for start in (root, base):
-            if Path(pattern).is_relative_to(start):
-                name = Path(pattern).relative_to(start).as_posix()
-                break
-        else:
-            raise outside_data_root(f"{pattern} lies outside the data root {root}")
+    name = _below_root(pattern, root)
     if not base.is_dir():
         raise CodemixError(
             f"the data root {root} is not a folder",
@@ -212,7 +207,7 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
         )
     if os.path.normpath(name).startswith(".."):  # before any look outside
         raise outside_data_root(f"{pattern} leads outside the data root")
-    if not MAGIC & set(name) or os.path.lexists(base / name):  # what is called just so is no pattern
+    if not MAGIC & set(name) or os.path.lexists(base / name):  # a name that exists literally is not a pattern
         real = locate(name, root)
         if real.is_dir():
             hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
@@ -221,10 +216,10 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
             )
         return [_without_dots(name, real, base)]
     found = [(match, locate(escaped_name(match), root)) for match in matching(base, name)]
-    files: dict[
-        Path, str
-    ] = {}  # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
-    for match, real in sorted(found, key=lambda f: (base / f[0] != f[1], f[0].count("/"), f[0])):
+    # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
+    by_preference = sorted((base / match != real, match.count("/"), match, real) for match, real in found)
+    files: dict[Path, str] = {}
+    for _, _, match, real in by_preference:
         files.setdefault(real, match)
     if not files:
         raise CodemixError(
@@ -233,9 +228,21 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
     return [escaped_name(_without_dots(match, real, base)) for real, match in files.items()]
 
 
+def _below_root(pattern: str, root: Path) -> str:
+    """A pattern relative to the data root, which an absolute one may name as it is given or as it really lies."""
+    if not os.path.isabs(pattern):
+        return pattern
+    for start in (root, root.resolve()):
+        if Path(pattern).is_relative_to(start):
+            return Path(pattern).relative_to(start).as_posix()
+    raise outside_data_root(f"{pattern} lies outside the data root {root}")
+
+
 def _without_dots(name: str, real: Path, base: Path) -> str:
     """A name without `..`, which behind a link does not lead where the text of the name says."""
-    return str(real.relative_to(base)) if ".." in Path(name).parts else os.path.normpath(name)
+    if ".." not in Path(name).parts:
+        return os.path.normpath(name)
+    return str(real.relative_to(base))
 
 
 def _expand_remote(pattern: str) -> list[str]:
@@ -244,7 +251,7 @@ def _expand_remote(pattern: str) -> list[str]:
         return [pattern]
     filesystem, path = remote_filesystem(pattern)
     try:
-        if filesystem.isfile(path):  # what is called just so is no pattern
+        if filesystem.isfile(path):  # a name that exists literally is not a pattern
             return [pattern]
         found = filesystem.glob(path, detail=True)
     except Exception as error:  # no network, no rights: each filesystem has its own exceptions, and some repeat the credentials

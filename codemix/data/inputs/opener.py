@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from codemix.data.document import Unreadable, row_of
 from codemix.data.inputs.decompression import (
@@ -21,6 +21,7 @@ from codemix.data.inputs.locations import REMOTE, locate, redacted, remote_files
 from codemix.errors import CodemixError
 
 MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
+_PIECE = 1 << 20
 
 
 class Opener:
@@ -34,7 +35,9 @@ class Opener:
         max_line_bytes: int = MAX_LINE_BYTES,
         first_row: bool = False,
     ):
-        self.root, self.max_expansion, self.max_line_bytes = Path(root), max_expansion, max_line_bytes
+        self.root = Path(root)
+        self.max_expansion = max_expansion
+        self.max_line_bytes = max_line_bytes
         self.first_row = first_row  # only the first row of each input is wanted: read little at a time
 
     def open(self, given: Input) -> BinaryIO:
@@ -61,7 +64,8 @@ class Opener:
             raise CodemixError(changed(given.path))
         filesystem, path = remote_filesystem(given.path)
         try:
-            return _Remote(filesystem.open(path, "rb"), given.path)
+            remote = _Remote(filesystem.open(path, "rb"), given.path)
+            return cast(BinaryIO, remote)  # it has all that is used of one
         except Exception as error:  # each filesystem has its own, and some repeat the credentials
             raise CodemixError(
                 f"cannot open {redacted(given.path)}: {type(error).__name__}", rule="input-unreadable"
@@ -85,9 +89,10 @@ class Opener:
         return out.getvalue()
 
     def lines(self, part: Part) -> Iterator[bytes | Unreadable]:
-        """The lines of a part, each with its line end, from row `part.first_row` on; an Unreadable stands for one row too.
+        """The lines of a part, each with its newline, from row `part.first_row` on; an Unreadable is one row too.
 
-        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one; people are told the line number.
+        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one;
+        messages give the line number.
         Lines are cut one by one out of a piece: a list of all of them would not stay in the cache, and cost more.
         """
         name, row, most = part.input.path, part.first_row, self.max_line_bytes
@@ -101,7 +106,7 @@ class Opener:
                         if size <= most:
                             begun.append(line)
                         else:
-                            begun = []  # the line goes on, and is only counted
+                            begun = []  # the line continues, and is only counted
                         if not line.endswith(b"\n"):
                             continue
                         yield b"".join(begun) if size <= most else self._too_long(name, row)
@@ -118,46 +123,58 @@ class Opener:
             yield Unreadable(damage.reason, row_of(name, row), damage.detail, rest_lost=True)
 
     def _too_long(self, name: str, row: int) -> Unreadable:
-        return Unreadable("line_too_long", row_of(name, row), f"more than {self.max_line_bytes:,} bytes")
+        limit = f"more than {self.max_line_bytes:,} bytes"
+        return Unreadable("line_too_long", row_of(name, row), limit)
 
     def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
         """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.
 
-        Counting the line ends costs one more reading of the file (over 1 GB a second), and keeps row numbers true.
+        Counting the newlines costs one more reading of the file (over 1 GB per second), and keeps row numbers true.
         """
         if given.bytes <= 2 * part_bytes or named_compression(given.path) or scheme_of(given.path) in REMOTE:
             return [Part(given)]
-        parts, start, first_row, at, row = [], 0, 0, 0, 0
         with self.open(given) as file:
             if found_compression(file.read(8)):
-                return [Part(given)]  # reading it will say that its suffix lies
+                return [Part(given)]  # reading it will say that its suffix is wrong
             file.seek(0)
-            while piece := file.read(1 << 20):
-                end = piece.rfind(b"\n") + 1
-                if end and at + end - start >= part_bytes:
-                    rows = row + piece.count(b"\n", 0, end)
-                    parts.append(Part(given, start, at + end, first_row, at + end - start))
-                    start, first_row = at + end, rows
-                row += piece.count(b"\n")
-                at += len(piece)
-        if start < at:
-            parts.append(Part(given, start, at, first_row, at - start))
-        return parts
+            return _line_parts(given, file, part_bytes)
+
+
+def _line_parts(given: Input, file: BinaryIO, part_bytes: int) -> list[Part]:
+    parts = []
+    start = first_row = 0  # of the next part
+    at = row = 0  # read so far
+    while piece := file.read(_PIECE):
+        end = at + piece.rfind(b"\n") + 1  # of the last whole line
+        newlines = piece.count(b"\n")
+        at += len(piece)
+        row += newlines
+        if newlines and end - start >= part_bytes:
+            parts.append(Part(given, start, end, first_row, end - start))
+            start = end
+            first_row = row
+    if start < at:
+        parts.append(Part(given, start, at, first_row, at - start))
+    return parts
 
 
 def _stretch(file: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
     file.seek(start)
     left = (1 << 62) if stop is None else stop - start
-    while left > 0 and (piece := file.read(min(1 << 20, left))):
+    while left > 0:
+        piece = file.read(min(_PIECE, left))
+        if not piece:
+            return
         left -= len(piece)
         yield piece
 
 
 class _Remote(io.RawIOBase):
-    """A remote object that is being read. What goes wrong on the way is no damage of the data, and told as what it is."""
+    """A remote object that is being read. What goes wrong on the way is not damage of the data, and is reported as what it is."""
 
     def __init__(self, file: BinaryIO, path: str):
-        self._file, self._path = file, path
+        self._file = file
+        self._path = path
 
     def readable(self) -> bool:
         return True
@@ -169,7 +186,7 @@ class _Remote(io.RawIOBase):
         try:
             return self._file.read(size)
         except Exception as error:  # each filesystem has its own, and some repeat the credentials
-            hints = ["check the network, then run the same command again: it goes on where it stopped"]
+            hints = ["check the network, then run the same command again: it resumes where it stopped"]
             what = f"cannot read {redacted(self._path)}: {type(error).__name__}"
             raise CodemixError(what, hints=hints, rule="input-unreadable") from error
 

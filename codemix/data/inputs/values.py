@@ -44,7 +44,7 @@ def plain(value: Any, field: str, *, rounded: bool = False, depth: int = 0) -> A
     """A value as JSON has it, without a change: numbers that JSON readers would round and dates are given as their text.
 
     `rounded` says that floats come from a reader that may have rounded. Raises Rounded for such a float, and Damaged for
-    what is no text and no value of JSON: bytes that are not UTF-8, and what is nested more than MAX_DEPTH deep.
+    what is neither a text nor a value of JSON: bytes that are not UTF-8, and what is nested more than MAX_DEPTH deep.
     """
     kind = value.__class__
     if kind in SURE:
@@ -58,10 +58,10 @@ def plain(value: Any, field: str, *, rounded: bool = False, depth: int = 0) -> A
     if isinstance(value, (dict, list, tuple)):
         if depth == MAX_DEPTH:
             raise _too_deep(f"`{field}`")
-        inside = {"rounded": rounded, "depth": depth + 1}
+        deeper = depth + 1
         if isinstance(value, dict):
-            return {str(key): plain(inner, field, **inside) for key, inner in value.items()}
-        return [plain(inner, field, **inside) for inner in value]
+            return {str(k): plain(v, field, rounded=rounded, depth=deeper) for k, v in value.items()}
+        return [plain(inner, field, rounded=rounded, depth=deeper) for inner in value]
     return _text(value, field)
 
 
@@ -94,7 +94,7 @@ def _number(text: str) -> int | float | str:
 def _text(value: Any, field: str) -> str:
     if isinstance(
         value, Damaged
-    ):  # what a reader found and could not hold; it matters only to whoever asks for it
+    ):  # what a reader found and could not hold; it matters only if it is asked for
         raise Damaged(value.reason, f"`{field}`: {value.detail}")
     if not isinstance(value, bytes):
         return str(value)

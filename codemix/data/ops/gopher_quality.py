@@ -19,7 +19,6 @@ class GopherQuality(ProseOp):
     """Drops prose that fails Gopher's quality rules: words, symbols, bullets, stop words (datatrove)."""
 
     kind: Literal["gopher_quality"] = "gopher_quality"
-    version: ClassVar[int] = 2
     words: Literal["whitespace", "datatrove"] = Field(
         "whitespace",
         description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and parts of contractions too",

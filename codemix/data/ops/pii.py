@@ -35,15 +35,17 @@ class Pii(ProseOp):
 
     def apply(self, doc: Document) -> Document | Drop:
         text = doc.text
-        if self.email is not None and "@" in text:
-            text = _EMAIL.sub(lambda _: self.email, text)
-        if self.ip is not None:
-            text = _IPV4.sub(self._masked, text)
+        email = self.email
+        if email is not None and "@" in text:
+            text = _EMAIL.sub(lambda _: email, text)
+        ip = self.ip
+        if ip is not None:
+            text = _IPV4.sub(lambda match: ip if _is_public(match[0]) else match[0], text)
         return doc if text == doc.text else doc.with_text(text)
 
-    def _masked(self, match: re.Match) -> str:
-        try:
-            public = ipaddress.IPv4Address(match[0]).is_global
-        except ValueError:  # 01.02.03.04 is no address
-            public = False
-        return self.ip if public else match[0]
+
+def _is_public(address: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(address).is_global
+    except ValueError:  # 01.02.03.04 is not an address
+        return False

@@ -7,9 +7,10 @@ import select
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from codemix.data.inputs.locations import outside_data_root
 from codemix.errors import CodemixError
@@ -209,14 +210,27 @@ def _lacks(repository: Path, wanted: str) -> CodemixError:
 class _Git:
     """A running git: asked through a pipe, and given up when it says nothing for `SILENCE_S`."""
 
-    def __init__(self, process: subprocess.Popen, repository: Path, errors):
-        self._process, self._repository, self._errors = process, repository, errors
-        self._buffer, self._ended = bytearray(), False
+    def __init__(self, process: subprocess.Popen[bytes], repository: Path, errors: IO[bytes]):
+        assert process.stdin is not None and process.stdout is not None  # both are pipes
+        self._process = process
+        self._questions = process.stdin
+        self._answers = process.stdout
+        self._repository = repository
+        self._errors = errors
+        self._buffer = bytearray()
+        self._ended = False
+
+    def close(self) -> None:
+        self._process.kill()
+        self._answers.close()
+        with suppress(BrokenPipeError):
+            self._questions.close()
+        self._process.wait()
 
     def ask(self, question: bytes) -> _Git:
         with suppress(BrokenPipeError):  # what it says, or does not, tells the rest
-            self._process.stdin.write(question)
-            self._process.stdin.flush()
+            self._questions.write(question)
+            self._questions.flush()
         return self
 
     def until(self, end: bytes) -> bytes:
@@ -266,9 +280,10 @@ class _Git:
     def _more(self) -> bool:
         if self._ended:
             return False
-        if not select.select([self._process.stdout], [], [], SILENCE_S)[0]:
+        readable, _, _ = select.select([self._answers], [], [], SILENCE_S)
+        if not readable:
             raise self._silent()
-        piece = os.read(self._process.stdout.fileno(), 2**20)
+        piece = os.read(self._answers.fileno(), 2**20)
         self._buffer += piece
         self._ended = not piece
         return not self._ended
@@ -301,14 +316,8 @@ def _running(repository: Path, *arguments: str) -> Iterator[_Git]:
                 hints=["install git, or read a checkout with `source_tree`"],
                 rule="package-missing",
             ) from None
-        try:
-            yield _Git(process, repository, errors)
-        finally:
-            process.kill()
-            process.stdout.close()
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-            process.wait()
+        with closing(_Git(process, repository, errors)) as git:
+            yield git
 
 
 def _git(repository: Path, *arguments: str) -> bytes:

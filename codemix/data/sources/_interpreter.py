@@ -27,31 +27,28 @@ _LEFT_OUT = {
 def stdlib_modules(left_out: tuple[str, ...] = ()) -> list[str]:
     """Inputs `stdlib:<path>` of the running interpreter's modules, sorted. Raises CodemixError when it ships no sources."""
     root = interpreter_root("stdlib")
-    found = []
+    skipped_folders = _LEFT_OUT.union(left_out)
+    skipped_files = {f"{module}.py" for module in left_out}
+    inputs = []
     for folder, folders, files in os.walk(root):
-        folders[:] = [
-            f for f in folders if f not in _LEFT_OUT and f not in left_out and not f.startswith("config-")
-        ]
+        folders[:] = [f for f in folders if f not in skipped_folders and not f.startswith("config-")]
         inside = Path(folder).relative_to(root)
-        names = [
-            f
-            for f in files
-            if f.endswith(".py")
-            and f not in _LEFT_OUT
-            and not f.startswith(("_sysconfigdata", "sitecustomize"))
-        ]
-        found += [
-            f"stdlib:{(inside / f).as_posix()}"
-            for f in names
-            if f.removesuffix(".py") not in left_out or folder != str(root)
-        ]
-    if len(found) < 100:
+        is_top = inside == Path()
+        for file in files:
+            if _is_module(file) and not (is_top and file in skipped_files):
+                inputs.append(f"stdlib:{(inside / file).as_posix()}")
+    if len(inputs) < 100:
         raise CodemixError(
             f"this Python ({platform.python_version()}) comes without the sources of its standard library",
             hints=["use a Python from python.org, uv, pyenv, conda or a distribution"],
             rule="no-stdlib-sources",
         )
-    return sorted(found)
+    return sorted(inputs)
+
+
+def _is_module(file: str) -> bool:
+    is_generated = file.startswith(("_sysconfigdata", "sitecustomize"))
+    return file.endswith(".py") and file not in _LEFT_OUT and not is_generated
 
 
 class InterpreterSource(DocumentReader):

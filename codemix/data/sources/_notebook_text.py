@@ -103,7 +103,9 @@ def _cell(value: Any) -> Cell:
 
 def _heading_level(cell: dict[str, Any]) -> int:
     level = cell.get("level")
-    return min(max(level, 1), _MAX_HEADING) if isinstance(level, int) else 1
+    if not isinstance(level, int):
+        return 1
+    return min(max(level, 1), _MAX_HEADING)
 
 
 def _language(notebook: dict[str, Any]) -> str:
@@ -116,8 +118,10 @@ def _language(notebook: dict[str, Any]) -> str:
 
 
 def _language_name(value: Any) -> str:
-    """A name that may stand behind a fence, or an empty string."""
-    return value.lower() if isinstance(value, str) and re.fullmatch(r"[^\s`]+", value) else ""
+    """A name that may follow a fence, or an empty string."""
+    if not isinstance(value, str) or not re.fullmatch(r"[^\s`]+", value):
+        return ""
+    return value.lower()
 
 
 def _joined(value: Any) -> str:
@@ -131,31 +135,39 @@ def _joined(value: Any) -> str:
     return value
 
 
+_TEXT_OUTPUTS = ("stream", "execute_result", "display_data", "pyout")
+
+
 def _output(outputs: Any) -> str:
     """Streams and plain-text results; tracebacks, images and HTML are left out, and half of an emoji becomes U+FFFD."""
     texts = []
     for output in outputs if isinstance(outputs, list) else ():
-        if isinstance(output, dict) and output.get("output_type") in (
-            "stream",
-            "execute_result",
-            "display_data",
-            "pyout",
-        ):
-            data = output.get("data") if isinstance(output.get("data"), dict) else {}
-            found = output.get("text", data.get("text/plain"))
-            if isinstance(found, list) and all(isinstance(line, str) for line in found):
-                found = "".join(found)
-            if isinstance(found, str):
-                texts.append(_HALF_PAIR.sub("\ufffd", found).strip("\n"))
-    return "\n".join(text for text in texts if text.strip())
+        if isinstance(output, dict) and output.get("output_type") in _TEXT_OUTPUTS:
+            text = _output_text(output)
+            if text.strip():
+                texts.append(text)
+    return "\n".join(texts)
+
+
+def _output_text(output: dict[str, Any]) -> str:
+    data = output.get("data")
+    in_data = data.get("text/plain") if isinstance(data, dict) else None
+    text = output.get("text", in_data)
+    if isinstance(text, list) and all(isinstance(line, str) for line in text):
+        text = "".join(text)
+    if not isinstance(text, str):
+        return ""
+    return _HALF_PAIR.sub("\ufffd", text).strip("\n")
 
 
 def _cut(text: str, max_chars: int) -> str:
-    return text if len(text) <= max_chars else text[:max_chars].rsplit("\n", 1)[0] + "\n..."
+    if len(text) <= max_chars:
+        return text
+    whole_lines = text[:max_chars].rsplit("\n", 1)[0]
+    return f"{whole_lines}\n..."
 
 
 def _commented(text: str) -> str:
-    lines = re.split(
-        r"\r\n?|\n", text
-    )  # Python ends a comment at each of them; progress bars write the first
+    # Python ends a comment at each of these newlines; progress bars write the first
+    lines = re.split(r"\r\n?|\n", text)
     return "\n".join(f"# {line}" if line else "#" for line in lines)

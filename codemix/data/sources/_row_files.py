@@ -64,7 +64,7 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
     name = part.input.path
     number = part.first_row
     for line in opener.lines(part):
-        if line.__class__ is not bytes:
+        if isinstance(line, Unreadable):
             yield line
         elif line != b"\n":  # a blank line holds no document
             if number == 0:
@@ -78,19 +78,15 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
                 try:
                     yield convert(row, number)
                 except Rounded:
-                    yield _exactly(
-                        line, row_of(name, number), lambda row, number=number: convert(row, number)
-                    )
+                    yield _exactly(line, name, number, convert)
         number += 1
 
 
-def _exactly(
-    line: bytes, where: str, convert: Callable[[Any], Document | Unreadable | Drop]
-) -> Document | Unreadable | Drop:
+def _exactly(line: bytes, name: str, number: int, convert: Convert) -> Document | Unreadable | Drop:
     try:
-        return convert(read_exactly(line))
+        return convert(read_exactly(line), number)
     except Damaged as damage:
-        return Unreadable(damage.reason, where, damage.detail)
+        return Unreadable(damage.reason, row_of(name, number), damage.detail)
 
 
 def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
@@ -222,5 +218,5 @@ def _not_text(kind: Any) -> str:
     import pyarrow.types as t
 
     value = kind.value_type if t.is_dictionary(kind) else kind  # dictionaries of strings come out as strings
-    may = t.is_string(value) or t.is_large_string(value) or t.is_string_view(value) or t.is_nested(value)
-    return "" if may else str(kind)
+    is_text = (t.is_string, t.is_large_string, t.is_string_view, t.is_nested)
+    return "" if any(is_kind(value) for is_kind in is_text) else str(kind)

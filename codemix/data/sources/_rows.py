@@ -19,6 +19,8 @@ from codemix.data.sources._row_files import ROW_SUFFIXES, is_parquet, read_rows,
 from codemix.errors import did_you_mean
 from codemix.recipe.language.requirements import Requirement
 
+Row = dict[str, Any]
+
 
 class FileSource(DocumentReader):
     """A source over files named by paths and patterns."""
@@ -35,7 +37,9 @@ class FileSource(DocumentReader):
 
     def patterns(self) -> tuple[str, ...]:
         """The files and patterns, as whole paths or addresses."""
-        return (self.paths,) if isinstance(self.paths, str) else tuple(self.paths or ())
+        if isinstance(self.paths, str):
+            return (self.paths,)
+        return tuple(self.paths or ())
 
     def requirements(self) -> Iterator[Requirement]:
         return needed_for(self.patterns())
@@ -44,11 +48,16 @@ class FileSource(DocumentReader):
         return expand(self.patterns(), root, self.SUFFIXES)
 
     def may_hold(self, given: Input, document_id: str) -> bool:
-        return document_id.startswith(f"{given.path}#")
+        begin = f"{given.path}#"
+        return document_id.startswith(begin)
 
     def bounded(self, opener: Opener) -> Opener:
-        limits = {"max_expansion": self.max_expansion, "max_line_bytes": opener.max_line_bytes}
-        return Opener(opener.root, **limits, first_row=opener.first_row)
+        return Opener(
+            opener.root,
+            max_expansion=self.max_expansion,
+            max_line_bytes=opener.max_line_bytes,
+            first_row=opener.first_row,
+        )
 
 
 class RowSource(FileSource):
@@ -75,9 +84,11 @@ class RowSource(FileSource):
         return []
 
     def may_hold(self, given: Input, document_id: str) -> bool:
-        return self.id is not None or super().may_hold(given, document_id)
+        if self.id is not None:
+            return True
+        return super().may_hold(given, document_id)
 
-    def texter(self) -> Callable[[dict], str | Drop]:
+    def texter(self) -> Callable[[Row], str | Drop]:
         """A function that makes a row's text. It raises Damaged for a row of which none can be made."""
         raise NotImplementedError
 
@@ -85,12 +96,14 @@ class RowSource(FileSource):
         return row_parts(given, opener, part_bytes)
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        asked = [*self.text_fields(), *([self.id] if self.id else []), *self.metadata.values()]
-        needed = [*asked, *(field for field, condition in self.where.items() if condition.missing == "error")]
+        fields = [*self.text_fields()]
+        if self.id:
+            fields.append(self.id)
+        fields += self.metadata.values()
+        fields += [field for field, condition in self.where.items() if condition.missing == "error"]
         optional = [*self.optional_fields(), *self.where]
-        yield from read_rows(
-            part, self.bounded(opener), self.converter(part.input.path), list(dict.fromkeys(needed)), optional
-        )
+        convert = self.converter(part.input.path)
+        yield from read_rows(part, self.bounded(opener), convert, list(dict.fromkeys(fields)), optional)
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
         """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times.
@@ -98,24 +111,26 @@ class RowSource(FileSource):
         It raises Rounded for a row of JSON that must be read exactly.
         """
         rounded = not is_parquet(name)
-        get_id = field_getter(self.id) if self.id else None
+        id_field = self.id or ""
+        get_id = field_getter(id_field) if id_field else None
         known = [(key, path, field_getter(path)) for key, path in self.metadata.items()]
         passes = compiled(self.where, rounded=rounded) if self.where else None
         text_of = self.texter()
 
-        def named(drop: Drop, row: Any, identity: str) -> Drop:
+        def own_id(row: Row) -> str:
+            """The id that the row itself holds, or an empty string."""
             given = get_id(row) if get_id is not None else MISSING
-            if given is MISSING or given is None or given == "":
-                return Drop(drop.reason, identity)
-            try:
-                return Drop(
-                    drop.reason, given if given.__class__ is str else id_text(given, self.id, rounded=rounded)
-                )
-            except Damaged:  # it is dropped, whatever its id
-                return Drop(drop.reason, identity)
+            if given is MISSING or given is None or given.__class__ is str:
+                return given if given.__class__ is str else ""
+            return id_text(given, id_field, rounded=rounded)
 
-        def made(row: Any, number: int) -> Document | Unreadable | Drop:
-            identity = f"{name}#{number}"
+        def dropped(reason: str, row: Row, number: int) -> Drop:
+            try:
+                return Drop(reason, own_id(row) or f"{name}#{number}")
+            except Damaged:  # it is dropped, whatever its id
+                return Drop(reason, f"{name}#{number}")
+
+        def document(row: Row, number: int) -> Document | Drop:
             if passes is not None:
                 passed, missing = passes(row)
                 if missing:
@@ -124,30 +139,30 @@ class RowSource(FileSource):
                         f"`where` looks at `{missing}`, which is missing or null; {fields_here(row, missing)}",
                     )
                 if not passed:
-                    return named(Drop("where"), row, identity)
+                    return dropped("where", row, number)
             text = text_of(row)
-            if text.__class__ is Drop:
-                return named(text, row, identity)
-            if get_id is not None:
-                given = get_id(row)
-                if given is MISSING or given is None or given == "":
-                    raise Damaged("missing_id", f"no `{self.id}`; {fields_here(row, self.id)}")
-                identity = given if given.__class__ is str else id_text(given, self.id, rounded=rounded)
+            if isinstance(text, Drop):
+                return dropped(text.reason, row, number)
+            identity = f"{name}#{number}" if get_id is None else get_id(row)
+            if identity.__class__ is not str or identity == "":
+                identity = own_id(row)
+                if not identity:
+                    raise Damaged("missing_id", f"no `{id_field}`; {fields_here(row, id_field)}")
             meta = {}
             for key, path, get in known:
-                if (found := get(row)) is not MISSING and found is not None:
-                    meta[key] = found if found.__class__ in SURE else plain(found, path, rounded=rounded)
+                value = get(row)
+                if value is not MISSING and value is not None:
+                    meta[key] = value if value.__class__ in SURE else plain(value, path, rounded=rounded)
             return Document(identity, text, meta)
 
         def convert(row: Any, number: int) -> Document | Unreadable | Drop:
             if not isinstance(row, dict):
+                kind = type(row).__name__
                 return Unreadable(
-                    "not_a_row",
-                    row_of(name, number),
-                    f"expected a mapping with fields, found {type(row).__name__}",
+                    "not_a_row", row_of(name, number), f"expected a mapping with fields, found {kind}"
                 )
             try:
-                return made(row, number)
+                return document(row, number)
             except Damaged as damage:
                 return Unreadable(damage.reason, row_of(name, number), damage.detail)
 
@@ -162,57 +177,59 @@ class TextRows(RowSource):
     def text_fields(self) -> list[str]:
         return [self.text]
 
-    def texter(self) -> Callable[[dict], str | Drop]:
-        get, field = field_getter(self.text), self.text
-        return lambda row: text if (text := get(row)).__class__ is str else not_text(row, field, text)
+    def texter(self) -> Callable[[Row], str | Drop]:
+        return string_getter(self.text)
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
-        slowly, field = super().converter(name), self.text
-        if (
-            self.id
-            or self.where
-            or self.metadata
-            or "." in self.text
-            or type(self).texter is not TextRows.texter
-        ):
-            return slowly
+        convert_any = super().converter(name)
+        field = self.text
+        has_more = self.id or self.where or self.metadata or "." in field
+        if has_more or type(self).texter is not TextRows.texter:
+            return convert_any
 
-        def convert(
-            row: Any, number: int
-        ) -> Document | Unreadable | Drop:  # text alone: the common case, at less cost a row
+        def convert(row: Any, number: int) -> Document | Unreadable | Drop:
+            """Text alone: the common case, at a lower cost per row."""
             text = row.get(field) if row.__class__ is dict else None
-            return Document(f"{name}#{number}", text) if text.__class__ is str else slowly(row, number)
+            if text.__class__ is not str:
+                return convert_any(row, number)
+            return Document(f"{name}#{number}", text)
 
         return convert
 
 
-def not_text(row: dict, field: str, value: Any) -> NoReturn:
+def not_text(row: Row, field: str, value: Any) -> NoReturn:
     """Raises Damaged: what was found where the text should be."""
     if isinstance(value, Damaged):
         raise Damaged(value.reason, f"`{field}`: {value.detail}")
     if value is MISSING or value is None:
-        raise Damaged(
-            "missing_text",
-            f"`{field}` is {'null' if value is None else 'not there'}; {fields_here(row, field)}",
-        )
+        what = "null" if value is None else "not there"
+        raise Damaged("missing_text", f"`{field}` is {what}; {fields_here(row, field)}")
     raise Damaged("bad_text", f"`{field}` holds {type(value).__name__}, not a text")
 
 
-def string_getter(field: str, *, optional: bool = False) -> Callable[[dict], str]:
+def string_getter(field: str, *, optional: bool = False) -> Callable[[Row], str]:
     """A function that finds a string field. It raises Damaged where there is none, or gives an empty string if `optional`."""
     get = field_getter(field)
 
-    def text(row: dict) -> str:
+    def text(row: Row) -> str:
         value = get(row)
         if value.__class__ is str:
             return value
-        return "" if optional and (value is MISSING or value is None) else not_text(row, field, value)
+        if optional and (value is MISSING or value is None):
+            return ""
+        not_text(row, field, value)
 
     return text
 
 
-def fields_here(row: dict, wanted: str) -> str:
-    """The fields a row has, for the message about the one it has not."""
-    names = [*row, *(f"{k}.{inner}" for k, v in row.items() if isinstance(v, dict) for inner in v)]
-    close = did_you_mean(wanted, names) if len(names) > 20 else ()
-    return close[0] if close else f"fields here: {', '.join(names[:20])}"
+def fields_here(row: Row, wanted: str) -> str:
+    """The fields that a row has, for the message about the one that it lacks."""
+    names = [str(name) for name in row]
+    for name, value in row.items():
+        if isinstance(value, dict):
+            names += [f"{name}.{inner}" for inner in value]
+    if len(names) > 20:
+        close = did_you_mean(wanted, names)
+        if close:
+            return close[0]
+    return f"fields here: {', '.join(names[:20])}"

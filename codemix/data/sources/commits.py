@@ -8,7 +8,8 @@ CommitPack's columns (arXiv 2308.07124) are the defaults. StarCoder (arXiv 2305.
 import difflib
 import io
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from itertools import islice
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,7 +34,7 @@ class Commits(RowSource):
             "diff": "<commit_diff>",
             "after": "<commit_after>",
         },
-        description="what stands before each piece; a piece begins on the next line",
+        description="what precedes each piece; a piece begins on the next line",
     )
     before: str = Field("old_contents", description="field of the file before")
     after: str = Field("new_contents", description="field of the file after")
@@ -65,40 +66,51 @@ class Commits(RowSource):
     )
 
     def text_fields(self) -> list[str]:
-        diff = [self.diff] if self.diff else [self.before, self.after]
-        fields = {"message": [self.message], "before": [self.before], "after": [self.after], "diff": diff}
-        return list(dict.fromkeys(field for piece in self.pieces for field in fields[piece]))
+        fields: list[str] = []
+        for piece in self.pieces:
+            field = self._field_of(piece)
+            fields += [field] if field else [self.before, self.after]
+        return list(dict.fromkeys(fields))
 
-    def texter(self) -> Callable[[dict], str | Drop]:
+    def _field_of(self, piece: Piece) -> str | None:
+        """The field that holds a piece; None for a difference that is computed."""
+        fields = {"message": self.message, "before": self.before, "after": self.after, "diff": self.diff}
+        return fields[piece]
+
+    def texter(self) -> Callable[[dict[str, Any]], str | Drop]:
         sides = (self.before, self.after)  # a created file has no before, a deleted one no after
-        get = {field: string_getter(field, optional=field in sides) for field in self.text_fields()}
-        names = {"message": self.message, "before": self.before, "after": self.after, "diff": self.diff}
+        getters = {field: string_getter(field, optional=field in sides) for field in self.text_fields()}
 
-        def text(row: dict) -> str | Drop:
-            found = {field: getter(row) for field, getter in get.items()}
-            before, after = found.get(self.before, ""), found.get(self.after, "")
-            if sum(len(side.encode("utf-8", "replace")) for side in (before, after)) > self.max_bytes:
+        def text(row: dict[str, Any]) -> str | Drop:
+            contents = {field: get(row) for field, get in getters.items()}
+            before = contents.get(self.before, "")
+            after = contents.get(self.after, "")
+            if _utf8_bytes(before) + _utf8_bytes(after) > self.max_bytes:
                 return Drop("too_large")
+            if not any(content.strip() for content in contents.values()):
+                return ""
             pieces = []
             for piece in self.pieces:
-                content = (
-                    self._diff(before, after)
-                    if piece == "diff" and self.diff is None
-                    else found[names[piece]]
-                )
+                field = self._field_of(piece)
+                content = contents[field] if field else self._diff(before, after)
                 mark = self.marks.get(piece, "")
                 pieces.append(f"{mark}\n{content}" if mark else content)
-            if not any(found[field].strip() for field in found):
-                return ""
             return "\n".join(piece.rstrip("\n") for piece in pieces) + "\n"
 
         return text
 
     def _diff(self, before: str, after: str) -> str:
-        sides = (list(io.StringIO(side, newline="\n")) for side in (before, after))
-        lines = list(difflib.unified_diff(*sides, n=self.context_lines))[
-            2:
-        ]  # without the two lines that would name the files
-        return "".join(
-            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-        )
+        lines = difflib.unified_diff(_lines(before), _lines(after), n=self.context_lines)
+        text = []
+        for line in islice(lines, 2, None):  # without the two lines that would name the files
+            text.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+        return "".join(text)
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as git sees them: only a newline ends one."""
+    return list(io.StringIO(text, newline="\n"))

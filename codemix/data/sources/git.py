@@ -1,12 +1,12 @@
 """A git repository at a revision: every file in a known language, read from git's objects without a checkout.
 
 A branch or tag is resolved to its commit, and the commit is what identifies the data: when the branch moves, the
-source is another one. Nothing is fetched, and nothing outside the data root is read. Symbolic links and submodules are
-not read; what is no text is dropped and counted as by `source_tree`.
+source is a different one. Nothing is fetched, and nothing outside the data root is read. Symbolic links and submodules are
+not read; what is not text is dropped and counted as by `source_tree`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -66,39 +66,44 @@ class Git(TreeSource):
         return [f"git:{os.path.normpath(self.path)}@{commit}~{size}"]
 
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-        parts, start, index, size = [], 0, 0, 0
-        for index, entry in enumerate(self._entries(self._repository(opener.root), _commit(given.path)), 1):
+        repository = self._repository(opener.root)
+        entries = self._entries(repository, _commit(given.path))
+        parts = []
+        start = stop = size = 0
+        for stop, entry in enumerate(entries, 1):
             size += entry.bytes
             if size >= part_bytes:
-                parts.append(Part(given, start, index, start, size))
-                start, size = index, 0
-        return [*parts, Part(given, start, index, start, size)] if start < index else parts
+                parts.append(Part(given, start, stop, start, size))
+                start = stop
+                size = 0
+        if start < stop:
+            parts.append(Part(given, start, stop, start, size))
+        return parts
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
         from codemix.data.sources._git_objects import contents
 
-        repository, commit = self._repository(opener.root), _commit(part.input.path)
+        repository = self._repository(opener.root)
+        commit = _commit(part.input.path)
         name = self._name(commit)
+        project = Path(self.path).name.removesuffix(".git")
         with closing(self._entries(repository, commit)) as entries, contents(repository) as content:
             for entry in islice(entries, part.start, part.stop):
                 inside = escaped_name(entry.path)
                 if self.max_bytes is not None and entry.bytes > self.max_bytes:
                     yield Drop("too_large", f"{name}/{inside}#0")
                 else:
-                    yield self.document_of(
-                        content.of(entry.object),
-                        f"{name}/{inside}",
-                        inside,
-                        Path(self.path).name.removesuffix(".git"),
-                    )
+                    yield self.document_of(content.of(entry.object), f"{name}/{inside}", inside, project)
 
     def may_hold(self, given: Input, document_id: str) -> bool:
-        return document_id.startswith(f"{self._name(_commit(given.path))}/")
+        name = self._name(_commit(given.path))
+        return document_id.startswith(f"{name}/")
 
     def _name(self, commit: str) -> str:
-        return f"git:{os.path.normpath(self.path)}@{commit[:12]}"
+        path = os.path.normpath(self.path)
+        return f"git:{path}@{commit[:12]}"
 
-    def _entries(self, repository: Path, commit: str) -> Iterator["Entry"]:
+    def _entries(self, repository: Path, commit: str) -> Generator["Entry", None, None]:
         from codemix.data.sources._git_objects import files_of
 
         return (entry for entry in files_of(repository, commit) if self.wanted(entry.path))
@@ -106,13 +111,13 @@ class Git(TreeSource):
     def _repository(self, root: Path) -> Path:
         from codemix.data.sources._git_objects import check_inside
 
-        found = locate(self.path, root)
-        if not found.is_dir():
+        repository = locate(self.path, root)
+        if not repository.is_dir():
             raise CodemixError(
                 f"{self.path} is not a folder, so it is not a git repository", rule="input-not-folder"
             )
-        check_inside(found, root)
-        return found
+        check_inside(repository, root)
+        return repository
 
 
 def _commit(name: str) -> str:

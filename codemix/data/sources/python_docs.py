@@ -3,7 +3,7 @@
 About 2 MB. Three parts, each switchable: `pydoc`'s language reference topics; the README (package description) and
 licence texts in the metadata of the packages installed beside codemix; paragraphs of the standard library's docstrings
 that read as prose. It shares no text with `python_stdlib`, which takes docstrings out. The metadata part depends on
-what is installed; every file read is an input with its hash, so installing a package makes another source.
+what is installed; every file read is an input with its hash, so installing a package makes a different source.
 """
 
 from collections.abc import Iterator
@@ -66,24 +66,30 @@ def _package_files(root: Path) -> list[str]:
 
     Most packages ship one of a few licences, so of files that differ in their copyright lines only the first is read.
     """
-    found, seen = [], set()
+    names = []
+    licences: set[str] = set()
     for folder in sorted(root.glob("*.dist-info")):
-        for path in sorted(folder.rglob("*")) if not folder.name.startswith("codemix-") else ():
+        if folder.name.startswith("codemix-"):
+            continue
+        for path in sorted(folder.rglob("*")):
             name = f"installed:{path.relative_to(root).as_posix()}"
             if path.name == "METADATA" and path.parent == folder:
-                found.append(name)
+                names.append(name)
             elif path.name.upper().startswith(_LICENCES) and path.is_file():
-                lines = _text(path.read_bytes()).lower().splitlines()
-                words = " ".join(
-                    word
-                    for line in lines
-                    if not line.strip().startswith(("copyright", "(c)"))
-                    for word in line.split()
-                )
-                if words not in seen:
-                    seen.add(words)
-                    found.append(name)
-    return found
+                licence = _without_copyright_lines(_text(path.read_bytes()))
+                if licence not in licences:
+                    licences.add(licence)
+                    names.append(name)
+    return names
+
+
+def _without_copyright_lines(licence: str) -> str:
+    """The words of a licence, in lower case."""
+    words = []
+    for line in licence.lower().splitlines():
+        if not line.strip().startswith(("copyright", "(c)")):
+            words += line.split()
+    return " ".join(words)
 
 
 def _text(data: bytes) -> str:
@@ -100,10 +106,9 @@ def _readme(data: bytes) -> str:
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(_text(data))
-    body = (
-        message.get_payload().strip()
-        or (message.get("Description") or "").replace("\n        ", "\n").strip()
-    )
+    body = str(message.get_payload()).strip()
+    if not body:
+        body = str(message.get("Description", "")).replace("\n        ", "\n").strip()
     return "" if body == "UNKNOWN" else body
 
 
@@ -114,8 +119,11 @@ def _read_topics(name: str, data: bytes) -> Iterator[Document | Unreadable]:
     from codemix.data.text.python_source import decode, parse
 
     try:
-        topics = ast.literal_eval(parse(decode(data)).body[-1].value)
-    except (SyntaxError, ValueError, AttributeError, IndexError) as error:
+        last = parse(decode(data)).body[-1]
+        if not isinstance(last, ast.Assign | ast.AnnAssign) or last.value is None:
+            raise ValueError("its last statement does not assign anything")
+        topics = ast.literal_eval(last.value)
+    except (SyntaxError, ValueError, IndexError) as error:
         yield Unreadable("does_not_parse", f"{name}#0", str(error), rest_lost=True)
         return
     for row, (topic, text) in enumerate(sorted(topics.items())):
@@ -134,9 +142,8 @@ def _read_docstrings(name: str, data: bytes) -> Iterator[Document | Unreadable]:
     except (SyntaxError, UnicodeDecodeError) as error:
         yield Unreadable("does_not_parse", f"{name}#0", str(error))
         return
-    paragraphs = dict.fromkeys(
-        p for text in found for p in prose_paragraphs(text)
-    )  # each once: methods repeat their class's words
+    every_paragraph = (paragraph for text in found for paragraph in prose_paragraphs(text))
+    paragraphs = dict.fromkeys(every_paragraph)  # each once: methods repeat their class's words
     if paragraphs:
         path = name.removeprefix("stdlib:")
         yield Document(

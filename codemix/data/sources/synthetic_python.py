@@ -30,13 +30,13 @@ class SyntheticPython(RowSource):
 
     version: ClassVar[int] = 2
     kind: Literal["synthetic_python"] = "synthetic_python"
-    paths: str | tuple[str, ...] | None = Field(
+    paths: str | tuple[str, ...] | None = Field(  # type: ignore[assignment]  # `generate` may take their place
         None, description="files of problems (JSON lines or Parquet); instead of `generate`"
     )
     generate: int | None = Field(
         None, ge=1, le=10**8, description="how many problems to make; instead of `paths`"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="[generate] another seed, other problems")
+    seed: int = Field(0, ge=0, lt=2**63, description="[generate] a different seed gives different problems")
     problem: str = Field("problem", description="field of the task in words")
     solution: str = Field("solution", description="field of the solution, a Python program")
     tests: str = Field(
@@ -81,22 +81,23 @@ class SyntheticPython(RowSource):
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
         if self.generate is None:
             return super().parts(given, opener, part_bytes)
-        starts = range(0, self.generate, _PART)
-        stops = [min(start + _PART, self.generate) for start in starts]
-        return [Part(given, a, b, a, (b - a) * _MEAN_BYTES) for a, b in zip(starts, stops, strict=True)]
+        parts = []
+        for start in range(0, self.generate, _PART):
+            stop = min(start + _PART, self.generate)
+            parts.append(Part(given, start, stop, start, (stop - start) * _MEAN_BYTES))
+        return parts
 
     def text_fields(self) -> list[str]:
         return [self.problem, self.solution, self.tests]
 
     def texter(self) -> Callable[[dict], str | Drop]:
-        problem, solution, get_tests = (
-            string_getter(self.problem),
-            string_getter(self.solution),
-            field_getter(self.tests),
-        )
+        get_problem = string_getter(self.problem)
+        get_solution = string_getter(self.solution)
+        get_tests = field_getter(self.tests)
 
-        def text(row: dict) -> str | Drop:
-            return self._verified(problem(row), solution(row), _program(get_tests(row), self.tests))
+        def text(row: dict[str, Any]) -> str | Drop:
+            tests = _program(get_tests(row), self.tests)
+            return self._verified(get_problem(row), get_solution(row), tests)
 
         return text
 
@@ -106,15 +107,15 @@ class SyntheticPython(RowSource):
             return
         from codemix.data.sources._python_problems import problem
 
-        for number in range(part.start, part.stop):
-            made = problem(self.seed, number)
-            text = self._verified(made.task, made.solution, made.tests)
+        stop = self.generate if part.stop is None else part.stop
+        for number in range(part.start, stop):
+            exercise = problem(self.seed, number)
+            text = self._verified(exercise.task, exercise.solution, exercise.tests)
             name = f"generated:python-{self.seed}#{number}"
-            yield (
-                Drop(text.reason, name)
-                if isinstance(text, Drop)
-                else Document(name, text, {"language": "Python"})
-            )
+            if isinstance(text, Drop):
+                yield Drop(text.reason, name)
+            else:
+                yield Document(name, text, {"language": "Python"})
 
     def may_hold(self, given: Input, document_id: str) -> bool:
         return self.generate is not None or super().may_hold(given, document_id)

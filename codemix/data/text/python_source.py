@@ -7,16 +7,17 @@ import io
 import re
 import tokenize
 import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-_HAS_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_WithDocstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _NOT_PROSE = re.compile(r"^\s*(>>>|\.\.\. |:\w+|@\w+|[-*+|=#~^_]{2,}|\$ )", re.MULTILINE)
 
 
 def decode(data: bytes) -> str:
-    """The text of a Python file in the encoding it declares, with plain line ends. Raises SyntaxError or UnicodeDecodeError."""
+    """The text of a Python file in the encoding it declares, with plain newlines. Raises SyntaxError or UnicodeDecodeError."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+    text = data.decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse(source: str) -> ast.Module:
@@ -33,49 +34,72 @@ def parse(source: str) -> ast.Module:
             raise SyntaxError(str(error)) from error
 
 
-def _docstring_statements(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.Expr]]:
+@dataclass(frozen=True)
+class _Docstring:
+    """The statement that is a docstring, and what it documents."""
+
+    owner: _WithDocstring
+    statement: ast.Expr
+
+    @property
+    def text(self) -> str:
+        return ast.get_docstring(self.owner) or ""
+
+    @property
+    def is_whole_body(self) -> bool:
+        return len(self.owner.body) == 1 and not isinstance(self.owner, ast.Module)
+
+
+def _docstrings(tree: ast.Module) -> list[_Docstring]:
+    """The docstrings of a tree, in the order of the file."""
+    found = []
     for node in ast.walk(tree):
-        if isinstance(node, _HAS_DOCSTRING) and node.body:
+        if isinstance(node, _WithDocstring) and node.body:
             first = node.body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                yield node, first
+            if isinstance(first, ast.Expr) and _is_text(first.value):
+                found.append(_Docstring(node, first))
+    return sorted(found, key=lambda docstring: docstring.statement.lineno)
+
+
+def _is_text(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def docstrings(source: str) -> list[str]:
     """Every docstring, indentation cleaned, in the order of the file."""
-    found = sorted(_docstring_statements(parse(source)), key=lambda pair: pair[1].lineno)
-    return [ast.get_docstring(node) or "" for node, _ in found]
+    return [docstring.text for docstring in _docstrings(parse(source))]
 
 
 def without_docstrings(source: str) -> str:
     """The same program without its docstrings; comments, blank lines and layout stay. A body that was only a docstring
     becomes `pass`. Raises SyntaxError when the source, or the result, does not parse.
     """
-    tree = parse(source)
-    lines = [
-        line.encode() for line in source.split("\n")
-    ]  # the tree counts columns in UTF-8 bytes, and form feeds inside lines
-    for node, docstring in sorted(_docstring_statements(tree), key=lambda pair: -pair[1].lineno):
-        first, last = docstring.lineno - 1, docstring.end_lineno - 1
-        before, after = lines[first][: docstring.col_offset], lines[last][docstring.end_col_offset :]
-        if len(node.body) == 1 and not isinstance(node, ast.Module):
-            lines[first : last + 1] = [before + b"pass" + after]
-        elif before.strip():  # `def f(): "doc"; return 1`
-            lines[first : last + 1] = [before + after.lstrip().removeprefix(b";").lstrip()]
-        elif rest := after.strip().removeprefix(b";").strip():
-            lines[first : last + 1] = [before + rest]
-        else:
-            following = lines[last + 1] if last + 1 < len(lines) else b""
-            lines[first : last + 1 + (not following.strip() and last + 1 < len(lines))] = []
+    # the tree counts columns in UTF-8 bytes, and form feeds inside lines
+    lines = [line.encode() for line in source.split("\n")]
+    for docstring in reversed(_docstrings(parse(source))):
+        _cut_out(docstring, lines)
     result = b"\n".join(lines).decode().lstrip("\n")
-    left = parse(result)  # also the proof that it still is a program
-    return (
-        without_docstrings(result) if next(_docstring_statements(left), None) else result
-    )  # a string after the docstring moved up
+    remaining = _docstrings(parse(result))  # parsing also proves that it is still a program
+    return without_docstrings(result) if remaining else result  # a string after the docstring moved up
+
+
+def _cut_out(docstring: _Docstring, lines: list[bytes]) -> None:
+    statement = docstring.statement
+    assert statement.end_lineno is not None  # the parser always sets it
+    first = statement.lineno - 1
+    stop = statement.end_lineno
+    before = lines[first][: statement.col_offset]
+    after = lines[stop - 1][statement.end_col_offset :]
+    next_statement = after.lstrip().removeprefix(b";").lstrip()
+    if docstring.is_whole_body:
+        lines[first:stop] = [before + b"pass" + after]
+    elif before.strip():  # `def f(): "doc"; return 1`
+        lines[first:stop] = [before + next_statement]
+    elif next_statement:
+        lines[first:stop] = [before + next_statement.rstrip()]
+    else:
+        is_blank_line_next = stop < len(lines) and not lines[stop].strip()
+        lines[first : stop + is_blank_line_next] = []
 
 
 def prose_paragraphs(text: str, *, min_words: int = 12, min_frac_letters: float = 0.75) -> list[str]:

@@ -14,17 +14,18 @@ from functools import lru_cache
 from typing import Literal
 
 Form = Literal["NFC", "NFKC", "NFD", "NFKD"]
-STEP, HITS = (
-    16,
-    5,
-)  # a run of 80 marks or more (no language writes 30) shows at five places in a row of every 16th
+STEP = 16  # a run of 80 marks or more (no language writes 30) shows at five places in a row of every 16th
+HITS = 5
 
 
 def normalized(form: Form, text: str) -> str:
     """`unicodedata.normalize(form, text)`."""
-    decomposition = "NFKD" if "K" in form else "NFD"
-    if not text.isascii() and _has_long_run(text, decomposition):
-        text = _marks(decomposition, 1).sub(lambda run: _in_order(run[0], decomposition), text)
+    if text.isascii():
+        return text
+    decomposition: Form = "NFKD" if "K" in form else "NFD"
+    if _has_long_run(text, decomposition):
+        run = _marks(decomposition, 1)
+        text = run.sub(lambda match: _in_order(match[0], decomposition), text)
     return unicodedata.normalize(form, text)
 
 
@@ -32,34 +33,48 @@ def marks_in_order(text: str) -> str:
     """The same characters, long runs of marks sorted: for what only asks whether a text is valid and normalizes it."""
     if text.isascii() or not _has_long_run(text, "NFKD"):
         return text
-    return _marks("NFKD", 1).sub(lambda run: "".join(sorted(run[0], key=_first_class)), text)
+    run = _marks("NFKD", 1)
+    return run.sub(_sorted_marks, text)
+
+
+def _sorted_marks(run: re.Match[str]) -> str:
+    return "".join(sorted(run[0], key=_first_class))
 
 
 def _first_class(character: str) -> int:
-    return unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
+    first = unicodedata.normalize("NFKD", character)[0]
+    return unicodedata.combining(first)
 
 
 def _has_long_run(text: str, decomposition: Form) -> bool:
     """Whether some run of marks is long; to look at every character would cost far more than normalizing."""
     run = _marks(decomposition, 1)
-    hits = _marks(decomposition, HITS).finditer(text[::STEP])
-    return any(run.fullmatch(text, hit.start() * STEP, (hit.end() - 1) * STEP + 1) for hit in hits)
+    hits = _marks(decomposition, HITS)
+    for hit in hits.finditer(text[::STEP]):
+        first = hit.start() * STEP
+        last = (hit.end() - 1) * STEP
+        if run.fullmatch(text, first, last + 1):
+            return True
+    return False
 
 
 @lru_cache(4)
 def _marks(decomposition: Form, least: int) -> re.Pattern[str]:
     """Runs of characters that decompose to nothing but combining marks."""
-    marks = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if _only_marks(c, decomposition))
+    characters = map(chr, range(sys.maxunicode + 1))
+    marks = "".join(c for c in characters if _only_marks(c, decomposition))
     return re.compile(f"[{marks}]{{{least},}}")
 
 
 def _only_marks(character: str, decomposition: Form) -> bool:
     if not unicodedata.combining(character) and not unicodedata.decomposition(character):
         return False  # most of them, quickly
-    return all(map(unicodedata.combining, unicodedata.normalize(decomposition, character)))
+    decomposed = unicodedata.normalize(decomposition, character)
+    return all(map(unicodedata.combining, decomposed))
 
 
 def _in_order(run: str, decomposition: Form) -> str:
     """The marks of a run, each decomposed, sorted."""
     decomposed = "".join(unicodedata.normalize(decomposition, c) for c in run)
-    return "".join(sorted(decomposed, key=unicodedata.combining))
+    in_order = sorted(decomposed, key=unicodedata.combining)
+    return "".join(in_order)

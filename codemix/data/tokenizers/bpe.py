@@ -65,7 +65,10 @@ class Bpe(Tokenizer):
     vocab_size: int = Field(
         ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000"
     )
-    train: Train = Field(Train(), description="what it is trained on")
+    train: Train = Field(  # both of its fields have defaults
+        Train(),  # type: ignore[call-arg]
+        description="what it is trained on",
+    )
     special: tuple[str, ...] = Field(
         FIM_TOKENS, description="further special tokens; text never produces them"
     )
@@ -91,7 +94,10 @@ class Bpe(Tokenizer):
         return self
 
     def trains_on(self, sources: tuple[str, ...]) -> dict[str, Fraction]:
-        return dict(self.train.mixture) or {name: Fraction(1, len(sources)) for name in sources}
+        if self.train.mixture:
+            return dict(self.train.mixture)
+        share = Fraction(1, len(sources))
+        return dict.fromkeys(sources, share)
 
     def train_bytes(self) -> int:
         return self.train.bytes

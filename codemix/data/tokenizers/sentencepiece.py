@@ -81,7 +81,7 @@ def _read(path: Path, name: str) -> Any:
             hints=['install it with `pip install "codemix[sentencepiece]"`'],
             rule="package-missing",
         ) from None
-    model = sentencepiece_model_pb2.ModelProto()
+    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # generated at run time
     try:
         model.ParseFromString(path.read_bytes())
     except Exception:  # protobuf's own DecodeError
