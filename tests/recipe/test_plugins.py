@@ -44,8 +44,7 @@ def site(tmp_path, monkeypatch):
 
 
 def forget():
-    plugins.offers.cache_clear()
-    plugins._provider_of.cache_clear()
+    plugins.forget()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("codemix_example", "strangers")]:
         del sys.modules[name]
 

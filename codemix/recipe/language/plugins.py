@@ -159,3 +159,9 @@ def _provider_of(cls: Any) -> str:
         if offer.kind == _kind(cls) and offer.entry_point.load() is cls:
             return offer.provider
     return ""
+
+
+def forget() -> None:
+    """Read the metadata of packages again when it is next asked for, after a package was installed."""
+    offers.cache_clear()
+    _provider_of.cache_clear()
