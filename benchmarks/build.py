@@ -148,7 +148,7 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
     from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
 
-    from codemix.data.build.minhash import minhash_signatures
+    from codemix.data.datatrove_adapter.minhash_dedup import write_signatures
     from codemix.data.document import Document
     from codemix.data.ops.gopher_quality import GopherQuality
     from codemix.data.ops.gopher_repetition import GopherRepetition
@@ -171,12 +171,7 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
         for text in texts:
             for step in steps:
                 step(Document("x", text))
-        minhash_signatures(
-            Dedup(kind="minhash", sources=("a",)),
-            work / "ours",
-            (Doc(text, str(i)) for i, text in enumerate(texts)),
-            0,
-        )
+        write_signatures(Dedup(kind="minhash", sources=("a",)), work / "ours", 0, enumerate(texts))
 
     return cpu(stock) / cpu(ours)
 
@@ -188,12 +183,12 @@ def measure(
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens import DocumentTokenizer
 
+    from codemix.data.datatrove_adapter.logs import silence
     from codemix.data.encoding import encoders
-    from codemix.data.execution.task import quiet
     from codemix.data.inputs.frozen_inputs import Part, freeze
     from codemix.data.inputs.opener import Opener
 
-    quiet()
+    silence()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     out: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:

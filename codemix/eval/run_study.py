@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codemix.data.build.build import build
 from codemix.data.build.packages import build_lacks
-from codemix.data.execution.runner import Executor, run_tasks
+from codemix.data.execution.runner import Executor, Resources, run_tasks
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace, open_workspace
 from codemix.errors import CodemixError
@@ -105,8 +105,7 @@ def run_study(
             run_tasks(
                 tasks,
                 label=f"training, depth {depth}",
-                workers=workers,
-                executor=executor,
+                resources=Resources(workers, executor),
                 work=Store(store).root / ".building" / "study",
             )
     return made

@@ -12,8 +12,8 @@ import numpy as np
 import zstandard
 
 from codemix.data.store.block_checksums import write_checks
-from codemix.data.store.digests import file_digest
 from codemix.data.store.manifest import Manifest, Shard, split_summary
+from codemix.files import file_digest
 from codemix.recipe.planning.apportion import apportion
 from codemix.recipe.planning.plan import Segment, StagePlan, StageSource
 

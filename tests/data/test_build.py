@@ -12,6 +12,7 @@ from made_recipes import recipe, tree, words, write_jsonl
 from tokenizers import Tokenizer
 
 from codemix.data.build import documents as documents_module
+from codemix.data.build import documents_job
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
 from codemix.data.encoding.tokenizer import content_hash
@@ -240,8 +241,8 @@ def test_any_number_of_workers_writes_the_same_bytes(root, monkeypatch):
 def test_many_tasks_hold_the_documents_of_one(root, monkeypatch):
     """The division into tasks is part of the layout, never of the content."""
     one = build(two(), Store(root / "one"), data_root=root)
-    monkeypatch.setattr(documents_module, "MIN_TASK_BYTES", 500)
-    monkeypatch.setattr(documents_module, "MIN_FILE_BYTES", 300)
+    monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 500)
+    monkeypatch.setattr(documents_job, "MIN_FILE_BYTES", 300)
     monkeypatch.setattr("codemix.data.build.tokens.MIN_TASK_BYTES", 900)
     many_store = Store(root / "many")
     many = build(two(), many_store, data_root=root)

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from made_recipes import recipe, words, write_jsonl
 
 from codemix.data.build import dedup as dedup_module
-from codemix.data.build import minhash
+from codemix.data.build import signatures
 from codemix.data.build.build import build
-from codemix.data.build.documents import Documents
+from codemix.data.build.documents import Documents, DocumentsFile
+from codemix.data.datatrove_adapter import minhash_dedup
+from codemix.data.datatrove_adapter.words import Words, simplified
+from codemix.data.execution.runner import Resources
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store
-from codemix.data.text.words import simplified
 from codemix.recipe.language import schema
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -33,9 +35,7 @@ def frozen(folder, texts_by_source, file_rows=1000):
             for i, text in enumerate(texts[start : start + file_rows], start):
                 writer.write({"id": f"{name}#{i}", "text": text, "meta": {}})
             writer.close()
-            files.append(
-                {"path": f"docs/{writer.path.name}", "documents": writer.rows, "bytes": 1, "sha256": ""}
-            )
+            files.append(DocumentsFile(f"docs/{writer.path.name}", writer.rows, 1, ""))
         out.append(Documents(name, folder / name, "f" * 64, tuple(files), Funnel()))
     return out
 
@@ -47,9 +47,7 @@ def removed_ids(documents, folder, before=(), **entry):
     store = Store(folder / "store")
     final = store.path("dedup", f"{len(list((folder / 'store').rglob('manifest.json')))}")
     spec = schema.Dedup.model_validate({"sources": [d.source for d in documents]} | entry)
-    dedup_module.deduplicate(
-        spec, documents, list(before), store, final, Identity("f" * 64), workers=1, executor="local"
-    )
+    dedup_module.deduplicate(spec, documents, list(before), store, final, Identity("f" * 64), Resources())
     return {
         row["id"]: row["kept"] for path in sorted(final.glob("removed/*/*")) for row in read_lines(path)
     }, final
@@ -135,7 +133,7 @@ def test_a_shared_licence_does_not_make_programs_alike(tmp_path, head):
     "code", ["# what f does\nf(1)\n", "/* open for ever, Copyright", "", "#", "x = 1  # Copyright\n"]
 )
 def test_only_a_licence_at_the_head_is_left_out(code):
-    assert minhash.without_licence(code) == code
+    assert signatures.without_licence(code) == code
 
 
 def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
@@ -165,7 +163,7 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
 def test_simplified_text_is_datatroves(text, code):
     from datatrove.utils.text import simplify_text
 
-    norm = minhash.minhash_config(
+    norm = minhash_dedup.minhash_config(
         schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")
     ).norm_config
     assert simplified(text, norm) == simplify_text(text, norm)
@@ -174,17 +172,15 @@ def test_simplified_text_is_datatroves(text, code):
 @pytest.mark.parametrize("normalize", ["code", "prose"])
 def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch, normalize):
     documents = frozen(tmp_path, {"a": [words(i, 40 + 13 * i) for i in range(12)] + ["short"]})
-    monkeypatch.setattr(minhash, "BLOCK_SHINGLES", 7)  # many blocks
+    monkeypatch.setattr(minhash_dedup, "BLOCK_SHINGLES", 7)  # many blocks
     entry = schema.Dedup(kind="minhash", sources=("a",), buckets=3, hashes_per_bucket=4, normalize=normalize)
     files = dedup_module.files_in_order(documents, [])
-    minhash.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
+    signatures.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
     from datatrove.data import Document
     from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 
-    from codemix.data.text.words import datatrove_words
-
     stock = MinhashDedupSignature(
-        str(tmp_path / "stock"), minhash.minhash_config(entry), language=datatrove_words()
+        str(tmp_path / "stock"), minhash_dedup.minhash_config(entry), language=Words()
     )
     stock.run((Document(row["text"], "x") for _, row in files[0].rows()), 0)
     for path in sorted((tmp_path / "stock").rglob("*.sig")):

@@ -19,7 +19,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import codemix.data.build.documents as documents, codemix.data.execution.runner as runner
+import codemix.data.build.documents_job, codemix.data.execution.runner
 from test_kill import small_tasks, made
 small_tasks(setattr)  # in the workers too, which import this file
 if __name__ == "__main__":
@@ -50,11 +50,11 @@ def made():
 
 def small_tasks(set_):
     """Many small tasks, so that a kill has many places to fall. Constants of the layout: both builds need the same."""
-    import codemix.data.build.documents
+    import codemix.data.build.documents_job
     import codemix.data.build.tokens
 
-    set_(codemix.data.build.documents, "MIN_TASK_BYTES", 4000)
-    set_(codemix.data.build.documents, "MIN_FILE_BYTES", 3000)
+    set_(codemix.data.build.documents_job, "MIN_TASK_BYTES", 4000)
+    set_(codemix.data.build.documents_job, "MIN_FILE_BYTES", 3000)
     set_(codemix.data.build.tokens, "MIN_TASK_BYTES", 4000)
     set_(codemix.data.execution.runner, "IN_PROCESS_BYTES", 0)
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.data.build.minhash import without_licence
+from codemix.data.build.signatures import without_licence
+from codemix.data.datatrove_adapter.ngrams import write_index
+from codemix.data.datatrove_adapter.words import ProseWords, Words
 from codemix.data.document import Document, Drop
-from codemix.data.ops.decontaminate import write_index
 from codemix.data.text.html_text import html_to_text
-from codemix.data.text.words import ProseWords, Words
 from codemix.errors import CodemixError
 from codemix.recipe.language.component import component_class, kinds
 
@@ -185,13 +185,11 @@ def test_decontaminate_index_is_datatroves(evaluation, tmp_path):
     from datatrove.data import Document as Theirs
     from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 
-    from codemix.data.text.words import datatrove_words
-
     made = op("decontaminate", paths="quiz.txt")
     index = tmp_path / "index"
     index.mkdir()
     write_index(pickle.loads(pickle.dumps(made.prepare(evaluation))), index)
-    theirs = NGramsDecontFilter(str(index), config=made._config(), language=datatrove_words())
+    theirs = NGramsDecontFilter(str(index), config=made._config(), language=Words())
     question = (evaluation / "quiz.txt").read_text()
     assert (
         theirs.filter(Theirs(text=question, id="a")) == (False, "contaminated")

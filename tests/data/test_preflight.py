@@ -112,5 +112,5 @@ def test_what_is_built_is_not_looked_at_again(root, monkeypatch):
     monkeypatch.undo()
     made, store = recipe({"good": "good.jsonl"}), Store(root / "store")
     build(made, store, data_root=root)
-    monkeypatch.setattr("codemix.data.build.preflight._first_row", lambda *given: pytest.fail("looked"))
+    monkeypatch.setattr("codemix.data.build.preflight._Look.problems", lambda look: pytest.fail("looked"))
     build(made, store, data_root=root)

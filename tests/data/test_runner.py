@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codemix.data.execution import runner, workers
-from codemix.data.execution.runner import run_tasks
+from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
 from codemix.errors import CodemixError, Problem
 
@@ -66,7 +66,7 @@ def test_failures_are_named_after_the_others_finished(tmp_path, n_workers):
         Job(tmp_path, 4),
     ]
     with pytest.raises(CodemixError) as error:
-        run_tasks(jobs, label="x", workers=n_workers)
+        run_tasks(jobs, label="x", resources=Resources(n_workers))
     assert sorted(p.what for p in error.value.problems) == [
         "job 1: the input is rotten",
         "job 3: the input is rotten",
@@ -81,7 +81,7 @@ SCRIPT = """
 from pathlib import Path
 from test_runner import Job, runner
 runner.IN_PROCESS_BYTES = 0
-runner.run_tasks([Job(Path({folder!r}), n) for n in range(2)], label="work", workers=2)
+runner.run_tasks([Job(Path({folder!r}), n) for n in range(2)], label="work", resources=runner.Resources(2))
 """
 
 
@@ -105,12 +105,12 @@ def test_a_script_that_its_own_workers_would_run_again_is_told_how_to_guard_itse
 def test_a_killed_worker_is_told_and_takes_nothing_with_it(tmp_path):
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "dies", 99), Job(tmp_path, 2), Job(tmp_path, 3)]
     with pytest.raises(CodemixError) as error:
-        run_tasks(jobs, label="x", workers=2)
+        run_tasks(jobs, label="x", resources=Resources(2))
     (problem,) = error.value.problems
     assert problem.what == "job 1: its worker process was killed" and problem.rule == "worker-killed"
     assert [job.done.exists() for job in jobs] == [True, False, True, True]
     assert all("false" in job.done.read_text() for job in jobs if job.number != 1)
-    run_tasks([*jobs[:1], Job(tmp_path, 1), *jobs[2:]], label="x", workers=1)
+    run_tasks([*jobs[:1], Job(tmp_path, 1), *jobs[2:]], label="x", resources=Resources(1))
     assert (
         int(jobs[0].done.read_text().split()[0])
         != os.getpid()
@@ -120,8 +120,8 @@ def test_a_killed_worker_is_told_and_takes_nothing_with_it(tmp_path):
 
 def test_workers_stay_for_the_next_phase(tmp_path):
     with workers.warm_workers():
-        run_tasks([Job(tmp_path, i) for i in range(3)], label="x", workers=2)
-        run_tasks([Job(tmp_path, i) for i in range(3, 6)], label="x", workers=2)
+        run_tasks([Job(tmp_path, i) for i in range(3)], label="x", resources=Resources(2))
+        run_tasks([Job(tmp_path, i) for i in range(3, 6)], label="x", resources=Resources(2))
     pids = [
         {int((tmp_path / f"{i}.done").read_text().split()[0]) for i in each}
         for each in (range(3), range(3, 6))
@@ -163,13 +163,13 @@ def test_interruption_ends_the_workers(tmp_path, monkeypatch):
     )
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_tasks([Job(tmp_path, i, "slow") for i in range(2)], label="x", workers=2)
+        run_tasks([Job(tmp_path, i, "slow") for i in range(2)], label="x", resources=Resources(2))
     assert time.monotonic() - began < 25
 
 
 def test_an_unknown_executor(tmp_path):
     with pytest.raises(CodemixError, match="no executor `cloud`"):
-        run_tasks([Job(tmp_path, 1)], label="x", executor="cloud")
+        run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, "cloud"))
 
 
 @pytest.mark.parametrize(("executor", "module", "which"), [("ray", "ray", None), ("slurm", None, "sbatch")])
@@ -177,7 +177,7 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
     if (module and importlib.util.find_spec(module)) or (which and shutil.which(which)):
         pytest.skip(f"{executor} is installed here")
     with pytest.raises(CodemixError, match=f"`--executor {executor}` needs"):
-        run_tasks([Job(tmp_path, 1)], label="x", executor=executor, work=tmp_path / "work")
+        run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
 
 
 def failures_over(executor, tmp_path, monkeypatch):
@@ -187,10 +187,10 @@ def failures_over(executor, tmp_path, monkeypatch):
     )  # for the workers, which import this file
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails"), Job(tmp_path, 2), Job(tmp_path, 3)]
     with pytest.raises(CodemixError) as error:
-        run_tasks(jobs, label="x", workers=2, executor=executor, work=tmp_path / "work")
+        run_tasks(jobs, label="x", resources=Resources(2, executor), work=tmp_path / "work")
     assert [p.what for p in error.value.problems] == ["job 1: the input is rotten"]
     assert [job.done.exists() for job in jobs] == [True, False, True, True]
-    run_tasks([Job(tmp_path, 1)], label="x", workers=1, executor=executor, work=tmp_path / "work")
+    run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
     assert (tmp_path / "1.done").exists()
     whole_build_over(executor, tmp_path / "whole")
 

@@ -4,7 +4,7 @@ import pytest
 from made_recipes import recipe
 from made_sources import read, source
 
-from codemix.data.build import documents
+from codemix.data.build import documents_job
 from codemix.data.build.build import build
 from codemix.data.inputs import opener
 from codemix.data.inputs.frozen_inputs import freeze
@@ -71,7 +71,7 @@ def test_names_and_folders(bucket, tmp_path):
 def test_an_object_replaced_while_it_is_in_use(bucket, tmp_path, monkeypatch, when):
     put(bucket, "race/a.jsonl", *(f"old {i}" for i in range(50)))
     owner, name = (
-        (opener.Opener, "open") if when == "before it is opened" else (documents.DocumentsJob, "finish")
+        (opener.Opener, "open") if when == "before it is opened" else (documents_job.DocumentsJob, "finish")
     )
     plain = getattr(owner, name)
 

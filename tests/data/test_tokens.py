@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_recipes import words
 
-from codemix.data.build.tokens import BATCH_BYTES, BATCH_DOCUMENTS, ShardTokenizer, batches, held_out
+from codemix.data.build.documents import held_out
+from codemix.data.build.shards import BATCH_BYTES, BATCH_DOCUMENTS, ShardTokenizer, batches
 from codemix.data.encoding import encoders
 from codemix.data.encoding.merges import bytes_to_unicode
 from codemix.data.encoding.tokenizer import TokenizerFile, describe
@@ -65,7 +66,7 @@ def test_shards_are_those_of_stock_datatrove(tmp_path, tokenizer, fast):
         assert (tmp_path / "ours" / f"train-00003.ds{suffix}").read_bytes() == (
             tmp_path / "stock" / f"00003_unshuffled.ds{suffix}"
         ).read_bytes()
-    assert len(written["train"].doc_ends) == len(TEXTS)
+    assert written["train"].documents == len(TEXTS)
     sidecar = list(read_lines(tmp_path / "ours" / "train-00003.docs.jsonl.zst"))
     assert sidecar[1] == {"id": "d1", "bytes": len(TEXTS[1].encode()), "language": "x"}
 
@@ -79,10 +80,10 @@ def test_the_fast_encoder_is_the_slow_one(tokenizer, text):
     fast = encoders.load_encoder(tokenizer.path)
     (a,), (b,) = (
         fast.encode([text]),
-        encoders.SlowEncoder(tokenizer.path).encode([text]) if text == "" else fast._slow.encode([text]),
+        encoders.SlowEncoder(tokenizer.path).encode([text]) if text == "" else fast.slow.encode([text]),
     )
     assert fast.fast and a.tolist() == b.tolist()
-    assert fast._slow._tokenizer.decode(a.tolist(), skip_special_tokens=False) == text
+    assert fast.slow._tokenizer.decode(a.tolist(), skip_special_tokens=False) == text
     assert not set(a.tolist()) & set(tokenizer.meta["special"].values())
 
 
@@ -94,7 +95,7 @@ def test_code_points_that_the_engines_class_differently_go_the_slow_way(tokenize
     asked = []
     monkeypatch.setattr(
         fast,
-        "_slow",
+        "slow",
         type("Slow", (), {"encode": lambda self, texts: asked.extend(texts) or [np.array([7], np.uint32)]})(),
     )
     assert [a.tolist() for a in fast.encode(["東京", "京", "abc"])][0] == [7] and asked == ["東京"]
@@ -169,9 +170,7 @@ def test_the_narrowest_type_that_holds_the_last_id(tmp_path, vocab_size, dtype):
     meta = describe(Tokenizer.from_file(str(path)), path, None)
     assert meta["vocab_size"] == vocab_size and dtype_for(vocab_size) == dtype
     step = ShardTokenizer(tmp_path / "out", TokenizerFile(tmp_path, meta), Fraction(0))
-    assert (
-        step.encoder.fast and step.token_size == {"uint16": 2, "uint32": 4}[dtype]
-    )  # datatrove comes to the same width
+    assert step.fast and step.dtype == dtype  # datatrove comes to the same width
     step.run(rows([bytes(range(256)).decode("latin-1"), "🦊"]))
     tokens = np.fromfile(tmp_path / "out" / "train-00000.ds", {"uint16": "<u2", "uint32": "<u4"}[dtype])
     text = bytes(range(256)).decode("latin-1").encode() + b"\0" + "🦊".encode()
@@ -195,14 +194,14 @@ def test_a_fast_encoder_that_differs_is_found_out(tmp_path, tokenizer, capsys):
 
     class Differs(encoders.FastEncoder):
         def __init__(self):
-            self._slow = fast._slow
+            self.slow = fast.slow
 
         def encode(self, texts):
             return [np.array([5], np.uint32) for _ in texts]
 
     step = ShardTokenizer(tmp_path / "a", tokenizer, Fraction(0), Differs())
     step.run(rows(TEXTS))
-    assert "instead of tiktoken" in capsys.readouterr().err and not step.encoder.fast
+    assert "instead of tiktoken" in capsys.readouterr().err and not step.fast
     ShardTokenizer(tmp_path / "b", tokenizer, Fraction(0), fast).run(rows(TEXTS))
     assert (tmp_path / "a/train-00000.ds").read_bytes() == (tmp_path / "b/train-00000.ds").read_bytes()
 

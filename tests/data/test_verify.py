@@ -10,10 +10,10 @@ from made_recipes import recipe, words, write_jsonl
 from codemix.data.build.build import build
 from codemix.data.review import verify as verifying
 from codemix.data.store import digests
-from codemix.data.store.digests import file_digest
 from codemix.data.store.finished import KINDS, finished, related
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store, write_json, write_text
+from codemix.files import file_digest
 from codemix.recipe.language.yaml_text import dump
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import zstandard
 
-from codemix.data.store.digests import file_digest
 from codemix.data.store.manifest import Manifest, Shard, split_summary
 from codemix.data.store.store import Store, write_json
+from codemix.files import file_digest
 from codemix.recipe.language import schema
 
 EOS = 256

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from codemix.data.build.identity import documents_identity
+from codemix.data.build.identity import FrozenInputs, documents_identity
 from codemix.recipe.language import schema
 from codemix.recipe.language.recipe_file import read_recipe
 from codemix.recipe.language.source_graph import SourceGraph
@@ -32,7 +32,7 @@ def test_a_field_that_is_new_moves_every_identity_of_a_source():
     assert spec_fingerprints(before)[name] != spec_fingerprints(after)[name]
     parts = [identity_parts(SourceGraph(recipe))[name] for recipe in (before, after)]
     assert [part for part in parts[0] if parts[0][part] != parts[1][part]] == ["mirrored", "tokenizer"]
-    inputs = ([], [[] for _ in spec.ops])
+    inputs = FrozenInputs([], [[] for _ in spec.ops])
     assert documents_identity(spec, inputs).fingerprint != documents_identity(changed, inputs).fingerprint
 
 

@@ -1,7 +1,7 @@
-"""Where documents went: read = kept + dropped (by op and reason) + unreadable, in documents and bytes, also by language.
+"""What became of documents: read = kept + dropped (by op and reason) + unreadable, also in bytes and by language.
 
-A `Funnel` is a sum: every task counts its own, and the source's funnel is their total, so a resumed build counts the same
-as a straight one. Standard library only.
+A `Funnel` is a sum: every task counts its own, and the source's funnel is their total, so a resumed build counts the
+same as a straight one. Standard library only.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ class Funnel:
     dropped: Counter = field(default_factory=Counter)
     dropped_bytes: Counter = field(default_factory=Counter)
     unreadable: Counter = field(default_factory=Counter)  # by reason
-    edited: Counter = field(
-        default_factory=Counter
-    )  # documents whose text an op changed, by `<position>-<op kind>`
-    languages: dict[str, Counter] = field(
-        default_factory=dict
-    )  # language -> {"read", "kept", "<op>/<reason>"}
+    # documents whose text an op changed, by `<position>-<op kind>`
+    edited: Counter = field(default_factory=Counter)
+    # language -> {"read", "kept", "<op>/<reason>"}
+    languages: dict[str, Counter] = field(default_factory=dict)
 
     def add_unreadable(self, reason: str) -> None:
         self.read += 1
@@ -55,7 +53,9 @@ class Funnel:
 
     def check(self) -> None:
         """Nothing may vanish. Raises AssertionError: a lost document is a bug, not a user's mistake."""
-        total = self.kept + self.dropped.total() + self.unreadable.total()
+        dropped = self.dropped.total()
+        unreadable = self.unreadable.total()
+        total = self.kept + dropped + unreadable
         assert self.read == total, f"{self.read} documents read, {total} accounted for"
 
     def as_json(self) -> dict[str, Any]:
@@ -65,40 +65,44 @@ class Funnel:
             "read_bytes": self.read_bytes,
             "kept": self.kept,
             "kept_bytes": self.kept_bytes,
-            "dropped": dict(sorted(self.dropped.items())),
-            "dropped_bytes": dict(sorted(self.dropped_bytes.items())),
+            "dropped": _sorted(self.dropped),
+            "dropped_bytes": _sorted(self.dropped_bytes),
             "unreadable": self.unreadable.total(),
-            "unreadable_by_reason": dict(sorted(self.unreadable.items())),
-            "edited": dict(sorted(self.edited.items())),
-            "languages": {
-                name: dict(sorted(counts.items())) for name, counts in sorted(self.languages.items())
-            },
+            "unreadable_by_reason": _sorted(self.unreadable),
+            "edited": _sorted(self.edited),
+            "languages": {name: _sorted(self.languages[name]) for name in sorted(self.languages)},
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Funnel:
         return cls(
-            content["read"],
-            content["read_bytes"],
-            content["kept"],
-            content["kept_bytes"],
-            Counter(content["dropped"]),
-            Counter(content["dropped_bytes"]),
-            Counter(content["unreadable_by_reason"]),
-            Counter(content["edited"]),
-            {name: Counter(counts) for name, counts in content["languages"].items()},
+            read=content["read"],
+            read_bytes=content["read_bytes"],
+            kept=content["kept"],
+            kept_bytes=content["kept_bytes"],
+            dropped=Counter(content["dropped"]),
+            dropped_bytes=Counter(content["dropped_bytes"]),
+            unreadable=Counter(content["unreadable_by_reason"]),
+            edited=Counter(content["edited"]),
+            languages={name: Counter(counts) for name, counts in content["languages"].items()},
         )
+
+
+def _sorted(counts: Counter) -> dict[str, int]:
+    return dict(sorted(counts.items()))
 
 
 def after_dedup(documents: Funnel, removed: Funnel) -> Funnel:
     """A source's funnel once documents that it had kept were removed; `removed` holds only drops."""
     result = total([documents, removed])
-    result.read, result.read_bytes = documents.read, documents.read_bytes
+    result.read = documents.read
+    result.read_bytes = documents.read_bytes
     result.kept -= removed.dropped.total()
     result.kept_bytes -= removed.dropped_bytes.total()
     for language, counts in removed.languages.items():
-        result.languages[language]["read"] -= counts["read"]
-        result.languages[language]["kept"] -= counts["read"]
+        of_language = result.languages[language]
+        of_language["read"] -= counts["read"]
+        of_language["kept"] -= counts["read"]
     return result
 
 
@@ -106,10 +110,15 @@ def total(funnels: Iterable[Funnel]) -> Funnel:
     """The sum of funnels."""
     result = Funnel()
     for part in funnels:
-        for name in ("read", "read_bytes", "kept", "kept_bytes"):
-            setattr(result, name, getattr(result, name) + getattr(part, name))
-        for name in ("dropped", "dropped_bytes", "unreadable", "edited"):
-            getattr(result, name).update(getattr(part, name))
+        result.read += part.read
+        result.read_bytes += part.read_bytes
+        result.kept += part.kept
+        result.kept_bytes += part.kept_bytes
+        result.dropped.update(part.dropped)
+        result.dropped_bytes.update(part.dropped_bytes)
+        result.unreadable.update(part.unreadable)
+        result.edited.update(part.edited)
         for language, counts in part.languages.items():
-            result.languages.setdefault(language, Counter()).update(counts)
+            of_language = result.languages.setdefault(language, Counter())
+            of_language.update(counts)
     return result

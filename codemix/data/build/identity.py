@@ -1,10 +1,10 @@
 """What decides each phase's output: the identities that name the folders in the store. No numpy, no datatrove.
 
-    documents   how they are read, the ops, the content of every input          (one a source)
-    dedup       the entry, the documents it compares, the entries before it     (one an entry)
-    tokenizer   its fields and files; what it is trained on, less what dedup    (one a recipe)
+    documents   how they are read, the ops, the content of every input          (one per source)
+    dedup       the entry, the documents it compares, the entries before it     (one per entry)
+    tokenizer   its fields and files; what it is trained on, less what dedup    (one per recipe)
                 removes and what is held out
-    tokens      all three of the above, and the held-out share                  (one a source that is trained on)
+    tokens      all three of the above, and the held-out share                  (one per source that is trained on)
 
 Everything counts unless it is left out here by name, so a new field is safe: it can only build once too often.
 """
@@ -24,7 +24,10 @@ from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.planning.source_identity import documents_content
 
-DOCUMENTS_FORMAT, DEDUP_FORMAT, TOKENIZER_FORMAT, TOKENS_FORMAT = 3, 4, 1, 2
+DOCUMENTS_FORMAT = 3
+DEDUP_FORMAT = 4
+TOKENIZER_FORMAT = 1
+TOKENS_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Identity:
 class Identities:
     graph: SourceGraph
     documents: dict[str, Identity]
-    dedup: tuple[Identity, ...]  # one an entry of the recipe
+    dedup: tuple[Identity, ...]  # one per entry of the recipe
     tokenizer: Identity
     tokens: dict[str, Identity]
 
@@ -54,81 +57,113 @@ class Identities:
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
     """The identities of everything the data phases of a recipe make. Hashes inputs that are new or touched."""
     graph = SourceGraph(recipe)
-    documents = _documents_identities(graph, freeze_all(recipe, store, data_root))
+    documents = _documents_identities(graph, _freeze_all(recipe, store, data_root))
     dedup: list[Identity] = []
-    for i, entry in enumerate(recipe.dedup):
-        before = [dedup[j] for j in range(i) if set(recipe.dedup[j].sources) & set(entry.sources)]
-        dedup.append(
-            _joined(
-                {"format": DEDUP_FORMAT, "entry": identity(entry)},
-                documents={n: documents[n] for n in entry.sources},
-                after=before,
-            )
-        )
+    for entry in range(len(recipe.dedup)):
+        dedup.append(_dedup_identity(recipe, entry, documents, dedup))
     tokenizer = _tokenizer_identity(graph, documents, dedup, store, data_root)
-    tokens = {}
+    tokens: dict[str, Identity] = {}
     for name in graph.tokenized:
-        removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if name in entry.sources]
-        own = {"format": TOKENS_FORMAT, "held_out": identity(recipe.sources[name].held_out)}
-        tokens[name] = _joined(own, documents=documents[name], dedup=removed_by, tokenizer=tokenizer)
+        held_out = identity(recipe.sources[name].held_out)
+        joined = _Joined({"format": TOKENS_FORMAT, "held_out": held_out})
+        joined.add("documents", documents[name])
+        joined.add_list("dedup", [dedup[entry] for entry in entries_with(recipe, name)])
+        joined.add("tokenizer", tokenizer)
+        tokens[name] = joined.identity()
     return Identities(graph, documents, tuple(dedup), tokenizer, tokens)
 
 
-def freeze_all(
+def entries_with(recipe: schema.Recipe, *names: str) -> list[int]:
+    """The entries of `dedup:` that any of these sources is in."""
+    sources = set(names)
+    entries = enumerate(recipe.dedup)
+    return [i for i, entry in entries if not sources.isdisjoint(entry.sources)]
+
+
+def entries_before(recipe: schema.Recipe, entry: int) -> list[int]:
+    """The earlier entries of `dedup:` that share a source with this one: it sees what they left."""
+    sources = recipe.dedup[entry].sources
+    return [earlier for earlier in entries_with(recipe, *sources) if earlier < entry]
+
+
+def _dedup_identity(
+    recipe: schema.Recipe, entry: int, documents: dict[str, Identity], earlier: list[Identity]
+) -> Identity:
+    spec = recipe.dedup[entry]
+    joined = _Joined({"format": DEDUP_FORMAT, "entry": identity(spec)})
+    joined.add_named("documents", {name: documents[name] for name in spec.sources})
+    joined.add_list("after", [earlier[i] for i in entries_before(recipe, entry)])
+    return joined.identity()
+
+
+@dataclass(frozen=True)
+class FrozenInputs:
+    """What a source reads, and what each of its ops reads."""
+
+    inputs: list[Input]
+    of_ops: list[list[Input]]
+
+
+def _freeze_all(
     recipe: schema.Recipe, store: Store, data_root: Path
-) -> dict[str, tuple[list[Input], list[list[Input]]] | CodemixError]:
-    """For each source its inputs and those of each op, frozen; or the problem that stands in the way."""
-    found: dict[str, Any] = {}
+) -> dict[str, FrozenInputs | CodemixError]:
+    """For each source its frozen inputs, or why they cannot be read."""
+    by_source: dict[str, FrozenInputs | CodemixError] = {}
     with Hashes(store) as hashes:
         for name, source in recipe.sources.items():
             try:
                 inputs = frozen(source.read.inputs(data_root), hashes, data_root)
-                found[name] = inputs, [frozen(op.inputs(data_root), hashes, data_root) for op in source.ops]
+                of_ops = [frozen(op.inputs(data_root), hashes, data_root) for op in source.ops]
+                by_source[name] = FrozenInputs(inputs, of_ops)
             except CodemixError as error:
-                found[name] = error
-    return found
+                by_source[name] = error
+    return by_source
 
 
-def _documents_identities(graph: SourceGraph, frozen: dict[str, Any]) -> dict[str, Identity]:
-    recipe = graph.recipe
-    found: dict[str, Identity] = {}
-    for asked in recipe.sources:
-        for name in reversed(graph.chain(asked)):  # what is read comes before who reads it
-            if name in found:
+def _documents_identities(
+    graph: SourceGraph, inputs: dict[str, FrozenInputs | CodemixError]
+) -> dict[str, Identity]:
+    sources = graph.recipe.sources
+    identities: dict[str, Identity] = {}
+    for reader in sources:
+        for name in reversed(graph.chain(reader)):  # what is read comes before who reads it
+            if name in identities:
                 continue
-            source, other = recipe.sources[name], recipe.sources[name].read.origin
-            if other is not None and other not in found:  # `codemix validate` says so at its place
-                problem = CodemixError(f"`{name}` cannot read the source `{other}`", rule="unknown-source")
-                found[name] = Identity(None, problem=problem)
-            else:
-                found[name] = documents_identity(
-                    source, frozen[name], found[other] if other is not None else None
-                )
-    return {name: found[name] for name in recipe.sources}
+            origin = sources[name].read.origin
+            if origin is None:
+                identities[name] = documents_identity(sources[name], inputs[name])
+            elif origin in identities:
+                identities[name] = documents_identity(sources[name], inputs[name], identities[origin])
+            else:  # `codemix validate` reports it at its place
+                problem = CodemixError(f"`{name}` cannot read the source `{origin}`", rule="unknown-source")
+                identities[name] = Identity(None, problem=problem)
+    return {name: identities[name] for name in sources}
 
 
 def documents_identity(
-    source: schema.SourceSpec,
-    frozen: tuple[list[Input], list[list[Input]]] | CodemixError,
-    origin: Identity | None = None,
+    source: schema.SourceSpec, inputs: FrozenInputs | CodemixError, origin: Identity | None = None
 ) -> Identity:
-    """`origin` is the identity of the documents that the source reads instead of inputs; its inputs are then the source's."""
-    if isinstance(frozen, CodemixError):
-        return Identity(None, problem=frozen)
+    """`origin`: of the documents that the source reads instead of inputs; its inputs are then the source's."""
+    if isinstance(inputs, CodemixError):
+        return Identity(None, problem=inputs)
     if origin is not None and origin.fingerprint is None:
         return origin
-    inputs, of_ops = frozen
     content = documents_content(source)
     content |= {
         "format": DOCUMENTS_FORMAT,
         "extra": source.read.fingerprint_extra(),
-        "inputs": [[i.path, i.sha256] for i in inputs],
-        "op_inputs": [[[i.path, i.sha256] for i in each] for each in of_ops],
+        "inputs": _as_content(inputs.inputs),
+        "op_inputs": [_as_content(of_op) for of_op in inputs.of_ops],
         "op_extra": [op.fingerprint_extra() for op in source.ops],
     }
-    if origin is not None:
-        content["documents"] = origin.fingerprint
-    return Identity(fingerprint(content), content, origin.inputs if origin else tuple(inputs))
+    if origin is None:
+        return Identity(fingerprint(content), content, tuple(inputs.inputs))
+    content["documents"] = origin.fingerprint
+    return Identity(fingerprint(content), content, origin.inputs)
+
+
+def _as_content(inputs: list[Input]) -> list[list[str]]:
+    return [[given.path, given.sha256] for given in inputs]
 
 
 def _tokenizer_identity(
@@ -139,45 +174,56 @@ def _tokenizer_identity(
     data_root: Path,
 ) -> Identity:
     recipe = graph.recipe
-    tokenizer = recipe.tokenizer
     try:
-        files = freeze(tokenizer.files(), store, data_root)
+        files = freeze(recipe.tokenizer.files(), store, data_root)
         shares = graph.tokenizer_shares
-        for name in shares:
-            if name not in recipe.sources:
-                raise CodemixError(
-                    f"the tokenizer's mixture names `{name}`, which is not a source",
-                    hints=did_you_mean(name, recipe.sources),
-                    rule="unknown-source",
-                )
     except CodemixError as error:
         return Identity(None, problem=error)
+    unknown = [name for name in shares if name not in recipe.sources]
+    if unknown:
+        problem = CodemixError(
+            f"the tokenizer's mixture names `{unknown[0]}`, which is not a source",
+            hints=did_you_mean(unknown[0], recipe.sources),
+            rule="unknown-source",
+        )
+        return Identity(None, problem=problem)
     own = {
         "format": TOKENIZER_FORMAT,
-        "tokenizer": identity(tokenizer),
-        "files": [i.sha256 for i in files],
+        "tokenizer": identity(recipe.tokenizer),
+        "files": [file.sha256 for file in files],
         "shares": identity(shares),
     }
-    if shares:
-        own["held_out"] = {name: identity(graph.held_out_shares[name]) for name in sorted(shares)}
-    removed_by = [dedup[i] for i, entry in enumerate(recipe.dedup) if set(shares) & set(entry.sources)]
-    return _joined(own, documents={name: documents[name] for name in sorted(shares)}, dedup=removed_by)
+    names = sorted(shares)
+    if names:
+        held_out = graph.held_out_shares
+        own["held_out"] = {name: identity(held_out[name]) for name in names}
+    joined = _Joined(own)
+    joined.add_named("documents", {name: documents[name] for name in names})
+    joined.add_list("dedup", [dedup[entry] for entry in entries_with(recipe, *names)])
+    return joined.identity()
 
 
-def _joined(own: dict[str, Any], **parents: Any) -> Identity:
-    """An identity that holds its parents' fingerprints; without one as soon as a parent has none."""
-    content = dict(own)
-    for key, value in parents.items():
-        each = (
-            list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        )
-        for parent in each:
+class _Joined:
+    """An identity that holds its parents' fingerprints; it has none itself if a parent has none."""
+
+    def __init__(self, content: dict[str, Any]):
+        self._content = content
+        self._parents: list[Identity] = []
+
+    def add(self, key: str, parent: Identity) -> None:
+        self._parents.append(parent)
+        self._content[key] = parent.fingerprint
+
+    def add_list(self, key: str, parents: list[Identity]) -> None:
+        self._parents += parents
+        self._content[key] = [parent.fingerprint for parent in parents]
+
+    def add_named(self, key: str, parents: dict[str, Identity]) -> None:
+        self._parents += parents.values()
+        self._content[key] = [[name, parent.fingerprint] for name, parent in parents.items()]
+
+    def identity(self) -> Identity:
+        for parent in self._parents:
             if parent.fingerprint is None:
                 return Identity(None, problem=parent.problem)
-        if isinstance(value, dict):
-            content[key] = [[name, parent.fingerprint] for name, parent in value.items()]
-        else:
-            content[key] = (
-                [parent.fingerprint for parent in each] if isinstance(value, list) else value.fingerprint
-            )
-    return Identity(fingerprint(content), content)
+        return Identity(fingerprint(self._content), self._content)

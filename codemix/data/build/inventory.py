@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codemix.data.build.changes import data_changes
 from codemix.data.build.documents import Documents
-from codemix.data.build.identity import Identities, identify
+from codemix.data.build.identity import Identities, entries_with, identify
 from codemix.data.inputs.locations import REMOTE, scheme_of
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
+from codemix.errors import CodemixError
 from codemix.recipe.language import schema
+
+SHOWN = 3  # names of sources in one reason
 
 
 @dataclass(frozen=True)
 class SourceState:
-    """What the store holds of a source. `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built.
+    """What the store holds of a source, and `reason` where that is not all.
 
-    A source that only other sources read has documents and no tokens: `read_by` names them, and there is no manifest.
+    `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built. A source that only other
+    sources read has documents and no tokens: `read_by` names those, and there is no manifest.
     """
 
     fingerprint: str | None
@@ -34,75 +39,116 @@ class SourceState:
 
     @property
     def funnel(self) -> dict[str, Any]:
-        """Where the documents of a source that is built went."""
-        return self.documents.funnel.as_json() if self.documents is not None else self.manifest.funnel
+        """What became of the documents of a source that is built."""
+        if self.documents is not None:
+            return self.documents.funnel.as_json()
+        if self.manifest is not None:
+            return self.manifest.funnel
+        raise CodemixError(f"not built yet: {self.reason}", rule="not-built")
+
+    def documents_folder(self, store: Store, name: str) -> Path:
+        """Where the documents of a source that is built are; `name` is the source's."""
+        if self.documents is not None:
+            return self.documents.folder
+        if self.manifest is not None:
+            return store.path("documents", name, self.manifest.identity["documents"])
+        raise CodemixError(f"not built yet: {self.reason}", rule="not-built")
 
 
 def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict[str, SourceState]:
     """For each source of a recipe, what exists of it. Builds nothing."""
-    found = {}
-    store, data_root = Store(store.root.absolute()), Path(data_root).absolute()
-    if any(map(_reads_remotely, recipe.sources.values())) and not any(
-        any(store.root.glob(f"data/{name}-*")) for name in recipe.sources
-    ):
-        return {
-            name: SourceState(None, None, "not built yet") for name in recipe.sources
-        }  # a plan needs no network
-    ids = identify(recipe, store, data_root)
+    store = Store(store.root.absolute())
+    remote = any(_reads_remotely(source) for source in recipe.sources.values())
+    if remote and not _any_tokens(store, recipe.sources):  # a plan needs no network
+        unbuilt = SourceState(None, None, "not built yet")
+        return dict.fromkeys(recipe.sources, unbuilt)
+    ids = identify(recipe, store, Path(data_root).absolute())
     unknown = _Unknown(recipe, ids)
+    states: dict[str, SourceState] = {}
     for name in recipe.sources:
-        own = ids.tokens.get(name, ids.documents[name])
-        read_by = () if name in ids.tokens else tuple(ids.graph.readers[name])
-        if own.fingerprint is None:
-            found[name] = SourceState(None, None, unknown.reason(name), read_by)
-            continue
-        folder = store.path("documents" if read_by else "data", name, own.fingerprint)
-        if not (folder / "manifest.json").exists():
-            found[name] = SourceState(own.fingerprint, None, data_changes(store, ids, recipe, name), read_by)
-        elif read_by:
-            found[name] = SourceState(
-                own.fingerprint,
-                None,
-                f"documents only, for {', '.join(read_by)}",
-                read_by,
-                Documents.load(folder),
-            )
+        if name in ids.tokens:
+            states[name] = _state_of_tokens(recipe, store, ids, name, unknown)
         else:
-            found[name] = SourceState(own.fingerprint, Manifest.load(folder), "built")
-    return found
+            states[name] = _state_of_documents(recipe, store, ids, name, unknown)
+    return states
+
+
+def _any_tokens(store: Store, names: Iterable[str]) -> bool:
+    patterns = [f"data/{name}-*" for name in names]
+    return any(any(store.root.glob(pattern)) for pattern in patterns)
+
+
+def _state_of_tokens(
+    recipe: schema.Recipe, store: Store, ids: Identities, name: str, unknown: _Unknown
+) -> SourceState:
+    fingerprint = ids.tokens[name].fingerprint
+    if fingerprint is None:
+        return SourceState(None, None, unknown.reason(name))
+    folder = store.path("data", name, fingerprint)
+    if not (folder / "manifest.json").exists():
+        return SourceState(fingerprint, None, data_changes(store, ids, recipe, name))
+    return SourceState(fingerprint, Manifest.load(folder), "built")
+
+
+def _state_of_documents(
+    recipe: schema.Recipe, store: Store, ids: Identities, name: str, unknown: _Unknown
+) -> SourceState:
+    """Of a source that only other sources read."""
+    read_by = tuple(ids.graph.readers[name])
+    fingerprint = ids.documents[name].fingerprint
+    if fingerprint is None:
+        return SourceState(None, None, unknown.reason(name), read_by)
+    folder = store.path("documents", name, fingerprint)
+    if not (folder / "manifest.json").exists():
+        return SourceState(fingerprint, None, data_changes(store, ids, recipe, name), read_by)
+    reason = f"documents only, for {', '.join(read_by)}"
+    return SourceState(fingerprint, None, reason, read_by, Documents.load(folder))
 
 
 class _Unknown:
     """Why the identity of a source's data is unknown: its own inputs cannot be read, or those of what it rests on."""
 
     def __init__(self, recipe: schema.Recipe, ids: Identities):
-        unreadable = {n for n in recipe.sources if ids.documents[n].fingerprint is None}
+        self._recipe = recipe
+        self._ids = ids
+        sources = recipe.sources
+        unreadable = {name for name in sources if ids.documents[name].fingerprint is None}
         # the others read documents of one of these
-        self.at_fault = {n for n in unreadable if recipe.sources[n].read.origin not in unreadable}
-        self.recipe, self.ids = recipe, ids
-        self.of_tokenizer = self.at_fault & ids.graph.built_with(())
-        self.of_dedup: dict[tuple[int, ...], set[str]] = {}  # by the entries that a source is in
+        self._at_fault = {name for name in unreadable if sources[name].read.origin not in unreadable}
+        of_tokenizer = ids.graph.built_with(())
+        self._of_tokenizer = self._at_fault & of_tokenizer
+        self._of_dedup: dict[tuple[int, ...], set[str]] = {}  # by the entries that a source is in
 
     def reason(self, name: str) -> str:
-        if name not in self.at_fault:
-            behind = (
-                self.at_fault.intersection(self.ids.graph.chain(name)) | self.of_tokenizer | self._dedup(name)
-            )
-            if behind:
-                named = ", ".join(f"`{n}`" for n in sorted(behind)[:3])
-                more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
-                return f"waits for {named}{more}, which cannot be read"
-        problem = self.ids.documents[name].problem or self.ids.tokenizer.problem
-        return problem.problems[0].what if problem else "its inputs are missing"
+        behind = self._behind(name)
+        if behind:
+            names = ", ".join(f"`{other}`" for other in sorted(behind)[:SHOWN])
+            more = f" and {len(behind) - SHOWN} more" if len(behind) > SHOWN else ""
+            return f"waits for {names}{more}, which cannot be read"
+        problem = self._ids.documents[name].problem or self._ids.tokenizer.problem
+        if problem is None:
+            return "its inputs are missing"
+        return problem.problems[0].what
 
-    def _dedup(self, name: str) -> set[str]:
-        within = tuple(i for i, entry in enumerate(self.recipe.dedup) if name in entry.sources)
-        if within not in self.of_dedup:
-            compared = {n for i in within for n in self.recipe.dedup[i].sources}
-            self.of_dedup[within] = self.at_fault & self.ids.graph.built_with(compared)
-        return self.of_dedup[within]
+    def _behind(self, name: str) -> set[str]:
+        """The sources whose inputs cannot be read and that this one rests on; none when that is the source itself."""
+        if name in self._at_fault:
+            return set()
+        read = self._at_fault.intersection(self._ids.graph.chain(name))
+        return read | self._of_tokenizer | self._behind_dedup(name)
+
+    def _behind_dedup(self, name: str) -> set[str]:
+        entries = tuple(entries_with(self._recipe, name))
+        if entries not in self._of_dedup:
+            compared: set[str] = set()
+            for entry in entries:
+                compared.update(self._recipe.dedup[entry].sources)
+            needed = self._ids.graph.built_with(compared)
+            self._of_dedup[entries] = self._at_fault & needed
+        return self._of_dedup[entries]
 
 
 def _reads_remotely(source: schema.SourceSpec) -> bool:
     patterns = getattr(source.read, "patterns", tuple)  # only sources over files have any
-    return any(scheme_of(pattern) in REMOTE for pattern in patterns())
+    schemes = map(scheme_of, patterns())
+    return any(scheme in REMOTE for scheme in schemes)

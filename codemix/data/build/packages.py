@@ -7,7 +7,8 @@ from pathlib import Path
 
 from codemix.data.store.store import Store
 from codemix.errors import Problem
-from codemix.recipe.language import recipe_file
+from codemix.recipe.language.finding import Finding
+from codemix.recipe.language.recipe_file import RecipeFile
 from codemix.recipe.language.requirements import lacking, located, package
 from codemix.recipe.language.source_graph import SourceGraph
 
@@ -15,7 +16,7 @@ _EXECUTORS = {"ray": package("`--executor ray`", "ray", '"codemix[ray]"')}
 
 
 def build_lacks(
-    source: recipe_file.RecipeFile,
+    recipe_file: RecipeFile,
     store: Store,
     data_root: Path,
     *,
@@ -26,22 +27,30 @@ def build_lacks(
 
     The store is only looked at when something is lacking: what is built already needs no package to be read.
     """
-    recipe = source.recipe
-    absent = [f for f in lacking(recipe) if f.path[0] in ("tokenizer", "sources")]
+    recipe = recipe_file.recipe
+    absent = [finding for finding in lacking(recipe) if finding.path[0] in ("tokenizer", "sources")]
     if absent:
-        built = _built(source, store, data_root)
+        built = _built(recipe_file, store, data_root)
         wanted = SourceGraph(recipe).built_with(only or recipe.sources) - built
-        absent = [f for f in absent if (f.path[1] in wanted if f.path[0] == "sources" else not built)]
-    problems = located(absent, source.document)
+        absent = [finding for finding in absent if _is_needed(finding, wanted, built)]
+    problems = located(absent, recipe_file.document)
     if executor in _EXECUTORS and _EXECUTORS[executor].absent:
         problems.append(_EXECUTORS[executor].problem())
     return problems
 
 
-def _built(source: recipe_file.RecipeFile, store: Store, data_root: Path) -> set[str]:
+def _is_needed(finding: Finding, wanted: set[str], built: set[str]) -> bool:
+    """Whether a package is needed to build what the store lacks: a source's for itself, a tokenizer's for the first."""
+    if finding.path[0] == "sources":
+        return finding.path[1] in wanted
+    return not built
+
+
+def _built(recipe_file: RecipeFile, store: Store, data_root: Path) -> set[str]:
     """The sources of which the store holds what the recipe asks for."""
     if not any(store.root.glob("data/*")):
         return set()
     from codemix.data.build.inventory import take_inventory
 
-    return {name for name, found in take_inventory(source.recipe, store, data_root).items() if found.built}
+    states = take_inventory(recipe_file.recipe, store, data_root)
+    return {name for name, state in states.items() if state.built}

@@ -1,4 +1,4 @@
-"""What a look at the first row of every file tells, before the long work: a wrong column, a field that is not there, a damaged file.
+"""A look at the first row of every file, before the long work: a wrong column, a missing field, a damaged file.
 
 It finds nothing that reading would not find; it finds it in the first second, in all sources at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from codemix.data.build.apply_ops import unreadable_problem
@@ -25,32 +26,48 @@ SHOWN = 3  # problems of one source; a wrong column is wrong in every file
 def first_rows(
     sources: dict[str, schema.SourceSpec], inputs: dict[str, Iterable[Input]], root: Path
 ) -> list[Problem]:
-    """Why building these sources would stop at the first row of a file, or at opening it; each problem names its source."""
-    looks = [
-        (name, given) for name, source in sources.items() for given in _looked_into(source, inputs[name])
-    ]
+    """Why building these sources would stop at the first row of a file, or at opening it; each names its source."""
+    looks: list[_Look] = []
+    for name, source in sources.items():
+        looks += [_Look(name, source, given, root) for given in _looked_into(source, inputs[name])]
     problems: dict[str, list[Problem]] = {name: [] for name in sources}
     with ThreadPoolExecutor(8) as pool:  # remote files answer slowly, and all at once
-        found = pool.map(lambda look: _first_row(look[0], sources[look[0]], look[1], root), looks)
-        for (name, _), of_file in zip(looks, found, strict=True):
-            problems[name] += of_file
-    return [problem for of_source in problems.values() for problem in of_source[:SHOWN]]
+        for look, of_file in zip(looks, pool.map(_Look.problems, looks), strict=True):
+            problems[look.name] += of_file
+    shown: list[Problem] = []
+    for of_source in problems.values():
+        shown += of_source[:SHOWN]
+    return shown
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at the first row of one file."""
+
+    name: str  # of its source
+    source: schema.SourceSpec
+    given: Input
+    root: Path
+
+    def problems(self) -> list[Problem]:
+        opener = Opener(self.root, first_row=True)
+        try:
+            first = next(self.source.read.read(Part(self.given), opener), None)
+        except CodemixError as error:
+            return list(error.problems)
+        if isinstance(first, Unreadable) and self.source.on_bad == "error":
+            return [unreadable_problem(first, f"source `{self.name}`: ")]
+        return []
 
 
 def _looked_into(source: schema.SourceSpec, inputs: Iterable[Input]) -> list[Input]:
-    """Every local file of rows; of remote ones, of which each costs a download of its first block, the first and the last."""
+    """Every local file of rows; of remote ones, each of which costs a download, the first and the last."""
     if not isinstance(source.read, RowSource):
         return []
-    files = [given for given in inputs if given.path.lower().endswith(ROW_SUFFIXES)]
-    remote = [given for given in files if scheme_of(given.path) in REMOTE]
-    return [given for given in files if given not in remote[1:-1]] if len(remote) > 2 else files
-
-
-def _first_row(name: str, source: schema.SourceSpec, given: Input, root: Path) -> list[Problem]:
-    try:
-        first = next(source.read.read(Part(given), Opener(root, first_row=True)), None)
-    except CodemixError as error:
-        return list(error.problems)
-    if isinstance(first, Unreadable) and source.on_bad == "error":
-        return [unreadable_problem(first, f"source `{name}`: ")]
-    return []
+    local: list[Input] = []
+    remote: list[Input] = []
+    for given in inputs:
+        if given.path.lower().endswith(ROW_SUFFIXES):
+            files = remote if scheme_of(given.path) in REMOTE else local
+            files.append(given)
+    return local + remote[:1] + remote[1:][-1:]

@@ -2,65 +2,82 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from codemix.data.build.hash_rank import hash_rank
 from codemix.data.document import Document
 from codemix.data.store.jsonl_zst import LineWriter
 
 SAMPLES = 50  # kept for each reason
 SAMPLE_CHARS = 20_000  # of text in a sample
 
+Entry = tuple[int, str]  # rank, the sample as JSON: whole entries compare, also where ids are equal
+
 
 class Samples:
     """For each key the few documents whose ids hash lowest: the same whatever the order or the number of tasks."""
 
-    def __init__(self):
-        self._held: dict[
-            str, list[tuple[int, str]]
-        ] = {}  # (rank, the sample as JSON): whole entries compare, also where ids are equal
+    def __init__(self) -> None:
+        self._held: dict[str, list[Entry]] = {}
 
     def add(self, key: str, doc: Document) -> None:
-        rank = -int.from_bytes(hashlib.blake2b(doc.id.encode("utf-8", "replace"), digest_size=8).digest())
+        rank = -hash_rank(doc.id)
         held = self._held.setdefault(key, [])
         if len(held) < SAMPLES or rank >= held[0][0]:
-            cut = len(doc.text) > SAMPLE_CHARS
-            text = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace").decode()
-            row = {"id": doc.id, "text": text, "meta": doc.meta} | (
-                {"cut": True, "chars": len(doc.text)} if cut else {}
-            )
-            self._push(held, (rank, json.dumps(row)))
+            sample = json.dumps(_sample(doc))
+            self._push(held, (rank, sample))
 
-    def _push(self, held: list, entry: tuple[int, str]) -> None:
+    def _push(self, held: list[Entry], entry: Entry) -> None:
         if len(held) < SAMPLES:
             heapq.heappush(held, entry)
         else:
             heapq.heappushpop(held, entry)
 
-    def merge(self, other: dict[str, list]) -> None:
+    def merge(self, other: dict[str, list[Any]]) -> None:
+        """Take in what another task's `as_json` gave."""
         for key, entries in other.items():
-            for rank, row in entries:
-                self._push(self._held.setdefault(key, []), (rank, row))
+            held = self._held.setdefault(key, [])
+            for rank, sample in entries:
+                self._push(held, (rank, sample))
 
-    def rows(self, key: str) -> list[dict]:
+    def names(self) -> list[str]:
+        return sorted(self._held)
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
         """The samples of a key, in a fixed order."""
-        return [json.loads(row) for _, row in self.as_json().get(key, [])]
+        entries = self._in_order(key)
+        return [json.loads(sample) for _, sample in entries]
 
-    def as_json(self) -> dict[str, list]:
-        return {key: sorted(held, key=lambda e: (-e[0], e[1])) for key, held in sorted(self._held.items())}
+    def _in_order(self, key: str) -> list[Entry]:
+        held = self._held.get(key, [])
+        return sorted(held, key=lambda entry: (-entry[0], entry[1]))
+
+    def as_json(self) -> dict[str, list[Entry]]:
+        return {key: self._in_order(key) for key in self.names()}
+
+
+def _sample(doc: Document) -> dict[str, Any]:
+    text = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace").decode()
+    sample: dict[str, Any] = {"id": doc.id, "text": text, "meta": doc.meta}
+    if len(doc.text) > SAMPLE_CHARS:
+        sample |= {"cut": True, "chars": len(doc.text)}
+    return sample
 
 
 def sample_path(folder: Path, key: str) -> Path:
-    """Where the samples of a funnel's key lie. A reason may hold a field's or a file's name, which is anyone's text."""
+    """Where the samples of a funnel's key are. A reason may hold a field's or a file's name, which is anyone's text."""
     step, _, reason = key.partition("/")
-    return folder / "dropped" / step / f"{quote(reason, safe='')[:200]}.jsonl.zst"
+    name = quote(reason, safe="")[:200]
+    return folder / "dropped" / step / f"{name}.jsonl.zst"
 
 
-def write_samples(path: Path, entries: list) -> None:
+def write_samples(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     writer = LineWriter(path)
-    for _, row in entries:
-        writer.write(json.loads(row))
+    for row in rows:
+        writer.write(row)
     writer.close()

@@ -1,14 +1,14 @@
-"""What a tokenizer is trained on: documents that will be trained on too, chosen by hash. None that is held out, none that dedup removes."""
+"""What a tokenizer is trained on: documents that are trained on too, chosen by hash; none held out or removed by dedup."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from codemix.data.build.documents import Documents, held_out
+from codemix.data.build.documents import Documents, DocumentsFile, held_out
+from codemix.data.build.hash_rank import hash_rank
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
 
 
@@ -24,16 +24,20 @@ class TrainingText:
 
     def __iter__(self) -> Iterator[str]:
         """About `wanted` bytes of text, spread over the whole source."""
-        have = (self.documents.bytes - self.removed_bytes) * (1 - self.held_out)
+        available = (self.documents.bytes - self.removed_bytes) * (1 - self.held_out)
         for file in self.documents.files:
-            gone = removed_rows(folder / Path(file["path"]).name for folder in self.removed)
-            for number, row in enumerate(read_lines(self.documents.folder / file["path"])):
-                rank = int.from_bytes(
-                    hashlib.blake2b(row["id"].encode("utf-8", "replace"), digest_size=8).digest()
-                )
-                if (
-                    rank * have < self.wanted * 2**64
-                    and number not in gone
-                    and not (self.held_out and held_out(row["text"].encode(), self.held_out))
-                ):
-                    yield row["text"]
+            for document_id, text in self._left(file):
+                if hash_rank(document_id) * available >= self.wanted * 2**64:
+                    continue
+                if self.held_out and held_out(text.encode(), self.held_out):
+                    continue
+                yield text
+
+    def _left(self, file: DocumentsFile) -> Iterator[tuple[str, str]]:
+        """Id and text of the documents that dedup leaves of a file."""
+        lists = [folder / file.name for folder in self.removed]
+        removed = removed_rows(lists)
+        path = self.documents.folder / file.path
+        for number, row in enumerate(read_lines(path)):
+            if number not in removed:
+                yield row["id"], row["text"]

@@ -80,7 +80,7 @@ class FastEncoder:
     ):
         import tiktoken
 
-        self._slow = slow
+        self.slow = slow
         self._unsafe = unsafe if unsafe.any() else None
         self._ids: ndarray | None = ids
         merged_ids = ids[256:].astype(np.int64)
@@ -102,11 +102,11 @@ class FastEncoder:
 
     def _one(self, text: str) -> ndarray:
         if self._unsafe is not None and not text.isascii() and self._unsafe[_code_points(text)].any():
-            return self._slow.encode([text])[0]
+            return self.slow.encode([text])[0]
         try:  # as an array: a list of Python's ints would cost a third as much again
             ranks = self._encoding.encode_to_numpy(text, disallowed_special=())
         except ValueError:  # its regular expressions run out of stack on a million spaces in a row
-            return self._slow.encode([text])[0]
+            return self.slow.encode([text])[0]
         return ranks if self._ids is None else self._ids[ranks]
 
 

@@ -6,7 +6,6 @@ can never produce. Standard library and pydantic only at import.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from codemix.data.encoding.tokenizer_faults import ids_of_spellings
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError
+from codemix.files import digest
 from codemix.recipe.language.component import Component
 
 if TYPE_CHECKING:
@@ -102,11 +102,7 @@ def _content_hash(path: Path, _size: int, _changed: int) -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
     content.pop("truncation", None)
     content.pop("padding", None)
-    return hashlib.sha256(
-        json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-            "utf-8", "surrogatepass"
-        )
-    ).hexdigest()
+    return digest(content)
 
 
 _CUT_INSIDE = re.compile(r"[A-Za-z0-9][!-&(-/:-@\[-`{-~]")

@@ -1,16 +1,17 @@
-"""Jobs: a folder of the store each, filled by tasks and published whole."""
+"""Jobs: each fills one folder of the store by tasks and publishes it whole."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from codemix.data.execution.runner import Executor, run_tasks
+from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import WorkUnit
 from codemix.data.store.store import Store, disk_problem
-from codemix.errors import CodemixError
+from codemix.errors import CodemixError, Problem
 
 
 class Job(Protocol):
@@ -18,47 +19,71 @@ class Job(Protocol):
 
     @property
     def final(self) -> Path: ...
-    def tasks(self, work: Path) -> list[WorkUnit]: ...
-    def finish(self, work: Path) -> dict[str, str]: ...  # the digests of files that are known already
+
+    def tasks(self, work: Path) -> Sequence[WorkUnit]:
+        """The tasks that fill the folder `work`."""
+        ...
+
+    def finish(self, work: Path) -> dict[str, str]:
+        """Join what the tasks left; returns the digests of files that are known already."""
+        ...
 
 
-def complete(store: Store, jobs: list[Job], *, label: str, workers: int, executor: Executor) -> None:
+@dataclass(frozen=True)
+class _Held:
+    """A job whose lock we hold."""
+
+    job: Job
+    work: Path
+    tasks: Sequence[WorkUnit]
+
+    @property
+    def is_joined(self) -> bool:
+        return (self.work / "manifest.json").exists()
+
+
+def complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resources) -> None:
     """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when others fail."""
     with contextlib.ExitStack() as locks:
-        held: list[tuple[Job, Path, list[WorkUnit]]] = []
-        for job in jobs:
-            if job.final.exists():
-                continue
-            work = store.work(job.final)
-            locks.enter_context(store.lock(work))
-            if not job.final.exists():  # another process may have built it while we waited for nothing
-                with _disk(work):
-                    work.mkdir(parents=True, exist_ok=True)
-                    held.append((job, work, [] if (work / "manifest.json").exists() else job.tasks(work)))
+        held = [each for job in jobs if (each := _hold(store, job, locks)) is not None]
+        tasks = [task for each in held for task in each.tasks]
         try:
-            run_tasks(
-                [task for _, _, tasks in held for task in tasks],
-                label=label,
-                workers=workers,
-                executor=executor,
-                work=store.root / ".building" / "jobs",
-            )
+            run_tasks(tasks, label=label, resources=resources, work=store.root / ".building" / "jobs")
         finally:
-            problems: list[Any] = []
-            for job, work, tasks in held:
-                if all(task.done.exists() for task in tasks):
-                    try:
-                        with _disk(work):
-                            known = {} if (work / "manifest.json").exists() else job.finish(work)
-                            store.publish(job.final, known)
-                    except CodemixError as error:
-                        problems += error.problems
+            problems = [problem for each in held for problem in _publish(store, each)]
             if problems:
                 raise CodemixError(*problems)
 
 
+def _hold(store: Store, job: Job, locks: contextlib.ExitStack) -> _Held | None:
+    """Lock a job that the store lacks, and list its tasks."""
+    if job.final.exists():
+        return None
+    work = store.work(job.final)
+    locks.enter_context(store.lock(work))
+    if job.final.exists():  # another process has built it meanwhile
+        return None
+    with _disk_problems(work):
+        work.mkdir(parents=True, exist_ok=True)
+        held = _Held(job, work, ())
+        return held if held.is_joined else _Held(job, work, job.tasks(work))
+
+
+def _publish(store: Store, held: _Held) -> tuple[Problem, ...]:
+    """Publish a job whose tasks are all done; the problems that this meets."""
+    if not all(task.done.exists() for task in held.tasks):
+        return ()
+    try:
+        with _disk_problems(held.work):
+            known = {} if held.is_joined else held.job.finish(held.work)
+            store.publish(held.job.final, known)
+    except CodemixError as error:
+        return error.problems
+    return ()
+
+
 @contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk_problems(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

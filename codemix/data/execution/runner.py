@@ -1,14 +1,16 @@
-"""Running tasks: on this machine, on Ray, or on Slurm; what is finished is skipped, what fails is named at the end."""
+"""Running tasks: on this machine, on Ray, or on Slurm; finished ones are skipped, failures are reported at the end."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from codemix.data.execution.clusters import on_cluster
+from codemix.data.execution.clusters import run_on_cluster
 from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
-from codemix.data.execution.workers import in_pool
+from codemix.data.execution.workers import run_in_workers
 from codemix.errors import CodemixError, Problem
 from codemix.progress import progress
 
@@ -16,12 +18,19 @@ Executor = Literal["local", "ray", "slurm"]
 IN_PROCESS_BYTES = 2**20  # less work than this is done before a worker has started
 
 
+@dataclass(frozen=True)
+class Resources:
+    """How fast and where tasks run; it changes no byte of what they write."""
+
+    workers: int = 1
+    executor: Executor = "local"
+
+
 def run_tasks(
     tasks: Sequence[WorkUnit],
     *,
     label: str,
-    workers: int = 1,
-    executor: Executor = "local",
+    resources: Resources = Resources(),
     work: Path | None = None,
 ) -> None:
     """Run every task that is not done. `work` is a folder for an executor's own files (Ray and Slurm).
@@ -29,48 +38,68 @@ def run_tasks(
     Raises CodemixError naming every task that failed or was killed, after all the others have finished; rerunning
     does only those. A bug in a task is raised as RuntimeError with its traceback.
     """
-    todo = sorted((task for task in tasks if not task.done.exists()), key=lambda task: -task.size)
-    if not todo:
+    unfinished = [task for task in tasks if not task.done.exists()]
+    if not unfinished:
         return
-    if executor == "local":
-        run = (
-            _in_process
-            if workers <= 1 or len(todo) == 1 or sum(task.size for task in todo) < IN_PROCESS_BYTES
-            else in_pool
-        )
-        with progress(label, sum(task.size for task in todo), "bytes") as advance:
-            outcomes = run(todo, min(workers, len(todo)), advance)
-    elif executor in ("ray", "slurm"):
-        outcomes = on_cluster(todo, workers, executor, label, work)
+    unfinished.sort(key=lambda task: -task.size)
+    if resources.executor == "local":
+        results = _run_here(unfinished, resources.workers, label)
+    elif resources.executor in ("ray", "slurm"):
+        assert work is not None, "Ray and Slurm need a folder that every node sees"
+        results = run_on_cluster(unfinished, resources.workers, resources.executor, label, work)
     else:
         raise CodemixError(
-            f"there is no executor `{executor}`", hints=["one of: local, ray, slurm"], rule="unknown-executor"
+            f"there is no executor `{resources.executor}`",
+            hints=["one of: local, ray, slurm"],
+            rule="unknown-executor",
         )
-    if bugs := [o for o in outcomes if o.trace]:
-        raise RuntimeError("\n".join(f"task failed: {o.name}\n{o.trace}" for o in bugs))
-    if problems := [_named(problem, o.name) for o in outcomes for problem in o.problems]:
+    _raise_failures(unfinished, results)
+
+
+def _raise_failures(tasks: Sequence[WorkUnit], results: Sequence[WorkResult]) -> None:
+    bugs = [f"task failed: {result.name}\n{result.trace}" for result in results if result.trace]
+    if bugs:
+        raise RuntimeError("\n".join(bugs))
+    problems: list[Problem] = []
+    for result in results:
+        problems += [_named(problem, result.name) for problem in result.problems]
+    if problems:
         raise CodemixError(*problems)
-    if missing := [task.name for task in todo if not task.done.exists()]:
-        hint = "run the same command again: only what is missing is redone"
-        raise CodemixError(
-            *(Problem(f"{name}: did not finish", hints=(hint,), rule="task-failed") for name in missing)
-        )
+    missing = [task.name for task in tasks if not task.done.exists()]
+    if missing:
+        raise CodemixError(*map(_unfinished, missing))
+
+
+def _unfinished(task: str) -> Problem:
+    hint = "run the same command again: only what is missing is redone"
+    return Problem(f"{task}: did not finish", hints=(hint,), rule="task-failed")
 
 
 def _named(problem: Problem, task: str) -> Problem:
-    return Problem(
-        f"{task}: {problem.what}", problem.where, problem.hints, problem.rule, problem.severity, problem.cite
-    )
+    what = f"{task}: {problem.what}"
+    return dataclasses.replace(problem, what=what)
 
 
-def _in_process(todo: list[WorkUnit], _workers: int, advance: Callable[..., None]) -> list[WorkResult]:
+def _run_here(tasks: Sequence[WorkUnit], workers: int, label: str) -> list[WorkResult]:
+    size = sum(task.size for task in tasks)
+    n_workers = min(workers, len(tasks))
+    with progress(label, size, "bytes") as advance:
+        if n_workers <= 1 or size < IN_PROCESS_BYTES:
+            return _in_process(tasks, advance)
+        return run_in_workers(tasks, n_workers, advance)
+
+
+def _in_process(tasks: Sequence[WorkUnit], advance: Callable[..., None]) -> list[WorkResult]:
     report_to(advance)
     try:
-        outcomes = []
-        for task in todo:
-            outcomes.append(attempt(task))
-            if outcomes[-1] and any(p.rule == "disk-full" for p in outcomes[-1].problems):
+        results = []
+        for task in tasks:
+            result = attempt(task)
+            if result is None:
+                continue
+            results.append(result)
+            if any(problem.rule == "disk-full" for problem in result.problems):
                 break  # the others could only fail the same way
-        return [outcome for outcome in outcomes if outcome]
+        return results
     finally:
         report_to(None)

@@ -14,20 +14,23 @@ from typing import Any, Protocol
 from codemix.data.store.store import disk_problem
 from codemix.errors import CodemixError, Problem
 
-_report: Callable[[int], Any] | None = None  # who wants to know what a running task has done, in this process
+_report: Callable[[int], Any] | None = None  # who is told what a running task has done, in this process
 
 
 class WorkUnit(Protocol):
-    name: str  # for people: "tokens of web, part 3"
-    size: int  # [bytes], for the bar, and to start the largest first
-    done: Path  # exists when the task's output is whole
+    @property
+    def name(self) -> str: ...  # for people: "tokens of web, part 3"
+    @property
+    def size(self) -> int: ...  # [bytes], for the bar, and to start the largest first
+    @property
+    def done(self) -> Path: ...  # exists when the task's output is whole
 
     def run(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class WorkResult:
-    """How a task ended. At most one of `problems` (the user's business) and `trace` (a bug) is set."""
+    """How a task failed: either by `problems` (the user's business) or by a bug, with its `trace`."""
 
     name: str
     problems: tuple[Problem, ...] = ()
@@ -57,10 +60,3 @@ def attempt(task: WorkUnit) -> WorkResult | None:
     except Exception:
         return WorkResult(task.name, trace=traceback.format_exc())
     return None
-
-
-def quiet() -> None:
-    """Keep datatrove's log lines off the terminal."""
-    from loguru import logger
-
-    logger.disable("datatrove")

@@ -1,4 +1,4 @@
-"""Worker processes of this machine: a killed one takes down one task, and is told."""
+"""Worker processes of this machine: a killed one takes down one task, and the task is named."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import current_process, get_context
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
 from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
@@ -23,94 +22,169 @@ MAIN_GUARD = (
 )
 
 
-def _start_worker(counter: Any, parent: int) -> None:
-    def count(n_bytes: int) -> None:  # for the parent's bar
-        with counter.get_lock():
-            counter.value += n_bytes
+def _work(tasks: Connection, finished_bytes: Any, parent: int) -> None:
+    """The main function of a worker process: run the tasks that it is sent, until the connection is closed."""
+
+    def count(n_bytes: int) -> None:
+        finished_bytes.value += (
+            n_bytes  # nobody else writes it, so it needs no lock that a killed worker could hold
+        )
 
     report_to(count)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker, one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            tasks.send(attempt(tasks.recv()))
 
-    def watch() -> None:  # a worker must not outlive a parent that was killed: it holds no lock
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _exit_after(parent: int) -> None:
+    """A worker must not outlive a parent that was killed while a task runs: it holds no lock."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+class _Worker:
+    """One process, which runs one task at a time."""
+
+    def __init__(self) -> None:
+        self._finished_bytes = _SPAWN.RawValue("Q", 0)
+        self._tasks, workers_end = _SPAWN.Pipe()
+        arguments = (workers_end, self._finished_bytes, os.getpid())
+        self._process = _SPAWN.Process(target=_work, args=arguments)
+        try:
+            self._process.start()
+        except (
+            RuntimeError
+        ):  # this process is itself a worker, still loading the script that it was started from
+            raise CodemixError(
+                "a build with several workers began while a worker was loading this script",
+                hints=[MAIN_GUARD],
+                rule="main-guard",
+            ) from None
+        workers_end.close()  # the process has its own: when that dies, we read the end
+
+    @property
+    def finished_bytes(self) -> int:
+        return self._finished_bytes.value
+
+    def run(self, task: WorkUnit) -> WorkResult | None:
+        """Run a task there. Raises EOFError or ConnectionError when the process died."""
+        self._tasks.send(task)
+        return self._tasks.recv()
+
+    def exit_code(self) -> int | None:
+        """Of a process that died, when it has."""
+        self._process.join()
+        return self._process.exitcode
+
+    def close(self) -> None:
+        """Let the process end: it waits for a task."""
+        self._tasks.close()
+        self._process.join()
+
+    def terminate(self) -> None:
+        self._process.terminate()
 
 
 class _Workers:
-    """Processes that outlive a phase of a build, each behind a pool of its own, so that a killed process takes down one task."""
+    """Processes that outlive a phase of a build."""
 
-    def __init__(self):
-        self.counter = _SPAWN.Value("Q", 0)
-        self.idle: list[ProcessPoolExecutor] = []
-        self.busy: set[ProcessPoolExecutor] = set()
+    def __init__(self) -> None:
+        self._all: list[_Worker] = []
+        self._idle: list[_Worker] = []
 
-    def take(self) -> ProcessPoolExecutor:
-        pool = (
-            self.idle.pop()
-            if self.idle
-            else ProcessPoolExecutor(
-                1, mp_context=_SPAWN, initializer=_start_worker, initargs=(self.counter, os.getpid())
-            )
-        )
-        self.busy.add(pool)
-        return pool
+    def take(self) -> _Worker:
+        if self._idle:
+            return self._idle.pop()
+        worker = _Worker()
+        self._all.append(worker)
+        return worker
 
-    def give_back(self, pool: ProcessPoolExecutor) -> None:
-        self.busy.discard(pool)
-        self.idle.append(pool)
+    def give_back(self, worker: _Worker) -> None:
+        self._idle.append(worker)
 
-    def lost(self, pool: ProcessPoolExecutor) -> None:
-        self.busy.discard(pool)
-        pool.shutdown()
+    def finished_bytes(self) -> int:
+        return sum(worker.finished_bytes for worker in self._all)
 
     def close(self) -> None:
-        for pool in self.idle:
-            pool.shutdown()
-        for (
-            pool
-        ) in self.busy:  # after Ctrl-C: nobody waits for these; their partial output is only a file aside
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
+        for worker in self._all:
+            if worker in self._idle:
+                worker.close()
+            else:  # dead, or after Ctrl-C: nobody waits for it, and its partial output is only a temporary file
+                worker.terminate()
 
 
 _warm: _Workers | None = None
 
 
 @contextlib.contextmanager
-def warm_workers() -> Iterator[None]:
+def warm_workers() -> Iterator[_Workers]:
     """Worker processes started inside are kept for the next phase, and end with the block."""
     global _warm
     if _warm is not None:
-        yield
+        yield _warm
         return
     _warm = _Workers()
     try:
-        yield
+        yield _warm
     finally:
         _warm.close()
         _warm = None
 
 
-def in_pool(todo: list[WorkUnit], workers: int, advance: Callable[..., None]) -> list[WorkResult]:
-    """Up to `workers` tasks at a time, each in a process of its own; we know which one a killed process was running."""
-    if getattr(
-        current_process(), "_inheriting", False
-    ):  # a worker that loads the script it was started from, and met this call again
-        raise CodemixError(
-            "a build with several workers began while a worker was loading this script",
-            hints=[MAIN_GUARD],
-            rule="main-guard",
-        )
-    with warm_workers():
-        return _serve(todo, workers, advance, _warm)
+def run_in_workers(
+    tasks: Sequence[WorkUnit], n_workers: int, advance: Callable[..., None]
+) -> list[WorkResult]:
+    """Up to `n_workers` tasks at a time, each in a process of its own: we know which one a killed process was running."""
+    with warm_workers() as workers:
+        return _serve(tasks, [workers.take() for _ in range(n_workers)], workers, advance)
+
+
+def _serve(
+    tasks: Sequence[WorkUnit], first: list[_Worker], workers: _Workers, advance: Callable[..., None]
+) -> list[WorkResult]:
+    waiting: queue.SimpleQueue[WorkUnit] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    results: list[WorkResult] = []
+    stop = threading.Event()
+
+    def serve(worker: _Worker) -> None:
+        while not stop.is_set():
+            try:
+                task = waiting.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                result = worker.run(task)
+            except (EOFError, ConnectionError):
+                result = WorkResult(task.name, problems=(_broken(worker.exit_code()),))
+                worker = workers.take()
+            if result is not None:
+                results.append(result)
+        if not stop.is_set():
+            workers.give_back(worker)
+
+    threads = [threading.Thread(target=serve, args=(worker,), daemon=True) for worker in first]
+    shown = workers.finished_bytes()
+    try:
+        for thread in threads:
+            thread.start()
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            alive[0].join(0.2)
+            finished = workers.finished_bytes()
+            advance(finished - shown)
+            shown = finished
+    finally:
+        stop.set()
+    return results
 
 
 def _broken(exit_code: int | None) -> Problem:
-    if exit_code is not None and exit_code > 0:  # no signal: it never came to its task
+    if exit_code is not None and exit_code > 0:  # not a signal: it never came to its task
         return Problem(
             "its worker process could not start, for the reason that it printed",
             hints=(MAIN_GUARD,),
@@ -121,46 +195,3 @@ def _broken(exit_code: int | None) -> Problem:
         "run the same command again: only what is missing is redone",
     )
     return Problem("its worker process was killed", hints=hints, rule="worker-killed")
-
-
-def _serve(
-    todo: list[WorkUnit], workers: int, advance: Callable[..., None], processes: _Workers
-) -> list[WorkResult]:
-    waiting: queue.SimpleQueue[WorkUnit] = queue.SimpleQueue()
-    for task in todo:
-        waiting.put(task)
-    outcomes: list[WorkResult] = []
-    stop = threading.Event()
-
-    def serve() -> None:
-        while not stop.is_set():
-            try:
-                task = waiting.get_nowait()
-            except queue.Empty:
-                return
-            pool = processes.take()
-            answer = pool.submit(attempt, task)
-            process = next(iter((pool._processes or {}).values()), None)
-            try:
-                outcome = answer.result()
-            except BrokenProcessPool:
-                processes.lost(pool)
-                outcome = WorkResult(task.name, problems=(_broken(process and process.exitcode),))
-            else:
-                processes.give_back(pool)
-            if outcome:
-                outcomes.append(outcome)
-
-    threads = [threading.Thread(target=serve, daemon=True) for _ in range(workers)]
-    shown = processes.counter.value
-    try:
-        for thread in threads:
-            thread.start()
-        while alive := [thread for thread in threads if thread.is_alive()]:
-            alive[0].join(0.2)
-            now = processes.counter.value
-            advance(now - shown)
-            shown = now
-    finally:
-        stop.set()
-    return outcomes

@@ -19,9 +19,9 @@ from codemix.data.inputs.locations import (
     remote_filesystem,
     scheme_of,
 )
-from codemix.data.store.digests import file_digest
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError, Problem
+from codemix.files import file_digest
 
 _RACY_S = 2.0  # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
 

@@ -23,9 +23,9 @@ from numpy import ndarray
 from codemix.data.loader.checked_blocks import CheckedBlocks
 from codemix.data.loader.mapped_arrays import CannotMap, map_array
 from codemix.data.store import block_checksums
-from codemix.data.store.digests import file_digest
 from codemix.data.store.manifest import TOKEN_BYTES, Manifest, ids_file
 from codemix.errors import CodemixError, Problem
+from codemix.files import file_digest
 
 
 @dataclass(frozen=True)

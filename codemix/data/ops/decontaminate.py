@@ -63,70 +63,30 @@ class Decontaminate(Op):
 
         Raises CodemixError for a file that cannot be read, and when no text is long enough to match anything.
         """
-        import numpy as np
-        from datatrove.utils.hashing import create_hash_func
-        from datatrove.utils.text import ngrams
-
-        from codemix.data.text.words import simplified, words
+        from codemix.data.datatrove_adapter.ngrams import as_index, ngram_hashes
 
         config = self._config()
-        hashed = create_hash_func(config.hash_config)
-        index: dict[str, set[int]] = {}
+        hashes: dict[str, set[int]] = {}
         for name in self.inputs(root):
-            found = index.setdefault(Path(name).name.split(".")[0], set())
-            for text in self._texts(name, root):
-                tokens = words(simplified(text, config.norm_config))
-                found.update(hashed(" ".join(run)) for run in ngrams(tokens, self.n_grams))
-        if not any(index.values()):
+            task = Path(name).name.split(".")[0]
+            hashes.setdefault(task, set()).update(ngram_hashes(self._texts(name, root), config))
+        if not any(hashes.values()):
             raise CodemixError(
                 f"no evaluation text in {self.paths} has {self.n_grams} words, so nothing could ever match",
                 hints=["lower `n_grams:`, or check `fields:`"],
                 rule="decontaminate-empty",
             )
-        return {task: np.array(sorted(found), "<u8").tobytes() for task, found in index.items()}
+        return {task: as_index(of_task) for task, of_task in hashes.items()}
 
     def start(self, state: dict[str, bytes]) -> Callable[[Document], Document | Drop]:
-        import dataclasses
-        import tempfile
+        from codemix.data.datatrove_adapter.ngrams import contamination_filter
 
-        from datatrove.data import Document as DatatroveDocument
-        from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
-
-        from codemix.data.ops._datatrove import silence
-        from codemix.data.text.words import datatrove_words, simplified
-
-        silence()
-        config = self._config()
-        done = dict.fromkeys(
-            (field.name for field in dataclasses.fields(config.norm_config)), False
-        )  # by us, faster
-        of_simplified = dataclasses.replace(
-            config, norm_config=dataclasses.replace(config.norm_config, **done)
-        )
-        with tempfile.TemporaryDirectory() as folder:  # read once, then the filter holds the index itself
-            write_index(state, Path(folder))
-            block = NGramsDecontFilter(folder, config=of_simplified, language=datatrove_words())
-            block.load_index_hashes()
-
-        def apply(doc: Document) -> Document | Drop:
-            given = DatatroveDocument(text=simplified(doc.text, config.norm_config), id=doc.id)
-            return (
-                doc
-                if block.filter(given) is True
-                else Drop(f"contaminated_{given.metadata['contaminated_task']}")
-            )
-
-        return apply
+        return contamination_filter(state, self._config())
 
     def _config(self) -> Any:
-        from datatrove.pipeline.decont.n_grams import NGramsDecontConfig
-        from datatrove.utils.text import TextNormConfig
+        from codemix.data.datatrove_adapter.ngrams import ngram_config
 
-        fold = self.normalize == "prose"
-        norm = TextNormConfig(
-            lowercase=fold, remove_punctuation=fold, norm_numbers=fold, norm_unicode_diacritics=fold
-        )
-        return NGramsDecontConfig(n_grams=self.n_grams, find_query_ngrams=True, norm_config=norm)
+        return ngram_config(self.n_grams, fold=self.normalize == "prose")
 
     def _texts(self, name: str, root: Path) -> Iterator[str]:
         import orjson
@@ -166,9 +126,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, dict)):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _strings(inner)
-
-
-def write_index(index: dict[str, bytes], folder: Path) -> None:
-    """The index in datatrove's format: a `<task>.index.hashes` file of little-endian uint64 each."""
-    for task, hashes in index.items():
-        (folder / f"{task}.index.hashes").write_bytes(hashes)

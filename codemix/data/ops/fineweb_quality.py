@@ -38,22 +38,15 @@ class FinewebQuality(ProseOp):
     )
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
-        from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilter
+        from codemix.data.datatrove_adapter.filters import fineweb_quality
 
-        from codemix.data.ops._datatrove import as_op, silence
-        from codemix.data.text.words import ProseWords, datatrove_words
-
-        silence()
-        return as_op(
-            FineWebQualityFilter(
-                line_punct_thr=self.min_frac_lines_punctuated,
-                line_punct_exclude_zero=self.keep_unpunctuated,
-                short_line_thr=self.max_frac_short_lines,
-                short_line_length=self.short_line_chars,
-                char_duplicates_ratio=self.max_frac_chars_in_dup_lines,
-                new_line_ratio=self.max_lines_per_word,
-                language=datatrove_words(ProseWords),
-            )
+        return fineweb_quality(
+            line_punct_thr=self.min_frac_lines_punctuated,
+            line_punct_exclude_zero=self.keep_unpunctuated,
+            short_line_thr=self.max_frac_short_lines,
+            short_line_length=self.short_line_chars,
+            char_duplicates_ratio=self.max_frac_chars_in_dup_lines,
+            new_line_ratio=self.max_lines_per_word,
         )
 
     def apply(self, doc: Document) -> Document | Drop:

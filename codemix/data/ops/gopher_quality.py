@@ -49,26 +49,20 @@ class GopherQuality(ProseOp):
     )
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
-        from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
+        from codemix.data.datatrove_adapter.filters import gopher_quality
 
-        from codemix.data.ops._datatrove import as_op, silence
-        from codemix.data.text.words import ProseWords, WhitespaceWords, datatrove_words
-
-        silence()
-        return as_op(
-            GopherQualityFilter(
-                min_doc_words=self.min_words,
-                max_doc_words=self.max_words,
-                min_avg_word_length=self.min_mean_word_chars,
-                max_avg_word_length=self.max_mean_word_chars,
-                max_symbol_word_ratio=self.max_symbols_per_word,
-                max_bullet_lines_ratio=self.max_frac_bullet_lines,
-                max_ellipsis_lines_ratio=self.max_frac_ellipsis_lines,
-                max_non_alpha_words_ratio=self.min_frac_alpha_words,
-                min_stop_words=self.min_stop_words,
-                stop_words=list(self.stop_words),
-                language=datatrove_words(WhitespaceWords if self.words == "whitespace" else ProseWords),
-            )
+        return gopher_quality(
+            whitespace_words=self.words == "whitespace",
+            min_doc_words=self.min_words,
+            max_doc_words=self.max_words,
+            min_avg_word_length=self.min_mean_word_chars,
+            max_avg_word_length=self.max_mean_word_chars,
+            max_symbol_word_ratio=self.max_symbols_per_word,
+            max_bullet_lines_ratio=self.max_frac_bullet_lines,
+            max_ellipsis_lines_ratio=self.max_frac_ellipsis_lines,
+            max_non_alpha_words_ratio=self.min_frac_alpha_words,
+            min_stop_words=self.min_stop_words,
+            stop_words=list(self.stop_words),
         )
 
     def apply(self, doc: Document) -> Document | Drop:

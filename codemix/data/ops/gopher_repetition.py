@@ -43,22 +43,15 @@ class GopherRepetition(ProseOp):
     )
 
     def start(self, state: Any) -> Callable[[Document], Document | Drop]:
-        from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
+        from codemix.data.datatrove_adapter.filters import gopher_repetition
 
-        from codemix.data.ops._datatrove import as_op, silence
-        from codemix.data.text.words import ProseWords, datatrove_words
-
-        silence()
-        return as_op(
-            GopherRepetitionFilter(
-                dup_line_frac=self.max_frac_dup_lines,
-                dup_para_frac=self.max_frac_dup_paragraphs,
-                dup_line_char_frac=self.max_frac_chars_in_dup_lines,
-                dup_para_char_frac=self.max_frac_chars_in_dup_paragraphs,
-                top_n_grams=tuple(sorted(self.max_frac_top_n_gram.items())),
-                dup_n_grams=tuple(sorted(self.max_frac_dup_n_grams.items())),
-                language=datatrove_words(ProseWords),
-            )
+        return gopher_repetition(
+            dup_line_frac=self.max_frac_dup_lines,
+            dup_para_frac=self.max_frac_dup_paragraphs,
+            dup_line_char_frac=self.max_frac_chars_in_dup_lines,
+            dup_para_char_frac=self.max_frac_chars_in_dup_paragraphs,
+            top_n_grams=tuple(sorted(self.max_frac_top_n_gram.items())),
+            dup_n_grams=tuple(sorted(self.max_frac_dup_n_grams.items())),
         )
 
     def apply(self, doc: Document) -> Document | Drop:

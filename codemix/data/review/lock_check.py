@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codemix.data.inputs.locations import scheme_of
-from codemix.data.store.digests import file_digest
 from codemix.data.store.store import Store
 from codemix.errors import Problem
+from codemix.files import file_digest
 from codemix.recipe.diffs.lock_diff import compare, compare_recipes, difference
 from codemix.recipe.lock import Lock, LockedSource
 

@@ -1,55 +1,57 @@
-"""SHA256SUMS: the digest of every file of a finished folder, written when it is finished. `sha256sum -c SHA256SUMS` reads it as well.
+"""SHA256SUMS: the digest of every file of a finished folder, written when it is finished. `sha256sum -c` reads it too.
 
-Standard library only. What was finished before codemix kept digests has no such file, and is said to have none.
+Standard library only. What was finished before codemix kept digests has no such file, and is reported as unlisted.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from codemix.files import file_digest
+
 NAME = "SHA256SUMS"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def files(folder: Path) -> list[str]:
     """Every file of a folder but its SHA256SUMS, by its path inside, sorted."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in found if name != NAME)
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix() for path in paths}
+    names.discard(NAME)
+    return sorted(names)
 
 
 def measure(folder: Path, names: list[str], advance: Callable[[int], None] | None = None) -> dict[str, str]:
-    """The digest of each file, several at a time. `advance` is told the bytes of each."""
-
-    def one(name: str) -> tuple[str, str]:
-        return name, file_digest(folder / name)
-
+    """The digest of each file, several at a time. `advance` is called with the bytes of each."""
+    paths = [folder / name for name in names]
     measured = {}
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for name, found in pool.map(one, names):
-            measured[name] = found
+    threads = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        digests = pool.map(file_digest, paths)
+        for path, name, digest in zip(paths, names, digests, strict=True):
+            measured[name] = digest
             if advance:
-                advance((folder / name).stat().st_size)
+                advance(path.stat().st_size)
     return measured
 
 
 def listing(folder: Path, known: Mapping[str, str]) -> str:
     """The text of a folder's SHA256SUMS. `known` holds digests that were made while files were written."""
     names = files(folder)
-    measured = measure(folder, [name for name in names if name not in known]) | known
-    return "".join(f"{measured[name]}  {name}\n" for name in names)
+    unknown = [name for name in names if name not in known]
+    measured = measure(folder, unknown)
+    digests = {**known, **measured}
+    lines = [f"{digests[name]}  {name}\n" for name in names]
+    return "".join(lines)
 
 
 def read(folder: Path) -> dict[str, str] | None:
-    """Digest of each file as it was finished; None where nobody wrote them down. Raises ValueError when the list is damaged."""
+    """Digest of each file as it was finished; None where nobody wrote them down.
+
+    Raises ValueError when the list is damaged.
+    """
     try:
         lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

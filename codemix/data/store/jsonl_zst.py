@@ -1,15 +1,15 @@
-"""Our own .jsonl.zst files: a row a line, written aside and renamed when whole, damage told when read."""
+"""Our own .jsonl.zst files: one row per line, written whole or not at all, damage reported when read."""
 
 from __future__ import annotations
 
 import functools
 import io
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from codemix.errors import CodemixError
+from codemix.files import move_into_place, temporary_path
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -35,25 +35,29 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def removed_rows(lists: Iterable[Path]) -> set[int]:
     """Row numbers that dedup's lists name; a file of documents of which nothing is removed has no list."""
-    return {row["row"] for path in lists if path.exists() for row in read_lines(path)}
+    rows: set[int] = set()
+    for path in lists:
+        if path.exists():
+            rows.update(row["row"] for row in read_lines(path))
+    return rows
 
 
 class LineWriter:
-    """Writes rows to a .jsonl.zst aside and renames it when closed whole."""
+    """Writes rows to a .jsonl.zst, which is at its path when it is closed whole."""
 
     def __init__(self, path: Path):
         import orjson
         import zstandard
 
-        self.path, self._aside = path, path.with_name(f".{path.name}.tmp")
-        self._dumps = functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._aside, "wb")  # noqa: SIM115 - closed in close()
-        compressed = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
-        self._stream = io.BufferedWriter(
-            compressed, 2**18
-        )  # rows are small, and each write to zstandard costs a buffer
+        self.path = path
         self.rows = 0
+        self._temporary = temporary_path(path)
+        self._dumps = functools.partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
+        self._file = open(self._temporary, "wb")  # noqa: SIM115 - closed in close()
+        compressed = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
+        # rows are small, and each write to zstandard costs a buffer
+        self._stream = io.BufferedWriter(cast(io.RawIOBase, compressed), 2**18)
 
     def write(self, row: dict[str, Any]) -> None:
         self._stream.write(self._dumps(row))
@@ -61,7 +65,5 @@ class LineWriter:
 
     def close(self) -> None:
         self._stream.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._aside, self.path)
+        move_into_place(self._temporary, self.path)

@@ -1,4 +1,6 @@
-"""What a source's token shards are: counts, hashes, tokenizer, provenance. Written last, so a manifest means whole shards.
+"""What a source's token shards are: counts, hashes, tokenizer, provenance.
+
+Written last, so a manifest means whole shards.
 
 Standard library only: `plan` reads manifests.
 """
@@ -6,25 +8,17 @@ Standard library only: `plan` reads manifests.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codemix.data.store.store import read_json, write_json
 from codemix.errors import CodemixError
+from codemix.files import digest
 
 FORMAT = 1
 SPLITS = ("train", "held_out")
 TOKEN_BYTES = {"uint16": 2, "uint32": 4}
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON of a value: sorted keys, no spaces, text as UTF-8."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    ).hexdigest()
 
 
 def dtype_for(vocab_size: int) -> str:
@@ -45,14 +39,22 @@ class Shard:
     bytes: int
     sha256: str
     index_sha256: str  # of `<path>.index`: uint64 ends of the documents, in tokens
-    docs: str  # one JSON line a document, in shard order
+    docs: str  # one JSON line per document, in shard order
     docs_sha256: str
-    checks_sha256: str = ""  # of `<path>.checks`, see data/store/block_checksums.py; empty in shards that were built before there were any
+    checks_sha256: str = (
+        ""  # of `<path>.checks` (see block_checksums.py); empty in shards built before there were any
+    )
 
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each of its files, by path."""
-        found = {self.path: self.sha256, f"{self.path}.index": self.index_sha256, self.docs: self.docs_sha256}
-        return found | ({f"{self.path}.checks": self.checks_sha256} if self.checks_sha256 else {})
+        by_path = {
+            self.path: self.sha256,
+            f"{self.path}.index": self.index_sha256,
+            self.docs: self.docs_sha256,
+        }
+        if self.checks_sha256:
+            by_path[f"{self.path}.checks"] = self.checks_sha256
+        return by_path
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,8 @@ class Manifest:
     source: str
     fingerprint: str
     identity: dict[str, Any]
-    tokenizer: dict[
-        str, Any
-    ]  # sha256, vocab_size, eos_id, eos_token, special {token: id}, bos None, probe [[text, ids]]
+    # sha256, vocab_size, eos_id, eos_token, special {token: id}, bos None, probe [[text, ids]]
+    tokenizer: dict[str, Any]
     dtype: str
     splits: dict[str, dict[str, Any]]
     inputs: list[dict[str, Any]]
@@ -75,7 +76,10 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | Path) -> Manifest:
-        """The manifest at `path` (its folder, or the file). Raises CodemixError when it is damaged or of another format."""
+        """The manifest at `path` (its folder, or the file).
+
+        Raises CodemixError when it is damaged or of a different format.
+        """
         path = Path(path)
         path = path / "manifest.json" if path.is_dir() else path
         content = read_json(path)
@@ -105,18 +109,24 @@ class Manifest:
 
     @functools.cached_property
     def content(self) -> str:
-        """The identity of what training reads: the training shards' tokens and ends of documents, and what the ids mean.
+        """The identity of what training reads: the training shards' tokens and ends of documents, and what ids mean.
 
-        `fingerprint` names the pipeline that made them. Another pipeline that comes to the same tokens changes nothing for who
-        reads them, so stages go by this, and are not trained again.
+        `fingerprint` names the pipeline that made them. A different pipeline that comes to the same tokens changes
+        nothing for who reads them, so stages go by this, and are not trained again.
         """
-        shards = [[s.tokens, s.sha256, s.index_sha256] for s in self.shards("train")]
-        tokenizer = {key: self.tokenizer.get(key) for key in ("sha256", "vocab_size", "eos_id")}
-        return digest({"dtype": self.dtype, "tokenizer": tokenizer, "shards": shards})
+        shards = self.shards("train")
+        content = {
+            "dtype": self.dtype,
+            "tokenizer": {key: self.tokenizer.get(key) for key in ("sha256", "vocab_size", "eos_id")},
+            "shards": [[shard.tokens, shard.sha256, shard.index_sha256] for shard in shards],
+        }
+        return digest(content)
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split ("train" or "held_out"), in order; empty when the split has no documents."""
-        return tuple(Shard(**shard) for shard in self.splits.get(split, {}).get("shards", ()))
+        of_split = self.splits.get(split, {})
+        contents = of_split.get("shards", ())
+        return tuple(Shard(**content) for content in contents)
 
     def tokens(self, split: str) -> int:
         return self.splits.get(split, {}).get("tokens", 0)
@@ -126,11 +136,15 @@ class Manifest:
 
 
 def ids_file(split: str) -> str:
-    """The file of a source's folder that tells which shard holds an id: for each shard its ids' hashes, sorted, uint64."""
+    """The file that tells which shard holds an id: for each shard its ids' hashes, sorted, uint64."""
     return f"{split}.ids"
 
 
 def split_summary(shards: list[Shard]) -> dict[str, Any]:
     """Totals of a split and its shards, as the manifest holds them."""
-    totals = {key: sum(getattr(shard, key) for shard in shards) for key in ("tokens", "documents", "bytes")}
-    return totals | {"shards": [asdict(shard) for shard in shards]}
+    return {
+        "tokens": sum(shard.tokens for shard in shards),
+        "documents": sum(shard.documents for shard in shards),
+        "bytes": sum(shard.bytes for shard in shards),
+        "shards": [asdict(shard) for shard in shards],
+    }

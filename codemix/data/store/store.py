@@ -1,4 +1,6 @@
-"""The store: finished things named by their fingerprint, written aside and renamed when whole. Standard library only.
+"""The store: finished outputs named by their fingerprint, built in a folder apart and renamed when whole.
+
+Standard library only.
 
 data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the ops
 dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
@@ -22,29 +24,21 @@ from typing import Any
 
 from codemix.data.store import digests
 from codemix.errors import CodemixError
+from codemix.files import write_whole
 
 
 def write_json(path: Path, value: Any, *, for_people: bool = True) -> None:
-    """Write JSON so that a reader sees all of it or nothing, also after a crash. What only programs read is written faster, on one line."""
-    write_text(
-        path,
-        json.dumps(value, indent=1 if for_people else None, ensure_ascii=False, sort_keys=for_people) + "\n",
-    )
+    """Write JSON, whole or not at all. What only programs read is written faster, on one line."""
+    indent = 1 if for_people else None
+    text = json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=for_people)
+    write_text(path, f"{text}\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text aside, sync it, and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a text to the store, whole or not at all. Raises CodemixError when that fails."""
     try:
-        with open(aside, "w", encoding="utf-8") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(aside, path)
+        write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise disk_problem(error, path) from error
 
 
@@ -67,7 +61,8 @@ def disk_problem(error: OSError, path: Path) -> CodemixError:
         return CodemixError(
             f"the disk is full while writing {path}",
             hints=[
-                "free some space, or use another folder with `--store`; finished work is kept, the same command goes on from there"
+                "free some space, or use another folder with `--store`; finished work is kept, "
+                "and the same command resumes from there"
             ],
             rule="disk-full",
         )
@@ -78,44 +73,48 @@ def disk_problem(error: OSError, path: Path) -> CodemixError:
     )
 
 
-def in_the_way(final: Path, lost: list[str]) -> CodemixError:
+def in_the_way(final: Path, missing: list[str]) -> CodemixError:
     """The problem of a folder that has the place of a finished one and is not whole."""
-    more = f" and {len(lost) - 3:,} more" if len(lost) > 3 else ""
+    more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
     hint = (
         f"delete {final} and run the same command again; it may be what an interrupted copy or deletion left"
     )
     return CodemixError(
-        f"{final} is in the way: it is not whole, it has no {', '.join(lost[:3])}{more}",
+        f"{final} is in the way: it is not whole, it has no {', '.join(missing[:3])}{more}",
         hints=[hint],
         rule="store-damaged",
     )
 
 
 class Store:
-    """A folder of finished, fingerprinted outputs. Two processes may share it; what one builds, the other waits for or refuses."""
+    """A folder of finished, fingerprinted outputs. Two processes may share it; neither builds what the other is building."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
 
     def path(self, kind: str, name: str, fingerprint: str = "") -> Path:
         """Where the output of `kind` with this name and fingerprint is (or would be)."""
-        return self.root / kind / (f"{name}-{fingerprint[:12]}" if fingerprint else name)
+        folder = self.root / kind
+        if not fingerprint:
+            return folder / name
+        return folder / f"{name}-{fingerprint[:12]}"
 
     def work(self, final: Path) -> Path:
         """The work-in-progress folder that becomes `final`."""
-        return self.root / ".building" / final.relative_to(self.root)
+        inside = final.relative_to(self.root)
+        return self.root / ".building" / inside
 
     @contextlib.contextmanager
     def building(self, final: Path, *, keep: bool = True) -> Iterator[Path]:
-        """Build `final` in a locked folder aside; on leaving without an error it is renamed into place, whole.
+        """Build `final` in a locked folder apart; on leaving without an error it is renamed into place, whole.
 
         `keep`: leave partial work for the next try (resume) when something fails. Raises CodemixError (`store-busy`)
         when another live process is building the same thing.
         """
         work = self.work(final)
         with self.lock(work):
-            if lost := digests.lacking(final):
-                raise in_the_way(final, lost)
+            if missing := digests.lacking(final):
+                raise in_the_way(final, missing)
             try:
                 work.mkdir(parents=True, exist_ok=True)
                 yield work
@@ -136,15 +135,15 @@ class Store:
         work = self.work(final)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            for left in work.rglob(".*.tmp"):  # a process killed between writing aside and renaming
-                left.unlink()
+            for temporary in work.rglob(".*.tmp"):  # of a process that was killed before it renamed it
+                temporary.unlink()
             write_text(work / digests.NAME, digests.listing(work, known or {}))
             os.replace(work, final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise disk_problem(error, final) from error
-            if lost := [name for name in digests.files(work) if not (final / name).exists()]:
-                raise in_the_way(final, lost) from None
+            if missing := [name for name in digests.files(work) if not (final / name).exists()]:
+                raise in_the_way(final, missing) from None
             shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
 
     @contextlib.contextmanager
@@ -161,8 +160,9 @@ class Store:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 handle.seek(0)
+                holder = handle.read().strip() or "(unknown)"
                 raise CodemixError(
-                    f"the store {self.root} is in use: process {handle.read().strip() or '(unknown)'} is building {work.name}",
+                    f"the store {self.root} is in use: process {holder} is building {work.name}",
                     hints=["wait until it ends, or use another folder with `--store`"],
                     rule="store-busy",
                 ) from None
@@ -172,4 +172,4 @@ class Store:
             try:
                 yield
             finally:
-                handle.truncate(0)  # whoever reads it does not take us for the holder still
+                handle.truncate(0)  # so that nobody who reads it still takes us for the holder

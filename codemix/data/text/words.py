@@ -14,9 +14,6 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
-
-from codemix.data.text.unicode_forms import normalized
 
 # numbers with their points and commas, words with their apostrophes, dots in a row, and any other sign alone
 WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’]\w+)*|\.{2,}|[^\w\s]")
@@ -120,71 +117,6 @@ def _needs_wide(text: str) -> bool:
     return near.search(text) is not None or far.search("".join(_BEYOND_16_BITS.findall(text))) is not None
 
 
-@lru_cache(2)
-def _marks(start: int, stop: int) -> re.Pattern[str]:
-    """Every combining mark in a range of code points. Within 16 bits such a class is a table; beyond, a slow list."""
-    return re.compile(
-        f"[{''.join(c for c in map(chr, range(start, stop)) if unicodedata.category(c) == 'Mn')}]+"
-    )
-
-
-def simplified(text: str, norm: Any) -> str:
-    """datatrove's `simplify_text` in linear time: ASCII is spared the search for diacritics, other text a loop over its characters."""
-    from datatrove.utils.text import simplify_text
-
-    text = simplify_text(text, dataclasses.replace(norm, norm_unicode_diacritics=False))
-    if norm.norm_unicode_diacritics and not text.isascii():
-        text = _marks(0, 0x10000).sub("", normalized("NFD", text))
-        text = (
-            _marks(0x10000, sys.maxunicode + 1).sub("", text) if _BEYOND_16_BITS.search(text) else text
-        ).strip()
-    return text
-
-
-class Words:
-    """What datatrove calls a `WordTokenizer`. All are equal, so that neighbouring blocks share one splitting of a document."""
-
-    language = "any"
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return words(text)
-
-    def __eq__(self, other: Any) -> bool:
-        return type(other) is type(self)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-    def __reduce__(self) -> Any:
-        return datatrove_words, (type(self),)
-
-
-class ProseWords(Words):
-    """Words close to spaCy's, for rules whose thresholds were set with it: Gopher's and FineWeb's.
-
-    On 250 documents of manuals, encyclopedia and web text, Gopher's quality rules gave the verdict they give with spaCy
-    on 96 %, FineWeb's on all, at 6 and 16 times the speed; where they differ, more signs count as words here.
-    """
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return prose_words(text)
-
-
 def pieces(text: str) -> list[str]:
     """What is between whitespace; in scripts without it each letter, with its marks and the punctuation around it."""
     return _wide().piece.findall(text) if _needs_wide(text) else text.split()
-
-
-class WhitespaceWords(Words):
-    """Words as the Gopher paper and most re-implementations of its rules count them: what is between whitespace."""
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return pieces(text)
-
-
-def datatrove_words(words: type[Words] = Words) -> Words:
-    """The tokenizer to give as `language=` to a datatrove block."""
-    from datatrove.utils.word_tokenizers import WordTokenizer
-
-    WordTokenizer.register(Words)  # by registration, so that this module imports without datatrove
-    return words()

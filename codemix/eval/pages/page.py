@@ -6,7 +6,6 @@ script: its Content-Security-Policy forbids both.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from codemix import tables
-from codemix.data.store.manifest import digest
 from codemix.data.store.store import Store, write_text
+from codemix.files import digest, file_digest
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,7 @@ def look_digest() -> str:
     }
     files |= {eval_folder / "stats.py", eval_folder.parent / "recipe" / "language" / "quantities.py"}
     return digest(
-        {
-            file.relative_to(eval_folder.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted(files)
-        }
+        {file.relative_to(eval_folder.parent).as_posix(): file_digest(file) for file in sorted(files)}
     )
 
 

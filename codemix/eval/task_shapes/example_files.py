@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import csv
 import gzip
-import hashlib
 import io
 import json
 import zlib
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.errors import CodemixError
+from codemix.files import text_digest as digest
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -123,8 +123,3 @@ def identities(rows: Sequence[dict[str, Any]]) -> list[str]:
         seen[name] += 1
         found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return found
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a text, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

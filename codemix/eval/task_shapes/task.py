@@ -7,7 +7,6 @@ known answers or run against tests). Standard library and pydantic only at impor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from codemix.errors import CodemixError
 from codemix.eval.task_shapes.example_files import digest, read_rows
+from codemix.files import file_digest
 from codemix.recipe.language.component import Component
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Task(Component):
                 hints=self.where(),
                 rule="task-data",
             )
-        with open(path, "rb") as f:
-            return Data(path, hashlib.file_digest(f, "sha256").hexdigest())
+        return Data(path, file_digest(path))
 
     def where(self) -> list[str]:
         """Hints on where the examples can be had."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
+from codemix.files import text_digest
 from codemix.recipe.language.component import identity
 
 FORMAT = 1  # of shards, checkpoints and this very scheme; raising it rebuilds everything
@@ -19,4 +19,4 @@ def fingerprint(content: Any) -> str:
         separators=(",", ":"),
         ensure_ascii=True,
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_digest(text)

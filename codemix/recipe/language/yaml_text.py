@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from codemix.errors import CodemixError, Problem, Where
+from codemix.files import write_whole
 from codemix.recipe.language.secrets import hidden, secret_in
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 4_000_000, 48, 100_000, 40
@@ -364,11 +365,8 @@ def name_text(name: str) -> str:
 
 def write(path: Path, content: str) -> None:
     """Write a text file, whole or not at all; its folder is made. Raises CodemixError when it cannot be written."""
-    aside = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(path)
+        write_whole(path, content)
     except OSError as error:
         hint = "check that its folder can be made and written to"
         raise CodemixError(f"cannot write {path}: {error.strerror}", hints=[hint], rule="file") from None

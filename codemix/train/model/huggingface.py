@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.data.store.store import disk_problem
 from codemix.errors import CodemixError, Problem
+from codemix.files import replacing
 from codemix.recipe.language import schema
 
 if TYPE_CHECKING:
@@ -82,17 +83,17 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        aside = folder / "model.safetensors.part"
-        aside.unlink(missing_ok=True)
-        aside.touch()
-        mode = aside.stat().st_mode  # what the umask says; safetensors makes its file for the owner alone
-        save_file(
-            {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)},
-            aside,
-            metadata={"format": "pt"},
-        )
-        aside.chmod(mode)
-        aside.replace(folder / "model.safetensors")
+        with replacing(folder / "model.safetensors") as temporary:
+            temporary.touch()
+            mode = (
+                temporary.stat().st_mode
+            )  # what the umask says; safetensors makes its file for the owner alone
+            save_file(
+                {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)},
+                temporary,
+                metadata={"format": "pt"},
+            )
+            temporary.chmod(mode)
     except OSError as error:
         raise disk_problem(error, folder) from error
     return folder

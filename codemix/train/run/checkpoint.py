@@ -29,9 +29,9 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from codemix.data.store.manifest import digest
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError, Problem
+from codemix.files import digest
 
 if TYPE_CHECKING:
     from codemix.recipe.language import schema

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.store.manifest import Manifest, digest
+from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError, Problem
+from codemix.files import digest
 from codemix.recipe.language.component import identity
 from codemix.recipe.planning.plan import lineage as planned_lineage
 

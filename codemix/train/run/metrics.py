@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.store.store import disk_problem
+from codemix.files import write_whole
 from codemix.recipe.planning.chips import chip_of_device
 
 
@@ -68,10 +69,8 @@ class MetricsFile:
     def __init__(self, path: Path, step: int):
         self.path = path
         kept = [line for line in read_metrics(path) if line["step"] <= step]
-        aside = path.with_name(f".{path.name}.tmp")
         try:
-            aside.write_text("".join(_text(line) for line in kept), encoding="utf-8")
-            os.replace(aside, path)
+            write_whole(path, "".join(_text(line) for line in kept))
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise disk_problem(error, path) from error

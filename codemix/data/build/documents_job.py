@@ -1,0 +1,153 @@
+"""One source's documents as a job: its tasks, and what they leave summed into samples, funnel and manifest."""
+
+from __future__ import annotations
+
+import pickle
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codemix.data.build.apply_ops import UNREADABLE
+from codemix.data.build.documents import (
+    Documents,
+    DocumentsTask,
+    by_size,
+    read_marks,
+    remove_leftovers,
+    state_path,
+)
+from codemix.data.build.funnel import Funnel, total
+from codemix.data.build.identity import Identity
+from codemix.data.build.samples import Samples, sample_path, write_samples
+from codemix.data.inputs.frozen_inputs import Part, changed, freeze
+from codemix.data.inputs.opener import Opener
+from codemix.data.store.store import Store, write_json
+from codemix.errors import CodemixError, Problem
+from codemix.files import replacing
+from codemix.recipe.language import schema
+from codemix.recipe.language.quantities import show_share
+
+MIN_TASK_BYTES = 2**22  # of input
+MAX_TASK_BYTES = 2**30
+TASKS = 256  # of one source, about, within these bounds
+MIN_FILE_BYTES = 2**24  # of text in one file of documents; a task's bound where that is larger
+
+
+@dataclass(frozen=True)
+class DocumentsJob:
+    """Everything that turns one source of a recipe into frozen documents."""
+
+    name: str
+    source: schema.SourceSpec
+    identity: Identity
+    root: Path
+    store: Store
+    origin: Documents | None = None  # what it reads instead of inputs
+
+    @property
+    def final(self) -> Path:
+        return self.store.path("documents", self.name, self.identity.require())
+
+    def tasks(self, work: Path) -> Sequence[DocumentsTask]:
+        refused = [problem for op in self.source.ops if (problem := op.refuses(self.source.tags))]
+        if refused:
+            raise CodemixError(*refused)
+        self._prepare_ops(work)
+        limit = min(max(self._size() // TASKS, MIN_TASK_BYTES), MAX_TASK_BYTES)
+        opener = Opener(self.origin.folder if self.origin else self.root)
+        file_bytes = max(limit, MIN_FILE_BYTES)
+        groups = by_size(self._parts(opener, limit), limit, lambda part: part.size)
+        return [
+            DocumentsTask(self.name, self.source, number, tuple(parts), opener, work, file_bytes)
+            for number, parts in enumerate(groups)
+        ]
+
+    def _prepare_ops(self, work: Path) -> None:
+        for number, op in enumerate(self.source.ops, 1):
+            path = state_path(work, number)
+            if path.exists():
+                continue
+            state = op.prepare(self.root)
+            if state is not None:
+                with replacing(path) as temporary:
+                    temporary.write_bytes(pickle.dumps(state, protocol=5))
+
+    def _size(self) -> int:
+        if self.origin is not None:
+            return self.origin.bytes
+        return sum(given.bytes for given in self.identity.inputs)
+
+    def _parts(self, opener: Opener, limit: int) -> list[Part]:
+        if self.origin is not None:
+            return self.origin.parts()
+        return [
+            part for given in self.identity.inputs for part in self.source.read.parts(given, opener, limit)
+        ]
+
+    def finish(self, work: Path) -> dict[str, str]:
+        """Sum what the tasks left, write samples, funnel and manifest. Returns the digests that are known."""
+        marks = read_marks(work)
+        funnel = total(Funnel.from_json(mark["funnel"]) for mark in marks)
+        dropped = Samples()
+        kept = Samples()
+        for mark in marks:
+            dropped.merge(mark["dropped"])
+            kept.merge(mark["kept"])
+        self._check_unreadable(funnel, dropped)
+        self._check_inputs(work)
+        files = [file for mark in marks for file in mark["files"]]
+        digests = {file["path"]: file["sha256"] for file in files}
+        remove_leftovers(work / "docs", digests)
+        shutil.rmtree(work / "dropped", ignore_errors=True)
+        for key in dropped.names():
+            write_samples(sample_path(work, key), dropped.rows(key))
+        write_samples(work / "kept.jsonl.zst", kept.rows("kept"))
+        write_json(work / "funnel.json", funnel.as_json())
+        write_json(work / "manifest.json", self._manifest(files))
+        for name in (".parts", ".states"):
+            shutil.rmtree(work / name, ignore_errors=True)
+        return digests
+
+    def _manifest(self, files: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "source": self.name,
+            "fingerprint": self.identity.fingerprint,
+            "identity": self.identity.content,
+            "files": files,
+            "inputs": [given.as_json() for given in self.identity.inputs],
+            "environment": {"python": platform.python_version()},
+        }
+
+    def _check_inputs(self, work: Path) -> None:
+        """An input that changed after it was frozen, and kept its size, must not pass for what it was."""
+        if self.origin is not None:
+            return
+        frozen = [given for given in self.identity.inputs if not given.sha256.startswith("name:")]
+        again = freeze([given.path for given in frozen], self.store, self.root, again=True)
+        pairs = zip(frozen, again, strict=True)
+        problems = [changed(before.path) for before, now in pairs if before != now]
+        if problems:
+            shutil.rmtree(work)
+            raise CodemixError(*problems[:20])
+
+    def _check_unreadable(self, funnel: Funnel, samples: Samples) -> None:
+        unreadable = funnel.unreadable.total()
+        if unreadable <= self.source.max_bad * funnel.read:
+            return
+        reasons = funnel.unreadable.most_common(5)
+        counts = ", ".join(f"{n:,} {reason}" for reason, n in reasons)
+        firsts = [samples.rows(f"{UNREADABLE}/{reason}")[:1] for reason, _ in reasons]
+        examples = [f"for example {row['id']}: {row['text']}" for rows in firsts for row in rows]
+        allowed = show_share(self.source.max_bad)
+        enough = min(100, 100 * unreadable / funnel.read + 0.001)
+        limit = f"the limit is `max_bad: {allowed}`; repair the data, or raise it to {enough:.3f}%"
+        problem = Problem(
+            f"source `{self.name}`: {unreadable:,} of {funnel.read:,} documents are unreadable ({counts})",
+            hints=(*examples, limit),
+            rule="too-many-unreadable",
+        )
+        raise CodemixError(problem)

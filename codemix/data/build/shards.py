@@ -1,0 +1,183 @@
+"""Writing the shards of one task: token ids with an EOS after each document, and a line about each document."""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codemix.data.build.documents import held_out
+from codemix.data.datatrove_adapter.token_files import open_token_file
+from codemix.data.encoding import encoders
+from codemix.data.encoding.tokenizer import TokenizerFile
+from codemix.data.store import block_checksums
+from codemix.data.store.jsonl_zst import LineWriter
+from codemix.data.store.manifest import TOKEN_BYTES, Shard, dtype_for
+from codemix.files import file_digest
+
+BATCH_BYTES = 2**20  # of text: encoding objects of the slow path cost about 30 bytes per byte of text
+BATCH_DOCUMENTS = 256
+SELF_CHECKED = 16  # documents of each task that both encoders encode,
+SELF_CHECKED_CHARS = 4000  # and how much of each
+# what is kept of a document's metadata beside the tokens
+SIDECAR = ("path", "language", "licence", "url", "repo", "size", "set")
+
+Row = dict[str, Any]  # {"id", "text", "meta", "bytes" of text}
+
+
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in batches bounded by bytes of text: code files vary a thousandfold, so a count would not bound memory."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row["text"])
+        if size >= BATCH_BYTES or len(batch) >= BATCH_DOCUMENTS:
+            yield batch
+            batch = []
+            size = 0
+    if batch:
+        yield batch
+
+
+class ShardWriter:
+    """Writes the shard of one split: `<name>.ds`, `.ds.index` and `.docs.jsonl.zst`."""
+
+    def __init__(self, folder: Path, name: str, dtype: str):
+        self.name = name
+        self._folder = folder
+        self._numpy_dtype = f"<u{TOKEN_BYTES[dtype]}"
+        self._tokens = open_token_file(self.path, TOKEN_BYTES[dtype])
+        self._sidecar = LineWriter(folder / f"{name}.docs.jsonl.zst")
+        self._text_bytes = 0
+        self._ids = array.array("Q")  # a hash of each document's id
+
+    @property
+    def path(self) -> Path:
+        return self._folder / f"{self.name}.ds"
+
+    @property
+    def documents(self) -> int:
+        return len(self._tokens.doc_ends)
+
+    def write(self, row: Row, ids: np.ndarray, eos: int) -> None:
+        tokens = np.empty(len(ids) + 1, self._numpy_dtype)
+        tokens[:-1] = ids
+        tokens[-1] = eos
+        self._tokens.write_bytes(tokens.tobytes())
+        meta = row["meta"]
+        size = row["bytes"]
+        kept = {key: meta[key] for key in SIDECAR if meta.get(key) is not None}
+        self._sidecar.write({"id": row["id"], "bytes": size, **kept})
+        self._text_bytes += size
+        id_check = block_checksums.id_check(row["id"])
+        self._ids.append(id_check)
+
+    def close(self) -> None:
+        self._tokens.close()
+        self._sidecar.close()
+
+    def files(self) -> list[Path]:
+        """The files of the closed shard, with the checksums of its blocks, which are written now."""
+        checks = block_checksums.write_checks(self.path)
+        index = Path(f"{self.path}.index")
+        return [self.path, index, self._sidecar.path, checks]
+
+    def write_ids(self, path: Path) -> None:
+        """The sorted hashes of the documents' ids."""
+        hashes = np.array(self._ids, "<u8")
+        np.sort(hashes).tofile(path)
+
+    def as_shard(self, files: list[Path], folder: str) -> Shard:
+        """What the manifest says of it, once its files are in `folder` of the source's."""
+        tokens_sha256, index_sha256, docs_sha256, checks_sha256 = map(file_digest, files)
+        return Shard(
+            path=f"{folder}/{self.name}.ds",
+            tokens=len(self._tokens),
+            documents=self.documents,
+            bytes=self._text_bytes,
+            sha256=tokens_sha256,
+            index_sha256=index_sha256,
+            docs=f"{folder}/{self.name}.docs.jsonl.zst",
+            docs_sha256=docs_sha256,
+            checks_sha256=checks_sha256,
+        )
+
+
+@dataclass
+class ShardTokenizer:
+    """Tokenizes rows into at most one shard per split. Ids that cannot be right are refused before they are written."""
+
+    folder: Path
+    tokenizer: TokenizerFile
+    held_out_share: Fraction
+    encoder: encoders.Encoder | None = None
+
+    def __post_init__(self) -> None:
+        self._encoder = self.encoder or encoders.load_encoder(self.tokenizer.path)
+        self._vocab_size = self.tokenizer.meta["vocab_size"]
+        self._eos = self.tokenizer.meta["eos_id"]
+        self.dtype = dtype_for(self._vocab_size)
+        self._self_checked = 0
+
+    def run(self, rows: Iterable[Row], number: int = 0) -> dict[str, ShardWriter]:
+        """Write the shards of task `number`; returns those that hold documents, by split."""
+        shards: dict[str, ShardWriter] = {}
+        for batch in batches(rows):
+            texts = [row["text"] for row in batch]
+            self._self_check(texts)
+            encoded = self._encoder.encode(texts)
+            self._check_ids(batch, encoded)
+            for row, ids in zip(batch, encoded, strict=True):
+                split = self._split(row["text"])
+                if split not in shards:
+                    shards[split] = ShardWriter(self.folder, f"{split}-{number:05d}", self.dtype)
+                shards[split].write(row, ids, self._eos)
+        for shard in shards.values():
+            shard.close()
+        return shards
+
+    def _split(self, text: str) -> str:
+        if self.held_out_share and held_out(text.encode(), self.held_out_share):
+            return "held_out"
+        return "train"
+
+    def _self_check(self, texts: list[str]) -> None:
+        """Encode the first documents with both encoders; the slow one goes on alone where they differ."""
+        if not isinstance(self._encoder, encoders.FastEncoder) or self._self_checked >= SELF_CHECKED:
+            return
+        self._self_checked += len(texts)
+        checked = [text[:SELF_CHECKED_CHARS] for text in texts[:SELF_CHECKED]]
+        difference = encoders.disagreement(self._encoder, self._encoder.slow, checked)
+        if difference:
+            print(f"notice: encoding with `tokenizers` instead of tiktoken: {difference}", file=sys.stderr)
+            self._encoder = self._encoder.slow
+
+    def _check_ids(self, batch: list[Row], encoded: list[np.ndarray]) -> None:
+        if not self._any_wrong(np.concatenate(encoded)):
+            return
+        rows = zip(batch, encoded, strict=True)
+        name = next(row["id"] for row, ids in rows if self._any_wrong(ids))
+        raise ValueError(
+            f"{name}: the tokenizer made an id outside its vocabulary of {self._vocab_size}, "
+            f"or the end-of-document id {self._eos}, from text"
+        )
+
+    def _any_wrong(self, ids: np.ndarray) -> bool:
+        if not ids.size:
+            return False
+        return int(ids.max()) >= self._vocab_size or bool((ids == self._eos).any())
+
+    @property
+    def fast(self) -> bool:
+        return self._encoder.fast
+
+    @property
+    def notice(self) -> str:
+        return self._encoder.notice
