@@ -5,7 +5,7 @@ It finds nothing that reading would not find; it finds it in the first second, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ SHOWN = 3  # problems of one source; a wrong column is wrong in every file
 
 
 def first_rows(
-    sources: dict[str, schema.SourceSpec], inputs: dict[str, Iterable[Input]], root: Path
+    sources: dict[str, schema.SourceSpec], inputs: Mapping[str, Iterable[Input]], root: Path
 ) -> list[Problem]:
     """Why building these sources would stop at the first row of a file, or at opening it; each names its source."""
     looks: list[_Look] = []

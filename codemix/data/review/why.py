@@ -104,7 +104,7 @@ def _first_equal(store: Store, entry: dict[str, Any], text: str) -> dict[str, An
     """The place of the first document with this text, which an entry keeps; its lists of equal texts do not say."""
     for source, fingerprint in entry["documents"]:
         for file in Documents.load(store.path("documents", source, fingerprint)).files:
-            name = Path(file["path"]).name
+            name = file.name
             for number, row in enumerate(
                 read_lines(store.path("documents", source, fingerprint) / "docs" / name)
             ):

@@ -1,9 +1,9 @@
-"""Cheap checksums of a shard by block, so that whoever reads a window knows that its tokens are those that were written.
+"""Cheap checksums of a shard by block, so that a reader of a window knows that its tokens are those that were written.
 
-    <shard>.ds.checks    XXH3 of the whole `<shard>.ds.index`, then of each BLOCK bytes of `<shard>.ds`: little-endian uint64
+    <shard>.ds.checks    little-endian uint64: XXH3 of the whole `<shard>.ds.index`, then of each BLOCK bytes of `<shard>.ds`
 
-SHA-256 in the manifest and in SHA256SUMS says the same with certainty, to who reads every byte; `codemix verify` does. These
-cost a few microseconds when a block is first touched, and find what disks do to files, not what a forger does.
+SHA-256 in the manifest and in SHA256SUMS says the same with certainty, to a reader of every byte, as `codemix verify`
+is. These cost a few microseconds when a block is first touched, and detect what disks do to files, not forgery.
 """
 
 from __future__ import annotations
@@ -24,26 +24,25 @@ def blocks(size: int) -> int:
 
 def block_check(tokens: np.ndarray, block: int) -> int:
     """The checksum of one block of a shard's tokens."""
-    width = tokens.itemsize
-    return xxhash.xxh3_64_intdigest(
-        tokens[block * BLOCK // width : (block + 1) * BLOCK // width].view(np.uint8)
-    )
+    tokens_per_block = BLOCK // tokens.itemsize
+    start = block * tokens_per_block
+    return whole_check(tokens[start : start + tokens_per_block])
 
 
 def whole_check(array: np.ndarray) -> int:
     """The checksum of a whole array."""
-    return xxhash.xxh3_64_intdigest(array.view(np.uint8))
+    return xxhash.xxh3_64_intdigest(array.view(np.uint8).data)
 
 
 def write_checks(shard: Path) -> Path:
     """Write the checksums of a shard whose tokens and index are whole; returns their path."""
     path = shard.with_name(shard.name + SUFFIX)
     index = np.fromfile(f"{shard}.index", np.uint8)
-    found = [whole_check(index)]
+    checks = [whole_check(index)]
     with open(shard, "rb") as f:
         while block := f.read(BLOCK):
-            found.append(xxhash.xxh3_64_intdigest(block))
-    np.array(found, "<u8").tofile(path)
+            checks.append(xxhash.xxh3_64_intdigest(block))
+    np.array(checks, "<u8").tofile(path)
     return path
 
 
