@@ -43,7 +43,8 @@ def validate(
             if recipe_file.is_study(document):
                 from codemix.recipe.studies import study
 
-                points, found = study.check(study.of_document(document))
+                checked_study = study.check(study.of_document(document))
+                points, found = checked_study.points, checked_study.problems
                 said = f"{len(points)} recipes"
             else:
                 checked = validation.check_document(document)

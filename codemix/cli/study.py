@@ -60,12 +60,12 @@ def print_study_plan(document: YamlFile, *, json: bool, markdown: bool, chip: st
     from codemix.recipe.studies.stage_tree import tree
     from codemix.recipe.studies.study import check, of_document
 
-    checked, _ = check(of_document(document))
-    made = tree({name: c.require() for name, c in checked.items()}, chip=chip, mfu=mfu)
+    plans = check(of_document(document)).require()
+    stages = tree(plans, chip=chip, mfu=mfu)
     if json:
-        print_json(made.as_json())
+        print_json(stages.as_json())
     else:
-        print(made.markdown() if markdown else made.text())
+        print(stages.markdown() if markdown else stages.text())
 
 
 @group.command("plan")

@@ -133,7 +133,8 @@ def mutated(value, generator):
 def judged(document, path, plans):
     """The problems of a recipe or study; one without errors is planned, shown and compared first."""
     if recipe_file.is_study(document):
-        checked, problems = study.check(study.of_document(document))
+        result = study.check(study.of_document(document))
+        checked, problems = result.points, result.problems
         if not any(p.severity == "error" for p in problems):
             made = stage_tree.tree({name: c.require() for name, c in checked.items()})
             assert made.text() and made.markdown() and json.dumps(made.as_json())

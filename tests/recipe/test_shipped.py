@@ -26,7 +26,8 @@ def name(path: Path) -> str:
 def planned(path: Path) -> dict:
     """Plans by recipe name, of a recipe or of a study."""
     if path in STUDIES:
-        checked, problems = study.check(study.load_study(path))
+        result = study.check(study.load_study(path))
+        checked, problems = result.points, result.problems
     else:
         one = validation.check(recipe_file.read_recipe(path))
         checked, problems = {one.plan.recipe.name: one}, one.problems

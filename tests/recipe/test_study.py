@@ -12,8 +12,8 @@ from codemix.recipe.language import recipe_file, yaml_text
 from codemix.recipe.language.overrides import layered, override, remove
 from codemix.recipe.planning import plan_tables
 from codemix.recipe.studies import study
-from codemix.recipe.studies.points import _sweep
 from codemix.recipe.studies.study_spec import Sweep
+from codemix.recipe.studies.sweep import apply_share
 
 BASE = """\
 codemix: 1
@@ -52,7 +52,8 @@ def make(tmp_path):
 
 
 def plans(s: study.Study) -> dict:
-    checked, problems = study.check(s)
+    result = study.check(s)
+    checked, problems = result.points, result.problems
     assert not [p for p in problems if p.severity == "error"], problems
     return {name: c.plan for name, c in checked.items()}
 
@@ -142,7 +143,7 @@ set:
         ("variations: [{name: a, base: other.yaml}]\n", "cannot read", 4),
         ("seeds: [1, 1]\n", "each once", 4),
         ("grid: {rate: {}}\n", "the axis `rate` has no values", 4),
-        ("sweep: {stage: init, of: code, shares: [50%, 50%]}\n", "stands twice", 4),
+        ("sweep: {stage: init, of: code, shares: [50%, 50%]}\n", "appears twice", 4),
         (
             "set: {stages.init.mixture: {code: 100%}}\nsweep: {stage: init, of: code, shares: [50%]}\n",
             "reads only `code`",
@@ -178,7 +179,7 @@ set:
 def test_problems_point_into_the_study(make, body, says, line):
     with pytest.raises(CodemixError) as caught:
         s = make(body)
-        _, problems = study.check(s)
+        problems = study.check(s).problems
         raise CodemixError(*problems)
     problem = caught.value.problems[0]
     assert says in problem.what, problem.what
@@ -187,7 +188,7 @@ def test_problems_point_into_the_study(make, body, says, line):
 
 def test_a_problem_of_the_base_points_into_the_base_and_is_told_once(make, tmp_path):
     (tmp_path / "base.yaml").write_text(BASE.replace("text: 80%, code: 20%", "text: 80%, code: 30%"))
-    _, problems = study.check(make("seeds: [0, 1, 2]\n"))
+    problems = study.check(make("seeds: [0, 1, 2]\n")).problems
     (problem,) = [p for p in problems if p.severity == "error"]
     assert problem.where.file.endswith("base.yaml") and "sum to 110%" in problem.what
     assert "`seed0`, `seed1`, `seed2`" in problem.hints[-1]
@@ -231,7 +232,7 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
     }
     point = layered(yaml_text.YamlFile("b", "", value), "s")
     sweep = Sweep(stage="a", of="code", shares=[f"{percent}%"])
-    _sweep(point, sweep, sweep.shares[0], yaml_text.YamlFile("s", "", {}), ("sweep",))
+    apply_share(point, sweep, sweep.shares[0], yaml_text.YamlFile("s", "", {}), ("sweep",))
     new = {
         n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1)
         for n, s in point.value["stages"][0]["mixture"].items()
@@ -405,7 +406,8 @@ def test_any_study_gives_plans_or_located_problems(tmp_path_factory, change, wit
     } | ({"sweep": sweep} if sweep else {})
     (folder / "study.yaml").write_text(yaml_text.dump(value))
     try:
-        checked, problems = study.check(study.load_study(folder / "study.yaml"))
+        result = study.check(study.load_study(folder / "study.yaml"))
+        checked, problems = result.points, result.problems
         study.tree({n: c.plan for n, c in checked.items() if not c.errors}).text()
     except CodemixError as error:
         problems = error.problems

@@ -3,232 +3,134 @@
 from __future__ import annotations
 
 import itertools
-import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import PurePosixPath
-from typing import Any
+from typing import TypeVar
 
-from pydantic_core import PydanticCustomError
+from codemix.recipe.language.overrides import Layered, layered, override, put, remove
+from codemix.recipe.language.quantities import show_share
+from codemix.recipe.language.yaml_text import YamlFile
+from codemix.recipe.studies.base_recipe import BaseRecipes
+from codemix.recipe.studies.study_spec import Study, StudySpec, Variation
+from codemix.recipe.studies.sweep import apply_share
 
-from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe.language import yaml_text
-from codemix.recipe.language.overrides import Layered, get, layered, override, put, remove, stage_index
-from codemix.recipe.language.quantities import exact_share, read_share, read_tokens, show_share
-from codemix.recipe.studies.study_spec import Study, Sweep
+_Place = TypeVar("_Place")
 
 
 @dataclass(frozen=True)
 class Point:
+    """A point's name within its study, and its recipe with the places its values came from."""
+
     name: str
     document: Layered
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What distinguishes one point: a place on each axis of the study; None where the study has no such axis."""
+
+    variation: tuple[int, Variation] | None
+    values: tuple[tuple[str, str], ...]  # (axis, value) of the grid
+    share: tuple[int, Fraction] | None
+    seed: int | None
+
+    def name_parts(self, spec: StudySpec) -> Iterator[str]:
+        """The parts of the point's name; a single seed goes unnamed."""
+        if self.variation is not None:
+            yield self.variation[1].name
+        for _, value in self.values:
+            yield value
+        if self.share is not None:
+            yield _share_name(self.share[1])
+        if self.seed is not None and len(spec.seeds) > 1:
+            yield f"seed{self.seed}"
+
+
 def points(study: Study) -> Iterator[Point]:
     """Every point, in the order of the file. Raises CodemixError for an override that leads nowhere."""
-    spec, bases = study.spec, {}
-    variations = list(enumerate(spec.variations)) or [(-1, None)]
-    grids = list(
-        itertools.product(*([(axis, value) for value in values] for axis, values in spec.grid.items()))
+    bases = BaseRecipes(study)
+    for choice in _choices(study.spec):
+        document = _lay_over(study, bases, choice)
+        parts = list(choice.name_parts(study.spec))
+        name = "-".join([study.name, *parts])
+        put(document, ("name",), name, study.document, ("study",))
+        yield Point("-".join(parts) or "base", document)
+
+
+def _choices(spec: StudySpec) -> Iterator[_Choice]:
+    """The product of the axes, the last the fastest."""
+    axes: list[list[tuple[str, str]]] = []
+    for axis, changes in spec.grid.items():
+        places = [(axis, value) for value in changes]
+        axes.append(places)
+    grid = itertools.product(*axes)
+    variations = enumerate(spec.variations)
+    shares = enumerate(spec.sweep.shares if spec.sweep else ())
+    product = itertools.product(
+        _or_none(variations),
+        grid,
+        _or_none(shares),
+        _or_none(spec.seeds),
     )
-    shares = list(enumerate(spec.sweep.shares)) if spec.sweep else [(-1, None)]
-    for (v, variation), choices, (s, share), seed in itertools.product(
-        variations, grids, shares, spec.seeds or (None,)
-    ):
-        parts = [variation.name] if variation else []
-        parts += [value for _, value in choices]
-        parts += [_share_name(share)] if share is not None else []
-        parts += [f"seed{seed}"] if seed is not None and len(spec.seeds) > 1 else []
-        point = _layer(study, bases, v, choices, s, seed)
-        name = "-".join([spec.study, *parts])
-        put(point, ("name",), name, study.document, ("study",))
-        yield Point("-".join(parts) or "base", point)
+    for variation, values, share, seed in product:
+        yield _Choice(variation, values, share, seed)
 
 
-def _layer(study: Study, bases: dict, v: int, choices: tuple, s: int, seed: int | None) -> Layered:
-    spec, document = study.spec, study.document
-    variation = spec.variations[v] if v >= 0 else None
-    at = ("variations", v)
-    if variation is not None and variation.base is not None:
-        base = _base(study, variation.base, (*at, "base"), bases)
-    else:
-        base = _base(study, spec.base, ("base",), bases)
+def _or_none(
+    places: Iterable[_Place],
+) -> Sequence[_Place | None]:
+    """The places on an axis; None alone where the study has no such axis."""
+    return list(places) or [None]
+
+
+def _lay_over(study: Study, bases: BaseRecipes, choice: _Choice) -> Layered:
+    """The base recipe with the study's changes, then those of the point."""
+    spec = study.spec
+    document = study.document
+    base = _base(study, bases, choice)
     point = layered(base, document.file)
     for i, name in enumerate(spec.without):
         remove(point, name, document, ("without", i))
     override(point, spec.set, document, ("set",))
-    if variation is not None:
-        for i, name in enumerate(variation.without):
-            remove(point, name, document, (*at, "without", i))
-        override(point, variation.set, document, (*at, "set"))
-        if variation.description:
-            put(point, ("description",), variation.description, document, (*at, "description"))
-    for axis, value in choices:
+    if choice.variation is not None:
+        index, variation = choice.variation
+        _vary(point, variation, study, ("variations", index))
+    for axis, value in choice.values:
         override(point, spec.grid[axis][value], document, ("grid", axis, value))
-    if s >= 0:
-        _sweep(point, spec.sweep, spec.sweep.shares[s], document, ("sweep", "shares", s))
-    if seed is not None:
-        put(point, ("seed",), seed, document, ("seeds",))
+    if choice.share is not None and spec.sweep is not None:
+        index, share = choice.share
+        at = ("sweep", "shares", index)
+        apply_share(point, spec.sweep, share, document, at)
+    if choice.seed is not None:
+        put(point, ("seed",), choice.seed, document, ("seeds",))
     return point
 
 
-def _sweep(point: Layered, sweep: Sweep, share: Fraction, document: yaml_text.YamlFile, at: tuple) -> None:
-    """Give `of` its share of the stage; scale the rest, and under `additive` the stage's tokens."""
-    here = ("stages", stage_index(point, sweep.stage, document, ("sweep", "stage")))
-    stage = get(point.value, here)
-    mixture = _mapping(stage, "mixture")
-    groups = _mapping(point.value, "groups")
-    known = {*mixture, *groups, *_mapping(point.value, "sources")}
-    if sweep.of not in known:
-        raise CodemixError(
-            Problem(
-                f"there is no source or group `{sweep.of}`",
-                document.where(("sweep", "of")),
-                did_you_mean(sweep.of, known),
-                "unknown-source",
-            )
-        )
-    rest = {name: weight for name, weight in mixture.items() if name != sweep.of}
-    if holder := next(
-        (name for name, weight in rest.items() if _holds(groups, name, weight, sweep.of)), None
-    ):
-        what = f"`{sweep.stage}` reads `{sweep.of}` inside `{holder}` too, so its share of the stage would not be the one that is swept"
-        hint = f"let the base recipe's mixture name `{sweep.of}` once, beside its groups, or sweep `{holder}`"
-        raise CodemixError(Problem(what, document.where(("sweep", "of")), (hint,), "sweep-inside"))
-    if not rest and share != 1:
-        raise CodemixError(
-            Problem(
-                f"`{sweep.stage}` reads only `{sweep.of}`, so nothing can make up the rest",
-                document.where(("sweep", "stage")),
-                ("let the base recipe's mixture hold what stays",),
-                "sweep-rest",
-            )
-        )
-    whole = _plain_shares(point, (*here, "mixture"), mixture, sweep.of)
-    left = sum(whole.values(), Fraction(0))
-    if rest and not left:
-        where = point.where((*here, "mixture"))
-        raise CodemixError(
-            Problem(
-                f"`{sweep.stage}` gives nothing but `{sweep.of}` a share to scale",
-                where,
-                ("give the rest their shares",),
-                "sweep-rest",
-            )
-        )
-    new = {
-        name: _scaled(weight, whole[name] / left * (1 - share)) for name, weight in rest.items() if share != 1
-    }
-    if share:
-        new[sweep.of] = _scaled(mixture.get(sweep.of, "0%"), share)
-    put(point, (*here, "mixture"), new, document, at)
-    if sweep.kind == "additive":
-        try:
-            tokens = Fraction(read_tokens(stage.get("tokens")))
-        except PydanticCustomError:
-            what, hint = (
-                f"an additive sweep needs `tokens:` in `{sweep.stage}`",
-                "give the stage's budget in tokens instead of steps",
-            )
-            raise CodemixError(
-                Problem(what, document.where(("sweep", "kind")), (hint,), "sweep-budget")
-            ) from None
-        put(point, (*here, "tokens"), round(tokens * left / (1 - share)), document, at)
+def _base(study: Study, bases: BaseRecipes, choice: _Choice) -> YamlFile:
+    if choice.variation is not None:
+        index, variation = choice.variation
+        if variation.base is not None:
+            return bases.document(variation.base, ("variations", index, "base"))
+    return bases.document(study.spec.base, ("base",))
 
 
-def _holds(groups: dict, name: str, weight: Any, of: str, around: tuple = ()) -> bool:
-    """Whether what a mixture names, a group, has `of` somewhere inside."""
-    inner = _mapping(weight, "of") or _mapping(groups, name)
-    return name not in around and any(
-        n == of or _holds(groups, n, w, of, (*around, name)) for n, w in inner.items()
-    )
-
-
-def _mapping(value: Any, key: str) -> dict:
-    """A mapping inside another, empty when there is none: what is wrong with it is told when the recipe is validated."""
-    inner = value.get(key) if isinstance(value, dict) else None
-    return inner if isinstance(inner, dict) else {}
-
-
-def _plain_shares(point: Layered, path: tuple, mixture: dict, of: str) -> dict[str, Fraction]:
-    """The shares of all but `of`; the one that says `rest` has what the others leave."""
-    values = {
-        name: weight.get("share") if isinstance(weight, dict) else weight for name, weight in mixture.items()
-    }
-    rest = [name for name, value in values.items() if value == "rest"]
-    shares = {
-        name: _plain_share(point, (*path, name), value)
-        for name, value in values.items()
-        if name not in rest and (name != of or rest)
-    }
-    for name in rest[:1]:
-        shares[name] = max(Fraction(0), 1 - sum(shares.values()))
-    return {
-        name: shares[name] if name in shares else _plain_share(point, (*path, name), "rest")
-        for name in mixture
-        if name != of
-    }
-
-
-def _plain_share(point: Layered, path: tuple, value: Any) -> Fraction:
-    try:
-        if value != "rest":
-            return read_share(value)
-    except PydanticCustomError:
-        pass
-    what = f"a sweep needs a plain share of `{path[-1]}` in the base mixture"
-    raise CodemixError(Problem(what, point.where(path), ("write it in %, for example `50%`",), "sweep-share"))
-
-
-def _scaled(weight: Any, share: Fraction) -> Any:
-    return weight | {"share": exact_share(share)} if isinstance(weight, dict) else exact_share(share)
+def _vary(
+    point: Layered,
+    variation: Variation,
+    study: Study,
+    at: tuple,
+) -> None:
+    document = study.document
+    for i, name in enumerate(variation.without):
+        remove(point, name, document, (*at, "without", i))
+    override(point, variation.set, document, (*at, "set"))
+    if variation.description:
+        put(point, ("description",), variation.description, document, (*at, "description"))
 
 
 def _share_name(share: Fraction) -> str:
     shown = show_share(share).lstrip("~").rstrip("%")
-    return f"{shown:0>2}pct" if "." not in shown else f"{shown}pct"
-
-
-def _base(study: Study, name: str, at: tuple, bases: dict[str, yaml_text.YamlFile]) -> yaml_text.YamlFile:
-    """The base recipe's document, read once a study; its `init_from` paths are made relative to the study."""
-    if name in bases:
-        return bases[name]
-    inner = PurePosixPath(name)
-    if inner.is_absolute() or inner.suffix not in (".yaml", ".yml"):
-        raise CodemixError(
-            Problem(
-                f"`{name}` is not a recipe beside this study",
-                study.document.where(at),
-                ("give a relative path to a .yaml file",),
-                "study-base",
-            )
-        )
-    path = study.folder / name
-    try:
-        document = yaml_text.parse(yaml_text.read_text(path), str(path))
-    except CodemixError as error:
-        if error.problems[0].where is None:
-            raise CodemixError(
-                *(replace(p, where=study.document.where(at)) for p in error.problems)
-            ) from None
-        raise
-    if isinstance(document.value, dict) and "study" in document.value:
-        raise CodemixError(
-            Problem(
-                "the base of a study is a recipe, and this is a study",
-                study.document.where(at),
-                (),
-                "study-base",
-            )
-        )
-    if not isinstance(document.value, dict):
-        raise CodemixError(
-            Problem("the base of a study is a recipe", study.document.where(at), (), "study-base")
-        )
-    for stage in document.value["stages"] if isinstance(document.value.get("stages"), list) else ():
-        origin = stage.get("init_from") if isinstance(stage, dict) else None
-        if isinstance(origin, dict) and isinstance(origin.get("recipe"), str):
-            origin["recipe"] = posixpath.normpath(posixpath.join(inner.parent.as_posix(), origin["recipe"]))
-    bases[name] = document
-    return document
+    if "." not in shown:
+        shown = shown.rjust(2, "0")
+    return f"{shown}pct"

@@ -7,24 +7,27 @@ written, and holds across studies as well as within one.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from codemix.recipe.language.quantities import show_tokens
-from codemix.recipe.planning import cost_estimate
 from codemix.recipe.planning.chips import chip_named
+from codemix.recipe.planning.cost_estimate import Cost, show_amount, stage_cost, vocabulary
 from codemix.recipe.planning.plan import Plan, StagePlan, with_ancestors
+from codemix.recipe.studies.outline import aligned, outline
 from codemix.tables import Table
+
+MAX_NAMES = 3  # of recipes, in a table's cell
 
 
 @dataclass(frozen=True)
 class Node:
-    """One stage of the tree, the recipes that train it (with a vocabulary, 0 if unknown), and the stages that continue from it."""
+    """One stage of the tree, the recipes that train it, and the stages that continue from it."""
 
     stage: StagePlan
-    vocab_size: int
+    vocab_size: int  # 0 if unknown
     recipes: tuple[str, ...]
     children: tuple[Node, ...]
 
@@ -32,17 +35,34 @@ class Node:
     def fingerprint(self) -> str:
         return self.stage.fingerprint
 
+    @property
+    def ending(self) -> list[str]:
+        """The recipes whose last stage this is."""
+        continued: set[str] = set()
+        for child in self.children:
+            continued.update(child.recipes)
+        return [name for name in self.recipes if name not in continued]
 
-@dataclass(frozen=True)
+
+@dataclass
 class Saving:
     """What the tree trains against what the recipes would train one by one."""
 
-    stages: int
-    stages_apart: int
-    tokens: int
-    tokens_apart: int
-    chip_hours: float
-    chip_hours_apart: float
+    stages: int = 0
+    stages_apart: int = 0
+    tokens: int = 0
+    tokens_apart: int = 0
+    chip_hours: float = 0
+    chip_hours_apart: float = 0
+
+    def add(self, cost: Cost, n_recipes: int) -> None:
+        """Count one stage that so many recipes train."""
+        self.stages += 1
+        self.stages_apart += n_recipes
+        self.tokens += cost.tokens
+        self.tokens_apart += cost.tokens * n_recipes
+        self.chip_hours += cost.chip_hours
+        self.chip_hours_apart += cost.chip_hours * n_recipes
 
 
 @dataclass(frozen=True)
@@ -56,113 +76,74 @@ class Tree:
 
     def walk(self) -> list[tuple[int, Node]]:
         """Every node with its depth, parents before children."""
-        found, waiting = [], [(0, root) for root in reversed(self.roots)]
+        found: list[tuple[int, Node]] = []
+        waiting = [(0, root) for root in reversed(self.roots)]
         while waiting:
             depth, node = waiting.pop()
             found.append((depth, node))
-            waiting += [(depth + 1, child) for child in reversed(node.children)]
+            for child in reversed(node.children):
+                waiting.append((depth + 1, child))
         return found
 
-    def cost(self, node: Node) -> cost_estimate.Cost:
-        return cost_estimate.stage_cost(node.stage, node.vocab_size, chip_named(self.chip), self.mfu)
+    def cost(self, node: Node) -> Cost:
+        """The estimate of one stage."""
+        chip = chip_named(self.chip)
+        return stage_cost(node.stage, node.vocab_size, chip, self.mfu)
 
     def saving(self) -> Saving:
         """Tokens and estimated chip-hours with and without sharing."""
-        nodes = [n for _, n in self.walk()]
-        costs, times = [self.cost(n) for n in nodes], [len(n.recipes) for n in nodes]
-        return Saving(
-            len(nodes),
-            sum(times),
-            sum(c.tokens for c in costs),
-            sum(c.tokens * t for c, t in zip(costs, times, strict=True)),
-            sum(c.chip_hours for c in costs),
-            sum(c.chip_hours * t for c, t in zip(costs, times, strict=True)),
-        )
+        saving = Saving()
+        for _, node in self.walk():
+            saving.add(self.cost(node), len(node.recipes))
+        return saving
 
     def notes(self) -> list[str]:
         """What sharing saves, in sentences."""
         s = self.saving()
+        tokens = show_tokens(s.tokens_apart - s.tokens)
+        all_tokens = show_tokens(s.tokens_apart)
+        hours = show_amount(s.chip_hours_apart - s.chip_hours)
+        all_hours = show_amount(s.chip_hours_apart)
+        needs = f"{len(self.recipes)} recipes need {s.stages} stages"
         return [
-            f"{len(self.recipes)} recipes need {s.stages} stages; one by one they would train {s.stages_apart}",
-            f"sharing saves {show_tokens(s.tokens_apart - s.tokens)} of {show_tokens(s.tokens_apart)} tokens and "
-            f"{cost_estimate.show_amount(s.chip_hours_apart - s.chip_hours)} of {cost_estimate.show_amount(s.chip_hours_apart)} {self.chip} hours (estimated at {self.mfu:.0%} of its peak)",
+            f"{needs}; one by one they would train {s.stages_apart}",
+            f"sharing saves {tokens} of {all_tokens} tokens and {hours} of {all_hours} {self.chip} hours "
+            f"(estimated at {self.mfu:.0%} of its peak)",
         ]
 
     def text(self, state: Callable[[StagePlan], str] | None = None) -> str:
-        """The tree as text, with estimates and what sharing saves; or with what `state` says about each stage, and how often it says so."""
-        lines: list[tuple[str, ...]] = []
-        shared = (
-            os.path.commonprefix([n.split("-")[:-1] for n in self.recipes]) if len(self.recipes) > 1 else []
-        )
-        short = len("".join(f"{part}-" for part in shared))
-
-        waiting = [(root, "", "") for root in reversed(self.roots)]
-        while waiting:
-            node, before, branch = waiting.pop()
-            names = node.recipes
-            ends = [n for n in names if all(n not in c.recipes for c in node.children)]
-            told = (
-                f"-> {', '.join(n[short:] for n in ends)}"
-                if ends
-                else f"shared by {len(names)}"
-                if len(names) > 1
-                else ""
-            )
-            hours = (
-                "" if state else f"{cost_estimate.show_amount(self.cost(node).chip_hours)} {self.chip} hours"
-            )
-            lines.append(
-                (
-                    before + branch + node.stage.name,
-                    f"{show_tokens(node.stage.tokens)} tokens",
-                    hours,
-                    state(node.stage) if state else "",
-                    told,
-                )
-            )
-            inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
-            branches = ["├─ "] * (len(node.children) - 1) + ["└─ "]
-            waiting += reversed(
-                [(child, inner, b) for child, b in zip(node.children, branches, strict=False)]
-            )
-        widths = [max((len(line[i]) for line in lines), default=0) for i in range(5)]
-        drawn = [
-            "  ".join(
-                cell.ljust(w) if i not in (1, 2) else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-                if w
-            ).rstrip()
-            for line in lines
-        ]
-        if state is None:
-            return "\n".join([*drawn, "", *self.notes()])
-        counts = Counter(line[3] for line in lines)
-        return "\n".join(
-            [
-                *drawn,
-                "",
-                f"{len(lines)} stages: " + ", ".join(f"{n} {what}" for what, n in counts.most_common()),
+        """The tree as text, with estimates and what sharing saves; or with what `state` says about each stage, and
+        how often it says so."""
+        rows = []
+        prefix = _common_prefix(self.recipes)
+        for branches, node in outline(self.roots):
+            row = [
+                branches + node.stage.name,
+                f"{show_tokens(node.stage.tokens)} tokens",
+                "" if state else f"{show_amount(self.cost(node).chip_hours)} {self.chip} hours",
+                state(node.stage) if state else "",
+                _show_recipes(node, prefix),
             ]
-        )
+            rows.append(row)
+        lines = aligned(rows, to_the_right=(1, 2))
+        if state is None:
+            return "\n".join([*lines, "", *self.notes()])
+        counts = Counter(row[3] for row in rows).most_common()
+        counted = ", ".join(f"{n} {what}" for what, n in counts)
+        return "\n".join([*lines, "", f"{len(rows)} stages: {counted}"])
 
     def table(self) -> Table:
-        """One line a stage, and below it what sharing saves."""
-        table = Table(
-            "Stages to train",
-            ["stage", ">tokens", ">steps", f">{self.chip} hours", ">recipes", "trained for"],
-            notes=self.notes(),
-        )
+        """One row per stage, and below it what sharing saves."""
+        columns = ["stage", ">tokens", ">steps", f">{self.chip} hours", ">recipes", "trained for"]
+        table = Table("Stages to train", columns, notes=self.notes())
         for depth, node in self.walk():
-            shown = ", ".join(node.recipes[:3]) + (
-                f" and {len(node.recipes) - 3} more" if len(node.recipes) > 3 else ""
-            )
             row = [
                 "· " * depth + node.stage.name,
                 f"{node.stage.tokens:,}",
                 f"{node.stage.steps:,}",
-                cost_estimate.show_amount(self.cost(node).chip_hours),
+                show_amount(self.cost(node).chip_hours),
                 str(len(node.recipes)),
-                shown,
+                _first_names(node.recipes),
             ]
             table.rows.append(row)
         return table
@@ -172,46 +153,74 @@ class Tree:
 
     def as_json(self) -> dict[str, Any]:
         """The tree for programs."""
-
-        def show(node: Node) -> dict[str, Any]:
-            cost = self.cost(node)
-            return {
-                "stage": node.stage.name,
-                "fingerprint": node.fingerprint,
-                "tokens": node.stage.tokens,
-                "steps": node.stage.steps,
-                "chip_hours": cost.chip_hours,
-                "recipes": list(node.recipes),
-                "children": [show(c) for c in node.children],
-            }
-
         return {
             "recipes": list(self.recipes),
-            "stages": [show(n) for n in self.roots],
+            "stages": [self._node_as_json(root) for root in self.roots],
             "saving": asdict(self.saving()),
             "chip": self.chip,
             "mfu": self.mfu,
         }
 
+    def _node_as_json(self, node: Node) -> dict[str, Any]:
+        return {
+            "stage": node.stage.name,
+            "fingerprint": node.fingerprint,
+            "tokens": node.stage.tokens,
+            "steps": node.stage.steps,
+            "chip_hours": self.cost(node).chip_hours,
+            "recipes": list(node.recipes),
+            "children": [self._node_as_json(child) for child in node.children],
+        }
+
+
+def _common_prefix(names: Sequence[str]) -> str:
+    """What all of several names begin with, in whole parts; the last part of a name is its own."""
+    if len(names) < 2:
+        return ""
+    all_parts = [name.split("-")[:-1] for name in names]
+    common = os.path.commonprefix(all_parts)
+    return "".join(f"{part}-" for part in common)
+
+
+def _show_recipes(node: Node, prefix: str) -> str:
+    """The recipes that end with a stage, without the prefix that all have; or how many share it."""
+    if node.ending:
+        names = [name.removeprefix(prefix) for name in node.ending]
+        return f"-> {', '.join(names)}"
+    if len(node.recipes) > 1:
+        return f"shared by {len(node.recipes)}"
+    return ""
+
+
+def _first_names(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:MAX_NAMES])
+    more = len(names) - MAX_NAMES
+    if more > 0:
+        shown += f" and {more} more"
+    return shown
+
 
 def tree(plans: Mapping[str, Plan], chip: str = "v5e", mfu: float = 0.4) -> Tree:
     """The tree of some plans by recipe name. Parents in other recipes (`init_from`) are part of it."""
-    chip_named(chip)
+    chip_named(chip)  # refuses an unknown one
     stages: dict[str, StagePlan] = {}
-    recipes: dict[str, list[str]] = {}
-    children: dict[str | None, list[str]] = {}
+    recipes: dict[str, dict[str, None]] = defaultdict(dict)  # the names in order, each once
+    children: dict[str | None, list[str]] = defaultdict(list)
     for name, plan in plans.items():
         for stage in with_ancestors(plan.stages):
-            if stage.fingerprint not in stages:
-                stages[stage.fingerprint] = stage
-                before = stage.parent.fingerprint if stage.parent else None
-                children.setdefault(before, []).append(stage.fingerprint)
-            trained = recipes.setdefault(stage.fingerprint, [])
-            if name not in trained:
-                trained.append(name)
+            fingerprint = stage.fingerprint
+            recipes[fingerprint][name] = None
+            if fingerprint not in stages:
+                stages[fingerprint] = stage
+                parent = stage.parent
+                before = parent.fingerprint if parent else None
+                children[before].append(fingerprint)
     nodes: dict[str, Node] = {}
     for fingerprint, stage in reversed(stages.items()):  # children first
         names = tuple(recipes[fingerprint])
-        after = tuple(nodes[f] for f in children.get(fingerprint, ()))
-        nodes[fingerprint] = Node(stage, cost_estimate.vocabulary(plans[names[0]]), names, after)
-    return Tree(tuple(nodes[f] for f in children.get(None, ())), tuple(plans), chip, mfu)
+        vocab_size = vocabulary(plans[names[0]])
+        after = [nodes[child] for child in children[fingerprint]]
+        nodes[fingerprint] = Node(stage, vocab_size, names, tuple(after))
+    roots = tuple(nodes[root] for root in children[None])
+    recipe_names = tuple(plans)
+    return Tree(roots, recipe_names, chip, mfu)

@@ -7,18 +7,22 @@
     sweep: {stage: pretrain, of: code, shares: [0%, 25%, 50%], kind: competitive}
     seeds: [0, 1]
 
-Points are the product of `variations`, `grid`, `sweep` and `seeds`. The tree of their stages is in recipe/studies/stage_tree.py.
+Points are the product of `variations`, `grid`, `sweep` and `seeds`. The tree of their stages is in
+recipe/studies/stage_tree.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.checks import validation
-from codemix.recipe.language import recipe_file, schema, yaml_text
+from codemix.recipe.language import schema, yaml_text
+from codemix.recipe.language.recipe_file import RecipeFile, is_study, validate
+from codemix.recipe.planning.plan import Plan
 from codemix.recipe.studies.points import points
 from codemix.recipe.studies.stage_tree import tree
 from codemix.recipe.studies.study_spec import Study, StudySpec
@@ -43,89 +47,130 @@ def load_study(path: str | Path) -> Study:
 
 def of_document(document: yaml_text.YamlFile) -> Study:
     """The study in a document."""
-    if isinstance(document.value, dict) and "stages" in document.value and not recipe_file.is_study(document):
+    is_mapping = isinstance(document.value, dict)
+    if is_mapping and "stages" in document.value and not is_study(document):
+        where = document.where(("stages",), key=True)
         hint = "a study has `study:`, `base:` and variations"
-        raise CodemixError(
-            Problem(
-                "this is a recipe, not a study",
-                document.where(("stages",), key=True),
-                (hint,),
-                "recipe-not-study",
-            )
-        )
-    return Study(recipe_file.validate(StudySpec, document), document)
+        problem = Problem("this is a recipe, not a study", where, (hint,), "recipe-not-study")
+        raise CodemixError(problem)
+    spec = validate(StudySpec, document)
+    return Study(spec, document)
 
 
 def expand(study: Study) -> dict[str, schema.Recipe]:
     """Every point of the study as a complete recipe, by recipe name, in the order of the file."""
-    return {name: source.recipe for name, source in recipes(study).items()}
+    expanded = {}
+    for name, recipe_file in recipes(study).items():
+        expanded[name] = recipe_file.recipe
+    return expanded
 
 
-def recipes(study: Study) -> dict[str, recipe_file.RecipeFile]:
+class _SharedProblems:
+    """Problems that several points share, each once, with the points that have it."""
+
+    def __init__(self) -> None:
+        self._points: dict[Problem, list[str]] = {}
+
+    def add(self, problems: Iterable[Problem], point: str) -> None:
+        for problem in problems:
+            self._points.setdefault(problem, []).append(point)
+
+    def listed(self) -> tuple[Problem, ...]:
+        listed = []
+        for problem, names in self._points.items():
+            hints = (*problem.hints, _in_points(names))
+            listed.append(replace(problem, hints=hints))
+        return tuple(listed)
+
+
+def _in_points(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:4])
+    if len(names) == 1:
+        return f"in the point {shown}"
+    if len(names) > 4:
+        shown += f" and {len(names) - 4} more"
+    return f"in the points {shown}"
+
+
+def recipes(study: Study) -> dict[str, RecipeFile]:
     """Every point as a recipe with the places its values came from, so that later problems point into the right file.
 
-    Raises CodemixError with the problems of all points; one that several points share is told once, and says which.
+    Raises CodemixError with the problems of all points; one that several points share is reported once, and says which.
     """
-    found: dict[Problem, list[str]] = {}
-    out: dict[str, recipe_file.RecipeFile] = {}
+    problems = _SharedProblems()
+    expanded: dict[str, RecipeFile] = {}
     for point in points(study):
         try:
-            recipe = recipe_file.validate(schema.Recipe, point.document)
-            if recipe.name in out:
-                raise CodemixError(
-                    Problem(
-                        f"two points become `{recipe.name}`",
-                        study.document.where(("study",)),
-                        ("give axes and variations names that differ",),
-                        "study-name",
-                    )
-                )
-            out[recipe.name] = recipe_file.RecipeFile(recipe, point.document)
+            recipe = validate(schema.Recipe, point.document)
         except CodemixError as error:
-            for problem in error.problems:
-                found.setdefault(problem, []).append(point.name)
+            problems.add(error.problems, point.name)
+            continue
+        if recipe.name in expanded:
+            problems.add([_same_name(study, recipe.name)], point.name)
+            continue
+        expanded[recipe.name] = RecipeFile(recipe, point.document)
+    found = problems.listed()
     if found:
-        raise CodemixError(*(replace(p, hints=(*p.hints, _in_points(names))) for p, names in found.items()))
-    return out
+        raise CodemixError(*found)
+    return expanded
 
 
-def check(study: Study, pools: Any = None) -> tuple[dict[str, validation.Checked], tuple[Problem, ...]]:
-    """Every point planned and judged, and the problems of all, each told once with the points that have it."""
-    found: dict[Problem, list[str]] = {}
+def _same_name(study: Study, name: str) -> Problem:
+    where = study.document.where(("study",))
+    hint = "give axes and variations names that differ"
+    return Problem(f"two points become `{name}`", where, (hint,), "study-name")
+
+
+@dataclass(frozen=True)
+class CheckedStudy:
+    """Every point planned and judged, by recipe name, and the problems of all, each once with the points that have it."""
+
+    points: dict[str, validation.Checked]
+    problems: tuple[Problem, ...]
+
+    def require(self) -> dict[str, Plan]:
+        """The plans. Raises CodemixError when a point has an error."""
+        plans = {}
+        for name, checked in self.points.items():
+            plans[name] = checked.require()
+        return plans
+
+
+def check(study: Study) -> CheckedStudy:
+    """Plan and judge every point, with sizes as declared."""
+    problems = _SharedProblems()
     checked = {}
-    for name, source in recipes(study).items():
-        checked[name] = validation.check(source, pools)
-        for problem in checked[name].problems:
-            found.setdefault(problem, []).append(name.removeprefix(f"{study.name}-"))
-    return checked, tuple(replace(p, hints=(*p.hints, _in_points(names))) for p, names in found.items())
+    for name, recipe_file in recipes(study).items():
+        checked[name] = validation.check(recipe_file)
+        point = name.removeprefix(f"{study.name}-")
+        problems.add(checked[name].problems, point)
+    return CheckedStudy(checked, problems.listed())
 
 
 def write_recipes(study: Study, folder: Path) -> list[Path]:
-    """Write every point as a recipe of its own. `init_from` paths stay as seen from the study. Returns the files."""
+    """Write every point as a recipe of its own; the files. `init_from` paths stay as seen from the study."""
     written = []
     header = f"# A point of the study `{study.name}`, complete; made by `codemix study expand`.\n"
-    for name, source in recipes(study).items():
+    for name, recipe_file in recipes(study).items():
         path = folder / f"{name}.yaml"
-        value = dict(source.document.value)
-        alone = recipe_file.RecipeFile(
-            source.recipe,
-            replace(
-                yaml_text.parse(yaml_text.dump(value), str(study.folder / path.name)),
-                file=str(study.folder / path.name),
-            ),
-        )
-        unused = {
-            p.where.path.split(".", 1)[1]
-            for p in validation.check(alone).problems
-            if p.rule == "silence-unused"
-        }
-        if unused:  # the study's points share their silences; a recipe of its own keeps those that it needs
-            value["silence"] = {k: v for k, v in value["silence"].items() if k not in unused}
-        yaml_text.write(path, header + yaml_text.dump({k: v for k, v in value.items() if v != {}}))
+        value = _without_unused_silences(study, recipe_file, path.name)
+        kept = {key: inside for key, inside in value.items() if inside != {}}
+        yaml_text.write(path, header + yaml_text.dump(kept))
         written.append(path)
     return written
 
 
-def _in_points(names: list[str]) -> str:
-    shown = ", ".join(f"`{n}`" for n in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"in {'the point' if len(names) == 1 else 'the points'} {shown}"
+def _without_unused_silences(study: Study, point: RecipeFile, file: str) -> dict[str, Any]:
+    """The points share the study's silences; a recipe of its own keeps those that it needs."""
+    value = dict(point.document.value)
+    beside = str(study.folder / file)
+    document = yaml_text.parse(yaml_text.dump(value), beside)
+    alone = RecipeFile(point.recipe, document)
+    silence = dict(value.get("silence", {}))
+    for problem in validation.check(alone).problems:
+        if problem.rule == "silence-unused" and problem.where is not None:
+            rule = problem.where.path.split(".", 1)[1]
+            silence.pop(rule, None)
+    if "silence" in value:
+        value["silence"] = silence
+    return value

@@ -1,7 +1,12 @@
-"""What a study file may say; docs/recipe.md is generated from the descriptions here. Expansion is in recipe/studies/points.py."""
+"""What a study file may say; docs/recipe.md is generated from the descriptions here.
+
+recipe/studies/points.py expands it.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -57,7 +62,7 @@ class Sweep(Spec):
             )
         if len(set(self.shares)) != len(self.shares):
             raise PydanticCustomError(
-                "sweep", "a share stands twice in `shares`", {"hints": ["give each share once"]}
+                "sweep", "a share appears twice in `shares`", {"hints": ["give each share once"]}
             )
         return self
 
@@ -77,41 +82,37 @@ class StudySpec(Spec):
         {}, description="axis -> value name -> changes; points are the product of the axes"
     )
     sweep: Sweep | None = Field(None, description="points along a share")
-    seeds: tuple[int, ...] = Field((), description="each point once a seed; default the base recipe's seed")
+    seeds: tuple[int, ...] = Field((), description="each point once per seed; default the base recipe's seed")
 
     @model_validator(mode="after")
     def _points(self):
-        names = [v.name for v in self.variations]
-        if twice := next((n for n in names if names.count(n) > 1), None):
-            raise PydanticCustomError(
-                "study", f"two variations are called `{twice}`", {"hints": ["give each its own name"]}
-            )
-        if len(set(self.seeds)) != len(self.seeds) or any(not 0 <= s < 2**63 for s in self.seeds):
-            raise PydanticCustomError(
-                "study",
-                "seeds are whole numbers from 0, each once",
-                {"hints": ["for example `seeds: [0, 1]`"]},
-            )
-        if empty := next((axis for axis, values in self.grid.items() if not values), None):
-            raise PydanticCustomError(
-                "study",
-                f"the axis `{empty}` has no values",
-                {"hints": [f"write `{empty}: {{a: {{...}}, b: {{...}}}}`"]},
-            )
-        n = (
-            max(1, len(self.variations))
-            * max(1, len(self.seeds))
-            * (len(self.sweep.shares) if self.sweep else 1)
-        )
-        for values in self.grid.values():
-            n *= len(values)
+        names = Counter(variation.name for variation in self.variations)
+        for name, count in names.items():
+            if count > 1:
+                raise _refusal(f"two variations are called `{name}`", "give each its own name")
+        in_range = all(0 <= seed < 2**63 for seed in self.seeds)
+        if not in_range or len(set(self.seeds)) < len(self.seeds):
+            raise _refusal("seeds are whole numbers from 0, each once", "for example `seeds: [0, 1]`")
+        for axis, values in self.grid.items():
+            if not values:
+                example = f"write `{axis}: {{a: {{...}}, b: {{...}}}}`"
+                raise _refusal(f"the axis `{axis}` has no values", example)
+        n = self._n_points()
         if n > MAX_POINTS:
-            raise PydanticCustomError(
-                "study",
-                f"{n:,} points; a study holds at most {MAX_POINTS:,}",
-                {"hints": ["split it into several studies"]},
-            )
+            what = f"{n:,} points; a study holds at most {MAX_POINTS:,}"
+            raise _refusal(what, "split it into several studies")
         return self
+
+    def _n_points(self) -> int:
+        axes = [len(self.variations), len(self.seeds)]
+        axes += [len(values) for values in self.grid.values()]
+        if self.sweep:
+            axes.append(len(self.sweep.shares))
+        return math.prod(max(1, places) for places in axes)
+
+
+def _refusal(what: str, hint: str) -> PydanticCustomError:
+    return PydanticCustomError("study", what, {"hints": [hint]})
 
 
 @dataclass(frozen=True)
