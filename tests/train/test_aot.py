@@ -281,7 +281,7 @@ LOWER = """
     sys.path.insert(0, {tests!r})
     import jax
     from codemix.recipe.language import schema
-    from codemix.train.aot.compile import compile as aot
+    from codemix.train.aot import compile as aot
     from codemix.train.model.mesh import make_mesh
     from test_aot import make_stage
 
