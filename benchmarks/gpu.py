@@ -64,6 +64,8 @@ class StepSpec:
         return dict(os.environ) | more | ({"JAX_PLATFORMS": "cpu"} if toy else {})
 
 
+START_S = 60  # for a process to import and find its device
+BETWEEN_S = 10
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 STEPS = (
     StepSpec("device", "gpu_speed", "what the device is and reaches", 40),
@@ -166,9 +168,11 @@ class Attempt:
         self.deadline = deadline
         self.patience = 5 if toy else 1  # a busy CPU is not what is measured
         self.ended: set[str] = set()
-        self.useless = False
+        self.useless = False  # it could not even begin a step
+        self.why = ""
         self.lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
+        self._expect(None, START_S)
 
     def _read(self) -> None:
         for line in self.process.stdout:
@@ -177,38 +181,48 @@ class Attempt:
 
     def run(self, outcomes: dict[str, Outcome]) -> None:
         """Until the process ends. The step in work when it dies or exceeds its budget has failed."""
-        name, began, limit = None, time.monotonic(), 60.0 * self.patience  # to start
-        while True:
-            try:
-                line = self.lines.get(timeout=max(0.0, min(began + limit, self.deadline) - time.monotonic()))
-            except queue.Empty:
-                self._stop(outcomes, name, f"stopped after {time.monotonic() - began:.0f} s")
-                return
-            if line is None:
-                self._stop(outcomes, name, f"the process died with exit code {self.process.wait()}")
-                return
+        while (line := self._next_line()) is not None:
             said = json.loads(line)
             outcome = outcomes[said["step"]]
             if said["event"] == "begin":
-                name, began, limit = said["step"], time.monotonic(), self.patience * BY_NAME[said["step"]].budget_s
-                say(f"{name}: {BY_NAME[name].what}")
+                self._expect(said["step"], BY_NAME[said["step"]].budget_s)
+                say(f"{self.step}: {BY_NAME[self.step].what}")
             elif said["event"] == "result":
                 outcome.results.append(said["result"])
                 say(f"  {json.dumps(said['result'])}")
             else:
-                outcome.status, outcome.seconds = said["status"], time.monotonic() - began
+                outcome.status = said["status"]
+                outcome.seconds = time.monotonic() - self.began
                 say(f"  {outcome.status}, {outcome.seconds:.1f} s")
                 self.ended.add(said["step"])
-                name, began, limit = None, time.monotonic(), 10.0
+                self._expect(None, BETWEEN_S)
+        self._end(outcomes)
 
-    def _stop(self, outcomes: dict[str, Outcome], name: str | None, why: str) -> None:
+    def _expect(self, step: str | None, within_s: float) -> None:
+        """From now on `step`, or what is between steps, has so much time."""
+        self.step = step
+        self.began = time.monotonic()
+        self.until = min(self.deadline, self.began + self.patience * within_s)
+
+    def _next_line(self) -> str | None:
+        """What the process says next; None when it has ended, or has been stopped because its time is up."""
+        try:
+            return self.lines.get(timeout=max(0.0, self.until - time.monotonic()))
+        except queue.Empty:
+            self.why = f"stopped after {time.monotonic() - self.began:.0f} s"
+            return None
+
+    def _end(self, outcomes: dict[str, Outcome]) -> None:
+        if not self.why:
+            self.why = f"the process died with exit code {self.process.wait()}"
         self.process.kill()
         self.process.wait()
-        self.useless = name is None and not self.ended
-        if name is not None:
-            outcomes[name].status = f"failed: {why}"
-            self.ended.add(name)
-            say(f"  {outcomes[name].status}")
+        self.useless = self.step is None and not self.ended
+        if self.step is not None:
+            outcomes[self.step].status = f"failed: {self.why}"
+            outcomes[self.step].seconds = time.monotonic() - self.began
+            self.ended.add(self.step)
+            say(f"  {outcomes[self.step].status}")
 
 
 def say(text: str) -> None:

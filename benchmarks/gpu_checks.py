@@ -93,10 +93,14 @@ def library_rows(number: int, rows: int, seq_len: int) -> dict[str, np.ndarray]:
 
 def run_losses(step: Step, start: Any, batches: list[dict[str, np.ndarray]]) -> list[float]:
     """Nats a token of each step, from these weights, with twenty steps of warm-up."""
-    state, found = jax.device_put(start, step.state_shardings), []
+    state = jax.device_put(start, step.state_shardings)
+    found = []
     for number, batch in enumerate(batches):
-        state, sums = step(state, step.put(batch, len(batch["inputs"])), 4e-3 * min(1, (number + 1) / 20))
-        found.append(float(sums["nats"].sum() / sums["tokens"].sum()))
+        rate = 4e-3 * min(1, (number + 1) / 20)
+        on_device = step.put(batch, len(batch["inputs"]))
+        state, sums = step(state, on_device, rate)
+        nats = sums["nats"].sum() / sums["tokens"].sum()
+        found.append(float(nats))
     return found
 
 

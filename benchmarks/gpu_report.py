@@ -22,7 +22,8 @@ def markdown(steps: dict[str, dict[str, Any]], date: str) -> str:
         rows = [[k["kernel"], f"{k['ms']:.2f}", f"{k['share']:.1%}"] for k in largest]
         lines.append(Table("Largest kernels of a step", ["kernel", ">ms", ">share"], rows).markdown())
     work = roofline.Work(REAL.models[LARGE], REAL.vocab_size, REAL.seq_len, rows=8)
-    lines.append(roofline.table(work, rates(device)).markdown())
+    peak = roofline.data_sheet(roofline.chip_of(device.get("kind")))
+    lines.append(roofline.table(work, rates(device, peak), peak).markdown())
     return "\n".join(lines)
 
 
@@ -31,7 +32,10 @@ def results(steps: dict[str, dict[str, Any]], name: str) -> list[dict[str, Any]]
 
 
 def merged(steps: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    return {key: value for result in results(steps, name) for key, value in result.items()}
+    found: dict[str, Any] = {}
+    for result in results(steps, name):
+        found |= result
+    return found
 
 
 def versions(device: dict[str, Any]) -> str:
@@ -39,9 +43,9 @@ def versions(device: dict[str, Any]) -> str:
     return ", ".join([*found, *([device["driver"]] if device.get("driver") else [])])
 
 
-def rates(device: dict[str, Any]) -> roofline.Rates:
-    """What the device reached where that was measured on a GPU; else what is assumed of an H100."""
-    assumed = roofline.reached(roofline.H100)
+def rates(device: dict[str, Any], peak: roofline.Rates) -> roofline.Rates:
+    """What the device reached where that was measured on a GPU; else what is assumed."""
+    assumed = roofline.reached(peak)
     if not device.get("driver"):
         return assumed
     return roofline.Rates(

@@ -131,6 +131,7 @@ def measure(context: Context, case: Case) -> dict[str, Any]:
 
     seconds = timed(advance, 4)
     model, sizes = context.sizes.models[case.model], context.sizes
+    peak = roofline.data_sheet(roofline.chip_of(jax.devices()[0].device_kind))
     tokens_per_s = batch["inputs"].size / seconds
     work = roofline.Work(
         model, sizes.vocab_size, sizes.seq_len, case.rows, case.microbatches, case.remat, case.documents
@@ -141,7 +142,7 @@ def measure(context: Context, case: Case) -> dict[str, Any]:
         "mfu": metrics.mfu(
             tokens_per_s, model.flops_per_token(sizes.vocab_size, sizes.seq_len), jax.devices()
         ),
-        "expected_mfu": roofline.mfu(work, roofline.reached(roofline.H100), roofline.H100.matmul),
+        "expected_mfu": roofline.mfu(work, roofline.reached(peak), peak.matmul),
         "peak_gib": peak_bytes(compiled) / GIB,
         "compile_s": compile_s,
     }

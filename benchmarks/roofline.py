@@ -7,9 +7,11 @@ below for the program as train/step writes it, not for the mathematics. `benchma
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from codemix.recipe.language import schema
+from codemix.recipe.planning.chips import CHIPS
 from codemix.tables import Table
 
 HALF, SINGLE = 2, 4  # bytes of bfloat16 and float32
@@ -24,7 +26,21 @@ class Rates:
     memory: float
 
 
-H100 = Rates(989e12, 989e12, 3.35e12)  # data sheet, SXM: dense bfloat16
+MEMORY = {"h100": 3.35e12, "h200": 4.8e12, "a100": 2.04e12}  # data sheets, SXM [bytes/s]
+
+
+def data_sheet(chip: str = "h100") -> Rates:
+    """The rates of an accelerator as its maker states them, dense bfloat16."""
+    peak = CHIPS[chip].peak_flops
+    return Rates(peak, peak, MEMORY[chip])
+
+
+def chip_of(device_kind: str | None) -> str:
+    """The name of a device's chip; an H100 where its rates are not known."""
+    found = [name for name in MEMORY if device_kind in CHIPS[name].device_kinds]
+    return found[0] if found else "h100"
+
+
 REACH = Rates(0.75, 0.55, 0.85)  # of the data sheet, by good kernels: assumed until a device says otherwise
 
 
@@ -136,12 +152,16 @@ def _attention(work: Work, heads: int, kv_heads: int) -> tuple[Operation, ...]:
     layers = work.model.n_layers
     one = work.tokens * work.seq_len * heads * layers  # FLOPs of a causal T x T matmul
     read = HALF * work.tokens * (2 * heads + 2 * kv_heads) * layers
-    rows = work.rows * work.microbatches
-    mask = HALF * rows * work.seq_len**2 * work.model.n_heads * layers if work.documents else 0
+    mask = 0
+    if work.documents:
+        rows = work.rows * work.microbatches
+        mask = HALF * rows * work.seq_len**2 * work.model.n_heads * layers
     forward = Operation(2 * one, read + mask, 2 * one, "attention")
-    remade = Operation(2 * one, read + mask, 0, "attention")
+    remade = dataclasses.replace(forward, model_flops=0)
     backward = Operation(5 * one, 2 * read + mask, 4 * one, "attention")
-    return (forward, backward) if work.remat == "none" else (forward, remade, backward)
+    if work.remat == "none":
+        return (forward, backward)
+    return (forward, remade, backward)
 
 
 def _elementwise(work: Work, heads: int, kv_heads: int) -> tuple[Operation, ...]:
@@ -172,18 +192,25 @@ def _head(work: Work) -> tuple[Operation, ...]:
 
 
 def _lookup(work: Work) -> tuple[Operation, ...]:
-    rows, table = work.tokens * work.model.d_model, work.vocab_size * work.model.d_model
-    return (Operation(0, (SINGLE + HALF) * rows), Operation(0, (HALF + 2 * SINGLE) * rows + SINGLE * table))
+    """Rows of the table read and cast; their gradients added to a table of zeros."""
+    rows = work.tokens * work.model.d_model
+    zeros = SINGLE * work.vocab_size * work.model.d_model
+    forward = Operation(0, (SINGLE + HALF) * rows)
+    backward = Operation(0, (HALF + 2 * SINGLE) * rows + zeros)
+    return (forward, backward)
 
 
 def _optimizer(work: Work) -> tuple[Operation, ...]:
     """Norm of the gradients; weights and moments read and written; gradients summed over microbatches."""
     parameters = work.model.parameters(work.vocab_size)
-    added = 3 * SINGLE * parameters * (work.microbatches if work.microbatches > 1 else 0)
-    return (Operation(0, SINGLE * parameters), Operation(0, 7 * SINGLE * parameters + added))
+    sums = work.microbatches if work.microbatches > 1 else 0
+    norm = Operation(0, SINGLE * parameters)
+    update = Operation(0, 7 * SINGLE * parameters)
+    added = Operation(0, 3 * SINGLE * parameters * sums)
+    return (norm, update, added)
 
 
-def table(work: Work, expected: Rates, peak: Rates = H100) -> Table:
+def table(work: Work, expected: Rates, peak: Rates) -> Table:
     """The parts as a table: the bound by the data sheet, and what is expected at rates that kernels reach."""
     found = parts(work)
     whole = Part("whole step", tuple(o for part in found for o in part.operations))

@@ -22,7 +22,8 @@ GROUPED = schema.Model(
     d_model=256, n_layers=3, n_heads=8, n_kv_heads=2, d_ff=640, tied_embeddings=False, vocab_multiple=128
 )
 WORK = roofline.Work(MODEL, VOCAB, SEQ_LEN, rows=8)
-EXPECTED = roofline.reached(roofline.H100)
+H100 = roofline.data_sheet()
+EXPECTED = roofline.reached(H100)
 
 
 def seconds(work, name, rates=EXPECTED):
@@ -45,7 +46,7 @@ def test_model_flops_add_up_to_the_formula(model, vocab, remat, microbatches):
 
 def test_mfu_without_memory_traffic_is_what_is_computed_twice():
     """Memory infinitely fast: only the fifth matmul of attention's backward pass, and the gains of norms, are lost or won."""
-    free = dataclasses.replace(roofline.H100, memory=float("inf"))
+    free = dataclasses.replace(H100, memory=float("inf"))
     once = WORK.tokens * SEQ_LEN * MODEL.n_heads * MODEL.head_size * MODEL.n_layers
     counted = MODEL.flops_per_token(VOCAB, SEQ_LEN) * WORK.tokens
     gains = 6 * WORK.tokens * MODEL.n_layers * MODEL.d_model
@@ -68,13 +69,22 @@ def test_each_choice_costs_where_it_should(part, change):
 
 def test_the_goal_is_within_the_bound_and_the_head_decides():
     """45 % at 470M, 8,192 tokens a row and 256,000 entries: the bound is above it, and the head is the largest part."""
-    assert 0.6 < roofline.mfu(WORK, roofline.H100, 989e12) < 0.7
+    assert 0.6 < roofline.mfu(WORK, H100, 989e12) < 0.7
     assert 0.45 < roofline.mfu(WORK, EXPECTED, 989e12) < 0.5
     longest = max(roofline.parts(WORK), key=lambda part: part.seconds(EXPECTED))
     assert longest.name == "head and loss"
 
 
 def test_the_table_has_every_part_and_the_whole(capsys):
-    roofline.table(WORK, EXPECTED).print()
+    roofline.table(WORK, EXPECTED, H100).print()
     said = capsys.readouterr().out
     assert all(part.name in said for part in roofline.parts(WORK)) and "whole step" in said and "468M" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "chip"),
+    [("NVIDIA H200", "h200"), ("NVIDIA H100 80GB HBM3", "h100"), ("cpu", "h100"), (None, "h100")],
+)
+def test_a_device_has_its_own_data_sheet(kind, chip):
+    assert roofline.chip_of(kind) == chip
+    assert roofline.mfu(WORK, roofline.data_sheet("h200"), 989e12) > roofline.mfu(WORK, H100, 989e12)
