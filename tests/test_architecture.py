@@ -28,8 +28,13 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "grain": {"data/loader/batches.py"},
     "optax": {"train/step/optimizer.py"},
     "orbax": {"train/run/checkpoint.py"},
-    "matplotlib": {"eval/pages/plots.py", "eval/report/charts.py", "eval/compare/charts.py"},
-    "jinja2": {"eval/pages/page.py"},
+    "matplotlib": {
+        "eval/pages/plots.py",
+        "eval/report/charts.py",
+        "eval/report/loss_chart.py",
+        "eval/compare/charts.py",
+    },
+    "jinja2": {"eval/pages/rendering.py"},
     "torch": set(),
 }
 LIGHT = {

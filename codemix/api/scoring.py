@@ -36,12 +36,12 @@ class Scores:
 
     def tables(self) -> list[Table]:
         """Bits per byte and tasks, the most trusted first."""
-        from codemix.eval.pages.plots import family
-        from codemix.eval.pages.score_tables import bits_table, task_tables
+        from codemix.eval.pages.bits_table import bits_table
+        from codemix.eval.pages.results import read_results
+        from codemix.eval.pages.score_tables import task_tables
+        from codemix.recipe.language.tags import family
 
-        by_stage = {}
-        for stage, result in self.results.items():
-            by_stage[stage] = [result]
+        by_stage = {stage: [read_results(path)] for stage, path in self.paths.items()}
         families = {}
         for source, tags in self.tags.items():
             families[source] = family(dict(tags))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from codemix.eval.compare.changes import NO_CALL
 from codemix.eval.pages import plots
 from codemix.eval.pages.page import signed
 from codemix.eval.pages.plots import INK, MUTED, PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 RUN_COLOURS = (
     "other-1",
@@ -22,106 +27,105 @@ RUN_COLOURS = (
     "text-4",
 )
 FAMILY_COLOURS = {"code": "code-1", "text": "text-1", "other": "other-1"}
+PANEL_TITLES = {"code": "held-out code", "text": "held-out text", "other": "other held-out sources"}
+DASHED = (0, (4, 1.8))
 
 
 def run_colours(names: Sequence[str], baseline: str) -> dict[str, str]:
     """A palette name for each variant but the baseline, which is drawn in neutral ink."""
-    return {n: RUN_COLOURS[i % len(RUN_COLOURS)] for i, n in enumerate(n for n in names if n != baseline)}
+    others = [name for name in names if name != baseline]
+    return {name: RUN_COLOURS[i % len(RUN_COLOURS)] for i, name in enumerate(others)}
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name horizontal bars, the first at the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.grid(axis="y", visible=False)
+
+
+@dataclass(frozen=True)
+class ForestBar:
+    """A relative change with its interval."""
+
+    label: str
+    relative: float
+    low: float
+    high: float
+    verdict: str
+
+    @property
+    def is_called(self) -> bool:
+        return self.verdict != NO_CALL
 
 
 def forest(
-    key: str, title: str, description: str, panels: Mapping[str, Sequence[dict[str, Any]]], axis: str
+    key: str, title: str, description: str, panels: Mapping[str, Sequence[ForestBar]], axis: str
 ) -> str:
-    """A panel a measure: relative changes as bars from zero with their intervals; pale where no winner may be called."""
-    labels = list(dict.fromkeys(row["label"] for rows in panels.values() for row in rows))
+    """A panel per measure: relative changes as bars from zero with their intervals; pale where no winner may be called."""
+    labels = list(dict.fromkeys(bar.label for bars in panels.values() for bar in bars))
     with plots.drawing(10, 0.46 * len(labels) + 1.35) as figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, (measure, rows) in zip(grid, panels.items(), strict=True):
-            shade = plots.colour(FAMILY_COLOURS[measure])
-            reach = max(
-                [
-                    abs(v) * 100
-                    for row in rows
-                    for v in (row["relative"], row.get("low", 0), row.get("high", 0))
-                ]
-                + [0.5]
-            )
-            for row in rows:
-                y, called = labels.index(row["label"]), row["verdict"] != "no call"
-                axes.barh(y, row["relative"] * 100, height=0.52, color=PAPER)
-                axes.barh(y, row["relative"] * 100, height=0.52, color=shade, alpha=1 if called else 0.32)
-                if row.get("low") is not None:
-                    axes.plot([row["low"] * 100, row["high"] * 100], [y, y], color=INK, linewidth=1.6)
-                    axes.plot(
-                        [row["low"] * 100, row["high"] * 100],
-                        [y, y],
-                        "|",
-                        color=INK,
-                        markersize=7,
-                        markeredgewidth=1.4,
-                    )
-                edge = max(row["relative"], row.get("high", 0), 0) * 100
-                words = signed(row["relative"]) + ("" if called else " no call")
-                axes.text(
-                    edge + reach * 0.045, y, words, va="center", fontsize=9, color=INK if called else MUTED
-                )
-            axes.axvline(0, color=INK, linewidth=1)
-            lowest = min(
-                [row[k] * 100 for row in rows for k in ("relative", "low") if row.get(k) is not None] + [0]
-            )
-            highest = max(
-                [row[k] * 100 for row in rows for k in ("relative", "high") if row.get(k) is not None] + [0]
-            )
-            axes.set_xlim(lowest - reach * 0.12, highest + reach * 0.62)
-            axes.set_title(
-                {"code": "held-out code", "text": "held-out text", "other": "other held-out sources"}[
-                    measure
-                ],
-                color=shade,
-            )
-            axes.set_yticks(range(len(labels)), labels)
-            axes.tick_params(axis="y", labelcolor=INK)
-            axes.grid(axis="y", visible=False)
-            axes.locator_params(axis="x", nbins=6)
-            axes.xaxis.set_major_formatter(
-                lambda value, _: f"{value:+g}%".replace("-", "−") if value else "0"
-            )
+        for axes, (measure, bars) in zip(grid, panels.items(), strict=True):
+            _forest_panel(axes, bars, labels, plots.colour(FAMILY_COLOURS[measure]))
+            axes.set_title(PANEL_TITLES[measure], color=plots.colour(FAMILY_COLOURS[measure]))
         grid[0].set_ylim(len(labels) - 0.45, -0.55)
         figure.supxlabel(axis, fontsize=10, color=MUTED)
         return plots.svg(figure, key, title, description)
+
+
+def _forest_panel(axes: Axes, bars: Sequence[ForestBar], labels: Sequence[str], shade: str) -> None:
+    ends = [end * 100 for bar in bars for end in (bar.relative, bar.low, bar.high)]
+    reach = max([*map(abs, ends), 0.5])
+    for bar in bars:
+        y = labels.index(bar.label)
+        opacity = 1 if bar.is_called else 0.32
+        axes.barh(y, bar.relative * 100, height=0.52, color=PAPER)
+        axes.barh(y, bar.relative * 100, height=0.52, color=shade, alpha=opacity)
+        interval = [bar.low * 100, bar.high * 100]
+        axes.plot(interval, [y, y], color=INK, linewidth=1.6)
+        axes.plot(interval, [y, y], "|", color=INK, markersize=7, markeredgewidth=1.4)
+        edge = max(bar.relative, bar.high, 0) * 100
+        words = signed(bar.relative) if bar.is_called else f"{signed(bar.relative)} no call"
+        colour = INK if bar.is_called else MUTED
+        axes.text(edge + reach * 0.045, y, words, va="center", fontsize=9, color=colour)
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_xlim(min([*ends, 0]) - reach * 0.12, max([*ends, 0]) + reach * 0.62)
+    _name_rows(axes, labels)
+    axes.locator_params(axis="x", nbins=6)
+    axes.xaxis.set_major_formatter(_signed_tick)
+
+
+def _signed_tick(value: float, _: int | None) -> str:
+    return f"{value:+g}%".replace("-", "−") if value else "0"
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """Bits per byte at a place of the run, one value per seed."""
+
+    tokens: float
+    seeds: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.seeds) / len(self.seeds)
 
 
 def paths(
     key: str,
     title: str,
     description: str,
-    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]],
+    panels: Mapping[str, Mapping[str, Sequence[PathPoint]]],
     shades: Mapping[str, str],
 ) -> str:
-    """A panel a measure: bits per byte after each stage over tokens, a line a variant, a bar where seeds spread."""
+    """A panel per measure: bits per byte after each stage over tokens, a line per variant, a bar where seeds spread."""
     with plots.drawing(10, 3.9) as figure:
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (measure, lines) in zip(grid, panels.items(), strict=True):
             for name, points in lines.items():
-                shade, style = (plots.colour(shades[name]), "-") if name in shades else (INK, (0, (4, 1.8)))
-                x, y = [p[0] for p in points], [p[1] for p in points]
-                axes.plot(
-                    x,
-                    y,
-                    color=shade,
-                    linestyle=style,
-                    marker="o",
-                    markersize=5,
-                    label=name,
-                    markeredgecolor=PAPER,
-                    markeredgewidth=0.8,
-                )
-                for tokens, _, low, high in points:
-                    if high > low:
-                        axes.plot([tokens, tokens], [low, high], color=shade, linewidth=1)
-            axes.set_title(
-                {"code": "held-out code", "text": "held-out text", "other": "other held-out sources"}[measure]
-            )
+                _path(axes, name, points, shades.get(name))
+            axes.set_title(PANEL_TITLES[measure])
             axes.set_ylabel("bits per byte")
             axes.set_xlabel("tokens of the run")
             axes.margins(x=0.08, y=0.12)
@@ -132,88 +136,155 @@ def paths(
         return plots.svg(figure, key, title, description)
 
 
+def _path(axes: Axes, name: str, points: Sequence[PathPoint], shade: str | None) -> None:
+    """The line of one variant; dashed and in neutral ink for the baseline, which has no shade."""
+    colour = plots.colour(shade) if shade else INK
+    axes.plot(
+        [point.tokens for point in points],
+        [point.mean for point in points],
+        color=colour,
+        linestyle="-" if shade else DASHED,
+        marker="o",
+        markersize=5,
+        label=name,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.8,
+    )
+    for point in points:
+        low = min(point.seeds)
+        high = max(point.seeds)
+        if high > low:
+            axes.plot([point.tokens, point.tokens], [low, high], color=colour, linewidth=1)
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """Scores at a share of code, one value per seed."""
+
+    share: float
+    seeds: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.seeds) / len(self.seeds)
+
+
+@dataclass(frozen=True)
+class SweepStyle:
+    """What a sweep's values are, and whether they are ours."""
+
+    unit: str
+    is_ours: bool
+
+
+BITS = SweepStyle("bits per byte", is_ours=True)
+PAPER_SCORES = SweepStyle("score [%]", is_ours=False)
+
+
 def sweep(
     key: str,
     title: str,
     description: str,
-    panels: Mapping[str, Sequence[tuple[float, Sequence[float]]]],
-    unit: str,
-    shade: str = "",
+    panels: Mapping[str, Sequence[SweepPoint]],
+    style: SweepStyle,
 ) -> str:
-    """A panel a measure over the share of code: the mean over seeds as a line, each seed as a dot."""
+    """A panel per measure over the share of code: the mean over seeds as a line, each seed as a dot."""
     with plots.drawing(10, 3.1) as figure:
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (name, points) in zip(grid, panels.items(), strict=True):
-            colour = MUTED if shade == "muted" else plots.colour(FAMILY_COLOURS.get(name, "other-1"))
-            x, y = [share * 100 for share, _ in points], [sum(v) / len(v) for _, v in points]
-            axes.plot(
-                x,
-                y,
-                color=colour,
-                linestyle="-" if shade != "muted" else (0, (4, 1.8)),
-                marker="o",
-                markersize=5.5,
-                markeredgecolor=PAPER,
-            )
-            for share, values in points:
-                if len(values) > 1:
-                    axes.plot(
-                        [share * 100] * len(values), values, "o", color=colour, markersize=3, alpha=0.55
-                    )
-            for i, (place, value) in enumerate(zip(x, y, strict=True)) if shade != "muted" else ():
-                around = (
-                    y[min(i + 1, len(y) - 1)] - y[max(i - 1, 0)]
-                )  # the label stands on the side that the line leaves free
-                ends = i in (0, len(y) - 1)
-                side = "center" if ends else "left" if around < 0 else "right"
-                shift = (
-                    {"center": 0, "left": 3, "right": -3}[side],
-                    -14 if around < 0 and i == len(y) - 1 else 6,
-                )
-                axes.annotate(
-                    f"{value:.3f}", (place, value), shift, textcoords="offset points", ha=side, fontsize=8.5
-                )
-            axes.set_title(
-                {"code": "held-out code", "text": "held-out text", "other": "other held-out sources"}.get(
-                    name, name
-                )
-            )
+            family_shade = plots.colour(FAMILY_COLOURS.get(name, "other-1"))
+            _sweep_line(axes, points, family_shade if style.is_ours else MUTED, style)
+            if style.is_ours:
+                _label_points(axes, points)
+            axes.set_title(PANEL_TITLES.get(name, name))
             axes.set_xlabel("share of code")
-            axes.set_ylabel("bits per byte" if unit != "%" else "score [%]")
+            axes.set_ylabel(style.unit)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
             axes.margins(x=0.08, y=0.18)
         return plots.svg(figure, key, title, description)
 
 
-def wins(key: str, title: str, description: str, rows: Sequence[tuple[str, str, int, int, int]]) -> str:
-    """A bar a pair: prompts that A won, ties, prompts that B won, as shares of the valid ones."""
-    with plots.drawing(10, 0.62 * len(rows) + 0.95) as figure:
+def _sweep_line(axes: Axes, points: Sequence[SweepPoint], colour: str, style: SweepStyle) -> None:
+    axes.plot(
+        [point.share * 100 for point in points],
+        [point.mean for point in points],
+        color=colour,
+        linestyle="-" if style.is_ours else DASHED,
+        marker="o",
+        markersize=5.5,
+        markeredgecolor=PAPER,
+    )
+    for point in points:
+        if len(point.seeds) > 1:
+            x = [point.share * 100] * len(point.seeds)
+            axes.plot(x, point.seeds, "o", color=colour, markersize=3, alpha=0.55)
+
+
+LABEL_SHIFTS = {"center": 0, "left": 3, "right": -3}  # alignment -> points to the right
+
+
+def _label_points(axes: Axes, points: Sequence[SweepPoint]) -> None:
+    """The value of each point, on the side that the line leaves free."""
+    last = len(points) - 1
+    for i, point in enumerate(points):
+        slope = points[min(i + 1, last)].mean - points[max(i - 1, 0)].mean
+        inner_side = "left" if slope < 0 else "right"
+        side = "center" if i in (0, last) else inner_side
+        is_below = slope < 0 and i == last
+        axes.annotate(
+            f"{point.mean:.3f}",
+            (point.share * 100, point.mean),
+            (LABEL_SHIFTS[side], -14 if is_below else 6),
+            textcoords="offset points",
+            ha=side,
+            fontsize=8.5,
+        )
+
+
+@dataclass(frozen=True)
+class WinBar:
+    """Prompts that A won, ties, and prompts that B won."""
+
+    a: str
+    b: str
+    wins: int
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class _WinPart:
+    """A part of a bar."""
+
+    count: int
+    label: str
+    colour: str
+    ink: str
+
+
+def wins(key: str, title: str, description: str, bars: Sequence[WinBar]) -> str:
+    """A bar per pair: prompts that A won, ties, prompts that B won, as shares of the valid ones."""
+    with plots.drawing(10, 0.62 * len(bars) + 0.95) as figure:
         axes = figure.subplots()
-        for y, (a, b, won, tied, lost) in enumerate(rows):
-            n, left = won + tied + lost or 1, 0.0
-            for count, face, label in (
-                (won, plots.colour("text-1"), f"{a} {won}"),
-                (tied, plots.GRID, f"ties {tied}"),
-                (lost, plots.colour("code-1"), f"{b} {lost}"),
-            ):
-                axes.barh(y, count / n, left=left, height=0.6, color=face, edgecolor=PAPER, linewidth=1.2)
-                if count / n > 0.1:
-                    axes.text(
-                        left + count / n / 2,
-                        y,
-                        label,
-                        ha="center",
-                        va="center",
-                        fontsize=9,
-                        color=INK if face == plots.GRID else PAPER,
-                        fontweight="bold",
-                    )
-                left += count / n
-        axes.set_yticks(range(len(rows)), [f"{a} : {b}" for a, b, *_ in rows])
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_ylim(len(rows) - 0.45, -0.55)
+        for y, bar in enumerate(bars):
+            left = 0.0
+            for part in _win_parts(bar):
+                share = part.count / (bar.wins + bar.ties + bar.losses or 1)
+                face = part.colour
+                axes.barh(y, share, left=left, height=0.6, color=face, edgecolor=PAPER, linewidth=1.2)
+                if share > 0.1:
+                    style = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
+                    axes.text(left + share / 2, y, part.label, color=part.ink, **style)
+                left += share
+        _name_rows(axes, [f"{bar.a} : {bar.b}" for bar in bars])
+        axes.set_ylim(len(bars) - 0.45, -0.55)
         axes.set_xlim(0, 1)
-        axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of the prompts")
         return plots.svg(figure, key, title, description)
+
+
+def _win_parts(bar: WinBar) -> Iterable[_WinPart]:
+    yield _WinPart(bar.wins, f"{bar.a} {bar.wins}", plots.colour("text-1"), PAPER)
+    yield _WinPart(bar.ties, f"ties {bar.ties}", plots.GRID, INK)
+    yield _WinPart(bar.losses, f"{bar.b} {bar.losses}", plots.colour("code-1"), PAPER)

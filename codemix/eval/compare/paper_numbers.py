@@ -1,6 +1,6 @@
 """The numbers of "To Code, or Not To Code?" (arXiv 2408.10914 v1) as data, for the overlay of a comparison.
 
-Percent scores of 470M models unless said. `FIGURE_4` was measured off an unlabelled plot (± 0.05); everything else is
+Percent scores of 470M models unless noted. `FIGURE_4` was measured off an unlabelled plot (± 0.05); everything else is
 printed in the paper. `CONFLICTS` are places where the paper's numbers contradict its own text.
 """
 
@@ -10,21 +10,6 @@ from dataclasses import dataclass
 
 CITATION = "arXiv 2408.10914 v1"
 SCORES = ("Reason.", "Know.", "NL avg", "Code", "Total")
-REASONING_TASKS = (
-    "boolq",
-    "piqa",
-    "sciq",
-    "social_iqa",
-    "quac",
-    "cb",
-    "copa",
-    "story_cloze",
-    "hellaswag",
-    "winogrande",
-    "arc_easy",
-)
-KNOWLEDGE_TASKS = ("triviaqa", "nq_open")
-CODE_TASKS = ("humaneval", "mbpp")
 
 
 @dataclass(frozen=True)
@@ -36,6 +21,12 @@ class Row:
     text: int | None
     code: int | None
     scores: tuple[float, float, float, float, float]
+
+    @property
+    def groups(self) -> tuple[float, float, float]:
+        """Reasoning, knowledge, code: the scores that are not means of the others."""
+        reasoning, knowledge, _, code, _ = self.scores
+        return reasoning, knowledge, code
 
 
 TABLE_2 = (
@@ -76,14 +67,29 @@ FIGURE_6 = {
     "without code": (52.9, 10.2, 4.8),
     "with code": (54.9, 10.9, 5.8),
 }  # reasoning, knowledge, code
-WIN_RATES = (  # figure, A, B, prompts won by A, by B, ties; 199 prompts
-    (9, "text-only", "code-to-text", 51, 64, 84),
-    (9, "text-only", "balanced-to-text", 56, 69, 74),
-    (7, "no cooldown", "cooldown without code", 44, 96, 59),
-    (7, "no cooldown", "cooldown with code", 37, 104, 58),
-    (8, "text-only", "balanced-only", 71, 65, 63),
-    (8, "text-only", "balanced-to-text", 69, 75, 55),
-    (8, "text-only", "code-to-text", 67, 73, 59),
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """Prompts that A won, B won and that were ties, of the paper's 199."""
+
+    figure: int
+    a: str
+    b: str
+    wins: int
+    losses: int
+    ties: int
+
+
+PROMPTS = 199
+WIN_RATES = (
+    WinRate(9, "text-only", "code-to-text", 51, 64, 84),
+    WinRate(9, "text-only", "balanced-to-text", 56, 69, 74),
+    WinRate(7, "no cooldown", "cooldown without code", 44, 96, 59),
+    WinRate(7, "no cooldown", "cooldown with code", 37, 104, 58),
+    WinRate(8, "text-only", "balanced-only", 71, 65, 63),
+    WinRate(8, "text-only", "balanced-to-text", 69, 75, 55),
+    WinRate(8, "text-only", "code-to-text", 67, 73, 59),
 )
 
 
@@ -165,12 +171,18 @@ NOISE = "The paper gives no seeds, variances or tests; two of its own runs that 
 
 def conflicts(figure: str) -> list[Conflict]:
     """The conflicts that bear on one of our figures."""
-    return [c for c in CONFLICTS if figure in c.figures]
+    return [conflict for conflict in CONFLICTS if figure in conflict.figures]
 
 
 def paper_variant(name: str) -> str | None:
-    """The paper's variant that a run's name stands for, or None."""
+    """The paper's variant that a run is named after, or None."""
+    words = name.lower().replace("_", "-").replace("→", "-to-").replace("->", "-to-")
     known = {row.variant for row in TABLE_2}
-    plain = name.lower().replace("_", "-").replace("→", "-to-").replace("->", "-to-")
-    exact = [v for v in known if plain == v or plain.endswith(f"-{v}") or plain.startswith(f"{v}-")]
-    return max(exact, key=len) if exact else None
+    matching = [variant for variant in known if f"-{words}-".endswith(f"-{variant}-")]
+    matching += [variant for variant in known if words.startswith(f"{variant}-")]
+    return max(matching, key=len, default=None)
+
+
+def before_cooldown() -> dict[str, Row]:
+    """The last row of Table 2 before the cooldown, by variant."""
+    return {row.variant: row for row in TABLE_2 if row.stage != "cooldown"}

@@ -40,18 +40,20 @@ DASHES = (
     (0, (6, 1.5, 1.5, 1.5)),
 )  # the second, third, ... user of one colour
 HATCHES = ("", "///", "...", "xxx")
+MAX_SPREAD_ROUNDS = 200
 
 
 def colours(tags: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """A palette name for each source, the same in every figure of a page: by family, then by name."""
-    taken: dict[str, int] = {}
-    result = {}
+    n_taken: dict[str, int] = {}
+    shades = {}
     for source in sorted(tags):
         kind = family(tags[source])
-        n = taken.get(kind, 0)
-        taken[kind] = n + 1
-        result[source] = f"{kind}-{n % sum(name.startswith(kind) for name in PALETTE) + 1}"
-    return result
+        n = n_taken.get(kind, 0)
+        n_taken[kind] = n + 1
+        n_colours = sum(name.startswith(kind) for name in PALETTE)
+        shades[source] = f"{kind}-{n % n_colours + 1}"
+    return shades
 
 
 def colour(name: str) -> str:
@@ -61,23 +63,68 @@ def colour(name: str) -> str:
 
 def dash(name: str, shades: Mapping[str, str]) -> Any:
     """A line style that tells apart sources which share a colour."""
-    return DASHES[_turn(name, shades) % len(DASHES)]
+    place = _place_in_colour(name, shades)
+    return DASHES[place % len(DASHES)]
 
 
 def hatch(name: str, shades: Mapping[str, str]) -> str:
     """A hatching that tells apart bars of sources which share a colour."""
-    return HATCHES[_turn(name, shades) % len(HATCHES)]
+    place = _place_in_colour(name, shades)
+    return HATCHES[place % len(HATCHES)]
 
 
-def _turn(name: str, shades: Mapping[str, str]) -> int:
-    return [source for source in sorted(shades) if shades[source] == shades[name]].index(name)
+def _place_in_colour(name: str, shades: Mapping[str, str]) -> int:
+    """Which of the sources of one colour this is, by name."""
+    shade = shades[name]
+    sharing = [source for source in sorted(shades) if shades[source] == shade]
+    return sharing.index(name)
 
 
 def stylesheet() -> str:
     """The palette as CSS custom properties: light, dark by preference, dark by class."""
-    light = "".join(f"--{name}:{pair[0]};" for name, pair in PALETTE.items())
-    dark = "".join(f"--{name}:{pair[1]};" for name, pair in PALETTE.items())
-    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root:not(.light){{{dark}}}}}\n@media screen{{:root.dark{{{dark}}}}}"
+    light = "".join(f"--{name}:{colour};" for name, (colour, _) in PALETTE.items())
+    dark = "".join(f"--{name}:{colour};" for name, (_, colour) in PALETTE.items())
+    rules = [
+        f":root{{{light}}}",
+        f"@media screen and (prefers-color-scheme:dark){{:root:not(.light){{{dark}}}}}",
+        f"@media screen{{:root.dark{{{dark}}}}}",
+    ]
+    return "\n".join(rules)
+
+
+STYLE: dict[str, Any] = {  # of matplotlib's rcParams
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "axes.formatter.useoffset": False,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "hatch.linewidth": 0.6,
+    "axes.unicode_minus": True,
+}
 
 
 @contextlib.contextmanager
@@ -86,42 +133,9 @@ def drawing(width: float = 10, height: float = 3.4, **layout: Any) -> Iterator[A
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {
-        "svg.fonttype": "none",
-        "font.family": "DejaVu Sans",
-        "font.size": 10,
-        "axes.titlesize": 10.5,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 9,
-        "text.color": INK,
-        "axes.labelcolor": MUTED,
-        "axes.edgecolor": GRID,
-        "xtick.color": GRID,
-        "ytick.color": GRID,
-        "xtick.labelcolor": MUTED,
-        "ytick.labelcolor": MUTED,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": GRID,
-        "grid.linewidth": 0.8,
-        "axes.axisbelow": True,
-        "figure.facecolor": "none",
-        "axes.facecolor": "none",
-        "savefig.facecolor": "none",
-        "lines.linewidth": 1.8,
-        "lines.solid_capstyle": "round",
-        "legend.frameon": False,
-        "axes.formatter.useoffset": False,
-        "xtick.major.size": 3,
-        "ytick.major.size": 0,
-        "hatch.linewidth": 0.6,
-        "axes.unicode_minus": True,
-    }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(style)
+        matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type] - its keys are a Literal
         yield Figure(figsize=(width, height), layout=layout.pop("layout", "constrained"), **layout)
 
 
@@ -131,47 +145,61 @@ def svg(figure: Any, key: str, title: str, description: str) -> str:
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "svg.id": None}):
-        figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    drawn = buffer.getvalue()
+    body = _own_ids(_page_style(drawn[drawn.index("<svg") :]), key)
+    return re.sub(r"\n\s*", "\n", _labelled(body, key, title, description)).strip()
+
+
+def _own_ids(text: str, key: str) -> str:
+    """SVG whose ids, and the references to them, begin with `key`."""
     text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", text)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", text)
+
+
+def _page_style(text: str) -> str:
+    """SVG without a style sheet and fonts of its own, its colours those of the page."""
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
     text = re.sub(r"font:\s*([^;\"]*?)(\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \2; \1", text)
     text = re.sub(r"font-family:[^;\"]*;?\s*", "", text)
     text = re.sub(r"#01f[ed][0-9a-f]{2}", lambda match: _CSS[match[0]], text)
-    text = re.sub(
-        r"font-size: [\d.]+px; (bold|600|700)\s*(?=[;\"])",
-        lambda m: m[0].replace(m[1], "font-weight: 600"),
-        text,
-    )
-    view = re.search(r'viewBox="([^"]+)"', text)[1]
-    head = f'<svg viewBox="{view}" role="img" aria-labelledby="{key}-t {key}-d" class="plot" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    label = f'<title id="{key}-t">{html.escape(title)}</title><desc id="{key}-d">{html.escape(description)}</desc>'
-    text = re.sub(r"<svg\b[^>]*>", lambda _: head + label, text, count=1, flags=re.S)
-    return re.sub(r"\n\s*", "\n", text).strip()
+    bold = r"(font-size: [\d.]+px; )(?:bold|600|700)(\s*)(?=[;\"])"
+    return re.sub(bold, r"\1font-weight: 600\2", text)
+
+
+def _labelled(text: str, key: str, title: str, description: str) -> str:
+    """SVG that scales with the page and says what it shows."""
+    view = re.findall(r'viewBox="([^"]+)"', text)[0]
+    names = f'role="img" aria-labelledby="{key}-t {key}-d"'
+    head = f'<svg viewBox="{view}" {names} class="plot" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    head += f'<title id="{key}-t">{html.escape(title)}</title>'
+    head += f'<desc id="{key}-d">{html.escape(description)}</desc>'
+    return re.sub(r"<svg\b[^>]*>", lambda _: head, text, count=1, flags=re.S)
 
 
 def spread_labels(positions: list[float], gap: float) -> list[float]:
     """`positions` moved apart until neighbours are at least `gap` away, in their order, around where they were."""
     order = sorted(range(len(positions)), key=positions.__getitem__)
     placed = [positions[i] for i in order]
-    for _ in range(200):
-        moved = False
-        for i in range(len(placed) - 1):
-            short = gap - (placed[i + 1] - placed[i])
-            if short > 1e-9:
-                placed[i] -= short / 2
-                placed[i + 1] += short / 2
-                moved = True
-        if not moved:
+    for _ in range(MAX_SPREAD_ROUNDS):
+        if not _push_apart(placed, gap):
             break
-    result = [0.0] * len(positions)
-    for rank, i in enumerate(order):
-        result[i] = placed[rank]
-    return result
+    spread = [0.0] * len(positions)
+    for i, position in zip(order, placed, strict=True):
+        spread[i] = position
+    return spread
+
+
+def _push_apart(placed: list[float], gap: float) -> bool:
+    """Move neighbours that are too close, each by half of what is missing; whether there were any."""
+    moved = False
+    for i in range(len(placed) - 1):
+        missing = gap - (placed[i + 1] - placed[i])
+        if missing > 1e-9:
+            placed[i] -= missing / 2
+            placed[i + 1] += missing / 2
+            moved = True
+    return moved
 
 
 def tokens_axis(axis: Any) -> None:
@@ -180,4 +208,7 @@ def tokens_axis(axis: Any) -> None:
 
     from codemix.recipe.language.quantities import show_tokens
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _: show_tokens(round(value)) if value >= 0 else ""))
+    def label(value: float, _: int | None) -> str:
+        return show_tokens(round(value)) if value >= 0 else ""
+
+    axis.set_major_formatter(FuncFormatter(label))

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from codemix.eval.pages.page import Figure, Mark, Section, signed
-from codemix.eval.pages.score_tables import bits_table, task_tables
+from codemix.eval.pages.bits_table import bits_table
+from codemix.eval.pages.facts import RunFacts, by_family
+from codemix.eval.pages.page import Figure, Section
+from codemix.eval.pages.score_tables import task_tables
 from codemix.eval.report import charts
 
 
-def bits(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | None:
+def bits_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
     """Bits per byte by source and stage."""
-    stages = [s for s in facts["stages"] if s["bits_per_byte"]]
+    stages = facts.scored_stages
     if not stages:
         return None
-    table = bits_table({s["name"]: [s] for s in stages}, facts["families"], shades)
-    if len(stages) > 1:
-        table.columns, table.align = [*table.columns, "change"], table.align + "r"
-        for row in table.rows:
-            known = [float(cell) for cell in row[4:] if cell != "–"]
-            row.append(
-                Mark(signed(known[-1] / known[0] - 1), "good" if known[-1] < known[0] else "")
-                if len(known) > 1
-                else "–"
-            )
-    names = [
-        n
-        for n in sorted(shades, key=lambda n: (facts["families"][n] != "text", facts["families"][n], n))
-        if any(n in s["bits_per_byte"] for s in stages)
-    ]
-    values = {n: [s["bits_per_byte"].get(n, {}).get("bits_per_byte") for s in stages] for n in names}
-    title, words = (
-        "Bits per byte by stage.",
-        "Lower is better. One group of bars a source, one bar a stage, paler for earlier stages.",
+    columns = {stage.name: [stage.scores] for stage in stages}
+    table = bits_table(columns, facts.families, shades, with_change=len(stages) > 1)
+    scored = {source for stage in stages for source in stage.scores.sources}
+    values: dict[str, list[float | None]] = {}
+    for source in by_family(scored & set(shades), facts.families):
+        scores = [stage.scores.sources.get(source) for stage in stages]
+        values[source] = [score.bits_per_byte if score else None for score in scores]
+    title = "Bits per byte by stage."
+    words = "Lower is better. One group of bars per source, one bar per stage, paler for earlier stages."
+    svg = charts.scores("bits", title, words, values, list(columns), shades, "bits per byte")
+    lead = (
+        "How many bits the model needs for a byte of text that it was never trained on: bits summed over documents, "
+        "divided once by their bytes."
     )
-    drawn = charts.scores("bits", title, words, values, [s["name"] for s in stages], shades, "bits per byte")
-    lead = "How many bits the model needs for a byte of text that it was never trained on: bits summed over documents, divided once by their bytes."
-    return Section("bits-per-byte", "Bits per byte", lead, [Figure(title, drawn, words, table, open=True)])
+    return Section("bits-per-byte", "Bits per byte", lead, [Figure(title, svg, words, table, open=True)])
 
 
-def tasks(facts: Mapping[str, Any]) -> Section | None:
+def tasks_section(facts: RunFacts) -> Section | None:
     """Task scores by stage, most trusted measure first."""
-    stages = [s for s in facts["stages"] if s["tasks"]]
-    if not stages:
+    columns = {stage.name: [stage.scores] for stage in facts.stages if stage.scores.tasks}
+    if not columns:
         return None
-    return Section(
-        "tasks",
-        "Tasks",
-        "Most trusted measure first; accuracy of small models is noisy.",
-        task_tables({s["name"]: [s] for s in stages}),
-    )
+    lead = "Most trusted measure first; accuracy of small models is noisy."
+    return Section("tasks", "Tasks", lead, [*task_tables(columns)])

@@ -3,88 +3,115 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from codemix.eval.pages.page import Figure, PageTable, Section
+from codemix.eval.pages.curves import Column, Curves
+from codemix.eval.pages.facts import RunFacts, StageFacts
+from codemix.eval.pages.page import Block, Figure, PageTable, Section
 from codemix.eval.report import charts
+from codemix.eval.report.charts import Boundary, Points
+
+TABLE_INTERVALS = 6  # per stage, between the lines of the table of losses
+LEAD = (
+    "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter."
+)
 
 
-def training(facts: Mapping[str, Any], shades: Mapping[str, str]) -> Section | None:
+def training_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
     """Losses by source with the learning rate, and speed."""
-    stages = [s for s in facts["stages"] if s["curves"]["tokens"]]
+    stages = [stage for stage in facts.stages if stage.training.curves.tokens]
     if not stages:
         return None
-    names = [n for n in sorted(shades) if any(n in s["curves"] for s in stages)]
-    bounds = [(s["name"], s["run_tokens_before"], s["run_tokens_before"] + s["tokens"]) for s in stages]
+    boundaries = [
+        Boundary(stage.name, stage.plan.run_tokens_before, stage.plan.end_tokens) for stage in stages
+    ]
+    blocks: list[Block] = [_losses(stages, boundaries, shades)]
+    timed = [stage for stage in stages if stage.training.training_s]
+    if timed:
+        blocks.append(_throughput(stages, timed, boundaries))
+    return Section("training", "Training", LEAD, blocks)
 
-    def line(key: str) -> list[tuple[float, float | None]]:
-        points: list[tuple[float, float | None]] = []
-        for s in stages:
-            column = s["curves"].get(key) or [None] * len(s["curves"]["tokens"])
-            back = bool(points) and s["curves"]["tokens"][0] <= points[-1][0]  # a branch, so the line breaks
-            gap = [(s["curves"]["tokens"][0], math.nan)] if back else []
-            points += gap + list(zip(s["curves"]["tokens"], column, strict=True))
-        return points
 
-    blocks = []
-    table = PageTable(
-        "Training loss [nats per token]",
-        ["stage", "tokens of the run", "learning rate", *names, "all sources"],
-        "lrr" + "r" * (len(names) + 1),
-    )
-    for s in stages:
-        n = len(s["curves"]["tokens"])
-        for i in sorted({0, *(n * k // 6 for k in range(1, 6)), n - 1}):
-            cells = [s["curves"].get(k, [None] * n)[i] for k in [*names, "*"]]
-            rate = s["curves"].get("lr", [None] * n)[i]
-            table.rows.append(
-                [
-                    s["name"],
-                    f"{s['curves']['tokens'][i]:,}",
-                    "–" if rate is None else f"{rate:.3g}",
-                    *("–" if v is None else f"{v:.4f}" for v in cells),
-                ]
-            )
+def _losses(
+    stages: Sequence[StageFacts], boundaries: Sequence[Boundary], shades: Mapping[str, str]
+) -> Figure:
+    logged = {source for stage in stages for source in stage.training.curves.losses}
+    sources = [source for source in sorted(shades) if source in logged]
     title = "Loss by source."
     words = (
         "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. Lines that "
         "leave the top belong to the first steps."
     )
-    drawn = charts.losses(
-        "losses", title, words, {n: line(n) for n in names}, line("*"), line("lr"), bounds, shades
-    )
-    blocks.append(Figure(title, drawn, words, table))
-    speeds = [s for s in stages if s["training_s"]]
-    if speeds:
-        table = PageTable("Speed", ["stage", "tokens", "training time", "tokens per second"], "lrrr")
-        for s in speeds:
-            spent = s["curves"]["tokens"][-1] - s["run_tokens_before"]
-            table.rows.append(
-                [s["name"], f"{spent:,}", clock(s["training_s"]), f"{spent / s['training_s']:,.0f}"]
-            )
-        title, words = (
-            "Throughput.",
-            "Tokens trained per second; pauses between two sittings do not count as training time.",
-        )
-        blocks.append(
-            Figure(
-                title,
-                charts.throughput("throughput", title, words, line("tokens_per_s"), bounds),
-                words,
-                table,
-            )
-        )
-    return Section(
-        "training",
-        "Training",
-        "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter.",
-        blocks,
-    )
+    by_source = {source: _points(stages, _loss_of(source)) for source in sources}
+    total = _points(stages, lambda curves: curves.total)
+    rate = _points(stages, lambda curves: curves.lr)
+    svg = charts.losses("losses", title, words, by_source, total, rate, boundaries, shades)
+    return Figure(title, svg, words, _loss_table(stages, sources))
+
+
+def _loss_of(source: str) -> Callable[[Curves], Column]:
+    return lambda curves: curves.losses.get(source, [])
+
+
+def _points(stages: Sequence[StageFacts], column_of: Callable[[Curves], Column]) -> Points:
+    """A metric over the tokens of the run; NaN breaks the line where a stage starts before the end of the last."""
+    points: list[tuple[float, float | None]] = []
+    for stage in stages:
+        curves = stage.training.curves
+        start = curves.tokens[0]
+        if points and start <= points[-1][0]:
+            points.append((start, math.nan))
+        points += zip(curves.tokens, _filled(column_of(curves), curves), strict=True)
+    return points
+
+
+def _filled(column: Column, curves: Curves) -> Column:
+    """The column, of nothing where it was never logged."""
+    return column or [None] * len(curves.tokens)
+
+
+def _loss_table(stages: Sequence[StageFacts], sources: Sequence[str]) -> PageTable:
+    headings = ["stage", "tokens of the run", "learning rate", *sources, "all sources"]
+    table = PageTable("Training loss [nats per token]", headings, "lrr" + "r" * (len(sources) + 1))
+    for stage in stages:
+        curves = stage.training.curves
+        losses = [_filled(_loss_of(source)(curves), curves) for source in sources]
+        losses.append(_filled(curves.total, curves))
+        rates = _filled(curves.lr, curves)
+        for i in _evenly(len(curves.tokens)):
+            cells = [_text(column[i], ".4f") for column in losses]
+            table.rows.append([stage.name, f"{curves.tokens[i]:,}", _text(rates[i], ".3g"), *cells])
+    return table
+
+
+def _evenly(n: int) -> list[int]:
+    """Indices from the first to the last of `n`."""
+    return sorted({*(n * k // TABLE_INTERVALS for k in range(TABLE_INTERVALS)), n - 1})
+
+
+def _text(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _throughput(
+    stages: Sequence[StageFacts], timed: Sequence[StageFacts], boundaries: Sequence[Boundary]
+) -> Figure:
+    table = PageTable("Speed", ["stage", "tokens", "training time", "tokens per second"], "lrrr")
+    for stage in timed:
+        seconds = stage.training.training_s or 0
+        tokens = stage.training.curves.tokens[-1] - stage.plan.run_tokens_before
+        table.rows.append([stage.name, f"{tokens:,}", clock(seconds), f"{tokens / seconds:,.0f}"])
+    title = "Throughput."
+    words = "Tokens trained per second; pauses between sessions do not count as training time."
+    speed = _points(stages, lambda curves: curves.tokens_per_s)
+    svg = charts.throughput("throughput", title, words, speed, boundaries)
+    return Figure(title, svg, words, table)
 
 
 def clock(seconds: float) -> str:
     """A duration as people say it."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,52 @@
+"""The section of a comparison that follows each run stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codemix.eval.compare import charts
+from codemix.eval.compare.findings import Findings
+from codemix.eval.compare.variants import Variant, VariantStage
+from codemix.eval.pages.page import Figure, PageTable, Section
+from codemix.eval.pages.score_tables import mean_text
+
+SHOWN_MEASURES = ("code", "text")
+
+
+def trajectories_section(found: Findings) -> Section | None:
+    """Bits per byte after each stage, of the runs that are scored after more than one."""
+    longer = [variant for variant in found.variants if len(_scored(variant)) > 1]
+    headings = ["recipe", "stage", "tokens of the run", *SHOWN_MEASURES]
+    table = PageTable("Bits per byte after each stage", headings, "llrrr")
+    panels: dict[str, dict[str, list[charts.PathPoint]]] = {}
+    for variant in longer:
+        for stage in _scored(variant):
+            tokens = stage.facts.plan.end_tokens
+            values = {measure: _bits(stage, measure) for measure in SHOWN_MEASURES}
+            cells = [mean_text(values[measure]) for measure in SHOWN_MEASURES]
+            table.rows.append([variant.name, stage.name, f"{tokens:,}", *cells])
+            for measure, seeds in values.items():
+                if seeds:
+                    lines = panels.setdefault(measure, {})
+                    lines.setdefault(variant.name, []).append(charts.PathPoint(tokens, seeds))
+    if not panels:
+        return None
+    shades = charts.run_colours([variant.name for variant in longer], found.base.name)
+    title = "Bits per byte after each stage."
+    words = (
+        f"Lower is better; the dashed line is the baseline `{found.base.name}`. "
+        "A vertical bar is the range over seeds."
+    )
+    svg = charts.paths("stages", title, words, panels, shades)
+    return Section("stages", "Stage by stage", "", [Figure(title, svg, words, table)])
+
+
+def _scored(variant: Variant) -> list[VariantStage]:
+    return [stage for stage in variant.stages if stage.facts.scores.sources]
+
+
+def _bits(stage: VariantStage, family: str) -> Sequence[float]:
+    """Bits per byte of a family, one value per seed."""
+    families = stage.variant.families
+    sources = [name for name in stage.facts.scores.sources if families.get(name) == family]
+    return stage.bits(sources) if sources else []

@@ -1,0 +1,103 @@
+"""The curves of a stage's training, from the lines of its metrics file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codemix.errors import CodemixError
+
+MAX_POINTS = 160  # per stage; longer curves are averaged in bins, so a page stays small whatever the run
+
+Line = Mapping[str, Any]  # of metrics.jsonl
+Column = list[float | None]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Columns of equal length over the tokens of the run; a column that was never logged is empty."""
+
+    tokens: list[int] = field(default_factory=list)
+    losses: dict[str, Column] = field(default_factory=dict)  # by source [nats per token]
+    total: Column = field(default_factory=list)  # over all sources [nats per token]
+    lr: Column = field(default_factory=list)
+    tokens_per_s: Column = field(default_factory=list)
+    grad_norm: Column = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        columns = {
+            "*": self.total,
+            "lr": self.lr,
+            "tokens_per_s": self.tokens_per_s,
+            "grad_norm": self.grad_norm,
+        }
+        logged = {name: column for name, column in columns.items() if column}
+        return {**self.losses, "tokens": self.tokens, **logged}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file, the last one for each step, in order of steps. A torn last line is left out."""
+    by_step: dict[int, dict[str, Any]] = {}
+    texts = path.read_text(encoding="utf-8").split("\n")
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+        except ValueError:
+            if number == len(texts):
+                break
+            raise CodemixError(
+                f"{path} is damaged at line {number}",
+                hints=["delete its folder and train that stage again"],
+                rule="store-damaged",
+            ) from None
+        by_step[line["step"]] = line
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def curves(lines: Sequence[Line], sources: Sequence[str]) -> Curves:
+    """Losses, learning rate and speed over the tokens of the run; long runs averaged in bins of equally many lines."""
+    bins = _bins(lines)
+    losses = {source: _column(bins, f"train/{source}/loss_nats_per_token") for source in sources}
+    return Curves(
+        tokens=[group[-1]["tokens"] for group in bins],
+        losses={source: column for source, column in losses.items() if column},
+        total=_column(bins, "train/loss_nats_per_token"),
+        lr=_column(bins, "lr"),
+        tokens_per_s=_column(bins, "tokens_per_s"),
+        grad_norm=_column(bins, "grad_norm"),
+    )
+
+
+def _column(bins: Sequence[Sequence[Line]], key: str) -> Column:
+    """The mean of a metric in each bin; empty when no line has it."""
+    column: Column = []
+    for group in bins:
+        logged = [line[key] for line in group if line.get(key) is not None]
+        values = [float(value) for value in logged if math.isfinite(value)]
+        column.append(sum(values) / len(values) if values else None)
+    is_logged = any(value is not None for value in column)
+    return column if is_logged else []
+
+
+def _bins(lines: Sequence[Line]) -> list[Sequence[Line]]:
+    n_bins = min(len(lines), MAX_POINTS)
+    edges = [len(lines) * i // n_bins for i in range(n_bins + 1)] if lines else []
+    return [lines[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+
+
+def training_seconds(lines: Sequence[Line], tokens_before: int) -> float | None:
+    """Seconds of training [s], from tokens and speed of each line: pauses between sessions do not count."""
+    seconds = 0.0
+    before = tokens_before
+    for line in lines:
+        speed = line.get("tokens_per_s")
+        if speed and math.isfinite(speed) and speed > 0:
+            seconds += (line["tokens"] - before) / speed
+        before = line["tokens"]
+    return seconds or None

@@ -1,0 +1,68 @@
+"""Pages in the store: HTML with its Markdown and JSON twins, in a folder named by what they hold and how they look."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from codemix.data.store.manifest import digest
+from codemix.data.store.store import Store, write_text
+from codemix.eval.pages.page import Page
+from codemix.eval.pages.rendering import html, markdown
+
+ROOMS = ("pages", "report", "compare")  # the folders that make pages
+LOOK_SUFFIXES = (".py", ".css", ".html", ".md")
+
+
+def look_digest() -> str:
+    """A hash of everything that decides how a page looks and reads, so that a new look gets a new place.
+
+    That is every file of the folders that make pages, and the modules outside them that make their numbers.
+    """
+    eval_folder = Path(__file__).parents[1]
+    package = eval_folder.parent
+    files = {eval_folder / "stats.py", package / "recipe" / "language" / "quantities.py"}
+    for room in ROOMS:
+        files |= {file for file in (eval_folder / room).rglob("*") if file.suffix in LOOK_SUFFIXES}
+    return digest({file.relative_to(package).as_posix(): _sha256(file) for file in files})
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def publish(
+    store: Store, name: str, facts: Mapping[str, Any], make: Callable[[], Page], stem: str = "report"
+) -> Path:
+    """The HTML page of `facts`, made by `make` unless a page of equal facts and look exists already."""
+    fingerprint = digest({"facts": tidy(facts), "look": look_digest()})
+    folder = store.path("reports", name, fingerprint)
+    if not (folder / f"{stem}.html").is_file():
+        page = make()
+        shutil.rmtree(folder, ignore_errors=True)  # a folder without its page is not a report
+        with store.building(folder, keep=False) as work:
+            write_text(work / f"{stem}.md", markdown(page))
+            write_text(work / f"{stem}.json", _json({**facts, "answer": page.answer}))
+            write_text(work / f"{stem}.html", html(page))
+    return folder / f"{stem}.html"
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(tidy(content), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def tidy(value: Any) -> Any:
+    """JSON that every reader accepts: numbers that are not finite become null, fractions floats."""
+    if isinstance(value, Mapping):
+        return {str(key): tidy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [tidy(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None

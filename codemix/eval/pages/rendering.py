@@ -1,0 +1,119 @@
+"""The two readable forms of a page: self-contained HTML, and Markdown.
+
+The HTML needs no network and no script: its Content-Security-Policy forbids both.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codemix.eval.pages import plots
+from codemix.eval.pages.page import Cell, Code, Figure, Fold, Mark, Note, Page, PageTable, plain_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def html(page: Page) -> str:
+    """One file that opens anywhere: styles and figures inside, light and dark, printable."""
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    template = _environment(autoescape=True).get_template("page.html")
+    text = template.render(page=page, css=css, palette=plots.stylesheet())
+    return without_controls(re.sub(r"\n\s*\n+", "\n", text)) + "\n"
+
+
+def markdown(page: Page) -> str:
+    """The same page for a terminal or a pull request; figures become their tables."""
+    text = _environment(autoescape=False).get_template("page.md").render(page=page)
+    return without_controls(re.sub(r"\n{3,}", "\n\n", text)).strip() + "\n"
+
+
+_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000), *_BIDI), "\ufffd")
+del _CONTROLS[ord("\n")]
+del _CONTROLS[ord("\t")]
+
+
+def without_controls(text: str) -> str:
+    """The text with U+FFFD for characters that move a terminal's cursor or reverse a line; joiners stay."""
+    return text.translate(_CONTROLS)
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "inline": _inline,
+        "md": _markdown_text,
+        "cell": _markdown_cell,
+        "listing": _listing,
+        "rule": _rule,
+    }
+    environment.tests |= {
+        "table": lambda block: isinstance(block, PageTable),
+        "figure": lambda block: isinstance(block, Figure),
+        "note": lambda block: isinstance(block, Note),
+        "code": lambda block: isinstance(block, Code),
+        "fold": lambda block: isinstance(block, Fold),
+        "mark": lambda cell: isinstance(cell, Mark),
+    }
+    return environment
+
+
+def _inline(text: str) -> Markup:
+    """Escaped text whose `backticks` become code and whose **stars** become strong."""
+    from markupsafe import Markup, escape
+
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked))
+
+
+_MARKDOWN = re.compile(r"[\\`<&]|\](?=[(\[:]|$)")  # a bracket alone, as around an interval, is not a link
+_BLOCK_START = re.compile(r"^(?:[#>]|[-+*=~|_](?!\*))")
+_ITEM_START = re.compile(r"^(\d+)([.)]\s)")
+
+
+def _markdown_text(text: str) -> str:
+    """A paragraph of one line, and nothing else."""
+    line = _markdown_line(text).lstrip()
+    return _ITEM_START.sub(r"\1\\\2", _BLOCK_START.sub(r"\\\g<0>", line))
+
+
+def _markdown_line(text: str) -> str:
+    """Markdown whose `backticks` and **stars** keep their meaning; HTML, links and images have none."""
+    pieces = re.split(r"(`[^`]+`)", " ".join(text.split("\n")))
+    pieces[::2] = [_MARKDOWN.sub(_escaped, piece) for piece in pieces[::2]]
+    return "".join(pieces)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return {"<": "&lt;", "&": "&amp;"}.get(match[0], "\\" + match[0])
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown_line(plain_text(cell)).replace("|", "\\|")
+    is_strong = isinstance(cell, Mark) and cell.tone in ("strong", "bad")
+    return f"**{text}**" if is_strong and text else text
+
+
+def _listing(text: str) -> str:
+    """A fenced block that nothing inside it can end."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}yaml\n{text}\n{fence}"
+
+
+def _rule(align: str) -> str:
+    return "|" + "|".join(" ---: " if letter == "r" else " --- " for letter in align) + "|"

@@ -1,0 +1,193 @@
+"""The figure of the losses of a run, with its learning rate below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codemix.eval.pages import plots
+from codemix.eval.pages.plots import INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Points = Sequence[tuple[float, float | None]]  # (tokens of the run, value); NaN breaks a line, None is left out
+ALL_SOURCES = "all sources"
+MAX_END_LABELS = 9  # more lines are named in a legend
+SHOWN_SHARE = 0.97  # of a line's points set the top of the axis: the first few tower over everything
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A stage on the axis of the run's tokens."""
+
+    name: str
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the figure, without the points where it has no value."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    style: Mapping[str, Any]
+
+    @property
+    def finite(self) -> list[float]:
+        return [value for value in self.y if math.isfinite(value)]
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """The last point that has a value."""
+        return [point for point in zip(self.x, self.y, strict=True) if math.isfinite(point[1])][-1]
+
+    @property
+    def top(self) -> float:
+        """The value that all but the few largest stay below."""
+        values = sorted(self.finite)
+        return values[min(len(values) - 1, int(len(values) * SHOWN_SHARE))]
+
+
+def losses(
+    key: str,
+    title: str,
+    description: str,
+    curves: Mapping[str, Points],
+    total: Points,
+    rate: Points,
+    boundaries: Sequence[Boundary],
+    shades: Mapping[str, str],
+) -> str:
+    """Training loss by source over the tokens of the run, stage boundaries marked, the learning rate below on the same axis."""
+    with plots.drawing(10, 5.2) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
+        lines = [line for line in _lines(curves, total, shades) if line.finite]
+        for line in lines:
+            upper.plot(line.x, line.y, label=line.name, **line.style)
+        _limit(upper, lines, boundaries)
+        if len(lines) <= MAX_END_LABELS:
+            _label_ends(upper, lines, boundaries)
+        else:
+            figure.legend(loc="outside right upper", fontsize=9)
+        _name_stages(upper, lower, boundaries)
+        upper.set_ylabel("loss [nats per token]")
+        _draw_rate(lower, rate, boundaries)
+        figure.align_ylabels([upper, lower])
+        return plots.svg(figure, key, title, description)
+
+
+def _lines(curves: Mapping[str, Points], total: Points, shades: Mapping[str, str]) -> Iterable[_Line]:
+    """A line per source, then a dotted one for all of them."""
+    for name, points in curves.items():
+        style = {"color": plots.colour(shades[name]), "linestyle": plots.dash(name, shades)}
+        yield _line(name, points, style)
+    yield _line(ALL_SOURCES, total, {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (1, 1.5))})
+
+
+def _line(name: str, points: Points, style: Mapping[str, Any]) -> _Line:
+    known = [(tokens, value) for tokens, value in points if value is not None]
+    return _Line(name, [tokens for tokens, _ in known], [value for _, value in known], style)
+
+
+def run_limits(boundaries: Sequence[Boundary]) -> tuple[float, float]:
+    """The first and the last token of the stages."""
+    left = min((stage.start for stage in boundaries), default=0)
+    right = max((stage.stop for stage in boundaries), default=1) or 1
+    return left, right
+
+
+def _limit(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundary]) -> None:
+    """Axes that hold all the lines, with room on the right for their names."""
+    if lines:
+        lowest = min(min(line.finite) for line in lines)
+        highest = max(line.top for line in lines)
+        pad = 0.06 * (highest - lowest or 1)
+        axes.set_ylim(lowest - pad, highest + pad)
+    left, right = run_limits(boundaries)
+    longest_name = max((len(line.name) for line in lines), default=0)
+    room = 0.06 + 0.011 * longest_name if len(lines) <= MAX_END_LABELS else 0
+    axes.set_xlim(left, right + (right - left) * room)
+
+
+def _label_ends(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundary]) -> None:
+    """The name of each line beside its end."""
+    left, right = run_limits(boundaries)
+    bottom, top = axes.get_ylim()
+    ends = [line.end for line in lines]
+    heights = plots.spread_labels([y for _, y in ends], 0.062 * (top - bottom))
+    for line, end, height in zip(lines, ends, heights, strict=True):
+        colour = line.style["color"]
+        axes.annotate(
+            line.name,
+            end,
+            (right + 0.025 * (right - left), height),
+            textcoords="data",
+            va="center",
+            color=colour,
+            fontsize=9.5,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 1},
+        )
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where the name of a stage is written."""
+
+    centre: float
+    half: float
+
+    def meets(self, other: _Span) -> bool:
+        return abs(self.centre - other.centre) < self.half + other.half
+
+
+def _name_stages(upper: Axes, lower: Axes, boundaries: Sequence[Boundary]) -> None:
+    """Stage names above the lines; one that would run into another goes above it."""
+    for axes in (upper, lower):
+        mark_boundaries(axes, boundaries)
+    left, right = run_limits(boundaries)
+    rows: list[list[_Span]] = []
+    for stage in boundaries:
+        half = 0.006 * (right - left) * (len(stage.name) + 1)
+        span = _Span((stage.start + stage.stop) / 2, half)
+        free = [level for level, row in enumerate(rows) if not any(span.meets(other) for other in row)]
+        level = free[0] if free else len(rows)
+        if level == len(rows):
+            rows.append([])
+        rows[level].append(span)
+        upper.text(
+            span.centre,
+            1.02 + 0.06 * level,
+            stage.name,
+            transform=upper.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=10,
+            fontweight="bold",
+        )
+
+
+def mark_boundaries(axes: Axes, boundaries: Sequence[Boundary]) -> None:
+    """A dashed line where each stage but the first starts."""
+    for stage in boundaries[1:]:
+        axes.axvline(stage.start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+
+
+def _draw_rate(axes: Axes, rate: Points, boundaries: Sequence[Boundary]) -> None:
+    tokens = [x for x, _ in rate]
+    rates = [math.nan if value is None else value for _, value in rate]
+    axes.plot(tokens, rates, color=INK, linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("learning rate")
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.yaxis.get_offset_text().set_color(MUTED)
+    axes.locator_params(axis="y", nbins=3)
+    plots.tokens_axis(axes.xaxis)
+    left, right = run_limits(boundaries)
+    axes.set_xticks([tick for tick in axes.get_xticks() if left <= tick <= right])
+    axes.set_xlabel("tokens of the run")
