@@ -3,6 +3,8 @@
 import json
 import math
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
@@ -10,11 +12,15 @@ from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval.compare import paper_numbers
-from codemix.eval.compare import variants as tree
-from codemix.eval.compare.findings import best, difference, findings, paired
-from codemix.eval.compare.page import answer, compare, notes
-from codemix.eval.compare.variants import RunInputs
+from codemix.eval.compare.answer import answer
+from codemix.eval.compare.caveats import caveats
+from codemix.eval.compare.changes import Best, best, difference, paired
+from codemix.eval.compare.findings import Findings, Question, findings
+from codemix.eval.compare.page import compare
+from codemix.eval.compare.stage_roles import cooldowns, qualities, sweeps
+from codemix.eval.compare.variants import RunInputs, load, short_names
 from codemix.eval.judge.winrate import WinRate
+from codemix.eval.pages.results import DocumentBits
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 
@@ -47,7 +53,7 @@ def inputs(store):
 
 @pytest.fixture(scope="module")
 def variants(inputs):
-    return tree.load(inputs)
+    return load(inputs)
 
 
 @pytest.fixture(scope="module")
@@ -85,135 +91,141 @@ def named(variants, name):
 def test_seeds_of_one_recipe_are_one_variant(variants):
     assert [v.name for v in variants][:3] == ["balanced", "text-only", "code-first"]
     assert named(variants, "balanced").seeds == [0, 1] and named(variants, "share-25").seeds == [0]
-    assert tree.load([]) == []
+    assert load([]) == []
 
 
 def test_a_recipe_given_twice_is_one_run(inputs):
-    assert [len(v.runs) for v in tree.load([inputs[0], inputs[0], inputs[1]])] == [1, 1]
+    assert [len(v.runs) for v in load([inputs[0], inputs[0], inputs[1]])] == [1, 1]
 
 
 def test_names_lose_what_all_share_and_nothing_else():
     def group(*names):
-        return [type("Run", (), {"facts": {"recipe": n}}) for n in names]
+        return [SimpleNamespace(facts=SimpleNamespace(recipe=n)) for n in names]
 
-    assert tree.short_names(
+    assert short_names(
         [group("mini-balanced-seed0", "mini-balanced-seed1"), group("mini-text-seed0", "mini-text-seed1")]
     ) == [
         "balanced",
         "text",
     ]
-    assert tree.short_names([group("alpha"), group("alphabet")]) == ["alpha", "alphabet"]
-    assert tree.short_names([group("a-x"), group("a-")]) == ["a-x", "a-"]
-    assert tree.short_names([group("same"), group("same")]) == ["same (1)", "same (2)"]
+    assert short_names([group("alpha"), group("alphabet")]) == ["alpha", "alphabet"]
+    assert short_names([group("a-x"), group("a-")]) == ["a-x", "a-"]
+    assert short_names([group("same"), group("same")]) == ["same (1)", "same (2)"]
+
+
+def at(variant, stage):
+    return next(s for s in variant.stages if s.name == stage)
 
 
 def test_swapping_variant_and_reference_negates(variants):
-    a, b = named(variants, "balanced"), named(variants, "text-only")
-    ab, ba = (difference(x, x.last, y, y.last, "code") for x, y in ((a, b), (b, a)))
-    assert ab["difference"] == pytest.approx(-ba["difference"]) and ab["low"] == pytest.approx(-ba["high"])
-    assert {ab["verdict"], ba["verdict"]} == {"lower", "higher"}
-    same = difference(a, a.last, a, a.last, "code")
-    assert same["difference"] == 0 and same["verdict"] == "no call"
+    a = named(variants, "balanced")
+    b = named(variants, "text-only")
+    ab = difference(a.last, b.last, "code")
+    ba = difference(b.last, a.last, "code")
+    assert ab.interval.difference == pytest.approx(-ba.interval.difference)
+    assert ab.interval.low == pytest.approx(-ba.interval.high)
+    assert {ab.verdict, ba.verdict} == {"lower", "higher"}
+    same = difference(a.last, a.last, "code")
+    assert same.interval.difference == 0 and same.verdict == "no call"
 
 
 def test_difference_is_of_the_sums_in_the_results(variants, inputs):
-    a, b = named(variants, "share-0"), named(variants, "share-100")
-    made = difference(a, "init", b, "init", "web")
+    a = named(variants, "share-0")
+    b = named(variants, "share-100")
+    change = difference(at(a, "init"), at(b, "init"), "web")
     by_hand = [
         read_json(next(i for i in inputs if i.plan.recipe.name == n).eval_paths[0] / "results.json")[
             "bits_per_byte"
         ]["web"]
         for n in ("share-0", "share-100")
     ]
-    assert made["value"] == pytest.approx(by_hand[0]["bits"] / by_hand[0]["bytes"])
-    assert (
-        made["difference"] == pytest.approx(by_hand[0]["bits_per_byte"] - by_hand[1]["bits_per_byte"])
-        and made["documents"] == 60
-    )
+    assert change.value == pytest.approx(by_hand[0]["bits"] / by_hand[0]["bytes"])
+    expected = by_hand[0]["bits_per_byte"] - by_hand[1]["bits_per_byte"]
+    assert change.interval.difference == pytest.approx(expected) and change.interval.documents == 60
 
 
 def test_only_documents_that_both_scored_alike_are_paired(variants):
-    a, b = named(variants, "share-0"), named(variants, "share-100")
-    records = a.first.documents["init"]["web"]
-    whole = paired(a, "init", b, "init", ["web"])
+    a = at(named(variants, "share-0"), "init")
+    b = at(named(variants, "share-100"), "init")
+    documents = a.variant.first.documents["init"]
+    records = documents["web"]
+    whole = paired(a, b, ["web"])
     kept, (lost, changed) = dict(records), list(records)[:2]
     records.pop(lost)
-    records[changed] = (1.0, records[changed][1] + 1)
-    assert len(paired(a, "init", b, "init", ["web"])) == len(whole) - 2
-    a.first.documents["init"]["web"] = kept
+    records[changed] = DocumentBits(1.0, records[changed].bytes + 1)
+    assert len(paired(a, b, ["web"])) == len(whole) - 2
+    documents["web"] = kept
 
 
 def test_without_records_there_is_a_number_but_no_call(store):
     one, two = run(store, "lone-a", MIXTURES["balanced"]), run(store, "lone-b", MIXTURES["code-first"])
     for path in two.eval_paths:
         (path / "documents.jsonl").unlink()
-    made = tree.load([one, two])
-    row = difference(made[1], "cooldown", made[0], "cooldown", "code")
-    assert row["verdict"] == "no call" and "low" not in row and row["value"] > 0
-    assert any("no intervals" in n.text for n in notes(made))
-    assert "**no call**" in answer(findings(made, made[0], question="", overlay_paper=False, winrates=[]))[0]
+    made = load([one, two])
+    change = difference(at(made[1], "cooldown"), at(made[0], "cooldown"), "code")
+    assert change.verdict == "no call" and "low" not in change.as_json() and change.value > 0
+    assert any("no intervals" in note.text for note in caveats(made))
+    assert "**no call**" in answer(findings(made, made[0]))[0]
 
 
 def test_seeds_that_differ_as_much_stop_the_call(store):
-    made = tree.load(
+    made = load(
         [run(store, f"noisy-{n}", MIXTURES[n], seed=s) for n in ("balanced", "text-only") for s in (0, 1)]
     )
     a, b = made
-    before = difference(a, a.last, b, b.last, "text")
-    assert before["verdict"] == "higher"
-    for name, summary in a.runs[1].stage(a.last)["bits_per_byte"].items():
-        summary["bits"] *= 1.2 if SOURCES[name] == "text" else 1
-    assert difference(a, a.last, b, b.last, "text")["verdict"] == "no call"
+    assert difference(a.last, b.last, "text").verdict == "higher"
+    scores = a.runs[1].stage(a.last.name).scores.sources
+    for name, score in list(scores.items()):
+        if SOURCES[name] == "text":
+            scores[name] = replace(score, bits=score.bits * 1.2)
+    assert difference(a.last, b.last, "text").verdict == "no call"
 
 
 def test_structure_is_found_without_names(variants):
-    [(tokens, points)] = tree.sweeps(variants)
-    assert tokens == 327_680 and [round(s * 100) for s, _, _ in points] == [0, 25, 50, 100]
-    assert "other-code" not in [v.name for _, v, _ in points]  # another kind of code is no point of the curve
-    [(_, share, kinds)] = tree.qualities(variants)
-    assert share == 1 and [label for label, _, _ in kinds] == ["stdlib 70, web 30", "web 90, stdlib 10"]
-    cooled = {
-        (origin.name, stage): [label for label, _, _ in arms]
-        for origin, stage, arms in tree.cooldowns(variants)
+    [curve] = sweeps(variants)
+    assert curve.tokens == 327_680 and [round(p.share * 100) for p in curve.points] == [0, 25, 50, 100]
+    # another kind of code is not a point of the curve
+    assert "other-code" not in [point.stage.variant.name for point in curve.points]
+    [quality] = qualities(variants)
+    assert quality.code_share == 1
+    assert [arm.label for arm in quality.arms] == ["stdlib 70, web 30", "web 90, stdlib 10"]
+    arms = {
+        (cooldown.origin.variant.name, cooldown.origin.name): [arm.label for arm in cooldown.arms]
+        for cooldown in cooldowns(variants)
     }
-    assert cooled[("balanced", "continue")] == ["without code", "with 20% code"] and cooled[
-        ("text-only", "pretrain")
-    ] == ["with 20% code"]
-    assert (
-        named(variants, "balanced").before_cooldown == "continue"
-        and named(variants, "share-0").before_cooldown == "init"
-    )
+    assert arms["balanced", "continue"] == ["without code", "with 20% code"]
+    assert arms["text-only", "pretrain"] == ["with 20% code"]
+    assert named(variants, "balanced").before_cooldown.name == "continue"
+    assert named(variants, "share-0").before_cooldown.name == "init"
 
 
 def test_runs_of_other_lengths_are_not_ranked(variants):
-    base = named(variants, "text-only")
-    found = findings(variants, base, question="", overlay_paper=False, winrates=[])
-    assert found["other_length"] == ["share-0", "share-25", "share-100", "other-code"]
-    assert {r["variant"] for r in found["last"]} == {"balanced", "code-first", "no-code"}
-    assert {r["measure"] for r in found["last"]} == {"code", "text"}
+    found = findings(variants, named(variants, "text-only"))
+    assert found.other_length == ["share-0", "share-25", "share-100", "other-code"]
+    assert {change.variant for change in found.last} == {"balanced", "code-first", "no-code"}
+    assert {change.measure for change in found.last} == {"code", "text"}
 
 
 def test_no_winner_where_two_cannot_be_told_apart(store):
-    one, other = tree.load(
+    one, other = load(
         [run(store, "twin-a", MIXTURES["balanced"]), run(store, "twin-b", MIXTURES["code-first"])]
     )
     for stage, places in one.first.documents.items():
         other.first.documents[stage] = {
             source: {
-                i: (bits + (0.01 if n % 2 else -0.01), size)
+                i: DocumentBits(bits + (0.01 if n % 2 else -0.01), size)
                 for n, (i, (bits, size)) in enumerate(docs.items())
             }
             for source, docs in places.items()
         }
     top = best([one, other], "text")
-    assert len(top["not_told_apart"]) == 1 and top["of"] == 2
-    found = {
-        "best": {"text": {"variant": "a", "value": 2.0, "not_told_apart": ["b", "c"], "of": 4}},
-        "last": [],
-        "baseline": "z",
-    }
-    said = answer(found | {"variants": [{"name": "a", "seeds": [0]}], "other_length": []})
-    assert "no winner" in said[0] and "`b` and `c` cannot be told apart" in said[0] and "one seed" in said[1]
+    assert len(top.not_told_apart) == 1 and top.of == 2
+    lowest = Best("a", 2.0, ["b", "c"], 4)
+    variants = [SimpleNamespace(name="a", seeds=[0])]
+    found = Findings(Question(), SimpleNamespace(name="z"), variants, [], [], [], [], {"text": lowest}, [])
+    sentences = answer(found)
+    assert "no winner" in sentences[0] and "`b` and `c` cannot be told apart" in sentences[0]
+    assert "one seed" in sentences[1]
 
 
 def test_the_page_opens_with_the_question_and_holds_every_part(written):
@@ -349,7 +361,8 @@ def test_the_papers_numbers_agree_with_themselves():
             abs((reasoning + knowledge) / 2 - nl) <= 0.11
             and abs((reasoning + knowledge + code) / 3 - total) <= 0.11
         )
-    assert all(sum(counts) == 199 for *_, a, b, c in paper_numbers.WIN_RATES for counts in [(a, b, c)])
+    for pair in paper_numbers.WIN_RATES:
+        assert pair.wins + pair.losses + pair.ties == paper_numbers.PROMPTS
     assert paper_numbers.FIGURE_6["no cooldown"] == tuple(
         paper_numbers.TABLE_2[5].scores[i] for i in (0, 1, 3)
     )

@@ -10,7 +10,7 @@ import pytest
 from codemix.errors import CodemixError
 from codemix.eval.judge import judge
 from codemix.eval.judge.winrate import read_winrate
-from codemix.eval.pages import page
+from codemix.eval.pages import rendering
 from codemix.eval.task_shapes.example_files import read_rows
 from codemix.eval.task_shapes.written import normal
 from codemix.eval.tasks import hellaswag
@@ -20,10 +20,10 @@ READERS = {
     "prompt": lambda text: judge.Ask(text, text, text).prompt(judge.PROMPT),
     "normal": normal,
     "hellaswag": hellaswag._without_brackets,
-    "html": page._inline,
-    "markdown": page._markdown_text,
-    "listing": page._listing,
-    "controls": page.without_controls,
+    "html": rendering._inline,
+    "markdown": rendering._markdown_text,
+    "listing": rendering._listing,
+    "controls": rendering.without_controls,
 }
 PIECES = [
     "\n",

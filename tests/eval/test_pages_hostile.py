@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, PageTable, Section, html, markdown
+from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, PageTable, Section, Tile
+from codemix.eval.pages.rendering import html, markdown
 
 MarkdownIt = pytest.importorskip("markdown_it", reason="needs markdown-it-py (it comes with rich)").MarkdownIt
 
@@ -58,7 +59,7 @@ def page_of(text):
         text,
         [text, text],
         text,
-        [(text, text, text)],
+        [Tile(text, text, text)],
         [Note("bad", text), Note("warn", text)],
         [Section("s", text, text, blocks)],
         text,

@@ -68,7 +68,11 @@ def test_labels_move_apart_and_keep_their_order(positions):
 
 def draw(key="a", title="T & <t>"):
     return charts.throughput(
-        key, title, 'says "so"', [(0, 1.0), (10, None), (20, 3.0)], [("one", 0, 10), ("two", 10, 20)]
+        key,
+        title,
+        'says "so"',
+        [(0, 1.0), (10, None), (20, 3.0)],
+        [charts.Boundary("one", 0, 10), charts.Boundary("two", 10, 20)],
     )
 
 
@@ -110,7 +114,7 @@ def test_curves_with_gaps_and_without_points_are_drawn():
         {"web": [(0, 3.0), (5, None), (9, 2.0)], "docs": [(0, None)]},
         [],
         [(0, 1e-3)],
-        [("s", 0, 10)],
+        [charts.Boundary("s", 0, 10)],
         plots.colours(TAGS),
     )
     assert "web" in drawing and ">docs<" not in drawing

@@ -10,10 +10,13 @@ from synthetic_run import SOURCES, manifest, planned, write_run
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval.compare import variants
-from codemix.eval.pages import facts as facts_module
-from codemix.eval.pages.facts import curves, read_lines, run_facts, training_seconds
+from codemix.eval.pages import curves as curves_module
+from codemix.eval.pages.curves import curves, read_lines, training_seconds
 from codemix.eval.pages.page import signed
-from codemix.eval.report.page import answer, page, report
+from codemix.eval.pages.results import documents
+from codemix.eval.pages.run_folders import run_facts
+from codemix.eval.report.answer import answer
+from codemix.eval.report.page import page, report
 from codemix.eval.task_shapes.example_files import json_lines
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
@@ -153,7 +156,7 @@ def test_folders_of_another_recipe_are_refused(run, tmp_path):
     strangers, scores = write_run(place, other)
     with pytest.raises(CodemixError, match="is not a stage of `balanced`"):
         report(plan, store, MANIFESTS, strangers, evals)
-    with pytest.raises(CodemixError, match="scores no stage of `balanced`"):
+    with pytest.raises(CodemixError, match="does not score a stage of `balanced`"):
         report(plan, store, MANIFESTS, folders, scores)
 
 
@@ -187,9 +190,9 @@ def test_records_are_read_back_whatever_line_ends_they_hold(tmp_path):
     }
     path.write_text(json_lines([kept]))  # real TriviaQA answers hold U+0085
     assert variants.examples(path.parent) == {"triviaqa": {kept["id"]: (1.0, 2.0, 3)}}
-    assert facts_module.documents(path) == {"docs": {kept["id"]: (4.0, 5)}}
+    assert documents(path) == {"docs": {kept["id"]: (4.0, 5)}}
     path.write_text(path.read_text()[:-9])
-    for read, where in ((variants.examples, path.parent), (facts_module.documents, path)):
+    for read, where in ((variants.examples, path.parent), (documents, path)):
         with pytest.raises(CodemixError, match="is damaged"):
             read(where)
 
@@ -219,12 +222,18 @@ def test_long_curves_are_averaged_not_sampled(monkeypatch):
         {"step": i, "tokens": 10 * i, "train/loss_nats_per_token": float(i), "lr": 1.0} for i in range(1, 101)
     ]
     whole = curves(lines, [])
-    monkeypatch.setattr(facts_module, "CURVE_POINTS", 10)
+    monkeypatch.setattr(curves_module, "MAX_POINTS", 10)
     short = curves(lines, [])
-    assert len(whole["*"]) == 100 and len(short["*"]) == 10 and short["tokens"][-1] == 1000
-    assert sum(short["*"]) / 10 == pytest.approx(sum(whole["*"]) / 100)
+    assert len(whole.total) == 100 and len(short.total) == 10 and short.tokens[-1] == 1000
+    assert sum(short.total) / 10 == pytest.approx(sum(whole.total) / 100)
     gaps = curves([{"step": 1, "tokens": 1, "lr": float("nan")}, {"step": 2, "tokens": 2, "lr": 1.0}], ["a"])
-    assert gaps["lr"] == [None, 1.0] and "a" not in gaps
+    assert gaps.lr == [None, 1.0] and "a" not in gaps.losses
+
+
+def test_a_source_may_bear_the_name_of_another_curve():
+    line = {"step": 1, "tokens": 7, "lr": 0.5, "train/lr/loss_nats_per_token": 3.0}
+    made = curves([line | {"train/tokens/loss_nats_per_token": 4.0}], ["lr", "tokens"])
+    assert made.lr == [0.5] and made.tokens == [7] and made.losses == {"lr": [3.0], "tokens": [4.0]}
 
 
 def test_training_time_is_from_speed_not_from_the_clock():

@@ -24,14 +24,18 @@ def _about(found: Findings, measure: str, top: Best) -> str:
     where = f"On {MEASURES[measure]},"
     if top.of == 2:
         change = next(iter(changes.values()))
-        return f"{where} `{change.variant}` needs {_versus(change)} for the baseline `{base}`: {_call(change)}"
+        return (
+            f"{where} `{change.variant}` needs {_versus(change)} for the baseline `{base}`: {_call(change)}"
+        )
     if top.not_told_apart:
         lowest = f"`{top.variant}` has the lowest bits per byte ({top.value:.3f})"
         return f"{where} no winner: {lowest}, but {_ties(top)} cannot be told apart from it."
     if top.variant == base:
         lowest = f"the baseline `{base}` is lowest, **{top.value:.3f}** bits per byte"
         return f"{where} {lowest}; none of the {top.of - 1} others reaches it."
-    lowest = f"`{top.variant}` is lowest of {top.of}: {_versus(changes[top.variant])} for the baseline `{base}`"
+    lowest = (
+        f"`{top.variant}` is lowest of {top.of}: {_versus(changes[top.variant])} for the baseline `{base}`"
+    )
     return f"{where} {lowest}, and below each of the others beyond the noise."
 
 

@@ -32,7 +32,9 @@ def _unequal_ledgers(runs: Sequence[RunFacts]) -> Note | None:
     ]
     if not wrong:
         return None
-    text = f"These stages did not read what was planned: {', '.join(wrong)}. Nothing about them can be trusted."
+    text = (
+        f"These stages did not read what was planned: {', '.join(wrong)}. Nothing about them can be trusted."
+    )
     return Note("bad", text)
 
 

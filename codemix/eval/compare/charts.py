@@ -96,8 +96,10 @@ def _forest_panel(axes: Axes, bars: Sequence[ForestBar], labels: Sequence[str], 
     axes.xaxis.set_major_formatter(_signed_tick)
 
 
-def _signed_tick(value: float, _: int | None) -> str:
-    return f"{value:+g}%".replace("-", "−") if value else "0"
+def _signed_tick(value: float, _: float) -> str:
+    if not value:
+        return "0"
+    return f"{value:+g}%".replace("-", "−")
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,4 @@ def _quality_changes(variants: Sequence[Variant]) -> Iterable[QualityChange]:
         reference, *others = quality.arms
         for arm in others:
             for change in _against([arm.stage], reference.stage):
-                yield QualityChange(
-                    arm.label, change, reference.label, quality.tokens, quality.code_share
-                )
+                yield QualityChange(arm.label, change, reference.label, quality.tokens, quality.code_share)

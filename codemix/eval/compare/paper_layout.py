@@ -125,7 +125,9 @@ def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:
 
     Stages are matched from the end: the last cooldown with the paper's, and the stages before with the rows before.
     """
-    name = paper_numbers.paper_variant(variant.name) or paper_numbers.paper_variant(variant.first.facts.recipe)
+    name = paper_numbers.paper_variant(variant.name) or paper_numbers.paper_variant(
+        variant.first.facts.recipe
+    )
     rows = [row for row in paper_numbers.TABLE_2 if row.variant == name]
     if not rows:
         return None

@@ -140,7 +140,9 @@ def tasks_section(found: Findings) -> Section | None:
         names = ", ".join(f"`{name}`" for name in others)
         title = f"Runs of other lengths, which are not compared: {names}"
         blocks.append(Fold(title, [dataclasses.replace(table, id="") for table in other_tables]))
-    lead = "Less to be trusted than bits per byte of held-out text where models are small; most trusted first."
+    lead = (
+        "Less to be trusted than bits per byte of held-out text where models are small; most trusted first."
+    )
     return Section("tasks", "Tasks after the last stage", lead, blocks)
 
 

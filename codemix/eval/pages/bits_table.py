@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from codemix.eval.pages.facts import FAMILIES, by_family
+from codemix.eval.pages.facts import FAMILIES, by_family, of_family
 from codemix.eval.pages.page import Cell, Mark, PageTable, percent, signed
 from codemix.eval.pages.results import SourceScore, pooled
-from codemix.eval.pages.score_tables import OVERLAP_NOTE, Columns, largest_overlap
+from codemix.eval.pages.score_tables import OVERLAP_NOTE, Columns, largest_overlap, mean, present
 
 Scores = Mapping[str, SourceScore]  # of one evaluation, by source
 
@@ -27,8 +27,10 @@ class BitsRow:
     @property
     def change(self) -> float | None:
         """From the first heading that has a value to the last."""
-        known = [value for value in self.values if value is not None]
-        return known[-1] / known[0] - 1 if len(known) > 1 else None
+        known = present(self.values)
+        if len(known) < 2:
+            return None
+        return known[-1] / known[0] - 1
 
 
 def bits_table(
@@ -65,7 +67,9 @@ def bits_table(
 def _head(row: BitsRow, shades: Mapping[str, str] | None) -> Cell:
     if row.tone:
         return Mark(row.label, row.tone)
-    return Mark(row.label, swatch=shades[row.label]) if shades else row.label
+    if shades is None:
+        return row.label
+    return Mark(row.label, swatch=shades[row.label])
 
 
 def _number(value: float | None) -> str:
@@ -82,76 +86,103 @@ class _Rows:
     """The rows: each source with its languages, then families pooled, then the mean over sources."""
 
     def __init__(self, columns: Columns, families: Mapping[str, str]):
-        self._by_heading: list[list[Scores]] = [
-            [result.sources for result in results] for results in columns.values()
-        ]
-        self._every = [scores for seeds in self._by_heading for scores in seeds]
+        self._by_heading: list[list[Scores]] = []
+        self._every: list[Scores] = []
+        for results in columns.values():
+            seeds: list[Scores] = [result.sources for result in results]
+            self._by_heading.append(seeds)
+            self._every += seeds
         self._families = families
-        self._sources = by_family({source for scores in self._every for source in scores}, families)
+        scored: set[str] = set().union(*self._every)
+        self._sources = by_family(scored, families)
 
     def __iter__(self) -> Iterator[BitsRow]:
         for source in self._sources:
             yield self._source(source)
-            scores = [scores[source] for scores in self._every if source in scores]
-            for language in sorted({language for score in scores for language in score.by_language}):
+            languages: set[str] = set()
+            for score in self._scores_of(source):
+                languages.update(score.by_language)
+            for language in sorted(languages):
                 yield self._language(source, language)
         for family in FAMILIES:
-            members = [s for s in self._sources if self._families.get(s, "other") == family]
+            members = of_family(family, self._sources, self._families)
             if len(members) > 1:
                 yield self._together(f"all {family}", members, _pool_of(members))
         if len(self._sources) > 1:
             yield self._together("mean over sources", self._sources, _mean_over_sources)
 
     def _source(self, source: str) -> BitsRow:
-        scores = [scores[source] for scores in self._every if source in scores]
+        scores = self._scores_of(source)
+        overlap = largest_overlap(score.overlap for score in scores)
         return BitsRow(
             label=source,
             tone="",
             bytes=scores[-1].bytes,
             documents=scores[-1].documents,
-            overlap=percent(largest_overlap(score.overlap for score in scores)),
+            overlap=percent(overlap),
             values=self._values(_pool_of([source])),
         )
 
+    def _scores_of(self, source: str) -> list[SourceScore]:
+        """The scores of a source in every evaluation that has it."""
+        found = []
+        for scores in self._every:
+            if source in scores:
+                found.append(scores[source])
+        return found
+
     def _language(self, source: str, language: str) -> BitsRow:
-        by_heading = [
-            [scores[source].by_language[language] for scores in seeds if _has(scores, source, language)]
-            for seeds in self._by_heading
-        ]
+        by_heading = [_language_scores(seeds, source, language) for seeds in self._by_heading]
         shown = next(score for scores in by_heading for score in scores)
-        values = [_mean([score.bits_per_byte for score in scores]) for scores in by_heading]
-        return BitsRow(f"– {language}", "muted", shown.bytes, shown.documents, "", values)
+        return BitsRow(
+            label=f"– {language}",
+            tone="muted",
+            bytes=shown.bytes,
+            documents=shown.documents,
+            overlap="",
+            values=[mean(score.bits_per_byte for score in scores) for scores in by_heading],
+        )
 
     def _together(
         self, label: str, members: Sequence[str], read: Callable[[Scores], float | None]
     ) -> BitsRow:
         """Several sources as one; their sizes are those of the last evaluation that has any."""
-        last = next(scores for scores in reversed(self._every) if any(m in scores for m in members))
-        present = [last[member] for member in members if member in last]
-        n_bytes = sum(score.bytes for score in present)
-        n_documents = sum(score.documents for score in present)
-        return BitsRow(label, "strong", n_bytes, n_documents, "", self._values(read))
+        last: list[SourceScore] = []
+        for scores in self._every:
+            scored = [scores[member] for member in members if member in scores]
+            last = scored or last
+        return BitsRow(
+            label=label,
+            tone="strong",
+            bytes=sum(score.bytes for score in last),
+            documents=sum(score.documents for score in last),
+            overlap="",
+            values=self._values(read),
+        )
 
     def _values(self, read: Callable[[Scores], float | None]) -> list[float | None]:
         """What `read` gives under each heading, the mean over seeds."""
-        means = []
+        values = []
         for seeds in self._by_heading:
-            values = [read(scores) for scores in seeds]
-            means.append(_mean([value for value in values if value is not None]))
-        return means
+            values.append(mean(map(read, seeds)))
+        return values
 
 
 def _pool_of(members: Sequence[str]) -> Callable[[Scores], float | None]:
-    return lambda scores: pooled(scores, members)
+    def read(scores: Scores) -> float | None:
+        return pooled(scores, members)
+
+    return read
 
 
 def _mean_over_sources(scores: Scores) -> float | None:
-    return _mean([score.bits_per_byte for score in scores.values()])
+    return mean(score.bits_per_byte for score in scores.values())
 
 
-def _has(scores: Scores, source: str, language: str) -> bool:
-    return source in scores and language in scores[source].by_language
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _language_scores(seeds: Sequence[Scores], source: str, language: str) -> list[SourceScore]:
+    """The scores of one language of a source, from the seeds that have it."""
+    found = []
+    for scores in seeds:
+        if source in scores and language in scores[source].by_language:
+            found.append(scores[source].by_language[language])
+    return found

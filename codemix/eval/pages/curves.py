@@ -76,19 +76,34 @@ def curves(lines: Sequence[Line], sources: Sequence[str]) -> Curves:
 
 def _column(bins: Sequence[Sequence[Line]], key: str) -> Column:
     """The mean of a metric in each bin; empty when no line has it."""
-    column: Column = []
-    for group in bins:
-        logged = [line[key] for line in group if line.get(key) is not None]
-        values = [float(value) for value in logged if math.isfinite(value)]
-        column.append(sum(values) / len(values) if values else None)
-    is_logged = any(value is not None for value in column)
-    return column if is_logged else []
+    column = [_mean(group, key) for group in bins]
+    if all(value is None for value in column):
+        return []
+    return column
+
+
+def _mean(lines: Sequence[Line], key: str) -> float | None:
+    """The mean of a metric over the lines in which it is finite."""
+    values = []
+    for line in lines:
+        value = line.get(key)
+        if value is not None and math.isfinite(value):
+            values.append(float(value))
+    if not values:
+        return None
+    return sum(values) / len(values)
 
 
 def _bins(lines: Sequence[Line]) -> list[Sequence[Line]]:
-    n_bins = min(len(lines), MAX_POINTS)
-    edges = [len(lines) * i // n_bins for i in range(n_bins + 1)] if lines else []
-    return [lines[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    """The lines, in at most MAX_POINTS groups of consecutive ones."""
+    n_lines = len(lines)
+    n_bins = min(n_lines, MAX_POINTS)
+    bins = []
+    for i in range(n_bins):
+        start = n_lines * i // n_bins
+        stop = n_lines * (i + 1) // n_bins
+        bins.append(lines[start:stop])
+    return bins
 
 
 def training_seconds(lines: Sequence[Line], tokens_before: int) -> float | None:

@@ -50,7 +50,9 @@ class DocumentCounts:
 
     @property
     def adds_up(self) -> bool:
-        return self.read == self.kept + sum(self.dropped.values()) + self.unreadable
+        n_dropped = sum(self.dropped.values())
+        accounted = self.kept + n_dropped + self.unreadable
+        return self.read == accounted
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,15 @@ class SourceFacts:
     @property
     def documents(self) -> DocumentCounts | None:
         """The funnel's counts; None for a source of which nothing was read."""
-        if not self.funnel.get("read"):
-            return None
         counts = self.funnel
-        return DocumentCounts(counts["read"], counts["kept"], counts["dropped"], counts["unreadable"])
+        if not counts.get("read"):
+            return None
+        return DocumentCounts(
+            read=counts["read"],
+            kept=counts["kept"],
+            dropped=counts["dropped"],
+            unreadable=counts["unreadable"],
+        )
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,10 @@ class PlanFacts:
     def as_json(self) -> dict[str, Any]:
         content = asdict(self)
         smallest, largest = content.pop("batch_sizes")
-        content["batch_size"] = smallest if smallest == largest else [smallest, largest]
-        content["rates"] = [self.rates.first, self.rates.peak, self.rates.last] if self.rates else None
+        is_constant = smallest == largest
+        content["batch_size"] = smallest if is_constant else [smallest, largest]
+        if self.rates is not None:
+            content["rates"] = list(content["rates"].values())
         return content
 
 
@@ -124,13 +133,17 @@ class TrainingFacts:
     """What training did."""
 
     trained: bool
-    ledger_equal: bool | None  # whether exactly the planned tokens were consumed; None before the stage is done
+    ledger_equal: (
+        bool | None
+    )  # whether exactly the planned tokens were consumed; None before the stage is done
     curves: Curves
     training_s: float | None
     lineage: Mapping[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
-        return vars(self) | {"curves": self.curves.as_json()}
+        content = dict(vars(self))
+        content["curves"] = self.curves.as_json()
+        return content
 
 
 @dataclass(frozen=True)
@@ -166,6 +179,10 @@ class StageFacts:
     def is_scored(self) -> bool:
         return bool(self.scores.sources or self.scores.tasks)
 
+    def has_bits(self) -> bool:
+        """Whether bits per byte were measured."""
+        return bool(self.scores.sources)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -196,16 +213,20 @@ class RunFacts:
     @property
     def scored_stages(self) -> list[StageFacts]:
         """The stages that have bits per byte."""
-        return [stage for stage in self.stages if stage.scores.sources]
+        return list(filter(StageFacts.has_bits, self.stages))
 
     @property
     def used_sources(self) -> list[str]:
         """Every source of a stage, by family and name."""
-        return by_family({name for stage in self.stages for name in stage.sources}, self.families)
+        used: set[str] = set()
+        for stage in self.stages:
+            used.update(stage.sources)
+        return by_family(used, self.families)
 
     def of_family(self, family: str, sources: Iterable[str]) -> list[str]:
         """Those of `sources` that belong to a family."""
-        return [name for name in sources if self.families.get(name, "other") == family]
+        families = self.families
+        return of_family(family, sources, families)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -220,4 +241,17 @@ class RunFacts:
 
 def by_family(sources: Iterable[str], families: Mapping[str, str]) -> list[str]:
     """Sources in the order of tables: text, code, others, each by name."""
-    return sorted(sources, key=lambda name: (FAMILIES.index(families.get(name, "other")), name))
+    ordered = []
+    remaining = sorted(sources)
+    for family in FAMILIES:
+        ordered += of_family(family, remaining, families)
+    return ordered
+
+
+def of_family(family: str, sources: Iterable[str], families: Mapping[str, str]) -> list[str]:
+    """Those of `sources` that belong to a family; "other" is the family of those that have none."""
+    members = []
+    for source in sources:
+        if families.get(source, "other") == family:
+            members.append(source)
+    return members

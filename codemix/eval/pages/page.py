@@ -33,11 +33,14 @@ class PageTable:
 
     def plain(self) -> tables.Table:
         """The same for a terminal."""
-        pairs = zip(self.align, self.columns, strict=True)
-        columns = [f">{name}" if letter == "r" else name for letter, name in pairs]
-        rows = [[plain_text(cell) for cell in row] for row in self.rows]
+        columns = []
+        for name, letter in zip(self.columns, self.align, strict=True):
+            columns.append(f">{name}" if letter == "r" else name)
         notes = [note.replace("`", "") for note in self.notes]
-        return tables.Table(self.title, columns, rows, notes)
+        table = tables.Table(self.title, columns, notes=notes)
+        for row in self.rows:
+            table.rows.append([plain_text(cell) for cell in row])
+        return table
 
 
 def plain_text(cell: Cell) -> str:
@@ -124,4 +127,6 @@ def signed(share: float) -> str:
 
 def percent(share: float | None) -> str:
     """A share as people print it, a dash where there is none."""
-    return "–" if share is None else f"{share * 100:.1f}%"
+    if share is None:
+        return "–"
+    return f"{share * 100:.1f}%"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codemix.eval import stats
+from codemix.eval.pages.facts import FAMILIES, of_family
 from codemix.eval.pages.results import Documents, EvalFacts
 
 
@@ -20,21 +21,28 @@ class DocumentPair:
 
 def bootstrap(pairs: Sequence[DocumentPair]) -> stats.Difference:
     """The change of bits per byte from the reference, with an interval over the documents."""
-    sizes = [pair.bytes for pair in pairs]
-    references = [pair.reference for pair in pairs]
-    values = [pair.value for pair in pairs]
+    references = []
+    values = []
+    sizes = []
+    for pair in pairs:
+        references.append(pair.reference)
+        values.append(pair.value)
+        sizes.append(pair.bytes)
     return stats.paired_bootstrap((references, sizes), (values, sizes))
 
 
-def family_moves(first: EvalFacts, last: EvalFacts, families: Mapping[str, str]) -> dict[str, stats.Difference]:
+def family_moves(
+    first: EvalFacts, last: EvalFacts, families: Mapping[str, str]
+) -> dict[str, stats.Difference]:
     """How bits per byte of each family moved between two evaluations, with a paired interval over documents."""
     before = first.documents()
     after = last.documents()
+    common = sorted(set(before) & set(after))
     moves = {}
-    for family in ("code", "text", "other"):
-        common = set(before) & set(after)
-        sources = sorted(source for source in common if families.get(source, "other") == family)
-        pairs = [pair for source in sources for pair in _pairs(before, after, source)]
+    for family in FAMILIES:
+        pairs = []
+        for source in of_family(family, common, families):
+            pairs += _pairs(before, after, source)
         if len(pairs) > 1:
             moves[family] = bootstrap(pairs)
     return moves
@@ -42,10 +50,13 @@ def family_moves(first: EvalFacts, last: EvalFacts, families: Mapping[str, str])
 
 def _pairs(before: Documents, after: Documents, source: str) -> list[DocumentPair]:
     """The documents of a source that both sides scored alike."""
+    old_scores = before[source]
+    new_scores = after[source]
+    common = set(old_scores) & set(new_scores)
     pairs = []
-    for name in sorted(set(before[source]) & set(after[source])):
-        old = before[source][name]
-        new = after[source][name]
+    for name in sorted(common):
+        old = old_scores[name]
+        new = new_scores[name]
         if old.bytes == new.bytes and old.bytes > 0:
             pairs.append(DocumentPair(old.bits, new.bits, old.bytes))
     return pairs

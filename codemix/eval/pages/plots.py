@@ -64,19 +64,23 @@ def colour(name: str) -> str:
 def dash(name: str, shades: Mapping[str, str]) -> Any:
     """A line style that tells apart sources which share a colour."""
     place = _place_in_colour(name, shades)
-    return DASHES[place % len(DASHES)]
+    n_dashes = len(DASHES)
+    return DASHES[place % n_dashes]
 
 
 def hatch(name: str, shades: Mapping[str, str]) -> str:
     """A hatching that tells apart bars of sources which share a colour."""
     place = _place_in_colour(name, shades)
-    return HATCHES[place % len(HATCHES)]
+    n_hatches = len(HATCHES)
+    return HATCHES[place % n_hatches]
 
 
 def _place_in_colour(name: str, shades: Mapping[str, str]) -> int:
     """Which of the sources of one colour this is, by name."""
-    shade = shades[name]
-    sharing = [source for source in sorted(shades) if shades[source] == shade]
+    sharing = []
+    for source in sorted(shades):
+        if shades[source] == shades[name]:
+            sharing.append(source)
     return sharing.index(name)
 
 
@@ -135,7 +139,8 @@ def drawing(width: float = 10, height: float = 3.4, **layout: Any) -> Iterator[A
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type] - its keys are a Literal
+        parameters: Any = matplotlib.rcParams  # its keys are typed as a Literal
+        parameters.update(STYLE)
         yield Figure(figsize=(width, height), layout=layout.pop("layout", "constrained"), **layout)
 
 
@@ -143,18 +148,22 @@ def svg(figure: Any, key: str, title: str, description: str) -> str:
     """Inline SVG of a figure: responsive, labelled, its ids prefixed by `key`, its colours the page's."""
     import matplotlib
 
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": key, "svg.id": None}
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key, "svg.id": None}):
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    drawn = buffer.getvalue()
-    body = _own_ids(_page_style(drawn[drawn.index("<svg") :]), key)
-    return re.sub(r"\n\s*", "\n", _labelled(body, key, title, description)).strip()
+    with matplotlib.rc_context(settings):
+        figure.savefig(buffer, format="svg", metadata=metadata)
+    _, tag, rest = buffer.getvalue().partition("<svg")
+    styled = _page_style(tag + rest)
+    labelled = _labelled(_own_ids(styled, key), key, title, description)
+    return re.sub(r"\n\s*", "\n", labelled).strip()
 
 
 def _own_ids(text: str, key: str) -> str:
     """SVG whose ids, and the references to them, begin with `key`."""
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
-    return re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", text)
+    own = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
+    reference = re.compile(r'(href="#|url\(#)')
+    return reference.sub(rf"\g<1>{key}-", own)
 
 
 def _page_style(text: str) -> str:
@@ -171,10 +180,13 @@ def _labelled(text: str, key: str, title: str, description: str) -> str:
     """SVG that scales with the page and says what it shows."""
     view = re.findall(r'viewBox="([^"]+)"', text)[0]
     names = f'role="img" aria-labelledby="{key}-t {key}-d"'
-    head = f'<svg viewBox="{view}" {names} class="plot" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    head += f'<title id="{key}-t">{html.escape(title)}</title>'
-    head += f'<desc id="{key}-d">{html.escape(description)}</desc>'
-    return re.sub(r"<svg\b[^>]*>", lambda _: head, text, count=1, flags=re.S)
+    head = [
+        f'<svg viewBox="{view}" {names} class="plot" xmlns:xlink="http://www.w3.org/1999/xlink">',
+        f'<title id="{key}-t">{html.escape(title)}</title>',
+        f'<desc id="{key}-d">{html.escape(description)}</desc>',
+    ]
+    opening = re.compile(r"<svg\b[^>]*>", flags=re.S)
+    return opening.sub(lambda _: "".join(head), text, count=1)
 
 
 def spread_labels(positions: list[float], gap: float) -> list[float]:
@@ -206,9 +218,12 @@ def tokens_axis(axis: Any) -> None:
     """Ticks of a token axis as people say them: 0, 250k, 1.2M, 40B."""
     from matplotlib.ticker import FuncFormatter
 
+    axis.set_major_formatter(FuncFormatter(_tokens_tick))
+
+
+def _tokens_tick(value: float, _: int | None) -> str:
     from codemix.recipe.language.quantities import show_tokens
 
-    def label(value: float, _: int | None) -> str:
-        return show_tokens(round(value)) if value >= 0 else ""
-
-    axis.set_major_formatter(FuncFormatter(label))
+    if value < 0:
+        return ""
+    return show_tokens(round(value))

@@ -26,14 +26,15 @@ def look_digest() -> str:
     """
     eval_folder = Path(__file__).parents[1]
     package = eval_folder.parent
-    files = {eval_folder / "stats.py", package / "recipe" / "language" / "quantities.py"}
+    files = [eval_folder / "stats.py", package / "recipe/language/quantities.py"]
     for room in ROOMS:
-        files |= {file for file in (eval_folder / room).rglob("*") if file.suffix in LOOK_SUFFIXES}
-    return digest({file.relative_to(package).as_posix(): _sha256(file) for file in files})
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+        files += (eval_folder / room).rglob("*")
+    hashes = {}
+    for file in files:
+        if file.suffix in LOOK_SUFFIXES:
+            name = file.relative_to(package).as_posix()
+            hashes[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return digest(hashes)
 
 
 def publish(
@@ -53,7 +54,9 @@ def publish(
 
 
 def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(tidy(content), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    plain = tidy(content)
+    text = json.dumps(plain, indent=1, ensure_ascii=False, sort_keys=True)
+    return text + "\n"
 
 
 def tidy(value: Any) -> Any:

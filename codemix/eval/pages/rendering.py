@@ -29,8 +29,10 @@ def html(page: Page) -> str:
 
 def markdown(page: Page) -> str:
     """The same page for a terminal or a pull request; figures become their tables."""
-    text = _environment(autoescape=False).get_template("page.md").render(page=page)
-    return without_controls(re.sub(r"\n{3,}", "\n\n", text)).strip() + "\n"
+    template = _environment(autoescape=False).get_template("page.md")
+    text = template.render(page=page)
+    paragraphs = re.sub(r"\n{3,}", "\n\n", text)
+    return without_controls(paragraphs).strip() + "\n"
 
 
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -83,6 +85,7 @@ def _inline(text: str) -> Markup:
 _MARKDOWN = re.compile(r"[\\`<&]|\](?=[(\[:]|$)")  # a bracket alone, as around an interval, is not a link
 _BLOCK_START = re.compile(r"^(?:[#>]|[-+*=~|_](?!\*))")
 _ITEM_START = re.compile(r"^(\d+)([.)]\s)")
+ENTITIES = {"<": "&lt;", "&": "&amp;"}
 
 
 def _markdown_text(text: str) -> str:
@@ -93,27 +96,36 @@ def _markdown_text(text: str) -> str:
 
 def _markdown_line(text: str) -> str:
     """Markdown whose `backticks` and **stars** keep their meaning; HTML, links and images have none."""
-    pieces = re.split(r"(`[^`]+`)", " ".join(text.split("\n")))
-    pieces[::2] = [_MARKDOWN.sub(_escaped, piece) for piece in pieces[::2]]
+    line = text.replace("\n", " ")
+    pieces = re.split(r"(`[^`]+`)", line)
+    for i in range(0, len(pieces), 2):
+        pieces[i] = _MARKDOWN.sub(_escaped, pieces[i])
     return "".join(pieces)
 
 
 def _escaped(match: re.Match[str]) -> str:
-    return {"<": "&lt;", "&": "&amp;"}.get(match[0], "\\" + match[0])
+    character = match[0]
+    return ENTITIES.get(character, f"\\{character}")
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = _markdown_line(plain_text(cell)).replace("|", "\\|")
-    is_strong = isinstance(cell, Mark) and cell.tone in ("strong", "bad")
-    return f"**{text}**" if is_strong and text else text
+    text = _markdown_line(plain_text(cell))
+    escaped = text.replace("|", "\\|")
+    if not escaped or not isinstance(cell, Mark):
+        return escaped
+    is_strong = cell.tone in ("strong", "bad")
+    return f"**{escaped}**" if is_strong else escaped
 
 
 def _listing(text: str) -> str:
     """A fenced block that nothing inside it can end."""
-    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    ticks = re.findall(r"`+", text)
+    longest = max(map(len, ticks), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}yaml\n{text}\n{fence}"
 
 
 def _rule(align: str) -> str:
-    return "|" + "|".join(" ---: " if letter == "r" else " --- " for letter in align) + "|"
+    rules = {"r": " ---: ", "l": " --- "}
+    cells = "|".join(rules[letter] for letter in align)
+    return f"|{cells}|"

@@ -88,8 +88,12 @@ class Average:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Average:
-        partial = bool(content.get("partial"))
-        return cls(content["value"], content.get("stderr"), partial, tuple(content.get("absent", ())))
+        return cls(
+            value=content["value"],
+            stderr=content.get("stderr"),
+            is_partial=bool(content.get("partial")),
+            absent=tuple(content.get("absent", ())),
+        )
 
 
 @dataclass(frozen=True)
@@ -162,16 +166,23 @@ def _damage(file: Path, cause: str) -> CodemixError:
 
 
 def _overlap(content: Mapping[str, Any]) -> float | None:
-    return (content.get("contamination") or {}).get("shared_any")
+    contamination = content.get("contamination")
+    if not contamination:
+        return None
+    return contamination.get("shared_any")
 
 
 def pooled(scores: Mapping[str, SourceScore], sources: Iterable[str]) -> float | None:
     """Bits per byte of several sources together: bits summed, bytes summed, divided once."""
-    chosen = [scores[source] for source in sources if source in scores]
-    total_bytes = sum(score.bytes for score in chosen)
+    total_bits = 0.0
+    total_bytes = 0
+    for source in sources:
+        if source in scores:
+            total_bits += scores[source].bits
+            total_bytes += scores[source].bytes
     if not total_bytes:
         return None
-    return sum(score.bits for score in chosen) / total_bytes
+    return total_bits / total_bytes
 
 
 class DocumentBits(NamedTuple):

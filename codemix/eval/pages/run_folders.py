@@ -120,7 +120,11 @@ def _source_facts(manifest: Manifest) -> SourceFacts:
 
 
 def _split_facts(totals: Mapping[str, Any]) -> SplitFacts:
-    return SplitFacts(totals.get("tokens", 0), totals.get("documents", 0), totals.get("bytes", 0))
+    return SplitFacts(
+        tokens=totals.get("tokens", 0),
+        documents=totals.get("documents", 0),
+        bytes=totals.get("bytes", 0),
+    )
 
 
 def _stage_facts(stage: StagePlan, folder: Path | None, scores: EvalFacts) -> StageFacts:
@@ -178,8 +182,10 @@ def _plan_facts(stage: StagePlan) -> PlanFacts:
 def _rates(stage: StagePlan) -> Rates:
     last = stage.steps - 1
     stride = max(1, stage.steps // RATE_SAMPLES)
-    sampled = {*range(0, stage.steps, stride), last}
-    return Rates(stage.lr(0), max(map(stage.lr, sampled)), stage.lr(last))
+    rates = []
+    for step in (*range(0, stage.steps, stride), last):
+        rates.append(stage.lr(step))
+    return Rates(first=rates[0], peak=max(rates), last=rates[-1])
 
 
 def _training_facts(stage: StagePlan, folder: Path | None, ledger: Ledger | None) -> TrainingFacts:
@@ -196,5 +202,8 @@ def _training_facts(stage: StagePlan, folder: Path | None, ledger: Ledger | None
 
 def _is_as_planned(ledger: Ledger, planned: Mapping[str, int]) -> bool:
     """Whether the plan, the ledger's planned side and its consumed side name the same tokens."""
-    consumed = {source: n for source, n in ledger["consumed"].items() if n or source in planned}
+    consumed = {}
+    for source, n in ledger["consumed"].items():
+        if n or source in planned:
+            consumed[source] = n
     return ledger["planned"] == planned == consumed

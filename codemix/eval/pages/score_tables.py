@@ -75,7 +75,11 @@ class _TaskRow:
 
     def gold_cells(self) -> list[Cell]:
         """Bits per byte of the right answers."""
-        return [self._marked("gold", heading, _gold_text(scores)) for heading, scores in self.seeds.items()]
+        cells = []
+        for heading, scores in self.seeds.items():
+            text = mean_text(score.gold_bits_per_byte for score in scores)
+            cells.append(self._marked("gold", heading, text))
+        return cells
 
     def score_cells(self) -> list[Cell]:
         """Scores [%], centred on chance where there is a chance level."""
@@ -127,9 +131,7 @@ def _plain_table(rows: Sequence[_TaskRow], columns: Columns) -> PageTable:
     headings = ["task", "chance", "constant", *columns]
     table = PageTable("Plain accuracy [%]", headings, "lrr" + "r" * len(columns), id="accuracy")
     for row in rows:
-        table.rows.append(
-            [row.name, percent(row.chance), percent(row.shown.majority), *row.plain_cells()]
-        )
+        table.rows.append([row.name, percent(row.chance), percent(row.shown.majority), *row.plain_cells()])
     table.notes.append(
         "Constant: what the best single answer to everything reaches, where all questions have the same choices."
     )
@@ -138,16 +140,19 @@ def _plain_table(rows: Sequence[_TaskRow], columns: Columns) -> PageTable:
 
 def _written_table(rows: Sequence[_TaskRow], columns: Columns) -> PageTable:
     headings = ["task", "measure", "overlap", *columns]
-    table = PageTable("Generation [%]", headings, "llr" + "r" * len(columns), id="generation")
+    align = "llr" + "r" * len(columns)
+    table = PageTable("Generation [%]", headings, align, id="generation")
     tasks_by_isolation: dict[str, list[str]] = {}
     for row in rows:
         measure = row.shown.metric.replace("_", " ")
         table.rows.append([row.name, measure, row.overlap, *row.score_cells()])
-        if row.shown.isolation:
-            tasks_by_isolation.setdefault(row.shown.isolation, []).append(row.name)
+        isolation = row.shown.isolation
+        if isolation:
+            tasks_by_isolation.setdefault(isolation, []).append(row.name)
     table.notes.append("± one standard error over examples; none where all of them score the same.")
-    for isolation, names in tasks_by_isolation.items():
-        table.notes.append(f"Programs of {', '.join(names)} ran in: {isolation}.")
+    for isolation, tasks in tasks_by_isolation.items():
+        names = ", ".join(tasks)
+        table.notes.append(f"Programs of {names} ran in: {isolation}.")
     return table
 
 
@@ -178,44 +183,62 @@ def _averages_table(columns: Columns) -> PageTable:
 
 def largest_overlap(overlaps: Iterable[float | None]) -> float | None:
     """The largest share of overlapping texts; None when none was measured."""
-    measured = [overlap for overlap in overlaps if overlap is not None]
+    measured = present(overlaps)
     return max(measured, default=None)
+
+
+def present(values: Iterable[float | None]) -> list[float]:
+    """The values that there are."""
+    known = []
+    for value in values:
+        if value is not None:
+            known.append(value)
+    return known
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that there are; None where there are none."""
+    known = present(values)
+    if not known:
+        return None
+    return sum(known) / len(known)
 
 
 def mean_text(values: Iterable[float | None], digits: int = 4) -> str:
     """The mean of what there is, a dash where there is nothing."""
-    present = [value for value in values if value is not None]
-    if not present:
+    value = mean(values)
+    if value is None:
         return "–"
-    return f"{sum(present) / len(present):.{digits}f}"
-
-
-def _gold_text(seeds: Sequence[TaskScore]) -> str:
-    return mean_text(score.gold_bits_per_byte for score in seeds)
+    return f"{value:.{digits}f}"
 
 
 def _score_text(seeds: Sequence[TaskScore], chance: float | None = None) -> str:
     """A score [%] with its standard error, the mean over seeds; centred where there is a chance level."""
-    if not seeds:
+    score = mean(seed.score for seed in seeds)
+    if score is None:
         return "–"
-    score = sum(seed.score for seed in seeds) / len(seeds)
-    errors = [seed.stderr for seed in seeds if seed.stderr is not None]
-    error = sum(errors) / len(errors) if errors else None
+    error = mean(seed.stderr for seed in seeds)
     if chance is None:
-        return f"{score * 100:.1f}" + _error_text(error)
-    centred = f"{(score - chance) / (1 - chance) * 100:+.1f}".replace("-", "−")
-    return centred + _error_text(error, 1 - chance)
+        return f"{score * 100:.1f}{_error_text(error)}"
+    scale = 1 - chance
+    centred = (score - chance) / scale
+    sign_and_digits = f"{centred * 100:+.1f}".replace("-", "−")
+    return sign_and_digits + _error_text(error, scale)
 
 
 def _error_text(error: float | None, scale: float = 1) -> str:
-    return f" ± {error / scale * 100:.1f}" if error else ""
+    if not error:
+        return ""
+    percent_points = error / scale * 100
+    return f" ± {percent_points:.1f}"
 
 
 def _average_text(seeds: Sequence[Average]) -> str:
-    if not seeds:
+    value = mean(seed.value for seed in seeds)
+    if value is None:
         return "–"
-    value = sum(seed.value / 100 for seed in seeds) / len(seeds)
-    errors = [seed.stderr / 100 for seed in seeds if seed.stderr is not None]
-    error = sum(errors) / len(errors) if errors else None
-    star = "*" if any(seed.is_partial for seed in seeds) else ""
-    return f"{value * 100:.1f}" + _error_text(error) + star
+    error = mean(seed.stderr for seed in seeds)
+    is_partial = any(seed.is_partial for seed in seeds)
+    error_share = None if error is None else error / 100
+    star = "*" if is_partial else ""
+    return f"{value:.1f}{_error_text(error_share)}{star}"

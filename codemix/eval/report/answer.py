@@ -21,13 +21,16 @@ def answer(facts: RunFacts) -> list[str]:
         n_trained = sum(stage.training.trained for stage in facts.stages)
         stages = f"{n_trained} of {len(facts.stages)} stages are trained"
         return [f"{stages}; nothing is scored yet, so there is no answer."]
-    clauses = _clauses(facts, scored[0], scored[-1])
-    if len(scored) > 1:
-        clauses[0] = f"From `{scored[0].name}` to `{scored[-1].name}`, {clauses[0]}"
-    whole = "; ".join(clauses)
-    lines = [whole[0].upper() + whole[1:] + "."]
+    first = scored[0]
+    last = scored[-1]
+    sentence = "; ".join(_clauses(facts, first, last))
+    if first is not last:
+        sentence = f"from `{first.name}` to `{last.name}`, {sentence}"
+    sentences = [f"{sentence[0].upper()}{sentence[1:]}."]
     moves = _largest_moves(facts, scored)
-    return [*lines, moves] if moves else lines
+    if moves:
+        sentences.append(moves)
+    return sentences
 
 
 def _clauses(facts: RunFacts, first: StageFacts, last: StageFacts) -> list[str]:
@@ -55,9 +58,11 @@ def _move(subject: str, start: float, end: float, interval: Difference | None) -
     low = signed(interval.low / interval.a)
     high = signed(interval.high / interval.a)
     if not interval.excludes_zero:
-        return f"{bits} did not move beyond noise ({start:.3f} and {end:.3f}, {low} to {high})"
+        values = f"{start:.3f} and {end:.3f}, {low} to {high}"
+        return f"{bits} did not move beyond noise ({values})"
     verb = "fell" if end < start else "rose"
-    return f"{bits} {verb} from {start:.3f} to **{end:.3f}** ({change} [{low}, {high}])"
+    path = f"from {start:.3f} to **{end:.3f}**"
+    return f"{bits} {verb} {path} ({change} [{low}, {high}])"
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,9 @@ def _largest_moves(facts: RunFacts, scored: Sequence[StageFacts]) -> str:
         steps = map(_Step, names, known, known[1:])
         largest = max(steps, key=lambda step: step.size)
         if largest.size >= LEAST_MOVE * known[0]:
-            moves.append(f"{family} moved most in `{largest.stage}` ({largest.before:.3f} to {largest.after:.3f})")
+            moves.append(
+                f"{family} moved most in `{largest.stage}` ({largest.before:.3f} to {largest.after:.3f})"
+            )
     if not moves:
         return ""
     remark = "One run, one seed: `codemix compare` says whether another recipe does better than noise."

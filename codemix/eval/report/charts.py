@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codemix.eval.pages import plots
 from codemix.eval.pages.plots import GRID, INK, MUTED, PAPER
@@ -17,7 +17,13 @@ __all__ = ["Boundary", "FunnelPart", "Points", "funnel", "losses", "mixture", "s
 
 THIN_PART = 0.02  # of the longest bar; thinner parts would be all edge
 LABELLED_PART = 0.055  # of the longest bar
-WHITE_BOLD = {"ha": "center", "va": "center", "color": PAPER, "fontsize": 9.5, "fontweight": "bold"}
+WHITE_BOLD: dict[str, Any] = {
+    "ha": "center",
+    "va": "center",
+    "color": PAPER,
+    "fontsize": 9.5,
+    "fontweight": "bold",
+}
 
 
 def mixture(
@@ -54,7 +60,7 @@ def mixture(
                     share = n / totals[names[row]]
                     axes.text(lefts[row] + n / 2, row, f"{share:.0%}", **WHITE_BOLD)
                 lefts[row] += n
-        _name_rows(axes, names, bottom=0.5, top=0.5)
+        _name_rows(axes, names)
         axes.set_xlim(0, longest * 1.005)
         plots.tokens_axis(axes.xaxis)
         axes.set_xlabel("tokens")
@@ -62,11 +68,12 @@ def mixture(
         return plots.svg(figure, key, title, description)
 
 
-def _name_rows(axes: Axes, names: Sequence[str], *, bottom: float, top: float) -> None:
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Name horizontal bars, the first at the top."""
-    axes.set_yticks(range(len(names)), names)
+    n_rows = len(names)
+    axes.set_yticks(range(n_rows), names)
     axes.tick_params(axis="y", labelcolor=INK)
-    axes.set_ylim(len(names) - bottom, -top)
+    axes.set_ylim(n_rows - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
 
 
@@ -110,14 +117,21 @@ def scores(
 
 def _label_angle(names: Mapping[str, object]) -> int:
     """How far names are turned so that they do not run into each other [degrees]."""
-    if len(names) <= 12 and sum(map(len, names)) <= 100:
+    lengths = list(map(len, names))
+    if len(lengths) <= 12 and sum(lengths) <= 100:
         return 0
-    return 30 if max(map(len, names)) <= 16 else 90
+    if max(lengths) <= 16:
+        return 30
+    return 90
 
 
 def _opacity(i: int, n_stages: int) -> float:
     """The last stage is opaque, the first one palest."""
-    return 1 - 0.62 * (n_stages - 1 - i) / max(1, n_stages - 1)
+    last = n_stages - 1
+    if i == last:
+        return 1
+    age = (last - i) / last
+    return 1 - 0.62 * age
 
 
 def _stage_key(axes: Axes, stages: Sequence[str]) -> None:
@@ -156,7 +170,7 @@ def funnel(
         axes = figure.subplots()
         for row, (source, parts) in enumerate(rows.items()):
             _funnel_bar(axes, row, parts, plots.colour(shades[source]))
-        _name_rows(axes, list(rows), bottom=0.5, top=0.5)
+        _name_rows(axes, list(rows))
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of the documents read")

@@ -32,14 +32,21 @@ def funnel_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None
     if lost:
         section.lead = ""
         where = ", ".join(lost)
-        warning = f"Documents are missing from the counts of {where}: read is not kept + dropped + unreadable."
+        warning = (
+            f"Documents are missing from the counts of {where}: read is not kept + dropped + unreadable."
+        )
         section.blocks.insert(0, Note("bad", warning))
     return section
 
 
 def _by_count(dropped: Mapping[str, int]) -> list[tuple[str, int]]:
     """(reason, documents), the most frequent first."""
-    return sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+
+    def rank(item: tuple[str, int]) -> tuple[int, str]:
+        reason, n = item
+        return -n, reason
+
+    return sorted(dropped.items(), key=rank)
 
 
 def _parts(counts: DocumentCounts) -> list[FunnelPart]:
@@ -56,14 +63,18 @@ def _parts(counts: DocumentCounts) -> list[FunnelPart]:
 
 
 def _documents_table(counts: Mapping[str, DocumentCounts], shades: Mapping[str, str]) -> PageTable:
-    table = PageTable("Documents", ["source", "what", "documents", "share"], "llrr", id="funnel")
+    headings = ["source", "what", "documents", "share"]
+    table = PageTable("Documents", headings, "llrr", id="funnel")
     for name, count in counts.items():
-        table.rows.append([Mark(name, swatch=shades[name]), Mark("read", "strong"), f"{count.read:,}", ""])
-        fates = [("kept", count.kept)]
-        fates += [(f"dropped: `{key}`", n) for key, n in _by_count(count.dropped)]
-        fates.append(("unreadable", count.unreadable))
-        for fate, n in fates:
-            table.rows.append(["", fate, f"{n:,}", f"{n / count.read:.2%}"])
+        head = Mark(name, swatch=shades[name])
+        table.rows.append([head, Mark("read", "strong"), f"{count.read:,}", ""])
+        fates = {"kept": count.kept}
+        for key, n in _by_count(count.dropped):
+            fates[f"dropped: `{key}`"] = n
+        fates["unreadable"] = count.unreadable
+        for fate, n in fates.items():
+            share = n / count.read
+            table.rows.append(["", fate, f"{n:,}", f"{share:.2%}"])
     return table
 
 
@@ -84,5 +95,7 @@ def _pools_table(facts: RunFacts, names: Iterable[str], shades: Mapping[str, str
 def _reason(key: str) -> str:
     """`2-gopher_quality/short` as people read it."""
     numbered, _, reason = key.partition("/")
-    op = numbered.split("-", 1)[-1]
-    return f"{op}: {reason}" if reason and reason != op else op
+    op = numbered.partition("-")[2] or numbered
+    if reason in ("", op):
+        return op
+    return f"{op}: {reason}"

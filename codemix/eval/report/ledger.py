@@ -25,15 +25,21 @@ def ledger_section(facts: RunFacts, shades: Mapping[str, str]) -> Section:
     blocks: list[Block] = [table]
     trained = [stage for stage in facts.stages if stage.training.trained]
     if trained and all(stage.training.ledger_equal for stage in trained):
-        text = f"Every one of the {len(trained)} trained stages consumed exactly the tokens that were planned."
+        text = (
+            f"Every one of the {len(trained)} trained stages consumed exactly the tokens that were planned."
+        )
         blocks.insert(0, Note("good", text))
     return Section("tokens", "Tokens read", LEAD, blocks)
 
 
 def _cells(use: SourceUse) -> list[Cell]:
-    consumed = "–" if use.consumed is None else f"{use.consumed:,}"
-    epochs = "unknown" if use.epochs_after is None else f"{use.epochs_after:.3f}"
-    return [f"{use.planned:,}", consumed, _difference(use), epochs]
+    cells: list[Cell] = [
+        f"{use.planned:,}",
+        "–" if use.consumed is None else f"{use.consumed:,}",
+        _difference(use),
+        "unknown" if use.epochs_after is None else f"{use.epochs_after:.3f}",
+    ]
+    return cells
 
 
 def _difference(use: SourceUse) -> Mark:

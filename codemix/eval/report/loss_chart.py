@@ -13,8 +13,11 @@ from codemix.eval.pages.plots import INK, MUTED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Points = Sequence[tuple[float, float | None]]  # (tokens of the run, value); NaN breaks a line, None is left out
+Points = Sequence[
+    tuple[float, float | None]
+]  # (tokens of the run, value); NaN breaks a line, None is left out
 ALL_SOURCES = "all sources"
+DOTTED = {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (1, 1.5))}
 MAX_END_LABELS = 9  # more lines are named in a legend
 SHOWN_SHARE = 0.97  # of a line's points set the top of the axis: the first few tower over everything
 
@@ -39,18 +42,24 @@ class _Line:
 
     @property
     def finite(self) -> list[float]:
-        return [value for value in self.y if math.isfinite(value)]
+        """The values that can be drawn."""
+        return list(filter(math.isfinite, self.y))
 
     @property
     def end(self) -> tuple[float, float]:
         """The last point that has a value."""
-        return [point for point in zip(self.x, self.y, strict=True) if math.isfinite(point[1])][-1]
+        last = len(self.y) - 1
+        while not math.isfinite(self.y[last]):
+            last -= 1
+        return self.x[last], self.y[last]
 
     @property
     def top(self) -> float:
         """The value that all but the few largest stay below."""
         values = sorted(self.finite)
-        return values[min(len(values) - 1, int(len(values) * SHOWN_SHARE))]
+        last = len(values) - 1
+        place = int(len(values) * SHOWN_SHARE)
+        return values[min(last, place)]
 
 
 def losses(
@@ -84,21 +93,31 @@ def losses(
 def _lines(curves: Mapping[str, Points], total: Points, shades: Mapping[str, str]) -> Iterable[_Line]:
     """A line per source, then a dotted one for all of them."""
     for name, points in curves.items():
-        style = {"color": plots.colour(shades[name]), "linestyle": plots.dash(name, shades)}
+        style = {
+            "color": plots.colour(shades[name]),
+            "linestyle": plots.dash(name, shades),
+        }
         yield _line(name, points, style)
-    yield _line(ALL_SOURCES, total, {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (1, 1.5))})
+    yield _line(ALL_SOURCES, total, DOTTED)
 
 
 def _line(name: str, points: Points, style: Mapping[str, Any]) -> _Line:
-    known = [(tokens, value) for tokens, value in points if value is not None]
-    return _Line(name, [tokens for tokens, _ in known], [value for _, value in known], style)
+    x = []
+    y = []
+    for tokens, value in points:
+        if value is not None:
+            x.append(tokens)
+            y.append(value)
+    return _Line(name, x, y, style)
 
 
 def run_limits(boundaries: Sequence[Boundary]) -> tuple[float, float]:
     """The first and the last token of the stages."""
-    left = min((stage.start for stage in boundaries), default=0)
-    right = max((stage.stop for stage in boundaries), default=1) or 1
-    return left, right
+    starts = [stage.start for stage in boundaries]
+    stops = [stage.stop for stage in boundaries]
+    left = min(starts, default=0)
+    right = max(stops, default=0)
+    return left, right or 1
 
 
 def _limit(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundary]) -> None:
@@ -106,12 +125,16 @@ def _limit(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundary]) -
     if lines:
         lowest = min(min(line.finite) for line in lines)
         highest = max(line.top for line in lines)
-        pad = 0.06 * (highest - lowest or 1)
+        height = highest - lowest or 1
+        pad = 0.06 * height
         axes.set_ylim(lowest - pad, highest + pad)
     left, right = run_limits(boundaries)
-    longest_name = max((len(line.name) for line in lines), default=0)
-    room = 0.06 + 0.011 * longest_name if len(lines) <= MAX_END_LABELS else 0
-    axes.set_xlim(left, right + (right - left) * room)
+    room = 0.0
+    if len(lines) <= MAX_END_LABELS:
+        longest_name = max((len(line.name) for line in lines), default=0)
+        room = 0.06 + 0.011 * longest_name
+    width = right - left
+    axes.set_xlim(left, right + width * room)
 
 
 def _label_ends(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundary]) -> None:
@@ -143,7 +166,9 @@ class _Span:
     half: float
 
     def meets(self, other: _Span) -> bool:
-        return abs(self.centre - other.centre) < self.half + other.half
+        distance = abs(self.centre - other.centre)
+        reach = self.half + other.half
+        return distance < reach
 
 
 def _name_stages(upper: Axes, lower: Axes, boundaries: Sequence[Boundary]) -> None:
@@ -174,8 +199,9 @@ def _name_stages(upper: Axes, lower: Axes, boundaries: Sequence[Boundary]) -> No
 
 def mark_boundaries(axes: Axes, boundaries: Sequence[Boundary]) -> None:
     """A dashed line where each stage but the first starts."""
+    style: dict[str, Any] = {"color": MUTED, "linewidth": 1, "linestyle": (0, (2, 3))}
     for stage in boundaries[1:]:
-        axes.axvline(stage.start, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+        axes.axvline(stage.start, **style)
 
 
 def _draw_rate(axes: Axes, rate: Points, boundaries: Sequence[Boundary]) -> None:

@@ -15,21 +15,29 @@ def mixture_section(facts: RunFacts, shades: Mapping[str, str]) -> Section:
     title = "Mixture by stage."
     words = "Each bar is a stage, as long as its tokens, divided by source."
     totals = {stage.name: stage.plan.tokens for stage in facts.stages}
-    planned = {source: _planned_tokens(source, facts.stages) for source in facts.used_sources}
+    planned = {}
+    for source in facts.used_sources:
+        planned[source] = _planned_tokens(source, facts.stages)
     svg = charts.mixture("mixture", title, words, totals, planned, shades)
     figure = Figure(title, svg, words, _share_table(facts, shades))
-    return Section("asked", "What was asked", _lead(facts), [figure, _stage_table(facts.stages)])
+    stages = _stage_table(facts.stages)
+    return Section("asked", "What was asked", _lead(facts), [figure, stages])
 
 
 def _planned_tokens(source: str, stages: Sequence[StageFacts]) -> list[int]:
     """A source's tokens in each stage."""
-    uses = [stage.sources.get(source) for stage in stages]
-    return [use.planned if use else 0 for use in uses]
+    tokens = []
+    for stage in stages:
+        use = stage.sources.get(source)
+        tokens.append(use.planned if use else 0)
+    return tokens
 
 
 def _share_table(facts: RunFacts, shades: Mapping[str, str]) -> PageTable:
-    headings = ["source", *(stage.name for stage in facts.stages)]
-    table = PageTable("Share of each stage", headings, "l" + "r" * len(facts.stages), id="shares")
+    headings = ["source"]
+    headings += [stage.name for stage in facts.stages]
+    align = "l" + "r" * len(facts.stages)
+    table = PageTable("Share of each stage", headings, align, id="shares")
     for source in facts.used_sources:
         cells: list[Cell] = [Mark(source, swatch=shades[source])]
         for stage in facts.stages:

@@ -74,23 +74,46 @@ def page(facts: RunFacts, yaml: str = "") -> Page:
 
 
 def _tiles(facts: RunFacts) -> list[Tile]:
-    trained = [stage for stage in facts.stages if stage.training.trained]
-    consumed = sum(use.consumed or 0 for stage in trained for use in stage.sources.values())
-    planned = sum(stage.plan.tokens for stage in facts.stages)
-    tiles = [Tile("tokens read", show_tokens(consumed), f"{consumed:,} of {planned:,} planned")]
+    tiles = [_tokens_tile(facts)]
     model = facts.model
     if model.parameters:
         shape = f"{model.n_layers} layers, width {model.d_model}"
         tiles.append(Tile("parameters", show_tokens(model.parameters), shape))
+    trained = _trained(facts)
     names = ", ".join(stage.name for stage in facts.stages)
     tiles.append(Tile("stages", f"{len(trained)} of {len(facts.stages)}", names))
+    n_sources = len(facts.used_sources)
     n_code = len(facts.of_family("code", facts.families))
-    tiles.append(Tile("sources", str(len(facts.used_sources)), f"{n_code} of code"))
+    tiles.append(Tile("sources", f"{n_sources}", f"{n_code} of code"))
     seconds = sum(stage.training.training_s or 0 for stage in trained)
     if seconds:
-        speed = f"{show_tokens(round(consumed / seconds))} tokens/s"
+        per_second = round(_consumed(trained) / seconds)
+        speed = f"{show_tokens(per_second)} tokens/s"
         tiles.append(Tile("training time", clock(seconds), speed))
     return tiles
+
+
+def _tokens_tile(facts: RunFacts) -> Tile:
+    consumed = _consumed(_trained(facts))
+    planned = sum(stage.plan.tokens for stage in facts.stages)
+    remark = f"{consumed:,} of {planned:,} planned"
+    return Tile("tokens read", show_tokens(consumed), remark)
+
+
+def _trained(facts: RunFacts) -> list[StageFacts]:
+    trained = []
+    for stage in facts.stages:
+        if stage.training.trained:
+            trained.append(stage)
+    return trained
+
+
+def _consumed(stages: Iterable[StageFacts]) -> int:
+    """Tokens that stages really read."""
+    total = 0
+    for stage in stages:
+        total += sum(use.consumed or 0 for use in stage.sources.values())
+    return total
 
 
 def _notes(facts: RunFacts) -> list[Note]:
@@ -128,7 +151,9 @@ def _repeated_sources(stage: StageFacts, max_epochs: Mapping[str, float]) -> lis
     notes = []
     for source, use in stage.sources.items():
         limit = max_epochs[source]
-        if use.epochs_after is not None and use.epochs_after > limit + 1e-9:
-            times = f"{use.epochs_after:.2f} times by the end of `{stage.name}`"
-            notes.append(Note("warn", f"`{source}` was read {times}, above its `max_epochs: {limit:g}`."))
+        epochs = use.epochs_after
+        if epochs is not None and epochs > limit + 1e-9:
+            times = f"{epochs:.2f} times by the end of `{stage.name}`"
+            text = f"`{source}` was read {times}, above its `max_epochs: {limit:g}`."
+            notes.append(Note("warn", text))
     return notes

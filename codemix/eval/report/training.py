@@ -12,9 +12,7 @@ from codemix.eval.report import charts
 from codemix.eval.report.charts import Boundary, Points
 
 TABLE_INTERVALS = 6  # per stage, between the lines of the table of losses
-LEAD = (
-    "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter."
-)
+LEAD = "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter."
 
 
 def training_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
@@ -50,43 +48,60 @@ def _losses(
 
 
 def _loss_of(source: str) -> Callable[[Curves], Column]:
-    return lambda curves: curves.losses.get(source, [])
+    def column(curves: Curves) -> Column:
+        return curves.losses.get(source, [])
+
+    return column
 
 
 def _points(stages: Sequence[StageFacts], column_of: Callable[[Curves], Column]) -> Points:
     """A metric over the tokens of the run; NaN breaks the line where a stage starts before the end of the last."""
     points: list[tuple[float, float | None]] = []
+    last = -math.inf
     for stage in stages:
         curves = stage.training.curves
+        column = _filled(column_of(curves), curves)
         start = curves.tokens[0]
-        if points and start <= points[-1][0]:
+        if start <= last:
             points.append((start, math.nan))
-        points += zip(curves.tokens, _filled(column_of(curves), curves), strict=True)
+        points += zip(curves.tokens, column, strict=True)
+        last = curves.tokens[-1]
     return points
 
 
 def _filled(column: Column, curves: Curves) -> Column:
     """The column, of nothing where it was never logged."""
-    return column or [None] * len(curves.tokens)
+    if column:
+        return column
+    return [None] * len(curves.tokens)
 
 
 def _loss_table(stages: Sequence[StageFacts], sources: Sequence[str]) -> PageTable:
     headings = ["stage", "tokens of the run", "learning rate", *sources, "all sources"]
-    table = PageTable("Training loss [nats per token]", headings, "lrr" + "r" * (len(sources) + 1))
+    align = "lrr" + "r" * (len(sources) + 1)
+    table = PageTable("Training loss [nats per token]", headings, align)
     for stage in stages:
         curves = stage.training.curves
-        losses = [_filled(_loss_of(source)(curves), curves) for source in sources]
-        losses.append(_filled(curves.total, curves))
         rates = _filled(curves.lr, curves)
+        losses = []
+        for source in sources:
+            column = curves.losses.get(source, [])
+            losses.append(_filled(column, curves))
+        losses.append(_filled(curves.total, curves))
         for i in _evenly(len(curves.tokens)):
-            cells = [_text(column[i], ".4f") for column in losses]
-            table.rows.append([stage.name, f"{curves.tokens[i]:,}", _text(rates[i], ".3g"), *cells])
+            cells = [_text(rates[i], ".3g")]
+            cells += [_text(column[i], ".4f") for column in losses]
+            tokens = f"{curves.tokens[i]:,}"
+            table.rows.append([stage.name, tokens, *cells])
     return table
 
 
 def _evenly(n: int) -> list[int]:
     """Indices from the first to the last of `n`."""
-    return sorted({*(n * k // TABLE_INTERVALS for k in range(TABLE_INTERVALS)), n - 1})
+    indices = {n - 1}
+    for k in range(TABLE_INTERVALS):
+        indices.add(n * k // TABLE_INTERVALS)
+    return sorted(indices)
 
 
 def _text(value: float | None, form: str) -> str:
