@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from codemix.data.store.manifest import digest
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.eval.compare import change_sections, paper
@@ -23,6 +22,7 @@ from codemix.eval.compare.winrate_section import winrate_section
 from codemix.eval.judge.winrate import read_winrate
 from codemix.eval.pages.page import Note, Page
 from codemix.eval.pages.publishing import publish
+from codemix.files import digest
 from codemix.recipe.language.component import identity
 
 FOOTER = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -10,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from codemix.data.store.manifest import digest
 from codemix.data.store.store import Store, write_text
 from codemix.eval.pages.page import Page
 from codemix.eval.pages.rendering import html, markdown
+from codemix.files import digest, file_digest
 
 ROOMS = ("pages", "report", "compare")  # the folders that make pages
 LOOK_SUFFIXES = (".py", ".css", ".html", ".md")
@@ -33,7 +32,7 @@ def look_digest() -> str:
     for file in files:
         if file.suffix in LOOK_SUFFIXES:
             name = file.relative_to(package).as_posix()
-            hashes[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            hashes[name] = file_digest(file)
     return digest(hashes)
 
 
