@@ -1,9 +1,8 @@
 """Specs and components: frozen pydantic models that *are* their YAML.
 
-A component is one file: `codemix/data/sources/jsonl.py` holds the class whose `kind` is `jsonl`. Nothing registers
-anything; the file's name is the registration. Other packages offer theirs through entry points
-(recipe/language/plugins.py). Only the kinds that a recipe uses are imported, so `validate` stays fast.
-"""
+A component is one file: `codemix/data/sources/jsonl.py` holds the class whose `kind` is `jsonl`. Nothing
+registers anything; the file's name is the registration. Other packages offer theirs through entry points
+(recipe/language/plugins.py). Only the kinds that a recipe uses are imported, so `validate` stays fast."""
 
 from __future__ import annotations
 
@@ -44,7 +43,8 @@ FAMILIES = {  # family -> the package whose modules are its kinds
 
 
 class Spec(BaseModel):
-    """A frozen piece of a recipe. Unknown keys are refused; fields in `NOT_IDENTITY` never change what is built."""
+    """A frozen piece of a recipe. Unknown keys are refused; fields in `NOT_IDENTITY` never change what is
+    built."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
@@ -63,7 +63,8 @@ class Spec(BaseModel):
 
 
 def _types_in(annotation: Any) -> set[Any]:
-    """The types that a field takes: those of `X | None` and `Annotated[X, ...]`, not what is inside a list."""
+    """The types that a field takes: those of `X | None` and `Annotated[X, ...]`, not what is inside a
+    list."""
     origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return set().union(*map(_types_in, inside))
@@ -71,8 +72,8 @@ def _types_in(annotation: Any) -> set[Any]:
 
 
 class Component(Spec):
-    """A spec with behaviour. Subclasses add `kind: Literal["<file name>"] = "<file name>"`, `EXAMPLES`, and bump
-    `version` whenever the same YAML would produce other output."""
+    """A spec with behaviour. Subclasses add `kind: Literal["<file name>"] = "<file name>"`, `EXAMPLES`, and
+    bump `version` whenever the same YAML would produce other output."""
 
     if TYPE_CHECKING:
         kind: str  # each subclass has it as a field
@@ -105,7 +106,8 @@ def built_in_kinds(family: str) -> list[str]:
 
 
 def kinds(family: str) -> list[str]:
-    """Every kind of a family, those of installed packages included. Raises CodemixError when two are called the same."""
+    """Every kind of a family, those of installed packages included. Raises CodemixError when two are called
+    the same."""
     names = built_in_kinds(family)
     plugins.refuse_clashes(family, frozenset(names))
     names += [offer.kind for offer in plugins.offers(family)]
@@ -119,7 +121,8 @@ def refuse_clashes() -> None:
 
 
 def component_class(family: str, kind: str) -> type[Component]:
-    """The class of one kind. Raises KeyError for a kind that does not exist, CodemixError for one that is broken."""
+    """The class of one kind. Raises KeyError for a kind that does not exist, CodemixError for one that is
+    broken."""
     if not kind.isidentifier() or kind.startswith("_"):
         raise KeyError(kind)
     try:
@@ -190,7 +193,8 @@ def _load(family: str, value: Any) -> Component:
 
 
 def _error(kind: str, message: str, hints: list[str]) -> PydanticCustomError:
-    """An error at a component's `kind`. The message comes last in the context: pydantic fills in braces in order."""
+    """An error at a component's `kind`. The message comes last in the context: pydantic fills in braces in
+    order."""
     context = {"hints": hints, "at": ["kind"], "message": message}
     return PydanticCustomError(kind, "{message}", context)
 
@@ -215,7 +219,8 @@ def field(family: str) -> Any:
 
 
 def identity(value: Any) -> Any:
-    """The JSON-able content that decides what is built: everything but `NOT_IDENTITY`, plus component versions."""
+    """The JSON-able content that decides what is built: everything but `NOT_IDENTITY`, plus component
+    versions."""
     if isinstance(value, Spec):
         content = {
             k: identity(getattr(value, k)) for k in type(value).model_fields if k not in value.NOT_IDENTITY

@@ -1,4 +1,5 @@
-"""A problem at a path of the recipe, before recipe/checks/validation.py gives that path its place in the file."""
+"""A problem at a path of the recipe, before recipe/checks/validation.py gives that path its place in the
+file."""
 
 from __future__ import annotations
 

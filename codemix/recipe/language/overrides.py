@@ -3,8 +3,10 @@
 A study is a base recipe and overrides. An override is a mapping laid over the base:
 
 - a key may be a dotted path: `stages.cooldown.tokens: 40B` is `stages: {cooldown: {tokens: 40B}}`;
-- stages are named, not numbered; a whole new stage under a new name is added, at the end or `before:` another;
-- mappings merge, everything else replaces. A mixture and a group replace whole, for their shares only mean something
+- stages are named, not numbered; a whole new stage under a new name is added, at the end or `before:`
+  another;
+- mappings merge, everything else replaces. A mixture and a group replace whole, for their shares only mean
+  something
   together, and so does a component when its `kind` changes.
 """
 
@@ -40,7 +42,8 @@ def layered(base: YamlFile, file: str) -> Layered:
 
 
 def override(target: Layered, change: dict[str, Any], source: YamlFile, at: tuple) -> None:
-    """Lay `change`, which stands at path `at` of `source`, over `target`. Raises CodemixError for a path that leads nowhere."""
+    """Lay `change`, which stands at path `at` of `source`, over `target`. Raises CodemixError for a path that
+    leads nowhere."""
     _merge(target, (), target.value, change, source, at)
 
 
@@ -118,7 +121,8 @@ def _merge(target: Layered, path: tuple, value: Any, change: dict, source: YamlF
 
 
 def _add_stage(target: Layered, stages: list, name: str, new: dict, source: YamlFile, at: tuple) -> None:
-    """A whole new stage, at the end or before the one that it names; the stages after it keep their origins."""
+    """A whole new stage, at the end or before the one that it names; the stages after it keep their
+    origins."""
     place = len(stages)
     if "before" in new:
         place = _stage(stages, new["before"])
@@ -152,7 +156,8 @@ def _merges(path: tuple, old: Any, new: dict) -> bool:
 def _resolve(
     target: Layered, path: tuple, value: Any, key: str, source: YamlFile, at: tuple, *, missing: bool = False
 ) -> tuple:
-    """The path that a dotted key leads to from `path`; its last part may be new in a mapping when `missing`."""
+    """The path that a dotted key leads to from `path`; its last part may be new in a mapping when
+    `missing`."""
     rest = key
     while True:
         if isinstance(value, dict):

@@ -103,7 +103,8 @@ def offer_of(family: str, kind: str) -> Offer | None:
 
 
 def refuse_clashes(family: str, built_in: frozenset[str]) -> None:
-    """Raises CodemixError (`plugin`) for each offer that codemix or another package has a component for already."""
+    """Raises CodemixError (`plugin`) for each offer that codemix or another package has a component for
+    already."""
     problems: list[Problem] = []
     for error in _clashes(family, built_in):
         problems += error.problems
@@ -122,7 +123,8 @@ def _clashes(family: str, built_in: frozenset[str]) -> Iterator[CodemixError]:
 
 
 def load(offer: Offer, component: type[T]) -> type[T]:
-    """The class that an offer names. Raises CodemixError (`plugin`) when it is not a `component` of its kind."""
+    """The class that an offer names. Raises CodemixError (`plugin`) when it is not a `component` of its
+    kind."""
     if not offer.kind.isidentifier() or offer.kind.startswith("_"):
         raise offer.problem(
             "has a name that a recipe cannot use: a kind is a Python name, such as `max_todos`"

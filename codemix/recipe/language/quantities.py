@@ -60,7 +60,8 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
 
 
 def plain_number(value: Any) -> str | None:
-    """`8k` or `10%` as a plain number, `8000` or `0.1`, for advice where only those are taken; None for what is no such quantity."""
+    """`8k` or `10%` as a plain number, `8000` or `0.1`, for advice where only those are taken; None for what
+    is no such quantity."""
     match = _NUMBER.match(value) if isinstance(value, str) and len(value) < 64 else None
     factor = None if match is None or match[3] else Fraction(1, 100) if match[2] == "%" else _SI.get(match[2])
     if not factor:
@@ -96,7 +97,8 @@ def read_bytes(value: Any) -> int:
 
 
 def read_share(value: Any) -> Fraction:
-    """An exact share of a whole from `90%`, `33.3%` or `1/3`. A bare number is refused: 0.5 and 50 are each other's typo."""
+    """An exact share of a whole from `90%`, `33.3%` or `1/3`. A bare number is refused: 0.5 and 50 are each
+    other's typo."""
     if isinstance(value, Fraction):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -140,7 +142,8 @@ class Length:
 
 
 def read_length(value: Any) -> Length:
-    """A `Length` from `1325 steps`, `5.56B tokens` or `10%`; 0 is no length at all. A bare number has no unit and is refused."""
+    """A `Length` from `1325 steps`, `5.56B tokens` or `10%`; 0 is no length at all. A bare number has no unit
+    and is refused."""
     if isinstance(value, Length):
         return value
     if value == 0 and not isinstance(value, bool):

@@ -84,17 +84,18 @@ def of_document(document: yaml_text.YamlFile) -> RecipeFile:
 
 @dataclass(frozen=True)
 class Meant:
-    """What a document with misspelt keys probably means, and the mappings of which a key had to be left out."""
+    """What a document with misspelt keys probably means, and the mappings of which a key had to be left
+    out."""
 
     source: RecipeFile
     without: frozenset[tuple]
 
 
 def as_meant(document: yaml_text.YamlFile) -> Meant | None:
-    """The recipe that a document with misspelt keys probably means: each under the name that the schema has for it, or left out.
+    """The recipe that a document with misspelt keys probably means: each under the name that the schema has
+    for it, or left out.
 
-    None when it has none, or when that is no recipe either.
-    """
+    None when it has none, or when that is no recipe either."""
     without: set[tuple] = set()
     value = copy.deepcopy(document.value)
     try:
@@ -198,7 +199,8 @@ def _known(model: Any, path: tuple) -> list[str]:
 
 
 def _existing(loc: tuple, document: yaml_text.YamlFile, *, missing: bool) -> tuple[tuple, tuple | None]:
-    """`loc` without the parts that pydantic adds for unions and keys and that the file does not have, and where the first union is."""
+    """`loc` without the parts that pydantic adds for unions and keys and that the file does not have, and
+    where the first union is."""
     value, path, union = document.value, [], None
     for i, part in enumerate(loc):
         if part == "[key]":

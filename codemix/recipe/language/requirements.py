@@ -1,4 +1,5 @@
-"""What components need beyond a plain install, and whether this machine has it. Nothing is imported to find out."""
+"""What components need beyond a plain install, and whether this machine has it. Nothing is imported to find
+out."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from codemix.recipe.language.finding import Finding
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package (or a program on the PATH) that some work needs: `work` is a phrase such as "reading Parquet"."""
+    """A package (or a program on the PATH) that some work needs: `work` is a phrase such as "reading
+    Parquet"."""
 
     work: str
     name: str

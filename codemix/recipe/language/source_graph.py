@@ -75,7 +75,8 @@ class SourceGraph:
 
     @property
     def tokenizer_shares(self) -> dict[str, Fraction]:
-        """What the tokenizer is trained on, by share; empty for one that is ready. Raises CodemixError as it does."""
+        """What the tokenizer is trained on, by share; empty for one that is ready. Raises CodemixError as it
+        does."""
         tokenizer = self.recipe.tokenizer
         return tokenizer.trains_on(self.tokenized)
 
@@ -94,10 +95,10 @@ class SourceGraph:
         return {name: largest[root] for name, root in roots.items()}
 
     def chain(self, name: str) -> tuple[str, ...]:
-        """`name`, the source whose documents it reads, the one that this reads, ... down to the one that reads inputs.
+        """`name`, the source whose documents it reads, the one that this reads, ... down to the one that
+        reads inputs.
 
-        It ends early where a name is unknown or appears again; `codemix validate` reports both.
-        """
+        It ends early where a name is unknown or appears again; `codemix validate` reports both."""
         if name not in self._chains:
             self._chains[name] = self._chain(name)
         return self._chains[name]
@@ -107,8 +108,8 @@ class SourceGraph:
         return self.chain(name)[-1]
 
     def built_with(self, names: Collection[str]) -> set[str]:
-        """The sources whose documents the tokens of `names` depend on: those that train the tokenizer, those that
-        dedup compares, and those that these read."""
+        """The sources whose documents the tokens of `names` depend on: those that train the tokenizer, those
+        that dedup compares, and those that these read."""
         known = self.recipe.sources.keys()
         needed = {*names, *self.tokenizer_shares} & known
         for entry in reversed(self.recipe.dedup):

@@ -67,7 +67,8 @@ _GROUPS = (  # a word may stand in several; what is known where it is written de
 
 
 def meant(word: str, known: Collection[str], n: int = 1) -> list[str]:
-    """Up to `n` of the keys `known` that a word may stand for: those of the same meaning, else those spelt like it."""
+    """Up to `n` of the keys `known` that a word may stand for: those of the same meaning, else those spelt
+    like it."""
     plain = word.lower().replace("-", "_")
     same = [key for key in known if any(plain in group and key in group for group in _GROUPS)]
     if len(same) == 1:

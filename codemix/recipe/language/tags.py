@@ -1,7 +1,7 @@
 """What the values of `tags: {kind: ...}` mean. The one definition of "code", for rules, ops and reports.
 
-Every other value, and every other axis, is the author's own: it counts in limits and marginals, and nothing else.
-"""
+Every other value, and every other axis, is the author's own: it counts in limits and marginals, and nothing
+else."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """YAML text -> plain values with the place of each. The only module that imports yaml.
 
-Stricter than PyYAML, because a recipe is shared between strangers and must mean what it shows: scalars follow YAML 1.2
-(`1e-4` is a number, `no` is a word), equal keys are refused rather than the last one kept, object tags never run code,
-and aliases, depth and size are bounded.
-"""
+Stricter than PyYAML, because a recipe is shared between strangers and must mean what it shows: scalars follow
+YAML 1.2 (`1e-4` is a number, `no` is a word), equal keys are refused rather than the last one kept, object
+tags never run code, and aliases, depth and size are bounded."""
 
 from __future__ import annotations
 
@@ -178,7 +177,8 @@ def parse(text: str, file: str) -> YamlFile:
 
 
 def _check_size(text: str, document: YamlFile) -> None:
-    """Refuse what would overflow the C stack of the composer, which recurses, or take it long; events do neither."""
+    """Refuse what would overflow the C stack of the composer, which recurses, or take it long; events do
+    neither."""
     depth = nodes = 0
     for event in yaml.parse(text, Loader=_Loader):
         nodes += isinstance(event, yaml.NodeEvent)
@@ -364,7 +364,8 @@ def name_text(name: str) -> str:
 
 
 def write(path: Path, content: str) -> None:
-    """Write a text file, whole or not at all; its folder is made. Raises CodemixError when it cannot be written."""
+    """Write a text file, whole or not at all; its folder is made. Raises CodemixError when it cannot be
+    written."""
     try:
         write_whole(path, content)
     except OSError as error:

@@ -10,9 +10,8 @@ from fractions import Fraction
 def apportion(total: int, shares: list[Fraction]) -> list[int]:
     """`total` split into whole numbers by `shares` (which sum to 1), each within one of its exact part.
 
-    Hamilton's method: round everything down, then give the units left over to the largest remainders, the earlier
-    entry first on a tie.
-    """
+    Hamilton's method: round everything down, then give the units left over to the largest remainders, the
+    earlier entry first on a tie."""
     if sum(shares) != 1:
         raise ValueError(f"shares sum to {sum(shares)}")
     exact = [total * share for share in shares]
@@ -46,10 +45,10 @@ def along_ramp(
 ) -> list[tuple[int, list[int]]]:
     """Consecutive segments `(rows, counts)` that follow shares changing linearly from `start` to `end`.
 
-    Each prefix of segments is within one of the exact integral up to there, so nothing drifts and the total over the
-    stage is the integral over the stage. What rounding down leaves over goes to the entry whose next unit falls due
-    first, then to the largest remainder: a unit given to an entry that no longer grows can be missing for one that does.
-    """
+    Each prefix of segments is within one of the exact integral up to there, so nothing drifts and the total
+    over the stage is the integral over the stage. What rounding down leaves over goes to the entry whose next
+    unit falls due first, then to the largest remainder: a unit given to an entry that no longer grows can be
+    missing for one that does."""
     bounds = sorted({rows * i // n_segments for i in range(1, n_segments + 1)} - {0})
     curves = [_Curve(rows, bounds, first, last) for first, last in zip(start, end, strict=True)]
     previous_bound = 0

@@ -1,4 +1,5 @@
-"""Accelerators by name: the one table of what they can do, for estimates before a run and utilisation during it."""
+"""Accelerators by name: the one table of what they can do, for estimates before a run and utilisation during
+it."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from codemix.errors import CodemixError, did_you_mean
 
 @dataclass(frozen=True)
 class Chip:
-    """An accelerator: dense bfloat16 peak [TFLOP/s], memory [GB], and an on-demand list price [USD/hour] to scale by,
-    not to quote. `device_kinds` are the names that jax gives it."""
+    """An accelerator: dense bfloat16 peak [TFLOP/s], memory [GB], and an on-demand list price [USD/hour] to
+    scale by, not to quote. `device_kinds` are the names that jax gives it."""
 
     tflops: float
     memory_gb: float

@@ -16,7 +16,8 @@ def cools_down(schedule: str, first_rate: float, last_rate: float) -> bool:
 
 
 def is_cooldown(stage: StagePlan) -> bool:
-    """Whether a stage continues another while its rate cools down. Raises CodemixError as `StagePlan.lr` does."""
+    """Whether a stage continues another while its rate cools down. Raises CodemixError as `StagePlan.lr`
+    does."""
     if stage.parent is None or not stage.steps:
         return False
     return cools_down(stage.spec.learning_rate.kind, stage.lr(0), stage.lr(stage.steps - 1))

@@ -51,10 +51,10 @@ def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cos
 
 
 def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None) -> int:
-    """The token shards of every source that the recipe's stages read; of a source whose size is unknown, what they read [bytes].
+    """The token shards of every source that the recipe's stages read; of a source whose size is unknown, what
+    they read [bytes].
 
-    With `only`, of these sources.
-    """
+    With `only`, of these sources."""
     held: dict[str, int] = {}
     for stage in plan.stages:
         for s in stage.sources:
@@ -69,7 +69,8 @@ def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None
 
 
 def disk_bytes(plan: Plan, unbuilt: Collection[str], untrained: Collection[StagePlan]) -> int:
-    """What the shards of `unbuilt` sources and the last checkpoints of `untrained` stages take, at the least [bytes].
+    """What the shards of `unbuilt` sources and the last checkpoints of `untrained` stages take, at the least
+    [bytes].
 
     A checkpoint holds the weights and two moments in float32. Documents and passing checkpoints come on top.
     """

@@ -13,7 +13,8 @@ from codemix.recipe.planning.plan import Pool, StageSource
 
 @dataclass(frozen=True)
 class DataOrder:
-    """What decides the windows of a source and their order: one seed, or several where weights are averaged."""
+    """What decides the windows of a source and their order: one seed, or several where weights are
+    averaged."""
 
     seq_len: int
     seeds: tuple[int, ...]
@@ -45,7 +46,8 @@ class Start:
 
 
 def start_of(leaf: Leaf, cursor: Cursor | None, order: DataOrder, mode: str) -> Start:
-    """Where a stage with `cursor: mode` starts to read a source; `cursor` is None where nothing was read of it."""
+    """Where a stage with `cursor: mode` starts to read a source; `cursor` is None where nothing was read of
+    it."""
     if cursor is None or mode == "restart":
         return Start(0)
     if cursor.order.seq_len != order.seq_len:

@@ -34,7 +34,8 @@ class Redistribution:
 
 
 def redistribute(leaves: Sequence[Leaf], rows: int, left: Mapping[str, int]) -> Redistribution:
-    """Hand what a source of `left` cannot give to its siblings, in proportion, then to the groups around, exactly."""
+    """Hand what a source of `left` cannot give to its siblings, in proportion, then to the groups around,
+    exactly."""
     leaves = tuple(leaves)
     capped: set[str] = set()
     while (over := _first_over(leaves, rows, left, capped)) is not None:

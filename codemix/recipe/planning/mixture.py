@@ -1,8 +1,7 @@
 """A stage's mixture, however nested, as exact shares of sources.
 
-`{text: 50%, code: {share: 50%, of: {web: 80%, markup: 20%}}}` becomes web 2/5, markup 1/10 and so on. Every share is a
-fraction.
-"""
+`{text: 50%, code: {share: 50%, of: {web: 80%, markup: 20%}}}` becomes web 2/5, markup 1/10 and so on. Every
+share is a fraction."""
 
 from __future__ import annotations
 
@@ -86,7 +85,8 @@ def _merged(leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
 
 
 def _joined(first: Leaf, again: Leaf) -> Leaf:
-    """A source that a mixture reads in two places. It is inside the groups that hold all of it, in either order."""
+    """A source that a mixture reads in two places. It is inside the groups that hold all of it, in either
+    order."""
     around = tuple(commonprefix([first.groups, again.groups]))
     places = (*first.places, again.groups)
     return replace(first, span=first.span + again.span, groups=around, places=places)
@@ -153,14 +153,16 @@ class _Flattener:
         relative_inside = relative and group.written_here
         inside = self.leaves(group.mixture, group.path, (*groups, name), relative_inside)
         for leaf in inside:
-            # The product of two ramps would be quadratic; it is exact at both ends only where one of them is constant.
+            # The product of two ramps would be quadratic; it is exact at both ends only where one of them is
+            # constant.
             if span.ramps and leaf.span.ramps:
                 what = f"`{name}` ramps and so does `{leaf.source}` inside it"
                 self._report(here, "nested-ramp", what, "ramp one of the two")
         return [leaf.within(span) for leaf in inside]
 
     def replaced(self, leaves: list[Leaf], rule: schema.Replace, at: tuple) -> list[Leaf]:
-        """The leaves after `rule.share` of all under `rule.of` goes to `rule.by`; the others keep their proportions."""
+        """The leaves after `rule.share` of all under `rule.of` goes to `rule.by`; the others keep their
+        proportions."""
         inside = [leaf for leaf in leaves if rule.of in (leaf.source, *leaf.groups)]
         if not inside:
             known = {name for leaf in leaves for name in (leaf.source, *leaf.groups)}

@@ -1,8 +1,7 @@
 """What will happen, in whole numbers: the plan of a recipe, stage by stage, before anything runs.
 
-The plan is exact: the loader reads what it says, and the ledger after training equals it. recipe/planning/planner.py
-makes it.
-"""
+The plan is exact: the loader reads what it says, and the ledger after training equals it.
+recipe/planning/planner.py makes it."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ from codemix.recipe.planning.stretches import Stretch
 
 @dataclass(frozen=True)
 class Pool:
-    """What one epoch of a source holds: the tokens of its training shards, or the declared size of a source that is
-    not built yet."""
+    """What one epoch of a source holds: the tokens of its training shards, or the declared size of a source
+    that is not built yet."""
 
     shard_tokens: tuple[int, ...]
     documents: int | None = None
@@ -33,7 +32,8 @@ class Pool:
         return sum(self.shard_tokens)
 
     def windows(self, seq_len: int) -> int:
-        """Windows of `seq_len` + 1 tokens at stride `seq_len`; none crosses a shard, the tails are left over."""
+        """Windows of `seq_len` + 1 tokens at stride `seq_len`; none crosses a shard, the tails are left
+        over."""
         counts = [(tokens - 1) // seq_len for tokens in self.shard_tokens]
         return sum(max(0, count) for count in counts)
 
@@ -64,7 +64,8 @@ class StageSource:
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows with constant shares: `counts` by source, in the order of `StagePlan.sources`; they sum to `rows`."""
+    """Rows with constant shares: `counts` by source, in the order of `StagePlan.sources`; they sum to
+    `rows`."""
 
     first_row: int
     rows: int
@@ -134,7 +135,8 @@ class StagePlan:
 
     @functools.cached_property
     def last_lr(self) -> float:
-        """The learning rate of the last step, from which the next stage may start. Raises CodemixError as `lr` does."""
+        """The learning rate of the last step, from which the next stage may start. Raises CodemixError as
+        `lr` does."""
         unknown: list[StagePlan] = []
         ancestor = self.parent
         while ancestor is not None and "last_lr" not in vars(ancestor):
@@ -161,10 +163,10 @@ class StagePlan:
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """A recipe's stages, planned. `stages` are the recipe's own; a stage's `parent` may belong to another recipe.
+    """A recipe's stages, planned. `stages` are the recipe's own; a stage's `parent` may belong to another
+    recipe.
 
-    In a notebook it is shown as the tables of `codemix plan`.
-    """
+    In a notebook it is shown as the tables of `codemix plan`."""
 
     recipe: schema.Recipe
     stages: tuple[StagePlan, ...]
@@ -213,8 +215,8 @@ def with_ancestors(stages: Iterable[StagePlan]) -> list[StagePlan]:
 
 
 def stage_fingerprint(stage: StagePlan) -> str:
-    """The identity of a stage by its effects: equal data, order, updates and start give an equal fingerprint, however
-    they were written."""
+    """The identity of a stage by its effects: equal data, order, updates and start give an equal fingerprint,
+    however they were written."""
     schedule: Any = stage.spec.learning_rate
     return fingerprint(
         {

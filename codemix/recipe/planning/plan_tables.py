@@ -36,7 +36,8 @@ def first_wrap(stage: StagePlan, source: str) -> int | None:
 
 
 def row_of(stage: StagePlan, index: int, ordinal: int) -> int:
-    """The row at which the stage reads the `ordinal`-th window of its `index`-th source (data/loader/order.py says why so)."""
+    """The row at which the stage reads the `ordinal`-th window of its `index`-th source (data/loader/order.py
+    says why so)."""
     for segment in stage.segments:
         if ordinal < segment.counts[index]:
             break

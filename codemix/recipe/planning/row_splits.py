@@ -1,11 +1,12 @@
-"""How the rows of a segment are dealt to its sources: a balanced binary tree of floor splits over whole-number counts.
+"""How the rows of a segment are dealt to its sources: a balanced binary tree of floor splits over
+whole-number counts.
 
-A node of the tree with `n` rows, `m` of them for its left half, has sent `floor((p*m + n//2) / n)` of its first `p` rows to the
-left; data/loader/order.py says what follows from that. The tree is a heap: node i has the children 2i and 2i + 1, the root is 1,
-and source i is the leaf `leaves(sources) + i`.
+A node of the tree with `n` rows, `m` of them for its left half, has sent `floor((p*m + n//2) / n)` of its
+first `p` rows to the left; data/loader/order.py says what follows from that. The tree is a heap: node i has
+the children 2i and 2i + 1, the root is 1, and source i is the leaf `leaves(sources) + i`.
 
-The arithmetic here is the same for Python's ints (a plan is made without numpy) and for numpy arrays (the order of a batch).
-"""
+The arithmetic here is the same for Python's ints (a plan is made without numpy) and for numpy arrays (the
+order of a batch)."""
 
 from __future__ import annotations
 

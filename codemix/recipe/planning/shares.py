@@ -1,6 +1,5 @@
-"""The shares in one mapping of a mixture: as written, checked to be whole, `rest` filled in. Nothing is normalised
-unless the stage says `weights: relative`.
-"""
+"""The shares in one mapping of a mixture: as written, checked to be whole, `rest` filled in. Nothing is
+normalised unless the stage says `weights: relative`."""
 
 from __future__ import annotations
 
@@ -53,8 +52,8 @@ def total(spans: list[Span]) -> Span:
 
 @dataclass
 class Shares:
-    """The shares of one mapping by name, and what is wrong with them. A name whose weight is wrong has its share as
-    well as it can be told, or none."""
+    """The shares of one mapping by name, and what is wrong with them. A name whose weight is wrong has its
+    share as well as it can be told, or none."""
 
     by_name: dict[str, Span] = field(default_factory=dict)
     problems: list[Finding] = field(default_factory=list)
@@ -65,8 +64,8 @@ class Shares:
 
 
 def read_shares(mixture: dict[str, Any], at: tuple, *, relative: bool) -> Shares:
-    """The shares of one mapping, at path `at` of the recipe. They sum to one at both ends, or a problem says by how much
-    they miss."""
+    """The shares of one mapping, at path `at` of the recipe. They sum to one at both ends, or a problem says
+    by how much they miss."""
     shares = Shares()
     rest: list[str] = []  # names that take what is left
     plain: list[str] = []  # names whose weight is a number without a unit

@@ -1,8 +1,8 @@
-"""What decides the shards of a recipe's sources, as far as the recipe says: data/build/identity.py without the content
-of inputs.
+"""What decides the shards of a recipe's sources, as far as the recipe says: data/build/identity.py without
+the content of inputs.
 
-Everything in a source counts unless it is left out here by name, so that a new field can only build once too often.
-"""
+Everything in a source counts unless it is left out here by name, so that a new field can only build once too
+often."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from codemix.recipe.language.component import identity
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
 
-# of a source, what its documents do not depend on: the plan's business, labels, and what the tokens phase adds for itself
+# of a source, what its documents do not depend on: the plan's business, labels, and what the tokens phase
+# adds for itself
 NOT_DOCUMENTS = frozenset({"tokens", "documents", "max_epochs", "on_cap", "held_out", "tags", "notes"})
 _PART_OF_FIELD = {
     "read": "inputs",

@@ -65,7 +65,8 @@ class StageInputs:
 
 
 def read_sources(inputs: StageInputs) -> StageReading:
-    """What the stage reads of each source. Problems are in the result; where the mixture has one, nothing is read."""
+    """What the stage reads of each source. Problems are in the result; where the mixture has one, nothing is
+    read."""
     mixture = flatten(inputs.recipe, inputs.index)
     problems = list(mixture.problems)
     starts: dict[str, Start] = {}

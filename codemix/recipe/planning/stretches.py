@@ -1,4 +1,5 @@
-"""Stretches of steps in which the size of a step is constant: how much lies before a step, and which step holds what."""
+"""Stretches of steps in which the size of a step is constant: how much lies before a step, and which step
+holds what."""
 
 from __future__ import annotations
 
