@@ -29,7 +29,6 @@ from codemix.eval.measure.evaluate import evaluate
 from codemix.recipe.language.recipe_file import parse_recipe
 from codemix.recipe.language.schema import Model
 from codemix.sandbox.sandbox import run_many
-from codemix.train.model.attention import for_platform
 from codemix.train.model.decoder import hidden, init_decoder, logits
 from codemix.train.run.options import TrainOptions
 from codemix.train.run.session import train
@@ -73,7 +72,6 @@ def score_vs_forward(model, seq_len, repeats):
     documents = [rng.integers(1, vocab, n) for n in lengths]
     engine = Engine(model, Numbers(), longest=seq_len)
     rows = engine.batch_tokens // seq_len
-    dtype = engine.options["compute_dtype"]
     tokens = rng.integers(1, vocab, (rows, seq_len + 1)).astype(np.int32)
     batch = {
         "inputs": tokens[:, :-1],
@@ -81,8 +79,7 @@ def score_vs_forward(model, seq_len, repeats):
         "weights": np.ones((rows, seq_len), np.float32),
         "source": np.zeros(rows, np.int32),
     }
-    attention = for_platform(jax.default_backend())
-    forward = jax.jit(lambda m, b: next_token_loss(m, b, 1, attention=attention, compute_dtype=dtype)[0])
+    forward = jax.jit(lambda m, b: next_token_loss(m, b, 1, engine.compute)[0])
     passes = max(1, int(lengths.sum()) // (rows * seq_len))
 
     def forwards():
@@ -109,12 +106,10 @@ def generate_cached_vs_uncached(model, length, repeats):
     engine = Engine(model, Numbers(), longest=2 * length)
     text = Numbers().decode(prompt)
     cached = timed(lambda: generate(engine, [text], Decoding(max_tokens=length - n_prompt)), repeats)
-    attention = for_platform(jax.default_backend())
-    dtype = engine.options["compute_dtype"]
 
     @jax.jit
     def following(model, tokens, at):
-        states = hidden(model, tokens, attention=attention, compute_dtype=dtype)
+        states = hidden(model, tokens, compute=engine.compute)
         return jnp.argmax(logits(model, jax.lax.dynamic_index_in_dim(states, at, 1, keepdims=False)), -1)
 
     def uncached(steps):

@@ -47,10 +47,10 @@ def ours(shape):
     import numpy as np
 
     from codemix.train.run.memory import keep_freed_pages
-    from codemix.train.step.step import make_step
+    from codemix.train.step.step import Step
 
     keep_freed_pages()  # as the loop does
-    step = make_step(spec_of(shape), shape["vocab"], 3)
+    step = Step(spec_of(shape), shape["vocab"], 3)
     state = step.init(0)
     t, source = tokens(shape), (np.arange(shape["batch"]) % 3).astype(np.int32)
     weights = np.ones((shape["batch"], shape["seq"]), np.float32)

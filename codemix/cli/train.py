@@ -99,7 +99,8 @@ def train(
         track=tuple(track or ()),
         on_spike=on_spike,
         mesh=mesh_of(mesh),
-        step={"microbatches": microbatches, "remat": remat},
+        microbatches=microbatches,
+        remat=remat,
         hosts=together,
     )
     for folder in job.train(options).values():

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from codemix.errors import CodemixError
 from codemix.eval.engine import packing
 from codemix.eval.engine.score import Engine, windows
-from codemix.train.model.attention import xla
 from codemix.train.model.decoder import hidden, logits
 
 SEQ_LEN = 64
@@ -20,7 +19,7 @@ SEQ_LEN = 64
 
 @jax.jit
 def _logits(model, tokens):
-    return logits(model, hidden(model, tokens, attention=xla))
+    return logits(model, hidden(model, tokens))
 
 
 def every_logit(model, tokens):
@@ -168,7 +167,8 @@ def test_an_empty_context_is_eos(byte_text):
 def test_batches_hold_each_sequence_once_and_fit(lengths, longest, batch_tokens):
     lengths = [min(n, longest) for n in lengths]
     seen, shapes = [], set()
-    for room, height, rows in packing.batches(lengths, longest, batch_tokens):
+    for packed in packing.batches(lengths, longest, batch_tokens):
+        room, height, rows = packed.room, packed.height, packed.rows
         assert len(rows) <= height and room in packing.row_lengths(longest)
         assert all(0 < sum(lengths[i] for i in row) <= room for row in rows)
         seen += [i for row in rows for i in row]

@@ -237,14 +237,15 @@ import jax, numpy as np
 import tiny
 from codemix.recipe.language.schema import Model
 from codemix.train.run.checkpoint import Checkpoints, load_model
+from codemix.train.model.compute import compute_for
 from codemix.train.model.mesh import make_mesh
-from codemix.train.step.step import TrainState, make_step
+from codemix.train.step.step import Step, TrainState
 
 def bits(tree):
     return [np.asarray(jax.device_get(x)).tobytes().hex() for x in jax.tree.leaves(tree)]
 
 folder, spec = Path({folder!r}), Model.model_validate(tiny.MODEL)
-steps = [make_step(spec, 64, 2, make_mesh(**shape)) for shape in (dict(data=2, fsdp=2), dict(fsdp=4), dict(fsdp=1, model=2), dict())]
+steps = [Step(spec, 64, 2, compute_for(make_mesh(**shape))) for shape in (dict(data=2, fsdp=2), dict(fsdp=4), dict(fsdp=1, model=2), dict())]
 saved = steps[0].init(7)
 with Checkpoints(folder / "checkpoints") as checkpoints:
     checkpoints.save(1, saved, {{}})

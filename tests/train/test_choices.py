@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
-from codemix.train.model import attention
+from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import init_decoder
 from codemix.train.run.checkpoint import Checkpoints, load_model
 from codemix.train.step import optimizer
 from codemix.train.step.loss import next_token_loss
-from codemix.train.step.step import TrainState, make_step
+from codemix.train.step.step import Step, TrainState
 
 SHAPE = {"d_model": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24, "vocab_multiple": 8}
 VOCAB, B, T = 30, 4, 12
@@ -78,9 +78,7 @@ def test_loss_and_gradients_equal_plain_autodiff(choice):
         lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), model
     )  # norms that are not all ones
     ours = jax.jit(
-        jax.value_and_grad(
-            lambda m: next_token_loss(m, batch(), 1, attention=attention.xla, remat="full", chunk=4)[0]
-        )
+        jax.value_and_grad(lambda m: next_token_loss(m, batch(), 1, Compute(remat="full", chunk=4))[0])
     )
     loss, gradients = ours(model)
     want, wanted = jax.jit(jax.value_and_grad(lambda m: plain_loss(spec, m, batch())))(model)
@@ -93,7 +91,7 @@ def test_loss_and_gradients_equal_plain_autodiff(choice):
 @each_choice
 def test_trains_and_comes_back_from_its_checkpoint(choice, tmp_path):
     spec = schema.Model(**SHAPE | choice)
-    step = make_step(spec, VOCAB, 1, accumulate=2)
+    step = Step(spec, VOCAB, 1, accumulate=2)
     state, losses = step.init(0), []
     for _ in range(3):
         state, metrics = step(state, step.put(batch(), B), 1e-2)
@@ -167,7 +165,7 @@ def test_without_positions_the_order_of_what_came_before_is_not_seen():
         model = init_decoder(spec, VOCAB, jax.random.key(0))
         ids = np.arange(8, dtype=np.int32)[None]
         swapped = ids[:, [3, 1, 2, 0, 6, 5, 4, 7]]
-        last[positions] = [hidden(model, i, attention=attention.xla)[0, -1] for i in (ids, swapped)]
+        last[positions] = [hidden(model, i)[0, -1] for i in (ids, swapped)]
     np.testing.assert_allclose(*last["none"], atol=1e-5)
     assert not np.allclose(*last["rope"], atol=1e-3)
 

@@ -19,7 +19,6 @@ from codemix.eval.engine.generate import Decoding, generate
 from codemix.eval.engine.score import Engine
 from codemix.eval.engine.text import Text
 from codemix.recipe.language import schema
-from codemix.train.model import attention
 from codemix.train.model.decoder import hidden, init_decoder, logits
 from codemix.train.model.huggingface import check, export, load_exported
 
@@ -191,7 +190,7 @@ def test_transformers_scores_the_same(model, spec, tmp_path):
     ids = np.random.default_rng(0).integers(0, VOCAB, (2, 40)).astype(np.int32)
     with torch.no_grad():
         want = theirs(torch.from_numpy(ids).long()).logits.numpy()
-    got = np.asarray(logits(model, hidden(model, jnp.asarray(ids), attention=attention.xla)))[..., :VOCAB]
+    got = np.asarray(logits(model, hidden(model, jnp.asarray(ids))))[..., :VOCAB]
     np.testing.assert_allclose(got, want, atol=2e-4, rtol=1e-4)
 
 

@@ -12,14 +12,14 @@ from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
 from codemix.recipe.language.yaml_text import parse
+from codemix.train.model.mesh import make_mesh
 from codemix.train.run import loop as stages
-from codemix.train.run import session
+from codemix.train.run import session, soup
 from codemix.train.run import status as status_module
 from codemix.train.run.loss_alarm import Spike
 from codemix.train.run.options import TrainOptions
 from codemix.train.run.session import train, train_stage
 from codemix.train.run.status import status
-from codemix.train.step.step import words_of
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +97,20 @@ def test_recipes_that_begin_alike_share_their_first_stages(made):
 
 
 def test_the_step_compiles_once_for_all_stages(tmp_path):
-    session._step.cache_clear()
+    session.shared_step.cache_clear()
     plan, store, manifests = tiny.make_run(tmp_path)
     train_stage(plan, 0, store, manifests, options=tiny.options())
     train(plan, store, manifests, options=tiny.options())
-    assert session._step.cache_info().misses == 1
-    shape, words = (
-        (("data", 1), ("fsdp", 1), ("model", 1)),
-        tuple(sorted(words_of(plan.recipe.training).items())),
+    shared = session.shared_step(
+        plan.recipe.training,
+        plan.recipe.model,
+        tiny.VOCAB,
+        2,
+        make_mesh(),
+        microbatches=1,
+        remat="none",
     )
-    assert session._step(plan.recipe.model, tiny.VOCAB, 2, shape, words).traces == 1
+    assert session.shared_step.cache_info().misses == 1 and shared.traces == 1
 
 
 def test_steps_to_keep_for_good_are_saved_whatever_else_is(tmp_path):
@@ -202,7 +206,7 @@ def test_a_stage_of_another_recipe_can_be_the_parent(made, tmp_path):
         parent=plan.stages[0],
         run_tokens=plan.stages[0].tokens,
     )
-    branch = replace(branch, fingerprint=session.average.stage_fingerprint(branch))
+    branch = replace(branch, fingerprint=soup.stage_fingerprint(branch))
     folder = train_stage(
         replace(plan, recipe=other, stages=(branch,)), 0, store, manifests, options=tiny.options()
     )
@@ -292,7 +296,7 @@ def test_a_spike_is_a_jump_and_not_noise():
 @pytest.mark.parametrize("on_spike", ["stop", "warn"])
 def test_a_spike_stops_or_warns(tmp_path, monkeypatch, capsys, on_spike):
     plan, store, manifests = tiny.make_run(tmp_path)
-    monkeypatch.setattr(stages.alarm, "Spike", lambda: SimpleSpike())
+    monkeypatch.setattr(stages.loss_alarm, "Spike", lambda: SimpleSpike())
     if on_spike == "warn":
         assert len(train(plan, store, manifests, options=tiny.options(on_spike="warn"))) == 3
         assert "warning: the loss jumped from 1.000 to" in capsys.readouterr().err
@@ -345,9 +349,9 @@ def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
 def test_microbatches_change_nothing_but_the_order_of_sums_and_must_divide(made, tmp_path):
     plan, _, manifests, folders = made
     with pytest.raises(CodemixError, match="4 rows a device, which 3 microbatches do not divide") as error:
-        train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 3}))
+        train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(microbatches=3))
     assert problems(error) == ["microbatches"] and "2 does" in str(error.value)
-    folder = train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(step={"microbatches": 2}))
+    folder = train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(microbatches=2))
     whole = tiny.weights(folders[0])
     for name, array in tiny.weights(folder).items():
         np.testing.assert_allclose(array, whole[name], rtol=1e-3, atol=1e-5, err_msg=name)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.recipe.language import schema
-from codemix.train.model import attention
+from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import hidden, init_decoder, logits
 from codemix.train.step.loss import Head, head_loss, next_token_loss
 
@@ -17,7 +17,7 @@ SPEC = schema.Model(
     d_model=16, n_layers=2, n_heads=2, d_ff=24, logit_scale=0.7, init_std=0.5, vocab_multiple=8
 )
 MODEL = jax.jit(lambda: init_decoder(SPEC, VOCAB, jax.random.key(0)))()
-SUMS = jax.jit(lambda rows: next_token_loss(MODEL, rows, 4, attention=attention.xla, chunk=6))
+SUMS = jax.jit(lambda rows: next_token_loss(MODEL, rows, 4, Compute(chunk=6)))
 
 
 def batch(B=4, T=12, seed=0):
@@ -28,7 +28,7 @@ def batch(B=4, T=12, seed=0):
 
 
 def plain(model, given, z_loss):
-    log_p = logits(model, hidden(model, given["inputs"], attention=attention.xla))
+    log_p = logits(model, hidden(model, given["inputs"]))
     log_z = jax.nn.logsumexp(log_p, -1)
     nats = log_z - jnp.take_along_axis(log_p, given["targets"][..., None], -1)[..., 0]
     return ((nats + z_loss * jnp.square(log_z)) * given["weights"]).sum()
@@ -37,8 +37,10 @@ def plain(model, given, z_loss):
 @pytest.mark.parametrize(("chunk", "z_loss"), [(5, 1e-2), (None, 0.0)])
 def test_value_and_gradients_equal_the_plain_loss(chunk, z_loss):
     rows = batch()
-    how = dict(attention=attention.xla, z_loss=z_loss, chunk=chunk)
-    got, got_gradients = jax.jit(jax.value_and_grad(lambda m: next_token_loss(m, rows, 3, **how)[0]))(MODEL)
+    compute = Compute(chunk=chunk)
+    got, got_gradients = jax.jit(
+        jax.value_and_grad(lambda m: next_token_loss(m, rows, 3, compute, z_loss)[0])
+    )(MODEL)
     want, want_gradients = jax.jit(jax.value_and_grad(lambda m: plain(m, rows, z_loss)))(MODEL)
     np.testing.assert_allclose(got, want, rtol=1e-6)
     for a, b in zip(jax.tree.leaves(got_gradients), jax.tree.leaves(want_gradients), strict=True):
@@ -59,7 +61,10 @@ def test_the_head_equals_a_loop_in_float64():
             z[b] += weights[b, t] * log_z**2
     f32 = [jnp.asarray(x, jnp.float32) for x in (states, table)]
     total, got_nats, got_z = head_loss(
-        Head(13, 0.5, 0.1, 2, None), *f32, jnp.asarray(targets, jnp.int32), jnp.asarray(weights, jnp.float32)
+        Head(13, 0.5, 0.1, Compute(chunk=2)),
+        *f32,
+        jnp.asarray(targets, jnp.int32),
+        jnp.asarray(weights, jnp.float32),
     )
     np.testing.assert_allclose(got_nats, nats, rtol=1e-6)
     np.testing.assert_allclose(got_z, z, rtol=1e-6)
@@ -84,6 +89,6 @@ def test_in_half_precision_the_embedding_gradient_adds_up_in_float32():
     states = jnp.ones((1, 4096, 8), jnp.bfloat16)
     table = jnp.zeros((16, 8), jnp.float32)
     args = jnp.zeros((1, 4096), jnp.int32), jnp.ones((1, 4096), jnp.float32)
-    gradient = jax.grad(lambda e: head_loss(Head(16, 1.0, 0.0, 1, None), states, e, *args)[0])(table)
+    gradient = jax.grad(lambda e: head_loss(Head(16, compute=Compute(chunk=1)), states, e, *args)[0])(table)
     np.testing.assert_allclose(gradient[0], 4096 * (1 / 16 - 1), rtol=1e-6)
     np.testing.assert_allclose(gradient[1:], 4096 / 16, rtol=1e-6)

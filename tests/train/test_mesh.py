@@ -21,8 +21,9 @@ PROGRAM = """
     import json, os, sys
     import jax, numpy as np
     from codemix.recipe.language import schema
-    from codemix.train.model.decoder import mesh
-    from codemix.train.step.step import make_step
+    from codemix.train.model import mesh
+    from codemix.train.model.compute import compute_for
+    from codemix.train.step.step import Step
 
     shape = dict(d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=24, vocab_multiple=4, init_std=0.3)
     specs = {"": schema.Model(**shape), " other": schema.Model(**shape, tied_embeddings=False, norm="rms", positions="none")}
@@ -32,7 +33,8 @@ PROGRAM = """
     meshes = [(1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 4, 2)]
     for shape, kind in [*((m, "") for m in meshes), *((m, " other") for m in ((1, 1, 1), (2, 2, 2)))]:
         devices = mesh.make_mesh(*shape)
-        step = make_step(specs[kind], V, 2, devices, z_loss=1e-3, dropout=0.2 if kind else 0.0, accumulate=1 if shape[0] * shape[1] == 8 else 2)
+        compute = compute_for(devices, dropout=0.2 if kind else 0.0)
+        step = Step(specs[kind], V, 2, compute, z_loss=1e-3, accumulate=1 if shape[0] * shape[1] == 8 else 2)
         state, losses, rng = step.init(0), [], np.random.default_rng(0)
         gate = state.model.blocks.gate
         part = gate.addressable_shards[0].data.size / gate.size

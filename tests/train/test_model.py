@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from codemix.recipe.language import schema
-from codemix.train.model import attention
-from codemix.train.model.decoder import hidden, init_decoder, logits, project
+from codemix.train.model.compute import Compute
+from codemix.train.model.decoder import hidden, init_decoder, logits
+from codemix.train.model.layers import lookup, project
 
 SPEC = schema.Model(
     d_model=24,
@@ -49,12 +50,12 @@ def ids():
 
 
 def forward(model, ids, positions=None, segments=None, **how):
-    return _jitted(**{"attention": attention.xla} | how)(model, jnp.asarray(ids), positions, segments)
+    return _jitted(Compute(**how))(model, jnp.asarray(ids), positions, segments)
 
 
 @functools.cache
-def _jitted(**how):
-    return jax.jit(functools.partial(hidden, **how))
+def _jitted(compute):
+    return jax.jit(functools.partial(hidden, compute=compute))
 
 
 def loop(model, ids, positions, segments):
@@ -153,19 +154,17 @@ def test_ways_of_saving_memory_or_time_change_no_gradient(model, ids, way):
 
 
 def test_half_precision_compute_keeps_float32_masters_and_gradients(model, ids):
-    half = forward(model, ids, compute_dtype=jnp.bfloat16)
+    half = forward(model, ids, dtype=jnp.dtype(jnp.bfloat16))
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), forward(model, ids), atol=0.15)
     gradients = jax.eval_shape(
-        jax.grad(lambda m: forward(m, ids, compute_dtype=jnp.bfloat16).astype(jnp.float32).sum()), model
+        jax.grad(lambda m: forward(m, ids, dtype=jnp.dtype(jnp.bfloat16)).astype(jnp.float32).sum()), model
     )
     assert {g.dtype for g in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
 
 
 def test_the_embedding_gradient_of_a_frequent_id_adds_up_in_float32(model):
     ids = np.zeros((1, 3000), np.int32)  # in bfloat16 a sum of ones stops at 256
-    from codemix.train.model.decoder import lookup
-
     gradient = jax.grad(lambda table: lookup(jnp.bfloat16, None, table, ids).astype(jnp.float32).sum())(
         model.embedding
     )

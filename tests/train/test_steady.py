@@ -39,7 +39,7 @@ def test_ten_thousand_steps_stay_as_fast_and_as_small(tmp_path, monkeypatch):
         seen.append((run.run_steps + done, time.process_time(), resident))
 
     monkeypatch.setattr(stages.StageRun, "_line", watched)
-    session._step.cache_clear()
+    session.shared_step.cache_clear()
     made = train(plan, store, manifests, options=tiny.options(log_every=100, save_every_steps=500))
     assert len(made) == 2 and seen[-1][0] == STEPS
     # the seconds of the processor for a hundred steps, whatever else the machine does

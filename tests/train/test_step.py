@@ -6,9 +6,9 @@ import pytest
 
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
-from codemix.train.model.attention import xla
+from codemix.train.model.compute import Compute, compute_for
 from codemix.train.model.decoder import apply_dropout, hidden, init_decoder
-from codemix.train.step.step import make_step
+from codemix.train.step.step import Step
 
 SPEC = schema.Model(d_model=16, n_layers=2, n_heads=2, d_ff=24)
 VOCAB, B, T = 31, 8, 12
@@ -25,7 +25,7 @@ def batch(seed=0, weights=None):
 
 @pytest.fixture(scope="module")
 def step():
-    return make_step(SPEC, VOCAB, 3)
+    return Step(SPEC, VOCAB, 3)
 
 
 def test_one_compilation_serves_every_rate_and_every_mixture_and_it_learns(step):
@@ -68,8 +68,8 @@ def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat, drop
     """Rows with few tokens weigh by their tokens, wherever the microbatches are cut; a mean of means would not."""
     weights = np.ones((B, T), np.float32)
     weights[::2, 2:] = 0
-    slow = make_step(SPEC, VOCAB, 3, accumulate=4, remat=remat, dropout=dropout)
-    step = make_step(SPEC, VOCAB, 3, dropout=dropout) if dropout else step
+    slow = Step(SPEC, VOCAB, 3, compute_for(remat=remat, dropout=dropout), accumulate=4)
+    step = Step(SPEC, VOCAB, 3, compute_for(dropout=dropout)) if dropout else step
     (whole, a), (parts, b) = (
         (s := made.init(0)) and made(s, made.put(batch(weights=weights), B), 1e-2) for made in (step, slow)
     )
@@ -81,7 +81,7 @@ def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat, drop
 
 
 def test_seed_step_row_layer_and_place_decide_what_is_dropped(step):
-    noisy, found = make_step(SPEC, VOCAB, 3, dropout=0.3), {}
+    noisy, found = Step(SPEC, VOCAB, 3, compute_for(dropout=0.3)), {}
     rows = batch()
     rows["inputs"][:], rows["targets"][:] = (
         rows["inputs"][0],
@@ -119,7 +119,7 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("codemix.train.model.decoder.apply_dropout", watch)
         rngs = jax.random.split(jax.random.key(1), 64)
-        hidden(model, np.tile(batch()["inputs"], (8, 1)), attention=xla, dropout=0.25, rngs=rngs)
+        hidden(model, np.tile(batch()["inputs"], (8, 1)), compute=Compute(dropout=0.25), rngs=rngs)
         jax.effects_barrier()
     masks = {(out == 0).tobytes() for _, out in seen}
     assert (
@@ -132,7 +132,7 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
 
 def test_a_remat_that_there_is_not_is_refused():
     with pytest.raises(CodemixError, match="did you mean `full`"):
-        make_step(SPEC, VOCAB, 3, remat="ful")
+        Compute(remat="ful")
 
 
 def test_fresh_moments_keep_the_weights(step):
@@ -152,7 +152,7 @@ def test_shapes_name_what_a_state_is(step):
 
 
 def test_a_step_can_be_lowered_from_shapes_alone():
-    step = make_step(SPEC, VOCAB, 3, z_loss=1e-4, compute_dtype="bfloat16", remat="dots")
+    step = Step(SPEC, VOCAB, 3, compute_for(dtype="bfloat16", remat="dots"), z_loss=1e-4)
     shapes = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=step.batch_sharding)
         for name, x in batch().items()

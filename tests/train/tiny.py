@@ -150,10 +150,10 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 
     from codemix.recipe.language.schema import Model
     from codemix.train.run.checkpoint import Checkpoints
-    from codemix.train.step.step import TrainState, make_step
+    from codemix.train.step.step import Step, TrainState
 
     lineage = json.loads((folder / "lineage.json").read_text())
-    step = make_step(Model.model_validate(lineage["model"]), lineage["vocab_size"], 2)
+    step = Step(Model.model_validate(lineage["model"]), lineage["vocab_size"], 2)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         state = TrainState(**checkpoints.restore(checkpoints.latest(), step.shapes()))
     return {

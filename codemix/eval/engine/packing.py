@@ -1,4 +1,4 @@
-"""Which sequences share a row, and which rows a batch: few shapes, little padding. Standard library only.
+"""Which sequences share a row, and which rows share a batch: few shapes, little padding. Standard library only.
 
 Sequences that share a row never see each other: each has its own segment and its own positions from 0.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 SMALLEST_ROW = 256
 
@@ -21,7 +22,8 @@ def row_lengths(longest: int) -> list[int]:
 
 
 def rows(lengths: Sequence[int], room: int, items: Sequence[int]) -> list[list[int]]:
-    """Items (indices into `lengths`) in rows of at most `room` tokens: longest first, each into the fullest row that still has room."""
+    """Items (indices into `lengths`) in rows of at most `room` tokens: longest first, each into the fullest row that
+    still has room."""
     filled: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (room left, row), sorted
     for item in sorted(items, key=lambda i: (-lengths[i], i)):
@@ -37,27 +39,37 @@ def rows(lengths: Sequence[int], room: int, items: Sequence[int]) -> list[list[i
     return filled
 
 
-def batches(
-    lengths: Sequence[int], longest: int, batch_tokens: int
-) -> Iterator[tuple[int, int, list[list[int]]]]:
-    """(row length, rows in the batch's shape, rows) such that every sequence comes exactly once.
+@dataclass(frozen=True)
+class Batch:
+    """Rows of items (indices into the lengths), in a shape of `height` rows of `room` tokens."""
+
+    room: int
+    height: int
+    rows: list[list[int]]
+
+
+def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator[Batch]:
+    """Batches such that every sequence comes exactly once.
 
     A sequence goes to the shortest row that is at least four times its length, which keeps both padding and attention
     small; what does not fill a batch moves on to longer rows. Only the last batch may have empty rows.
     """
     waiting: list[int] = []
-    shapes = row_lengths(longest)
-    for place, room in enumerate(shapes):
-        last = place == len(shapes) - 1
-        below = 0 if place == 0 else shapes[place - 1]
-        waiting += [
-            i for i, n in enumerate(lengths) if (4 * n > below or place == 0) and (last or 4 * n <= room)
-        ]
+    below = 0
+    for room in row_lengths(longest):
+        waiting += [item for item, n in enumerate(lengths) if _first_fits(n, below, room, longest)]
         height = max(1, batch_tokens // room)
         packed = rows(lengths, room, waiting)
         whole = len(packed) // height * height
         for start in range(0, whole, height):
-            yield room, height, packed[start : start + height]
-        waiting = [i for row in packed[whole:] for i in row]
-        if last and waiting:
-            yield room, height, packed[whole:]
+            yield Batch(room, height, packed[start : start + height])
+        if room == longest and packed[whole:]:
+            yield Batch(room, height, packed[whole:])
+        waiting = [item for row in packed[whole:] for item in row]
+        below = room
+
+
+def _first_fits(length: int, below: int, room: int, longest: int) -> bool:
+    """Whether rows of `room` are the first for a sequence; those of `below` are the next shorter ones, 0 if none."""
+    fits = 4 * length <= room or room == longest
+    return fits and (4 * length > below or below == 0)

@@ -18,13 +18,33 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one chip [bytes], as the compiler counts it. `peak` is what is live at once, and decides; arguments + temporaries bound it."""
+    """Of one chip [bytes], as the compiler counts it. `peak` is what is live at once, and decides; arguments +
+    temporaries bound it."""
 
     arguments: int  # weights, moments, the batch
     temporaries: int
     outputs: int  # that do not reuse an argument's place
     program: int
     peak: int
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Of a program that does not fit: what it needs and what a chip has [bytes]; None where the compiler does not say."""
+
+    needed: int | None = None
+    available: int | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a stage is compiled for, and how."""
+
+    topology: str
+    mesh: dict[str, int]
+    vocab_size: int
+    microbatches: int
+    remat: str
 
 
 @dataclass
@@ -41,7 +61,7 @@ class Result:
     parameters: int
     tokens: int
     fits: bool
-    available: int | None = None  # [bytes] a chip, said by the compiler when a program does not fit
+    available: int | None = None  # [bytes] per chip, as the compiler says when a program does not fit
     needed: int | None = None
     memory: Memory | None = None
     collectives: list[Collective] = field(default_factory=list)
@@ -49,7 +69,7 @@ class Result:
     mfu: float = 0.0
     step_s: float | None = None
     chip_hours: float | None = None
-    paper_chip_hours: float | None = None  # the paper's figure, for so many tokens
+    paper_chip_hours: float | None = None  # the paper's figure, for this number of tokens
     paper_mfu: float | None = None  # that it implies for this shape
     compile_s: float = 0.0
     hints: tuple[str, ...] = ()
@@ -62,54 +82,70 @@ class Result:
         return asdict(self) | {"chips": self.chips, "collectives": [c.as_json() for c in self.collectives]}
 
 
-def knobs(
-    stage: StagePlan, shape: dict[str, int], microbatches: int, remat: str, lack: tuple[int, int]
-) -> tuple[str, ...]:
+def knobs(stage: StagePlan, setup: Setup, lack: Lack) -> tuple[str, ...]:
     """What would make a program smaller, the cheapest first."""
-    rows, hints = max(size for _, size in stage.batches) // (shape["data"] * shape["fsdp"]), []
-    if remat != "full":
-        hints.append("`--remat full` keeps only the input of each layer, for about a third more compute")
-    if rows > microbatches:
-        fewer = min((n for n in range(2, rows + 1) if rows % n == 0 and n > microbatches), default=rows)
+    data, fsdp = setup.mesh["data"], setup.mesh["fsdp"]
+    largest_batch = max(size for _, size in stage.batches)
+    rows = largest_batch // (data * fsdp)
+    hints = []
+    if lack.needed is not None and lack.available is not None:
         hints.append(
-            f"`--microbatches {fewer}` holds {rows // fewer} of a chip's {rows} rows at a time; the result is the same sum"
+            f"it needs {lack.needed / GIB:.2f} GiB per chip and there are {lack.available / GIB:.2f}"
         )
-    if stage.model.d_model % (2 * shape["fsdp"]) == 0 and shape["data"] > 1:
+    if setup.remat != "full":
+        hints.append("`--remat full` keeps only the input of each layer, for about a third more compute")
+    if rows > setup.microbatches:
+        more = min(n for n in range(setup.microbatches + 1, rows + 1) if rows % n == 0)
         hints.append(
-            f"`--mesh data={shape['data'] // 2},fsdp={2 * shape['fsdp']}` halves each chip's weights and moments, and sends more"
+            f"`--microbatches {more}` holds {rows // more} of a chip's {rows} rows at a time; "
+            "the result is the same sum"
+        )
+    if stage.model.d_model % (2 * fsdp) == 0 and data > 1:
+        hints.append(
+            f"`--mesh data={data // 2},fsdp={2 * fsdp}` halves each chip's weights and moments, and sends more"
         )
     hints.append("a larger slice, a smaller batch_size, or a shorter seq_len")
-    if lack[0]:
-        hints.insert(0, f"it needs {lack[0] / GIB:.2f} GiB a chip and there are {lack[1] / GIB:.2f}")
     return tuple(hints)
 
 
 def render(results: list[Result], say: Callable[[str], None] = print) -> None:
     """Print the results for people."""
-    for r in results:
-        mesh = " x ".join(f"{name} {size}" for name, size in r.mesh.items())
-        step = f"{r.batch_size} x {r.seq_len} tokens a step, {r.microbatches} microbatch{'es' * (r.microbatches > 1)}, remat {r.remat}"
-        say(
-            f"{r.stage} on {r.topology} ({r.chips} chips, {mesh}): {r.parameters / 1e6:,.1f}M parameters, {step}; compiled in {r.compile_s:.0f} s"
-        )
-        if not r.fits:
+    for result in results:
+        say(_headline(result))
+        if not result.fits:
             say("DOES NOT FIT")
-        for hint in r.hints:
+        for hint in result.hints:
             say(f"hint: {hint}")
-        if r.memory is not None:
-            say(f"fits: {show_memory(r.memory.peak)} a chip at the peak")
-            memory_table(r.memory).print()
-            collective_table(r.collectives).print()
-        times = ""
-        if r.step_s is not None:
-            hours = f"{r.chip_hours:,.{0 if r.chip_hours >= 10 else 3}f} chip-hours for {show_tokens(r.tokens)} tokens"
-            times = f"; at {r.mfu:.0%} MFU (assumed, not measured) {r.step_s:.3g} s a step, {hours}"
-        say(f"{r.flops_per_step:.3e} FLOPs a step by formula{times}")
-        if r.paper_chip_hours is not None:
+        if result.memory is not None:
+            say(f"fits: {show_memory(result.memory.peak)} per chip at the peak")
+            memory_table(result.memory).print()
+            collective_table(result.collectives).print()
+        say(f"{result.flops_per_step:.3e} FLOPs per step by formula{_times(result)}")
+        if result.paper_chip_hours is not None:
             say(
-                f"the paper's {r.paper_chip_hours:,.0f} chip-hours for so many tokens would be {r.paper_mfu:.0%} MFU of this shape"
+                f"the paper's {result.paper_chip_hours:,.0f} chip-hours for this number of tokens "
+                f"would be {result.paper_mfu:.0%} MFU of this shape"
             )
         say("")
+
+
+def _headline(result: Result) -> str:
+    mesh = " x ".join(f"{name} {size}" for name, size in result.mesh.items())
+    microbatches = "1 microbatch" if result.microbatches == 1 else f"{result.microbatches} microbatches"
+    return (
+        f"{result.stage} on {result.topology} ({result.chips} chips, {mesh}): "
+        f"{result.parameters / 1e6:,.1f}M parameters, "
+        f"{result.batch_size} x {result.seq_len} tokens per step, {microbatches}, remat {result.remat}; "
+        f"compiled in {result.compile_s:.0f} s"
+    )
+
+
+def _times(result: Result) -> str:
+    if result.step_s is None or result.chip_hours is None:
+        return ""
+    digits = 0 if result.chip_hours >= 10 else 3
+    hours = f"{result.chip_hours:,.{digits}f} chip-hours for {show_tokens(result.tokens)} tokens"
+    return f"; at {result.mfu:.0%} MFU (assumed, not measured) {result.step_s:.3g} s per step, {hours}"
 
 
 def show_memory(size: int) -> str:
@@ -118,18 +154,16 @@ def show_memory(size: int) -> str:
 
 def memory_table(memory: Memory) -> Table:
     rows = [[name, show_memory(value)] for name, value in asdict(memory).items()]
-    return Table(
-        "Memory of a chip",
-        ["what", ">size"],
-        rows,
-        ["counted by the compiler; arguments are weights, moments and the batch"],
-    )
+    note = "counted by the compiler; arguments are weights, moments and the batch"
+    return Table("Memory of a chip", ["what", ">size"], rows, [note])
 
 
 def collective_table(found: list[Collective], most: int = 8) -> Table:
     rows = [[c.kind, c.array, f"{c.times:,}", f"{c.total_bytes / 1e6:,.1f}", c.origin] for c in found[:most]]
     total = sum(c.total_bytes for c in found)
-    note = f"{len(found)} kinds of collectives, {total / 1e9:.2f} GB a step in all; whole arrays, not what crosses one link"
-    return Table(
-        "Largest collectives of a step", ["kind", "array", ">times", ">MB a step", "from"], rows, [note]
+    note = (
+        f"{len(found)} kinds of collectives, {total / 1e9:.2f} GB per step in all; "
+        "whole arrays, not what crosses one link"
     )
+    columns = ["kind", "array", ">times", ">MB per step", "from"]
+    return Table("Largest collectives of a step", columns, rows, [note])

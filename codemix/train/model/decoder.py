@@ -1,29 +1,27 @@
 """The decoder: parallel attention and MLP from one norm, SwiGLU, no biases.
 
-The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults where the paper
-does not say, it is name by name that of Hugging Face's `CohereForCausalLM`.
-Shapes carry one letter a dimension, here and in the modules beside:
-B rows, T positions of a row, L layers, D d_model, K key-value heads, G query heads a key-value head, H d_head,
+The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults where the
+paper does not say, it is name by name that of Hugging Face's `CohereForCausalLM`.
+Shapes carry one letter per dimension, here and in the modules beside:
+B rows, T positions of a row, L layers, D d_model, K key-value heads, G query heads per key-value head, H d_head,
 F d_ff, V rows of the embedding (the vocabulary and its padding).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from codemix.recipe.language import schema
-from codemix.train.model.mesh import BATCH, TABLE
+from codemix.train.model.compute import REMAT, Compute
+from codemix.train.model.layers import lookup, project, swiglu
 
-Attention = Callable[
-    ..., Array
-]  # (queries, keys, values, segments or None) -> [B, T, K, G, H]; see train/model/attention.py
+PLAIN = Compute()
 
 
 class Blocks(eqx.Module):
@@ -58,6 +56,20 @@ class Decoder(eqx.Module):
         return self.embedding if self.unembedding is None else self.unembedding
 
 
+class Angles(NamedTuple):
+    """Cosine and sine of the angle of each of the H / 2 pairs at each position, in float32."""
+
+    cos: Float[Array, "B T C"]
+    sin: Float[Array, "B T C"]
+
+
+Kept = TypeVar("Kept")
+# (queries, keys, values) of one layer -> (what they attend to, anything that the caller wants to keep)
+Attend = Callable[[Array, Array, Array], tuple[Array, Kept]]
+# (addend, its number in the layer) -> the addend after dropout
+Drop = Callable[[Array, int], Array]
+
+
 def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Decoder:
     """A decoder with fresh weights: glorot-normal matrices (paper section 3.1), norms at 1, the embeddings normal with
     `init_std` (ours: the paper does not say; glorot over 256,000 rows would start it almost at zero)."""
@@ -65,12 +77,15 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
     G = spec.n_heads // K
     keys = iter(jax.random.split(key, 9 - spec.tied_embeddings))
 
+    def normal(shape: tuple[int, ...], std: float) -> Array:
+        return std * jax.random.normal(next(keys), shape, jnp.float32)
+
     def matrix(shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-        std = (2 / (fan_in + fan_out)) ** 0.5 if spec.init == "glorot_normal" else spec.init_std
-        return std * jax.random.normal(next(keys), (L, *shape), jnp.float32)
+        glorot = (2 / (fan_in + fan_out)) ** 0.5
+        return normal((L, *shape), glorot if spec.init == "glorot_normal" else spec.init_std)
 
     def table() -> Array:
-        return spec.init_std * jax.random.normal(next(keys), (spec.vocab(vocab_size), D), jnp.float32)
+        return normal((spec.vocab(vocab_size), D), spec.init_std)
 
     blocks = Blocks(
         norm=jnp.ones((L, D), jnp.float32),
@@ -82,9 +97,9 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
         up=matrix((D, F), D, F),
         down=matrix((F, D), F, D),
     )
-    return decoder(
-        spec, vocab_size, table(), blocks, jnp.ones(D, jnp.float32), None if spec.tied_embeddings else table()
-    )
+    embedding = table()
+    unembedding = None if spec.tied_embeddings else table()
+    return decoder(spec, vocab_size, embedding, blocks, jnp.ones(D, jnp.float32), unembedding)
 
 
 def decoder(
@@ -96,115 +111,94 @@ def decoder(
     unembedding: Array | None,
 ) -> Decoder:
     """These weights as the model that `spec` describes."""
-    theta = spec.rope_theta if spec.positions == "rope" else None
     return Decoder(
-        embedding, blocks, norm, unembedding, vocab_size, theta, spec.norm, spec.norm_eps, spec.logit_scale
+        embedding,
+        blocks,
+        norm,
+        unembedding,
+        vocab_size=vocab_size,
+        rope_theta=spec.rope_theta if spec.positions == "rope" else None,
+        norm_kind=spec.norm,
+        norm_eps=spec.norm_eps,
+        logit_scale=spec.logit_scale,
     )
 
 
 def normed(x: Float[Array, "*B D"], gain: Float[Array, " D"], kind: str, eps: float) -> Float[Array, "*B D"]:
-    """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first. Computed in float32."""
-    wide = x.astype(jnp.float32)
-    centred = wide - wide.mean(-1, keepdims=True) if kind == "layer" else wide
-    return (
-        centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps) * gain.astype(jnp.float32)
-    ).astype(x.dtype)
+    """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first. In float32."""
+    centred = x.astype(jnp.float32)
+    if kind == "layer":
+        centred = centred - centred.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    return (centred * jax.lax.rsqrt(variance + eps) * gain.astype(jnp.float32)).astype(x.dtype)
 
 
-def rope_angles(
-    positions: Int[Array, "B T"], head: int, theta: float | None
-) -> tuple[Float[Array, "B T C"], Float[Array, "B T C"]] | None:
-    """Cosine and sine of the angle of each of the `head / 2` pairs at each position, in float32; None without `theta`."""
+def rope_angles(positions: Int[Array, "B T"], head: int, theta: float | None) -> Angles | None:
+    """The angles of the `head / 2` pairs at each position; None without `theta`."""
     if theta is None:
         return None
-    angle = positions[..., None].astype(jnp.float32) * theta ** (
-        -jnp.arange(0, head, 2, dtype=jnp.float32) / head
-    )
-    return jnp.cos(angle), jnp.sin(angle)
+    exponents = -jnp.arange(0, head, 2, dtype=jnp.float32) / head
+    angle = positions[..., None].astype(jnp.float32) * theta**exponents
+    return Angles(jnp.cos(angle), jnp.sin(angle))
 
 
-def rotate(
-    x: Float[Array, "B T *heads H"], cos: Float[Array, "B T C"], sin: Float[Array, "B T C"]
-) -> Float[Array, "B T *heads H"]:
-    """x with pairs (0, H/2), (1, H/2 + 1), ... of H turned by their angle. RoPE is interleaved; `halves` puts its pairs so."""
-    between = tuple(range(2, x.ndim - 1))
-    cos, sin = jnp.expand_dims(cos, between), jnp.expand_dims(sin, between)
+def rotate(x: Float[Array, "B T *heads H"], angles: Angles) -> Float[Array, "B T *heads H"]:
+    """x with pairs (0, H/2), (1, H/2 + 1), ... of H turned by their angle.
+
+    RoPE is interleaved; `halves` puts its pairs so.
+    """
+    heads = tuple(range(2, x.ndim - 1))
+    cos = jnp.expand_dims(angles.cos, heads)
+    sin = jnp.expand_dims(angles.sin, heads)
     a, b = jnp.split(x.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1).astype(x.dtype)
 
 
 def halves(x: Float[Array, "*D H"]) -> Float[Array, "*D H"]:
-    """Queries or keys, or their weights, with the even places of H before the odd: neighbours become pairs (0, H/2), (1, H/2 + 1), ...
+    """Queries or keys, or their weights, with the even places of H before the odd: neighbours become pairs
+    (0, H/2), (1, H/2 + 1), ...
 
-    The order inside a head does not change the products of queries and keys. Moving weights is cheaper than moving
-    activations, and turning two contiguous halves is cheaper than turning neighbours.
+    The order inside a head does not change the products of queries and keys, and turning two contiguous halves is
+    cheaper than turning neighbours.
     """
-    return x.reshape(*x.shape[:-1], -1, 2).swapaxes(-1, -2).reshape(x.shape)
+    pairs = x.reshape(*x.shape[:-1], -1, 2)
+    return pairs.swapaxes(-1, -2).reshape(x.shape)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def project(pattern: str, x: Array, weights: Array) -> Array:
-    """`einsum(pattern, x, weights)` in the dtype of x, for float32 master weights.
-
-    Their gradient is float32 from the matmul on: left to autodiff it would be rounded to the compute dtype, and then
-    summed over devices.
-    """
-    return jnp.einsum(pattern, x, weights.astype(x.dtype))
-
-
-def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, weights = saved
-    (left, right), out = pattern.split("->")[0].split(","), pattern.split("->")[1]
-
-    def d_weights(x: Array, gradient: Array) -> Array:
-        return jnp.einsum(f"{left},{out}->{right}", x, gradient, preferred_element_type=weights.dtype)
-
-    def d_weights_on_cpu(x: Array, gradient: Array) -> Array:
-        """The same after turning x: XLA's matmuls on CPU take twice as long when they have to walk their left side down its columns."""
-        x = jax.lax.optimization_barrier(jnp.moveaxis(x, (0, 1), (-2, -1)))
-        return jnp.einsum(
-            f"{left[2:]}{left[:2]},{out}->{right}", x, gradient, preferred_element_type=weights.dtype
-        )
-
-    d_x = jnp.einsum(f"{out},{right}->{left}", gradient, weights.astype(x.dtype))
-    return d_x, jax.lax.platform_dependent(x, gradient, cpu=d_weights_on_cpu, default=d_weights)
+def _turned(
+    pattern: str, h: Float[Array, "B T D"], weights: Array, angles: Angles | None
+) -> Float[Array, "B T *heads H"]:
+    """Queries or keys, turned by their angles if there are any. What is smaller is put in halves: weights in
+    training and for prompts, activations where one token is written."""
+    if angles is None:
+        return project(pattern, h, weights)
+    B, T, D = h.shape
+    if B * T < D:
+        return rotate(halves(project(pattern, h, weights)), angles)
+    return rotate(project(pattern, h, halves(weights)), angles)
 
 
-project.defvjp(lambda pattern, x, weights: (project(pattern, x, weights), (x, weights)), _project_backward)
-
-
-def queries_keys_values(
-    h: Float[Array, "B T D"], layer: Blocks, angles: tuple[Array, Array] | None
-) -> tuple[Array, Array, Array]:
-    """Queries and keys of a layer, turned by their angles if there are any, and its values."""
-
-    def turned(pattern: str, weights: Array) -> Array:
-        return (
-            project(pattern, h, weights)
-            if angles is None
-            else rotate(project(pattern, h, halves(weights)), *angles)
-        )
-
-    return (
-        turned("btd,dkgh->btkgh", layer.query),
-        turned("btd,dkh->btkh", layer.key),
-        project("btd,dkh->btkh", h, layer.value),
-    )
-
-
-@jax.custom_vjp
-def swiglu(gate: Float[Array, "*B F"], up: Float[Array, "*B F"]) -> Float[Array, "*B F"]:
-    """silu(gate) * up; the backward pass keeps these two and nothing between."""
-    return jax.nn.silu(gate) * up
-
-
-def _swiglu_backward(saved: tuple[Array, Array], d: Array) -> tuple[Array, Array]:
-    gate, up = saved
-    s = jax.nn.sigmoid(gate)
-    return d * up * s * (1 + gate * (1 - s)), d * gate * s
-
-
-swiglu.defvjp(lambda gate, up: (swiglu(gate, up), (gate, up)), _swiglu_backward)
+def block(
+    model: Decoder,
+    layer: Blocks,
+    x: Float[Array, "B T D"],
+    angles: Angles | None,
+    attend: Attend[Kept],
+    drop: Drop = lambda addend, place: addend,
+) -> tuple[Float[Array, "B T D"], Kept]:
+    """One layer: x + attention(norm(x)) + mlp(norm(x)); and what `attend` gives to keep, for example a cache."""
+    # The parts of the norm cost less to compute again than to keep.
+    norm = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))
+    h = norm(x, layer.norm, model.norm_kind, model.norm_eps)
+    queries = _turned("btd,dkgh->btkgh", h, layer.query, angles)
+    keys = _turned("btd,dkh->btkh", h, layer.key, angles)
+    values = project("btd,dkh->btkh", h, layer.value)
+    attended, kept = attend(queries, keys, values)
+    attention = project("btkgh,kghd->btd", attended, layer.out)
+    gate = project("btd,df->btf", h, layer.gate)
+    up = project("btd,df->btf", h, layer.up)
+    mlp = project("btf,fd->btd", swiglu(gate, up), layer.down)
+    return x + drop(attention, 0) + drop(mlp, 1), kept
 
 
 def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, " B"]:
@@ -215,93 +209,18 @@ def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, 
 def apply_dropout(
     x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int
 ) -> Float[Array, "B T D"]:
-    """x with a share `rate` of the values zeroed and the others larger by as much; which ones, the random keys of its rows and the place decide.
-    Without keys, x."""
+    """x with a share `rate` of the values zeroed and the others larger by as much; without keys, x.
+
+    Which ones, the random keys of its rows and the place decide.
+    """
     if rngs is None:
         return x
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(fold_in(rngs, place))
+
+    def draw(key: PRNGKeyArray) -> Array:
+        return jax.random.bernoulli(key, 1 - rate, x.shape[1:])
+
+    kept = jax.vmap(draw)(fold_in(rngs, place))
     return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
-
-
-def block(
-    x: Float[Array, "B T D"],
-    layer: Blocks,
-    angles: tuple[Array, Array] | None,
-    segments: Int[Array, "B T"] | None,
-    attention: Attention,
-    norm_kind: str,
-    eps: float,
-    dropout: float = 0.0,
-    rngs: Key[Array, " B"] | None = None,
-) -> Float[Array, "B T D"]:
-    """One layer: x + attention(norm(x)) + mlp(norm(x)); with random keys for its rows, a share `dropout` of both addends is zeroed."""
-    # The parts of the norm cost less to make again than to keep.
-    h = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))(x, layer.norm, norm_kind, eps)
-    queries, keys, values = queries_keys_values(h, layer, angles)
-    attended = project("btkgh,kghd->btd", attention(queries, keys, values, segments), layer.out)
-    gate, up = project("btd,df->btf", h, layer.gate), project("btd,df->btf", h, layer.up)
-    projected = project("btf,fd->btd", swiglu(gate, up), layer.down)
-    return x + apply_dropout(attended, dropout, rngs, 0) + apply_dropout(projected, dropout, rngs, 1)
-
-
-REMAT = {  # what the backward pass finds saved: everything | only the block's input | also matmul results
-    "none": lambda f: f,
-    "full": jax.checkpoint,
-    "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable),
-}
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def lookup(
-    dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids: Int[Array, "B T"]
-) -> Float[Array, "B T D"]:
-    """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands.
-
-    On a mesh the table stays where it is. Each device looks up, in the columns that it holds, the ids of all rows of its
-    fsdp group, and they change columns for rows: what travels is as large as the rows, not as the table, in both directions.
-    """
-    if mesh is None:
-        return table[ids].astype(dtype)
-
-    def local(table: Array, ids: Array) -> Array:
-        ids, mine = _own_ids(table, ids)
-        rows = jax.lax.psum(jnp.where(mine, table[ids], 0).astype(dtype), "model")
-        return jax.lax.all_to_all(rows, "fsdp", 0, 2, tiled=True)
-
-    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH), out_specs=BATCH, check_vma=False)(
-        table, ids
-    )
-
-
-def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Array):
-    return lookup(dtype, mesh, table, ids), (ids, table)
-
-
-def _lookup_backward(dtype: jnp.dtype, mesh: Mesh | None, saved: tuple, gradient: Array):
-    ids, table = saved
-    if mesh is None:
-        return jnp.zeros_like(table).at[ids].add(gradient.astype(jnp.float32)), None
-
-    def local(table: Array, ids: Array, gradient: Array) -> Array:
-        ids, mine = _own_ids(table, ids)
-        columns = jax.lax.all_to_all(gradient, "fsdp", 2, 0, tiled=True).astype(jnp.float32)
-        return jax.lax.psum(jnp.zeros_like(table).at[ids].add(jnp.where(mine, columns, 0)), "data")
-
-    return jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH, BATCH), out_specs=TABLE, check_vma=False)(
-        table, ids, gradient
-    ), None
-
-
-lookup.defvjp(_lookup_forward, _lookup_backward)
-
-
-def _own_ids(
-    table: Float[Array, "v d"], ids: Int[Array, "b T"]
-) -> tuple[Int[Array, "B T"], Bool[Array, "B T 1"]]:
-    """On one device: the ids of its fsdp group as rows of its part of the table, and whether they lie in it."""
-    ids = jax.lax.all_gather(ids, "fsdp", tiled=True) - jax.lax.axis_index("model") * len(table)
-    mine = (ids >= 0) & (ids < len(table))
-    return jnp.where(mine, ids, 0), mine[..., None]
 
 
 def hidden(
@@ -310,38 +229,43 @@ def hidden(
     positions: Int[Array, "B T"] | None = None,
     segments: Int[Array, "B T"] | None = None,
     *,
-    compute_dtype: jnp.dtype = jnp.float32,
-    attention: Attention,
-    remat: str = "none",
-    unroll: int | bool = 1,
-    mesh: Mesh | None = None,
-    dropout: float = 0.0,
+    compute: Compute = PLAIN,
     rngs: Key[Array, " B"] | None = None,
 ) -> Float[Array, "B T D"]:
     """The final hidden states, normed, ready for `model.head`.
 
     `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment (and, as
-    ever, nothing after itself). With random keys `rngs`, one a row, a share `dropout` of the embedding's rows and of what layers add is zeroed.
+    ever, nothing after itself). With random keys `rngs`, one per row, a share `compute.dropout` of the embedding's
+    rows and of what layers add is zeroed.
     """
+    L, _, _, H = model.blocks.key.shape
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(inputs.shape[1], dtype=jnp.int32), inputs.shape)
-    angles = rope_angles(positions, model.blocks.key.shape[-1], model.rope_theta)
+    angles = rope_angles(positions, H, model.rope_theta)
 
-    def one(x: Array, part: tuple[Blocks, Array | None]) -> tuple[Array, None]:
-        return block(
-            x, part[0], angles, segments, attention, model.norm_kind, model.norm_eps, dropout, part[1]
-        ), None
+    def attend(queries: Array, keys: Array, values: Array) -> tuple[Array, None]:
+        return compute.attention(queries, keys, values, segments), None
 
-    L = len(model.blocks.norm)
-    of_layers = None if rngs is None else jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
-    x = apply_dropout(lookup(compute_dtype, mesh, model.embedding, inputs), dropout, rngs, L)
-    x, _ = jax.lax.scan(REMAT[remat](one), x, (model.blocks, of_layers), unroll=unroll)
+    def one_layer(x: Array, part: tuple[Blocks, Array | None]) -> tuple[Array, None]:
+        layer, rngs = part
+
+        def drop(addend: Array, place: int) -> Array:
+            return apply_dropout(addend, compute.dropout, rngs, place)
+
+        x, _ = block(model, layer, x, angles, attend, drop)
+        return x, None
+
+    rngs_of_layers = None if rngs is None else jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
+    rows = lookup(compute.dtype, compute.sharded, model.embedding, inputs)
+    x = apply_dropout(rows, compute.dropout, rngs, L)
+    remat = REMAT[compute.remat]
+    x, _ = jax.lax.scan(remat(one_layer), x, (model.blocks, rngs_of_layers), unroll=compute.unroll)
     return normed(x, model.norm, model.norm_kind, model.norm_eps)
 
 
 def logits(model: Decoder, states: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
     """Scores of every id in float32; padding of the vocabulary gets minus infinity."""
-    scores = model.logit_scale * jnp.einsum(
-        "...d,vd->...v", states, model.head.astype(states.dtype), preferred_element_type=jnp.float32
-    )
-    return jnp.where(jnp.arange(scores.shape[-1]) < model.vocab_size, scores, -jnp.inf)
+    head = model.head.astype(states.dtype)
+    products = jnp.einsum("...d,vd->...v", states, head, preferred_element_type=jnp.float32)
+    is_padding = jnp.arange(products.shape[-1]) >= model.vocab_size
+    return jnp.where(is_padding, -jnp.inf, model.logit_scale * products)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -35,54 +36,94 @@ SPECS = {  # by the last name of the path; the layer axis is never cut
 
 def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list | None = None) -> Mesh:
     """A mesh of data x fsdp x model devices. Its axes are Auto: the compiler places the collectives."""
-    devices = jax.devices()[: data * fsdp * model] if devices is None else devices
-    return jax.make_mesh((data, fsdp, model), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    shape = (data, fsdp, model)
+    if devices is None:
+        devices = jax.devices()[: math.prod(shape)]
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def default_shape(n_devices: int, d_model: int) -> dict[str, int]:
+    """Every device: weights over the most of them (up to 16) that divide d_model, rows over the rest."""
+    fsdp = 1
+    while fsdp < 16 and n_devices % (2 * fsdp) == 0 and d_model % (2 * fsdp) == 0:
+        fsdp *= 2
+    return {"data": n_devices // fsdp, "fsdp": fsdp, "model": 1}
 
 
 def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, int]:
-    """The mesh asked for, or every device: weights over the most of them (up to 16) that divide d_model, rows over the rest.
+    """The mesh asked for, or `default_shape`.
 
-    Raises CodemixError for an axis that there is not, and for more devices than there are, or fewer with several processes.
+    Raises CodemixError for an unknown axis, and for more devices than there are, or fewer with several processes.
     """
-    shape = dict(asked or {})
-    if not shape:
-        devices, fsdp = jax.device_count(), 1
-        while fsdp < 16 and devices % (2 * fsdp) == 0 and spec.d_model % (2 * fsdp) == 0:
-            fsdp *= 2
-        shape = {"data": devices // fsdp, "fsdp": fsdp, "model": 1}
+    n_devices = jax.device_count()
+    shape = dict(asked) if asked else default_shape(n_devices, spec.d_model)
     for axis, size in shape.items():
         if axis not in AXES or size < 1:
             raise CodemixError(
-                f"`{axis}: {size}` is no axis of a mesh",
+                f"`{axis}: {size}` is not an axis of a mesh",
                 hints=["axes are data, fsdp and model, each at least 1"],
                 rule="mesh-axis",
             )
     wanted = math.prod(shape.values())
-    if wanted > jax.device_count():
+    if wanted > n_devices:
         raise CodemixError(
-            f"the mesh wants {wanted} devices and there are {jax.device_count()}",
+            f"the mesh wants {wanted} devices and there are {n_devices}",
             hints=["make an axis smaller"],
             rule="mesh-too-big",
         )
-    if (
-        jax.process_count() > 1 and wanted < jax.device_count()
-    ):  # a process might have none of them, and nothing to do
+    # A process might have none of them, and nothing to do.
+    if jax.process_count() > 1 and wanted < n_devices:
         raise CodemixError(
-            f"the mesh takes {wanted} of {jax.device_count()} devices, and a run of several processes takes all",
+            f"the mesh takes {wanted} of {n_devices} devices, and a run of several processes takes all",
             hints=["make an axis larger, or start fewer processes"],
             rule="mesh-too-small",
         )
     return shape
 
 
+def shape_for_plan(
+    plan: Plan, asked: Mapping[str, int] | None, vocab_size: int, microbatches: int = 1
+) -> dict[str, int]:
+    """`shape_of` for every stage of a plan. Raises CodemixError for what does not divide."""
+    shape = shape_of(asked, plan.recipe.model)
+    refuse_undivided(plan, vocab_size, shape, microbatches)
+    return shape
+
+
 def shardings(mesh: Mesh, tree: Any) -> Any:
     """The sharding of each array in a model or optimizer state, by the last name of its path; scalars are whole."""
 
-    def of(path, leaf):
-        names = [key.name for key in path if hasattr(key, "name") and key.name in SPECS]
-        return NamedSharding(mesh, SPECS[names[-1]] if names else P())
+    def sharding(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        names = [key.name for key in path if hasattr(key, "name")]
+        known = [name for name in names if name in SPECS]
+        return NamedSharding(mesh, SPECS[known[-1]] if known else P())
 
-    return jax.tree_util.tree_map_with_path(of, eqx.filter(tree, lambda x: hasattr(x, "shape")))
+    return jax.tree_util.tree_map_with_path(sharding, eqx.filter(tree, lambda x: hasattr(x, "shape")))
+
+
+@dataclass(frozen=True)
+class _Division:
+    """A size that an axis of the mesh has to divide."""
+
+    name: str
+    size: int
+    axis: str
+    by: int
+
+    def problem(self) -> Problem:
+        return Problem(
+            f"{self.name} is {self.size}, which does not divide by {self.axis} = {self.by}",
+            rule="mesh-does-not-divide",
+            hints=(self._hint(),),
+        )
+
+    def _hint(self) -> str:
+        if "embedding" in self.name:
+            return f"set `vocab_multiple: {self.by}`"
+        below = self.size - self.size % self.by
+        above = below + self.by
+        choice = f"{below} or {above}" if below else f"{above}"
+        return f"use {choice}, or a different mesh"
 
 
 def problems(
@@ -96,47 +137,36 @@ def problems(
     model: int = 1,
 ) -> list[Problem]:
     """What does not divide over a mesh of this shape, or into the microbatches of each of its devices."""
-    wanted = [
-        ("model.d_model", spec.d_model, fsdp, "fsdp"),
-        ("the embedding's rows", spec.vocab(vocab_size), model, "model"),
-        ("model.d_ff", spec.d_ff, model, "model"),
-        ("key-value heads", spec.kv_heads, model, "model"),
-        ("batch_size", batch_size, data * fsdp, "data x fsdp"),
+    row_shards = data * fsdp
+    divisions = [
+        _Division("model.d_model", spec.d_model, "fsdp", fsdp),
+        _Division("the embedding's rows", spec.vocab(vocab_size), "model", model),
+        _Division("model.d_ff", spec.d_ff, "model", model),
+        _Division("key-value heads", spec.kv_heads, "model", model),
+        _Division("batch_size", batch_size, "data x fsdp", row_shards),
     ]
-    found = [
-        Problem(
-            f"{name} is {size}, which does not divide by {axis} = {by}",
-            rule="mesh-does-not-divide",
-            hints=_nearest(name, size, by),
-        )
-        for name, size, by, axis in wanted
-        if size % by
-    ]
-    rows, left = divmod(batch_size, data * fsdp)
-    if not left and rows % microbatches:
+    found = [division.problem() for division in divisions if division.size % division.by]
+    rows, rest = divmod(batch_size, row_shards)
+    if not rest and rows % microbatches:
         best = max(n for n in range(1, microbatches) if rows % n == 0)
-        what = f"batch_size {batch_size} over {data * fsdp} devices leaves {rows} rows a device, which {microbatches} microbatches do not divide"
+        what = (
+            f"batch_size {batch_size} over {row_shards} devices leaves {rows} rows per device, "
+            f"which {microbatches} microbatches do not divide"
+        )
         found.append(Problem(what, hints=(f"{best} does",), rule="microbatches"))
     return found
 
 
 def refuse_undivided(plan: Plan, vocab_size: int, shape: Mapping[str, int], microbatches: int = 1) -> None:
-    """Raises CodemixError with all that a mesh of this shape, and its microbatches, do not divide in any stage of a plan."""
-    sizes = sorted({size for stage in plan.stages for _, size in stage.batches})
-    found = {
-        p.what: p
-        for size in sizes
-        for p in problems(plan.recipe.model, vocab_size, size, microbatches, **shape)
-    }
+    """Raises CodemixError with all that a mesh of this shape, and its microbatches, do not divide in any stage of a
+    plan."""
+    sizes = {size for stage in plan.stages for _, size in stage.batches}
+    found: dict[str, Problem] = {}
+    for size in sorted(sizes):
+        for problem in problems(plan.recipe.model, vocab_size, size, microbatches, **shape):
+            found[problem.what] = problem
     if found:
         raise CodemixError(*found.values())
-
-
-def _nearest(name: str, size: int, by: int) -> tuple[str, ...]:
-    if "embedding" in name:
-        return (f"set `vocab_multiple: {by}`",)
-    below, above = size - size % by, size + by - size % by
-    return (f"use {f'{below} or ' if below else ''}{above}, or another mesh",)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -149,28 +179,33 @@ def host_rows(sharding: NamedSharding, batch_size: int) -> list[tuple[int, int]]
 
     From the sharding's own map: a mesh may order devices as a ring, so `process_index * rows` would be wrong.
     """
-    found = {
-        index[0].indices(batch_size)[:2]
-        for index in sharding.addressable_devices_indices_map((batch_size,)).values()
-    }
-    return sorted(found)
+    indices = sharding.addressable_devices_indices_map((batch_size,)).values()
+    return sorted({_rows(index, batch_size) for index in indices})
+
+
+def _rows(index: tuple[slice, ...] | None, batch_size: int) -> tuple[int, int]:
+    """First and last + 1 of the rows that an index of a sharded array covers."""
+    assert index is not None  # only for devices of other processes
+    first, stop, _ = index[0].indices(batch_size)
+    return first, stop
 
 
 def put(batch: dict[str, np.ndarray], sharding: NamedSharding, batch_size: int) -> dict[str, jax.Array]:
     """Global arrays of a batch from this host's rows, which lie in `batch` in the order of `host_rows`."""
-    starts, at = {}, 0
-    for first, last in host_rows(sharding, batch_size):
-        starts[first] = at
-        at += last - first
+    starts: dict[int, int] = {}  # first global row of a range -> its place in `batch`
+    held = 0
+    for first, stop in host_rows(sharding, batch_size):
+        starts[first] = held
+        held += stop - first
 
     def globally(local: np.ndarray) -> jax.Array:
-        if local.shape[0] != at:
-            raise ValueError(f"this host holds {at} rows of the batch and was given {local.shape[0]}")
+        if local.shape[0] != held:
+            raise ValueError(f"this host holds {held} rows of the batch and was given {local.shape[0]}")
 
-        def rows(index):
-            first, last, _ = index[0].indices(batch_size)
-            return local[starts[first] : starts[first] + last - first]
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            first, stop = _rows(index, batch_size)
+            return local[starts[first] : starts[first] + stop - first]
 
-        return jax.make_array_from_callback((batch_size, *local.shape[1:]), sharding, rows)
+        return jax.make_array_from_callback((batch_size, *local.shape[1:]), sharding, part)
 
     return {name: globally(local) for name, local in batch.items()}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from codemix.errors import CodemixError
 
@@ -36,60 +36,53 @@ class StepMetrics:
 class TrainOptions:
     """Place, not meaning: two runs that differ only here train the same weights on the same tokens."""
 
-    save_every_steps: int | None = None  # checkpoint every so many steps, beside the time below
-    save_every_s: float | None = 600.0  # checkpoint every so many seconds; None to switch off
+    save_every_steps: int | None = None  # checkpoint every N steps, beside the time below
+    save_every_s: float | None = 600.0  # checkpoint every N seconds; None to switch off
     keep: int = 2  # newest checkpoints of an unfinished stage
     keep_every_steps: int | None = None  # checkpoint at multiples of this, to stay for good
-    log_every: int | None = (
-        None  # steps a line of metrics.jsonl; None: about a hundred lines a stage, at most 10 steps each
-    )
-    until: int | None = None  # stop, with a checkpoint, after so many steps of the run
+    log_every: int | None = None  # steps per line of metrics.jsonl; None: as `log_interval` says
+    until: int | None = None  # stop, with a checkpoint, after N steps of the run
     track: tuple[str, ...] = ()  # extra writers: tensorboard, wandb, trackio
-    on_spike: Literal["stop", "warn"] = (
-        "stop"  # a sudden rise of the loss; a loss that is no number always stops
-    )
-    on_step: Callable[[StepMetrics], None] | None = (
-        None  # called after each step; what it raises stops the run
-    )
+    on_spike: Literal["stop", "warn"] = "stop"  # a sudden rise of the loss; a non-finite loss always stops
+    on_step: Callable[[StepMetrics], None] | None = None  # called after each step; what it raises stops the run
     live: bool | None = None  # None: a live view when stderr is a terminal
     prefetch: int = 2  # batches made ahead
-    mesh: Any = None  # what train/model/mesh.py takes; None: every device, weights over up to 16 of them
-    step: dict[str, Any] = field(
-        default_factory=dict
-    )  # further words for `make_step`: attention, remat, microbatches, ...
+    mesh: Mapping[str, int] | None = None  # axis -> size; None: every device, weights over up to 16 of them
+    microbatches: int = 1  # parts in which a batch is computed, to hold fewer rows at once
+    remat: str = "none"  # what the backward pass computes again: none, dots or full
     hosts: Hosts | None = None  # several processes; None: this one alone
     compile_cache: Path | None = None  # None: <store>/.jax-cache, unless the environment names one
 
-    def __post_init__(self):
-        positive = {
+    def __post_init__(self) -> None:
+        at_least = {
             "save_every_steps": 1,
             "keep": 1,
             "keep_every_steps": 1,
             "log_every": 1,
             "until": 1,
             "prefetch": 0,
+            "microbatches": 1,
         }
-        for name, least in positive.items():
+        for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and value < least:
-                raise CodemixError(
-                    f"`{name}` is {value}; it must be at least {least}",
-                    hints=[f"use {least} or more"],
-                    rule="train-option",
-                )
+                raise _invalid(f"`{name}` is {value}; it must be at least {least}", f"use {least} or more")
         if self.on_spike not in ("stop", "warn"):
-            raise CodemixError(
-                f"`on_spike` is `{self.on_spike}`; it is `stop` or `warn`",
-                hints=["stop is the default"],
-                rule="train-option",
-            )
+            raise _invalid(f"`on_spike` is `{self.on_spike}`; it is `stop` or `warn`", "stop is the default")
         if self.save_every_s is not None and not self.save_every_s > 0:
-            raise CodemixError(
-                f"`save_every_s` is {self.save_every_s}; it must be more than 0",
-                hints=["600 is the default"],
-                rule="train-option",
+            raise _invalid(
+                f"`save_every_s` is {self.save_every_s}; it must be more than 0", "600 is the default"
             )
 
     def log_interval(self, steps: int) -> int:
-        """Steps a metrics line for a stage of so many steps."""
+        """Steps per line of metrics for a stage of this length: about a hundred lines, at most 10 steps each."""
         return self.log_every or min(10, max(1, steps // 100))
+
+    def saves_at(self, step: int) -> bool:
+        """Whether a checkpoint is due after this step of a stage, whatever the time."""
+        intervals = (self.save_every_steps, self.keep_every_steps)
+        return any(every is not None and step % every == 0 for every in intervals)
+
+
+def _invalid(what: str, hint: str) -> CodemixError:
+    return CodemixError(what, hints=[hint], rule="train-option")

@@ -14,12 +14,15 @@ def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
 
     A vocabulary that only the tokenizer's file knows is checked once it is there.
     """
-    from codemix.train.run.session import mesh_shape
+    from codemix.train.model.mesh import shape_for_plan
 
     found: list[Problem] = []
-    for check in (lambda: check_trackers(options.track), lambda: mesh_shape(plan, options, vocabulary(plan))):
-        try:
-            check()
-        except CodemixError as error:
-            found += error.problems
+    try:
+        check_trackers(options.track)
+    except CodemixError as error:
+        found += error.problems
+    try:
+        shape_for_plan(plan, options.mesh, vocabulary(plan), options.microbatches)
+    except CodemixError as error:
+        found += error.problems
     return found

@@ -30,7 +30,7 @@ from codemix.train.run.loop import StageRun, Stopped
 from codemix.train.run.options import TrainOptions
 from codemix.train.run.progress_view import View, open_view
 from codemix.train.run.trackers import check_trackers
-from codemix.train.step.step import Step, make_step, words_of
+from codemix.train.step.step import Step, step_for_training
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan, StagePlan
@@ -91,16 +91,16 @@ class Session:
     def step(self) -> Step:
         """The compiled step, one for all stages; made when the first stage needs it."""
         if self._step is None:
-            shape, words = (
-                mesh_shape(self.plan, self.options, self.tokenizer["vocab_size"]),
-                words_of(self.plan.recipe.training) | self._step_words(),
-            )
-            self._step = _step(
+            vocab_size = self.tokenizer["vocab_size"]
+            shape = mesh.shape_for_plan(self.plan, self.options.mesh, vocab_size, self.options.microbatches)
+            self._step = shared_step(
+                self.plan.recipe.training,
                 self.plan.recipe.model,
-                self.tokenizer["vocab_size"],
+                vocab_size,
                 max(len(s.sources) for s in self.plan.stages),
-                tuple(shape.items()),
-                tuple(sorted(words.items())),
+                mesh.make_mesh(**shape),
+                microbatches=self.options.microbatches,
+                remat=self.options.remat,
             )
             self.place = {
                 "mesh": shape,
@@ -109,12 +109,6 @@ class Session:
                 "versions": versions(),
             }
         return self._step
-
-    def _step_words(self) -> dict:
-        """What the options say to `make_step`."""
-        words = dict(self.options.step)
-        parts = words.pop("microbatches", 1)
-        return words if parts == 1 else words | {"accumulate": parts}
 
     def stage(self, stage: StagePlan) -> Path | None:
         """The folder of one finished stage, trained now if need be; None once the run is paused."""
@@ -204,13 +198,6 @@ class Session:
             write_json(work / "done.json", done | {"finished": round(time.time(), 1), **more})
 
 
-def mesh_shape(plan: Plan, options: TrainOptions, vocab_size: int) -> dict[str, int]:
-    """The mesh asked for, or every device. Raises CodemixError for what does not divide."""
-    shape = mesh.shape_of(options.mesh, plan.recipe.model)
-    mesh.refuse_undivided(plan, vocab_size, shape, options.step.get("microbatches", 1))
-    return shape
-
-
 @contextlib.contextmanager
 def _warm() -> Iterator[None]:
     """Orbax is started while the step compiles. Waited for at the end: a thread cut off by the end of the process is noisy."""
@@ -228,10 +215,8 @@ def versions() -> dict[str, str]:
     return {"codemix": codemix.__version__} | {name: importlib.metadata.version(name) for name in names}
 
 
-@functools.lru_cache(maxsize=2)
-def _step(spec, vocab_size, n_sources, shape, words) -> Step:
-    """Kept between calls, so that stages trained one call at a time still compile once."""
-    return make_step(spec, vocab_size, n_sources, mesh.make_mesh(**dict(shape)), **dict(words))
+# Kept between calls, so that stages trained one call at a time still compile once.
+shared_step = functools.lru_cache(maxsize=2)(step_for_training)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Next-token loss, a chunk of positions at a time, so that all logits never exist at once.
 
 The head is linear and its loss a plain sum, so the forward pass can make the gradient of a chunk while it holds the
-chunk's logits: three matmuls a chunk instead of four, and the embedding's gradient adds up in float32 whatever the
+chunk's logits: three matmuls per chunk instead of four, and the embedding's gradient adds up in float32 whatever the
 compute dtype is.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from codemix.train.model.decoder import Attention, Decoder, hidden
+from codemix.train.model.compute import Compute
+from codemix.train.model.decoder import PLAIN, Decoder, hidden
 from codemix.train.model.mesh import BATCH, TABLE
 
-LOGITS_AT_ONCE = {"cpu": 2**25}  # elements a device; other platforms 2**28, a gigabyte in float32
+LOGITS_AT_ONCE = {"cpu": 2**25}  # elements per device
+OTHER_LOGITS_AT_ONCE = 2**28  # a gigabyte in float32
 
 
 @dataclass(frozen=True)
@@ -26,59 +28,60 @@ class Head:
     """What the loss of the final states needs to know, besides arrays."""
 
     vocab_size: int
-    logit_scale: float
-    z_loss: float
-    chunk: int | None  # positions at once; None: as many as LOGITS_AT_ONCE allows
-    mesh: Mesh | None  # None: one device
+    logit_scale: float = 1.0
+    z_loss: float = 0.0
+    compute: Compute = PLAIN
 
 
 def next_token_loss(
     model: Decoder,
     batch: dict[str, Array],
     n_sources: int,
-    *,
-    attention: Attention,
-    compute_dtype: jnp.dtype = jnp.float32,
-    remat: str = "none",
+    compute: Compute = PLAIN,
     z_loss: float = 0.0,
-    chunk: int | None = None,
-    unroll: int | bool = 1,
-    mesh: Mesh | None = None,
-    dropout: float = 0.0,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Sums over the batch, to be divided once by the global number of tokens.
 
     The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2 by the
-    same weight. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2. With `dropout`,
-    the batch's random keys `rngs` [B] choose what is dropped.
+    same weight. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2. With
+    dropout, the batch's random keys `rngs` [B] choose what is dropped.
     """
-    mesh = None if mesh is None or mesh.size == 1 else mesh
     states = hidden(
         model,
         batch["inputs"],
         batch.get("positions"),
         batch.get("segments"),
-        compute_dtype=compute_dtype,
-        attention=attention,
-        remat=remat,
-        unroll=unroll,
-        mesh=mesh,
-        dropout=dropout,
+        compute=compute,
         rngs=batch.get("rngs"),
     )
-    head = Head(model.vocab_size, model.logit_scale, z_loss, chunk, mesh)
+    head = Head(model.vocab_size, model.logit_scale, z_loss, compute)
     total, nats, z = head_loss(head, states, model.head, batch["targets"], batch["weights"])
 
     def by_source(rows: Array) -> Array:
         return jax.ops.segment_sum(rows, batch["source"], n_sources)
 
-    rows = by_source(jnp.ones(nats.shape, jnp.int32))
     return total, {
         "nats": by_source(nats),
         "tokens": by_source(batch["weights"].sum(-1)),
-        "rows": rows,
+        "rows": by_source(jnp.ones(nats.shape, jnp.int32)),
         "z": z.sum(),
     }
+
+
+def plain_head_loss(
+    head: Head,
+    states: Float[Array, "B T D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "B T"],
+    weights: Float[Array, "B T"],
+) -> Float[Array, ""]:
+    """The definition of the first of `head_loss`, all logits at once: what the tests compare it and its gradient to."""
+    products = jnp.einsum("btd,vd->btv", states, embedding.astype(states.dtype))
+    is_padding = jnp.arange(len(embedding)) >= head.vocab_size
+    scores = jnp.where(is_padding, -jnp.inf, head.logit_scale * products.astype(jnp.float32))
+    log_z = jax.nn.logsumexp(scores, -1)
+    of_target = jnp.take_along_axis(scores, targets[..., None], -1)[..., 0]
+    return ((log_z - of_target + head.z_loss * jnp.square(log_z)) * weights).sum()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -91,99 +94,222 @@ def head_loss(
 ) -> tuple[Float[Array, ""], Float[Array, " B"], Float[Array, " B"]]:
     """Weighted nats plus `z_loss` times log(Z)^2 over the batch; and of each row both sums apart, through which no
     gradient flows."""
-    nats, z = _over_devices(head, False)(states, embedding, targets, weights)
-    return nats.sum() + head.z_loss * z.sum(), nats, z
+    sums = _sums_over_devices(head, states, embedding, targets, weights)
+    return _total(head, sums), sums.nats, sums.z
 
 
-def _forward(head: Head, states: Array, embedding: Array, targets: Array, weights: Array):
-    nats, z, d_states, d_embedding = _over_devices(head, True)(states, embedding, targets, weights)
-    return (nats.sum() + head.z_loss * z.sum(), nats, z), (d_states, d_embedding)
+class RowSums(NamedTuple):
+    """Of each row: nats and log(Z)^2, by the weights of its positions."""
+
+    nats: Float[Array, " B"]
+    z: Float[Array, " B"]
 
 
-def _backward(head: Head, saved: tuple[Array, Array], given: tuple[Array, Array, Array]):
-    d_states, d_embedding = saved
-    return (d_states * given[0]).astype(d_states.dtype), d_embedding * given[0], None, None
+class HeadGradients(NamedTuple):
+    """Of the total, by the states and by the embedding."""
+
+    states: Float[Array, "B T D"]
+    embedding: Float[Array, "V D"]
+
+
+def _total(head: Head, sums: RowSums) -> Float[Array, ""]:
+    return sums.nats.sum() + head.z_loss * sums.z.sum()
+
+
+def _forward(
+    head: Head, states: Array, embedding: Array, targets: Array, weights: Array
+) -> tuple[tuple[Array, Array, Array], HeadGradients]:
+    sums, gradients = _gradients_over_devices(head, states, embedding, targets, weights)
+    return (_total(head, sums), sums.nats, sums.z), gradients
+
+
+def _backward(
+    head: Head, saved: HeadGradients, given: tuple[Array, Array, Array]
+) -> tuple[Array, Array, None, None]:
+    of_total = given[0]
+    d_states = (saved.states * of_total).astype(saved.states.dtype)
+    return d_states, saved.embedding * of_total, None, None
 
 
 head_loss.defvjp(_forward, _backward)
 
 
-def _over_devices(head: Head, gradients: bool):
-    """`_local_sums` on one device or on each device of the mesh: rows cut over data and fsdp, the vocabulary over model.
+def _sums_over_devices(
+    head: Head, states: Array, embedding: Array, targets: Array, weights: Array
+) -> RowSums:
+    """`_local_sums` on one device or on each device of the mesh: rows cut over data and fsdp, the vocabulary over
+    model."""
+    mesh = head.compute.sharded
+    if mesh is None:
+        return _local_sums(head, None, states, embedding, targets, weights)
 
-    The embedding is gathered over fsdp in the compute dtype, and its gradient summed over devices in float32, once a step.
-    """
-    if head.mesh is None:
-        return functools.partial(_local_sums, head, gradients, None)
+    def local(states: Array, embedding: Array, targets: Array, weights: Array) -> RowSums:
+        table = _gathered(embedding, states.dtype)
+        return _local_sums(head, "model", states, table, targets, weights)
 
-    def local(states: Array, embedding: Array, targets: Array, weights: Array):
-        table = jax.lax.all_gather(embedding.astype(states.dtype), "fsdp", axis=1, tiled=True)
-        sums = _local_sums(head, gradients, "model", states, table, targets, weights)
-        if not gradients:
-            return sums
-        d_embedding = jax.lax.psum(
-            jax.lax.psum_scatter(sums[3], "fsdp", scatter_dimension=1, tiled=True), "data"
-        )
-        return *sums[:3], d_embedding
-
-    outs = (BATCH, BATCH, BATCH, TABLE) if gradients else (BATCH, BATCH)
+    inputs = (BATCH, TABLE, BATCH, BATCH)
     # check_vma: sums over `model` are made by hand below, and every device along it holds the same rows
-    return jax.shard_map(
-        local, mesh=head.mesh, in_specs=(BATCH, TABLE, BATCH, BATCH), out_specs=outs, check_vma=False
+    sharded = jax.shard_map(local, mesh=mesh, in_specs=inputs, out_specs=BATCH, check_vma=False)
+    return sharded(states, embedding, targets, weights)
+
+
+def _gradients_over_devices(
+    head: Head, states: Array, embedding: Array, targets: Array, weights: Array
+) -> tuple[RowSums, HeadGradients]:
+    """`_local_gradients`, likewise. The embedding's gradient is summed over devices in float32, once per step."""
+    mesh = head.compute.sharded
+    if mesh is None:
+        return _local_gradients(head, None, states, embedding, targets, weights)
+
+    def local(
+        states: Array, embedding: Array, targets: Array, weights: Array
+    ) -> tuple[RowSums, HeadGradients]:
+        table = _gathered(embedding, states.dtype)
+        sums, gradients = _local_gradients(head, "model", states, table, targets, weights)
+        own = jax.lax.psum_scatter(gradients.embedding, "fsdp", scatter_dimension=1, tiled=True)
+        return sums, HeadGradients(gradients.states, jax.lax.psum(own, "data"))
+
+    inputs = (BATCH, TABLE, BATCH, BATCH)
+    outputs = (RowSums(BATCH, BATCH), HeadGradients(BATCH, TABLE))
+    # check_vma: as above
+    sharded = jax.shard_map(local, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
+    return sharded(states, embedding, targets, weights)
+
+
+def _gathered(embedding: Array, dtype: jnp.dtype) -> Array:
+    """This device's rows of the embedding with all of their columns, in the compute dtype."""
+    return jax.lax.all_gather(embedding.astype(dtype), "fsdp", axis=1, tiled=True)
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """The rows of the embedding that one device holds, and how to sum with those that hold the others."""
+
+    table: Float[Array, "V D"]  # in the compute dtype
+    ids: Int[Array, " V"]
+    axis: str | None  # over which the rows are cut
+
+    def sum(self, x: Array) -> Array:
+        return x if self.axis is None else jax.lax.psum(x, self.axis)
+
+    def max(self, x: Array) -> Array:
+        return x if self.axis is None else jax.lax.pmax(x, self.axis)
+
+
+def _table_part(table: Float[Array, "V D"], dtype: jnp.dtype, axis: str | None) -> TablePart:
+    V = len(table)
+    first = 0 if axis is None else jax.lax.axis_index(axis) * V
+    return TablePart(table.astype(dtype), first + jnp.arange(V), axis)
+
+
+class ChunkLoss(NamedTuple):
+    """The loss of C positions, and what their gradient is made of."""
+
+    nats: Float[Array, " C"]
+    square: Float[Array, " C"]
+    log_z: Float[Array, " C"]
+    powers: Float[Array, "C V"]  # softmax, not yet divided by z
+    z: Float[Array, " C"]
+    is_target: Bool[Array, "C V"]
+
+
+def _chunk_loss(
+    head: Head,
+    part: TablePart,
+    states: Float[Array, "C D"],
+    targets: Int[Array, " C"],
+    weights: Float[Array, " C"],
+) -> ChunkLoss:
+    products = jnp.einsum("cd,vd->cv", states, part.table, preferred_element_type=jnp.float32)
+    scores = jnp.where(part.ids < head.vocab_size, head.logit_scale * products, -jnp.inf)
+    highest = part.max(scores.max(-1, keepdims=True))
+    powers = jnp.exp(scores - highest)
+    z = part.sum(powers.sum(-1, keepdims=True))
+    log_z = (jnp.log(z) + highest)[:, 0]
+    is_target = part.ids == targets[:, None]
+    of_target = part.sum(jnp.where(is_target, scores, 0).sum(-1))
+    return ChunkLoss(
+        nats=(log_z - of_target) * weights,
+        square=jnp.square(log_z) * weights,
+        log_z=log_z,
+        powers=powers,
+        z=z[:, 0],
+        is_target=is_target,
     )
+
+
+def _d_scores(head: Head, loss: ChunkLoss, weights: Float[Array, " C"]) -> Float[Array, "C V"]:
+    """d nats = softmax - onehot; d log(Z)^2 = 2 log(Z) softmax."""
+    pull = 1 + 2 * head.z_loss * loss.log_z if head.z_loss else jnp.ones_like(loss.log_z)
+    of_softmax = pull * weights * head.logit_scale / loss.z
+    of_target = weights * head.logit_scale
+    return loss.powers * of_softmax[:, None] - loss.is_target * of_target[:, None]
 
 
 def _local_sums(
-    head: Head, gradients: bool, axis: str | None, states: Array, table: Array, targets: Array, weights: Array
-):
-    """Nats and log(Z)^2 of each row [B]; with `gradients` also those of states and table. `axis` cuts the table's rows."""
-    (B, T, D), V = states.shape, table.shape[0]
-    C = _chunk(head, B, T, V)
-    first = 0 if axis is None else jax.lax.axis_index(axis) * V
-    over = functools.partial(jax.lax.psum, axis_name=axis) if axis else lambda x: x
-    most = functools.partial(jax.lax.pmax, axis_name=axis) if axis else lambda x: x
-    ids = first + jnp.arange(V)
-    cast = table.astype(states.dtype)
+    head: Head, axis: str | None, states: Array, table: Array, targets: Array, weights: Array
+) -> RowSums:
+    """The sums on one device; `axis` is the one over which the table's rows are cut."""
+    part = _table_part(table, states.dtype, axis)
+    chunks = _chunks_of(head, states, table)
 
-    def body(d_table: Array, part: tuple[Array, Array, Array]):
-        h, target, weight = part
-        scores = head.logit_scale * jnp.einsum("cd,vd->cv", h, cast, preferred_element_type=jnp.float32)
-        scores = jnp.where(ids < head.vocab_size, scores, -jnp.inf)
-        highest = most(scores.max(-1, keepdims=True))
-        powers = jnp.exp(scores - highest)
-        z = over(powers.sum(-1, keepdims=True))
-        log_z = (jnp.log(z) + highest)[:, 0]
-        is_target = ids == target[:, None]
-        nats = (log_z - over(jnp.where(is_target, scores, 0).sum(-1))) * weight
-        square = jnp.square(log_z) * weight
-        if not gradients:
-            return d_table, (nats, square)
-        # d nats = softmax - onehot; d log(Z)^2 = 2 log(Z) softmax
-        pull = 1 + 2 * head.z_loss * log_z if head.z_loss else jnp.ones_like(log_z)
-        d_scores = (
-            powers * (pull * weight * head.logit_scale / z[:, 0])[:, None]
-            - is_target * (weight * head.logit_scale)[:, None]
-        ).astype(h.dtype)
-        d_h = over(jnp.einsum("cv,vd->cd", d_scores, cast, preferred_element_type=jnp.float32))
+    def body(_: None, given: tuple[Array, Array, Array]) -> tuple[None, RowSums]:
+        loss = _chunk_loss(head, part, *given)
+        return None, RowSums(loss.nats, loss.square)
+
+    _, sums = jax.lax.scan(body, None, tuple(map(chunks.cut, (states, targets, weights))))
+    return RowSums(*(chunks.joined(x).sum(-1) for x in sums))
+
+
+def _local_gradients(
+    head: Head, axis: str | None, states: Array, table: Array, targets: Array, weights: Array
+) -> tuple[RowSums, HeadGradients]:
+    """The same with their gradients, in one pass."""
+    part = _table_part(table, states.dtype, axis)
+    chunks = _chunks_of(head, states, table)
+
+    def body(
+        d_table: Array, given: tuple[Array, Array, Array]
+    ) -> tuple[Array, tuple[RowSums, Float[Array, "C D"]]]:
+        h, _, weight = given
+        loss = _chunk_loss(head, part, *given)
+        d_scores = _d_scores(head, loss, weight).astype(h.dtype)
+        d_h = part.sum(jnp.einsum("cv,vd->cd", d_scores, part.table, preferred_element_type=jnp.float32))
         d_table = d_table + jnp.einsum("cv,cd->vd", d_scores, h, preferred_element_type=jnp.float32)
-        return d_table, (nats, square, d_h.astype(h.dtype))
+        return d_table, (RowSums(loss.nats, loss.square), d_h.astype(h.dtype))
 
-    def chunks(x: Array) -> Array:  # [B, T, ...] -> [T / C, B * C, ...]
-        return x.reshape(B, T // C, C, *x.shape[2:]).swapaxes(0, 1).reshape(T // C, B * C, *x.shape[2:])
-
-    def whole(x: Array) -> Array:
-        return x.reshape(T // C, B, C, *x.shape[2:]).swapaxes(0, 1).reshape(B, T, *x.shape[2:])
-
-    start = jnp.zeros((V, D) if gradients else (), jnp.float32)
-    d_table, parts = jax.lax.scan(body, start, (chunks(states), chunks(targets), chunks(weights)))
-    nats, square, *d_states = map(whole, parts)
-    return (
-        (nats.sum(-1), square.sum(-1), d_states[0], d_table) if gradients else (nats.sum(-1), square.sum(-1))
-    )
+    zeros = jnp.zeros(table.shape, jnp.float32)
+    given = tuple(map(chunks.cut, (states, targets, weights)))
+    d_table, (sums, d_states) = jax.lax.scan(body, zeros, given)
+    rows = RowSums(*(chunks.joined(x).sum(-1) for x in sums))
+    return rows, HeadGradients(chunks.joined(d_states), d_table)
 
 
-def _chunk(head: Head, B: int, T: int, V: int) -> int:
-    """Positions a chunk: the largest divisor of T that is at most what was asked for, or what the platform holds at once."""
-    platform = head.mesh.devices.flat[0].platform if head.mesh is not None else jax.default_backend()
-    wanted = head.chunk or max(1, LOGITS_AT_ONCE.get(platform, 2**28) // (B * V))
-    return max(divisor for divisor in range(1, T + 1) if T % divisor == 0 and divisor <= max(1, wanted))
+@dataclass(frozen=True)
+class Chunks:
+    """Rows of T positions as T / C chunks, each with C positions of every row."""
+
+    B: int
+    T: int
+    C: int
+
+    def cut(self, x: Array) -> Array:
+        """[B, T, ...] -> [T / C, B * C, ...]"""
+        rest = x.shape[2:]
+        by_chunk = x.reshape(self.B, self.T // self.C, self.C, *rest).swapaxes(0, 1)
+        return by_chunk.reshape(self.T // self.C, self.B * self.C, *rest)
+
+    def joined(self, x: Array) -> Array:
+        """[T / C, B * C, ...] -> [B, T, ...]"""
+        rest = x.shape[2:]
+        by_row = x.reshape(self.T // self.C, self.B, self.C, *rest).swapaxes(0, 1)
+        return by_row.reshape(self.B, self.T, *rest)
+
+
+def _chunks_of(head: Head, states: Array, table: Array) -> Chunks:
+    """As many positions per chunk as were asked for or as the platform holds, rounded down to a divisor of T."""
+    B, T, _ = states.shape
+    at_once = LOGITS_AT_ONCE.get(head.compute.platform, OTHER_LOGITS_AT_ONCE)
+    wanted = head.compute.chunk or at_once // (B * len(table))
+    divisors = [n for n in range(1, T + 1) if T % n == 0]
+    return Chunks(B, T, max(n for n in divisors if n <= max(1, wanted)))

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from codemix.recipe.language import schema
 from codemix.train.model.decoder import Decoder
 
+OptState = PyTree  # optax's: a tuple of NamedTuples of arrays
 
-def decayed(model: Decoder, embeddings: bool) -> Any:
+
+def decayed(model: Decoder, embeddings: bool) -> PyTree[bool]:
     """True for each array that weight decay acts on: matrices, never norms. By name: a stacked norm is 2-D too."""
     never = ("norm",) if embeddings else ("norm", "embedding", "unembedding")
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[-1].name not in never, eqx.filter(model, eqx.is_array)
-    )
+
+    def is_decayed(path: tuple[Any, ...], _: Array) -> bool:
+        return path[-1].name not in never
+
+    return jax.tree_util.tree_map_with_path(is_decayed, eqx.filter(model, eqx.is_array))
 
 
 def make_optimizer(spec: schema.Optimizer) -> optax.GradientTransformation:
     """Adam moments and decoupled decay; its updates still want to be multiplied by minus the learning rate."""
+
+    def mask(model: Decoder) -> PyTree[bool]:
+        return decayed(model, spec.decay_embeddings)
+
     return optax.chain(
         optax.scale_by_adam(b1=spec.b1, b2=spec.b2, eps=spec.eps),
-        optax.add_decayed_weights(
-            spec.weight_decay, mask=lambda model: decayed(model, spec.decay_embeddings)
-        ),
+        optax.add_decayed_weights(spec.weight_decay, mask=mask),
     )
 
 
+@dataclass(frozen=True)
+class Update:
+    """The weights and moments after a step, and the norm of its gradients before clipping."""
+
+    model: Decoder
+    opt_state: OptState
+    gradient_norm: Float[Array, ""]
+
+
 def apply(
-    spec: schema.Optimizer, model: Decoder, opt_state: Any, gradients: Decoder, lr: Float[Array, ""]
-) -> tuple[Decoder, Any, Float[Array, ""]]:
-    """The updated weights and moments, and the norm of the gradients before clipping."""
+    spec: schema.Optimizer, model: Decoder, opt_state: OptState, gradients: Decoder, lr: Float[Array, ""]
+) -> Update:
+    """One step of AdamW at this learning rate."""
     norm = optax.global_norm(gradients)
     if spec.clip is not None:
-        gradients = jax.tree.map(
-            lambda g: g * jnp.minimum(1.0, spec.clip / jnp.maximum(norm, 1e-16)), gradients
-        )
-    updates, opt_state = make_optimizer(spec).update(gradients, opt_state, model)
-    return jax.tree.map(lambda w, u: w - lr * u, model, updates), opt_state, norm
+        gradients = _clipped(gradients, norm, spec.clip)
+    directions, opt_state = make_optimizer(spec).update(gradients, opt_state, model)
+    model = jax.tree.map(lambda w, u: w - lr * u, model, directions)
+    return Update(model, opt_state, norm)
+
+
+def _clipped(gradients: Decoder, norm: Float[Array, ""], clip: float) -> Decoder:
+    def shrink(g: Array) -> Array:
+        return g * jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-16))
+
+    return jax.tree.map(shrink, gradients)
