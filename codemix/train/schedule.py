@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure host arithmetic from a place in training to one rate. No jax, no numpy.
+"""Learning-rate schedules: pure host arithmetic from a position in training to one rate. No jax, no numpy.
 
 Every schedule runs on *tokens*: a length in steps means the tokens of those steps, so that a growing batch bends
 nothing. The rate of a step is the curve's value at the *end* of that step: the first warm-up step already learns,
@@ -24,7 +24,7 @@ Previous = Literal["previous"]
 class Position:
     """A place in training: one step of one stage, and where that stage lies in its run.
 
-    `tokens_per_step` holds stretches of constant batch size as (first step, tokens a step); a plain stage has one.
+    `tokens_per_step` holds stretches of constant batch size as (first step, tokens per step); a plain stage has one.
     `run_tokens` are the lineage's tokens before the stage; `run_total` those at the end of the recipe's last stage of
     the same lineage (default: the end of this stage). `previous` is the rate of the parent's last step.
 
@@ -60,7 +60,10 @@ class Position:
         """A recipe's length [tokens]; a share is a share of `whole`."""
         if length.steps is not None:
             return self.tokens_before(length.steps)
-        return length.tokens if length.tokens is not None else float(length.share * whole)
+        if length.tokens is not None:
+            return length.tokens
+        assert length.share is not None  # a length is one of the three
+        return float(length.share * whole)
 
     def rate(self, value: float | Previous) -> float:
         """A rate as the recipe gives it, `previous` replaced by the rate at the parent's end."""
@@ -96,13 +99,14 @@ class Schedule(Component):
 
     def at(self, stage: Any, step: int) -> Position:
         """The `Position` of a step of a `recipe.plan.StagePlan`."""
+        parent = stage.parent
         return Position(
-            step,
-            stage.steps,
-            tuple((first, size * stage.seq_len) for first, size in stage.batches),
-            stage.run_tokens,
-            stage.run_total,
-            stage.parent.last_lr if stage.parent is not None and stage.parent.steps else None,
+            step=step,
+            steps=stage.steps,
+            tokens_per_step=tuple((first, size * stage.seq_len) for first, size in stage.batches),
+            run_tokens=stage.run_tokens,
+            run_total=stage.run_total,
+            previous=parent.last_lr if parent is not None and parent.steps else None,
         )
 
     def problems(self, position: Position) -> list[Problem]:
@@ -117,7 +121,11 @@ class Schedule(Component):
 
 def between(start: float, end: float, x: float) -> float:
     """From `start` at x = 0 to `end` at x = 1, exact at both and outside."""
-    return start if x <= 0 else end if x >= 1 else start * (1 - x) + end * x
+    if x <= 0:
+        return start
+    if x >= 1:
+        return end
+    return start * (1 - x) + end * x
 
 
 def too_long(parts: dict[str, float], whole: float, of: str) -> list[Problem]:

@@ -167,7 +167,9 @@ def make_stage(
 def plan_of(*stages, vocab_size=256_000):
     return SimpleNamespace(
         stages=stages,
-        recipe=SimpleNamespace(model=stages[0].model, tokenizer=SimpleNamespace(vocab_size=vocab_size)),
+        recipe=SimpleNamespace(
+            model=stages[0].model, tokenizer=SimpleNamespace(declared_vocab_size=lambda: vocab_size)
+        ),
     )
 
 

@@ -13,8 +13,8 @@ from codemix.errors import CodemixError
 from codemix.recipe.language import schema
 from codemix.recipe.language.yaml_text import parse
 from codemix.train.model.mesh import make_mesh
+from codemix.train.run import context, session, soup
 from codemix.train.run import loop as stages
-from codemix.train.run import session, soup
 from codemix.train.run import status as status_module
 from codemix.train.run.loss_alarm import Spike
 from codemix.train.run.options import TrainOptions
@@ -70,9 +70,7 @@ def test_the_recipe_is_kept_whole(made):
 
 def test_done_stages_are_found_and_nothing_is_trained(made, monkeypatch, capsys):
     plan, store, manifests, folders = made
-    monkeypatch.setattr(
-        stages.StageRun, "run", lambda self: pytest.fail("a finished stage was trained again")
-    )
+    monkeypatch.setattr(session, "run_stage", lambda *_: pytest.fail("a finished stage was trained again"))
     assert train(plan, store, manifests, options=tiny.options()) == folders
     assert capsys.readouterr().err.count("in the store already") == 3
 
@@ -97,11 +95,11 @@ def test_recipes_that_begin_alike_share_their_first_stages(made):
 
 
 def test_the_step_compiles_once_for_all_stages(tmp_path):
-    session.shared_step.cache_clear()
+    context.shared_step.cache_clear()
     plan, store, manifests = tiny.make_run(tmp_path)
     train_stage(plan, 0, store, manifests, options=tiny.options())
     train(plan, store, manifests, options=tiny.options())
-    shared = session.shared_step(
+    shared = context.shared_step(
         plan.recipe.training,
         plan.recipe.model,
         tiny.VOCAB,
@@ -110,7 +108,7 @@ def test_the_step_compiles_once_for_all_stages(tmp_path):
         microbatches=1,
         remat="none",
     )
-    assert session.shared_step.cache_info().misses == 1 and shared.traces == 1
+    assert context.shared_step.cache_info().misses == 1 and shared.traces == 1
 
 
 def test_steps_to_keep_for_good_are_saved_whatever_else_is(tmp_path):
@@ -348,7 +346,7 @@ def test_a_mesh_that_does_not_fit_is_refused(made, tmp_path, mesh, rule):
 
 def test_microbatches_change_nothing_but_the_order_of_sums_and_must_divide(made, tmp_path):
     plan, _, manifests, folders = made
-    with pytest.raises(CodemixError, match="4 rows a device, which 3 microbatches do not divide") as error:
+    with pytest.raises(CodemixError, match="4 rows per device, which 3 microbatches do not divide") as error:
         train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(microbatches=3))
     assert problems(error) == ["microbatches"] and "2 does" in str(error.value)
     folder = train_stage(plan, 0, Store(tmp_path), manifests, options=tiny.options(microbatches=2))

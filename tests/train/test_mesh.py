@@ -109,7 +109,7 @@ def test_what_does_not_divide_is_said_with_the_numbers():
     assert mesh.problems(SPEC, 32, 8, data=2, fsdp=4, model=2) == mesh.problems(SPEC, 32, 8, 4, data=2) == []
     (microbatches,) = mesh.problems(SPEC, 32, 12, 4, data=2)  # though 4 divides 12
     assert (
-        "6 rows a device, which 4 microbatches do not divide" in microbatches.what
+        "6 rows per device, which 4 microbatches do not divide" in microbatches.what
         and microbatches.hints == ("3 does",)
     )
     assert mesh.problems(schema.Model(preset="2.8B"), 256_000, 1024, data=4, fsdp=64) == []

@@ -16,7 +16,7 @@ from codemix import progress
 from codemix.errors import CodemixError
 from codemix.train.run import progress_view
 from codemix.train.run.metrics import MetricsFile, Sums, mfu, read_metrics
-from codemix.train.run.trackers import check_trackers, open_trackers
+from codemix.train.run.trackers import TrackedStage, check_trackers, open_trackers
 
 LINE = {
     "step": 2,
@@ -140,6 +140,10 @@ def test_quiet_says_nothing(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+def tracked(folder, kept):
+    return TrackedStage(folder, "init", "a" * 64, {"recipe": "tiny"}, kept)
+
+
 def test_an_unknown_or_missing_tracker_is_said_before_training(monkeypatch):
     with pytest.raises(CodemixError, match="did you mean `tensorboard`"):
         check_trackers(["tensorbord"])
@@ -176,7 +180,7 @@ class Recorder:
 def test_a_run_is_named_by_its_stage_and_gets_every_value_by_run_step(tmp_path, monkeypatch, name):
     module = Recorder()
     monkeypatch.setitem(sys.modules, name, module)
-    [tracker] = open_trackers([name], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, [])
+    [tracker] = open_trackers([name], tracked(tmp_path, []))
     tracker.write(LINE)
     tracker.close()
     (_, words), logged, end = module.calls
@@ -196,7 +200,7 @@ def test_tensorboard_is_written_anew_from_what_is_kept(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
     (tmp_path / "tensorboard").mkdir()
     (tmp_path / "tensorboard" / "events.old").write_text("of steps that will be taken again")
-    [tracker] = open_trackers(["tensorboard"], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, [LINE])
+    [tracker] = open_trackers(["tensorboard"], tracked(tmp_path, [LINE]))
     tracker.close()
     assert ("train/code/loss_nats_per_token", 4.1, 9, 1.5) in module.calls
     assert not (tmp_path / "tensorboard" / "events.old").exists()
@@ -212,7 +216,7 @@ def test_a_tracker_that_does_not_start_is_told_in_its_own_words(tmp_path, monkey
     with pytest.raises(
         CodemixError, match=re.escape(f"`--track trackio` does not start: {type(error).__name__}: {error}")
     ):
-        open_trackers(["trackio"], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, [])
+        open_trackers(["trackio"], tracked(tmp_path, []))
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
@@ -227,7 +231,7 @@ def test_real_trackers_take_a_stage_that_is_resumed(tmp_path, monkeypatch, name)
     pytest.importorskip({"tensorboard": "tensorboardX"}.get(name, name))
     lines = [LINE | {"step": step, "run_step": 9 + step} for step in (1, 2, 3)]
     for kept, new in (([], lines[:2]), (lines[:1], lines[1:])):  # the second step is taken again
-        [tracker] = open_trackers([name], tmp_path, "init", "a" * 64, {"recipe": "tiny"}, kept)
+        [tracker] = open_trackers([name], tracked(tmp_path, kept))
         for line in new:
             tracker.write(line)
         tracker.close()

@@ -128,7 +128,7 @@ hosts.join(Hosts(**json.loads(sys.argv[2])))
 try:
     with hosts.explain_lost_host():
         while True:
-            hosts.any_of([False])
+            hosts.any_of(False)
             print("met", flush=True)
             time.sleep(0.1)
 except CodemixError as error:
@@ -222,6 +222,6 @@ def test_a_preemption_of_one_process_stops_all_at_the_same_step_with_a_checkpoin
         metrics = list(root.glob(".building/stages/*/metrics.jsonl"))
     processes[1].send_signal(signal.SIGTERM)
     first, _ = finish(*processes)
-    assert "with a checkpoint; the same command goes on from there" in first
+    assert "with a checkpoint; the same command resumes from there" in first
     [checkpoint] = root.glob(".building/stages/*/checkpoints/*")
     assert 1 <= int(checkpoint.name) < 7

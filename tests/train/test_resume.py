@@ -91,7 +91,7 @@ def cut_off(plan, store, manifests, at, how, options):
     original = loop.StageRun._asked
 
     def asked(self, done):
-        if self.run_steps + done != at:
+        if self.stage.run_steps + done != at:
             return original(self, done)
         if how == "kill":
             raise Cut

@@ -51,7 +51,7 @@ def test_asked_to_stop_it_saves_says_so_and_goes_on_by_the_same_command(tmp_path
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert "stopping after this step, with a checkpoint" in said
-    assert "the same command goes on from there" in said
+    assert "the same command resumes from there" in said
     [seen] = status(store)
     assert seen.state == "stopped" and seen.process is None and seen.checkpoint == seen.step >= 2
     finished = train(plan, store, manifests, options=tiny.options(log_every=1))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 
+from codemix.train.run import context
 from codemix.train.run import loop as stages
-from codemix.train.run import session
 from codemix.train.run.session import train
 
 STEPS = 10_000
@@ -30,16 +30,16 @@ def test_ten_thousand_steps_stay_as_fast_and_as_small(tmp_path, monkeypatch):
 
     def watched(run, done, lr):
         line(run, done, lr)
-        steps.add(run.session.step)
+        steps.add(run.context.step)
         resident = next(
             int(x.split()[1]) / 1024
             for x in Path("/proc/self/status").read_text().splitlines()
             if x.startswith("VmRSS")
         )
-        seen.append((run.run_steps + done, time.process_time(), resident))
+        seen.append((run.stage.run_steps + done, time.process_time(), resident))
 
     monkeypatch.setattr(stages.StageRun, "_line", watched)
-    session.shared_step.cache_clear()
+    context.shared_step.cache_clear()
     made = train(plan, store, manifests, options=tiny.options(log_every=100, save_every_steps=500))
     assert len(made) == 2 and seen[-1][0] == STEPS
     # the seconds of the processor for a hundred steps, whatever else the machine does

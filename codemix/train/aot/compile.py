@@ -203,10 +203,10 @@ def _compile(stage: StagePlan, n_sources: int, devices: list, setup: Setup) -> C
     import jax
 
     from codemix.progress import progress
-    from codemix.train.model.mesh import make_mesh
+    from codemix.train.model.mesh import mesh_of
 
     began = time.monotonic()
-    mesh = make_mesh(**setup.mesh, devices=devices)
+    mesh = mesh_of(setup.mesh, devices)
     step = step_for(
         stage, setup.vocab_size, n_sources, mesh, microbatches=setup.microbatches, remat=setup.remat
     )

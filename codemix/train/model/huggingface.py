@@ -1,8 +1,10 @@
-"""A trained decoder as a Hugging Face folder, `CohereForCausalLM` name by name, and back. Standard library and pydantic at import."""
+"""A trained decoder as a Hugging Face folder, `CohereForCausalLM` name by name, and back. Standard library and pydantic
+at import."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,14 @@ from codemix.recipe.language import schema
 
 if TYPE_CHECKING:
     import numpy as np
+    from jax import Array
 
     from codemix.train.model.decoder import Decoder
 
 DTYPES = ("float32", "bfloat16")  # the first loses nothing
 
-# Their matrices are [out, in] and flat; ours are [in..., out...]. One entry a matrix: (their name, dimensions of ours that are `in`).
+# Their matrices are [out, in] and flat; ours are [in..., out...].
+# One entry per matrix: (their name, dimensions of ours that are `in`).
 MATRICES = {
     "query": ("self_attn.q_proj", 1),
     "key": ("self_attn.k_proj", 1),
@@ -33,16 +37,16 @@ MATRICES = {
 
 def problems(spec: schema.Model) -> list[Problem]:
     """Each choice of a model that `CohereForCausalLM` has no name for; known from the recipe alone."""
-    choices = {"norm": ("layer", spec.norm), "positions": ("rope", spec.positions)}
-    return [
-        Problem(
-            f"`model.{name}: {ours}` cannot be a Hugging Face model: CohereForCausalLM has `{name}: {theirs}` only",
-            hints=(f"train with `{name}: {theirs}` to export it; `codemix eval` reads this one as it is",),
-            rule="export-unsupported",
-        )
-        for name, (theirs, ours) in choices.items()
-        if ours != theirs
-    ]
+    found = []
+    for name, theirs, ours in (("norm", "layer", spec.norm), ("positions", "rope", spec.positions)):
+        if ours != theirs:
+            what = (
+                f"`model.{name}: {ours}` cannot be a Hugging Face model: "
+                f"CohereForCausalLM has `{name}: {theirs}` only"
+            )
+            hint = f"train with `{name}: {theirs}` to export it; `codemix eval` reads this one as it is"
+            found.append(Problem(what, hints=(hint,), rule="export-unsupported"))
+    return found
 
 
 def check(spec: schema.Model, dtype: str) -> None:
@@ -65,7 +69,8 @@ def export(
     dtype: str = "float32",
     tokenizer: Path | None = None,
 ) -> Path:
-    """The folder, holding config.json, generation_config.json, model.safetensors and, when given, the tokenizer's two files.
+    """The folder, holding config.json, generation_config.json, model.safetensors and, when given, the tokenizer's two
+    files.
 
     `dtype` is `float32` (nothing is lost) or `bfloat16`. The padding of the vocabulary is cut off.
     """
@@ -83,16 +88,11 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        tensors = {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)}
         with replacing(folder / "model.safetensors") as temporary:
             temporary.touch()
-            mode = (
-                temporary.stat().st_mode
-            )  # what the umask says; safetensors makes its file for the owner alone
-            save_file(
-                {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)},
-                temporary,
-                metadata={"format": "pt"},
-            )
+            mode = temporary.stat().st_mode  # what the umask says; safetensors makes a file for the owner alone
+            save_file(tensors, temporary, metadata={"format": "pt"})
             temporary.chmod(mode)
     except OSError as error:
         raise disk_problem(error, folder) from error
@@ -102,10 +102,11 @@ def export(
 def config(
     spec: schema.Model, vocab_size: int, seq_len: int, eos_id: int, dtype: str = "float32"
 ) -> dict[str, Any]:
-    """What config.json says. `rope_theta` stands twice: transformers 5 reads `rope_parameters`, older ones the bare key.
+    """What config.json says. `rope_theta` appears twice: transformers 5 reads `rope_parameters`, older ones the bare
+    key.
 
-    A document begins after the EOS of the one before, so EOS is BOS too. It is no padding here: the embedding of a padding token
-    gets no gradient, and a model that is trained further would never learn to end.
+    A document begins after the EOS of the one before, so EOS is BOS too. It is not padding here: the embedding of a
+    padding token gets no gradient, and a model that is trained further would never learn to end.
     """
     return {
         "architectures": ["CohereForCausalLM"],
@@ -136,16 +137,16 @@ def config(
 
 
 def generation_config(eos_id: int) -> dict[str, Any]:
-    """What generation_config.json says: where a text begins, where it ends, and with what rows of unequal length are filled."""
+    """What generation_config.json says: where a text begins, where it ends, and what fills rows of unequal length."""
     return {"bos_token_id": eos_id, "eos_token_id": eos_id, "pad_token_id": eos_id}
 
 
-def _tokenizer_files(made: dict[str, Any], seq_len: int, eos_id: int) -> dict[str, Any]:
+def _tokenizer_files(tokenizer: dict[str, Any], seq_len: int, eos_id: int) -> dict[str, Any]:
     """tokenizer.json and tokenizer_config.json, which together give the ids that training saw.
 
     Nothing is added to a text, nothing is cut or padded unasked, and text that spells a special token stays text.
     """
-    eos = next(token["content"] for token in made["added_tokens"] if token["id"] == eos_id)
+    eos = next(token["content"] for token in tokenizer["added_tokens"] if token["id"] == eos_id)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": eos,
@@ -159,67 +160,99 @@ def _tokenizer_files(made: dict[str, Any], seq_len: int, eos_id: int) -> dict[st
         "model_input_names": ["input_ids", "attention_mask"],
     }
     return {
-        "tokenizer.json": made | {"post_processor": None, "truncation": None, "padding": None},
+        "tokenizer.json": tokenizer | {"post_processor": None, "truncation": None, "padding": None},
         "tokenizer_config.json": settings,
     }
 
 
 def load_exported(folder: Path, spec: schema.Model, vocab_size: int) -> Decoder:
     """The decoder that `export` wrote. Raises CodemixError where names or shapes are not this model's."""
-    if found := problems(spec):
-        raise CodemixError(*found)
-    import jax
-    import numpy as np
-    from safetensors.numpy import load_file
-
+    if unsupported := problems(spec):
+        raise CodemixError(*unsupported)
     from codemix.train.model.decoder import Blocks, decoder
 
-    tensors = load_file(folder / "model.safetensors")
-    G = spec.n_heads // spec.kv_heads
-    tails = {  # our shape of one layer
-        "query": (spec.d_model, spec.kv_heads, G, spec.head_size),
-        "key": (spec.d_model, spec.kv_heads, spec.head_size),
-        "value": (spec.d_model, spec.kv_heads, spec.head_size),
-        "out": (spec.kv_heads, G, spec.head_size, spec.d_model),
-        "gate": (spec.d_model, spec.d_ff),
-        "up": (spec.d_model, spec.d_ff),
-        "down": (spec.d_ff, spec.d_model),
-    }
-
-    def take(name: str) -> np.ndarray:
-        if name not in tensors:
-            raise CodemixError(
-                f"{folder / 'model.safetensors'} has no `{name}`",
-                hints=["is it of another shape?"],
-                rule="export-mismatch",
-            )
-        return np.asarray(tensors[name]).astype(np.float32)
-
-    def padded(name: str) -> np.ndarray:
-        table = take(name)
-        return np.pad(table, ((0, spec.vocab(vocab_size) - len(table)), (0, 0)))
-
-    def layers(ours: str) -> np.ndarray:
-        each = [take(f"model.layers.{i}.{MATRICES[ours][0]}.weight").T for i in range(spec.n_layers)]
-        if each[0].size != np.prod(tails[ours]):
-            raise CodemixError(
-                f"`{MATRICES[ours][0]}` is {each[0].shape}, this model's is {tails[ours]}",
-                rule="export-mismatch",
-            )
-        return np.stack([matrix.reshape(tails[ours]) for matrix in each])
-
-    if spec.tied_embeddings and "lm_head.weight" in tensors:
+    tensors = _Tensors(folder / "model.safetensors", spec)
+    unembedding = None
+    if not spec.tied_embeddings:
+        unembedding = tensors.table("lm_head.weight", vocab_size)
+    elif "lm_head.weight" in tensors.by_name:
         raise CodemixError(
-            f"{folder / 'model.safetensors'} has an `lm_head.weight`, this model's embeddings are tied",
+            f"{tensors.path} has an `lm_head.weight`, this model's embeddings are tied",
             rule="export-mismatch",
         )
-    norms = np.stack([take(f"model.layers.{i}.input_layernorm.weight") for i in range(spec.n_layers)])
-    blocks = Blocks(norm=norms, **{ours: layers(ours) for ours in MATRICES})
-    unembedding = None if spec.tied_embeddings else padded("lm_head.weight")
-    model = decoder(
-        spec, vocab_size, padded("model.embed_tokens.weight"), blocks, take("model.norm.weight"), unembedding
+    matrices = {name: tensors.matrices(name) for name in MATRICES}
+    return decoder(
+        spec,
+        vocab_size,
+        tensors.table("model.embed_tokens.weight", vocab_size),
+        Blocks(norm=tensors.norms(), **matrices),
+        tensors.array("model.norm.weight"),
+        unembedding,
     )
-    return jax.tree.map(jax.numpy.asarray, model)
+
+
+class _Tensors:
+    """The arrays of model.safetensors in our shapes."""
+
+    def __init__(self, path: Path, spec: schema.Model):
+        from safetensors.numpy import load_file
+
+        self.path = path
+        self.spec = spec
+        self.by_name = load_file(path)
+
+    def array(self, name: str) -> Array:
+        """One, under its Hugging Face name, in float32."""
+        import jax.numpy as jnp
+
+        if name not in self.by_name:
+            hint = "does the folder hold a model of a different shape?"
+            raise CodemixError(f"{self.path} has no `{name}`", hints=[hint], rule="export-mismatch")
+        return jnp.asarray(self.by_name[name]).astype(jnp.float32)
+
+    def table(self, name: str, vocab_size: int) -> Array:
+        """An embedding, with the padding of the vocabulary."""
+        import jax.numpy as jnp
+
+        table = self.array(name)
+        missing = self.spec.vocab(vocab_size) - len(table)
+        return jnp.pad(table, ((0, missing), (0, 0)))
+
+    def norms(self) -> Array:
+        return self._stacked("input_layernorm")
+
+    def matrices(self, ours: str) -> Array:
+        """One of `MATRICES` of all layers."""
+        theirs, _ = MATRICES[ours]
+        stacked = self._stacked(theirs).swapaxes(1, 2)
+        shape = _layer_shape(self.spec, ours)
+        if stacked[0].size != math.prod(shape):
+            raise CodemixError(
+                f"`{theirs}` is {stacked.shape[1:]}, this model's is {shape}", rule="export-mismatch"
+            )
+        return stacked.reshape(self.spec.n_layers, *shape)
+
+    def _stacked(self, theirs: str) -> Array:
+        import jax.numpy as jnp
+
+        layers = range(self.spec.n_layers)
+        return jnp.stack([self.array(f"model.layers.{i}.{theirs}.weight") for i in layers])
+
+
+def _layer_shape(spec: schema.Model, ours: str) -> tuple[int, ...]:
+    """The shape of one layer of a matrix of ours."""
+    D, F, K, H = spec.d_model, spec.d_ff, spec.kv_heads, spec.head_size
+    G = spec.n_heads // K
+    shapes = {
+        "query": (D, K, G, H),
+        "key": (D, K, H),
+        "value": (D, K, H),
+        "out": (K, G, H, D),
+        "gate": (D, F),
+        "up": (D, F),
+        "down": (F, D),
+    }
+    return shapes[ours]
 
 
 def _named(model: Decoder) -> Iterator[tuple[str, np.ndarray]]:
@@ -230,10 +263,9 @@ def _named(model: Decoder) -> Iterator[tuple[str, np.ndarray]]:
     if model.unembedding is not None:
         yield "lm_head.weight", np.asarray(model.unembedding)[: model.vocab_size]
     yield "model.norm.weight", np.asarray(model.norm)
-    norms = np.asarray(model.blocks.norm)
-    for i, norm in enumerate(norms):
+    for i, norm in enumerate(np.asarray(model.blocks.norm)):
         yield f"model.layers.{i}.input_layernorm.weight", norm
     for ours, (theirs, n_in) in MATRICES.items():
-        stacked = np.asarray(getattr(model.blocks, ours))
-        for i, matrix in enumerate(stacked):
-            yield f"model.layers.{i}.{theirs}.weight", matrix.reshape(int(np.prod(matrix.shape[:n_in])), -1).T
+        for i, matrix in enumerate(np.asarray(getattr(model.blocks, ours))):
+            inputs = math.prod(matrix.shape[:n_in])
+            yield f"model.layers.{i}.{theirs}.weight", matrix.reshape(inputs, -1).T

@@ -42,6 +42,12 @@ def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list | None
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
+def mesh_of(shape: Mapping[str, int], devices: list | None = None) -> Mesh:
+    """The mesh of this shape; an axis that it does not name has one device."""
+    data, fsdp, model = (shape.get(axis, 1) for axis in AXES)
+    return make_mesh(data, fsdp, model, devices)
+
+
 def default_shape(n_devices: int, d_model: int) -> dict[str, int]:
     """Every device: weights over the most of them (up to 16) that divide d_model, rows over the rest."""
     fsdp = 1

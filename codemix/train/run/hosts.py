@@ -22,13 +22,10 @@ def join(hosts: Hosts | None) -> None:
     if hosts is None or jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # read only where the devices are CPUs
-    given = {
-        "coordinator_address": hosts.coordinator,
-        "num_processes": hosts.count,
-        "process_id": hosts.index,
-    }
     try:
-        jax.distributed.initialize(**{name: value for name, value in given.items() if value is not None})
+        jax.distributed.initialize(
+            coordinator_address=hosts.coordinator, num_processes=hosts.count, process_id=hosts.index
+        )
     except (ValueError, RuntimeError) as error:
         raise CodemixError(
             f"the processes of this run did not find each other: {str(error).splitlines()[0]}",
@@ -44,11 +41,8 @@ def join(hosts: Hosts | None) -> None:
 
 # Words in the text of an error: by backend, and by what was waited for.
 _LOST_SIGNS = ("gloo", "unavailable", "heartbeat", "connection", "barrier")
-_SLOW_SIGNS = (
-    "deadline",
-    "timed out",
-    "timeout",
-)  # without one that says why, nobody knows that a host has ended
+# Without one that says why, nobody knows that a host has ended.
+_SLOW_SIGNS = ("deadline", "timed out", "timeout")
 _ENDED_SIGNS = ("closed", "reset", "refused", "broken pipe", "heartbeat", "unavailable", "crashed")
 _HINTS = (
     "its own output says why, unless it was killed",
@@ -61,24 +55,25 @@ _joined: list[RuntimeWords] = []  # of this process, once it is one of several
 
 @contextlib.contextmanager
 def explain_lost_host() -> Iterator[None]:
-    """The user's words for the end of another process of the run, which here is an error of whatever was waiting for it."""
+    """The user's words for the end of another process of the run, which here is an error of whatever was waiting for
+    it."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        said = str(error).lower()
-        if (
-            jax.process_count() == 1
-            or not any(sign in said for sign in _LOST_SIGNS)
-            or not _of_the_runtime(error)
-        ):
+        message = str(error).lower()
+        is_lost = _mentions(message, _LOST_SIGNS) and _of_the_runtime(error)
+        if jax.process_count() == 1 or not is_lost:
             raise
-        ended = not any(sign in said for sign in _SLOW_SIGNS) or any(sign in said for sign in _ENDED_SIGNS)
-        what = _ENDED if ended else _SLOW
+        is_slow = _mentions(message, _SLOW_SIGNS) and not _mentions(message, _ENDED_SIGNS)
+        what = _SLOW if is_slow else _ENDED
         if _joined:
-            atexit.register(
-                _leave
-            )  # runs before JAX's own, which would wait for the other process, and abort
+            # runs before JAX's own, which would wait for the other process, and abort
+            atexit.register(_leave)
         raise CodemixError(f"{what}: {str(error).splitlines()[0]}", hints=_HINTS, rule="hosts") from error
+
+
+def _mentions(message: str, signs: Sequence[str]) -> bool:
+    return any(sign in message for sign in signs)
 
 
 def _of_the_runtime(error: Exception) -> bool:
@@ -97,10 +92,11 @@ def _leave() -> None:
 
 
 def enough_threads() -> None:
-    """Give CPU devices that are made up (for tests of a mesh) threads enough to meet each other; before jax looks at its devices.
+    """Give CPU devices that are made up (for tests of a mesh) threads enough to meet each other; before jax looks at
+    its devices.
 
-    XLA runs several collectives of a step at once, each holding a thread a device; with one thread a core they wait for
-    each other until a time-out ends the process.
+    XLA runs several collectives of a step at once, each holding a thread per device; with one thread per core they
+    wait for each other until a time-out ends the process.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")
@@ -119,23 +115,22 @@ def barrier(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def any_of(flags: Sequence[bool]) -> list[bool]:
-    """For each flag whether any process raised it; all processes get the same answer."""
+def any_of(flag: bool) -> bool:
+    """Whether any process raised its flag; all processes get the same answer."""
     if jax.process_count() == 1:
-        return list(flags)
+        return flag
     import numpy as np
     from jax.experimental import multihost_utils
 
-    return (
-        multihost_utils.process_allgather(np.array(flags, np.int32)).reshape(-1, len(flags)).any(0).tolist()
-    )
+    flags = multihost_utils.process_allgather(np.array(flag, np.int32))
+    return bool(np.any(flags))
 
 
 def use_compile_cache(folder: Path | None, default: Path) -> None:
     """Keep compiled programs on disk: in `folder`, where the environment says, or in `default`."""
-    if folder is None and (
-        os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir
-    ):
+    of_environment = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    of_jax = getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009 (made at run time)
+    if folder is None and (of_environment or of_jax):
         return
     place = Path(folder or default)
     place.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,9 @@ class Interrupts:
     def __init__(self, say: Callable[[str], None], *, take_sigterm: bool = True):
         self.asked: signal.Signals | None = None
         self._say = say
-        self._signals = (signal.SIGINT, signal.SIGTERM) if take_sigterm else (signal.SIGINT,)
+        self._signals = [signal.SIGINT]
+        if take_sigterm:
+            self._signals.append(signal.SIGTERM)
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:

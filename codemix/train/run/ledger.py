@@ -21,7 +21,8 @@ class Ledger:
     def __init__(self, stage: StagePlan, rows: Mapping[str, int] | None = None, steps: int = 0):
         self.stage = stage
         self.steps = steps
-        self.rows = {source.source: int((rows or {}).get(source.source, 0)) for source in stage.sources}
+        counted = rows or {}
+        self.rows = {source.source: int(counted.get(source.source, 0)) for source in stage.sources}
 
     def add(self, rows_by_source: Sequence[int]) -> None:
         """Count one step: rows of each source, in the plan's order of sources."""
@@ -38,54 +39,60 @@ class Ledger:
 
         Whole segments are exact. Inside one, each level of the order's tree rounds by less than a row.
         """
-        done = self.stage.first_row(self.steps) if self.steps < self.stage.steps else self.stage.rows
+        done = self.stage.rows
+        if self.steps < self.stage.steps:
+            done = self.stage.first_row(self.steps)
         slack = max(1, len(self.stage.sources) - 1).bit_length() + 1
-        when, problems = f"after {self.steps} steps of `{self.stage.name}`,", []
-        for i, name in enumerate(self.rows):
-            due = 0.0
-            for segment in self.stage.segments:
-                inside = min(max(done - segment.first_row, 0), segment.rows)
-                due += segment.counts[i] * (inside / segment.rows) if segment.rows else 0
-            if abs(self.rows[name] - due) > slack:
-                problems.append(
-                    self._problem(
-                        "ledger-drift",
-                        f"{when} {self.rows[name]:,} rows of `{name}` were read, the plan says {due:,.1f}",
-                    )
-                )
-        if sum(self.rows.values()) != done and not problems:
-            problems.append(
-                self._problem(
-                    "ledger-drift",
-                    f"{when} {sum(self.rows.values()):,} rows were read, but the plan says {done:,}",
-                )
-            )
-        if problems:
-            raise CodemixError(*problems)
+        when = f"after {self.steps} steps of `{self.stage.name}`,"
+        drifts = []
+        for index, (name, rows) in enumerate(self.rows.items()):
+            due = self._due(index, done)
+            if abs(rows - due) > slack:
+                drifts.append(f"{when} {rows:,} rows of `{name}` were read, the plan says {due:,.1f}")
+        total = sum(self.rows.values())
+        if total != done and not drifts:
+            drifts.append(f"{when} {total:,} rows were read, but the plan says {done:,}")
+        if drifts:
+            raise _problems("ledger-drift", drifts)
+
+    def _due(self, source: int, done: int) -> float:
+        """Rows of a source among the first `done` rows of the stage, had each segment an even mixture."""
+        due = 0.0
+        for segment in self.stage.segments:
+            inside = min(max(done - segment.first_row, 0), segment.rows)
+            if inside:
+                due += segment.counts[source] * (inside / segment.rows)
+        return due
 
     def close(self) -> dict[str, Any]:
         """The content of ledger.json. Raises CodemixError (`ledger-mismatch`) unless it equals the plan to the token."""
-        plan = self.stage.planned_tokens()
-        consumed = {name: n * self.stage.seq_len for name, n in self.rows.items()}
-        name = self.stage.name
-        wrong = [
-            f"stage `{name}` read {consumed[n]:,} tokens of `{n}`, but the plan says {plan[n]:,}"
-            for n in plan
-            if plan[n] != consumed[n]
-        ]
-        if not wrong and self.steps != self.stage.steps:
-            wrong = [f"stage `{name}` took {self.steps} steps, but the plan says {self.stage.steps}"]
-        if wrong:
-            raise CodemixError(*(self._problem("ledger-mismatch", what) for what in wrong))
+        planned = self.stage.planned_tokens()
+        consumed = {name: rows * self.stage.seq_len for name, rows in self.rows.items()}
+        stage = self.stage.name
+        differences = []
+        for name, tokens in planned.items():
+            if consumed[name] != tokens:
+                differences.append(
+                    f"stage `{stage}` read {consumed[name]:,} tokens of `{name}`, but the plan says {tokens:,}"
+                )
+        if not differences and self.steps != self.stage.steps:
+            differences.append(
+                f"stage `{stage}` took {self.steps} steps, but the plan says {self.stage.steps}"
+            )
+        if differences:
+            raise _problems("ledger-mismatch", differences)
         return {
-            "stage": name,
-            "planned": plan,
+            "stage": stage,
+            "planned": planned,
             "consumed": consumed,
             "steps": self.steps,
             "tokens": sum(consumed.values()),
         }
 
-    @staticmethod
-    def _problem(rule: str, what: str) -> Problem:
-        hint = "the stage was not finished; delete its folder under .building and train it again, and report this if it comes back"
-        return Problem(what, hints=(hint,), rule=rule)
+
+def _problems(rule: str, differences: Sequence[str]) -> CodemixError:
+    hints = (
+        "the stage was not finished; delete its folder under .building and train it again, "
+        "and report this if it comes back",
+    )
+    return CodemixError(*(Problem(what, hints=hints, rule=rule) for what in differences))

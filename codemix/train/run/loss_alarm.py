@@ -1,12 +1,13 @@
-"""When training has gone wrong: a loss that is no number, or one that jumps; and which text it was reading."""
+"""When training has gone wrong: a non-finite loss, or one that jumps; and which text it was reading."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codemix.data.loader.order import Order
 from codemix.data.store.store import write_json
@@ -31,73 +32,84 @@ class Spike:
         self._least = least
 
     def add(self, loss: float) -> float | None:
-        """The mean before, when this loss is a spike. It enters the mean all the same: a loss that stays up is soon no news."""
+        """The mean before, when this loss is a spike. It enters the mean all the same: a loss that stays up is soon
+        no news."""
         before = list(self._last)
         self._last.append(loss)
         if len(before) < self._least:
             return None
         mean = math.fsum(before) / len(before)
-        deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in before) / len(before))
-        return mean if loss > mean + max(1.0, 8 * deviation) else None
+        variance = math.fsum((x - mean) ** 2 for x in before) / len(before)
+        threshold = mean + max(1.0, 8 * math.sqrt(variance))
+        return mean if loss > threshold else None
 
 
-def what_is_wrong(
-    rule: str,
-    what: str,
-    stage: StagePlan,
-    step: int,
-    shards: Mapping[str, Shards],
-    folder: Path,
-    saved: int | None,
-    hints: tuple[str, ...] = (),
-) -> CodemixError:
-    """The error for a step whose loss is wrong, with the rows that it read; all of them go to `stopped.json`."""
-    rows = rows_of(stage, step, shards)
-    write_json(
-        folder / "stopped.json",
-        {"rule": rule, "what": what, "stage": stage.name, "step": step + 1, "rows": rows},
-    )
-    said = "; ".join(_say(row) for row in rows[:SHOWN]) + (
-        f"; and {len(rows) - SHOWN} more rows" if len(rows) > SHOWN else ""
-    )
-    kept = (
-        f"the checkpoint after step {saved:,} is kept"
-        if saved
-        else "the stage has no checkpoint yet, its parent is untouched"
-    )
-    return CodemixError(
-        Problem(
-            f"{what} at step {step + 1:,} of `{stage.name}`",
-            rule=rule,
-            hints=(
-                f"it read {said}",
-                f"every row is listed in {folder / 'stopped.json'}",
-                f"{kept}; the same command goes on from there, over the same rows",
-                "a lower learning rate, a longer warmup or a lower `clip` are the usual cures; look at the rows for text that should not be there",
-                *hints,
-            ),
-        )
-    )
+@dataclass(frozen=True)
+class Trouble:
+    """A step whose loss is wrong."""
+
+    rule: str
+    what: str
+    stage: StagePlan
+    step: int
+    hints: tuple[str, ...] = ()
 
 
-def rows_of(stage: StagePlan, step: int, shards: Mapping[str, Shards]) -> list[dict[str, Any]]:
-    """What each row of a step read: source, epoch, window and the ids of its documents, where the build wrote them."""
+@dataclass(frozen=True)
+class RowRead:
+    """What one row of a step read; `documents` are their ids, where the build wrote them."""
+
+    row: int
+    source: str
+    epoch: int
+    window: int
+    documents: list[str]
+
+    def __str__(self) -> str:
+        named = ", ".join(self.documents[:2])
+        if len(self.documents) > 2:
+            named += ", ..."
+        documents = f" ({named})" if named else ""
+        return f"`{self.source}` window {self.window:,}{documents}"
+
+
+def stopped(trouble: Trouble, shards: Mapping[str, Shards], folder: Path, saved: int | None) -> CodemixError:
+    """The error that names the rows which the step read; all of them go to `stopped.json`."""
+    rows = rows_of(trouble.stage, trouble.step, shards)
+    record = {
+        "rule": trouble.rule,
+        "what": trouble.what,
+        "stage": trouble.stage.name,
+        "step": trouble.step + 1,
+        "rows": [asdict(row) for row in rows],
+    }
+    write_json(folder / "stopped.json", record)
+    shown = "; ".join(str(row) for row in rows[:SHOWN])
+    if len(rows) > SHOWN:
+        shown += f"; and {len(rows) - SHOWN} more rows"
+    kept = "the stage has no checkpoint yet, its parent is untouched"
+    if saved:
+        kept = f"the checkpoint after step {saved:,} is kept"
+    hints = (
+        f"it read {shown}",
+        f"every row is listed in {folder / 'stopped.json'}",
+        f"{kept}; the same command resumes from there, over the same rows",
+        "a lower learning rate, a longer warmup or a lower `clip` are the usual cures; "
+        "look at the rows for text that should not be there",
+        *trouble.hints,
+    )
+    what = f"{trouble.what} at step {trouble.step + 1:,} of `{trouble.stage.name}`"
+    return CodemixError(Problem(what, rule=trouble.rule, hints=hints))
+
+
+def rows_of(stage: StagePlan, step: int, shards: Mapping[str, Shards]) -> list[RowRead]:
+    """What each row of a step read."""
     rows = Order(stage).rows(step)
+    places = zip(rows.source.tolist(), rows.epoch.tolist(), rows.window.tolist(), strict=True)
     found = []
-    for i, (source, epoch, window) in enumerate(
-        zip(rows.source.tolist(), rows.epoch.tolist(), rows.window.tolist(), strict=True)
-    ):
+    for row, (source, epoch, window) in enumerate(places, stage.first_row(step)):
         name = stage.sources[source].source
-        documents = _documents(shards[name], window)
-        found.append(
-            {
-                "row": stage.first_row(step) + i,
-                "source": name,
-                "epoch": epoch,
-                "window": window,
-                "documents": documents,
-            }
-        )
+        found.append(RowRead(row, name, epoch, window, _documents(shards[name], window)))
     return found
 
 
@@ -108,9 +120,3 @@ def _documents(shards: Shards, window: int) -> list[str]:
         return [entry["id"] for _, entry in sorted(shards.metadata(shard, numbers).items())]
     except CodemixError:
         return []  # the documents' list is missing; the window still says where to look
-
-
-def _say(row: Mapping[str, Any]) -> str:
-    documents = row["documents"]
-    named = f" ({', '.join(documents[:2])}{', ...' if len(documents) > 2 else ''})" if documents else ""
-    return f"`{row['source']}` window {row['window']:,}{named}"

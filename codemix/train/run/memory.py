@@ -1,4 +1,4 @@
-"""Memory: what is said when a device has too little; on CPU, pages that one step used are kept for the next."""
+"""Memory: the message when a device has too little; on a CPU, pages that one step used are kept for the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import jax
 
 from codemix.errors import CodemixError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
+# <malloc.h>
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+M_ARENA_MAX = -8
 
 
 def keep_freed_pages() -> bool:
@@ -27,10 +30,8 @@ def keep_freed_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has none
         return False
-    return all(
-        mallopt(option, value)
-        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
-    )
+    settings = {M_ARENA_MAX: 1, M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
+    return all(mallopt(option, value) for option, value in settings.items())
 
 
 def is_out_of_memory(message: str) -> bool:
@@ -48,8 +49,8 @@ def explain_out_of_memory() -> Iterator[None]:
             raise
         hints = [
             "`codemix train` with `--microbatches 2` or more holds fewer rows at once, with `--remat full` less of each",
-            "neither changes the result beyond rounding: the same command with them goes on from the newest checkpoint",
+            "neither changes the result beyond rounding: the same command with them resumes from the newest checkpoint",
         ]
         raise CodemixError(
-            f"the memory does not suffice: {str(error).splitlines()[0]}", hints=hints, rule="out-of-memory"
+            f"out of memory: {str(error).splitlines()[0]}", hints=hints, rule="out-of-memory"
         ) from error

@@ -1,7 +1,8 @@
-"""metrics.jsonl: one JSON object a line, each over the steps since the line before. Sums travel; ratios are made here.
+"""metrics.jsonl: one JSON object per line, each over the steps since the line before. Checkpoints hold sums; ratios are
+computed here.
 
 A resumed stage first cuts the file back to its checkpoint, so no step is ever reported twice; the sums of a line that was
-half done travel in the checkpoint, so lines fall where they would have fallen.
+half done are in the checkpoint, so lines fall where they would have fallen.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.store.store import disk_problem
+from codemix.errors import CodemixError
 from codemix.files import write_whole
 from codemix.recipe.planning.chips import chip_of_device
 
@@ -31,8 +33,12 @@ class Sums:
     def add(self, nats: Sequence[float], tokens: Sequence[float], z_nats: float, grad_norm: float) -> None:
         """One step: nats and loss-carrying tokens by source."""
         self.steps += 1
-        self.nats = [a + b for a, b in zip(self.nats or [0.0] * len(nats), nats, strict=True)]
-        self.tokens = [a + round(b) for a, b in zip(self.tokens or [0] * len(tokens), tokens, strict=True)]
+        if not self.nats:
+            self.nats = [0.0] * len(nats)
+            self.tokens = [0] * len(tokens)
+        for source, (more_nats, more_tokens) in enumerate(zip(nats, tokens, strict=True)):
+            self.nats[source] += more_nats
+            self.tokens[source] += round(more_tokens)
         self.z_nats += z_nats
         self.grad_norm += grad_norm
 
@@ -52,15 +58,29 @@ class Sums:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; a line torn by a crash at the end is left out."""
-    lines = []
-    if path.exists():
-        for raw in path.read_bytes().split(b"\n"):
-            try:
-                lines.append(json.loads(raw))
-            except ValueError:
+    """The lines of a metrics file, the last one for each step, in order of steps; none where there is no file.
+
+    A line torn by a crash at the end is left out. Raises CodemixError (`store-damaged`) for any other damage.
+    """
+    if not path.exists():
+        return []
+    by_step: dict[int, dict[str, Any]] = {}
+    raw_lines = path.read_bytes().split(b"\n")
+    for number, raw in enumerate(raw_lines, 1):
+        if not raw.strip():
+            continue
+        try:
+            line = json.loads(raw)
+            by_step[line["step"]] = line
+        except (ValueError, KeyError, TypeError):
+            if number == len(raw_lines):
                 continue
-    return lines
+            raise CodemixError(
+                f"{path} is damaged at line {number}",
+                hints=["delete that line, or delete the stage's folder and train it again"],
+                rule="store-damaged",
+            ) from None
+    return [by_step[step] for step in sorted(by_step)]
 
 
 class MetricsFile:
@@ -70,7 +90,7 @@ class MetricsFile:
         self.path = path
         kept = [line for line in read_metrics(path) if line["step"] <= step]
         try:
-            write_whole(path, "".join(_text(line) for line in kept))
+            write_whole(path, "".join(map(_text, kept)))
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise disk_problem(error, path) from error

@@ -44,7 +44,9 @@ class TrainOptions:
     until: int | None = None  # stop, with a checkpoint, after N steps of the run
     track: tuple[str, ...] = ()  # extra writers: tensorboard, wandb, trackio
     on_spike: Literal["stop", "warn"] = "stop"  # a sudden rise of the loss; a non-finite loss always stops
-    on_step: Callable[[StepMetrics], None] | None = None  # called after each step; what it raises stops the run
+    on_step: Callable[[StepMetrics], None] | None = (
+        None  # called after each step; what it raises stops the run
+    )
     live: bool | None = None  # None: a live view when stderr is a terminal
     prefetch: int = 2  # batches made ahead
     mesh: Mapping[str, int] | None = None  # axis -> size; None: every device, weights over up to 16 of them

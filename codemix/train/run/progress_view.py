@@ -5,25 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codemix import progress
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import TaskID
 
 
 class View:
     """Says nothing; the base of the other two, and what every process but the first has."""
 
     def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
-        """A stage begins, or goes on after `done` steps."""
+        """A stage begins, or resumes after `done` steps."""
 
     def step(self, done: int) -> None:
-        """So many steps are done."""
+        """This number of steps is done."""
 
     def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
         """A new line of metrics."""
 
     def note(self, text: str) -> None:
-        """Something worth a line of its own."""
+        """Something that deserves a line of its own."""
 
     def close(self) -> None:
         """The run ends or stops."""
@@ -33,20 +37,24 @@ class Lines(View):
     """Plain lines on stderr, at most one in `every_s` seconds, and the last of each stage."""
 
     def __init__(self, every_s: float = 5.0):
-        self.every_s, self._said, self._steps = every_s, 0.0, 0
+        self.every_s = every_s
+        self._name = ""
+        self._steps = 0
+        self._last_s = 0.0
 
     def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
-        self._name, self._steps, self._said = stage, steps, time.monotonic()
-        self.note(
-            f"train {stage} ({index + 1} of {stages}): {steps:,} steps"
-            + (f", going on after step {done:,}" if done else "")
-        )
+        self._name = stage
+        self._steps = steps
+        self._last_s = time.monotonic()
+        resumed = f", resuming after step {done:,}" if done else ""
+        self.note(f"train {stage} ({index + 1} of {stages}): {steps:,} steps{resumed}")
 
     def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
         now = time.monotonic()
-        if now - self._said < self.every_s and line["step"] < self._steps:
+        is_last = line["step"] >= self._steps
+        if now - self._last_s < self.every_s and not is_last:
             return
-        self._said = now
+        self._last_s = now
         left = f"  {show_time(left_s)} left" if left_s else ""
         self.note(f"train {self._name}: step {line['step']:,} of {self._steps:,}  {describe(line)}{left}")
 
@@ -71,7 +79,7 @@ class Panel(View):
         )
         self._bar = Progress(*columns, auto_refresh=False)
         self._line: Mapping[str, Any] = {}
-        self._task = None
+        self._task: TaskID | None = None  # none before the first stage
         self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
         self._live.start()
 
@@ -82,13 +90,14 @@ class Panel(View):
         )
 
     def step(self, done: int) -> None:
-        self._bar.update(self._task, completed=done)
+        if self._task is not None:
+            self._bar.update(self._task, completed=done)
 
     def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
         self._line = line
-        self._bar.update(
-            self._task, completed=line["step"], left=f"{show_time(left_s)} left" if left_s else ""
-        )
+        left = f"{show_time(left_s)} left" if left_s else ""
+        if self._task is not None:
+            self._bar.update(self._task, completed=line["step"], left=left)
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
@@ -96,7 +105,7 @@ class Panel(View):
     def close(self) -> None:
         self._live.stop()
 
-    def _render(self):
+    def _render(self) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -104,23 +113,28 @@ class Panel(View):
         table = Table.grid(padding=(0, 2))
         for name, value in source_losses(self._line).items():
             table.add_row(Text(f"  {name}"), Text(f"{value:.3f} nats/token"))
-        return Group(self._bar, Text("  " + describe(self._line)), table) if self._line else self._bar
+        if not self._line:
+            return self._bar
+        return Group(self._bar, Text("  " + describe(self._line)), table)
 
 
 def open_view(live: bool | None = None) -> View:
     """The view that fits: silent under --quiet and --json, a panel in a terminal, lines elsewhere."""
     if progress.QUIET:
         return View()
-    return Panel() if (sys.stderr.isatty() if live is None else live) else Lines()
+    if live is None:
+        live = sys.stderr.isatty()
+    return Panel() if live else Lines()
 
 
 def source_losses(line: Mapping[str, Any]) -> dict[str, float]:
     """Source -> loss [nats/token] of a metrics line."""
-    return {
-        key.split("/")[1]: value
-        for key, value in line.items()
-        if key.startswith("train/") and key.count("/") == 2
-    }
+    losses = {}
+    for key, value in line.items():
+        parts = key.split("/")
+        if len(parts) == 3 and parts[0] == "train":
+            losses[parts[1]] = value
+    return losses
 
 
 def describe(line: Mapping[str, Any]) -> str:
@@ -128,7 +142,8 @@ def describe(line: Mapping[str, Any]) -> str:
     parts = [f"loss {line['train/loss_nats_per_token']:.3f}"]
     sources = source_losses(line)
     if 1 < len(sources) <= 4:
-        parts.append("(" + ", ".join(f"{name} {value:.3f}" for name, value in sources.items()) + ")")
+        by_source = ", ".join(f"{name} {value:.3f}" for name, value in sources.items())
+        parts.append(f"({by_source})")
     parts.append(f"lr {line['lr']:.3g}")
     if "tokens_per_s" in line:
         parts.append(f"{line['tokens_per_s']:,.0f} tokens/s")
@@ -139,11 +154,13 @@ def describe(line: Mapping[str, Any]) -> str:
 
 def show_time(seconds: float) -> str:
     """A length of time as people say it: `42 s`, `3 min 05 s`, `2 h 10 min`, `5 d 3 h`."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    if seconds < 86400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+    minutes, seconds_left = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours_left} h"
+    if hours:
+        return f"{hours} h {minutes_left:02d} min"
+    if minutes:
+        return f"{minutes} min {seconds_left:02d} s"
+    return f"{seconds_left} s"

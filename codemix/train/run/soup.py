@@ -1,14 +1,17 @@
-"""Averages of weights: a stage trained once a seed, all from one parent, and the mean of what comes out (a soup).
+"""Averages of weights: a stage trained once per seed, all from one parent, and the mean of what comes out (a soup).
 
-Each seed's training is a stage of its own in the store, the very one that `seed: n` in the recipe would give. The averaged
-stage holds one checkpoint, the mean of their weights and of their Adam moments, so that later stages can keep either.
+Each seed's training is a stage of its own in the store, the very one that `seed: n` in the recipe would give. The
+averaged stage holds one checkpoint, the mean of their weights and of their Adam moments, so that later stages can keep
+either.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -17,62 +20,62 @@ from codemix.data.store.store import read_json
 from codemix.recipe.planning.plan import stage_fingerprint
 from codemix.train.run import lineage
 from codemix.train.run.checkpoint import Checkpoints, restore_final
-from codemix.train.step.step import TrainState
+from codemix.train.run.context import RunContext
+from codemix.train.run.stage_folder import building, finish
+from codemix.train.step.step import Step, TrainState
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import StagePlan
-    from codemix.train.run.session import Session
 
 
 def members(stage: StagePlan) -> tuple[StagePlan, ...]:
-    """The stages whose weights are averaged: this one with each seed, named by the fingerprint that the seed alone would give."""
-    spec = stage.spec.model_copy(update={"average_seeds": ()})
-    return tuple(
-        _named(dataclasses.replace(stage, seed=seed, spec=spec.model_copy(update={"seed": seed})))
-        for seed in stage.spec.average_seeds
-    )
+    """The stages whose weights are averaged: this one with each seed, named by the fingerprint that the seed alone
+    would give."""
+    return tuple(_member(stage, seed) for seed in stage.spec.average_seeds)
 
 
-def _named(stage: StagePlan) -> StagePlan:
-    return dataclasses.replace(stage, fingerprint=stage_fingerprint(stage))
+def _member(stage: StagePlan, seed: int) -> StagePlan:
+    spec = stage.spec.model_copy(update={"average_seeds": (), "seed": seed})
+    member = dataclasses.replace(stage, seed=seed, spec=spec)
+    return dataclasses.replace(member, fingerprint=stage_fingerprint(member))
 
 
-def soup(session: Session, stage: StagePlan) -> Path | None:
-    """The finished folder of a stage with `average_seeds`; None when the run was paused before all of its members were done."""
-    folders = [folder for member in members(stage) if (folder := session.stage(member)) is not None]
-    if len(folders) < len(stage.spec.average_seeds):
-        return None
-    with session.building(stage) as work:
+def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> Path:
+    """The finished folder of a stage with `average_seeds`; `folders` are those of its finished members, in order."""
+    with building(context, stage) as work:
         if work is not None:
-            step, belongs = session.step, lineage.belongs_to(stage, session.manifests, session.tokenizer)
-            facts = {"averaged": [folder.name for folder in folders], **session.place}
-            ledgers = [read_json(folder / "ledger.json") for folder in folders]
+            facts = {"averaged": [folder.name for folder in folders], **context.place()}
+            meta = {
+                "step": stage.steps,
+                "belongs_to": lineage.belongs_to(stage, context.manifests, context.tokenizer),
+            }
             with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
-                if (
-                    checkpoints.latest() is None
-                ):  # else a run before this one ended between here and the rename
-                    checkpoints.save(
-                        stage.steps,
-                        mean_state(step, folders),
-                        {"step": stage.steps, "belongs_to": belongs, **facts},
-                    )
+                # else a run before this one ended between here and the rename
+                if checkpoints.latest() is None:
+                    checkpoints.save(stage.steps, mean_state(context.step, folders), meta | facts)
                 checkpoints.wait()
+            ledgers = [read_json(folder / "ledger.json") for folder in folders]
             seeds = [
                 {"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]}
                 for seed, folder, ledger in zip(stage.spec.average_seeds, folders, ledgers, strict=True)
             ]
-            session.finish(stage, work, ledgers[0] | {"seeds": seeds}, facts)
-    return lineage.stage_dir(session.store, stage)
+            finish(stage, work, ledgers[0] | {"seeds": seeds}, facts)
+    return lineage.stage_dir(context.store, stage)
 
 
-def mean_state(step: Any, folders: list[Path]) -> TrainState:
-    """The mean of the final states, in float32, summed in the order of `folders`; whole-number leaves (Adam's count) from the first."""
-    total = None
-    add = jax.jit(
-        lambda a, b: jax.tree.map(lambda x, y: x + y if jnp.issubdtype(x.dtype, jnp.floating) else x, a, b),
-        donate_argnums=0,
-    )
-    for folder in folders:
-        state = TrainState(**restore_final(folder, step.shapes()))
-        total = state if total is None else add(total, state)
-    return jax.tree.map(lambda x: x / len(folders) if jnp.issubdtype(x.dtype, jnp.floating) else x, total)
+def mean_state(step: Step, folders: Sequence[Path]) -> TrainState:
+    """The mean of the final states, in float32, summed in the order of `folders`; whole-number leaves (Adam's count)
+    from the first."""
+
+    def add(x: jax.Array, y: jax.Array) -> jax.Array:
+        return x + y if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    def divide(x: jax.Array) -> jax.Array:
+        return x / len(folders) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def add_states(total: TrainState, state: TrainState) -> TrainState:
+        return jax.tree.map(add, total, state)
+
+    states = (TrainState(**restore_final(folder, step.shapes())) for folder in folders)
+    return jax.tree.map(divide, functools.reduce(add_states, states))

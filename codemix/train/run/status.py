@@ -12,6 +12,8 @@ from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError
 from codemix.train.run.metrics import read_metrics
 
+State = Literal["done", "training", "stopped"]
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -20,10 +22,10 @@ class StageStatus:
     name: str
     fingerprint: str
     recipe: str
-    state: Literal["done", "training", "stopped"]
+    state: State
     step: int  # of the newest metrics line; of the end when done
     steps: int
-    checkpoint: int | None  # the step a stopped stage goes on from
+    checkpoint: int | None  # the step a stopped stage resumes from
     loss: float | None  # of the newest metrics line [nats/token]
     tokens_per_s: float | None
     age_s: int | None  # since that line was written
@@ -32,13 +34,14 @@ class StageStatus:
     folder: str
 
 
+_ORDER = ("training", "stopped", "done")
+
+
 def status(store: Store) -> list[StageStatus]:
     """Every stage, those in work first, each group by name."""
     found = []
-    for base in (
-        store.root / ".building" / "stages",
-        store.root / "stages",
-    ):  # in this order: a stage that ends meanwhile is met again
+    # In this order: a stage that ends meanwhile is met again.
+    for base in (store.root / ".building" / "stages", store.root / "stages"):
         for folder in sorted(base.iterdir()) if base.is_dir() else ():
             if not (folder / "lineage.json").exists():  # a lock, or a stage that is only beginning
                 continue
@@ -47,31 +50,26 @@ def status(store: Store) -> list[StageStatus]:
             except (CodemixError, FileNotFoundError):
                 if folder.exists():
                     raise
-    return sorted(
-        found, key=lambda s: (("training", "stopped", "done").index(s.state), s.name, s.fingerprint)
-    )
+    return sorted(found, key=lambda s: (_ORDER.index(s.state), s.name, s.fingerprint))
 
 
 def _read(folder: Path, store: Store) -> StageStatus:
     lineage = read_json(folder / "lineage.json")
     lines = read_metrics(folder / "metrics.jsonl")
     last = lines[-1] if lines else {}
-    checkpoints = folder / "checkpoints"
-    saved = [int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()] if checkpoints.is_dir() else []
     done = (folder / "done.json").exists() and folder.parent == store.root / "stages"
     process = None if done else holder(folder.with_name(folder.name + ".lock"))
     stopped = folder / "stopped.json"
-    step = read_json(folder / "done.json")["steps"] if done else last.get("step", 0)
     return StageStatus(
         name=lineage["stage"],
         fingerprint=lineage["fingerprint"][:12],
         recipe=lineage["recipe"],
         folder=str(folder),
         process=process,
-        state="done" if done else "training" if process else "stopped",
-        step=step,
+        state=_state(done, process),
+        step=read_json(folder / "done.json")["steps"] if done else last.get("step", 0),
         steps=lineage["steps"],
-        checkpoint=max(saved, default=None),
+        checkpoint=_newest_checkpoint(folder / "checkpoints"),
         loss=last.get("train/loss_nats_per_token"),
         tokens_per_s=last.get("tokens_per_s"),
         age_s=round(time.time() - last["time"]) if last else None,
@@ -79,28 +77,47 @@ def _read(folder: Path, store: Store) -> StageStatus:
     )
 
 
+def _state(done: bool, process: int | None) -> State:
+    if done:
+        return "done"
+    return "stopped" if process is None else "training"
+
+
+def _newest_checkpoint(folder: Path) -> int | None:
+    if not folder.is_dir():
+        return None
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+    return max(steps, default=None)
+
+
 def holder(lock: Path) -> int | None:
     """The process that holds a lock of the store, None when nobody does."""
     try:
-        written = lock.read_text()
+        process = int(lock.read_text())
         inode = lock.stat().st_ino
-        process = int(written)
     except (OSError, ValueError):
         return None
+    locked = _locked_inodes()
+    if locked and inode not in locked:
+        return None
+    return process if _is_alive(process) else None
+
+
+def _locked_inodes() -> set[int]:
+    """Of the files that some process has locked; none where the system does not say (no /proc)."""
     try:
-        held = {
-            line.split()[5].rsplit(":", 1)[1]
-            for line in Path("/proc/locks").read_text().splitlines()
-            if "FLOCK" in line
-        }
-        if held and str(inode) not in held:
-            return None
-    except (OSError, IndexError):
-        pass  # no /proc: the process id has to do
+        lines = Path("/proc/locks").read_text().splitlines()
+        devices = [line.split()[5] for line in lines if "FLOCK" in line]
+        return {int(device.rpartition(":")[2]) for device in devices}
+    except (OSError, IndexError, ValueError):
+        return set()
+
+
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
-        return None
+        return False
     except PermissionError:
-        pass
-    return process
+        pass  # of another user
+    return True

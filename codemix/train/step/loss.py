@@ -163,17 +163,18 @@ def _gradients_over_devices(
 
     def local(
         states: Array, embedding: Array, targets: Array, weights: Array
-    ) -> tuple[RowSums, HeadGradients]:
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         table = _gathered(embedding, states.dtype)
         sums, gradients = _local_gradients(head, "model", states, table, targets, weights)
         own = jax.lax.psum_scatter(gradients.embedding, "fsdp", scatter_dimension=1, tiled=True)
-        return sums, HeadGradients(gradients.states, jax.lax.psum(own, "data"))
+        return tuple(sums), (gradients.states, jax.lax.psum(own, "data"))
 
     inputs = (BATCH, TABLE, BATCH, BATCH)
-    outputs = (RowSums(BATCH, BATCH), HeadGradients(BATCH, TABLE))
+    outputs = ((BATCH, BATCH), (BATCH, TABLE))
     # check_vma: as above
     sharded = jax.shard_map(local, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
-    return sharded(states, embedding, targets, weights)
+    sums, gradients = sharded(states, embedding, targets, weights)
+    return RowSums(*sums), HeadGradients(*gradients)
 
 
 def _gathered(embedding: Array, dtype: jnp.dtype) -> Array:
@@ -257,7 +258,8 @@ def _local_sums(
         loss = _chunk_loss(head, part, *given)
         return None, RowSums(loss.nats, loss.square)
 
-    _, sums = jax.lax.scan(body, None, tuple(map(chunks.cut, (states, targets, weights))))
+    given = (chunks.cut(states), chunks.cut(targets), chunks.cut(weights))
+    _, sums = jax.lax.scan(body, None, given)
     return RowSums(*(chunks.joined(x).sum(-1) for x in sums))
 
 
@@ -279,7 +281,7 @@ def _local_gradients(
         return d_table, (RowSums(loss.nats, loss.square), d_h.astype(h.dtype))
 
     zeros = jnp.zeros(table.shape, jnp.float32)
-    given = tuple(map(chunks.cut, (states, targets, weights)))
+    given = (chunks.cut(states), chunks.cut(targets), chunks.cut(weights))
     d_table, (sums, d_states) = jax.lax.scan(body, zeros, given)
     rows = RowSums(*(chunks.joined(x).sum(-1) for x in sums))
     return rows, HeadGradients(chunks.joined(d_states), d_table)

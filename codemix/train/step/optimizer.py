@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from codemix.recipe.language import schema
 from codemix.train.model.decoder import Decoder
 
-OptState = PyTree  # optax's: a tuple of NamedTuples of arrays
+OptState = Any  # optax's own: a tuple of NamedTuples of arrays
 
 
 def decayed(model: Decoder, embeddings: bool) -> PyTree[bool]:

@@ -1,0 +1,82 @@
+"""The folder of a stage: made under `.building/`, in its place in the store when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codemix.data.store.store import in_the_way, write_json, write_text
+from codemix.recipe.language.yaml_text import dump
+from codemix.train.run import hosts, lineage
+from codemix.train.run.context import RunContext
+
+if TYPE_CHECKING:
+    from codemix.recipe.planning.plan import StagePlan
+
+
+@contextlib.contextmanager
+def building(context: RunContext, stage: StagePlan) -> Iterator[Path | None]:
+    """The folder in which a stage is made, its place in the store when this ends well; None when another process was
+    faster."""
+    final = lineage.stage_dir(context.store, stage)
+    work = context.store.work(final)
+    with context.store.lock(work) if hosts.is_first() else contextlib.nullcontext():
+        if hosts.is_first() and lineage.is_done(final):
+            yield None
+            return
+        if hosts.is_first():
+            _begin(context, stage, work, final)
+        hosts.barrier(f"begin {stage.fingerprint}")
+        yield work
+        hosts.barrier(f"end {stage.fingerprint}")
+        if hosts.is_first():
+            context.store.publish(final)
+        hosts.barrier(f"done {stage.fingerprint}")
+
+
+def _begin(context: RunContext, stage: StagePlan, work: Path, final: Path) -> None:
+    if final.exists():  # now, not when the last step is done
+        raise in_the_way(final, ["done.json"])
+    if not work.exists():
+        _note_stopped(stage, work)
+    work.mkdir(parents=True, exist_ok=True)
+    record = lineage.lineage(context.plan, stage, context.manifests, context.tokenizer)
+    write_json(work / "lineage.json", record)
+    recipe = context.plan.recipe.model_dump(mode="json", by_alias=True)
+    write_text(work / "recipe.yaml", dump(recipe))
+
+
+def _note_stopped(stage: StagePlan, work: Path) -> None:
+    """Say which stopped stages of this name are not the one that begins: a changed recipe resumes none of them."""
+    for checkpoints in sorted(work.parent.glob(f"{stage.name}-*/checkpoints")):
+        other = checkpoints.parent
+        steps = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()]
+        same_name = len(other.name) == len(work.name)  # not a stage whose name begins like this one's
+        if steps and same_name:
+            print(
+                f"note: `{stage.name}` begins at step 0: {other} stopped after step {max(steps):,} and is a "
+                "different stage, the recipe has changed since\n"
+                f"hint: `codemix diff {other}/recipe.yaml RECIPE` shows the change; "
+                "undo it to resume from there, or delete that folder",
+                file=sys.stderr,
+                flush=True,  # also under --quiet: it costs a run
+            )
+
+
+def finish(stage: StagePlan, work: Path, ledger: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write what marks a stage as whole; done.json last."""
+    if not hosts.is_first():
+        return
+    write_json(work / "ledger.json", ledger)
+    done = {
+        "stage": stage.name,
+        "fingerprint": stage.fingerprint,
+        "steps": stage.steps,
+        "tokens": stage.tokens,
+        "finished": round(time.time(), 1),
+    }
+    write_json(work / "done.json", done | dict(facts))

@@ -1,0 +1,52 @@
+"""What training a stage has come to, and where it starts: from its own newest checkpoint, its parent, or fresh weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codemix.train.run import lineage
+from codemix.train.run.checkpoint import Checkpoints, restore_final
+from codemix.train.run.context import RunContext
+from codemix.train.run.ledger import Ledger
+from codemix.train.run.metrics import Sums
+from codemix.train.step.step import TrainState
+
+if TYPE_CHECKING:
+    from codemix.recipe.planning.plan import StagePlan
+
+
+@dataclass
+class StageState:
+    """Everything that a checkpoint holds. `ledger.steps` says how far it is."""
+
+    arrays: TrainState
+    ledger: Ledger
+    sums: Sums  # since the last line of metrics
+
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint says beside the arrays."""
+        return {"step": self.ledger.steps, "rows": self.ledger.rows, "sums": self.sums.as_json()}
+
+
+def start_state(
+    context: RunContext, stage: StagePlan, checkpoints: Checkpoints, belongs_to: dict[str, Any]
+) -> StageState:
+    """The state at which a stage starts or resumes. Raises CodemixError where a checkpoint belongs to something else."""
+    saved = checkpoints.latest()
+    if saved is None:
+        return StageState(_first_arrays(context, stage), Ledger(stage), Sums())
+    meta = checkpoints.meta(saved)
+    lineage.refuse_other(checkpoints.folder / str(saved), meta["belongs_to"], belongs_to)
+    arrays = TrainState(**checkpoints.restore(saved, context.step.shapes()))
+    return StageState(arrays, Ledger(stage, meta["rows"], saved), Sums(**meta["sums"]))
+
+
+def _first_arrays(context: RunContext, stage: StagePlan) -> TrainState:
+    step = context.step
+    if stage.parent is None:
+        return step.init(stage.init_seed)
+    folder = lineage.parent_dir(context.store, stage, stage.parent, context.tokenizer)
+    if stage.load == "state":
+        return TrainState(**restore_final(folder, step.shapes()))
+    return step.fresh_optimizer(restore_final(folder, step.shapes(), parts=("model",))["model"])
