@@ -91,7 +91,9 @@ def export(
         tensors = {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)}
         with replacing(folder / "model.safetensors") as temporary:
             temporary.touch()
-            mode = temporary.stat().st_mode  # what the umask says; safetensors makes a file for the owner alone
+            mode = (
+                temporary.stat().st_mode
+            )  # what the umask says; safetensors makes a file for the owner alone
             save_file(tensors, temporary, metadata={"format": "pt"})
             temporary.chmod(mode)
     except OSError as error:
