@@ -19,8 +19,9 @@ from gpu_sizes import Context, Results, batch_of
 from gpu_speed import timed
 
 from codemix.train.model import attention as attention_functions
+from codemix.train.model.compute import compute_for
 from codemix.train.model.mesh import make_mesh
-from codemix.train.step.step import Step, make_step
+from codemix.train.step.step import Step
 
 
 def attention(context: Context) -> Results:
@@ -68,13 +69,13 @@ def losses(context: Context) -> Results:
         library_rows(number, small.rows, small.seq_len) for number in range(context.sizes.compared_steps)
     ]
     cpu = make_mesh(devices=jax.devices("cpu")[:1])
-    on_cpu = make_step(small.model, small.vocab_size, 1, cpu)
+    on_cpu = Step(small.model, small.vocab_size, 1, compute_for(cpu))
     start = jax.device_get(on_cpu.init(0))
     reference = run_losses(on_cpu, start, batches)
     yield {"steps": len(batches), "cpu": {"first": reference[0], "last": reference[-1]}}
     for dtype, precision, tolerance in (("float32", "highest", 2e-3), ("bfloat16", "default", 5e-2)):
         with jax.default_matmul_precision(precision):
-            on_device = make_step(small.model, small.vocab_size, 1, make_mesh(), compute_dtype=dtype)
+            on_device = Step(small.model, small.vocab_size, 1, compute_for(make_mesh(), dtype=dtype))
             found = run_losses(on_device, start, batches)
         far = float(np.abs(np.subtract(found, reference)).max())
         yield {dtype: {"last": found[-1], "largest_difference": far, "equal": far < tolerance}}
@@ -110,7 +111,7 @@ def resume(context: Context) -> Results:
     from codemix.train.step.step import TrainState
 
     small = context.sizes.resumed
-    step = make_step(small.model, small.vocab_size, 1, make_mesh())
+    step = Step(small.model, small.vocab_size, 1)
     rng = np.random.default_rng(1)
     ids = rng.integers(0, small.vocab_size, (12, small.rows, small.seq_len + 1), dtype=np.int32)
 

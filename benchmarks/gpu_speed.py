@@ -16,10 +16,11 @@ import roofline
 from gpu_sizes import SMALL, Case, Context, Results, batch_of
 
 from codemix.train.aot.report import GIB
+from codemix.train.model.compute import compute_for
 from codemix.train.model.mesh import make_mesh
 from codemix.train.run import metrics
 from codemix.train.run.memory import is_out_of_memory
-from codemix.train.step.step import Step, make_step
+from codemix.train.step.step import Step
 
 VERSIONS = (
     "jax",
@@ -86,15 +87,9 @@ def random_batch(context: Context, case: Case) -> dict[str, np.ndarray]:
 
 def compiled_step(context: Context, case: Case) -> tuple[Step, Any, dict[str, jax.Array]]:
     """The step of a case, compiled, and its batch on the device."""
-    step = make_step(
-        context.sizes.models[case.model],
-        context.sizes.vocab_size,
-        1,
-        make_mesh(),
-        remat=case.remat,
-        accumulate=case.microbatches,
-        chunk=case.chunk,
-    )
+    compute = compute_for(make_mesh(), remat=case.remat, chunk=case.chunk)
+    model = context.sizes.models[case.model]
+    step = Step(model, context.sizes.vocab_size, 1, compute, accumulate=case.microbatches)
     batch = random_batch(context, case)
     on_device = step.put(batch, len(batch["inputs"]))
     shapes = {
