@@ -201,11 +201,14 @@ def inspect(
     json: JsonOption = False,
 ) -> None:
     """Show what each op kept and dropped, side by side, with attrition by op and language."""
-    from codemix.data.review import inspect as look
+    from codemix.data.review.inspect import inspect as inspect_sources
+    from codemix.data.review.inspect_view import render
 
     context = load(recipe, store, data_root)
-    found = look.inspect(context.source.recipe, context.store, context.found, source=source, samples=samples)
-    print_json(found) if json else look.render(found)
+    found = inspect_sources(
+        context.source.recipe, context.store, context.found, source=source, samples=samples
+    )
+    print_json(found) if json else render(found)
 
 
 def show(
@@ -227,11 +230,11 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """List the documents that one training step reads: source, shard, offset, document, licence."""
-    from codemix.data.review import trace
+    from codemix.data.review.step_trace import show as show_step
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    rows = trace.show(context.plan, step, context.manifests, stage=stage)
+    rows = show_step(context.plan, step, context.manifests, stage=stage)
     if json:
         return print_json(rows)
     table = Table(f"Step {step:,}", [">row", "source", ">epoch", ">window", "shard", ">offset", "documents"])
@@ -266,11 +269,11 @@ def seen(
     json: JsonOption = False,
 ) -> None:
     """List the training steps that read a document."""
-    from codemix.data.review import trace
+    from codemix.data.review.document_trace import seen as find_steps
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    found = trace.seen(context.plan, context.manifests, document)
+    found = find_steps(context.plan, context.manifests, document)
     if json:
         return print_json({"places": found.places, "reads": found.reads})
     for place in found.places:
@@ -316,7 +319,7 @@ def why(
     A document that the store does not hold is read again from the inputs and goes through the source's ops again.
     """
     from codemix.data.review import why as fates
-    from codemix.data.review.inspect import plain
+    from codemix.data.review.inspect_view import plain
 
     context = load(recipe, store, data_root)
     found = fates.why(context.source.recipe, context.store, context.found, data_root, document)

@@ -5,7 +5,8 @@ from made_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
-from codemix.data.review.inspect import attrition, inspect, plain, render
+from codemix.data.review.inspect import attrition, inspect
+from codemix.data.review.inspect_view import plain, render
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 

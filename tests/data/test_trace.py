@@ -18,7 +18,8 @@ from codemix.data.build.build import build
 from codemix.data.loader import fill_in_the_middle
 from codemix.data.loader.batches import batches
 from codemix.data.loader.shards import Shards
-from codemix.data.review.trace import seen, show
+from codemix.data.review.document_trace import seen
+from codemix.data.review.step_trace import show
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 

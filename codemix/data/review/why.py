@@ -1,235 +1,230 @@
 """What became of one document: kept, held out, removed as a duplicate, dropped by which op, or unreadable.
 
-What was kept or removed by dedup stands in the store, by id. What was dropped while reading does not, so the inputs
-that may hold the document are read again, and it goes through the ops again. They are the same inputs, or the source
-would have another fingerprint: the answer is exact, whatever was sampled.
+What was kept or removed by dedup is in the store, by id. What was dropped while reading is not, so the inputs that may
+hold the document are read again, and it goes through the ops again. They are the same inputs, or the source would have
+a different fingerprint: the answer is exact, whatever was sampled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from codemix.data.build.apply_ops import READ, apply_ops
+from codemix.data.build.apply_ops import READ, Step, apply_ops
 from codemix.data.build.documents import Documents, steps_of
 from codemix.data.build.funnel import Funnel
 from codemix.data.build.inventory import SourceState
 from codemix.data.build.samples import Samples
 from codemix.data.document import Document, Drop, Unreadable, row_of
-from codemix.data.inputs.frozen_inputs import Input
+from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
-from codemix.data.store.jsonl_zst import read_lines
+from codemix.data.loader.shards import Shards
+from codemix.data.review.stored_documents import dedup_entries
 from codemix.data.store.manifest import SPLITS, Manifest
 from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError
 from codemix.progress import progress
 from codemix.recipe.language import schema
 
+_ONE_PART = 1 << 62  # bytes: an input is read in one part
+
+Item = Document | Unreadable | Drop
+
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a document in one source: `kept`, `held_out`, `duplicate`, `dropped` or `unreadable`."""
+    """What became of a document in one source: `kept`, `held_out`, `duplicate`, `dropped` or `unreadable`.
+
+    `facts`: shard and tokens; the entry of dedup and whom it duplicates; the op, its fields and the reason.
+    """
 
     source: str
     outcome: str
-    facts: dict[str, Any] = field(
-        default_factory=dict
-    )  # shard and tokens; entry and whom it duplicates; op, its fields and the reason
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {"source": self.source, "outcome": self.outcome, **self.facts}
+        what = {"source": self.source, "outcome": self.outcome}
+        return what | self.facts
 
 
 def why(
-    recipe: schema.Recipe, store: Store, found: Mapping[str, SourceState], root: Path, document_id: str
+    recipe: schema.Recipe, store: Store, inventory: Mapping[str, SourceState], root: Path, document_id: str
 ) -> list[Fate]:
     """What became of the documents with this id, by source.
 
     Raises CodemixError when no source has read one, or a source is not built.
     """
-    if missing := [name for name in recipe.sources if not found[name].built]:
+    missing = [name for name in recipe.sources if not inventory[name].built]
+    if missing:
         raise CodemixError(
             f"not built yet: {', '.join(missing)}", hints=["run `codemix build-data`"], rule="not-built"
         )
     fates: list[Fate] = []
     for name, source in recipe.sources.items():
-        stored = list(_in_store(store, found[name].manifest, document_id)) if found[name].manifest else []
-        fates += stored or _read_again(name, source, store, found[name], Path(root), document_id)
+        state = inventory[name]
+        stored = [] if state.manifest is None else list(_in_store(store, state.manifest, document_id))
+        fates += stored or _Rereading(name, source, store, state, Path(root), document_id).fates()
     if not fates:
+        ids = "an id looks like `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
         raise CodemixError(
             f"no source of this recipe has read a document `{document_id}`",
-            hints=[
-                "an id looks like `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
-            ],
+            hints=[ids],
             rule="unknown-document",
         )
     return fates
 
 
 def _in_store(store: Store, manifest: Manifest, document_id: str) -> Iterator[Fate]:
-    from codemix.data.loader.shards import Shards
-
     for split in SPLITS:
-        held = Shards(manifest, split, 1)
-        for shard in held.holding(document_id):
-            for document in held.find(shard, document_id):
-                facts = {
-                    "tokens": held.document_tokens(shard, document),
-                    "shard": held.shards[shard].path,
-                    "document": document,
-                }
-                yield Fate(manifest.source, "kept" if split == "train" else split, facts)
-    for fingerprint in manifest.identity["dedup"]:
-        folder = store.path("dedup", fingerprint[:12])
-        entry = read_json(folder / "manifest.json")["identity"]
-        for path in sorted((folder / "removed" / manifest.source).glob("*.jsonl.zst")):
-            for row in read_lines(path):
-                if row["id"] == document_id:
-                    gone = {"source": manifest.source, "file": path.name, "row": row["row"]}
-                    first = row["kept"] or _first_equal(store, entry, _stored_row(store, entry, gone)["text"])
-                    facts = {"of": _stored_row(store, entry, first)["id"], "of_source": first["source"]}
-                    yield Fate(manifest.source, "duplicate", {"dedup": entry["entry"]["kind"], **facts})
+        yield from _in_shards(manifest, split, document_id)
+    for entry in dedup_entries(store, manifest.identity["dedup"]):
+        for place, line in entry.removals(manifest.source):
+            if line["id"] != document_id:
+                continue
+            first = entry.kept_place(line) or entry.first_equal(entry.row(place)["text"])
+            facts = {"dedup": entry.kind, "of": entry.row(first)["id"], "of_source": first.source}
+            yield Fate(manifest.source, "duplicate", facts)
 
 
-def _stored_row(store: Store, entry: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
-    """A document that an entry of `dedup:` compared, by its place: source, file and row."""
-    folder = store.path("documents", place["source"], dict(entry["documents"])[place["source"]])
-    return next(islice(read_lines(folder / "docs" / place["file"]), place["row"], None))
+def _in_shards(manifest: Manifest, split: str, document_id: str) -> Iterator[Fate]:
+    outcome = "kept" if split == "train" else split
+    held = Shards(manifest, split, 1)
+    for shard in held.holding(document_id):
+        for document in held.find(shard, document_id):
+            facts = {
+                "tokens": held.document_tokens(shard, document),
+                "shard": held.shards[shard].path,
+                "document": document,
+            }
+            yield Fate(manifest.source, outcome, facts)
 
 
-def _first_equal(store: Store, entry: dict[str, Any], text: str) -> dict[str, Any]:
-    """The place of the first document with this text, which an entry keeps; its lists of equal texts do not say."""
-    for source, fingerprint in entry["documents"]:
-        for file in Documents.load(store.path("documents", source, fingerprint)).files:
-            name = file.name
-            for number, row in enumerate(
-                read_lines(store.path("documents", source, fingerprint) / "docs" / name)
-            ):
-                if row["text"] == text:
-                    return {"source": source, "file": name, "row": number}
-    raise CodemixError(
-        "the documents that `dedup:` compared are not what they were",
-        hints=["run `codemix verify`"],
-        rule="store-damaged",
-    )
+@dataclass(frozen=True)
+class _Rereading:
+    """What reading and the ops make of the documents with an id, in one source."""
 
+    name: str
+    source: schema.SourceSpec
+    store: Store
+    state: SourceState
+    root: Path
+    document_id: str
 
-def _read_again(
-    name: str, source: schema.SourceSpec, store: Store, found: SourceState, root: Path, document_id: str
-) -> Iterator[Fate]:
-    """What reading and the ops make of the documents with this id."""
-    steps = None
-    for item in _items(name, source, store, _folder(store, name, found), root, document_id):
-        if (
-            isinstance(item, Document) and steps is None
-        ):  # some ops prepare for minutes, and most sources do not hold the document
-            steps = steps_of(source, [op.prepare(root) for op in source.ops])
+    def fates(self) -> Iterator[Fate]:
+        steps: list[Step] | None = None
+        for item in self._items():
+            if isinstance(item, Document) and steps is None:
+                # some ops prepare for minutes, and most sources do not hold the document
+                states = [op.prepare(self.root) for op in self.source.ops]
+                steps = steps_of(self.source, states)
+            yield from self._fates_of(item, steps or [])
+
+    def _fates_of(self, item: Item, steps: list[Step]) -> Iterator[Fate]:
         funnel = Funnel()
-        kept = list(apply_ops([item], steps or [], funnel, Samples(), strict=False))
+        kept = list(apply_ops([item], steps, funnel, Samples(), strict=False))
         if kept:
-            yield Fate(name, "kept", {"read_by": list(found.read_by)})
+            yield Fate(self.name, "kept", {"read_by": list(self.state.read_by)})
         for key in funnel.dropped:
-            yield Fate(name, "dropped", _verdict(source, key))
+            yield Fate(self.name, "dropped", self._verdict(key))
         for reason in funnel.unreadable:
-            known = (
-                {"detail": item.detail, "rest_lost": item.rest_lost} if isinstance(item, Unreadable) else {}
-            )
-            yield Fate(name, "unreadable", {"reason": reason, **known})
+            facts: dict[str, Any] = {"reason": reason}
+            if isinstance(item, Unreadable):
+                facts |= {"detail": item.detail, "rest_lost": item.rest_lost}
+            yield Fate(self.name, "unreadable", facts)
 
+    def _verdict(self, key: str) -> dict[str, Any]:
+        """A key of the funnel, with the fields of the op that it names."""
+        step, _, reason = key.partition("/")
+        verdict: dict[str, Any] = {"step": step, "reason": reason}
+        if step != READ:
+            position = int(step.partition("-")[0])
+            op = self.source.ops[position - 1]
+            verdict["op"] = op.model_dump(mode="json")
+        return verdict
 
-def _folder(store: Store, name: str, found: SourceState) -> Path:
-    return (
-        store.path("documents", name, found.manifest.identity["documents"])
-        if found.manifest is not None
-        else found.documents.folder
-    )
+    def _items(self) -> Iterator[Item]:
+        """What the source yields for the id, from the inputs that its documents were made of."""
+        folder = self.state.documents_folder(self.store, self.name)
+        manifest = read_json(folder / "manifest.json")
+        if self.source.read.origin is not None:
+            fingerprint = manifest["identity"]["documents"]
+            documents = Documents.load(self.store.path("documents", self.source.read.origin, fingerprint))
+            opener = Opener(documents.folder)
+            parts = documents.parts()
+        else:
+            opener = Opener(self.root)
+            parts = self._parts(manifest["inputs"], opener)
+        places = _places(self.document_id)
+        with progress(f"reading {self.name} again", sum(part.size for part in parts), "bytes") as advance:
+            for part in parts:
+                for item in self.source.read.read(part, opener):
+                    if _is_at(item, places) or _lost_with(item, places):
+                        yield item
+                advance(part.size)
 
-
-def _verdict(source: schema.SourceSpec, key: str) -> dict[str, Any]:
-    """A key of the funnel, with the fields of the op that it names."""
-    step, _, reason = key.partition("/")
-    if step == READ:
-        return {"step": step, "reason": reason}
-    return {
-        "step": step,
-        "reason": reason,
-        "op": source.ops[int(step.partition("-")[0]) - 1].model_dump(mode="json"),
-    }
-
-
-def _items(
-    name: str, source: schema.SourceSpec, store: Store, folder: Path, root: Path, document_id: str
-) -> Iterator[Document | Unreadable | Drop]:
-    """What a source yields for an id, from the inputs that its documents were made of."""
-    made_of = read_json(folder / "manifest.json")
-    if origin := source.read.origin:
-        documents = Documents.load(store.path("documents", origin, made_of["identity"]["documents"]))
-        opener = Opener(documents.folder)
-        parts = documents.parts()
-    else:
-        inputs = [
-            given
-            for given in (Input(**each) for each in made_of["inputs"])
-            if source.read.may_hold(given, document_id)
-        ]
-        opener = Opener(root)
-        parts = [part for given in inputs for part in source.read.parts(given, opener, _ONE_PART)]
-    places = _places(document_id)
-    with progress(f"reading {name} again", sum(part.size for part in parts), "bytes") as advance:
-        for part in parts:
-            for item in source.read.read(part, opener):
-                if (item.where if isinstance(item, Unreadable) else item.id) in places or _lost_with(
-                    item, places
-                ):
-                    yield item
-            advance(part.size)
-
-
-_ONE_PART = 1 << 62
+    def _parts(self, inputs: list[dict[str, Any]], opener: Opener) -> list[Part]:
+        parts: list[Part] = []
+        for content in inputs:
+            given = Input(**content)
+            if self.source.read.may_hold(given, self.document_id):
+                parts += self.source.read.parts(given, opener, _ONE_PART)
+        return parts
 
 
 def _places(document_id: str) -> tuple[str, ...]:
-    """How a document's place is told where there is no document: its id, its row, or its file if it is the first."""
+    """How a document's place is named where there is no document: its id, its row, its file if it is the first."""
     path, _, number = document_id.rpartition("#")
-    if not (path and number.isdecimal()):
+    if not path or not number.isdecimal():
         return (document_id,)
-    return (document_id, row_of(path, int(number)), *([path] if number == "0" else []))
+    row = row_of(path, int(number))
+    if number == "0":
+        return (document_id, row, path)
+    return (document_id, row)
 
 
-def _lost_with(item: Document | Unreadable | Drop, places: tuple[str, ...]) -> bool:
-    """Whether a document would have stood in the part of an input that could not be read at all."""
+def _is_at(item: Item, places: tuple[str, ...]) -> bool:
+    place = item.where if isinstance(item, Unreadable) else item.id
+    return place in places
+
+
+def _lost_with(item: Item, places: tuple[str, ...]) -> bool:
+    """Whether a document would have been in the part of an input that could not be read at all."""
     if not isinstance(item, Unreadable) or not item.rest_lost or len(places) == 1:
         return False
     path, _, number = places[0].rpartition("#")
     if item.where == path:  # nothing of the input could be read
         return True
     lost_path, _, lost_row = item.where.rpartition(", row ")
-    return lost_path == path and int(number) + 1 >= int(lost_row.replace(",", ""))
+    if lost_path != path:
+        return False
+    first_lost = int(lost_row.replace(",", ""))
+    return int(number) + 1 >= first_lost
 
 
 def sentence(fate: Fate) -> str:
     """A fate for a person."""
     facts = fate.facts
-    if fate.outcome in ("kept", "held_out"):
-        outcome = "held out" if fate.outcome == "held_out" else "kept"
-        if "shard" not in facts:
-            return f"{fate.source}: {outcome}, for {', '.join(facts['read_by']) or 'no tokens'}"
-        return f"{fate.source}: {outcome}, {facts['tokens']:,} tokens in {facts['shard']}"
     if fate.outcome == "duplicate":
         other = f"{facts['of']} in {facts['of_source']}"
         return f"{fate.source}: removed by `dedup:` ({facts['dedup']}) as a duplicate of {other}"
     if fate.outcome == "unreadable":
         rest = ", with the rest of its input" if facts.get("rest_lost") else ""
-        return f"{fate.source}: unreadable{rest}: {facts['reason']}" + (
-            f" ({facts['detail']})" if facts.get("detail") else ""
-        )
-    fields = {
-        key: value
-        for key, value in facts.get("op", {}).items()
-        if key != "kind" and isinstance(value, (int, float, str))
-    }
-    shown = ", ".join(f"{key}: {value}" for key, value in fields.items())
-    return f"{fate.source}: dropped by {facts['step']}: {facts['reason']}" + (f" ({shown})" if shown else "")
+        detail = f" ({facts['detail']})" if facts.get("detail") else ""
+        return f"{fate.source}: unreadable{rest}: {facts['reason']}{detail}"
+    if fate.outcome == "dropped":
+        return f"{fate.source}: dropped by {facts['step']}: {facts['reason']}{_op_fields(facts)}"
+    outcome = fate.outcome.replace("_", " ")
+    if "shard" in facts:
+        return f"{fate.source}: {outcome}, {facts['tokens']:,} tokens in {facts['shard']}"
+    readers = ", ".join(facts["read_by"]) or "no tokens"
+    return f"{fate.source}: {outcome}, for {readers}"
+
+
+def _op_fields(facts: dict[str, Any]) -> str:
+    """The simple fields of the op that dropped a document, in brackets."""
+    op = dict(facts.get("op", {}))
+    op.pop("kind", None)
+    fields = [f"{name}: {value}" for name, value in op.items() if isinstance(value, (int, float, str))]
+    return f" ({', '.join(fields)})" if fields else ""

@@ -1,0 +1,123 @@
+"""From a document to the steps that read it. No search through steps: the order of rows is asked backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codemix.data.loader.order import Order
+from codemix.data.loader.shards import Shards
+from codemix.data.review.run_stages import manifest_of, stages_of
+from codemix.data.store.manifest import SPLITS, Manifest
+from codemix.errors import CodemixError
+from codemix.progress import progress
+from codemix.recipe.planning.plan import Plan, StagePlan
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a document is, and what reads it."""
+
+    places: list[dict[str, Any]]  # source, split, shard (path), document, tokens
+    reads: list[dict[str, Any]]  # stage, step, run_step, row, source, epoch, window, from, to; by run step
+
+    @property
+    def steps(self) -> list[tuple[str, int]]:
+        """(stage, run step) that read the document, each once."""
+        steps = [(read["stage"], read["run_step"]) for read in self.reads]
+        return list(dict.fromkeys(steps))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A document in a source's shards."""
+
+    source: str
+    split: str
+    shard: int
+    document: int
+
+    def as_json(self, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+        held = Shards(manifests[self.source], self.split, 1)
+        return {
+            "source": self.source,
+            "split": self.split,
+            "shard": held.shards[self.shard].path,
+            "document": self.document,
+            "tokens": held.document_tokens(self.shard, self.document),
+        }
+
+
+def seen(plan: Plan, manifests: Mapping[str, Manifest], document_id: str) -> Seen:
+    """Where a document is, and every step of the plan's lineages that reads any of its tokens.
+
+    Raises CodemixError (`unknown-document`) when no source of the plan holds it.
+    """
+    stages = list(stages_of(plan))
+    names = {planned.source for stage in stages for planned in stage.sources}
+    places: list[_Place] = []
+    for name in sorted(names):
+        manifest = manifest_of(name, manifests)
+        for split in SPLITS:
+            places += _places(manifest, split, document_id)
+    if not places:
+        raise _unknown(document_id, [manifests[name] for name in sorted(names)])
+    reads: list[dict[str, Any]] = []
+    for stage in stages:
+        for place in places:
+            if place.split == "train":
+                reads += _reads(stage, manifests[place.source], place)
+    reads.sort(key=lambda read: (read["run_step"], read["stage"], read["row"]))
+    return Seen([place.as_json(manifests) for place in places], reads)
+
+
+def _places(manifest: Manifest, split: str, document_id: str) -> Iterator[_Place]:
+    held = Shards(manifest, split, 1)
+    holding = held.holding(document_id)
+    with progress(f"looking through {manifest.source} ({split})", len(holding), "shards") as advance:
+        for shard in holding:
+            for document in held.find(shard, document_id):
+                yield _Place(manifest.source, split, shard, document)
+            advance()
+
+
+def _unknown(document_id: str, manifests: list[Manifest]) -> CodemixError:
+    """The problem of an id that no source holds, with an id that one holds for an example."""
+    hints: list[str] = []
+    splits = (Shards(manifest, split, 1) for manifest in manifests for split in SPLITS)
+    held = next((shards for shards in splits if shards.shards), None)
+    if held is not None:
+        example = held.metadata(0, {0}).get(0)
+        hints = [f"an id looks like `{example['id']}`"] if example else []
+    return CodemixError(
+        f"no source of this recipe holds a document `{document_id}`", hints=hints, rule="unknown-document"
+    )
+
+
+def _reads(stage: StagePlan, manifest: Manifest, place: _Place) -> Iterator[dict[str, Any]]:
+    """Every row of a stage that reads a document."""
+    names = [planned.source for planned in stage.sources]
+    if place.source not in names:
+        return
+    index = names.index(place.source)
+    pool_windows = stage.sources[index].pool_windows
+    shards = Shards(manifest, place.split, stage.seq_len)
+    order = Order(stage)
+    for window in shards.windows_of(place.shard, place.document):
+        span = next(span for span in shards.spans(window) if span.document == place.document)
+        cursors = order.cursors_of(index, window)
+        rows = order.row_of(index, cursors)
+        for cursor, row in zip(cursors.tolist(), rows.tolist(), strict=True):
+            step = stage.step_of_row(row)
+            yield {
+                "stage": stage.name,
+                "step": step,
+                "run_step": stage.run_steps + step,
+                "row": row - stage.first_row(step),
+                "source": place.source,
+                "epoch": cursor // pool_windows,
+                "window": window,
+                "from": span.start,
+                "to": span.stop,
+            }
