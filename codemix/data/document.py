@@ -11,7 +11,7 @@ class Document:
     """One text with an id that never changes and what is known about it.
 
     `id` is `<input path or URI>#<row, from 0>`, or what the data itself calls it. Keys of `meta` that the project knows:
-    path, language, licence (a string or a list), url, repo, size [bytes], set. `text` may be empty: whoever builds drops
+    path, language, licence (a string or a list), url, repo, size [bytes], set. `text` may be empty: the builder drops
     that as `empty`. An op that changes the text returns a new document, and is counted as an edit.
     """
 
@@ -25,25 +25,31 @@ class Document:
 
 def utf8_bytes(text: str) -> int:
     """The length of a text in UTF-8 [bytes]. Raises UnicodeEncodeError for half of a surrogate pair."""
-    return len(text) if text.isascii() else len(text.encode())
+    if text.isascii():
+        return len(text)
+    return len(text.encode())
 
 
 class Unreadable(Exception):
-    """One document, or the rest of one input, that could not be read. Sources *yield* it; whoever builds counts it.
+    """One document, or the rest of one input, that could not be read. Sources *yield* it; the builder counts it.
 
     `reason` is a short name to count by (`bad_json`, `bad_utf8`, `missing_text`, `truncated`, ...), `where` is
-    `<input>, row <number from 1>`, the input alone or an id, `detail` says what a person would want to know. With `rest_lost` nothing after this place of the
-    input could be read, so the number of lost documents is unknown.
+    `<input>, row <number from 1>`, the input alone or an id, `detail` says what a person would want to know. With `rest_lost`
+    nothing after this place of the input could be read, so the number of lost documents is unknown.
     """
 
     def __init__(self, reason: str, where: str, detail: str = "", *, rest_lost: bool = False):
         super().__init__(reason, where, detail, rest_lost)
-        self.reason, self.where, self.detail, self.rest_lost = reason, where, detail, rest_lost
+        self.reason = reason
+        self.where = where
+        self.detail = detail
+        self.rest_lost = rest_lost
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+        what = f"{self.where}: {self.reason}"
+        return f"{what} ({self.detail})" if self.detail else what
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _unreadable, self.args
 
 

@@ -36,7 +36,7 @@ class DocumentReader(Component):
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
         """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a row that the
-        source's own conditions (`where:`) leave out as `Drop`; nothing is left out in silence."""
+        source's own conditions (`where:`) leave out as `Drop`; nothing is left out silently."""
         raise NotImplementedError
 
     def may_hold(self, given: Input, document_id: str) -> bool:
@@ -44,15 +44,15 @@ class DocumentReader(Component):
         return True
 
     def fingerprint_extra(self) -> dict[str, str]:
-        """What else than the fields and the inputs' content decides the documents, such as the Python version."""
+        """What, besides the fields and the inputs' content, decides the documents, such as the Python version."""
         return {}
 
 
 class Op(Component):
     """A filter or a transform over single documents.
 
-    The builder calls `prepare` once, hands its result (pickled) to every worker, calls `start` once a worker, and the
-    function that `start` returns once a document. Most ops define `apply` and nothing else.
+    The builder calls `prepare` once, hands its result (pickled) to every worker, calls `start` once per worker, and the
+    function that `start` returns once per document. An op defines `apply`, or `start` where a worker needs something first.
     """
 
     family: ClassVar[str] = "op"
@@ -63,7 +63,7 @@ class Op(Component):
         return []
 
     def fingerprint_extra(self) -> dict[str, str]:
-        """What else than the fields and the inputs decides the verdicts, such as the version of a grammar."""
+        """What, besides the fields and the inputs, decides the verdicts, such as the version of a grammar."""
         return {}
 
     def prepare(self, root: Path) -> Any:

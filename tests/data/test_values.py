@@ -110,7 +110,7 @@ def test_both_kinds_of_where_see_what_metadata_keeps(tmp_path, field):
             condition = {"in": [value], "missing": missing}
             of_source = read(tmp_path, source("parquet", paths="a.parquet", where={field: condition}))
             op = component_class("op", "where").model_validate({"kind": "where", "fields": {"v": condition}})
-            of_op = [op.apply(kept), op.apply(without)]
+            of_op = [op.start(None)(kept), op.start(None)(without)]
             for found in (of_source, of_op):
                 assert [isinstance(item, Document) for item in found] == [same, after]
                 assert all(isinstance(item, Document) or item == Drop("where") for item in found)

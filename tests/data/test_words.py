@@ -80,9 +80,9 @@ def test_contamination_without_blanks_is_found(tmp_path):
 
 
 def test_gopher_counts_words_without_blanks():
-    made = component_class("op", "gopher_quality")(min_mean_word_chars=None, min_stop_words=None)
-    assert isinstance(made.apply(Document("a", (sentence(1, 9) + "。") * 6)), Document)
-    assert made.apply(Document("a", sentence(1, 49))) == Drop("gopher_short_doc")
+    apply = component_class("op", "gopher_quality")(min_mean_word_chars=None, min_stop_words=None).start(None)
+    assert isinstance(apply(Document("a", (sentence(1, 9) + "。") * 6)), Document)
+    assert apply(Document("a", sentence(1, 49))) == Drop("gopher_short_doc")
 
 
 MARKS = [c for c in map(chr, range(0x110000)) if unicodedata.combining(c)]

@@ -199,8 +199,8 @@ def _spelled(tokenizer: tokenizers.Tokenizer, content: dict[str, Any]) -> Faults
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
+    shown = ", ".join(map(repr, names[:5]))
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
 def ids_of_spellings(tokenizer: tokenizers.Tokenizer, name: str, number: int) -> set[int]:
@@ -237,11 +237,9 @@ def _there_and_back(tokenizer: tokenizers.Tokenizer, text: str) -> str:
 
 def _around(text: str, back: str) -> str:
     """The place where two strings part, shown."""
-    at = next(
-        (i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back))
-    )
-    start = max(0, at - 10)
-    return f"{text[start : at + 10]!r} comes back as {back[start : at + 10]!r}"
+    at = len(os.path.commonprefix([text, back]))
+    around = slice(max(0, at - 10), at + 10)
+    return f"{text[around]!r} comes back as {back[around]!r}"
 
 
 def _probes(content: dict[str, Any]) -> Iterator[str]:

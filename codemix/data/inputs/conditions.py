@@ -12,7 +12,7 @@ from codemix.data.inputs.values import SURE, plain
 from codemix.recipe.language.component import Spec
 
 Scalar = str | int | float | bool
-MISSING = object()  # what a field path finds where there is nothing; None, null in the data, means the same
+MISSING = object()  # what a field path yields where there is nothing; None, null in the data, means the same
 
 
 class Condition(Spec):
@@ -41,7 +41,7 @@ class Condition(Spec):
             hints = ["say what becomes of it with `missing: keep` or `missing: drop`"]
             raise PydanticCustomError(
                 "condition",
-                "a field that is null counts as missing, so null is no value here",
+                "a field that is null counts as missing, so null is not a value here",
                 {"hints": hints},
             )
         return [plain(value, "") for value in values]
@@ -64,14 +64,20 @@ class Condition(Spec):
             return False
         if self.min is None and self.max is None:
             return True
+        return self._is_between(value)
+
+    def _is_between(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
-        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+        if self.min is not None and not value >= self.min:  # as it reads also for NaN
+            return False
+        return self.max is None or value <= self.max
 
 
 def _among(value: Any, allowed: tuple[Scalar, ...]) -> bool:
     """Equality as JSON has it: `true` is not 1."""
-    return any(value == a and isinstance(value, bool) == isinstance(a, bool) for a in allowed)
+    is_bool = isinstance(value, bool)
+    return any(value == one and isinstance(one, bool) == is_bool for one in allowed)
 
 
 def _condition(value: Any) -> Any:
@@ -85,14 +91,16 @@ class _ShortForms:
     """The short forms in the JSON Schema that editors read."""
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        return {"anyOf": [handler(core_schema), {"type": ["string", "number", "boolean"]}, {"type": "array"}]}
+        full = handler(core_schema)
+        scalar = {"type": ["string", "number", "boolean"]}
+        return {"anyOf": [full, scalar, {"type": "array"}]}
 
 
 Where = dict[str, Annotated[Condition, BeforeValidator(_condition), _ShortForms()]]
 
 
 def field_getter(path: str) -> Callable[[dict], Any]:
-    """A function that finds `a.b.c` in nested mappings, or a key that is called just so; MISSING where there is none."""
+    """A function that finds `a.b.c` in nested mappings, or a key of exactly that name; MISSING where there is none."""
     steps = path.split(".")
     if len(steps) == 1:
         return lambda row: row.get(path, MISSING)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codemix.data.inputs.locations import (
     REMOTE,
@@ -74,13 +75,15 @@ class Hashes:
     """
 
     def __init__(self, store: Store):
-        self.path, self.unsaved_bytes, self.changed = store.root / ".inputs.json", 0, False
-        self.known: dict[str, list] = {}
+        self.path = store.root / ".inputs.json"
+        self.changed = False
+        self.unsaved_bytes = 0
+        self.known: dict[str, list[Any]] = {}  # escaped name -> [size, modification time, inode, hash]
 
     def __enter__(self) -> Hashes:
         with suppress(OSError, CodemixError):
-            found = read_json(self.path)
-            self.known = found if isinstance(found, dict) else {}
+            known = read_json(self.path)
+            self.known = known if isinstance(known, dict) else {}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,13 +91,19 @@ class Hashes:
 
     def get(self, real: Path, key: list[int]) -> str | None:
         """The hash of a file that has not changed since."""
-        known = self.known.get(escaped_name(str(real)))
-        return known[3] if isinstance(known, list) and known[:3] == key else None
+        name = escaped_name(str(real))
+        known = self.known.get(name)
+        if not isinstance(known, list) or known[:3] != key:
+            return None
+        return known[3]
 
     def put(self, real: Path, key: list[int], digest: str) -> None:
-        if time.time() - key[1] / 1e9 > _RACY_S:
-            self.known[escaped_name(str(real))] = [*key, digest]
-        self.changed, self.unsaved_bytes = True, self.unsaved_bytes + key[0]
+        size, modified_ns, _ = key
+        if time.time() - modified_ns / 1e9 > _RACY_S:
+            name = escaped_name(str(real))
+            self.known[name] = [*key, digest]
+        self.changed = True
+        self.unsaved_bytes += size
         if self.unsaved_bytes > 2**30:
             self.save()
 
@@ -102,7 +111,8 @@ class Hashes:
         if self.changed:
             with suppress(CodemixError, OSError):  # a cache that cannot be written costs time, nothing else
                 write_json(self.path, self.known)
-            self.changed, self.unsaved_bytes = False, 0
+            self.changed = False
+            self.unsaved_bytes = 0
 
 
 def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
@@ -113,7 +123,7 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool =
 
 def frozen(paths: Iterable[str], hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
     """Size and content hash of each input, in the order given; only new or touched files are read. `again` asks the servers
-    of remote ones anew.
+    of remote ones again.
 
     Raises CodemixError when an input is missing or cannot be read.
     """

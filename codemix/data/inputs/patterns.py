@@ -1,4 +1,4 @@
-"""Names that a pattern matches under a folder. Each folder is looked into once a step of the pattern, whatever the pattern.
+"""Names that a pattern matches under a folder. Each folder is looked into once per step of the pattern, whatever the pattern.
 
 The standard library's `glob` takes exponential time for `**/**/**`, follows circles of links, passes over folders that it may
 not read, and takes the brackets of a folder's own name for a pattern. Standard library only.
@@ -29,9 +29,9 @@ class _Folder:
 
 
 def matching(base: Path, pattern: str) -> list[str]:
-    """Names relative to `base` that `pattern` matches and that are no folders, unsorted.
+    """Names relative to `base` that `pattern` matches and that are not folders, unsorted.
 
-    A step that begins a path which exists just so is no pattern. Raises CodemixError for a folder that leads outside `base`
+    A step that begins a path which exists literally is not a pattern. Raises CodemixError for a folder that leads outside `base`
     or may not be read, and for `..` behind a wildcard.
     """
     if pattern.endswith("/"):
@@ -112,10 +112,10 @@ def _real(base: Path, folder: _Folder) -> str:
     return real
 
 
-def _entries(base: Path, folder: _Folder) -> list[os.DirEntry]:
+def _entries(base: Path, folder: _Folder) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(os.path.join(base, folder.name)) as found:
-            return list(found)
+        with os.scandir(os.path.join(base, folder.name)) as entries:
+            return list(entries)
     except OSError as error:
         what = f"cannot look into {folder.name or base}: {error.strerror}"
         raise CodemixError(what, hints=["check its permissions"], rule="input-unreadable") from error
@@ -123,7 +123,8 @@ def _entries(base: Path, folder: _Folder) -> list[os.DirEntry]:
 
 def _inside(folder: _Folder, entry: os.DirEntry) -> _Folder:
     name = f"{folder.name}/{entry.name}" if folder.name else entry.name
-    return _Folder(folder.linked or entry.is_symlink(), folder.depth + 1, name)
+    linked = folder.linked or entry.is_symlink()
+    return _Folder(linked, folder.depth + 1, name)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -137,5 +138,7 @@ def _is(step: str, entry: os.DirEntry) -> bool:
     """Whether a name matches one step of a pattern; a hidden one only if the step names its dot."""
     if not MAGIC & set(step):
         return step == entry.name
-    hidden = entry.name.startswith(".") and not step.startswith(".")
-    return not hidden and re.match(fnmatch.translate(step), entry.name) is not None
+    if entry.name.startswith(".") and not step.startswith("."):
+        return False
+    pattern = fnmatch.translate(step)
+    return re.match(pattern, entry.name) is not None

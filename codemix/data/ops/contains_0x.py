@@ -20,4 +20,6 @@ class Contains0x(Op):
     EXAMPLES: ClassVar = ({"kind": "contains_0x"}, {"kind": "contains_0x", "max_count": 20})
 
     def apply(self, doc: Document) -> Document | Drop:
-        return Drop("contains_0x") if doc.text.count("0x") > self.max_count else doc
+        if doc.text.count("0x") > self.max_count:
+            return Drop("contains_0x")
+        return doc

@@ -51,7 +51,8 @@ class Decontaminate(Op):
     )
 
     def requirements(self) -> Iterator[Requirement]:
-        return needed_for([self.paths] if isinstance(self.paths, str) else self.paths)
+        paths = [self.paths] if isinstance(self.paths, str) else self.paths
+        return needed_for(paths)
 
     def inputs(self, root: Path) -> list[str]:
         from codemix.data.inputs.locations import expand

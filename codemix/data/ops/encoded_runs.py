@@ -47,13 +47,19 @@ def encoded_runs(text: str) -> list[tuple[int, int]]:
         found += [m.span() for m in _DIGITS.finditer(text) if _hexadecimal(m[0])]
     if b"b" * 60 in data.translate(_BASE64_CLASS):
         found += [m.span() for m in _BASE64.finditer(text) if _mixed(m[0])]
-    apart: list[tuple[int, int]] = []
-    for start, end in sorted(found):
-        if apart and start < apart[-1][1]:
-            apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
+    return _merged(found)
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, overlapping ones made one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            first, last = merged.pop()
+            merged.append((first, max(end, last)))
         else:
-            apart.append((start, end))
-    return apart
+            merged.append((start, end))
+    return merged
 
 
 def _hexadecimal(run: str) -> bool:
@@ -64,7 +70,8 @@ def _hexadecimal(run: str) -> bool:
 
 def _mixed(run: str) -> bool:
     """Base64 of anything mixes digits, capitals and small letters; a long path or a ruler does not."""
-    return any(map(str.isdigit, run)) and any(map(str.isupper, run)) and any(map(str.islower, run))
+    kinds = (str.isdigit, str.isupper, str.islower)
+    return all(any(map(is_kind, run)) for is_kind in kinds)
 
 
 class EncodedRuns(Op):

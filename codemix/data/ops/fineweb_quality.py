@@ -48,6 +48,3 @@ class FinewebQuality(ProseOp):
             char_duplicates_ratio=self.max_frac_chars_in_dup_lines,
             new_line_ratio=self.max_lines_per_word,
         )
-
-    def apply(self, doc: Document) -> Document | Drop:
-        return self.start(None)(doc)

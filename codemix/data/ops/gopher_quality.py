@@ -64,6 +64,3 @@ class GopherQuality(ProseOp):
             min_stop_words=self.min_stop_words,
             stop_words=list(self.stop_words),
         )
-
-    def apply(self, doc: Document) -> Document | Drop:
-        return self.start(None)(doc)

@@ -53,6 +53,3 @@ class GopherRepetition(ProseOp):
             top_n_grams=tuple(sorted(self.max_frac_top_n_gram.items())),
             dup_n_grams=tuple(sorted(self.max_frac_dup_n_grams.items())),
         )
-
-    def apply(self, doc: Document) -> Document | Drop:
-        return self.start(None)(doc)

@@ -28,9 +28,13 @@ PATTERNS = (
 )
 
 
+_MINIFIED_LANGUAGES = ("JavaScript", "CSS", "TypeScript", "")
+
+
 @lru_cache(maxsize=16)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern:
-    return re.compile("|".join(f"(?:{p})" for p in patterns), re.IGNORECASE)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    any_of_them = "|".join(f"(?:{pattern})" for pattern in patterns)
+    return re.compile(any_of_them, re.IGNORECASE)
 
 
 class Vendored(Op):
@@ -67,12 +71,17 @@ class Vendored(Op):
         path = doc.meta.get("path")
         if isinstance(path, str) and self.patterns and _compiled(self.patterns).search(path):
             return Drop("vendored_path")
-        if self.minified and doc.text and languages.of(doc) in ("JavaScript", "CSS", "TypeScript", ""):
-            n_lines = doc.text.count("\n") + (not doc.text.endswith("\n"))
-            if len(doc.text) >= self.min_mean_chars * n_lines and len(doc.text) > 500:
-                n_space = len(doc.text) - len("".join(doc.text.split()))
-                if n_space <= self.max_frac_space * len(doc.text) and sum(
-                    map(doc.text.count, "{};")
-                ) >= 0.02 * len(doc.text):
-                    return Drop("minified")
+        if self.minified and languages.of(doc) in _MINIFIED_LANGUAGES and self._is_minified(doc.text):
+            return Drop("minified")
         return doc
+
+    def _is_minified(self, text: str) -> bool:
+        """Long lines, hardly any whitespace, and the punctuation of code."""
+        size = len(text)
+        n_lines = text.count("\n") + (not text.endswith("\n"))
+        if size <= 500 or size < self.min_mean_chars * n_lines:
+            return False
+        n_space = size - len("".join(text.split()))
+        if n_space > self.max_frac_space * size:
+            return False
+        return sum(map(text.count, "{};")) >= 0.02 * size

@@ -38,6 +38,3 @@ class WhereOp(Op):
             return doc if passed else Drop("where")
 
         return apply
-
-    def apply(self, doc: Document) -> Document | Drop:
-        return self.start(None)(doc)

@@ -70,11 +70,18 @@ def _nanoseconds(scalar: Any) -> Any:
 
     whole, rest = divmod(scalar.value, 1000)
     if pa.types.is_duration(scalar.type):
-        return pa.scalar(whole, pa.duration("us")).as_py() if not rest else f"{scalar.value} ns"
+        in_microseconds = pa.duration("us")
+    elif pa.types.is_time(scalar.type):
+        in_microseconds = pa.time64("us")
+    else:
+        in_microseconds = pa.timestamp("us", scalar.type.tz)
+    value = pa.scalar(whole, in_microseconds).as_py()
+    if not rest:
+        return value
+    if pa.types.is_duration(scalar.type):
+        return f"{scalar.value} ns"
     if pa.types.is_time(scalar.type):
-        time = pa.scalar(whole, pa.time64("us")).as_py()
-        return time if not rest else f"{time.isoformat('microseconds')}{rest:03}"
-    moment = pa.scalar(whole, pa.timestamp("us", scalar.type.tz)).as_py()
-    digits = moment.isoformat(" ", "microseconds")
+        return f"{value.isoformat('microseconds')}{rest:03}"
+    digits = value.isoformat(" ", "microseconds")
     end = len("2000-01-01 00:00:00.000000")
-    return moment if not rest else f"{digits[:end]}{rest:03}{digits[end:]}"
+    return f"{digits[:end]}{rest:03}{digits[end:]}"

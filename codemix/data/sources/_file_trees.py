@@ -56,14 +56,17 @@ class TreeSource(DocumentReader):
         if self.max_bytes is not None and len(data) > self.max_bytes:
             return Drop("too_large", f"{name}#0")
         meta = {"path": inside, "language": languages.of_path(inside), "size": len(data)}
-        meta |= {"licence": self.licence} if self.licence else {}
-        meta |= {"repo": repo} if (repo := self.repo or folder) else {}
-        made = document(data, name, 0, meta)
-        if not isinstance(made, Unreadable):
-            return made
-        if made.reason in ("lfs_pointer", "binary"):
-            return Drop(made.reason, f"{name}#0")
-        return self._not_utf8(made, data, name, meta)
+        if self.licence:
+            meta["licence"] = self.licence
+        repo = self.repo or folder
+        if repo:
+            meta["repo"] = repo
+        outcome = document(data, name, 0, meta)
+        if not isinstance(outcome, Unreadable):
+            return outcome
+        if outcome.reason in ("lfs_pointer", "binary"):
+            return Drop(outcome.reason, f"{name}#0")
+        return self._not_utf8(outcome, data, name, meta)
 
     def _not_utf8(
         self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]

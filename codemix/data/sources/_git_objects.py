@@ -44,8 +44,10 @@ _UNSET = {
 
 def _environment(repository: Path) -> dict[str, str]:
     """Git looks in this folder alone: not in a repository around it, nor in one that a hook around us has named."""
-    kept = {name: value for name, value in os.environ.items() if name not in _UNSET}
-    return kept | _SET | {"GIT_CEILING_DIRECTORIES": str(repository.parent)}
+    environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    environment |= _SET
+    environment["GIT_CEILING_DIRECTORIES"] = str(repository.parent)
+    return environment
 
 
 @dataclass(frozen=True)
@@ -189,10 +191,13 @@ def _git_folder(repository: Path) -> Path:
 
 def _named_in(file: Path, base: Path) -> list[Path]:
     """The folders that a file of git's names, a line each."""
-    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError), open(file, "rb") as lines:
-        named = lines.read(2**20).decode("utf-8", "surrogateescape").splitlines()
-        return [base / line.strip('"') for line in named if line and not line.startswith("#")]
-    return []
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(2**20)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return []
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
+    return [base / line.strip('"') for line in lines if line and not line.startswith("#")]
 
 
 _SAID_NOTHING = "(it said nothing)"

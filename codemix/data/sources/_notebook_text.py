@@ -32,16 +32,24 @@ def notebook_text(raw: str | bytes, *, style: str, outputs: str, max_output_char
     """
     notebook = _parsed(raw)
     language = _language(notebook)
+    is_script = style == "script"
     blocks = []
     for cell in map(_cell, _cells(notebook)):
-        output = _cut(_output(cell.outputs), max_output_chars) if outputs == "text" and cell.is_code else ""
-        if cell.source and style == "script":
-            blocks.append(cell.source if cell.is_code else _commented(cell.source))
-        elif cell.source:
-            blocks.append(fenced(cell.source, cell.language or language) if cell.is_code else cell.source)
-        if output:
-            blocks.append(_commented(output) if style == "script" else fenced(output))
+        if cell.source:
+            blocks.append(_as_script(cell) if is_script else _as_markdown(cell, language))
+        if cell.is_code and outputs == "text":
+            output = _cut(_output(cell.outputs), max_output_chars)
+            if output:
+                blocks.append(_commented(output) if is_script else fenced(output))
     return "\n\n".join(blocks) + "\n" if blocks else ""
+
+
+def _as_script(cell: Cell) -> str:
+    return cell.source if cell.is_code else _commented(cell.source)
+
+
+def _as_markdown(cell: Cell, language: str) -> str:
+    return fenced(cell.source, cell.language or language) if cell.is_code else cell.source
 
 
 def _parsed(raw: str | bytes) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Issues(RowSource):
         return [self.title]
 
     def optional_fields(self) -> list[str]:
-        return [self.body, self.comments, *([self.author] if self.author else [])]
+        fields = [self.body, self.comments]
+        return [*fields, self.author] if self.author else fields
 
     def texter(self) -> Callable[[dict], str | Drop]:
         title, body = string_getter(self.title), string_getter(self.body, optional=True)
@@ -58,21 +59,25 @@ class Issues(RowSource):
         )
 
         def text(row: dict) -> str | Drop:
-            found, authors, opened_by = get_comments(row), Authors(), get_author(row)
+            opened_by = get_author(row)
             if is_bot(opened_by) and not self.keep_bots:
                 return Drop("opened_by_bot")
-            blocks = [
-                f"Title: {title(row).strip()}",
-                f"{authors.label(opened_by)}:\n{body(row).strip()}".rstrip(),
-            ]
-            comments = posts(None if found is MISSING else found, self.comments)
-            said = [(comment_author(c), comment_text(c).strip()) for c in comments]
-            said = [(who, what) for who, what in said if what and (self.keep_bots or not is_bot(who))]
-            if len(said) < self.min_comments:
+            heading = title(row).strip()
+            opening = body(row).strip()
+            given = get_comments(row)
+            comments = []
+            for post in posts(None if given is MISSING else given, self.comments):
+                author = comment_author(post)
+                content = comment_text(post).strip()
+                if content and (self.keep_bots or not is_bot(author)):
+                    comments.append((author, content))
+            if len(comments) < self.min_comments:
                 return Drop("few_comments")
-            if not (said or title(row).strip() or body(row).strip()):
+            if not (comments or heading or opening):
                 return ""
-            blocks += [f"{authors.label(who)}:\n{what}" for who, what in said]
+            authors = Authors()
+            blocks = [f"Title: {heading}", f"{authors.label(opened_by)}:\n{opening}".rstrip()]
+            blocks += [f"{authors.label(author)}:\n{content}" for author, content in comments]
             return "\n\n".join(blocks) + "\n"
 
         return text

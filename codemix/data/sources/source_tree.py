@@ -2,7 +2,7 @@ r"""A folder of source code: every file in a known language, in the order of pat
 
 Files whose names tell no language (see the op `languages` for the table) are not part of the source, nor are hidden
 folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is not. Git LFS pointers
-(`lfs_pointer`) and files with a zero byte (`binary`) are dropped and counted. A byte of a file name that is not UTF-8 stands
+(`lfs_pointer`) and files with a zero byte (`binary`) are dropped and counted. A byte of a file name that is not UTF-8 appears
 in the id as `\xe9`.
 """
 
@@ -64,9 +64,8 @@ class SourceTree(TreeSource):
                 if self.wanted(inside) and not path.is_symlink():
                     found.append((Path(self._folder) / escaped_name(inside)).as_posix())
         if not found:
-            hints = [
-                f"known endings: {', '.join(sorted(e for each in languages.EXTENSIONS.values() for e in each[:1]))}"
-            ]
+            endings = sorted(endings[0] for endings in languages.EXTENSIONS.values() if endings)
+            hints = [f"known endings: {', '.join(endings)}"]
             raise CodemixError(
                 f"no file under {self.path} is in one of the languages asked for",
                 hints=hints,
@@ -82,7 +81,10 @@ class SourceTree(TreeSource):
         return os.path.normpath(self.path)
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+        enough = -1 if self.max_bytes is None else self.max_bytes + 1
         with opener.open(part.input) as file:
-            data = file.read(-1 if self.max_bytes is None else self.max_bytes + 1)
-        inside = Path(part.input.path).relative_to(self._folder).as_posix()
-        yield self.document_of(data, part.input.path, inside, Path(self._folder).name)
+            data = file.read(enough)
+        name = part.input.path
+        folder = Path(self._folder)
+        inside = Path(name).relative_to(folder)
+        yield self.document_of(data, name, inside.as_posix(), folder.name)

@@ -6,7 +6,7 @@ its code-adjacent data, and takes it out of the text.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -52,37 +52,40 @@ class Stackexchange(RowSource):
         return [self.title] if self.title else []
 
     def texter(self) -> Callable[[dict], str | Drop]:
-        question, get_answers = string_getter(self.question), field_getter(self.answers)
+        question = string_getter(self.question)
+        get_answers = field_getter(self.answers)
         title = string_getter(self.title, optional=True) if self.title else lambda row: ""
-        answer_text, score = string_getter(self.answer_text), field_getter(self.answer_score)
+        answer_text = string_getter(self.answer_text)
+        score = field_getter(self.answer_score)
         accepted = field_getter(self.answer_accepted) if self.answer_accepted else lambda answer: False
         plain = html_to_text if self.html else str.strip
 
-        def rank(answer: dict) -> tuple[bool, float]:
-            return accepted(answer) not in (MISSING, None, False, 0, "false", "False"), _number(score(answer))
+        def rank(answer: dict[str, Any]) -> _Rank:
+            return _Rank(accepted(answer) not in _NOT_ACCEPTED, _number(score(answer)))
 
-        def text(row: dict) -> str | Drop:
-            found = get_answers(row)
-            ranked = sorted(
-                posts(None if found is MISSING else found, self.answers), key=rank, reverse=True
-            )  # stable: ties stay in order
-            best = [a for a in ranked if self.min_score is None or rank(a)[0] or rank(a)[1] >= self.min_score]
-            best = best[: self.max_answers]
-            if not best:
+        def text(row: dict[str, Any]) -> str | Drop:
+            given = get_answers(row)
+            answers = posts(None if given is MISSING else given, self.answers)
+            answers = sorted(answers, key=rank, reverse=True)  # stable: ties stay in order
+            if self.min_score is not None:
+                answers = [a for a in answers if rank(a).accepted or rank(a).score >= self.min_score]
+            if not answers:
                 return Drop("no_answer")
             head = plain(title(row))
-            return (
-                "\n\n".join(
-                    [
-                        *([head] if head else []),
-                        f"Q: {plain(question(row))}",
-                        *(f"A: {plain(answer_text(a))}" for a in best),
-                    ]
-                )
-                + "\n"
-            )
+            blocks = [head] if head else []
+            blocks.append(f"Q: {plain(question(row))}")
+            blocks += [f"A: {plain(answer_text(answer))}" for answer in answers[: self.max_answers]]
+            return "\n\n".join(blocks) + "\n"
 
         return text
+
+
+_NOT_ACCEPTED = (MISSING, None, False, 0, "false", "False")
+
+
+class _Rank(NamedTuple):
+    accepted: bool
+    score: float
 
 
 def _number(value: Any) -> float:

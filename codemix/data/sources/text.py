@@ -78,10 +78,13 @@ class Text(FileSource):
 
     @property
     def _extends_ascii(self) -> bool:
-        return "\n".encode(self.encoding) == b"\n" and not self.encoding.startswith(("iso2022", "hz"))
+        has_states = self.encoding.startswith(("iso2022", "hz"))
+        return not has_states and "\n".encode(self.encoding) == b"\n"
 
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-        return opener.line_parts(given, part_bytes) if self.split == "line" else [Part(given)]
+        if self.split == "line":
+            return opener.line_parts(given, part_bytes)
+        return [Part(given)]
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable]:
         name, opener = part.input.path, self.bounded(opener)

@@ -25,14 +25,20 @@ _INDENTATION = re.compile(r"^[^\S\n]++", re.MULTILINE)
 
 
 def layout_chars(text: str) -> int:
-    """How many characters only lay a text out: rulers and banners (a sign eight times or more in a row), and indentation."""
-    return sum(len(found[0]) for pattern in (_RULER, _INDENTATION) for found in pattern.finditer(text))
+    """How many characters only lay a text out: rulers and banners (one mark eight times or more in a row), and indentation."""
+    total = 0
+    for pattern in (_RULER, _INDENTATION):
+        total += sum(len(match[0]) for match in pattern.finditer(text))
+    return total
 
 
 def count_letters(text: str, *, digits: bool) -> int:
     """How many characters are letters (or digits, if asked) by Unicode."""
-    plain = text.encode("ascii", "ignore")
-    found = len(plain) - len(plain.translate(None, LETTERS + DIGITS if digits else LETTERS))
-    if len(plain) < len(text):
-        found += sum(map(str.isalnum if digits else str.isalpha, _ASCII.sub("", text)))
-    return found
+    ascii_wanted = LETTERS + DIGITS if digits else LETTERS
+    is_wanted = str.isalnum if digits else str.isalpha
+    ascii_text = text.encode("ascii", "ignore")
+    count = len(ascii_text) - len(ascii_text.translate(None, ascii_wanted))
+    if len(ascii_text) < len(text):
+        others = _ASCII.sub("", text)
+        count += sum(map(is_wanted, others))
+    return count

@@ -107,7 +107,8 @@ def pieces(source: str) -> Iterator[str | Tag]:
 
 def visible_text(source: str) -> str:
     """The text that a browser would show, whitespace folded."""
-    return " ".join("".join(" " if isinstance(piece, Tag) else piece for piece in pieces(source)).split())
+    shown = "".join(" " if isinstance(piece, Tag) else piece for piece in pieces(source))
+    return " ".join(shown.split())
 
 
 def html_to_text(source: str) -> str:
@@ -215,12 +216,17 @@ class _Writer:
             self.begin(" | " if self.cells > 1 else "")
 
     def hold(self, name: str) -> None:
-        self.held, self.before, self.said, self.mark = name, self.said, [], -1
+        self.held = name
+        self.before = self.said
+        self.said = []
+        self.mark = -1
 
     def release(self) -> None:
         """Put the text of the element that is held where it belongs."""
-        name, text = self.held, "".join(self.said)
-        self.held, self.said = "", self.before
+        name = self.held
+        text = "".join(self.said)
+        self.held = ""
+        self.said = self.before
         if name != "pre" and text.strip():
             self.said.append(_WRAPPED[name](text))
         elif text.strip("\n"):
@@ -243,7 +249,9 @@ class _Writer:
 def _raised(mark: str, text: str) -> str:
     """`^2`, `^-1`, `^[3]`, `_max`; what is more than one thing in parentheses."""
     text = text.strip()
-    return f"{mark}{text}" if _ONE_THING.fullmatch(text) else f"{mark}({text})"
+    if _ONE_THING.fullmatch(text):
+        return f"{mark}{text}"
+    return f"{mark}({text})"
 
 
 _WRAPPED = {

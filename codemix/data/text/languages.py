@@ -175,7 +175,8 @@ def of_path(path: str) -> str:
 
 def names_of(language: str) -> tuple[str, ...]:
     """Whole names of files, in lower case, that tell a language: `makefile`."""
-    return tuple(name for name, told in _NAMES.items() if told == language)
+    names = [name for name, named_language in _NAMES.items() if named_language == language]
+    return tuple(names)
 
 
 def of(doc: Document) -> str:

@@ -16,9 +16,11 @@ def fenced(code: str, language: str = "") -> str:
 def backquoted(code: str) -> str:
     """Code within a line, in more backquotes than it holds in a row."""
     quotes = "`" * (_longest_run(code) + 1)
-    apart = " " if code.startswith("`") or code.endswith("`") else ""
+    touches_one = "`" in (code[:1], code[-1:])
+    apart = " " if touches_one else ""
     return f"{quotes}{apart}{code}{apart}{quotes}"
 
 
 def _longest_run(code: str) -> int:
-    return max((len(run) for run in _BACKQUOTES.findall(code)), default=0)
+    lengths = map(len, _BACKQUOTES.findall(code))
+    return max(lengths, default=0)

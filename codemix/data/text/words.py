@@ -91,32 +91,39 @@ def _wide() -> Wide:
 
 def _ranges(code_points: Iterable[int], least: int = 0, most: int = sys.maxunicode) -> str:
     """Those of ascending code points that lie between two, as the inside of a character class."""
-    found: list[list[int]] = []
-    for i in code_points:
-        if found and found[-1][1] == i - 1:
-            found[-1][1] = i
-        elif least <= i <= most:
-            found.append([i, i])
-    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in found)
+    ranges: list[list[int]] = []
+    for code_point in code_points:
+        if ranges and ranges[-1][1] == code_point - 1:
+            ranges[-1][1] = code_point
+        elif least <= code_point <= most:
+            ranges.append([code_point, code_point])
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
 
 
 def words(text: str) -> list[str]:
-    """Words for comparing texts: signs stand alone, numbers and words with apostrophes stay whole."""
-    return (_wide().word if _needs_wide(text) else WORD).findall(text)
+    """Words for comparing texts: punctuation stands alone, numbers and words with apostrophes stay whole."""
+    pattern = _wide().word if _needs_wide(text) else WORD
+    return pattern.findall(text)
 
 
 def prose_words(text: str) -> list[str]:
     """Words as rules for English prose count them."""
-    return (_wide().prose_word if _needs_wide(text) else PROSE_WORD).findall(text)
+    pattern = _wide().prose_word if _needs_wide(text) else PROSE_WORD
+    return pattern.findall(text)
 
 
 def _needs_wide(text: str) -> bool:
     if text.isascii() or _OTHER.search(text) is None:
         return False
     near, far = _wide().needed
-    return near.search(text) is not None or far.search("".join(_BEYOND_16_BITS.findall(text))) is not None
+    if near.search(text):
+        return True
+    beyond = "".join(_BEYOND_16_BITS.findall(text))
+    return far.search(beyond) is not None
 
 
 def pieces(text: str) -> list[str]:
     """What is between whitespace; in scripts without it each letter, with its marks and the punctuation around it."""
-    return _wide().piece.findall(text) if _needs_wide(text) else text.split()
+    if not _needs_wide(text):
+        return text.split()
+    return _wide().piece.findall(text)
