@@ -1,24 +1,28 @@
-"""What other systems' mixture files say, as values; and what their readers share: numbers read exactly, places in nested values, names."""
+"""What other systems' mixture files say, as values; and what their readers share: numbers read exactly, places in
+nested values, names."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from codemix.errors import CodemixError, Problem
-from codemix.recipe.language import yaml_text
+from codemix.errors import CodemixError, Problem, Where
+from codemix.recipe.language.yaml_text import YamlFile
+
+MAX_NAME = 60  # characters
 
 
 @dataclass(frozen=True)
 class Weight:
-    """One source as the other system names it. `weight` is the number as written; `max_epochs` where the format has a cap."""
+    """One source as the other system names it."""
 
     name: str
     location: str
-    weight: Fraction
-    max_epochs: float | None = None
+    weight: Fraction  # the number as written
+    max_epochs: float | None = None  # where the format has a cap
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,25 @@ class Phase:
 
     @property
     def total(self) -> Fraction:
-        return sum((w.weight for w in self.weights), Fraction(0))
+        weights = [w.weight for w in self.weights]
+        return sum(weights, Fraction(0))
 
     def shares(self) -> dict[str, Fraction]:
         """What the other system really trains on: each weight over their sum."""
-        return {w.name: w.weight / self.total for w in self.weights}
+        shares = {}
+        for weight in self.weights:
+            shares[weight.name] = weight.weight / self.total
+        return shares
+
+    @property
+    def largest(self) -> Weight:
+        return max(self.weights, key=lambda w: w.weight)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the weights sum to one but for the rounding of floating-point numbers."""
+        error = abs(self.total - 1)
+        return 0 < error < Fraction(1, 10**9)
 
 
 @dataclass(frozen=True)
@@ -77,77 +95,124 @@ class Exported:
         """The file, or several with their names between."""
         if len(self.files) == 1:
             return next(iter(self.files.values()))
-        return "\n".join(f"# ----- {name}\n{content}" for name, content in self.files.items())
+        named = [f"# ----- {name}\n{content}" for name, content in self.files.items()]
+        return "\n".join(named)
 
 
-def _notes(problems: tuple[Problem, ...]) -> list[str]:
-    return ["; ".join((p.what, *p.hints)) for p in problems]
+def _notes(problems: Iterable[Problem]) -> list[str]:
+    notes = []
+    for problem in problems:
+        parts = (problem.what, *problem.hints)
+        notes.append("; ".join(parts))
+    return notes
 
 
-def fraction(value: Any, document: yaml_text.YamlFile, at: tuple) -> Fraction:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+def warning(
+    what: str,
+    *hints: str,
+    rule: str,
+    where: Where | None = None,
+) -> Problem:
+    """Something about the file that a person should know."""
+    return Problem(what, where, hints, rule, severity="warning")
+
+
+def refusal(
+    what: str,
+    *hints: str,
+    rule: str = "import-file",
+    where: Where | None = None,
+) -> CodemixError:
+    """Why the file cannot be imported."""
+    problem = Problem(what, where, hints, rule)
+    return CodemixError(problem)
+
+
+def fraction(value: Any, document: YamlFile, at: tuple) -> Fraction:
+    """A weight, as the decimal it is written in. Raises CodemixError when it is not one."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and value >= 0:
         return Fraction(str(value))
-    raise CodemixError(
-        Problem(
-            f"`{value}` is not a weight", document.where(at), ("a weight is a number from 0",), "import-file"
-        )
-    )
+    where = document.where(at)
+    raise refusal(f"`{value}` is not a weight", "a weight is a number from 0", where=where)
 
 
-def without_zeros(
-    weights: tuple[Weight, ...], name: str, *, quiet: bool = False
-) -> tuple[tuple[Weight, ...], list[Problem]]:
+@dataclass(frozen=True)
+class Kept:
+    """The weights of a phase that are not zero, and a note of those that are."""
+
+    weights: tuple[Weight, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+def without_zeros(weights: Sequence[Weight], name: str, *, quiet: bool = False) -> Kept:
+    """Raises CodemixError when every weight is zero."""
     kept = tuple(w for w in weights if w.weight)
     if not kept:
-        raise CodemixError(Problem(f"every weight of `{name}` is zero", rule="import-file"))
-    gone = [w.name for w in weights if not w.weight]
-    if not gone or quiet:
-        return kept, []
-    return kept, [
-        Problem(
-            f"`{name}` gives {', '.join(f'`{n}`' for n in gone[:5])} a weight of zero; left out",
-            rule="import-zero",
-            severity="warning",
-        )
-    ]
+        raise refusal(f"every weight of `{name}` is zero")
+    zeros = [f"`{w.name}`" for w in weights if not w.weight]
+    if not zeros or quiet:
+        return Kept(kept)
+    shown = ", ".join(zeros[:5])
+    note = warning(f"`{name}` gives {shown} a weight of zero; left out", rule="import-zero")
+    return Kept(kept, (note,))
+
+
+def mapping(value: Any) -> Any:
+    """What should be a mapping, or an empty one for what is absent."""
+    return value or {}
 
 
 def find_key(value: Any, key: str, depth: int = 6) -> tuple | None:
     """The path of the first mapping entry called `key`, nearest the top."""
-    level = [((), value)]
+    level: list[tuple[tuple, Any]] = [((), value)]
     for _ in range(depth):
-        for path, v in level:
-            if isinstance(v, dict) and key in v:
+        below: list[tuple[tuple, Any]] = []
+        for path, candidate in level:
+            if not isinstance(candidate, dict):
+                continue
+            if key in candidate:
                 return (*path, key)
-        level = [
-            ((*p, k), inner)
-            for p, v in level
-            if isinstance(v, dict)
-            for k, inner in v.items()
-            if isinstance(inner, dict)
-        ]
+            below += [((*path, name), inside) for name, inside in candidate.items()]
+        level = below
     return None
 
 
 def at_path(value: Any, path: tuple) -> Any:
+    """What is inside a nested value."""
     for part in path:
         value = value[part]
     return value
 
 
 def whole(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    """A whole number, or the default for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return default
+    return value
+
+
+def whole_or_none(value: Any) -> int | None:
+    """A whole number, or None for anything else."""
+    return value if isinstance(value, int) else None
 
 
 def slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9_.+-]+", "-", name.lower()).strip("-._+")[:60] or "stage"
+    """A name as a recipe writes it."""
+    return _plain(name)[:MAX_NAME] or "stage"
 
 
 def stem(file: str) -> str:
-    return slug(re.sub(r"\.(ya?ml|json|txt)$", "", re.split(r"[/\\]", file)[-1]))
+    """The name of a file without folders and suffix, as a slug."""
+    name = re.split(r"[/\\]", file)[-1]
+    return slug(re.sub(r"\.(ya?ml|json|txt)$", "", name))
 
 
-_DULL = {
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9_.+-]+", "-", name.lower()).strip("-._+")
+
+
+_SAYS_NOTHING = {
     "standard",
     "tokenized",
     "train",
@@ -160,31 +225,33 @@ _DULL = {
     "dataset",
     "",
 }
+_DOCUMENT = re.compile(r"[_.-]?(text|content)_document$")
 
 
-def names_for(locations: list[str]) -> list[str]:
+def names_for(locations: Iterable[str]) -> list[str]:
     """Short source names for paths: the last part that says something, made unique."""
-    out: list[str] = []
+    names: list[str] = []
     for location in locations:
-        parts = [p for p in re.split(r"[/\\]", re.sub(r"\*.*$", "", location)) if p]
-        said = next(
-            (
-                p
-                for p in reversed(parts)
-                if re.sub(r"[_.-]?(text|content)_document$", "", p.lower()) not in _DULL
-            ),
-            parts[-1] if parts else "source",
-        )
-        name = (
-            re.sub(r"[^a-z0-9_.+-]+", "-", re.sub(r"[_.-]?(text|content)_document$", "", said.lower())).strip(
-                "-._+"
-            )
-            or "source"
-        )
-        name = name[:60]
-        out.append(
-            name
-            if name not in out
-            else next(f"{name}-{i}" for i in range(2, 10**6) if f"{name}-{i}" not in out)
-        )
-    return out
+        name = _short_name(location)
+        names.append(_unique(name, names))
+    return names
+
+
+def _short_name(location: str) -> str:
+    path = re.sub(r"\*.*$", "", location)
+    parts = [part for part in re.split(r"[/\\]", path) if part]
+    telling = parts[-1] if parts else "source"
+    for part in reversed(parts):
+        if _DOCUMENT.sub("", part.lower()) not in _SAYS_NOTHING:
+            telling = part
+            break
+    name = _plain(_DOCUMENT.sub("", telling.lower()))
+    return (name or "source")[:MAX_NAME]
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    unique, n = name, 1
+    while unique in taken:
+        n += 1
+        unique = f"{name}-{n}"
+    return unique

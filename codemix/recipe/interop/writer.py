@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from math import ceil
 
 from codemix.errors import Problem
-from codemix.recipe.interop.values import Exported
+from codemix.recipe.interop.values import Exported, warning
 from codemix.recipe.language.yaml_text import name_text
 from codemix.recipe.planning.apportion import apportion
 from codemix.recipe.planning.plan import Plan, StagePlan
@@ -16,27 +18,34 @@ PLACES = 12  # decimals of an exported share; a window of a 440B-token stage is 
 
 def decimals(stage: StagePlan) -> dict[str, str]:
     """The planned share of each source, in decimals that sum to exactly one."""
-    read = [s for s in stage.sources if s.windows]
-    units = apportion(10**PLACES, [Fraction(s.windows, stage.rows) for s in read])
-    return {s.source: _decimal(n) for s, n in zip(read, units, strict=True)}
+    names, shares = [], []
+    for source in stage.sources:
+        if source.windows:
+            names.append(source.source)
+            shares.append(Fraction(source.windows, stage.rows))
+    units = apportion(10**PLACES, shares)
+    return dict(zip(names, map(_decimal, units), strict=True))
 
 
 def _decimal(units: int) -> str:
     whole, part = divmod(units, 10**PLACES)
-    return f"{whole}.{part:0{PLACES}d}".rstrip("0").rstrip(".") if part else str(whole)
+    digits = str(part).rjust(PLACES, "0")
+    return f"{whole}.{digits}".rstrip("0").rstrip(".")
 
 
 def megatron(plan: Plan) -> Exported:
-    """One file a stage, as `--per-split-data-args-path` reads it; prefixes are the sources' names."""
+    """One file per stage, as `--per-split-data-args-path` reads it; prefixes are the sources' names."""
     files = {}
     for stage in plan.stages:
-        pairs = [word for name, share in decimals(stage).items() for word in (share, f"{name}_text_document")]
-        files[f"{stage.name}.json"] = json.dumps({"train": pairs}, indent=1) + "\n"
-    lost = _lost(plan, "Megatron")
+        words: list[str] = []
+        for name, share in decimals(stage).items():
+            words += [share, f"{name}_text_document"]
+        files[f"{stage.name}.json"] = json.dumps({"train": words}, indent=1) + "\n"
+    lost = list(_lost(plan, "Megatron"))
     if len(plan.stages) > 1:
         lost.append(
             _note(
-                "Megatron has no stages: run it once a file, with the checkpoint of the stage before",
+                "Megatron has no stages: run it once per file, with the checkpoint of the stage before",
                 "its blend draws again from the start of each source; `cursor: continue` is lost",
             )
         )
@@ -45,23 +54,10 @@ def megatron(plan: Plan) -> Exported:
 
 def nanotron(plan: Plan) -> Exported:
     """One file with `data_stages`, first steps counted from 1."""
-    lines, step = ["data_stages:"], 1
+    lines = ["data_stages:"]
+    step = 1
     for stage in plan.stages:
-        shares = decimals(stage)
-        lines += [
-            f"- name: {name_text(stage.name)}",
-            f"  start_training_step: {step}",
-            "  data:",
-            f"    seed: {stage.seed % 2**32}",
-            "    num_loading_workers: 1",
-            "    dataset:",
-        ]
-        lines += [
-            "      dataset_folder:",
-            *(f"      - {name_text(name)}" for name in shares),
-            "      dataset_weights:",
-            *(f"      - {share} # {name}" for name, share in shares.items()),
-        ]
+        lines += _nanotron_stage(stage, step)
         step += stage.steps
     last = plan.stages[-1]
     lines += [
@@ -73,28 +69,38 @@ def nanotron(plan: Plan) -> Exported:
         "parallelism:",
         "  dp: 1",
     ]
-    return Exported(
-        {"data_stages.yaml": "\n".join(lines) + "\n"},
-        tuple(_lost(plan, "nanotron") + _one_size(plan, "nanotron")),
-    )
+    lost = (*_lost(plan, "nanotron"), *_one_size(plan, "nanotron"))
+    return Exported({"data_stages.yaml": _text(lines)}, lost)
+
+
+def _nanotron_stage(stage: StagePlan, first_step: int) -> Iterator[str]:
+    shares = decimals(stage)
+    yield f"- name: {name_text(stage.name)}"
+    yield f"  start_training_step: {first_step}"
+    yield "  data:"
+    yield f"    seed: {stage.seed % 2**32}"
+    yield "    num_loading_workers: 1"
+    yield "    dataset:"
+    yield "      dataset_folder:"
+    for name in shares:
+        yield f"      - {name_text(name)}"
+    yield "      dataset_weights:"
+    for name, share in shares.items():
+        yield f"      - {share} # {name}"
 
 
 def levanter(plan: Plan) -> Exported:
     """One file with `train_weights` as `[first step, weights]`."""
-    every = sorted({s.source for stage in plan.stages for s in stage.sources})
-    lines, step = ["data:", "  configs:"], 0
-    lines += [f"    {name_text(name)}: {{train_urls: [{name}/*.jsonl.zst]}}" for name in every] + [
-        "  train_weights:"
-    ]
+    sources: set[str] = set()
     for stage in plan.stages:
-        shares = decimals(stage)
-        lines += [
-            f"  - - {step}",
-            *(
-                f"    {'- ' if i == 0 else '  '}{name_text(name)}: {shares.get(name, '0')}"
-                for i, name in enumerate(every)
-            ),
-        ]
+        sources.update(s.source for s in stage.sources)
+    names = sorted(sources)
+    lines = ["data:", "  configs:"]
+    lines += [f"    {name_text(name)}: {{train_urls: [{name}/*.jsonl.zst]}}" for name in names]
+    lines.append("  train_weights:")
+    step = 0
+    for stage in plan.stages:
+        lines += _levanter_stage(stage, step, names)
         step += stage.steps
     last = plan.stages[-1]
     lines += [
@@ -103,83 +109,92 @@ def levanter(plan: Plan) -> Exported:
         f"  num_train_steps: {step}",
         f"train_seq_len: {last.seq_len}",
     ]
-    return Exported(
-        {"levanter.yaml": "\n".join(lines) + "\n"},
-        tuple(_lost(plan, "Levanter") + _one_size(plan, "Levanter")),
-    )
+    lost = (*_lost(plan, "Levanter"), *_one_size(plan, "Levanter"))
+    return Exported({"levanter.yaml": _text(lines)}, lost)
+
+
+def _levanter_stage(stage: StagePlan, first_step: int, names: Iterable[str]) -> Iterator[str]:
+    shares = decimals(stage)
+    yield f"  - - {first_step}"
+    dash = "- "
+    for name in names:
+        yield f"    {dash}{name_text(name)}: {shares.get(name, '0')}"
+        dash = "  "
 
 
 def olmo_core(plan: Plan) -> Exported:
-    """One file a stage, with the repetitions that the plan comes to."""
+    """One file per stage, with the repetitions that the plan comes to."""
     files = {}
     for stage in plan.stages:
-        lines = [
-            f"requested_tokens: {stage.tokens}",
-            f"global_batch_size: {stage.batch_size(0) * stage.seq_len}",
-            f"sequence_length: {stage.seq_len}",
-            "source_list:",
-            "  sources:",
-        ]
-        pools = {s.source: s.pool_windows for s in stage.sources}
-        windows = {s.source: s.windows for s in stage.sources}
-        for name, share in decimals(stage).items():
-            lines += [
-                f"  - source_name: {name_text(name)}",
-                f"    target_ratio: {share}",
-                f"    paths: [{name}/*.npy]",
-            ]
-            if pools[name] and windows[name] > pools[name]:
-                lines += [f"    max_repetition_ratio: {-(-windows[name] * 10**6 // pools[name]) / 10**6:g}"]
-        files[f"{stage.name}.yaml"] = "\n".join(lines) + "\n"
-    lost = _lost(plan, "OLMo-core")
+        files[f"{stage.name}.yaml"] = _text(_olmo_core_stage(stage))
+    lost = list(_lost(plan, "OLMo-core"))
     if len(plan.stages) > 1:
         lost.append(
             _note(
-                "OLMo-core has one script a stage; each file is one",
-                "each stage then starts its sources anew; `cursor: continue` is lost",
+                "OLMo-core has one script per stage; each file is one",
+                "each stage then starts its sources again; `cursor: continue` is lost",
             )
         )
     return Exported(files, tuple(lost))
 
 
-def _lost(plan: Plan, system: str) -> list[Problem]:
-    out = []
-    if ramped := [s.name for s in plan.stages if len(s.segments) > 1]:
-        out.append(
-            _note(
-                f"{system} has no ramps: {', '.join(f'`{n}`' for n in ramped)} gets the mean of its ramp",
-                "split the stage into several with constant shares",
-            )
+def _olmo_core_stage(stage: StagePlan) -> Iterator[str]:
+    sources = {s.source: s for s in stage.sources}
+    yield f"requested_tokens: {stage.tokens}"
+    yield f"global_batch_size: {stage.batch_size(0) * stage.seq_len}"
+    yield f"sequence_length: {stage.seq_len}"
+    yield "source_list:"
+    yield "  sources:"
+    for name, share in decimals(stage).items():
+        yield f"  - source_name: {name_text(name)}"
+        yield f"    target_ratio: {share}"
+        yield f"    paths: [{name}/*.npy]"
+        windows, pool = sources[name].windows, sources[name].pool_windows
+        if pool and windows > pool:
+            millionths = ceil(Fraction(windows * 10**6, pool))
+            yield f"    max_repetition_ratio: {millionths / 10**6:g}"
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _lost(plan: Plan, system: str) -> Iterator[Problem]:
+    """What of a plan none of the systems can say."""
+    ramped = _named([s for s in plan.stages if len(s.segments) > 1])
+    if ramped:
+        yield _note(
+            f"{system} has no ramps: {ramped} gets the mean of its ramp",
+            "split the stage into several with constant shares",
         )
-    if filled := [s.name for s in plan.stages if s.fim]:
-        out.append(
-            _note(
-                f"the fill-in-the-middle rates of {', '.join(f'`{n}`' for n in filled)} are not exported",
-                f"set them where {system} sets its own",
-            )
+    rearranged = _named([s for s in plan.stages if s.fim])
+    if rearranged:
+        yield _note(
+            f"the fill-in-the-middle rates of {rearranged} are not exported",
+            f"set them where {system} sets its own",
         )
-    growing = [s.name for s in plan.stages if len(s.batches) > 1]
+    growing = _named([s for s in plan.stages if len(s.batches) > 1])
     if growing:
-        out.append(
-            _note(
-                f"the growing batch of {', '.join(f'`{n}`' for n in growing)} is exported as its first size",
-                "set the ramp by hand",
-            )
+        yield _note(
+            f"the growing batch of {growing} is exported as its first size",
+            "set the ramp by hand",
         )
-    return out
 
 
-def _one_size(plan: Plan, system: str) -> list[Problem]:
+def _named(stages: Iterable[StagePlan]) -> str:
+    names = [f"`{stage.name}`" for stage in stages]
+    return ", ".join(names)
+
+
+def _one_size(plan: Plan, system: str) -> Iterator[Problem]:
     sizes = {(s.seq_len, s.batch_size(0)) for s in plan.stages}
-    if len(sizes) == 1:
-        return []
-    return [
-        _note(
-            f"the stages differ in seq_len or batch_size, and {system} has one of each; the last stage's is exported",
+    if len(sizes) > 1:
+        yield _note(
+            f"the stages differ in seq_len or batch_size, and {system} has one of each; "
+            "the last stage's is exported",
             "export a recipe of one stage, and run the stages one by one",
         )
-    ]
 
 
 def _note(what: str, hint: str) -> Problem:
-    return Problem(what, hints=(hint,), rule="export-lossy", severity="warning")
+    return warning(what, hint, rule="export-lossy")

@@ -1,0 +1,120 @@
+"""Reader of OLMo-core source mixtures, and of olmo-cookbook's; see recipe/interop/mixtures.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from codemix.errors import Problem
+from codemix.recipe.interop.values import (
+    Imported,
+    Phase,
+    Weight,
+    at_path,
+    find_key,
+    fraction,
+    names_for,
+    refusal,
+    stem,
+    warning,
+    without_zeros,
+)
+from codemix.recipe.language import yaml_text
+from codemix.recipe.language.yaml_text import YamlFile
+
+
+def sources_path(value: Any) -> tuple | None:
+    """The place of the list of sources; None where there is none."""
+    at = find_key(value, "sources") or find_key(value, "source_configs")
+    sources = at_path(value, at) if at else None
+    if not isinstance(sources, list) or not sources:
+        return None
+    return at if all(map(_is_source, sources)) else None
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, dict) and "target_ratio" in value
+
+
+def olmo_core(content: str, file: str) -> Imported:
+    """A source list with `target_ratio`, `max_repetition_ratio` and `paths`, alone or inside its dataset config."""
+    document = yaml_text.parse(content, file)
+    value = document.value
+    at = sources_path(value)
+    if at is None:
+        what = "there is no list of `sources` with `target_ratio`"
+        raise refusal(what, where=document.where(()))
+    listed = at_path(value, at)
+    weights = list(_weights(listed, document, at))
+    kept = without_zeros(weights, "mixture")
+    problems = [*kept.problems, *_partly_used(listed, weights, document, at)]
+    around = [at_path(value, path) for path in (at[:-1], at[:-2]) if len(at) > 1]
+    tokens = _first_whole(around, "requested_tokens")
+    if tokens is None:
+        tokens = _first_whole([value], "max_tokens")  # olmo-cookbook
+    if tokens is None:
+        what = "`requested_tokens` (or `max_tokens`) is missing, so the stage has no length"
+        problems.append(warning(what, rule="import-no-budget"))
+    seq_at = find_key(value, "sequence_length")
+    seq_len = at_path(value, seq_at) if seq_at else None
+    return Imported(
+        "olmo-core",
+        stem(file),
+        (Phase("train", kept.weights, tokens=tokens),),
+        seq_len=seq_len,
+        batch_size=_rows(_first_whole(around, "global_batch_size"), seq_len),
+        problems=tuple(problems),
+    )
+
+
+def _weights(listed: list[dict[str, Any]], document: YamlFile, at: tuple) -> Iterator[Weight]:
+    called = [_name(source) for source in listed]
+    names = names_for(called)
+    for i, source in enumerate(listed):
+        paths = source.get("paths") or [called[i]]
+        location = str(paths[0])
+        cap = float(source.get("max_repetition_ratio", 1.0))
+        key = "target_ratio"
+        ratio = fraction(source[key], document, (*at, i, key))
+        yield Weight(names[i], location, ratio, cap)
+
+
+def _name(source: dict[str, Any]) -> str:
+    name = source.get("source_name") or source.get("name")  # olmo-cookbook says `name:`
+    return str(name or "source")
+
+
+def _partly_used(
+    listed: list[dict[str, Any]],
+    weights: list[Weight],
+    document: YamlFile,
+    at: tuple,
+) -> Iterator[Problem]:
+    for i, source in enumerate(listed):
+        part = source.get("max_source_fraction", 1.0)
+        if part == 1:
+            continue
+        yield warning(
+            f"`{weights[i].name}` may use only {part:g} of its data (`max_source_fraction`)",
+            "here, sample the source with an op, or lower its `max_epochs`",
+            rule="import-source-fraction",
+            where=document.where((*at, i)),
+        )
+
+
+def _first_whole(values: Iterable[Any], key: str) -> int | None:
+    """The whole number under `key` in the first mapping that has one."""
+    for value in values:
+        inside = value.get(key) if isinstance(value, dict) else None
+        if isinstance(inside, int):
+            return inside
+    return None
+
+
+def _rows(batch_tokens: int | None, seq_len: Any) -> int | None:
+    """The sequences of a batch given in tokens; None unless they are whole."""
+    if batch_tokens is None or not isinstance(seq_len, int) or not seq_len:
+        return None
+    if batch_tokens % seq_len:
+        return None
+    return batch_tokens // seq_len
