@@ -76,7 +76,7 @@ def test_the_tpu_kernel_lowers_for_tpu_without_one(documents):
 
 def test_each_platform_has_its_own_and_odd_shapes_still_work():
     assert attention.for_platform("cpu") is attention.xla
-    assert attention.for_platform("gpu") is attention.for_platform("cuda") is attention.cudnn
+    assert attention.for_platform("gpu").func is attention.for_platform("cuda").func is attention.cudnn
     given = inputs(1, 100, 1, 1, 8, True)  # 128 does not divide 100; cuDNN knows no float32
     for attend in (attention.for_platform("tpu"), attention.for_platform("gpu")):
         np.testing.assert_array_equal(attend(*given), attention.xla(*given))

@@ -207,22 +207,40 @@ def _visible(
     return (earlier & same_document)[:, None, None]
 
 
+def _on_each_device(local: Attention, mesh: Mesh | None) -> Attention:
+    """`local` with rows and heads cut as the mesh cuts them: a kernel does not say to the compiler how it may be cut."""
+    if mesh is None or mesh.size == 1:
+        return local
+    rows = ("data", "fsdp")
+    heads = P(rows, None, "model")
+    specs = (heads, heads, heads, P(rows))
+    # check_vma: the kernel's outputs do not say over which axes they vary
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=heads, check_vma=False)
+
+
 def cudnn(
     queries: Float[Array, "B T K G H"],
     keys: Float[Array, "B T K H"],
     values: Float[Array, "B T K H"],
     segments: Int[Array, "B T"] | None = None,
+    *,
+    mesh: Mesh | None = None,
 ) -> Float[Array, "B T K G H"]:
-    """Attention in cuDNN's fused kernel; what the kernel does not take goes to `xla`.
+    """Attention in cuDNN's fused kernel, each device on its own rows and heads; what the kernel does not take goes to `xla`.
 
     It takes half precision, heads of a multiple of 8 up to a size that the device decides, and rows of an even length.
     Documents go in as a mask [B, 1, T, T]: 128 MiB per row of 8192 positions, shared by heads and layers.
     """
-    B, T, K, G, H = queries.shape
+    T, H = queries.shape[1], queries.shape[-1]
     half = queries.dtype in (jnp.bfloat16, jnp.float16)
     heads_fit = H % 8 == 0 and _largest_fused_head() >= H
     if not half or T % 2 or not heads_fit:
         return xla(queries, keys, values, segments)
+    return _on_each_device(_cudnn_on_one_device, mesh)(queries, keys, values, segments)
+
+
+def _cudnn_on_one_device(queries: Array, keys: Array, values: Array, segments: Array | None) -> Array:
+    B, T, K, G, H = queries.shape
     mask = None
     if segments is not None:
         mask = (segments[:, :, None] == segments[:, None, :])[:, None]
@@ -257,14 +275,7 @@ def splash(
     if block is None:
         return xla(queries, keys, values, segments)
     local = functools.partial(_splash_on_one_device, block=block, interpret=interpret)
-    if mesh is None or mesh.size == 1:
-        return local(queries, keys, values, segments)
-    rows = ("data", "fsdp")
-    heads = P(rows, None, "model")
-    specs = (heads, heads, heads, P(rows))
-    # check_vma: the kernel's outputs do not say over which axes they vary
-    sharded = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=heads, check_vma=False)
-    return sharded(queries, keys, values, segments)
+    return _on_each_device(local, mesh)(queries, keys, values, segments)
 
 
 def _splash_on_one_device(
@@ -298,6 +309,5 @@ def _splash_on_one_device(
 @functools.cache
 def for_platform(platform: str, mesh: Mesh | None = None) -> Attention:
     """The attention function for `cpu`, `gpu` (also `cuda`) or `tpu`; equal arguments give the same function."""
-    if platform == "tpu":
-        return functools.partial(splash, mesh=mesh)
-    return cudnn if platform in ("gpu", "cuda") else xla
+    kernel = {"tpu": splash, "gpu": cudnn, "cuda": cudnn}.get(platform)
+    return xla if kernel is None else functools.partial(kernel, mesh=mesh)
