@@ -181,7 +181,7 @@ def compare(
     from codemix.api.scoring import evaluate_stages
     from codemix.cli.study import contexts
     from codemix.eval.compare.page import compare as write
-    from codemix.eval.compare.variants import RunInputs
+    from codemix.eval.compare.run_inputs import RunInputs
     from codemix.eval.measure.evaluate import EvalOptions
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)

@@ -17,8 +17,9 @@ from codemix.eval.compare.caveats import caveats
 from codemix.eval.compare.changes import Best, best, difference, paired
 from codemix.eval.compare.findings import Findings, Question, findings
 from codemix.eval.compare.page import compare
+from codemix.eval.compare.run_inputs import RunInputs, load
 from codemix.eval.compare.stage_roles import cooldowns, qualities, sweeps
-from codemix.eval.compare.variants import RunInputs, load, short_names
+from codemix.eval.compare.variant_names import short_names
 from codemix.eval.judge.winrate import WinRate
 from codemix.eval.pages.results import DocumentBits
 

@@ -9,7 +9,7 @@ from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store
 from codemix.eval.compare.page import compare
-from codemix.eval.compare.variants import RunInputs
+from codemix.eval.compare.run_inputs import RunInputs
 from codemix.eval.report.page import report
 
 pytestmark = [

@@ -9,7 +9,7 @@ from synthetic_run import SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
-from codemix.eval.compare import variants
+from codemix.eval.compare import run_inputs
 from codemix.eval.pages import curves as curves_module
 from codemix.eval.pages.curves import curves, read_lines, training_seconds
 from codemix.eval.pages.page import signed
@@ -189,10 +189,10 @@ def test_records_are_read_back_whatever_line_ends_they_hold(tmp_path):
         "output": "\r\n\x1e",
     }
     path.write_text(json_lines([kept]))  # real TriviaQA answers hold U+0085
-    assert variants.examples(path.parent) == {"triviaqa": {kept["id"]: (1.0, 2.0, 3)}}
+    assert run_inputs.examples(path.parent) == {"triviaqa": {kept["id"]: (1.0, 2.0, 3)}}
     assert documents(path) == {"docs": {kept["id"]: (4.0, 5)}}
     path.write_text(path.read_text()[:-9])
-    for read, where in ((variants.examples, path.parent), (documents, path)):
+    for read, where in ((run_inputs.examples, path.parent), (documents, path)):
         with pytest.raises(CodemixError, match="is damaged"):
             read(where)
 

@@ -13,7 +13,10 @@ NAMED_TIES = 4  # more are counted
 
 def answer(found: Findings) -> list[str]:
     """The sentences at the head of the page."""
-    sentences = [_about(found, measure, top) for measure, top in found.best.items() if top]
+    sentences = []
+    for measure, top in found.best.items():
+        if top is not None:
+            sentences.append(_about(found, measure, top))
     return [*sentences, _about_seeds(found)]
 
 
@@ -79,5 +82,8 @@ def _about_seeds(found: Findings) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence."""
-    *others, last = [f"`{name}`" for name in names]
-    return f"{', '.join(others)} and {last}" if others else last
+    marked = [f"`{name}`" for name in names]
+    if len(marked) == 1:
+        return marked[0]
+    start = ", ".join(marked[:-1])
+    return f"{start} and {marked[-1]}"

@@ -68,7 +68,10 @@ def cooldown(found: Findings) -> Section | None:
 
 
 def _by_variant(changes: Sequence[Change]) -> list[LabelledChange]:
-    return [LabelledChange(change.variant, change) for change in changes]
+    labelled = []
+    for change in changes:
+        labelled.append(LabelledChange(change.variant, change))
+    return labelled
 
 
 def _with_paper(section: Section | None, found: Findings) -> Section | None:
@@ -128,4 +131,7 @@ def _cells(row: LabelledChange) -> list[Cell]:
 def _seeds_text(values: Sequence[float]) -> str:
     """How many seeds there are, and how far apart they lie."""
     n = len(values)
-    return f"{n} ({max(values) - min(values):.4f})" if n > 1 else f"{n}"
+    if n < 2:
+        return f"{n}"
+    distance = max(values) - min(values)
+    return f"{n} ({distance:.4f})"

@@ -138,7 +138,10 @@ def _interval(sample: stats.Difference, pairs: Sequence[DocumentPair]) -> Interv
 
 def _n_scored(stage: VariantStage, sources: Sequence[str]) -> int:
     """Documents that a stage scored."""
-    return sum(stage.facts.scores.sources[source].documents for source in sources)
+    total = 0
+    for source in sources:
+        total += stage.facts.scores.sources[source].documents
+    return total
 
 
 def paired(stage: VariantStage, reference: VariantStage, sources: Sequence[str]) -> list[DocumentPair]:
@@ -147,13 +150,15 @@ def paired(stage: VariantStage, reference: VariantStage, sources: Sequence[str])
     for source in sources:
         ours = [documents.get(source, {}) for documents in stage.documents]
         theirs = [documents.get(source, {}) for documents in reference.documents]
-        everyone = [*ours, *theirs]
-        for name in sorted(set.intersection(*map(set, everyone))):
-            sizes = {documents[name].bytes for documents in everyone}
+        common = set.intersection(*map(set, [*ours, *theirs]))
+        for name in sorted(common):
+            our_scores = [documents[name] for documents in ours]
+            their_scores = [documents[name] for documents in theirs]
+            sizes = {score.bytes for score in our_scores + their_scores}
             size = sizes.pop()
             if not sizes and size > 0:
-                value = _mean([documents[name].bits for documents in ours])
-                reference_value = _mean([documents[name].bits for documents in theirs])
+                value = _mean([score.bits for score in our_scores])
+                reference_value = _mean([score.bits for score in their_scores])
                 pairs.append(DocumentPair(reference_value, value, size))
     return pairs
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,12 @@ DASHED = (0, (4, 1.8))
 
 def run_colours(names: Sequence[str], baseline: str) -> dict[str, str]:
     """A palette name for each variant but the baseline, which is drawn in neutral ink."""
-    others = [name for name in names if name != baseline]
-    return {name: RUN_COLOURS[i % len(RUN_COLOURS)] for i, name in enumerate(others)}
+    colours = itertools.cycle(RUN_COLOURS)
+    shades = {}
+    for name in names:
+        if name != baseline:
+            shades[name] = next(colours)
+    return shades
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -58,42 +63,72 @@ class ForestBar:
     def is_called(self) -> bool:
         return self.verdict != NO_CALL
 
+    @property
+    def text(self) -> str:
+        change = signed(self.relative)
+        return change if self.is_called else f"{change} no call"
+
 
 def forest(
     key: str, title: str, description: str, panels: Mapping[str, Sequence[ForestBar]], axis: str
 ) -> str:
-    """A panel per measure: relative changes as bars from zero with their intervals; pale where no winner may be called."""
-    labels = list(dict.fromkeys(bar.label for bars in panels.values() for bar in bars))
-    with plots.drawing(10, 0.46 * len(labels) + 1.35) as figure:
+    """A panel per measure: relative changes as bars from zero with their intervals; pale where nothing is called."""
+    rows: dict[str, int] = {}
+    for bars in panels.values():
+        for bar in bars:
+            rows.setdefault(bar.label, len(rows))
+    height = 0.46 * len(rows) + 1.35
+    with plots.drawing(10, height) as figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (measure, bars) in zip(grid, panels.items(), strict=True):
-            _forest_panel(axes, bars, labels, plots.colour(FAMILY_COLOURS[measure]))
-            axes.set_title(PANEL_TITLES[measure], color=plots.colour(FAMILY_COLOURS[measure]))
-        grid[0].set_ylim(len(labels) - 0.45, -0.55)
+            shade = plots.colour(FAMILY_COLOURS[measure])
+            for bar in bars:
+                _forest_bar(axes, rows[bar.label], bar, shade)
+            _scale_forest(axes, bars, rows)
+            axes.axvline(0, color=INK, linewidth=1)
+            _name_rows(axes, list(rows))
+            axes.set_title(PANEL_TITLES[measure], color=shade)
+        grid[0].set_ylim(len(rows) - 0.45, -0.55)
         figure.supxlabel(axis, fontsize=10, color=MUTED)
         return plots.svg(figure, key, title, description)
 
 
-def _forest_panel(axes: Axes, bars: Sequence[ForestBar], labels: Sequence[str], shade: str) -> None:
-    ends = [end * 100 for bar in bars for end in (bar.relative, bar.low, bar.high)]
-    reach = max([*map(abs, ends), 0.5])
+def _forest_bar(axes: Axes, y: int, bar: ForestBar, shade: str) -> None:
+    percent = bar.relative * 100
+    interval = [bar.low * 100, bar.high * 100]
+    opacity = 1 if bar.is_called else 0.32
+    axes.barh(y, percent, height=0.52, color=PAPER)
+    axes.barh(y, percent, height=0.52, color=shade, alpha=opacity)
+    axes.plot(interval, [y, y], color=INK, linewidth=1.6)
+    axes.plot(
+        interval,
+        [y, y],
+        "|",
+        color=INK,
+        markersize=7,
+        markeredgewidth=1.4,
+    )
+
+
+def _scale_forest(axes: Axes, bars: Sequence[ForestBar], rows: Mapping[str, int]) -> None:
+    """Room for the widest interval, and to the right of each bar for its number."""
+    ends = [0.0]
     for bar in bars:
-        y = labels.index(bar.label)
-        opacity = 1 if bar.is_called else 0.32
-        axes.barh(y, bar.relative * 100, height=0.52, color=PAPER)
-        axes.barh(y, bar.relative * 100, height=0.52, color=shade, alpha=opacity)
-        interval = [bar.low * 100, bar.high * 100]
-        axes.plot(interval, [y, y], color=INK, linewidth=1.6)
-        axes.plot(interval, [y, y], "|", color=INK, markersize=7, markeredgewidth=1.4)
-        edge = max(bar.relative, bar.high, 0) * 100
-        words = signed(bar.relative) if bar.is_called else f"{signed(bar.relative)} no call"
-        colour = INK if bar.is_called else MUTED
-        axes.text(edge + reach * 0.045, y, words, va="center", fontsize=9, color=colour)
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_xlim(min([*ends, 0]) - reach * 0.12, max([*ends, 0]) + reach * 0.62)
-    _name_rows(axes, labels)
+        ends += [bar.relative * 100, bar.low * 100, bar.high * 100]
+    reach = max(*map(abs, ends), 0.5)
+    axes.set_xlim(min(ends) - reach * 0.12, max(ends) + reach * 0.62)
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(_signed_tick)
+    for bar in bars:
+        edge = max(bar.relative, bar.high, 0) * 100
+        axes.text(
+            edge + reach * 0.045,
+            rows[bar.label],
+            bar.text,
+            va="center",
+            fontsize=9,
+            color=INK if bar.is_called else MUTED,
+        )
 
 
 def _signed_tick(value: float, _: float) -> str:
@@ -261,32 +296,55 @@ class _WinPart:
     count: int
     label: str
     colour: str
-    ink: str
+    ink: str = PAPER
 
 
 def wins(key: str, title: str, description: str, bars: Sequence[WinBar]) -> str:
     """A bar per pair: prompts that A won, ties, prompts that B won, as shares of the valid ones."""
-    with plots.drawing(10, 0.62 * len(bars) + 0.95) as figure:
+    n_rows = len(bars)
+    with plots.drawing(10, 0.62 * n_rows + 0.95) as figure:
         axes = figure.subplots()
         for y, bar in enumerate(bars):
-            left = 0.0
-            for part in _win_parts(bar):
-                share = part.count / (bar.wins + bar.ties + bar.losses or 1)
-                face = part.colour
-                axes.barh(y, share, left=left, height=0.6, color=face, edgecolor=PAPER, linewidth=1.2)
-                if share > 0.1:
-                    style = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
-                    axes.text(left + share / 2, y, part.label, color=part.ink, **style)
-                left += share
+            _win_bar(axes, y, bar)
         _name_rows(axes, [f"{bar.a} : {bar.b}" for bar in bars])
-        axes.set_ylim(len(bars) - 0.45, -0.55)
+        axes.set_ylim(n_rows - 0.45, -0.55)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of the prompts")
         return plots.svg(figure, key, title, description)
 
 
-def _win_parts(bar: WinBar) -> Iterable[_WinPart]:
-    yield _WinPart(bar.wins, f"{bar.a} {bar.wins}", plots.colour("text-1"), PAPER)
-    yield _WinPart(bar.ties, f"ties {bar.ties}", plots.GRID, INK)
-    yield _WinPart(bar.losses, f"{bar.b} {bar.losses}", plots.colour("code-1"), PAPER)
+def _win_bar(axes: Axes, y: int, bar: WinBar) -> None:
+    n_valid = bar.wins + bar.ties + bar.losses or 1
+    left = 0.0
+    for part in _win_parts(bar):
+        share = part.count / n_valid
+        axes.barh(
+            y,
+            share,
+            left=left,
+            height=0.6,
+            color=part.colour,
+            edgecolor=PAPER,
+            linewidth=1.2,
+        )
+        if share > 0.1:
+            axes.text(
+                left + share / 2,
+                y,
+                part.label,
+                ha="center",
+                va="center",
+                fontsize=9,
+                color=part.ink,
+                fontweight="bold",
+            )
+        left += share
+
+
+def _win_parts(bar: WinBar) -> list[_WinPart]:
+    return [
+        _WinPart(bar.wins, f"{bar.a} {bar.wins}", plots.colour("text-1")),
+        _WinPart(bar.ties, f"ties {bar.ties}", plots.GRID, INK),
+        _WinPart(bar.losses, f"{bar.b} {bar.losses}", plots.colour("code-1")),
+    ]

@@ -76,23 +76,34 @@ class Findings:
 
 
 def _variant_json(variant: Variant) -> dict[str, Any]:
-    runs = [run.facts.as_json() for run in variant.runs]
-    return {"name": variant.name, "seeds": variant.seeds, "runs": runs}
+    return {
+        "name": variant.name,
+        "seeds": variant.seeds,
+        "runs": [run.facts.as_json() for run in variant.runs],
+    }
 
 
 def _sweep_json(sweep: Sweep) -> dict[str, Any]:
-    return {"tokens": sweep.tokens, "points": [_point_json(point) for point in sweep.points]}
+    points = [_point_json(point) for point in sweep.points]
+    return {"tokens": sweep.tokens, "points": points}
 
 
 def _point_json(point: SweepPoint) -> dict[str, Any]:
-    about = {"share": point.share, "variant": point.stage.variant.name, "stage": point.stage.name}
+    about = {
+        "share": point.share,
+        "variant": point.stage.variant.name,
+        "stage": point.stage.name,
+    }
     return about | point_bits(point)
 
 
 def point_bits(point: SweepPoint) -> dict[str, list[float]]:
     """Bits per byte of a point by measure, one value per seed."""
-    stage = point.stage
-    return {measure: stage.bits(stage.sources_of(measure)) for measure in MEASURES}
+    bits = {}
+    for measure in MEASURES:
+        sources = point.stage.sources_of(measure)
+        bits[measure] = point.stage.bits(sources)
+    return bits
 
 
 def findings(variants: Sequence[Variant], base: Variant, question: Question | None = None) -> Findings:
@@ -117,24 +128,33 @@ def findings(variants: Sequence[Variant], base: Variant, question: Question | No
 def _against(stages: Iterable[VariantStage], reference: VariantStage) -> list[Change]:
     """The change of each stage on each measure."""
     stages = list(stages)
-    changes = [difference(stage, reference, measure) for measure in MEASURES for stage in stages]
-    return [change for change in changes if change is not None]
+    changes = []
+    for measure in MEASURES:
+        for stage in stages:
+            change = difference(stage, reference, measure)
+            if change is not None:
+                changes.append(change)
+    return changes
 
 
 def _before_cooldown(variants: Sequence[Variant], ranked: Sequence[Variant], base: Variant) -> list[Change]:
     """The changes before any cooldown; none where no ranked variant has one."""
-    if all(variant.before_cooldown.name == variant.last.name for variant in ranked):
+    cooled = [variant for variant in ranked if variant.before_cooldown.name != variant.last.name]
+    if not cooled:
         return []
     earlier = [variant.before_cooldown for variant in variants]
-    return _against(equally_long(earlier, base.before_cooldown), base.before_cooldown)
+    reference = base.before_cooldown
+    return _against(equally_long(earlier, reference), reference)
 
 
 def _cooldown_changes(variants: Sequence[Variant]) -> Iterable[LabelledChange]:
     """Each cooldown against the same run before it."""
     for cooldown in cooldowns(variants):
+        name = cooldown.origin.variant.name
         for arm in cooldown.arms:
+            label = f"{name}: {arm.label}"
             for change in _against([arm.stage], cooldown.origin):
-                yield LabelledChange(f"{cooldown.origin.variant.name}: {arm.label}", change)
+                yield LabelledChange(label, change)
 
 
 def _quality_changes(variants: Sequence[Variant]) -> Iterable[QualityChange]:

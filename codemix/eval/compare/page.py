@@ -14,10 +14,11 @@ from codemix.eval.compare.findings import Findings, Question, findings
 from codemix.eval.compare.paper_layout import paper_layout_section
 from codemix.eval.compare.provenance import ledger_section, provenance_section
 from codemix.eval.compare.recipe_differences import recipes_section
+from codemix.eval.compare.run_inputs import RunInputs, load
 from codemix.eval.compare.score_sections import bits_section, tasks_section
 from codemix.eval.compare.sweep_section import sweep_section
 from codemix.eval.compare.trajectories import trajectories_section
-from codemix.eval.compare.variants import RunInputs, find_baseline, load
+from codemix.eval.compare.variant_names import find_baseline
 from codemix.eval.compare.winrate_section import winrate_section
 from codemix.eval.judge.winrate import read_winrate
 from codemix.eval.pages.page import Note, Page
@@ -93,13 +94,19 @@ def page(found: Findings) -> Page:
 
 
 def _others(found: Findings) -> str:
-    names = [variant.name for variant in found.variants if variant is not found.base]
-    return names[0] if len(names) == 1 else f"{len(names)} recipes"
+    names = []
+    for variant in found.variants:
+        if variant is not found.base:
+            names.append(variant.name)
+    if len(names) == 1:
+        return names[0]
+    return f"{len(names)} recipes"
 
 
 def _remark(found: Findings) -> str:
+    n_recipes = len(found.variants)
     n_runs = sum(len(variant.runs) for variant in found.variants)
-    counts = f"{len(found.variants)} recipes, {n_runs} runs"
+    counts = f"{n_recipes} recipes, {n_runs} runs"
     return f"{counts}; baseline `{found.base.name}`; changes are relative to it."
 
 

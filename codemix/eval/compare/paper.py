@@ -37,11 +37,15 @@ def _score_table(title: str, rows: Mapping[str, Sequence[float]], names: Sequenc
 
 
 def _change(ratio: float) -> str:
-    return f"{ratio:.1f} times" if ratio > 3 else signed(ratio - 1)
+    if ratio > 3:
+        return f"{ratio:.1f} times"
+    return signed(ratio - 1)
 
 
 def _initialisation() -> list[Block]:
-    rows = {name: row.groups for name, row in paper_numbers.before_cooldown().items()}
+    rows = {}
+    for name, row in paper_numbers.before_cooldown().items():
+        rows[name] = row.groups
     return [_score_table("The paper's figure 2", rows, GROUPS)]
 
 
@@ -77,11 +81,15 @@ def _sweep() -> list[Block]:
 def _winrates() -> list[Block]:
     n = paper_numbers.PROMPTS
     headings = ["figure", "A", "B", "A wins", "ties", "B wins", "wins − losses"]
-    table = PageTable(f"The paper's figures 7 to 9, not ours ({n} prompts)", headings, "lllrrrr")
+    title = f"The paper's figures 7 to 9, not ours ({n} prompts)"
+    table = PageTable(title, headings, "lllrrrr")
     for pair in paper_numbers.WIN_RATES:
-        shares = [f"{count / n * 100:.1f}%" for count in (pair.wins, pair.ties, pair.losses)]
-        gain = signed((pair.wins - pair.losses) / n)
-        table.rows.append([str(pair.figure), pair.a, pair.b, *shares, gain])
+        cells: list[Cell] = [str(pair.figure), pair.a, pair.b]
+        for count in (pair.wins, pair.ties, pair.losses):
+            percent = count / n * 100
+            cells.append(f"{percent:.1f}%")
+        gain = (pair.wins - pair.losses) / n
+        table.rows.append([*cells, signed(gain)])
     return [table]
 
 
@@ -99,12 +107,15 @@ def care_section(overlay_paper: bool) -> Section | None:
     if not overlay_paper:
         return None
     claims = PageTable("Claims and numbers", ["the paper says", "its numbers", "what follows"], "lll")
-    claims.rows = [[c.claim, c.numbers, c.follows] for c in paper_numbers.CONFLICTS]
+    for conflict in paper_numbers.CONFLICTS:
+        claims.rows.append([conflict.claim, conflict.numbers, conflict.follows])
     title = "The paper's figure 3: from 470M to 2.8B parameters, before any cooldown [%]"
     scale = PageTable(title, ["", *GROUPS], "lrrr")
     small = paper_numbers.before_cooldown()
     for variant, large in paper_numbers.FIGURE_3.items():
-        pairs = zip(small[variant].groups, large, strict=True)
-        scale.rows.append([variant, *(f"{before:.1f} → {after:.1f}" for before, after in pairs)])
+        cells: list[Cell] = [variant]
+        for before, after in zip(small[variant].groups, large, strict=True):
+            cells.append(f"{before:.1f} → {after:.1f}")
+        scale.rows.append(cells)
     lead = f"Places where {paper_numbers.CITATION} contradicts its own figures. {paper_numbers.NOISE}"
     return Section("paper", "Reading the paper with care", lead, [claims, scale])

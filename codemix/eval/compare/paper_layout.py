@@ -46,7 +46,7 @@ def paper_layout_section(found: Findings) -> Section:
         "Tokens are those read in the stage; a plus says that they come on top of the stages above. NL is the mean of Reason. and "
         "Know., Total of Reason., Know. and Code, as in the paper."
     )
-    if not any(stage.average(name) for v in found.variants for stage in v.stages for name in AVERAGES):
+    if not any(stage.averages(name) for v in found.variants for stage in v.stages for name in AVERAGES):
         table.notes.append(
             "– : no tasks were scored. Small models are told apart by bits per byte long before any task score leaves chance."
         )
@@ -80,13 +80,17 @@ class _Partial:
 
 
 def _our_row(stage: VariantStage, number: int, partial: _Partial) -> list[Cell]:
-    head: Cell = Mark(stage.variant.name, "strong") if number == 0 else ""
-    sign = "+" if number else ""
-    tokens = _tokens_read(stage)
-    amounts = [f"{sign}{show_tokens(n)}" if n else "–" for n in (tokens["text"], tokens["code"])]
-    scores = [_average_text(stage.average(name), partial) for name in AVERAGES]
-    bits = [mean_text(_family_bits(stage, family)) for family in ("text", "code")]
-    return [head, stage.name, *amounts, *scores, *bits]
+    is_first = number == 0
+    head: Cell = Mark(stage.variant.name, "strong") if is_first else ""
+    sign = "" if is_first else "+"
+    cells = [head, stage.name]
+    for n in _tokens_read(stage).values():
+        cells.append(f"{sign}{show_tokens(n)}" if n else "–")
+    for name in AVERAGES:
+        cells.append(_average_text(stage.averages(name), partial))
+    for family in ("text", "code"):
+        cells.append(mean_text(stage.family_bits(family)))
+    return cells
 
 
 def _tokens_read(stage: VariantStage) -> dict[str, int]:
@@ -107,17 +111,16 @@ def _average_text(averages: Sequence[Average], partial: _Partial) -> str:
     return text + "*"
 
 
-def _family_bits(stage: VariantStage, family: str) -> list[float]:
-    families = stage.variant.families
-    return stage.bits([name for name in stage.facts.scores.sources if families.get(name) == family])
-
-
 def _paper_cells(row: paper_numbers.Row) -> list[Cell]:
     sign = "" if row.stage in FIRST_STAGES else "+"
-    amounts = ["–" if tokens is None else f"{sign}{tokens}B" for tokens in (row.text, row.code)]
-    scores = [f"{score:.1f}" for score in row.scores]
-    grey = [Mark(text, "muted") for text in (f"paper: {row.stage}", *amounts, *scores, "–", "–")]
-    return ["", *grey]
+    texts = [f"paper: {row.stage}"]
+    for tokens in (row.text, row.code):
+        texts.append("–" if tokens is None else f"{sign}{tokens}B")
+    texts += [f"{score:.1f}" for score in row.scores]
+    texts += ["–", "–"]  # bits per byte
+    cells: list[Cell] = [""]
+    cells += [Mark(text, "muted") for text in texts]
+    return cells
 
 
 def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CITATION = "arXiv 2408.10914 v1"
+Groups = tuple[float, float, float]  # reasoning, knowledge, code
 SCORES = ("Reason.", "Know.", "NL avg", "Code", "Total")
 
 
@@ -23,8 +24,8 @@ class Row:
     scores: tuple[float, float, float, float, float]
 
     @property
-    def groups(self) -> tuple[float, float, float]:
-        """Reasoning, knowledge, code: the scores that are not means of the others."""
+    def groups(self) -> Groups:
+        """The scores that are not means of the others."""
         reasoning, knowledge, _, code, _ = self.scores
         return reasoning, knowledge, code
 
@@ -171,18 +172,30 @@ NOISE = "The paper gives no seeds, variances or tests; two of its own runs that 
 
 def conflicts(figure: str) -> list[Conflict]:
     """The conflicts that bear on one of our figures."""
-    return [conflict for conflict in CONFLICTS if figure in conflict.figures]
+    bearing = []
+    for conflict in CONFLICTS:
+        if figure in conflict.figures:
+            bearing.append(conflict)
+    return bearing
 
 
 def paper_variant(name: str) -> str | None:
     """The paper's variant that a run is named after, or None."""
-    words = name.lower().replace("_", "-").replace("→", "-to-").replace("->", "-to-")
-    known = {row.variant for row in TABLE_2}
-    matching = [variant for variant in known if f"-{words}-".endswith(f"-{variant}-")]
-    matching += [variant for variant in known if words.startswith(f"{variant}-")]
+    words = name.lower()
+    for separator, word in (("_", "-"), ("→", "-to-"), ("->", "-to-")):
+        words = words.replace(separator, word)
+    matching = []
+    for variant in before_cooldown():
+        is_end = words == variant or words.endswith(f"-{variant}")
+        if is_end or words.startswith(f"{variant}-"):
+            matching.append(variant)
     return max(matching, key=len, default=None)
 
 
 def before_cooldown() -> dict[str, Row]:
     """The last row of Table 2 before the cooldown, by variant."""
-    return {row.variant: row for row in TABLE_2 if row.stage != "cooldown"}
+    rows = {}
+    for row in TABLE_2:
+        if row.stage != "cooldown":
+            rows[row.variant] = row
+    return rows

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codemix.eval.compare.score_sections import family_of
+from codemix.eval.compare.score_sections import family_of, in_order
 from codemix.eval.compare.variants import Run, Variant
 from codemix.eval.pages.page import Cell, Mark, PageTable, Section
 
 
 def ledger_section(variants: Sequence[Variant]) -> Section:
     """Tokens that each run really read, by source."""
-    used = {source for variant in variants for stage in variant.first.stages for source in stage.sources}
-    sources = sorted(used, key=lambda source: (family_of(variants, source), source))
+    used: set[str] = set()
+    for variant in variants:
+        used.update(variant.first.facts.used_sources)
+    sources = in_order(variants, used)
     headings = ["recipe", *sources, "all", "code", "ledger"]
     align = "l" + "r" * (len(sources) + 2) + "l"
     table = PageTable("Tokens consumed over the whole run", headings, align)
-    code = [source for source in sources if family_of(variants, source) == "code"]
     for variant in variants:
-        tokens = {source: _consumed(variant.first, source) for source in sources}
-        total = sum(tokens.values())
-        n_code = sum(tokens[source] for source in code)
-        cells: list[Cell] = [f"{n:,}" if n else "–" for n in tokens.values()]
+        cells: list[Cell] = [variant.name]
+        total = 0
+        n_code = 0
+        for source in sources:
+            n = _consumed(variant.first, source)
+            total += n
+            n_code += n if family_of(variants, source) == "code" else 0
+            cells.append(f"{n:,}" if n else "–")
         share = f"{n_code / total:.1%}" if total else "–"
-        table.rows.append([variant.name, *cells, f"{total:,}", share, _ledger_mark(variant)])
+        cells += [f"{total:,}", share, _ledger_mark(variant)]
+        table.rows.append(cells)
     return Section("ledgers", "What the runs read", "", [table])
 
 
 def _consumed(run: Run, source: str) -> int:
-    uses = [stage.sources[source] for stage in run.stages if source in stage.sources]
-    return sum(use.consumed or 0 for use in uses)
+    total = 0
+    for stage in run.stages:
+        if source in stage.sources:
+            total += stage.sources[source].consumed or 0
+    return total
 
 
 def _ledger_mark(variant: Variant) -> Mark:
@@ -40,13 +49,24 @@ def _ledger_mark(variant: Variant) -> Mark:
 
 def provenance_section(variants: Sequence[Variant]) -> Section:
     """Fingerprints of what was compared."""
-    table = PageTable("Runs", ["recipe", "seed", "stages (fingerprints)", "evaluations"], "lrll")
-    for run in [run for variant in variants for run in variant.runs]:
-        stages = ", ".join(f"{stage.name} {_short(stage.fingerprint)}" for stage in run.stages)
-        scores = ", ".join(_short(stage.scores.fingerprint) for stage in run.stages if stage.scores.exists)
-        table.rows.append([run.facts.recipe, str(run.facts.seed), stages, scores])
+    headings = ["recipe", "seed", "stages (fingerprints)", "evaluations"]
+    table = PageTable("Runs", headings, "lrll")
+    for variant in variants:
+        for run in variant.runs:
+            table.rows.append(_fingerprints(run))
     lead = "A stage with the same fingerprint in two runs is one stage, trained once."
     return Section("origin", "Provenance", lead, [table])
+
+
+def _fingerprints(run: Run) -> list[Cell]:
+    stages = []
+    evaluations = []
+    for stage in run.stages:
+        stages.append(f"{stage.name} {_short(stage.fingerprint)}")
+        if stage.scores.exists:
+            evaluations.append(_short(stage.scores.fingerprint))
+    facts = run.facts
+    return [facts.recipe, f"{facts.seed}", ", ".join(stages), ", ".join(evaluations)]
 
 
 def _short(fingerprint: str) -> str:

@@ -42,9 +42,15 @@ def _worth_reading(change: Diff) -> Diff:
 
     Every setting of such a stage differs; a sentence says that the stage is new.
     """
-    one_sided = {stage.stage for stage in change.stages if not all(stage.exists)}
-    prefixes = tuple(f"stages.{name}." for name in one_sided)
-    kept = [s for s in change.settings if not s.path.startswith(prefixes) and not s.path.endswith(".version")]
+    one_sided = []
+    for stage in change.stages:
+        if not all(stage.exists):
+            one_sided.append(f"stages.{stage.stage}.")
+    kept = []
+    for setting in change.settings:
+        is_version = setting.path.endswith(".version")
+        if not is_version and not setting.path.startswith(tuple(one_sided)):
+            kept.append(setting)
     return dataclasses.replace(change, settings=tuple(kept))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from codemix.eval.compare.changes import NO_CALL, Change, difference
 from codemix.eval.compare.findings import MEASURES, Findings
 from codemix.eval.compare.task_calls import task_call
 from codemix.eval.compare.variants import Variant
+from codemix.eval.pages.bits_table import language_scores
 from codemix.eval.pages.page import Block, Cell, Fold, Mark, PageTable, Section, percent, signed
 from codemix.eval.pages.results import EvalFacts
 from codemix.eval.pages.score_tables import OVERLAP_NOTE, largest_overlap, mean_text, task_tables
@@ -17,25 +18,36 @@ from codemix.recipe.language.quantities import show_tokens
 
 def family_of(variants: Sequence[Variant], source: str) -> str:
     """The family of a source in the first variant that has it."""
-    families = [variant.families[source] for variant in variants if source in variant.families]
-    return families[0] if families else "other"
+    for variant in variants:
+        if source in variant.families:
+            return variant.families[source]
+    return "other"
+
+
+def in_order(variants: Sequence[Variant], sources: Iterable[str]) -> list[str]:
+    """Sources by family and name."""
+    by_name = sorted(sources)
+    families = {}
+    for source in by_name:
+        families[source] = family_of(variants, source)
+    return sorted(by_name, key=families.__getitem__)
 
 
 def bits_section(found: Findings) -> Section | None:
     """Bits per byte by source, with the change against the baseline and what may be said about it."""
-    variants = found.variants
-    scored = {source for variant in variants for source in variant.last.facts.scores.sources}
-    sources = sorted(scored, key=lambda source: (family_of(variants, source), source))
-    if not sources:
+    scored: set[str] = set()
+    for variant in found.variants:
+        scored.update(variant.last.facts.scores.sources)
+    if not scored:
         return None
-    blocks: list[Block] = [_bits_table(found, sources)]
-    changes = _changes_table(found, sources)
-    if changes.rows:
-        blocks.append(changes)
-    languages = _languages_table(variants)
-    if languages.rows:
-        blocks.append(languages)
-    return Section("bits", "Bits per byte by source", _lead(variants, sources), blocks)
+    sources = in_order(found.variants, scored)
+    tables = [
+        _bits_table(found, sources),
+        _changes_table(found, sources),
+        _languages_table(found.variants),
+    ]
+    blocks: list[Block] = [table for table in tables if table.rows]
+    return Section("bits", "Bits per byte by source", _lead(found.variants, sources), blocks)
 
 
 def _lead(variants: Sequence[Variant], sources: Sequence[str]) -> str:
@@ -49,14 +61,18 @@ def _lead(variants: Sequence[Variant], sources: Sequence[str]) -> str:
 
 def _bits_table(found: Findings, sources: Sequence[str]) -> PageTable:
     headings = ["recipe", "tokens", *sources]
-    table = PageTable("After the last stage", headings, "lr" + "r" * len(sources), id="bits")
+    align = "lr" + "r" * len(sources)
+    table = PageTable("After the last stage", headings, align, id="bits")
     for variant in found.variants:
-        head = Mark(variant.name, "strong" if variant is found.base else "")
-        tokens = show_tokens(variant.last.facts.plan.end_tokens)
+        tone = "strong" if variant is found.base else ""
+        tokens = show_tokens(variant.last.end_tokens)
         bits = [mean_text(_source_bits(variant, source)) for source in sources]
-        table.rows.append([head, tokens, *bits])
-    overlaps = [Mark(_overlap_text(found.variants, source), "muted") for source in sources]
-    table.rows.append([Mark("most overlap with training", "muted"), "", *overlaps])
+        table.rows.append([Mark(variant.name, tone), tokens, *bits])
+    cells: list[Cell] = [Mark("most overlap with training", "muted"), ""]
+    for source in sources:
+        overlap = _overlap_text(found.variants, source)
+        cells.append(Mark(overlap, "muted"))
+    table.rows.append(cells)
     table.notes.append(OVERLAP_NOTE)
     return table
 
@@ -69,8 +85,13 @@ def _source_bits(variant: Variant, source: str) -> list[float]:
 
 
 def _overlap_text(variants: Sequence[Variant], source: str) -> str:
-    scores = [run.scores.sources.get(source) for variant in variants for run in variant.last.runs]
-    return percent(largest_overlap(score.overlap for score in scores if score))
+    """The largest overlap of a source in any run."""
+    overlaps = []
+    for variant in variants:
+        for run in variant.last.runs:
+            score = run.scores.sources.get(source)
+            overlaps.append(score.overlap if score else None)
+    return percent(largest_overlap(overlaps))
 
 
 def _changes_table(found: Findings, sources: Sequence[str]) -> PageTable:
@@ -99,8 +120,10 @@ def _change_cell(change: Change | None) -> Cell:
 
 def _languages_table(variants: Sequence[Variant]) -> PageTable:
     """The same by language, where sources hold more than one."""
-    headings = ["source", "language", *(variant.name for variant in variants)]
-    table = PageTable("By language, after the last stage", headings, "ll" + "r" * len(variants))
+    headings = ["source", "language"]
+    headings += [variant.name for variant in variants]
+    align = "ll" + "r" * len(variants)
+    table = PageTable("By language, after the last stage", headings, align)
     keys = set()
     for variant in variants:
         for source, score in variant.last.facts.scores.sources.items():
@@ -113,26 +136,31 @@ def _languages_table(variants: Sequence[Variant]) -> PageTable:
 
 def _language_bits(variant: Variant, source: str, language: str) -> list[float]:
     """Bits per byte of one language of a source, one value per seed that has it."""
-    scores = [run.scores.sources.get(source) for run in variant.last.runs]
-    languages = [score.by_language.get(language) for score in scores if score]
-    return [score.bits_per_byte for score in languages if score]
+    bits = []
+    evaluations = [run.scores.sources for run in variant.last.runs]
+    for score in language_scores(evaluations, source, language):
+        bits.append(score.bits_per_byte)
+    return bits
 
 
 def tasks_section(found: Findings) -> Section | None:
-    """Scores of tasks after the last stage; called only by the paired interval over the same examples, between equally long runs."""
-    as_long = _last_results([v for v in found.variants if v.name not in found.other_length])
-    others = _last_results([v for v in found.variants if v.name in found.other_length])
-    every_result = [result for seeds in (as_long | others).values() for result in seeds]
-    if not any(result.tasks for result in every_result):
-        return None
+    """Scores of tasks after the last stage.
+
+    They are called only by the paired interval over the same examples, between equally long runs.
+    """
+    groups: list[list[Variant]] = [[], []]
+    for variant in found.variants:
+        groups[variant.name in found.other_length].append(variant)
+    as_long, others = map(_last_results, groups)
     by_name = {variant.name: variant for variant in found.variants}
 
     def call(measure: str, task: str, name: str) -> str:
-        return task_call(by_name[name], found.base, measure, task)
+        variant = by_name[name]
+        return task_call(variant, found.base, measure, task)
 
     marks = (
-        f"Better, worse: than `{found.base.name}`, beyond the paired 95% interval over examples and beyond the seeds; "
-        "the others are no call."
+        f"Better, worse: than `{found.base.name}`, beyond the paired 95% interval over examples and "
+        "beyond the seeds; the others are no call."
     )
     blocks: list[Block] = [*task_tables(as_long, call, marks)]
     other_tables = task_tables(others)
@@ -140,11 +168,17 @@ def tasks_section(found: Findings) -> Section | None:
         names = ", ".join(f"`{name}`" for name in others)
         title = f"Runs of other lengths, which are not compared: {names}"
         blocks.append(Fold(title, [dataclasses.replace(table, id="") for table in other_tables]))
+    if not blocks:
+        return None
     lead = (
         "Less to be trusted than bits per byte of held-out text where models are small; most trusted first."
     )
     return Section("tasks", "Tasks after the last stage", lead, blocks)
 
 
-def _last_results(variants: Sequence[Variant]) -> dict[str, list[EvalFacts]]:
-    return {variant.name: [run.scores for run in variant.last.runs] for variant in variants}
+def _last_results(variants: Iterable[Variant]) -> dict[str, list[EvalFacts]]:
+    """The evaluations of the last stage, one per seed, by variant."""
+    by_name = {}
+    for variant in variants:
+        by_name[variant.name] = [run.scores for run in variant.last.runs]
+    return by_name

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from codemix.eval.compare.code_shares import code_composition, code_share
 from codemix.eval.compare.variants import Variant, VariantStage, is_cooldown
 
 LEAST_POINTS = 3  # shares of code that make a curve
@@ -29,6 +30,11 @@ class Sweep:
 
     tokens: int
     points: list[SweepPoint]
+
+    @property
+    def is_curve(self) -> bool:
+        shares = {point.share for point in self.points}
+        return len(shares) >= LEAST_POINTS
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,9 @@ def first_stages(variants: Iterable[Variant]) -> list[VariantStage]:
     by_fingerprint: dict[str, VariantStage] = {}
     for variant in variants:
         for stage in variant.stages:
-            if stage.facts.plan.parent is None and stage.facts.scores.sources:
-                by_fingerprint.setdefault(stage.facts.fingerprint, stage)
+            facts = stage.facts
+            if facts.plan.parent is None and facts.has_bits():
+                by_fingerprint.setdefault(facts.fingerprint, stage)
     return list(by_fingerprint.values())
 
 
@@ -73,68 +80,76 @@ def sweeps(variants: Sequence[Variant]) -> list[Sweep]:
     """
     by_tokens: dict[int, list[VariantStage]] = {}
     for stage in first_stages(variants):
-        by_tokens.setdefault(stage.facts.plan.tokens, []).append(stage)
-    curves = [Sweep(tokens, _curve(stages)) for tokens, stages in sorted(by_tokens.items())]
-    return [curve for curve in curves if len({point.share for point in curve.points}) >= LEAST_POINTS]
+        group = by_tokens.setdefault(stage.facts.plan.tokens, [])
+        group.append(stage)
+    curves = []
+    for tokens in sorted(by_tokens):
+        sweep = Sweep(tokens, _points(by_tokens[tokens]))
+        if sweep.is_curve:
+            curves.append(sweep)
+    return curves
 
 
-def _curve(stages: Sequence[VariantStage]) -> list[SweepPoint]:
+def _points(stages: Sequence[VariantStage]) -> list[SweepPoint]:
     """Stages without code, and those whose code is of the commonest kind, by share of code."""
-    points = [SweepPoint(round(stage.code_share, 6), stage) for stage in stages]
-    kinds = [point.stage.code_composition for point in points if point.share]
-    commonest = max(sorted(set(kinds)), key=kinds.count, default="")
-    on_curve = [p for p in points if not p.share or p.stage.code_composition == commonest]
-    return sorted(on_curve, key=lambda point: (point.share, point.stage.variant.name))
+    points = [SweepPoint(round(code_share(stage), 6), stage) for stage in stages]
+    kinds = [code_composition(point.stage) for point in points if point.share]
+    commonest = max(sorted(kinds), key=kinds.count, default="")
+    on_curve = []
+    for point in points:
+        kind = code_composition(point.stage)
+        if not point.share or kind == commonest:
+            on_curve.append(point)
+    on_curve.sort(key=lambda point: point.stage.variant.name)
+    return sorted(on_curve, key=lambda point: point.share)
 
 
 def qualities(variants: Sequence[Variant]) -> list[Quality]:
     """Groups of first stages that are alike in length and share of code, but whose code is not the same."""
     groups: dict[tuple[int, float], dict[str, Arm]] = {}
     for stage in first_stages(variants):
-        share = round(stage.code_share, 3)
+        share = round(code_share(stage), 3)
         if share > 0:
             arms = groups.setdefault((stage.facts.plan.tokens, share), {})
-            arms.setdefault(stage.code_composition, Arm(stage.code_composition, stage))
-    return [
-        Quality(tokens, share, list(arms.values()))
-        for (tokens, share), arms in sorted(groups.items())
-        if len(arms) > 1
-    ]
+            kind = code_composition(stage)
+            arms.setdefault(kind, Arm(kind, stage))
+    found = []
+    for (tokens, share), arms in sorted(groups.items()):
+        if len(arms) > 1:
+            found.append(Quality(tokens, share, list(arms.values())))
+    return found
 
 
 def cooldowns(variants: Sequence[Variant]) -> list[Cooldown]:
     """Every scored stage that has a cooldown, with all of its scored cooldowns."""
-    origins: dict[str, VariantStage] = {}
-    arms: dict[str, dict[str, Arm]] = {}
+    by_origin: dict[str, Cooldown] = {}
+    seen: set[str] = set()
     for variant in variants:
         for stage in variant.stages:
-            origin = _parent(stage)
-            if origin is None or not _is_scored_cooldown(stage, origin):
+            origin = _cooled_down_from(stage)
+            if origin is None or stage.facts.fingerprint in seen:
                 continue
-            key = origin.facts.fingerprint
-            origins.setdefault(key, origin)
-            arms.setdefault(key, {}).setdefault(stage.facts.fingerprint, Arm(_code_label(stage), stage))
-    return [Cooldown(origin, _by_label(arms[key])) for key, origin in origins.items()]
+            seen.add(stage.facts.fingerprint)
+            cooldown = by_origin.setdefault(origin.facts.fingerprint, Cooldown(origin, []))
+            cooldown.arms.append(Arm(_code_label(stage), stage))
+    for cooldown in by_origin.values():
+        cooldown.arms.sort(key=lambda arm: arm.label, reverse=True)
+    return list(by_origin.values())
 
 
-def _parent(stage: VariantStage) -> VariantStage | None:
-    """The stage of the same variant that a stage continues."""
+def _cooled_down_from(stage: VariantStage) -> VariantStage | None:
+    """The scored stage of the same variant that a scored cooldown continues; None for any other stage."""
     parent = stage.facts.plan.parent
-    if parent is None:
+    if parent is None or not is_cooldown(stage.facts) or not stage.facts.has_bits():
         return None
-    candidates = [s for s in stage.variant.stages if s.facts.fingerprint == parent.fingerprint]
-    return candidates[0] if candidates else None
-
-
-def _is_scored_cooldown(stage: VariantStage, origin: VariantStage) -> bool:
-    is_scored = bool(stage.facts.scores.sources and origin.facts.scores.sources)
-    return is_scored and is_cooldown(stage.facts)
+    for origin in stage.variant.stages:
+        if origin.facts.fingerprint == parent.fingerprint and origin.facts.has_bits():
+            return origin
+    return None
 
 
 def _code_label(stage: VariantStage) -> str:
-    share = stage.code_share
-    return "without code" if share < NO_CODE else f"with {share * 100:.0f}% code"
-
-
-def _by_label(arms: dict[str, Arm]) -> list[Arm]:
-    return sorted(arms.values(), key=lambda arm: arm.label, reverse=True)
+    share = code_share(stage)
+    if share < NO_CODE:
+        return "without code"
+    return f"with {share * 100:.0f}% code"

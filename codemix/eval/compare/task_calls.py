@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from codemix.eval import stats
 from codemix.eval.compare.variants import Example, Variant, VariantStage
 from codemix.eval.pages.results import TaskScore
+from codemix.eval.pages.score_tables import present
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,19 @@ def _side(
     runs: Sequence[dict[str, Example]], common: Sequence[str], read: _Measure
 ) -> tuple[list[float], list[float]]:
     """Numerators and denominators of the common examples, the numerators averaged over the seeds."""
-    numerators = [sum(read.numerator(run[i]) for run in runs) / len(runs) for i in common]
-    denominators = [read.denominator(runs[0][i]) for i in common]
+    numerators = []
+    denominators = []
+    for name in common:
+        seeds = [read.numerator(run[name]) for run in runs]
+        numerators.append(sum(seeds) / len(seeds))
+        denominators.append(read.denominator(runs[0][name]))
     return numerators, denominators
 
 
 def _seeds(stage: VariantStage, task: str, read: _Measure) -> list[float]:
-    """The score of each run."""
-    scores = [run.scores.tasks[task] for run in stage.runs if task in run.scores.tasks]
-    values = [read.of(score) for score in scores]
-    return [value for value in values if value is not None]
+    """The score of each run that has one."""
+    values = []
+    for run in stage.runs:
+        if task in run.scores.tasks:
+            values.append(read.of(run.scores.tasks[task]))
+    return present(values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from codemix.eval.compare import charts
 from codemix.eval.compare.findings import Findings
 from codemix.eval.compare.variants import Variant, VariantStage
@@ -21,8 +19,8 @@ def trajectories_section(found: Findings) -> Section | None:
     panels: dict[str, dict[str, list[charts.PathPoint]]] = {}
     for variant in longer:
         for stage in _scored(variant):
-            tokens = stage.facts.plan.end_tokens
-            values = {measure: _bits(stage, measure) for measure in SHOWN_MEASURES}
+            tokens = stage.end_tokens
+            values = {measure: stage.family_bits(measure) for measure in SHOWN_MEASURES}
             cells = [mean_text(values[measure]) for measure in SHOWN_MEASURES]
             table.rows.append([variant.name, stage.name, f"{tokens:,}", *cells])
             for measure, seeds in values.items():
@@ -42,11 +40,8 @@ def trajectories_section(found: Findings) -> Section | None:
 
 
 def _scored(variant: Variant) -> list[VariantStage]:
-    return [stage for stage in variant.stages if stage.facts.scores.sources]
-
-
-def _bits(stage: VariantStage, family: str) -> Sequence[float]:
-    """Bits per byte of a family, one value per seed."""
-    families = stage.variant.families
-    sources = [name for name in stage.facts.scores.sources if families.get(name) == family]
-    return stage.bits(sources) if sources else []
+    scored = []
+    for stage in variant.stages:
+        if stage.facts.has_bits():
+            scored.append(stage)
+    return scored

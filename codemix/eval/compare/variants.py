@@ -1,38 +1,19 @@
-"""What the runs of a comparison are: variants, each with its seeds."""
+"""What a comparison is about: variants, each with its runs, and a variant's stages."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from codemix.data.store.manifest import Manifest
-from codemix.errors import CodemixError, did_you_mean
-from codemix.eval.pages.facts import RunFacts, StageFacts
+from codemix.eval.pages.facts import RunFacts, StageFacts, of_family
 from codemix.eval.pages.results import Average, Documents, pooled
-from codemix.eval.pages.run_folders import run_facts
-from codemix.eval.task_shapes.example_files import records
-from codemix.files import digest
-from codemix.recipe.language.component import identity
 from codemix.recipe.planning.cooldown import cools_down
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan
 
 SAME_LENGTH = 0.01  # runs whose tokens differ by less than this share are equally long
-
-
-@dataclass(frozen=True)
-class RunInputs:
-    """A trained run, as `compare` takes it: its plan and what its stages left in the store."""
-
-    plan: Plan
-    manifests: Mapping[str, Manifest]
-    stage_dirs: Sequence[Path]
-    eval_paths: Sequence[Path]
 
 
 class Example(NamedTuple):
@@ -60,7 +41,10 @@ class Run:
         return self.facts.stages
 
     def stage(self, name: str) -> StageFacts | None:
-        return next((stage for stage in self.stages if stage.name == name), None)
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        return None
 
 
 @dataclass(eq=False)
@@ -84,19 +68,32 @@ class Variant:
 
     @property
     def stages(self) -> list[VariantStage]:
-        return [VariantStage(self, stage) for stage in self.first.stages]
+        stages = []
+        for facts in self.first.stages:
+            stages.append(VariantStage(self, facts))
+        return stages
+
+    @property
+    def scored_stages(self) -> list[VariantStage]:
+        """Those with bits per byte or task scores."""
+        scored = []
+        for stage in self.stages:
+            if stage.facts.is_scored:
+                scored.append(stage)
+        return scored
 
     @property
     def last(self) -> VariantStage:
         """The last stage that is scored."""
-        return [stage for stage in self.stages if stage.facts.is_scored][-1]
+        return self.scored_stages[-1]
 
     @property
     def before_cooldown(self) -> VariantStage:
         """The last scored stage that is not a cooldown."""
-        scored = [stage for stage in self.stages if stage.facts.is_scored]
-        others = [stage for stage in scored if not is_cooldown(stage.facts)]
-        return (others or scored)[-1]
+        for stage in reversed(self.scored_stages):
+            if not is_cooldown(stage.facts):
+                return stage
+        return self.last
 
 
 @dataclass(frozen=True)
@@ -111,52 +108,66 @@ class VariantStage:
         return self.facts.name
 
     @property
+    def end_tokens(self) -> int:
+        """Tokens of the run at the end of the stage."""
+        return self.facts.plan.end_tokens
+
+    @property
     def runs(self) -> list[StageFacts]:
         """The stage in each run that has it."""
-        stages = [run.stage(self.name) for run in self.variant.runs]
-        return [stage for stage in stages if stage is not None]
+        stages = []
+        for run in self.variant.runs:
+            stage = run.stage(self.name)
+            if stage is not None:
+                stages.append(stage)
+        return stages
 
     @property
     def documents(self) -> list[Documents]:
         """The records of each run."""
-        return [run.documents.get(self.name, {}) for run in self.variant.runs]
+        records = []
+        for run in self.variant.runs:
+            records.append(run.documents.get(self.name, {}))
+        return records
 
     def examples(self, task: str) -> list[dict[str, Example]]:
         """A task's records of each run."""
-        return [run.examples.get(self.name, {}).get(task, {}) for run in self.variant.runs]
+        records = []
+        for run in self.variant.runs:
+            by_task = run.examples.get(self.name, {})
+            records.append(by_task.get(task, {}))
+        return records
 
     def sources_of(self, measure: str) -> list[str]:
         """The scored sources of a measure: a family, or the name of one source."""
-        families = self.variant.families
         scored = sorted(self.facts.scores.sources)
-        return [name for name in scored if measure in (name, families.get(name, "other"))]
+        members = of_family(measure, scored, self.variant.families)
+        if measure in scored and measure not in members:
+            members.append(measure)
+        return sorted(members)
 
     def bits(self, sources: Sequence[str]) -> list[float]:
         """Bits per byte of several sources together, one value per seed that has them."""
-        values = [pooled(stage.scores.sources, sources) for stage in self.runs]
-        return [value for value in values if value is not None]
+        values = []
+        for stage in self.runs:
+            value = pooled(stage.scores.sources, sources)
+            if value is not None:
+                values.append(value)
+        return values
 
-    def average(self, name: str) -> list[Average]:
+    def family_bits(self, family: str) -> list[float]:
+        """Bits per byte of a family, one value per seed that has it."""
+        scored = self.facts.scores.sources
+        sources = of_family(family, scored, self.variant.families)
+        return self.bits(sources)
+
+    def averages(self, name: str) -> list[Average]:
         """One of the paper's averages, one per seed that has it."""
-        return [stage.scores.averages[name] for stage in self.runs if name in stage.scores.averages]
-
-    @property
-    def code_share(self) -> float:
-        """The share of the stage's tokens that is code."""
-        return sum(self._code_shares().values())
-
-    @property
-    def code_composition(self) -> str:
-        """What the code of the stage is: `stdlib 70, web 30` [% of the code]."""
-        shares = {name: share for name, share in self._code_shares().items() if share}
-        total = sum(shares.values())
-        names = sorted(shares, key=lambda name: (-round(shares[name], 4), name))
-        return ", ".join(f"{name} {shares[name] / total * 100:.0f}" for name in names)
-
-    def _code_shares(self) -> dict[str, float]:
-        families = self.variant.families
-        uses = self.facts.sources.items()
-        return {name: use.share for name, use in uses if families[name] == "code"}
+        found = []
+        for stage in self.runs:
+            if name in stage.scores.averages:
+                found.append(stage.scores.averages[name])
+        return found
 
 
 def is_cooldown(stage: StageFacts) -> bool:
@@ -167,98 +178,15 @@ def is_cooldown(stage: StageFacts) -> bool:
     return cools_down(plan.learning_rate["kind"], plan.rates.first, plan.rates.last)
 
 
-def load(inputs: Iterable[RunInputs]) -> list[Variant]:
-    """The variants, in the order given; runs of recipes that differ only in the seed together."""
-    by_recipe: dict[str, list[Run]] = {}
-    seen: set[str] = set()
-    for run_inputs in inputs:
-        content = identity(run_inputs.plan.recipe)
-        key = digest(content)
-        if key in seen:
-            continue  # the same recipe twice is one run
-        seen.add(key)
-        but_the_seed = {name: value for name, value in content.items() if name != "seed"}
-        by_recipe.setdefault(digest(but_the_seed), []).append(_read_run(run_inputs))
-    groups = [sorted(runs, key=lambda run: run.facts.seed) for runs in by_recipe.values()]
-    variants = list(map(Variant, short_names(groups), groups))
-    unscored = [v.name for v in variants if not any(stage.is_scored for stage in v.first.stages)]
-    if unscored:
-        raise CodemixError(
-            f"not scored yet: {', '.join(unscored)}",
-            hints=["`codemix eval` scores a trained recipe"],
-            rule="not-scored",
-        )
-    return variants
-
-
-def _read_run(inputs: RunInputs) -> Run:
-    facts = run_facts(inputs.plan, inputs.manifests, inputs.stage_dirs, inputs.eval_paths)
-    folders = {stage.name: stage.scores.folder for stage in facts.stages}
-    return Run(
-        inputs.plan,
-        facts,
-        documents={stage.name: stage.scores.documents() for stage in facts.stages if stage.scores.exists},
-        examples={name: examples(folder / "examples") for name, folder in folders.items() if folder},
-    )
-
-
-def examples(folder: Path) -> Examples:
-    """What every example of every task gave."""
-    if not folder.is_dir():
-        return {}
-    return {path.stem: _read_examples(path) for path in sorted(folder.glob("*.jsonl"))}
-
-
-def _read_examples(path: Path) -> dict[str, Example]:
-    by_id = {}
-    for record in records(path):
-        gold_bits = float(record["gold_bits"])
-        by_id[str(record["id"])] = Example(float(record["correct"]), gold_bits, int(record["gold_bytes"]))
-    return by_id
-
-
-def short_names(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Recipe names without `-seed3` and without what all of them begin with; whole where that would leave two alike."""
-    recipes = [group[0].facts.recipe for group in groups]
-    pairs = zip(groups, recipes, strict=True)
-    seedless = [_without_seed(recipe) if len(group) > 1 else recipe for group, recipe in pairs]
-    names = _without_common_start(seedless)
-    if len(set(names)) < len(names) or not all(names):
-        names = seedless
-    if len(set(names)) < len(names):
-        names = recipes
-    return [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names, 1)]
-
-
-def _without_seed(recipe: str) -> str:
-    return re.sub(r"[-_.]seed[-_]?\d+\Z", "", recipe)
-
-
-def _without_common_start(names: Sequence[str]) -> list[str]:
-    """Names without the words that all of them begin with."""
-    if len(names) < 2:
-        return list(names)
-    common = re.sub(r"[^-_.]*\Z", "", os.path.commonprefix(list(names)))
-    return [name.removeprefix(common) for name in names]
-
-
-def find_baseline(variants: Sequence[Variant], name: str | None) -> Variant:
-    """The variant that `name` (short, whole, or of one seed) refers to; the first when no name is given."""
-    if name is None:
-        return variants[0]
-    for variant in variants:
-        recipes = [run.facts.recipe for run in variant.runs]
-        if name in (variant.name, *recipes):
-            return variant
-    known = [variant.name for variant in variants]
-    raise CodemixError(
-        f"there is no run `{name}` to be the baseline", hints=did_you_mean(name, known), rule="baseline"
-    )
-
-
-def equally_long(compared: Sequence[VariantStage], base: VariantStage) -> list[VariantStage]:
+def equally_long(compared: Iterable[VariantStage], base: VariantStage) -> list[VariantStage]:
     """The stages of other variants at which the run is as long as at the baseline's; all, when none is."""
-    others = [stage for stage in compared if stage.variant is not base.variant]
-    tokens = base.facts.plan.end_tokens
-    as_long = [s for s in others if abs(s.facts.plan.end_tokens - tokens) <= SAME_LENGTH * tokens]
+    others = []
+    as_long = []
+    for stage in compared:
+        if stage.variant is base.variant:
+            continue
+        others.append(stage)
+        difference = abs(stage.end_tokens - base.end_tokens)
+        if difference <= SAME_LENGTH * base.end_tokens:
+            as_long.append(stage)
     return as_long or others

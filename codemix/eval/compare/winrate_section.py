@@ -50,9 +50,13 @@ def winrate_section(found: Findings) -> Section | None:
 
 
 def _cells(pair: Mapping[str, Any]) -> list[Cell]:
-    counts = [str(pair[name]) for name in ("wins", "ties", "losses", "invalid")]
-    rates = [percent(pair[name]) for name in ("length_controlled_rate", "first_slot_share")]
-    return [pair["a"], pair["b"], pair["judge"], *counts, *_gain(pair), *rates]
+    cells: list[Cell] = [pair["a"], pair["b"], pair["judge"]]
+    for count in ("wins", "ties", "losses", "invalid"):
+        cells.append(str(pair[count]))
+    cells += _gain(pair)
+    for rate in ("length_controlled_rate", "first_slot_share"):
+        cells.append(percent(pair[rate]))
+    return cells
 
 
 def _gain(pair: Mapping[str, Any]) -> list[Cell]:
@@ -61,5 +65,7 @@ def _gain(pair: Mapping[str, Any]) -> list[Cell]:
         return ["no headline", "–"]
     low, high = pair["interval"]
     excludes_zero = low > 0 or high < 0
-    gain = Mark(signed(pair["difference"]), "strong" if excludes_zero else "muted")
-    return [gain, f"{signed(low)} … {signed(high)}"]
+    tone = "strong" if excludes_zero else "muted"
+    gain = Mark(signed(pair["difference"]), tone)
+    interval = f"{signed(low)} … {signed(high)}"
+    return [gain, interval]

@@ -132,7 +132,7 @@ class _Rows:
         return found
 
     def _language(self, source: str, language: str) -> BitsRow:
-        by_heading = [_language_scores(seeds, source, language) for seeds in self._by_heading]
+        by_heading = [language_scores(seeds, source, language) for seeds in self._by_heading]
         shown = next(score for scores in by_heading for score in scores)
         return BitsRow(
             label=f"– {language}",
@@ -179,7 +179,7 @@ def _mean_over_sources(scores: Scores) -> float | None:
     return mean(score.bits_per_byte for score in scores.values())
 
 
-def _language_scores(seeds: Sequence[Scores], source: str, language: str) -> list[SourceScore]:
+def language_scores(seeds: Sequence[Scores], source: str, language: str) -> list[SourceScore]:
     """The scores of one language of a source, from the seeds that have it."""
     found = []
     for scores in seeds:

@@ -52,16 +52,18 @@ def _clauses(facts: RunFacts, first: StageFacts, last: StageFacts) -> list[str]:
 def _move(subject: str, start: float, end: float, interval: Difference | None) -> str:
     """One family's change, called only when the interval over its documents excludes zero."""
     bits = f"bits per byte of held-out {subject}"
+    path = f"from {start:.3f} to **{end:.3f}**"
     change = signed(end / start - 1)
     if interval is None:
-        return f"{bits} went from {start:.3f} to **{end:.3f}** ({change})"
+        return f"{bits} went {path} ({change})"
     low = signed(interval.low / interval.a)
     high = signed(interval.high / interval.a)
     if not interval.excludes_zero:
-        values = f"{start:.3f} and {end:.3f}, {low} to {high}"
-        return f"{bits} did not move beyond noise ({values})"
-    verb = "fell" if end < start else "rose"
-    path = f"from {start:.3f} to **{end:.3f}**"
+        values = f"{start:.3f} and {end:.3f}"
+        return f"{bits} did not move beyond noise ({values}, {low} to {high})"
+    verb = "fell"
+    if end > start:
+        verb = "rose"
     return f"{bits} {verb} {path} ({change} [{low}, {high}])"
 
 

@@ -39,24 +39,26 @@ def funnel_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None
     return section
 
 
-def _by_count(dropped: Mapping[str, int]) -> list[tuple[str, int]]:
-    """(reason, documents), the most frequent first."""
-
-    def rank(item: tuple[str, int]) -> tuple[int, str]:
-        reason, n = item
-        return -n, reason
-
-    return sorted(dropped.items(), key=rank)
+def _by_count(dropped: Mapping[str, int]) -> dict[str, int]:
+    """Documents by reason, the most frequent first."""
+    reasons = sorted(dropped)
+    reasons.sort(key=dropped.__getitem__, reverse=True)
+    ordered = {}
+    for reason in reasons:
+        ordered[reason] = dropped[reason]
+    return ordered
 
 
 def _parts(counts: DocumentCounts) -> list[FunnelPart]:
     """The parts of a source's bar."""
-    dropped = _by_count(counts.dropped)
     parts = [FunnelPart("kept", counts.kept)]
-    parts += [FunnelPart(_reason(key), n) for key, n in dropped[:SHOWN_REASONS]]
-    rest = sum(n for _, n in dropped[SHOWN_REASONS:])
-    if rest:
-        parts.append(FunnelPart(f"{len(dropped) - SHOWN_REASONS} other reasons", rest))
+    for key, n in _by_count(counts.dropped).items():
+        parts.append(FunnelPart(_reason(key), n))
+    rest = parts[1 + SHOWN_REASONS :]
+    n_rest = sum(part.documents for part in rest)
+    parts = parts[: 1 + SHOWN_REASONS]
+    if n_rest:
+        parts.append(FunnelPart(f"{len(rest)} other reasons", n_rest))
     if counts.unreadable:
         parts.append(FunnelPart("unreadable", counts.unreadable))
     return parts
@@ -67,15 +69,22 @@ def _documents_table(counts: Mapping[str, DocumentCounts], shades: Mapping[str, 
     table = PageTable("Documents", headings, "llrr", id="funnel")
     for name, count in counts.items():
         head = Mark(name, swatch=shades[name])
-        table.rows.append([head, Mark("read", "strong"), f"{count.read:,}", ""])
-        fates = {"kept": count.kept}
-        for key, n in _by_count(count.dropped):
-            fates[f"dropped: `{key}`"] = n
-        fates["unreadable"] = count.unreadable
-        for fate, n in fates.items():
-            share = n / count.read
+        read = Mark("read", "strong")
+        total = count.read
+        table.rows.append([head, read, f"{total:,}", ""])
+        for fate, n in _fates(count).items():
+            share = n / total
             table.rows.append(["", fate, f"{n:,}", f"{share:.2%}"])
     return table
+
+
+def _fates(count: DocumentCounts) -> dict[str, int]:
+    """Documents by what happened to them."""
+    fates = {"kept": count.kept}
+    for key, n in _by_count(count.dropped).items():
+        fates[f"dropped: `{key}`"] = n
+    fates["unreadable"] = count.unreadable
+    return fates
 
 
 def _pools_table(facts: RunFacts, names: Iterable[str], shades: Mapping[str, str]) -> PageTable:

@@ -199,9 +199,13 @@ def _name_stages(upper: Axes, lower: Axes, boundaries: Sequence[Boundary]) -> No
 
 def mark_boundaries(axes: Axes, boundaries: Sequence[Boundary]) -> None:
     """A dashed line where each stage but the first starts."""
-    style: dict[str, Any] = {"color": MUTED, "linewidth": 1, "linestyle": (0, (2, 3))}
     for stage in boundaries[1:]:
-        axes.axvline(stage.start, **style)
+        axes.axvline(
+            stage.start,
+            color=MUTED,
+            linewidth=1,
+            linestyle=(0, (2, 3)),
+        )
 
 
 def _draw_rate(axes: Axes, rate: Points, boundaries: Sequence[Boundary]) -> None:
