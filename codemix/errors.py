@@ -6,6 +6,7 @@ Everything a user can cause ends here as a `Problem`; nothing a user can cause e
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,6 +28,19 @@ class Where:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    def excerpt(self) -> list[str]:
+        """The place, the line with what is around it, and carets under the text that is meant."""
+        path = f"  {self.path}" if self.path else ""
+        lines = [f"  --> {self}{path}"]
+        if self.text:
+            gutter = " " * len(str(self.line))
+            before = self.text[: self.column - 1]
+            indent = re.sub(r"[^\t]", " ", before)  # tabs stay, so that the carets are below the text
+            left = len(self.text) - self.column + 1
+            carets = "^" * max(1, min(self.length, left))
+            lines += [f"{gutter} |", f"{self.line} | {self.text}", f"{gutter} | {indent}{carets}"]
+        return lines
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -44,18 +58,10 @@ class Problem:
     cite: str = ""  # where the literature says so, for warnings
 
     def render(self) -> str:
-        lines = [f"{self.severity}: {self.what}" + (f" [{self.rule}]" if self.severity == "warning" else "")]
+        rule = f" [{self.rule}]" if self.severity == "warning" else ""
+        lines = [f"{self.severity}: {self.what}{rule}"]
         if self.where is not None:
-            w = self.where
-            lines.append(f"  --> {w}" + (f"  {w.path}" if w.path else ""))
-            if w.text:
-                gutter = " " * len(str(w.line))
-                pad = "".join("\t" if c == "\t" else " " for c in w.text[: w.column - 1])
-                lines += [
-                    f"{gutter} |",
-                    f"{w.line} | {w.text}",
-                    f"{gutter} | {pad}{'^' * max(1, min(w.length, len(w.text) - w.column + 1))}",
-                ]
+            lines += self.where.excerpt()
         lines += [f"hint: {hint}" for hint in self.hints]
         if self.cite:
             lines.append(f"source: {self.cite}")
@@ -85,28 +91,53 @@ class CodemixError(Exception):
     """One or more problems that stop the work. The command line prints them and exits with 1."""
 
     def __init__(self, *problems: Problem | str, hints: Iterable[str] = (), rule: str = ""):
-        self.problems = tuple(
-            Problem(p, hints=tuple(hints), rule=rule) if isinstance(p, str) else p for p in problems
-        )
-        super().__init__("\n\n".join(p.render() for p in self.problems))
+        hints = tuple(hints)
+        whole: list[Problem] = []
+        for problem in problems:
+            if isinstance(problem, str):
+                problem = Problem(problem, hints=hints, rule=rule)
+            whole.append(problem)
+        self.problems = tuple(whole)
+        rendered = [problem.render() for problem in whole]
+        super().__init__("\n\n".join(rendered))
 
     def __reduce__(self):  # so that a worker process can hand its problems over whole
         return type(self), self.problems
 
 
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems by their place in the file, each once; those without a place come first."""
+    unique: dict[tuple, Problem] = {}
+    for problem in problems:
+        unique[(problem.what, *_line_and_column(problem))] = problem
+    return sorted(unique.values(), key=_line_and_column)
+
+
+def _line_and_column(problem: Problem) -> tuple[int, int]:
+    where = problem.where
+    return (0, 0) if where is None else (where.line, where.column)
+
+
 def printable(text: str) -> str:
     """The text without control characters: a stranger's file may hold escape sequences for the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    control = {character for character in text if not character.isprintable()} - {"\n", "\t"}
+    table = {ord(character): "\ufffd" for character in control}
+    return text.translate(table)
 
 
 def nearest(word: str, known: Iterable[str], n: int = 1) -> list[str]:
     """Up to `n` of `known` that a word may be a misspelling of, the likeliest first."""
-    return difflib.get_close_matches(word, known, n=n, cutoff=0.6)
+    words = list(known)
+    close = difflib.get_close_matches(word, words, n=n, cutoff=0.6)
+    return close
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """Hints that name the nearest of `known`, or all of them when there are few."""
-    known = sorted(set(known))
-    if close := nearest(word, known, 2):
-        return (f"did you mean {' or '.join(f'`{c}`' for c in close)}?",)
-    return (f"known here: {', '.join(known)}",) if 0 < len(known) <= 20 else ()
+    words = sorted(set(known))
+    close = [f"`{name}`" for name in nearest(word, words, 2)]
+    if close:
+        return (f"did you mean {' or '.join(close)}?",)
+    if not words or len(words) > 20:
+        return ()
+    return (f"known here: {', '.join(words)}",)

@@ -6,10 +6,10 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codemix.errors import Problem
+from codemix.errors import Problem, in_file_order
 from codemix.recipe.language import schema, source_graph, yaml_text
 from codemix.recipe.language.finding import Finding
 
@@ -54,14 +54,13 @@ def _importable(module: str) -> bool:
 
 def lacking(recipe: schema.Recipe, *, severity: str = "error") -> list[Finding]:
     """For each component, what it needs and this machine lacks."""
-    return [Finding(path, problem) for path, problem in _lacking(recipe, severity)]
-
-
-def _lacking(recipe: schema.Recipe, severity: str) -> Iterator[tuple[tuple, Problem]]:
+    findings = []
     for path, component in source_graph.components(recipe):
         for requirement in dict.fromkeys(component.requirements()):
             if requirement.absent:
-                yield path, requirement.problem(severity=severity)
+                problem = requirement.problem(severity=severity)
+                findings.append(Finding(path, problem))
+    return findings
 
 
 def warnings(recipe: schema.Recipe, document: yaml_text.YamlFile) -> list[Problem]:
@@ -71,5 +70,5 @@ def warnings(recipe: schema.Recipe, document: yaml_text.YamlFile) -> list[Proble
 
 def located(findings: Iterable[Finding], document: yaml_text.YamlFile) -> list[Problem]:
     """The problems of findings, each at its place, in the order of the file."""
-    placed = [f.located(document) for f in findings]
-    return sorted(placed, key=lambda p: (p.where.line, p.where.column))
+    placed = [finding.located(document) for finding in findings]
+    return in_file_order(placed)
