@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemix.data.build.changes import stage_changes
 from codemix.data.build.inventory import SourceState, take_inventory
+from codemix.data.build.stage_changes import stage_changes
 from codemix.data.store.manifest import Manifest
+from codemix.data.store.stages import is_done, stage_dir
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
@@ -19,7 +20,7 @@ from codemix.recipe.planning.plan import Plan, Pool, StagePlan
 
 @dataclass(frozen=True)
 class Workspace:
-    """What most work starts from; `look` makes it."""
+    """What most work starts from; `open_workspace` makes it."""
 
     source: recipe_file.RecipeFile
     store: Store
@@ -35,39 +36,50 @@ class Workspace:
     @property
     def manifests(self) -> dict[str, Manifest]:
         """Manifests of the sources that are built. Raises CodemixError when one that a stage reads is not."""
-        used = {s.source for stage in self.checked.plan.stages for s in stage.sources}
-        missing = [
-            f"{name}: {self.found[name].reason}" for name in sorted(used) if self.found[name].manifest is None
-        ]
+        read = {planned.source for stage in self.checked.plan.stages for planned in stage.sources}
+        missing = sorted(name for name in read if self.found[name].manifest is None)
         if missing:
+            reasons = [f"{name}: {self.found[name].reason}" for name in missing]
             raise CodemixError(
                 "the data is not built yet",
-                hints=(*missing, f"run `codemix build-data {self.source.document.file}`"),
+                hints=(*reasons, f"run `codemix build-data {self.source.document.file}`"),
                 rule="not-built",
             )
-        return {name: f.manifest for name, f in self.found.items() if f.manifest is not None}
+        return _manifests(self.found)
 
     def stage_dir(self, stage: StagePlan) -> Path:
         """Where a stage is, once it is trained."""
-        return self.store.path("stages", stage.name, stage.fingerprint)
+        return stage_dir(self.store, stage)
 
     def is_trained(self, stage: StagePlan) -> bool:
-        return (self.stage_dir(stage) / "done.json").exists()
+        return is_done(self.stage_dir(stage))
 
     def why_untrained(self, stage: StagePlan) -> str:
         """What differs from the nearest stage of this name in the store; empty when it is trained."""
-        return "" if self.is_trained(stage) else stage_changes(self.store, stage, self.source.recipe)
+        if self.is_trained(stage):
+            return ""
+        return stage_changes(self.store, stage, self.source.recipe)
+
+
+def _manifests(inventory: Mapping[str, SourceState]) -> dict[str, Manifest]:
+    manifests: dict[str, Manifest] = {}
+    for name, state in inventory.items():
+        if state.manifest is not None:
+            manifests[name] = state.manifest
+    return manifests
 
 
 def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path) -> Workspace:
     """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones elsewhere."""
     refuse_clashes()
-    found = take_inventory(source.recipe, store, data_root)
-    pools = {}
-    for name, f in found.items():
-        if f.manifest is not None:
-            train = f.manifest.splits["train"]
-            pools[name] = Pool(
-                tuple(s["tokens"] for s in train["shards"]), train["documents"], True, f.manifest.content
-            )
-    return Workspace(source, store, data_root, found, validation.check(source, pools))
+    inventory = take_inventory(source.recipe, store, data_root)
+    pools = {name: _pool(manifest) for name, manifest in _manifests(inventory).items()}
+    checked = validation.check(source, pools)
+    return Workspace(source, store, data_root, inventory, checked)
+
+
+def _pool(manifest: Manifest) -> Pool:
+    """The training windows of a source that is built come from these shards."""
+    shards = manifest.shards("train")
+    tokens = tuple(shard.tokens for shard in shards)
+    return Pool(tokens, manifest.documents("train"), True, manifest.content)

@@ -82,7 +82,7 @@ BREAKS = {
         True,
         "does not end in the end-of-document",
     ),
-    "an end inside a document": (lambda f: tokens(f).__setitem__(3, 0), True, "stands inside a document"),
+    "an end inside a document": (lambda f: tokens(f).__setitem__(3, 0), True, "appears inside a document"),
     "an id too large": (lambda f: tokens(f).__setitem__(3, 60_000), True, "the vocabulary has"),
     "ends out of order": (
         lambda f: (f / "shards/train-00000.ds.index").write_bytes(

@@ -1,7 +1,7 @@
 """What is finished in a store, and what of it belongs together. Standard library only.
 
-A folder's name ends in the beginning of its fingerprint, and its JSON files name in full what it was made from. That is all
-that is needed to walk from an output to what it rests on, and back, without the inputs and without the recipe.
+A folder's name ends in the beginning of its fingerprint, and its JSON files name in full what it was made from. That is
+all that is needed to walk from an output to what it rests on, and back, without the inputs and without the recipe.
 """
 
 from __future__ import annotations
@@ -13,43 +13,62 @@ from pathlib import Path
 MADE_FROM = ("documents", "dedup", "tokenizers", "data")  # made from each other
 MADE_OF = ("stages", "evals", "reports")  # made of data, and of each other
 KINDS = MADE_FROM + MADE_OF
+PREFIX = 12  # digits of a fingerprint at the end of a folder's name
 _FINGERPRINT = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def finished(root: Path) -> list[Path]:
     """Every finished folder of a store, by kind and name."""
-    return [folder for kind in KINDS for folder in sorted((root / kind).glob("*")) if folder.is_dir()]
+    folders: list[Path] = []
+    for kind in KINDS:
+        paths = sorted((root / kind).glob("*"))
+        folders += [path for path in paths if path.is_dir()]
+    return folders
 
 
 def related(root: Path, fingerprints: Iterable[str]) -> list[Path]:
     """The finished folders of these outputs, what they were made from, and what was made of either."""
     folders = finished(root)
-    names = {folder.name[-12:] for folder in folders}
+    names = {_prefix(folder) for folder in folders}
     mentions = {folder: _mentions(folder) & names for folder in folders}
-    wanted = {fingerprint[:12] for fingerprint in fingerprints}
+    wanted = {fingerprint[:PREFIX] for fingerprint in fingerprints}
+    wanted = _with_what_they_rest_on(wanted, mentions)
+    wanted = _with_what_was_made_of_them(wanted, mentions)
+    return [folder for folder in folders if _prefix(folder) in wanted]
+
+
+def _prefix(folder: Path) -> str:
+    """The beginning of a folder's fingerprint."""
+    return folder.name[-PREFIX:]
+
+
+def _with_what_they_rest_on(wanted: set[str], mentions: dict[Path, set[str]]) -> set[str]:
     size = -1
-    while size != len(wanted):  # what they were made from
+    while size != len(wanted):
         size = len(wanted)
-        wanted |= {
-            mention for folder in folders if folder.name[-12:] in wanted for mention in mentions[folder]
-        }
+        for folder, mentioned in mentions.items():
+            if _prefix(folder) in wanted:
+                wanted = wanted | mentioned
+    return wanted
+
+
+def _with_what_was_made_of_them(wanted: set[str], mentions: dict[Path, set[str]]) -> set[str]:
     size = -1
-    while size != len(wanted):  # what was made of them
+    while size != len(wanted):
         size = len(wanted)
-        wanted |= {
-            f.name[-12:] for f in folders if f.parent.name in MADE_OF and not mentions[f].isdisjoint(wanted)
-        }
-    return [folder for folder in folders if folder.name[-12:] in wanted]
+        for folder, mentioned in mentions.items():
+            if folder.parent.name in MADE_OF and not mentioned.isdisjoint(wanted):
+                wanted = wanted | {_prefix(folder)}
+    return wanted
 
 
 def _mentions(folder: Path) -> set[str]:
     """The beginnings of all fingerprints that a folder's JSON files name; what cannot be read names nothing."""
-    found: set[str] = set()
+    prefixes: set[str] = set()
     for path in folder.glob("*.json"):
         try:
-            found.update(
-                name[:12] for name in _FINGERPRINT.findall(path.read_text(encoding="utf-8", errors="replace"))
-            )
+            text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-    return found
+        prefixes.update(name[:PREFIX] for name in _FINGERPRINT.findall(text))
+    return prefixes

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codemix.data.store.manifest import Manifest
+from codemix.data.store.stages import is_done, stage_dir
 from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import digest
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan, StagePlan, StageSource
 
 Tokenizer = Mapping[str, Any]  # what a manifest says of it
-
-
-def stage_dir(store: Store, stage: StagePlan) -> Path:
-    """Where a stage is, or will be, in the store."""
-    return store.path("stages", stage.name, stage.fingerprint)
-
-
-def is_done(folder: Path) -> bool:
-    """Whether a stage's folder holds a finished stage."""
-    return (folder / "done.json").exists()
 
 
 def tokenizer_of(plan: Plan, manifests: Mapping[str, Manifest]) -> Tokenizer:

@@ -1,0 +1,52 @@
+"""Differences from what a store holds of the same name, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from codemix.data.store.store import read_json
+from codemix.errors import CodemixError
+from codemix.recipe.diffs.settings import Setting
+
+SHOWN = 4  # differences
+CANDIDATES = 10  # the newest outputs of a name, which are compared
+NOTHING_BUILT = "not built yet"
+
+
+def line(setting: Setting) -> str:
+    before, after = setting.values
+    then = "nothing" if before is None else before
+    now = "nothing" if after is None else after
+    return f"{setting.path} {then} -> {now}"
+
+
+def nearest(candidates: Iterable[list[str]]) -> list[str]:
+    """The shortest of several lists of differences."""
+    return min(candidates, key=lambda differences: len(differences))
+
+
+def describe(differences: list[str]) -> str:
+    """A list of differences as a sentence, of which the first few are shown."""
+    lines = list(dict.fromkeys(differences)) or ["a different version of codemix made it"]
+    shown = "; ".join(lines[:SHOWN])
+    more = f"; {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return f"changed: {shown}{more}"
+
+
+def newest(paths: Iterable[Path]) -> list[Path]:
+    """The newest files, the newest first."""
+    by_age = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    return by_age[:CANDIDATES]
+
+
+def manifests(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Manifests that exist and hold an identity, the newest first."""
+    existing = [path for path in paths if path.exists()]
+    for path in newest(existing):
+        with suppress(CodemixError):
+            content = read_json(path)
+            if isinstance(content, dict) and isinstance(content.get("identity"), dict):
+                yield content

@@ -1,0 +1,77 @@
+"""Why a stage is trained again: what differs from the nearest stage of its name in the store. No numpy, no datatrove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from codemix.data.build.differences import describe, line, nearest, newest
+from codemix.data.store.store import Store, read_json
+from codemix.errors import CodemixError
+from codemix.recipe.diffs.settings import Setting, settings
+from codemix.recipe.language import recipe_file, schema, yaml_text
+from codemix.recipe.planning.plan import StagePlan, StageSource
+
+NOT_IN_STORE = "not in the store"
+_TRAINED_BY = ("model.", "training.", "seed")  # paths of settings that decide a stage, beside its own
+
+Lineage = dict[str, Any]  # the JSON that a trained stage keeps of what it was made from
+
+
+def stage_changes(store: Store, stage: StagePlan, recipe: schema.Recipe) -> str:
+    """What differs from the nearest training of a stage of this name in the store."""
+    candidates: list[list[str]] = []
+    paths = store.root.glob(f"stages/{stage.name}-*/lineage.json")
+    for path in newest(paths):
+        with suppress(CodemixError, KeyError, TypeError):
+            lineage = read_json(path)
+            candidates.append(list(_differences(path.parent, lineage, stage, recipe)))
+    return describe(nearest(candidates)) if candidates else NOT_IN_STORE
+
+
+def _differences(folder: Path, then: Lineage, stage: StagePlan, recipe: schema.Recipe) -> Iterator[str]:
+    yield from _start_differences(then, stage)
+    if then["tokens"] != stage.tokens:
+        yield f"tokens {then['tokens']:,} -> {stage.tokens:,}"
+    before: dict[str, Lineage] = then["sources"]
+    sources = {source.source: source for source in stage.sources}
+    for name in sorted(sources.keys() | before.keys()):
+        yield from _source_differences(name, before.get(name), sources.get(name))
+    document = yaml_text.load(folder / "recipe.yaml")
+    trained = recipe_file.of_document(document).recipe
+    own = f"stages.{stage.name}."
+    for setting in settings(trained, recipe):
+        if setting.path.startswith((*_TRAINED_BY, own)):
+            path = setting.path.removeprefix(own)
+            yield line(Setting(path, setting.values))
+
+
+def _start_differences(then: Lineage, stage: StagePlan) -> Iterator[str]:
+    """What differs in the weights that it starts from."""
+    before = then["parent"] or {}
+    parent = stage.parent
+    name = parent.name if parent else None
+    fingerprint = parent.fingerprint if parent else None
+    if fingerprint != before.get("fingerprint"):
+        if name is not None and name == before.get("stage"):
+            yield f"it starts from a different `{name}`"
+        else:
+            yield f"it starts from {before.get('stage') or 'scratch'} -> {name or 'scratch'}"
+    if then["load"] != stage.load and parent and before:
+        yield f"it loads {then['load']} -> {stage.load}"
+
+
+def _source_differences(name: str, then: Lineage | None, now: StageSource | None) -> Iterator[str]:
+    if then is None:
+        yield f"`{name}` is new"
+    elif now is None:
+        yield f"`{name}` is gone"
+    else:
+        if then["fingerprint"] != now.pool_fingerprint:
+            yield f"the data of `{name}`"
+        if then["windows"] != now.windows:
+            yield f"windows of `{name}` {then['windows']:,} -> {now.windows:,}"
+        elif then["start"] != now.start:
+            yield f"`{name}` from window {then['start']:,} -> {now.start:,}"
