@@ -291,3 +291,14 @@ def test_the_project_names_no_machine():
         if path.suffix not in (".png", ".gz", ".zst") and path.is_file():
             content = path.read_text(errors="replace")
             assert not [b for b in banned if b in content], name
+
+
+def test_no_two_test_files_have_one_name_and_none_imports_another():
+    """pytest tells test files apart by their name; what several of them share is in tests/support."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    tests = [path for path in files if path.name.startswith("test_")]
+    assert len({path.name for path in tests}) == len(tests)
+    shared = {path.stem for path in files if path.parent.name not in ("support", "codemix_example")}
+    for path in tests:
+        at_import = imports(ast.parse(path.read_text()), top_level_only=True)
+        assert not shared & {name.partition(".")[0] for name in at_import}, path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_stages import EOS, make_manifest, make_stage, share_stage
+from support.stage_plans import EOS, make_manifest, make_stage, share_stage
 
 from codemix.data.loader import batches as batches_module
 from codemix.data.loader import fill_in_the_middle

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_sources import read, source
+from support.source_files import read, source
 
 from codemix.data.document import Document, Unreadable
 from codemix.data.inputs.locations import escaped_name, unescaped_name

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from made_recipes import recipe, tree, words, write_jsonl
+from support.small_recipes import recipe, tree, words, write_jsonl
 from tokenizers import Tokenizer
 
 from codemix.data.build import documents as documents_module

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from made_recipes import words, write_jsonl
+from support.small_recipes import words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.store.store import Store

@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from made_sources import read, source
+from support.source_files import read, source
 
 from codemix.data.sources import _git_objects
 from codemix.errors import CodemixError

@@ -1,7 +1,7 @@
 """inspect: attrition adds up, samples stand beside each other, and documents cannot move the terminal's cursor."""
 
 import pytest
-from made_recipes import recipe, words, write_jsonl
+from support.small_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_recipes import tree, words, write_jsonl
+from support.small_recipes import tree, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.store.store import Store
@@ -31,7 +31,7 @@ if __name__ == "__main__":
 
 
 def made():
-    from made_recipes import recipe
+    from support.small_recipes import recipe
 
     sources = {
         "web": {
@@ -61,7 +61,10 @@ def small_tasks(set_):
 
 def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
     monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(HERE.parent.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
+        "PYTHONPATH",
+        os.pathsep.join(
+            [str(HERE.parent.parent), str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+        ),
     )
     for i in range(6):
         write_jsonl(root / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])

@@ -13,10 +13,10 @@ import time
 import unicodedata
 
 import pytest
-from made_sources import jsonl, read, source
-from test_tokenizer_faults import written
+from support.source_files import jsonl, read, source
+from support.tokenizer_files import written
 
-from codemix.data.build import minhash as signatures
+from codemix.data.datatrove_adapter import minhash_dedup as signatures
 from codemix.data.document import Document
 from codemix.data.encoding import encoders
 from codemix.data.sources import _discussion_threads, _notebook_text

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_stages import make_stage, share_stage
+from support.stage_plans import make_stage, share_stage
 
 from codemix.data.loader import order
 from codemix.data.loader.order import Order, key, rows

@@ -4,8 +4,8 @@ import io
 import random
 
 import pytest
-from made_recipes import recipe, words, write_jsonl
-from made_sources import write_parquet
+from support.small_recipes import recipe, words, write_jsonl
+from support.source_files import write_parquet
 
 from codemix.data.build import documents
 from codemix.data.build.build import build

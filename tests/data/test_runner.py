@@ -88,7 +88,7 @@ runner.run_tasks([Job(Path({folder!r}), n) for n in range(2)], label="work", res
 def test_a_script_that_its_own_workers_would_run_again_is_told_how_to_guard_itself(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT.format(folder=str(tmp_path)))
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+        "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[n]) for n in range(3))
     }
     ran = subprocess.run(
         [sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, text=True, timeout=60
@@ -183,7 +183,8 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
 def failures_over(executor, tmp_path, monkeypatch):
     here = Path(__file__).parent
     monkeypatch.setenv(
-        "PYTHONPATH", f"{here.parent.parent}{os.pathsep}{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        "PYTHONPATH",
+        os.pathsep.join(map(str, [here.parent.parent, here.parent, here, os.environ.get("PYTHONPATH", "")])),
     )  # for the workers, which import this file
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails"), Job(tmp_path, 2), Job(tmp_path, 3)]
     with pytest.raises(CodemixError) as error:
@@ -197,7 +198,7 @@ def failures_over(executor, tmp_path, monkeypatch):
 
 def whole_build_over(executor, root):
     """A recipe's data, built there and here: the same bytes."""
-    from made_recipes import recipe, tree, words, write_jsonl
+    from support.small_recipes import recipe, tree, words, write_jsonl
 
     from codemix.data.build.build import build
     from codemix.data.store.store import Store

@@ -1,8 +1,8 @@
 """Real S3 calls, against a server on this machine: names of every kind, folders, an object replaced while it is in use."""
 
 import pytest
-from made_recipes import recipe
-from made_sources import read, source
+from support.small_recipes import recipe
+from support.source_files import read, source
 
 from codemix.data.build import documents_job
 from codemix.data.build.build import build

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_stages import make_manifest, share_stage
+from support.stage_plans import make_manifest, share_stage
 
 from codemix.data.loader import mapped_arrays as module
 from codemix.data.loader.batches import StepSource

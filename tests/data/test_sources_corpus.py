@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from made_sources import read, source
+from support.source_files import read, source
 
 from codemix.data.document import Document, Drop
 from codemix.recipe.language.component import component_class

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_sources import source
+from support.source_files import source
 
 from codemix.data.document import Document
 from codemix.data.inputs.frozen_inputs import Part, freeze

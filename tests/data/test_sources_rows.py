@@ -13,8 +13,8 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_sources import jsonl, read, source, write_parquet
 from pydantic import TypeAdapter
+from support.source_files import jsonl, read, source, write_parquet
 
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs.conditions import Where, compiled

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import yaml
-from made_recipes import recipe, tree, words, write_jsonl
+from support.small_recipes import recipe, tree, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.identity import identify

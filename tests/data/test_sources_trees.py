@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from made_sources import read, source
+from support.source_files import read, source
 
 from codemix.data.document import Document, Drop
 from codemix.data.inputs.frozen_inputs import Input

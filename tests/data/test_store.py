@@ -116,7 +116,7 @@ def test_what_another_process_finished_first_is_kept(tmp_path):
 
 
 def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
-    from made_recipes import recipe
+    from support.small_recipes import recipe
 
     from codemix.data.build.inventory import take_inventory
 
@@ -135,7 +135,7 @@ def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):
 
 
 def test_every_missing_input_is_told_at_once(tmp_path):
-    from made_recipes import recipe
+    from support.small_recipes import recipe
 
     from codemix.data.build.build import build
 

@@ -4,43 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from made_recipes import recipe, words, write_jsonl
 from pydantic import ValidationError
+from support.small_recipes import recipe, words, write_jsonl
+from support.tokenizer_files import BYTE_LEVEL, BYTES, DECODER, added, written
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from codemix.data.build.build import build
 from codemix.data.encoding import encoders
-from codemix.data.encoding.merges import bytes_to_unicode
 from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
 from codemix.data.store.store import Store
 from codemix.data.tokenizers.bpe import Bpe
 from codemix.data.tokenizers.tiktoken import Tiktoken
 from codemix.errors import CodemixError
-
-BYTES = {c: i for i, c in enumerate(bytes_to_unicode().values())}
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
-
-
-def added(name, number, **flags):
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {"id": number, "content": name, **plain, **flags}
-
-
-def written(model=(), added_tokens=(), **parts):
-    """A byte-level tokenizer.json with one end token, changed."""
-    plain_model = {"type": "BPE", "vocab": BYTES | {"th": 256}, "merges": [["t", "h"]], "dropout": None}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [added("</s>", 257), *added_tokens],
-        "normalizer": None,
-        "pre_tokenizer": BYTE_LEVEL,
-        "post_processor": None,
-        "decoder": DECODER,
-        "model": plain_model | dict(model),
-    } | parts
 
 
 def split(pattern, behavior="Isolated", invert=False):

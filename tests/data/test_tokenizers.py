@@ -7,7 +7,7 @@ import time
 
 import pytest
 import tiktoken
-from made_recipes import words
+from support.small_recipes import words
 
 from codemix.data.encoding import encoders
 from codemix.data.encoding.merges import bytes_to_unicode, last_merge

@@ -10,7 +10,7 @@ from datatrove.data import Document
 from datatrove.pipeline.tokens.tokenizer import DocumentTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_recipes import words
+from support.small_recipes import words
 
 from codemix.data.build.documents import held_out
 from codemix.data.build.shards import BATCH_BYTES, BATCH_DOCUMENTS, ShardTokenizer, batches

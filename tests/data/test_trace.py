@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_recipes import recipe, words, write_jsonl
-from made_stages import make_manifest, share_stage
+from support.small_recipes import recipe, words, write_jsonl
+from support.stage_plans import make_manifest, share_stage
 
 from codemix import progress
 from codemix.cli.data import _licences

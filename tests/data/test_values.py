@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_sources import jsonl, read, source, write_parquet
+from support.source_files import jsonl, read, source, write_parquet
 
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs.decompression import Damaged

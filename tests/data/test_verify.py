@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from made_recipes import recipe, words, write_jsonl
+from support.small_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.review import verify as verifying

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from made_recipes import recipe, words, write_jsonl
+from support.small_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory

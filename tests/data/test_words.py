@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_dedup import frozen, removed_ids
+from support.dedup_runs import frozen, removed_ids
 
 from codemix.data.document import Document, Drop
 from codemix.data.text.unicode_forms import normalized

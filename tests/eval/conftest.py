@@ -1,7 +1,7 @@
 """A small decoder with random weights and a byte tokenizer, shared by the tests of evaluation."""
 
-import made_store
 import pytest
+from support import byte_store
 
 SEQ_LEN = 64
 
@@ -11,7 +11,7 @@ def byte_text(tmp_path_factory):
     from codemix.eval.engine.text import Text
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    path.write_text(made_store.byte_tokenizer_json())
+    path.write_text(byte_store.byte_tokenizer_json())
     return Text(path, 256)
 
 

@@ -2,12 +2,12 @@
 
 import json
 
-import made_store as made
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_store import byte_tokenizer_json
+from support import byte_store as made
+from support.byte_store import byte_tokenizer_json
 
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
+from support.synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError

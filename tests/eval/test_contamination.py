@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-import made_store as made
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import byte_store as made
 
 from codemix.data.store.store import Store
 from codemix.eval.measure import contamination

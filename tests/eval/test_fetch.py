@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_tasks import options, task
+from support.task_rows import options, task
 
 from codemix.errors import CodemixError
 from codemix.eval.measure import fetch_data as fetch

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
-from test_score import greedily
+from support.plain_scores import greedily
 
 from codemix.errors import CodemixError
 from codemix.eval.engine.generate import Decoding, generate
@@ -85,7 +85,8 @@ def test_a_broken_model_writes_nothing(decoder, byte_text):
 ON_FOUR_DEVICES = """
 import jax, sys
 sys.path.insert(0, {here!r})
-import made_store, numpy as np, pathlib, tempfile
+import numpy as np, pathlib, tempfile
+from support import byte_store
 from codemix.eval.engine.generate import Decoding, generate
 from codemix.eval.engine.score import Engine
 from codemix.eval.engine.text import Text
@@ -94,7 +95,7 @@ from codemix.train.model.mesh import make_mesh, shardings
 from codemix.train.model.decoder import init_decoder
 assert jax.device_count() == 4
 path = pathlib.Path(tempfile.mkdtemp()) / "tokenizer.json"
-path.write_text(made_store.byte_tokenizer_json())
+path.write_text(byte_store.byte_tokenizer_json())
 spec = Model(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, d_head=8, d_ff=48, init_std=0.5, logit_scale=0.5, vocab_multiple=8)
 decoder = jax.jit(lambda key: init_decoder(spec, 257, key))(jax.random.key(1))
 mesh = make_mesh(data=1, fsdp=2, model=2)
@@ -121,6 +122,6 @@ def test_four_devices_score_and_write_the_same():
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
     }
-    program = ON_FOUR_DEVICES.format(here=str(Path(__file__).parent))
+    program = ON_FOUR_DEVICES.format(here=str(Path(__file__).parents[1]))
     result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from test_score import plainly
-from test_tasks import ROWS, options, task
+from support.plain_scores import plainly
+from support.task_rows import ROWS, options, task
 
 from codemix.errors import CodemixError
 from codemix.eval.engine.score import Engine, Score

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import browser, chromium
-from synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
+from support.browser import browser, chromium
+from support.synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store
 from codemix.eval.compare.page import compare

@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from synthetic_run import SOURCES, manifest, planned, write_run
+from support.synthetic_run import SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError

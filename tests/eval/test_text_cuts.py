@@ -5,7 +5,7 @@ import base64
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tasks import ROWS, task
+from support.task_rows import ROWS, task
 
 from codemix.data.tokenizers.bpe import Bpe
 from codemix.data.tokenizers.sentencepiece import SentencePiece

@@ -310,7 +310,7 @@ def test_prompts_come_from_dolly_by_their_rows():
 
 
 def test_answers_are_written_once(tmp_path, model_spec, decoder):
-    import made_store as made
+    from support import byte_store as made
 
     from codemix.data.store.store import Store
     from codemix.eval.judge.answers import write_answers

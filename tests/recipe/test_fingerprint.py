@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from bent import BASE, checked, recipe_text
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from support.base_recipe import BASE, checked, recipe_text
 
 from codemix.recipe.language import recipe_file, schema
 from codemix.recipe.language.component import Component, identity

@@ -1,8 +1,8 @@
 from fractions import Fraction
 
-from bent import checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.base_recipe import checked
 
 from codemix.recipe.planning import plan_tables
 from codemix.recipe.planning.plan import Pool

@@ -1,10 +1,10 @@
 from fractions import Fraction
 
 import pytest
-from bent import checked
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
+from support.base_recipe import checked
 
 from codemix.errors import CodemixError
 from codemix.recipe.language.quantities import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bent import BASE, checked, recipe_text
+from support.base_recipe import BASE, checked, recipe_text
 
 from codemix.errors import CodemixError
 from codemix.recipe.checks import limits, recipe_rules, stage_rules, validation

@@ -9,14 +9,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
+from support.long_stages import make_stage
 
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
-from codemix.recipe.planning.plan import Segment, StagePlan, StageSource
 from codemix.train.aot import compile
 from codemix.train.aot.collectives import collectives
 from codemix.train.aot.report import Lack, Memory, Result, Setup, knobs, render
@@ -118,50 +117,6 @@ def test_the_compilers_words_for_too_much(message, amounts):
         return
     wanted = [amount and int(amount * 2**30) for amount in amounts]
     assert [found.needed, found.available] == wanted
-
-
-def make_stage(
-    model=None,
-    *,
-    batch_size=512,
-    seq_len=8192,
-    tokens=200 * 10**9,
-    doc_mask="segment",
-    name="init",
-    batches=None,
-    dropout=0.0,
-):
-    model = model or schema.Model(preset="470M")
-    training = schema.Training(
-        seq_len=seq_len,
-        batch_size=batch_size,
-        doc_mask=doc_mask,
-        reset_positions=doc_mask == "segment",
-        dropout=dropout,
-    )
-    steps = tokens // (batch_size * seq_len)
-    rows = steps * batch_size
-    return StagePlan(
-        name=name,
-        index=0,
-        spec=SimpleNamespace(name=name),
-        model=model,
-        training=training,
-        seq_len=seq_len,
-        batches=batches or ((0, batch_size),),
-        steps=steps,
-        rows=rows,
-        asked_tokens=tokens,
-        seed=0,
-        init_seed=0,
-        sources=(StageSource("a", Fraction(1), rows, 0, rows, {}),),
-        segments=(Segment(0, rows, (rows,)),),
-        fim={},
-        parent=None,
-        load=None,
-        run_tokens=0,
-        run_total=0,
-    )
 
 
 def plan_of(*stages, vocab_size=256_000):
@@ -275,7 +230,7 @@ LOWER = """
     from codemix.recipe.language import schema
     from codemix.train.aot import compile as aot
     from codemix.train.model.mesh import make_mesh
-    from test_aot import make_stage
+    from support.long_stages import make_stage
 
     model = schema.Model(d_model=128, n_layers=2, n_heads=2, d_head=128, d_ff=256, **{choices!r})
     stage = make_stage(model, batch_size=16, seq_len=256, tokens=10**6, dropout=0.1 if {choices!r} else 0.0)
@@ -289,7 +244,7 @@ LOWER = """
 )
 def test_the_step_lowers_for_tpu_without_libtpu(choices):
     """Model, chunked loss, AdamW and the splash kernel with document masks, on data x fsdp x model; in a process that sees eight devices."""
-    code = textwrap.dedent(LOWER.format(tests=os.path.dirname(__file__), choices=choices))
+    code = textwrap.dedent(LOWER.format(tests=os.path.dirname(os.path.dirname(__file__)), choices=choices))
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from codemix.train.run import soup
 from codemix.train.run.checkpoint import load_model

@@ -234,7 +234,7 @@ import os, sys, json; sys.path[:0] = [{root!r}, {here!r}]
 os.environ["JAX_PLATFORMS"], os.environ["XLA_FLAGS"] = "cpu", "--xla_force_host_platform_device_count=4"
 from pathlib import Path
 import jax, numpy as np
-import tiny
+from support import tiny
 from codemix.recipe.language.schema import Model
 from codemix.train.run.checkpoint import Checkpoints, load_model
 from codemix.train.model.compute import compute_for
@@ -267,7 +267,7 @@ print("equal")
 
 def test_restored_onto_another_mesh_and_as_a_model_alone_bit_for_bit(tmp_path):
     program = MESHES.format(
-        root=str(Path(__file__).parents[2]), here=str(Path(__file__).parent), folder=str(tmp_path)
+        root=str(Path(__file__).parents[2]), here=str(Path(__file__).parents[1]), folder=str(tmp_path)
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]

@@ -13,7 +13,7 @@ import jax
 import jax._src.cudnn.fused_attention_stablehlo as fused
 import jax.numpy as jnp
 import pytest
-from test_aot import make_stage
+from support.long_stages import make_stage
 
 from codemix.eval.engine import generate, score
 from codemix.recipe.language import schema

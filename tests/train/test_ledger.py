@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import tiny
 
 from codemix.data.loader.order import Order
 from codemix.errors import CodemixError

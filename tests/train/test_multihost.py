@@ -12,14 +12,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.train.run import hosts
 from codemix.train.run.metrics import read_metrics
 
-PROGRAM = [sys.executable, str(Path(__file__).with_name("run_tiny.py"))]
+PROGRAM = [sys.executable, str(Path(__file__).parents[1] / "support" / "run_tiny.py")]
 
 
 def start(root, devices, *words):

@@ -4,9 +4,9 @@ import json
 import signal
 
 import pytest
-import tiny
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import tiny
 
 from codemix.errors import CodemixError
 from codemix.train.run import loop

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
+from support import tiny
 
 from codemix.errors import CodemixError
 from codemix.train.run.metrics import read_metrics
 from codemix.train.run.session import train
 from codemix.train.run.status import status
 
-PROGRAM = [sys.executable, str(Path(__file__).with_name("run_tiny.py"))]
+PROGRAM = [sys.executable, str(Path(__file__).parents[1] / "support" / "run_tiny.py")]
 
 
 def start(root, *words):

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
+from support import tiny
 
 from codemix.train.run import context
 from codemix.train.run import loop as stages

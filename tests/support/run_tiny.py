@@ -6,17 +6,16 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def main(root: str, *words: str) -> None:
-    import tiny
-
     from codemix.errors import CodemixError
     from codemix.train.run import loop
     from codemix.train.run.options import Hosts
     from codemix.train.run.session import train
+    from support import tiny
 
     given = {key: json.loads(value) for key, value in (word.split("=", 1) for word in words)}
     pause, data, recipe = given.pop("pause", 0), given.pop("data", None), given.pop("recipe", {})
