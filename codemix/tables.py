@@ -5,12 +5,16 @@ from __future__ import annotations
 import html
 import shutil
 import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from codemix.errors import printable
 
 PIPE_WIDTH = 140  # a pipe has no width; a table should not be squeezed into eighty columns
 NARROWEST_TEXT = 20  # columns of text are wrapped down to this before columns move below
+
+Widths = dict[int, int]  # column -> its width
 
 
 def terminal_width() -> int:
@@ -27,17 +31,30 @@ class Table:
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def headers(self) -> list[str]:
+        """The names of the columns, as they are shown."""
+        return [column.lstrip(">") for column in self.columns]
+
+    @property
+    def n_keys(self) -> int:
+        """The columns before the first of numbers, by which rows are told apart; at least one."""
+        for i, column in enumerate(self.columns):
+            if column.startswith(">"):
+                return i
+        return 1
+
     def markdown(self) -> str:
         """GitHub-flavoured Markdown, for pull requests."""
-        names = [c.lstrip(">") for c in self.columns]
         lines = [f"**{self.title}**", ""] if self.title else []
-        lines.append("| " + " | ".join(names) + " |")
-        lines.append("|" + "|".join(" ---: " if c.startswith(">") else " --- " for c in self.columns) + "|")
-        lines += [
-            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in row) + " |"
-            for row in self.rows
-        ]
-        return "\n".join(lines + [""] + [f"{note}  " for note in self.notes]).rstrip() + "\n"
+        rules = [" ---: " if column.startswith(">") else " --- " for column in self.columns]
+        lines.append(_markdown_row(self.headers))
+        lines.append(f"|{'|'.join(rules)}|")
+        for row in self.rows:
+            lines.append(_markdown_row(map(_markdown_cell, row)))
+        lines.append("")
+        lines += [f"{note}  " for note in self.notes]
+        return "\n".join(lines).rstrip() + "\n"
 
     def html(self) -> str:
         """An HTML table, for notebooks."""
@@ -64,85 +81,140 @@ class Table:
         print(self.text(terminal_width()))
 
     def text(self, width: int = PIPE_WIDTH) -> str:
-        """The table in lines of at most `width`, nothing cut off: headers and text wrap, and columns that still do not fit
-        follow below, after the first columns once more."""
+        """The table in lines of at most `width`, nothing cut off.
+
+        Headers and text wrap; columns that still do not fit follow below, after the first columns once more.
+        """
         lines = [self.title] if self.title else []
-        for block in self._blocks(width - 1):
-            lines += [*self._draw(block), ""]
-        notes = [
-            line
-            for note in self.notes
-            for line in textwrap.wrap(note, max(width, 40), initial_indent="  ", subsequent_indent="    ")
-        ]
-        return printable("\n".join([*lines, *notes, ""] if notes else lines))
-
-    def _blocks(self, width: int) -> list[dict[int, int]]:
-        """Column -> its width, for each block of columns drawn side by side."""
-        columns = range(len(self.columns))
-        cells = {
-            c: max([0, *(cell_width(line) for row in self.rows for line in row[c].split("\n"))])
-            for c in columns
-        }
-        headers = {c: self.columns[c].lstrip(">") for c in columns}
-        full = {c: max(cells[c], cell_width(headers[c])) for c in columns}
-        if _side_by_side(full) <= width:
-            return [full]
-        narrow = {c: max([cells[c], *map(cell_width, headers[c].split())]) for c in columns}
-        texts = [c for c in columns if not self.columns[c].startswith(">")]
-        words = {
-            c: max([NARROWEST_TEXT, *(cell_width(word) for row in self.rows for word in row[c].split())])
-            for c in texts
-        }
-        for _ in range(_side_by_side(narrow) - width):
-            widest = max(
-                (c for c in texts if narrow[c] > min(words[c], width // 2)),
-                key=narrow.__getitem__,
-                default=None,
+        for widths in _blocks(self, width - 1):
+            lines += [*self._draw(widths), ""]
+        for note in self.notes:
+            lines += textwrap.wrap(
+                note,
+                max(width, 40),
+                initial_indent="  ",
+                subsequent_indent="    ",
             )
-            if widest is None:
-                break
-            narrow[widest] -= 1
-        n_keys = next((c for c in columns if self.columns[c].startswith(">")), 1)
-        keys = {c: narrow[c] for c in columns[:n_keys]}
-        blocks = [dict(keys)]
-        for c in columns[n_keys:]:
-            if _side_by_side(blocks[-1] | {c: narrow[c]}) > width and len(blocks[-1]) > n_keys:
-                blocks.append(dict(keys))
-            blocks[-1][c] = narrow[c]
-        return blocks
+        if self.notes:
+            lines.append("")
+        return printable("\n".join(lines))
 
-    def _draw(self, widths: dict[int, int]) -> list[str]:
-        header = [self.columns[c].lstrip(">") for c in range(len(self.columns))]
+    def _draw(self, widths: Widths) -> list[str]:
         rule = " " + "─" * _side_by_side(widths)
-        return [
-            *self._row(header, widths),
-            rule,
-            *(line for row in self.rows for line in self._row(row, widths)),
-        ]
-
-    def _row(self, row: list[str], widths: dict[int, int]) -> list[str]:
-        wrapped = {
-            c: [piece for line in row[c].split("\n") for piece in _wrap(line, w)] for c, w in widths.items()
-        }
-        lines = []
-        for i in range(max(map(len, wrapped.values()))):
-            pieces = ((c, w, wrapped[c][i] if i < len(wrapped[c]) else "") for c, w in widths.items())
-            padded = (
-                " " * (w - cell_width(p)) + p
-                if self.columns[c].startswith(">")
-                else p + " " * (w - cell_width(p))
-                for c, w, p in pieces
-            )
-            lines.append(f"  {'  '.join(padded)}".rstrip())
+        lines = [*self._row(self.headers, widths), rule]
+        for row in self.rows:
+            lines += self._row(row, widths)
         return lines
+
+    def _row(self, row: list[str], widths: Widths) -> list[str]:
+        """The lines of one row: each cell wraps to the width of its column."""
+        wrapped = []
+        for column, width in widths.items():
+            align = _right if self.columns[column].startswith(">") else _left
+            cell_lines = _wrap_lines(row[column], width)
+            aligned = [align(line, width) for line in cell_lines]
+            wrapped.append(aligned)
+        lines = []
+        for pieces in zip_longest(*wrapped):
+            line = "  "
+            for piece, width in zip(pieces, widths.values(), strict=True):
+                line += (piece or " " * width) + "  "
+            lines.append(line.rstrip())
+        return lines
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", "<br>")
 
 
 def _html(text: str) -> str:
     return html.escape(printable(text)).replace("\n", "<br>")
 
 
-def _side_by_side(widths: dict[int, int]) -> int:
-    return sum(widths.values()) + 2 * len(widths)
+def _blocks(table: Table, width: int) -> list[Widths]:
+    """The columns drawn side by side, and their widths; blocks follow below each other."""
+    natural, narrow = _natural_widths(table), _narrow_widths(table)
+    if _side_by_side(natural) <= width:
+        return [natural]
+    _wrap_texts(table, narrow, width)
+    keys = {column: narrow[column] for column in range(table.n_keys)}
+    blocks = [dict(keys)]
+    for column in range(table.n_keys, len(table.columns)):
+        wider = blocks[-1] | {column: narrow[column]}
+        has_room = _side_by_side(wider) <= width
+        if has_room or len(blocks[-1]) <= len(keys):
+            blocks[-1] = wider
+        else:
+            blocks.append(keys | {column: narrow[column]})
+    return blocks
+
+
+def _cell_widths(table: Table, column: int) -> Iterator[int]:
+    for row in table.rows:
+        yield from map(cell_width, row[column].split("\n"))
+
+
+def _natural_widths(table: Table) -> Widths:
+    """Nothing wraps."""
+    widths = {}
+    for column, header in enumerate(table.headers):
+        widths[column] = max(cell_width(header), *_cell_widths(table, column), 0)
+    return widths
+
+
+def _narrow_widths(table: Table) -> Widths:
+    """Only headers wrap."""
+    widths = {}
+    for column, header in enumerate(table.headers):
+        words = map(cell_width, header.split())
+        widths[column] = max(0, *words, *_cell_widths(table, column))
+    return widths
+
+
+def _wrap_texts(table: Table, widths: Widths, width: int) -> None:
+    """Narrow the widest columns of text until the table fits, or none can be narrower."""
+    least = {}
+    for column, name in enumerate(table.columns):
+        if not name.startswith(">"):
+            least[column] = min(_longest_word(table, column), width // 2)
+    for _ in range(_side_by_side(widths) - width):
+        wide = [column for column in least if widths[column] > least[column]]
+        if not wide:
+            return
+        widest = max(wide, key=widths.__getitem__)
+        widths[widest] -= 1
+
+
+def _longest_word(table: Table, column: int) -> int:
+    longest = NARROWEST_TEXT
+    for row in table.rows:
+        words = row[column].split()
+        longest = max(longest, *map(cell_width, words), 0)
+    return longest
+
+
+def _side_by_side(widths: Widths) -> int:
+    gaps = 2 * len(widths)
+    return sum(widths.values()) + gaps
+
+
+def _left(text: str, width: int) -> str:
+    return text + " " * (width - cell_width(text))
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - cell_width(text)) + text
+
+
+def _wrap_lines(text: str, width: int) -> list[str]:
+    lines = []
+    for line in text.split("\n"):
+        lines += _wrap(line, width)
+    return lines
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -10,74 +10,90 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from codemix.recipe.language import component, schema
-from codemix.recipe.studies import study_spec
+from codemix.recipe.language import component
+from codemix.recipe.language.component import Spec
+from codemix.recipe.language.schema import Recipe
+from codemix.recipe.studies.study_spec import StudySpec
 
+Schema = dict[str, Any]
 Kinds = Callable[[str], list[str]]
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
 
-def recipe_schema(kinds: Kinds = component.kinds) -> dict[str, Any]:
+def recipe_schema(kinds: Kinds = component.kinds) -> Schema:
     """The JSON Schema of a recipe. Imports every component, so it is not part of `validate`."""
-    return _assemble(schema.Recipe, "A codemix recipe", kinds)
+    return _assemble(Recipe, "A codemix recipe", kinds)
 
 
-def study_schema() -> dict[str, Any]:
+def study_schema() -> Schema:
     """The JSON Schema of a study. Its overrides are free: they are checked once the study is expanded."""
-    return _assemble(study_spec.StudySpec, "A codemix study", component.built_in_kinds)
+    return _assemble(StudySpec, "A codemix study", component.built_in_kinds)
 
 
-def as_text(value: dict[str, Any]) -> str:
+def as_text(value: Schema) -> str:
     """The schema as the file holds it."""
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return text + "\n"
 
 
-def _assemble(model: type, title: str, kinds_of: Kinds) -> dict[str, Any]:
-    definitions: dict[str, Any] = {}
+def _assemble(model: type[Spec], title: str, kinds_of: Kinds) -> Schema:
+    definitions: Schema = {}
     body = _of(model, definitions)
     for family in component.FAMILIES:
-        if not _mentions([body, definitions], family):
-            continue
-        kinds = kinds_of(family)
-        for kind in kinds:
-            definitions[f"{family}.{kind}"] = component_schema(family, kind, definitions)
-        definitions[family] = {
-            "description": f"one {family}; `kind` says which",
-            "type": "object",
-            "required": ["kind"],
-            "anyOf": [{"$ref": f"#/$defs/{family}.{kind}"} for kind in kinds],
-        }
+        if _mentions([body, definitions], family):
+            _define_family(family, kinds_of(family), definitions)
     if "Model" in definitions:  # a preset stands in for the shape
-        definitions["Model"]["anyOf"] = [
-            {"required": ["preset"]},
-            {"required": definitions["Model"].pop("required")},
-        ]
-    return (
-        {"$schema": DIALECT, "title": title}
-        | cleaned(body)
-        | {"$defs": {k: cleaned(v) for k, v in sorted(definitions.items())}}
-    )
+        shape = definitions["Model"].pop("required")
+        definitions["Model"]["anyOf"] = [{"required": ["preset"]}, {"required": shape}]
+    whole = {"$schema": DIALECT, "title": title, **cleaned(body), "$defs": {}}
+    for name, definition in sorted(definitions.items()):
+        whole["$defs"][name] = cleaned(definition)
+    return whole
+
+
+def _define_family(family: str, kinds: list[str], definitions: Schema) -> None:
+    """Add the schemas of its kinds, and the one that is any of them."""
+    references = []
+    for kind in kinds:
+        name = f"{family}.{kind}"
+        definitions[name] = component_schema(family, kind, definitions)
+        references.append({"$ref": f"#/$defs/{name}"})
+    definitions[family] = {
+        "description": f"one {family}; `kind` says which",
+        "type": "object",
+        "required": ["kind"],
+        "anyOf": references,
+    }
 
 
 def _mentions(value: Any, family: str) -> bool:
     if isinstance(value, dict):
-        return value.get("component") == family or any(_mentions(v, family) for v in value.values())
-    return isinstance(value, list) and any(_mentions(v, family) for v in value)
+        if value.get("component") == family:
+            return True
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return any(_mentions(inside, family) for inside in value)
 
 
-def component_schema(family: str, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
+def component_schema(family: str, kind: str, definitions: Schema) -> Schema:
     """The JSON Schema of one kind; what it refers to is added to `definitions`."""
     cls = component.component_class(family, kind)
-    out = _of(cls, definitions)
-    out["required"] = ["kind", *(k for k in out.get("required", ()) if k != "kind")]
-    out["examples"] = [dict(e) for e in cls.EXAMPLES][:3]
-    return out
+    shape = _of(cls, definitions)
+    required = ["kind"]
+    for name in shape.get("required", ()):
+        if name != "kind":
+            required.append(name)
+    shape["required"] = required
+    shape["examples"] = [dict(example) for example in cls.EXAMPLES[:3]]
+    return shape
 
 
-def _of(model: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    out = model.model_json_schema(by_alias=True, mode="validation")
-    definitions.update(out.pop("$defs", {}))
-    return out
+def _of(model: type[Spec], definitions: Schema) -> Schema:
+    """The schema of a model alone; what it refers to is added to `definitions`."""
+    shape = model.model_json_schema(by_alias=True, mode="validation")
+    definitions.update(shape.pop("$defs", {}))
+    return shape
 
 
 def cleaned(value: Any) -> Any:

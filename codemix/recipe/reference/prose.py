@@ -75,6 +75,7 @@ COMPONENTS_INTRO = """\
 
 Everything in a recipe that has a `kind:` is a component: one file, whose name is the kind, with its fields, its
 behaviour and its examples. `codemix components` lists them, `codemix components FAMILY KIND` shows one.
-To add one, put its file beside the others: nothing else registers it, and its `EXAMPLES` become its tests and its page here.
+To add one, put its file beside the others: nothing else registers it, and its `EXAMPLES` become its tests and its
+page here.
 
 """
