@@ -98,11 +98,6 @@ def test_lengths_need_a_unit(text):
         read_length(text)
 
 
-def test_lengths_round_up_to_steps():
-    assert Length(tokens=1001).in_steps(100, 1000) == 2
-    assert Length(share=Fraction(1, 3)).in_steps(100, 1) == 34
-
-
 @pytest.mark.parametrize(
     ("n", "text"), [(419_430_400_000, "419.4B"), (950, "950"), (1_200_000, "1.2M"), (10**12, "1T")]
 )

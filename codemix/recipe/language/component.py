@@ -52,23 +52,26 @@ class Spec(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """`z_loss: true` would else be a weight of 1."""
-        if (
-            isinstance(value, bool)
-            and (wanted := _types_in(cls.model_fields[info.field_name].annotation)) & {int, float}
-            and bool not in wanted
-        ):
-            raise PydanticKnownError("int_type" if int in wanted else "float_type")
-        return value
+        """`z_loss: true` would otherwise be a weight of 1."""
+        if not isinstance(value, bool) or info.field_name is None:
+            return value
+        annotation = cls.model_fields[info.field_name].annotation
+        wanted = _types_in(annotation)
+        if bool in wanted or wanted.isdisjoint({int, float}):
+            return value
+        raise PydanticKnownError("int_type" if int in wanted else "float_type")
 
 
 def _types_in(annotation: Any) -> set[Any]:
     """The types that a field takes: those of `X | None` and `Annotated[X, ...]`, not what is inside a
     list."""
-    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return set().union(*map(_types_in, inside))
-    return _types_in(inside[0]) if origin is typing.Annotated else {annotation}
+    origin = typing.get_origin(annotation)
+    inside = typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _types_in(inside[0])
+    if origin not in (typing.Union, types.UnionType):
+        return {annotation}
+    return set().union(*map(_types_in, inside))
 
 
 class Component(Spec):

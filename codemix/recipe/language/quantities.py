@@ -5,6 +5,7 @@ Nothing here goes through binary floats: `0.1` percent of a whole must be a whol
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +28,7 @@ _SI = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
+_PLAIN_UNITS: dict[str, int | Fraction] = {**_SI, "%": Fraction(1, 100)}
 _NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z%]*)\s*([a-z]*)\s*\Z")
 _LARGE = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 LARGEST = 10**16  # beyond any corpus; keeps one typo from becoming a plan of a million years
@@ -49,7 +51,7 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
             f"cannot read `{str(value)[:40]}` as a number of {noun}",
             f"for example `{example}`; units: {', '.join(u for u in units if 0 < len(u) <= 3 and u != 'tok')}",
         )
-    exact = Fraction(match[1].replace("_", "")) * units[match[2] + match[3]]
+    exact = _digits(match[1]) * units[match[2] + match[3]]
     if exact.denominator != 1:
         raise _refuse(
             f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_")
@@ -62,12 +64,20 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
 def plain_number(value: Any) -> str | None:
     """`8k` or `10%` as a plain number, `8000` or `0.1`, for advice where only those are taken; None for what
     is no such quantity."""
-    match = _NUMBER.match(value) if isinstance(value, str) and len(value) < 64 else None
-    factor = None if match is None or match[3] else Fraction(1, 100) if match[2] == "%" else _SI.get(match[2])
-    if not factor:
+    is_short = isinstance(value, str) and len(value) < 64
+    match = _NUMBER.match(value) if is_short else None
+    if match is None or match[3]:
         return None
-    exact = Fraction(match[1].replace("_", "")) * factor
+    factor = _PLAIN_UNITS.get(match[2])
+    if factor is None:
+        return None
+    exact = _digits(match[1]) * factor
     return str(exact) if exact.denominator == 1 else f"{float(exact):g}"
+
+
+def _digits(text: str) -> Fraction:
+    """`1_000.5`"""
+    return Fraction(text.replace("_", ""))
 
 
 _TOKEN_UNITS = {f"{si}{noun}": factor for noun in ("", "tokens", "tok") for si, factor in _SI.items()}
@@ -106,7 +116,7 @@ def read_share(value: Any) -> Fraction:
         raise _refuse(f"`{value}` has no unit", f"write `{percent}`")
     text = str(value).strip()[:64]
     if match := re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*%", text):
-        share = Fraction(match[1].replace("_", "")) / 100
+        share = _digits(match[1]) / 100
     elif match := re.fullmatch(r"([0-9]{1,15})\s*/\s*([0-9]{1,15})", text):
         if int(match[2]) == 0:
             raise _refuse(f"`{text}` divides by zero")
@@ -129,16 +139,10 @@ class Length:
     def __str__(self) -> str:
         if self.steps is not None:
             return f"{self.steps} steps"
-        return f"{self.tokens} tokens" if self.tokens is not None else show_share(self.share)
-
-    def in_steps(self, stage_steps: int, tokens_per_step: int) -> int:
-        """This length in steps of a stage, rounded up."""
-        if self.steps is not None:
-            return self.steps
-        exact = (
-            Fraction(self.tokens, tokens_per_step) if self.tokens is not None else self.share * stage_steps
-        )
-        return -(-exact.numerator // exact.denominator)
+        if self.tokens is not None:
+            return f"{self.tokens} tokens"
+        assert self.share is not None  # one of the three is set
+        return show_share(self.share)
 
 
 def read_length(value: Any) -> Length:
@@ -182,9 +186,14 @@ def tokens_at_least(n: int) -> str:
 
 def _four_digits(n: int, *, up: bool) -> str:
     unit = 10 ** max(0, len(str(n)) - 4)
-    n = -(-n // unit) * unit if up else n // unit * unit
-    factor, letter = next(((f, u) for f, u in _LARGE if n >= f), (1, ""))
-    return f"{Decimal(n) / factor:f}{letter}"
+    whole, remainder = divmod(n, unit)
+    if up and remainder:
+        whole += 1
+    n = whole * unit
+    for factor, letter in _LARGE:
+        if n >= factor:
+            return f"{Decimal(n) / factor:f}{letter}"
+    return str(n)
 
 
 def share_at_most(share: Fraction) -> str:
@@ -202,9 +211,11 @@ def _percentage(share: Fraction, *, up: bool) -> str:
     while 0 < share * 100 < Fraction(100, 10**places):  # at least three digits that count
         places += 1
     exact = share * 100 * 10**places
-    n = -(-exact.numerator // exact.denominator) if up else exact.numerator // exact.denominator
+    n = math.ceil(exact) if up else math.floor(exact)
     text = f"{Decimal(n).scaleb(-places):f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text}%"
 
 
 def show_share(share: Fraction) -> str:

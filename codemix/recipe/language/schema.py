@@ -4,7 +4,7 @@ here.
 Knobs that the paper (arXiv 2408.10914) leaves unstated carry a default of ours and say so."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,7 +41,11 @@ MAX_EPOCHS = 1000
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 if TYPE_CHECKING:  # their classes are in the layers above, which declare what each family can do
-    ReaderField = OpField = TokenizerField = ScheduleField = TaskField = Any
+    ReaderField: TypeAlias = Any
+    OpField: TypeAlias = Any
+    TokenizerField: TypeAlias = Any
+    ScheduleField: TypeAlias = Any
+    TaskField: TypeAlias = Any
 else:
     ReaderField = component.field("source")
     OpField = component.field("op")

@@ -6,27 +6,32 @@ tags never run code, and aliases, depth and size are bounded."""
 
 from __future__ import annotations
 
-import math
+import functools
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from codemix.errors import CodemixError, Problem, Where
+from codemix.errors import CodemixError, Problem, Where, in_file_order
 from codemix.files import write_whole
 from codemix.recipe.language.secrets import hidden, secret_in
+from codemix.recipe.language.yaml_scalars import BadNumber, read_scalar
 
-MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 4_000_000, 48, 100_000, 40
+MAX_BYTES = 4_000_000
+MAX_DEPTH = 48
+MAX_NODES = 100_000
+MAX_PROBLEMS = 50  # shown of one file
 SAFE_OPENERS = 2000  # fewer openings than this cannot nest deeply enough to hurt
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+if TYPE_CHECKING:
+    _LOADER = yaml.SafeLoader
+else:
+    _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
-_INT = re.compile(r"[-+]?[0-9]+\Z")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML ends a line
 _WORD = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][\w./ %-]*(?<! )")
-_OTHER_BASES = re.compile(r"(0[xX][0-9a-fA-F]+|0[oO][0-7]+)\Z")
 
 
 class _Loader(_LOADER):
@@ -35,50 +40,58 @@ class _Loader(_LOADER):
     yaml_implicit_resolvers: dict = {}
 
 
+class Mark(NamedTuple):
+    """Where something is in a text; line and column count from 1."""
+
+    line: int
+    column: int
+    length: int = 1
+
+
 @dataclass
 class YamlFile:
-    """The value of a YAML file, and where each part of it stands. Paths are tuples of keys and indices."""
+    """The value of a YAML file, and where each part of it is. Paths are tuples of keys and indices."""
 
     file: str
     text: str
     value: Any = None
-    marks: dict[tuple, tuple[int, int, int]] = field(
-        default_factory=dict
-    )  # path -> (line, column, length) of the value
-    keys: dict[tuple, tuple[int, int, int]] = field(
-        default_factory=dict
-    )  # path -> (line, column, length) of the key
+    marks: dict[tuple, Mark] = field(default_factory=dict)  # path -> of the value
+    keys: dict[tuple, Mark] = field(default_factory=dict)  # path -> of the key
 
     def where(self, path: tuple, *, key: bool = False) -> Where:
         """The place of a value (or of its key), or of the nearest thing around it that exists."""
         path = tuple(path)
+        if key and path in self.keys:
+            return self.at(self.keys[path], path)
         for n in range(len(path), -1, -1):
-            first, second = (self.keys, self.marks) if key and n == len(path) else (self.marks, self.keys)
-            mark = first.get(path[:n]) or second.get(path[:n])
-            if mark:
-                return self._at(mark, path)
-        return self._at((1, 1, 1), path)
+            around = path[:n]
+            mark = self.marks.get(around) or self.keys.get(around)
+            if mark is not None:
+                return self.at(mark, path)
+        return self.at(Mark(1, 1), path)
 
-    def _at(self, mark: tuple[int, int, int], path: tuple) -> Where:
+    def at(self, mark: Mark, path: tuple = ()) -> Where:
+        """A place in the file, with its line as it may be shown."""
         lines = self._lines
-        text = hidden(lines[mark[0] - 1]) if mark[0] <= len(lines) else ""
-        return Where(
-            self.file, *mark, path=show_path(path), text=text if len(text) <= 200 else text[:197] + "..."
-        )
+        text = hidden(lines[mark.line - 1]) if mark.line <= len(lines) else ""
+        if len(text) > 200:
+            text = text[:197] + "..."
+        return Where(self.file, *mark, path=show_path(path), text=text)
 
-    @property
+    @functools.cached_property
     def _lines(self) -> list[str]:
-        if not hasattr(self, "_split"):
-            self._split = _BREAK.split(self.text)
-        return self._split
+        return _BREAK.split(self.text)
 
 
 def show_path(path: tuple) -> str:
     """`stages[1].mixture.code` from ("stages", 1, "mixture", "code")."""
-    out = ""
+    shown = ""
     for part in path:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
-    return out
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            shown += f".{part}" if shown else str(part)
+    return shown
 
 
 def read_text(path: str | Path) -> str:
@@ -130,224 +143,193 @@ def load(path: str | Path) -> YamlFile:
 def parse(text: str, file: str) -> YamlFile:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
     document = YamlFile(file, text)
-    try:
-        if (
-            len(text) > MAX_NODES
-            or sum(text.count(opener) for opener in ("[", "{", "- ", "? ")) > SAFE_OPENERS
-        ):
-            _check_size(text, document)
-        node = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = document._at((mark.line + 1, mark.column + 1, 1), ()) if mark else None
-        hints = (
-            ["indent with spaces, not tabs"]
-            if mark and "\t" in where.text[: mark.column + 1]
-            else [h for h in [error.context] if h]
-        )
-        raise CodemixError(
-            Problem(f"this is not YAML: {error.problem or error.context}", where, tuple(hints), "yaml-syntax")
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        position = getattr(error, "position", None)
-        where = None
-        if isinstance(position, int):
-            head = text[:position]
-            where = document._at((head.count("\n") + 1, position - (head.rfind("\n") + 1) + 1, 1), ())
-        reason = getattr(error, "reason", None) or (
-            "it nests too deeply" if isinstance(error, RecursionError) else str(error).split("\n")[0]
-        )
-        raise CodemixError(
-            Problem(f"this is not YAML: {reason}", where or Where(file, 1, 1), (), "yaml-syntax")
-        ) from None
+    node = _composed(document)
     if node is None:
-        raise CodemixError(
-            Problem(
-                "the file is empty",
-                Where(file, 1, 1),
-                ("`codemix init` writes a recipe to start from",),
-                "yaml-syntax",
-            )
-        )
+        hint = "`codemix init` writes a recipe to start from"
+        raise CodemixError(Problem("the file is empty", Where(file, 1, 1), (hint,), "yaml-syntax"))
     reader = _Reader(document)
     document.value = reader.value(node, (), 0)
     if reader.problems:
-        raise CodemixError(*sorted(reader.problems, key=lambda p: (p.where.line, p.where.column))[:50])
+        problems = in_file_order(reader.problems)
+        raise CodemixError(*problems[:MAX_PROBLEMS])
     return document
 
 
-def _check_size(text: str, document: YamlFile) -> None:
-    """Refuse what would overflow the C stack of the composer, which recurses, or take it long; events do
+def _composed(document: YamlFile) -> yaml.Node | None:
+    """The nodes of a document, not yet values. Raises CodemixError for what is not YAML, or too much of it."""
+    text = document.text
+    try:
+        openers = sum(text.count(opener) for opener in ("[", "{", "- ", "? "))
+        if openers > SAFE_OPENERS or len(text) > MAX_NODES:
+            _check_size(document)
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise CodemixError(_syntax_problem(error, document)) from None
+    except RecursionError:
+        raise CodemixError(_unreadable("it nests too deeply", None, document)) from None
+    except (yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error).split("\n")[0]
+        position = getattr(error, "position", None)
+        raise CodemixError(_unreadable(reason, position, document)) from None
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, document: YamlFile) -> Problem:
+    what = f"this is not YAML: {error.problem or error.context}"
+    hints = (error.context,) if error.context else ()
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Problem(what, None, hints, "yaml-syntax")
+    where = document.at(Mark(mark.line + 1, mark.column + 1))
+    if "\t" in where.text[: mark.column + 1]:
+        hints = ("indent with spaces, not tabs",)
+    return Problem(what, where, hints, "yaml-syntax")
+
+
+def _unreadable(reason: str, position: int | None, document: YamlFile) -> Problem:
+    """The problem of a text that has a character, or a depth, that YAML cannot have."""
+    where = Where(document.file, 1, 1)
+    if isinstance(position, int):
+        before = document.text[:position]
+        line_start = before.rfind("\n") + 1
+        where = document.at(Mark(before.count("\n") + 1, position - line_start + 1))
+    return Problem(f"this is not YAML: {reason}", where, (), "yaml-syntax")
+
+
+def _check_size(document: YamlFile) -> None:
+    """Refuse what would overflow the C stack of the composer, which recurses, or keep it busy for long; events do
     neither."""
-    depth = nodes = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    depth = 0
+    nodes = 0
+    for event in yaml.parse(document.text, Loader=_Loader):
         nodes += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
         if nodes > MAX_NODES:
-            where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())
             hint = "a recipe is a page of YAML; name many files by a pattern, for example `data/**/*.jsonl`"
-            raise CodemixError(
-                Problem(f"the file holds more than {MAX_NODES:,} values", where, (hint,), "yaml-size")
-            )
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH + 1:
-            where = document._at((event.start_mark.line + 1, event.start_mark.column + 1, 1), ())
-            raise CodemixError(
-                Problem(f"nested more than {MAX_DEPTH} deep", where, ("flatten it",), "yaml-size")
-            )
+            what = f"the file holds more than {MAX_NODES:,} values"
+        elif depth > MAX_DEPTH + 1:
+            hint = "flatten it"
+            what = f"nested more than {MAX_DEPTH} deep"
+        else:
+            continue
+        where = document.at(_mark(event))
+        raise CodemixError(Problem(what, replace(where, length=1), (hint,), "yaml-size"))
 
 
 class _Reader:
-    def __init__(self, document: YamlFile):
-        self.document, self.problems, self.nodes, self.open = document, [], 0, []
+    """Makes plain values of nodes, and notes where each is; problems are collected."""
 
-    def problem(
-        self, node: yaml.Node, path: tuple, what: str, *hints: str, rule: str = "yaml-strict"
-    ) -> None:
-        if not any(p.rule == rule == "yaml-size" for p in self.problems):
-            self.problems.append(Problem(what, self.document._at(_mark(node), path), hints, rule))
+    def __init__(self, document: YamlFile):
+        self.document = document
+        self.problems: list[Problem] = []
+        self.nodes = 0
+        self.open: list[yaml.Node] = []  # the collections around the node that is read
+
+    def problem(self, node: yaml.Node, path: tuple, what: str, *hints: str, rule: str) -> None:
+        is_repeated = rule == "yaml-size" and any(known.rule == rule for known in self.problems)
+        if not is_repeated:
+            where = self.document.at(_mark(node), path)
+            self.problems.append(Problem(what, where, hints, rule))
 
     def value(self, node: yaml.Node, path: tuple, depth: int) -> Any:
         self.nodes += 1
         self.document.marks.setdefault(path, _mark(node))
-        if node in self.open:
-            return self.problem(
-                node,
-                path,
-                "an alias refers to something that holds it",
-                "write the value out",
-                rule="yaml-size",
-            )
-        if depth > MAX_DEPTH:
-            return self.problem(
-                node, path, f"nested more than {MAX_DEPTH} deep", "flatten it", rule="yaml-size"
-            )
-        if self.nodes > MAX_NODES:
-            return self.problem(
-                node,
-                path,
-                f"aliases make this more than {MAX_NODES:,} values",
-                "write fewer aliases",
-                rule="yaml-size",
-            )
+        if self._is_too_large(node, path, depth):
+            return None
         if node.tag not in _PLAIN_TAGS:
             plain = node.tag.replace("tag:yaml.org,2002:", "!!")
-            return self.problem(
-                node,
-                path,
-                f"the tag `{plain}` is not allowed",
-                "a recipe holds plain values only; delete the tag",
-                rule="yaml-tag",
-            )
+            advice = "a recipe holds plain values only; delete the tag"
+            self.problem(node, path, f"the tag `{plain}` is not allowed", advice, rule="yaml-tag")
+            return None
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         self.open.append(node)
         try:
-            if isinstance(node, yaml.SequenceNode):
-                return [self.value(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
-            return self.mapping(node, path, depth)
+            if isinstance(node, yaml.MappingNode):
+                return self.mapping(node, path, depth)
+            return [self.value(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
         finally:
             self.open.pop()
 
-    def mapping(self, node: yaml.MappingNode, path: tuple, depth: int) -> dict:
-        out: dict = {}
+    def _is_too_large(self, node: yaml.Node, path: tuple, depth: int) -> bool:
+        if node in self.open:
+            what, hint = "an alias refers to something that holds it", "write the value out"
+        elif depth > MAX_DEPTH:
+            what, hint = f"nested more than {MAX_DEPTH} deep", "flatten it"
+        elif self.nodes > MAX_NODES:
+            what, hint = f"aliases make this more than {MAX_NODES:,} values", "write fewer aliases"
+        else:
+            return False
+        self.problem(node, path, what, hint, rule="yaml-size")
+        return True
+
+    def mapping(self, node: yaml.MappingNode, path: tuple, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.problem(key_node, path, "a key must be a plain word", rule="yaml-strict")
+            if self._is_bad_key(key_node, path, values):
                 continue
             key = key_node.value
-            if secret_in(key):
-                self.scalar(key_node, path)  # says so
-                continue
-            if key == "<<":
-                self.problem(
-                    key_node,
-                    path,
-                    "merge keys (`<<`) are not part of YAML 1.2",
-                    "write the values out, or use a study's variations",
-                )
-                continue
-            if key in out:
-                first = self.document.keys[(*path, key)][0]
-                self.problem(
-                    key_node,
-                    (*path, key),
-                    f"`{key}` is given twice (first on line {first})",
-                    "keep one of the two",
-                    rule="yaml-duplicate-key",
-                )
-                continue
-            self.document.keys[(*path, key)] = _mark(key_node)
-            out[key] = self.value(value_node, (*path, key), depth + 1)
-        return out
+            inner = (*path, key)
+            self.document.keys[inner] = _mark(key_node)
+            values[key] = self.value(value_node, inner, depth + 1)
+        return values
+
+    def _is_bad_key(self, node: yaml.Node, path: tuple, values: Mapping[str, Any]) -> bool:
+        """Whether a key cannot be one of a recipe; the problem is noted."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.problem(node, path, "a key must be a plain word", rule="yaml-strict")
+            return True
+        key = node.value
+        if secret_in(key):
+            self._refuse_secret(node, path, secret_in(key))
+        elif key == "<<":
+            what = "merge keys (`<<`) are not part of YAML 1.2"
+            hint = "write the values out, or use a study's variations"
+            self.problem(node, path, what, hint, rule="yaml-strict")
+        elif key in values:
+            first = self.document.keys[(*path, key)].line
+            what = f"`{key}` is given twice (first on line {first})"
+            self.problem(node, (*path, key), what, "keep one of the two", rule="yaml-duplicate-key")
+        else:
+            return False
+        return True
 
     def scalar(self, node: yaml.ScalarNode, path: tuple) -> Any:
-        text = node.value
-        if secret := secret_in(text):
-            advice = (
-                "take them out of the recipe, and revoke them if it was shared",
-                "give them through the environment (AWS_PROFILE, HF_TOKEN, ...)",
-            )
-            return self.problem(node, path, secret, *advice, rule="credentials-in-url")
-        if node.style not in (None, ""):  # quoted or block: the author says it is text
-            return text
-        if text in ("", "~", "null", "Null", "NULL"):
+        secret = secret_in(node.value)
+        if secret:
+            self._refuse_secret(node, path, secret)
             return None
-        if text in ("true", "True", "TRUE"):
-            return True
-        if text in ("false", "False", "FALSE"):
-            return False
-        if _INT.match(text):
-            if len(text) > MAX_DIGITS:
-                return self.problem(
-                    node,
-                    path,
-                    f"a number of {len(text)} digits",
-                    "nothing in a recipe is that large",
-                    rule="yaml-number",
-                )
-            if len(text.lstrip("+-")) > 1 and text.lstrip("+-").startswith("0"):
-                return self.problem(
-                    node,
-                    path,
-                    f"`{text}` begins with 0: octal to some readers, decimal to others",
-                    f"write `{int(text)}`, or quote it",
-                    rule="yaml-number",
-                )
-            return int(text)
-        if _FLOAT.match(text):
-            number = float(text) if len(text) <= 400 else math.inf
-            if not math.isfinite(number):
-                return self.problem(
-                    node, path, f"`{text[:40]}` is beyond what a number can hold", rule="yaml-number"
-                )
-            return number
-        if _OTHER_BASES.match(text):
-            return self.problem(
-                node,
-                path,
-                f"`{text[:40]}` is not decimal",
-                f"write `{int(text[:60], 0)}`, or quote it",
-                rule="yaml-number",
-            )
-        if text.lower() in (".inf", "-.inf", "+.inf", ".nan"):
-            return self.problem(node, path, f"`{text}` is not a finite number", rule="yaml-number")
-        return text
+        if node.style not in (None, ""):  # quoted or block: the author says it is text
+            return node.value
+        try:
+            return read_scalar(node.value)
+        except BadNumber as bad:
+            self.problem(node, path, bad.what, *bad.hints, rule="yaml-number")
+            return None
+
+    def _refuse_secret(self, node: yaml.Node, path: tuple, what: str) -> None:
+        advice = (
+            "take them out of the recipe, and revoke them if it was shared",
+            "give them through the environment (AWS_PROFILE, HF_TOKEN, ...)",
+        )
+        self.problem(node, path, what, *advice, rule="credentials-in-url")
 
 
-def _mark(node: yaml.Node) -> tuple[int, int, int]:
-    start, end = node.start_mark, node.end_mark
-    length = end.column - start.column if end.line == start.line else 1
-    return start.line + 1, start.column + 1, max(1, length)
+def _mark(part: yaml.Node | yaml.Event) -> Mark:
+    start, end = part.start_mark, part.end_mark
+    assert start is not None and end is not None  # the loader marks everything
+    is_one_line = end.line == start.line
+    length = end.column - start.column if is_one_line else 1
+    return Mark(start.line + 1, start.column + 1, max(1, length))
 
 
 class _Dumper(yaml.SafeDumper):
     """Quotes every string that is not plainly a word, so that no reader takes it for anything else."""
 
 
-def _write_text(dumper: yaml.Dumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style=None if _WORD.fullmatch(text) else '"'
-    )
+def _write_text(dumper: _Dumper, text: str) -> yaml.Node:
+    style = None if _WORD.fullmatch(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _write_text)
