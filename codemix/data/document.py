@@ -10,9 +10,10 @@ from typing import Any
 class Document:
     """One text with an id that never changes and what is known about it.
 
-    `id` is `<input path or URI>#<row, from 0>`, or what the data itself calls it. Keys of `meta` that the project knows:
-    path, language, licence (a string or a list), url, repo, size [bytes], set. `text` may be empty: the builder drops
-    that as `empty`. An op that changes the text returns a new document, and is counted as an edit.
+    `id` is `<input path or URI>#<row, from 0>`, or what the data itself calls it. Keys of `meta` that the
+    project knows: path, language, licence (a string or a list), url, repo, size [bytes], set. `text` may be
+    empty: the builder drops that as `empty`. An op that changes the text returns a new document, and is
+    counted as an edit.
     """
 
     id: str
@@ -31,11 +32,13 @@ def utf8_bytes(text: str) -> int:
 
 
 class Unreadable(Exception):
-    """One document, or the rest of one input, that could not be read. Sources *yield* it; the builder counts it.
+    """One document, or the rest of one input, that could not be read. Sources *yield* it; the builder counts
+    it.
 
-    `reason` is a short name to count by (`bad_json`, `bad_utf8`, `missing_text`, `truncated`, ...), `where` is
-    `<input>, row <number from 1>`, the input alone or an id, `detail` says what a person would want to know. With `rest_lost`
-    nothing after this place of the input could be read, so the number of lost documents is unknown.
+    `reason` is a short name to count by (`bad_json`, `bad_utf8`, `missing_text`, `truncated`, ...), `where`
+    is `<input>, row <number from 1>`, the input alone or an id, `detail` says what a person would want to
+    know. With `rest_lost` nothing after this place of the input could be read, so the number of lost
+    documents is unknown.
     """
 
     def __init__(self, reason: str, where: str, detail: str = "", *, rest_lost: bool = False):
@@ -59,7 +62,8 @@ def _unreadable(reason: str, where: str, detail: str, rest_lost: bool) -> Unread
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """An op's verdict against a document; `reason` is what the funnel counts (from a small, fixed set of names).
+    """An op's verdict against a document; `reason` is what the funnel counts (from a small, fixed set of
+    names).
 
     `id` names the document where a source drops it before there is one.
     """

@@ -1,4 +1,5 @@
-"""The two component families over documents: sources, which make them, and ops, which judge or change them."""
+"""The two component families over documents: sources, which make them, and ops, which judge or change
+them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from codemix.recipe.language.tags import refuses_prose_ops
 
 
 class DocumentReader(Component):
-    """Where documents come from. One source reads many inputs (files), each into documents in a fixed order."""
+    """Where documents come from. One source reads many inputs (files), each into documents in a fixed
+    order."""
 
     family: ClassVar[str] = "source"
 
@@ -27,16 +29,18 @@ class DocumentReader(Component):
         return None
 
     def inputs(self, root: Path) -> list[str]:
-        """Names of the inputs, sorted: paths relative to the data root `root`, or URIs. Raises CodemixError when there are none."""
+        """Names of the inputs, sorted: paths relative to the data root `root`, or URIs. Raises CodemixError
+        when there are none."""
         raise NotImplementedError
 
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-        """The stretches in which one input can be read on its own, in order. They depend on the input only, never on workers."""
+        """The stretches in which one input can be read on its own, in order. They depend on the input only,
+        never on workers."""
         return [Part(given)]
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a row that the
-        source's own conditions (`where:`) leave out as `Drop`; nothing is left out silently."""
+        """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a
+        row that the source's own conditions (`where:`) leave out as `Drop`; nothing is left out silently."""
         raise NotImplementedError
 
     def may_hold(self, given: Input, document_id: str) -> bool:
@@ -44,22 +48,25 @@ class DocumentReader(Component):
         return True
 
     def fingerprint_extra(self) -> dict[str, str]:
-        """What, besides the fields and the inputs' content, decides the documents, such as the Python version."""
+        """What, besides the fields and the inputs' content, decides the documents, such as the Python
+        version."""
         return {}
 
 
 class Op(Component):
     """A filter or a transform over single documents.
 
-    The builder calls `prepare` once, hands its result (pickled) to every worker, calls `start` once per worker, and the
-    function that `start` returns once per document. An op defines `apply`, or `start` where a worker needs something first.
+    The builder calls `prepare` once, hands its result (pickled) to every worker, calls `start` once per
+    worker, and the function that `start` returns once per document. An op defines `apply`, or `start` where a
+    worker needs something first.
     """
 
     family: ClassVar[str] = "op"
     for_prose: ClassVar[bool] = False
 
     def inputs(self, root: Path) -> list[str]:
-        """Files that the op itself reads, such as evaluation texts; their content is part of the fingerprint."""
+        """Files that the op itself reads, such as evaluation texts; their content is part of the
+        fingerprint."""
         return []
 
     def fingerprint_extra(self) -> dict[str, str]:

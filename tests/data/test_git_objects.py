@@ -182,8 +182,8 @@ def test_git_that_says_nothing_is_given_up(root, monkeypatch, tmp_path):
     (tmp_path / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(_git_objects, "SILENCE_S", 0.2)
-    assert "said nothing about own for" in problem(root, "own").what
-    with _git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="said nothing"):
+    assert "printed nothing about own for" in problem(root, "own").what
+    with _git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="printed nothing"):
         content.of("0" * 40)
 
 

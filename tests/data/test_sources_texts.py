@@ -386,7 +386,7 @@ def test_utf16_is_read_when_it_is_announced(tmp_path):
     "encoding", ["base64", "rot13", "unicode_escape", "idna", "undefined", "nope", "a\0b", ""]
 )
 def test_what_is_no_encoding_of_text(encoding):
-    with pytest.raises(ValueError, match="no encoding of text"):
+    with pytest.raises(ValueError, match="no text encoding"):
         source("text", paths="a.txt", encoding=encoding)
 
 

@@ -267,7 +267,7 @@ def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
         ({"byte_fallback": False}, "without byte fallback"),
         ({"normalization_rule_name": "nmt_nfkc"}, "it normalizes text \\(nmt_nfkc\\)"),
         ({"remove_extra_whitespaces": True}, "the indentation of code"),
-        ({"treat_whitespace_as_suffix": True}, "marks blanks in another way"),
+        ({"treat_whitespace_as_suffix": True}, "marks spaces differently"),
     ],
 )
 def test_sentencepiece_models_that_lose_text_are_refused(tmp_path, how, said):

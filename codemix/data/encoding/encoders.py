@@ -1,10 +1,12 @@
-"""Text to token ids, fast: tiktoken's merging where it is provably the same, the `tokenizers` package where it is not.
+"""Text to token ids, fast: tiktoken's merging where it is provably the same, the `tokenizers` package where
+it is not.
 
-tiktoken merges the adjacent pair whose *bytes* rank lowest; a tokenizer.json lists *pairs*. The two agree for every text if,
-for each token, encoding its bytes with the lower ranks ends in exactly the pair that its merge names (two adjacent tokens
-that spell it can then be no other pair). That is checked for every token, not sampled. How text is cut first is left to two
-regular-expression engines with their own Unicode tables: every code point that they class differently is found out, and
-documents that hold one go the slow way. Last, both ways encode pathological texts and the first documents, and must agree.
+tiktoken merges the adjacent pair whose *bytes* rank lowest; a tokenizer.json lists *pairs*. The two agree for
+every text if, for each token, encoding its bytes with the lower ranks ends in exactly the pair that its merge
+names (two adjacent tokens that spell it can then be no other pair). That is checked for every token, not
+sampled. How text is cut first is left to two regular-expression engines with their own Unicode tables: every
+code point that they class differently is found, and documents that hold one go the slow way. Last, both ways
+encode pathological texts and the first documents, and must agree.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from codemix.data.encoding.merges import bytes_to_unicode, last_merge
 from codemix.data.encoding.tokenizer_faults import PATHOLOGICAL, Panicked, panics
 from codemix.errors import CodemixError
 
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"  # what ByteLevel does by itself
+# what ByteLevel does by itself
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CLASSES = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwW]")
 _ALL_CODE_POINTS = 0x110000
 _CODE_POINTS = [
@@ -61,9 +64,11 @@ class SlowEncoder:
             if len(texts) > 1:  # one by one, to find it
                 return [ids for text in texts for ids in self.encode([text])]
             raise CodemixError(
-                f"the tokenizer cannot encode a text of {len(texts[0]):,} characters that begins {texts[0][:40]!r}: {why}",
+                f"the tokenizer cannot encode a text of {len(texts[0]):,} characters "
+                f"that begins {texts[0][:40]!r}: {why}",
                 hints=[
-                    "its regular expression backtracks too far; drop such documents with `ops:`, or give another tokenizer"
+                    "its regular expression backtracks too far; drop such documents with `ops:`, "
+                    "or give a different tokenizer"
                 ],
                 rule="bad-tokenizer",
             ) from None
@@ -119,7 +124,8 @@ Encoder = SlowEncoder | FastEncoder
 
 @lru_cache(2)
 def load_encoder(path: Path) -> Encoder:
-    """The fastest encoder that gives exactly what tokenizer.json at `path` gives; its `notice` says why when it is the slow one."""
+    """The fastest encoder that gives exactly what tokenizer.json at `path` gives; its `notice` says why when
+    it is the slow one."""
     slow = SlowEncoder(path)
     content = json.loads(path.read_text(encoding="utf-8"))
     try:
@@ -136,7 +142,7 @@ def load_encoder(path: Path) -> Encoder:
 
 
 class NotTheSame(Exception):
-    """Why tiktoken cannot stand in for a tokenizer.json."""
+    """Why tiktoken cannot replace a tokenizer.json."""
 
 
 def disagreement(fast: FastEncoder, slow: SlowEncoder, texts: Sequence[str]) -> str:
@@ -149,7 +155,8 @@ def disagreement(fast: FastEncoder, slow: SlowEncoder, texts: Sequence[str]) -> 
 
 
 def cutting_pattern(content: dict[str, Any]) -> str:
-    """The regular expression by which a byte-level tokenizer.json cuts text. Raises NotTheSame for any other kind."""
+    """The regular expression by which a byte-level tokenizer.json cuts text. Raises NotTheSame for any other
+    kind."""
     if content.get("normalizer"):
         raise NotTheSame("it normalizes text")
     if any(not added["special"] for added in content.get("added_tokens", ())):
@@ -181,7 +188,8 @@ class RankedMerges:
 
 
 def ranked_merges(content: dict[str, Any]) -> RankedMerges:
-    """Ranks that give the same result as a tokenizer.json for every text. Raises NotTheSame when there are none."""
+    """Ranks that give the same result as a tokenizer.json for every text. Raises NotTheSame when there are
+    none."""
     model = content["model"]
     _require_plain_bpe(model)
     vocab: dict[str, int] = model["vocab"]
@@ -234,7 +242,8 @@ def _require_merges_for_all(content: dict[str, Any], merged: set[int]) -> None:
 
 @lru_cache(16)
 def unsafe_code_points(pattern: str) -> ndarray:
-    """True for each code point that the two engines put in different classes of `pattern`: bool [0x110000]."""
+    """True for each code point that the two engines put in different classes of `pattern`: bool
+    [0x110000]."""
     unsafe = np.zeros(_ALL_CODE_POINTS, bool)
     for character_class in sorted(set(_CLASSES.findall(pattern))):
         unsafe |= _classed_differently(character_class)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def bytes_to_unicode() -> dict[int, str]:
-    """The character by which byte-level vocabularies spell each byte: itself where it prints, else one from U+0100 on."""
+    """The character by which byte-level vocabularies spell each byte: itself where it prints, else one from
+    U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     spelling = {byte: chr(byte) for byte in printable}
     others = [byte for byte in range(256) if byte not in spelling]
@@ -14,7 +15,8 @@ def bytes_to_unicode() -> dict[int, str]:
 
 
 def last_merge(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
-    """The pieces of `token` after every merge of lower rank than its own: two, when its own merge is the last one."""
+    """The pieces of `token` after every merge of lower rank than its own: two, when its own merge is the last
+    one."""
     limit = ranks[token]
     pieces = [token[i : i + 1] for i in range(len(token))]
     while len(pieces) > 1:

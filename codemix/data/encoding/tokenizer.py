@@ -1,7 +1,7 @@
 """Tokenizers: the family, and the folder in the store that holds a finished one.
 
-Every kind ends as one `tokenizer.json` (the format of the `tokenizers` package) with an end-of-document token that text
-can never produce. Standard library and pydantic only at import.
+Every kind ends as one `tokenizer.json` (the format of the `tokenizers` package) with an end-of-document token
+that text can never produce. Standard library and pydantic only at import.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ class Tokenizer(Component):
     family: ClassVar[str] = "tokenizer"
 
     def files(self) -> tuple[str, ...]:
-        """Paths, relative to the data root, of files that decide the result; their content hashes are identity."""
+        """Paths, relative to the data root, of files that decide the result; their content hashes are
+        identity."""
         return ()
 
     def trains_on(self, sources: tuple[str, ...]) -> dict[str, Fraction]:
-        """The sources whose documents this tokenizer is trained on, with their shares; empty for a ready one."""
+        """The sources whose documents this tokenizer is trained on, with their shares; empty for a ready
+        one."""
         return {}
 
     def train_bytes(self) -> int:
@@ -118,10 +120,12 @@ END_TOKENS = (
 
 
 def check_special_names(names: tuple[str, ...]) -> None:
-    """Raises PydanticCustomError for names of special tokens that are not distinct, or that training or ranks could make of text.
+    """Raises PydanticCustomError for names of special tokens that are not distinct, or that training or ranks
+    could make of text.
 
-    Every pattern cuts text between an ASCII letter or digit and the sign behind it (the apostrophe aside), so a name
-    that has such a place is never one piece; nor is one with a character that byte-level vocabularies do not know.
+    Every pattern cuts text between an ASCII letter or digit and the punctuation after it (except an
+    apostrophe), so a name that has such a place is never one piece; nor is one with a character that
+    byte-level vocabularies do not know.
     """
     from codemix.data.encoding.merges import bytes_to_unicode
 
@@ -141,7 +145,8 @@ def check_special_names(names: tuple[str, ...]) -> None:
 
 
 def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None) -> dict[str, Any]:
-    """What manifests record of a tokenizer: hash, vocabulary size, special tokens, probes. Refuses one without a safe EOS."""
+    """What manifests record of a tokenizer: hash, vocabulary size, special tokens, probes. Refuses one
+    without a safe EOS."""
     special = {
         added.content: i for i, added in sorted(tokenizer.get_added_tokens_decoder().items()) if added.special
     }
@@ -149,11 +154,10 @@ def describe(tokenizer: tokenizers.Tokenizer, path: Path, end_token: str | None)
     eos = names[0] if names else None
     eos_id = tokenizer.token_to_id(eos) if eos else None
     if eos is None or eos_id is None:
+        known = ", ".join(list(special)[:8]) or "(it has none)"
         raise CodemixError(
             f"the tokenizer has no end-of-document token{f' {end_token!r}' if end_token else ''}",
-            hints=[
-                f"name one of its special tokens with `eos:`: {', '.join(list(special)[:8]) or '(it has none)'}"
-            ],
+            hints=[f"name one of its special tokens with `eos:`: {known}"],
             rule="tokenizer-eos",
         )
     tokenizer.encode_special_tokens = True  # text that spells a special token stays text

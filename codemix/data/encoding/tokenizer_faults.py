@@ -1,7 +1,8 @@
-"""What no tokenizer may do, whatever its kind: lose, change or swell text, draw at random, make control tokens of it.
+"""What no tokenizer may do, whatever its kind: lose, change or swell text, draw at random, make control
+tokens of it.
 
-It is found out when a tokenizer is made, before it is saved: by its structure where that says it, and by encoding
-and decoding every assigned code point, pathological texts, and each string that its own steps name.
+It is found out when a tokenizer is made, before it is saved: by its structure where that says it, and by
+encoding and decoding every assigned code point, pathological texts, and each string that its own steps name.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 MAX_GROWTH = 16  # how many times longer the steps before or after the model may make a text
 SPARE_IDS = 65_536  # ids without an entry that a vocabulary may have beyond as many as it has entries
-BLANK = "\u2581"  # stands for a blank in SentencePiece's vocabularies
+SPACE_MARK = "\u2581"  # a space in SentencePiece's vocabularies
 REVERSIBLE = {"Sequence", "Replace", "Prepend", "ByteLevel"}  # normalizers that a decoder can undo
-_SIGN = re.compile(rf"[^\w\s{BLANK}]")
+_SIGN = re.compile(rf"[^\w\s{SPACE_MARK}]")
 PATHOLOGICAL = (
     "a" * 30_000,
     " " * 30_000,
@@ -53,7 +54,7 @@ _LAYOUT = (
 
 
 def is_control_word(added: str) -> bool:
-    """Whether an added token looks like a marker (`<tool_call>`, `[MASK]`), not a word or a run of blanks."""
+    """Whether an added token looks like a marker (`<tool_call>`, `[MASK]`), not a word or a run of spaces."""
     return _SIGN.search(added) is not None
 
 
@@ -143,12 +144,15 @@ def _structure(content: dict[str, Any]) -> Faults:
     faults: Faults = []
     model = content["model"]
     if model.get("dropout"):
-        what = f"it drops merges at random (`model.dropout: {model['dropout']:g}`), so one text gets different ids"
+        dropout = f"`model.dropout: {model['dropout']:g}`"
+        what = f"it drops merges at random ({dropout}), so one text gets different ids"
         faults.append((what, "set `dropout` to null: the merges stay as they are"))
     for step in _steps(content.get("normalizer")):
         if step["type"] not in REVERSIBLE or "Regex" in step.get("pattern", {}):
             what = f"its normalizer ({step['type']}) changes text, and decoding cannot undo that"
-            hint = "take that normalizer out of the file; the op `normalize_text` can do as much, to the documents"
+            hint = (
+                "remove that normalizer from the file; the op `normalize_text` can do the same to documents"
+            )
             faults.append((what, hint))
     for step in _steps(content.get("pre_tokenizer")):
         if step["type"] == "Split" and step["behavior"] == "Removed" and not step["invert"]:
@@ -163,7 +167,7 @@ def _structure(content: dict[str, Any]) -> Faults:
         faults.append(
             (
                 f"text that spells {_listed(controls)} would become a control token",
-                "mark it `special` among its `added_tokens`, then text never produces it; or take it out there",
+                "mark it `special` in its `added_tokens`, then text never produces it; or remove it there",
             )
         )
     return faults
@@ -216,7 +220,8 @@ def ids_of_spellings(tokenizer: tokenizers.Tokenizer, name: str, number: int) ->
 
 
 def _changed(tokenizer: tokenizers.Tokenizer, content: dict[str, Any]) -> Faults:
-    exempt = BLANK if _there_and_back(tokenizer, BLANK) == " " else ""  # as in SentencePiece, documented
+    # as in SentencePiece, documented
+    exempt = SPACE_MARK if _there_and_back(tokenizer, SPACE_MARK) == " " else ""
     for text in _probes(content):
         text = text.replace(exempt, "") if exempt else text
         back = _there_and_back(tokenizer, text)

@@ -1,4 +1,5 @@
-"""`where:` - exact conditions on fields, for sources (on raw rows) and for the op of that name (on what is known of a document)."""
+"""`where:` - exact conditions on fields, for sources (on raw rows) and for the op of that name (on what is
+known of a document)."""
 
 from __future__ import annotations
 
@@ -16,9 +17,11 @@ MISSING = object()  # what a field path yields where there is nothing; None, nul
 
 
 class Condition(Spec):
-    """What one field must be. On a list (licences, say) `in` wants one of its items, `not_in` and `all_in` look at every one.
+    """What one field must be. On a list (licences, say) `in` wants one of its items, `not_in` and `all_in`
+    look at every one.
 
-    Values are compared as `metadata:` keeps them: a date, or a number that JSON readers would round, as its text.
+    Values are compared as `metadata:` keeps them: a date, or a number that JSON readers would round, as its
+    text.
     """
 
     in_: tuple[Scalar, ...] | None = Field(None, alias="in", description="one of these values")
@@ -100,7 +103,8 @@ Where = dict[str, Annotated[Condition, BeforeValidator(_condition), _ShortForms(
 
 
 def field_getter(path: str) -> Callable[[dict], Any]:
-    """A function that finds `a.b.c` in nested mappings, or a key of exactly that name; MISSING where there is none."""
+    """A function that finds `a.b.c` in nested mappings, or a key of exactly that name; MISSING where there is
+    none."""
     steps = path.split(".")
     if len(steps) == 1:
         return lambda row: row.get(path, MISSING)

@@ -1,4 +1,5 @@
-"""Strict decompression in bounded pieces: a truncated, damaged, misnamed or exploding file is an error, never a short read."""
+"""Strict decompression in bounded pieces: a truncated, damaged, misnamed or exploding file is an error, never
+a short read."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ MAX_EXPANSION = (
 EXPANSION_FREE = 1 << 24  # [bytes] this much is harmless at any ratio, even as 16 million blank lines
 _READ = 1 << 20
 _PIECE = 1 << 17  # small enough to stay in the cache between decompressing and splitting
-# One zstd block of 4 bytes can stand for 128 KiB. Feeding 8 KiB at a time bounds what one call can return (256 MiB), at
-# no cost in speed.
+# One zstd block of 4 bytes can expand to 128 KiB. Feeding 8 KiB at a time bounds what one call can return
+# (256 MiB), at no cost in speed.
 _ZSTD_FEED = 1 << 13
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -58,7 +59,8 @@ def found_compression(head: bytes) -> str:
 
 
 def check_name(name: str, head: bytes) -> str:
-    """The compression of a file whose name and first bytes agree. Raises Damaged (`wrong_suffix`, `truncated`) when they do not."""
+    """The compression of a file whose name and first bytes agree. Raises Damaged (`wrong_suffix`,
+    `truncated`) when they do not."""
     named = named_compression(name)
     actual = found_compression(head)
     if named and not head:
@@ -69,7 +71,8 @@ def check_name(name: str, head: bytes) -> str:
         suffix = suffixes.get(actual, f".{actual}")
         raise Damaged(
             "wrong_suffix",
-            f"by its name it is {named or 'plain'}, but it holds {holds}; give it the suffix of what it holds ({suffix})",
+            f"by its name it is {named or 'plain'}, but it holds {holds}; "
+            f"give it the suffix of what it holds ({suffix})",
         )
     return named
 

@@ -24,15 +24,17 @@ from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import file_digest
 
-_RACY_S = 2.0  # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
+# a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
+_RACY_S = 2.0
 
 
 @dataclass(frozen=True)
 class Input:
     """One frozen input: `path` as the source names it, its size [bytes] and the hash of its content.
 
-    For a remote object `sha256` holds what the server vouches for, as `etag:...`; nothing is downloaded to plan. An input
-    that names its own content (`git:<repository>@<commit>~<bytes>`) is its own hash, as `name:...`.
+    For a remote object `sha256` holds what the server vouches for, as `etag:...`; nothing is downloaded to
+    plan. An input that names its own content (`git:<repository>@<commit>~<bytes>`) is its own hash, as
+    `name:...`.
     """
 
     path: str
@@ -45,7 +47,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of one input that can be read on its own: [start, stop) in the source's own unit (bytes, row groups).
+    """A stretch of one input that can be read on its own: [start, stop) in the source's own unit (bytes, row
+    groups).
 
     `first_row` is the number of the first row in it, so that ids do not depend on how an input is divided.
     """
@@ -63,13 +66,14 @@ class Part:
 
 
 def changed(path: str) -> Problem:
-    """What is said of an input that is no longer what was frozen."""
+    """The problem of an input that is no longer what was frozen."""
     hints = ("let the program that writes it finish, then run the same command again",)
     return Problem(f"{redacted(path)} changed while it was in use", hints=hints, rule="input-changed")
 
 
 class Hashes:
-    """Content hashes of local files, remembered in `<store>/.inputs.json` by real path, size, modification time and inode.
+    """Content hashes of local files, remembered in `<store>/.inputs.json` by real path, size, modification
+    time and inode.
 
     Read once and written when the block ends (and after much hashing), however many sources ask.
     """
@@ -122,8 +126,8 @@ def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool =
 
 
 def frozen(paths: Iterable[str], hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
-    """Size and content hash of each input, in the order given; only new or touched files are read. `again` asks the servers
-    of remote ones again.
+    """Size and content hash of each input, in the order given; only new or touched files are read. `again`
+    asks the servers of remote ones again.
 
     Raises CodemixError when an input is missing or cannot be read.
     """

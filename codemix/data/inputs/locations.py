@@ -1,4 +1,5 @@
-"""Where inputs may lie: paths under the data root, addresses of remote objects, and the running interpreter. Standard library only."""
+"""Where inputs may lie: paths under the data root, addresses of remote objects, and the running interpreter.
+Standard library only."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def interpreter_root(scheme: str) -> Path:
 
 
 def scheme_of(path: str) -> str:
-    """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, `git` of `git:repo@commit`, empty for a plain path."""
+    """`s3` of `s3://bucket/x`, `stdlib` of `stdlib:abc.py`, `git` of `git:repo@commit`, empty for a plain
+    path."""
     match = _SCHEME.match(path)
     if match and (match[2] or match[1] in (*INTERPRETER, *SELF_NAMED)):
         return match[1].lower()
@@ -44,7 +46,8 @@ def redacted(uri: str) -> str:
 
 
 def escaped_name(name: str) -> str:
-    """A file's name as text: a byte that is not UTF-8 as `\xe9`, and a backslash that would read as such an escape as `\x5c`.
+    """A file's name as text: a byte that is not UTF-8 as `\xe9`, and a backslash that would read as such an
+    escape as `\x5c`.
 
     No two names are escaped alike, and nearly every name is left as it is.
     """
@@ -63,10 +66,11 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 def check_uri(uri: str) -> None:
-    """Raises CodemixError for a scheme that is not read, or for credentials inside the URI, which are never repeated."""
+    """Raises CodemixError for a scheme that is not read, or for credentials inside the URI, which are never
+    repeated."""
     parts = urlsplit(uri)
     in_query = any(SECRET_KEY.search(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
-    # `hf://datasets/owner/name@revision/...` is the one place where an @ stands for something else
+    # `hf://datasets/owner/name@revision/...` is the one place where an @ means something else
     in_host = "@" in parts.netloc
     if in_host or in_query:
         raise CodemixError(
@@ -89,7 +93,8 @@ def check_uri(uri: str) -> None:
 
 
 def remote_filesystem(uri: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URI, and the path in it. Raises CodemixError when its package is not installed."""
+    """The fsspec filesystem of a URI, and the path in it. Raises CodemixError when its package is not
+    installed."""
     import fsspec
 
     try:
@@ -103,8 +108,8 @@ def remote_filesystem(uri: str) -> tuple[Any, str]:
 
 
 def locate(path: str, root: Path) -> Path:
-    """The real file or folder of an input that is not remote. Raises CodemixError when it is missing, lies outside its root, or
-    is neither (a pipe would keep its reader waiting)."""
+    """The real file or folder of an input that is not remote. Raises CodemixError when it is missing, lies
+    outside its root, or is neither (a pipe would keep its reader waiting)."""
     scheme = scheme_of(path)
     inside = scheme in INTERPRETER
     name = path[len(scheme) + 1 :] if inside else path
@@ -169,9 +174,11 @@ def _nearby(name: str, base: Path) -> tuple[str, ...]:
 
 
 def expand(patterns: str | Iterable[str], root: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
-    """Files that paths and glob patterns (`**` allowed) name, sorted, each once, as paths relative to the data root or URIs.
+    """Files that paths and glob patterns (`**` allowed) name, sorted, each once, as paths relative to the
+    data root or URIs.
 
-    Raises CodemixError for a pattern without a match, a path outside the root, a suffix that is not one of `suffixes`.
+    Raises CodemixError for a pattern without a match, a path outside the root, a suffix that is not one of
+    `suffixes`.
     """
     found: set[str] = set()
     problems: list[Problem] = []
@@ -215,9 +222,10 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
                 f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder"
             )
         return [_without_dots(name, real, base)]
-    found = [(match, locate(escaped_name(match), root)) for match in matching(base, name)]
-    # each once, though links (even to a folder above) may show it under many names: its own, else the shortest
-    by_preference = sorted((base / match != real, match.count("/"), match, real) for match, real in found)
+    matches = [(match, locate(escaped_name(match), root)) for match in matching(base, name)]
+    # each once, though links (even to a folder above) may show it under many names: its own, else the
+    # shortest
+    by_preference = sorted((base / match != real, match.count("/"), match, real) for match, real in matches)
     files: dict[Path, str] = {}
     for _, _, match, real in by_preference:
         files.setdefault(real, match)
@@ -229,7 +237,8 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
 
 
 def _below_root(pattern: str, root: Path) -> str:
-    """A pattern relative to the data root, which an absolute one may name as it is given or as it really lies."""
+    """A pattern relative to the data root, which an absolute one may name as it is given or as it really
+    lies."""
     if not os.path.isabs(pattern):
         return pattern
     for start in (root, root.resolve()):
@@ -253,21 +262,23 @@ def _expand_remote(pattern: str) -> list[str]:
     try:
         if filesystem.isfile(path):  # a name that exists literally is not a pattern
             return [pattern]
-        found = filesystem.glob(path, detail=True)
-    except Exception as error:  # no network, no rights: each filesystem has its own exceptions, and some repeat the credentials
+        matches = filesystem.glob(path, detail=True)
+    # no network, no rights: each filesystem has its own exceptions, and some repeat the credentials
+    except Exception as error:
         hints = [
-            "check the network, the address and your credentials; `plan` works with declared `tokens:` until then"
+            "check the network, the address and your credentials; "
+            "`plan` works with declared `tokens:` until then"
         ]
         raise CodemixError(
             f"cannot list {redacted(pattern)}: {type(error).__name__}", hints=hints, rule="input-unreadable"
         ) from error
     files = [
-        name for name, info in found.items() if info.get("type") != "directory" and not name.endswith("/")
+        name for name, info in matches.items() if info.get("type") != "directory" and not name.endswith("/")
     ]
     if not files:
         hints = [
             "list the folder with your cloud's own tool to see its names",
-            *(["only folders match: end the pattern in `/**`"] if found else []),
+            *(["only folders match: end the pattern in `/**`"] if matches else []),
         ]
         raise CodemixError(f"no object matches {redacted(pattern)}", hints=hints, rule="glob-no-match")
     return [f"{scheme_of(pattern)}://{name}" for name in files]

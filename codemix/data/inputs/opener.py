@@ -1,4 +1,5 @@
-"""The one place that opens inputs: local files and remote objects, whole, in pieces, or as lines. Strict everywhere."""
+"""The one place that opens inputs: local files and remote objects, whole, in pieces, or as lines. Strict
+everywhere."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Opener:
         self.first_row = first_row  # only the first row of each input is wanted: read little at a time
 
     def open(self, given: Input) -> BinaryIO:
-        """The raw bytes of an input. Raises CodemixError when it is gone, or has another size than when it was frozen."""
+        """The raw bytes of an input. Raises CodemixError when it is gone, or its size differs from when it
+        was frozen."""
         if scheme_of(given.path) in REMOTE:
             return self._open_remote(given)
         try:
@@ -53,7 +55,8 @@ class Opener:
         if (size := os.fstat(file.fileno()).st_size) != given.bytes:
             file.close()
             raise CodemixError(
-                f"{given.path} changed while it was in use: it had {given.bytes:,} bytes and now has {size:,}",
+                f"{given.path} changed while it was in use: "
+                f"it had {given.bytes:,} bytes and now has {size:,}",
                 hints=["let the program that writes it finish, then run the same command again"],
                 rule="input-changed",
             )
@@ -89,11 +92,12 @@ class Opener:
         return out.getvalue()
 
     def lines(self, part: Part) -> Iterator[bytes | Unreadable]:
-        """The lines of a part, each with its newline, from row `part.first_row` on; an Unreadable is one row too.
+        """The lines of a part, each with its newline, from row `part.first_row` on; an Unreadable is one row
+        too.
 
-        Rows are numbered from the start of the input, blank ones included, so that a number is a line number minus one;
-        messages give the line number.
-        Lines are cut one by one out of a piece: a list of all of them would not stay in the cache, and cost more.
+        Rows are numbered from the start of the input, blank ones included, so that a number is a line number
+        minus one; messages give the line number. Lines are cut one by one out of a piece: a list of all of
+        them would not stay in the cache, and cost more.
         """
         name, row, most = part.input.path, part.first_row, self.max_line_bytes
         begun: list[bytes] = []  # pieces of a line that has not ended
@@ -129,7 +133,8 @@ class Opener:
     def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
         """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.
 
-        Counting the newlines costs one more reading of the file (over 1 GB per second), and keeps row numbers true.
+        Counting the newlines costs one more reading of the file (over 1 GB per second), and keeps row numbers
+        true.
         """
         if given.bytes <= 2 * part_bytes or named_compression(given.path) or scheme_of(given.path) in REMOTE:
             return [Part(given)]
@@ -170,7 +175,8 @@ def _stretch(file: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
 
 
 class _Remote(io.RawIOBase):
-    """A remote object that is being read. What goes wrong on the way is not damage of the data, and is reported as what it is."""
+    """A remote object that is being read. What goes wrong on the way is not damage of the data, and is
+    reported as what it is."""
 
     def __init__(self, file: BinaryIO, path: str):
         self._file = file

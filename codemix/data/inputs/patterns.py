@@ -1,7 +1,9 @@
-"""Names that a pattern matches under a folder. Each folder is looked into once per step of the pattern, whatever the pattern.
+"""Names that a pattern matches under a folder. Each folder is looked into once per step of the pattern,
+whatever the pattern.
 
-The standard library's `glob` takes exponential time for `**/**/**`, follows circles of links, passes over folders that it may
-not read, and takes the brackets of a folder's own name for a pattern. Standard library only.
+The standard library's `glob` takes exponential time for `**/**/**`, follows circles of links, passes over
+folders that it may not read, and takes the brackets of a folder's own name for a pattern. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ class _Folder:
 def matching(base: Path, pattern: str) -> list[str]:
     """Names relative to `base` that `pattern` matches and that are not folders, unsorted.
 
-    A step that begins a path which exists literally is not a pattern. Raises CodemixError for a folder that leads outside `base`
-    or may not be read, and for `..` behind a wildcard.
+    A step that begins a path which exists literally is not a pattern. Raises CodemixError for a folder that
+    leads outside `base` or may not be read, and for `..` behind a wildcard.
     """
     if pattern.endswith("/"):
         return []
@@ -102,7 +104,8 @@ def _below(base: Path, folders: Iterable[_Folder]) -> Iterator[_Folder]:
 
 
 def _real(base: Path, folder: _Folder) -> str:
-    """Where a folder really lies. Raises CodemixError when that is outside the base, before anyone looks into it."""
+    """Where a folder really lies. Raises CodemixError when that is outside the base, before anyone looks into
+    it."""
     path = os.path.join(base, folder.name)
     if not folder.linked:
         return path.rstrip("/")
@@ -130,7 +133,7 @@ def _inside(folder: _Folder, entry: os.DirEntry) -> _Folder:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a circle of links; whoever opens it will say so
+    except OSError:  # a circle of links; opening it will report that
         return False
 
 

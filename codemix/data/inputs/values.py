@@ -1,4 +1,5 @@
-"""The values of a row's fields as JSON holds them, exactly: what `id`, `where:` and `metadata:` see. Standard library only."""
+"""The values of a row's fields as JSON holds them, exactly: what `id`, `where:` and `metadata:` see. Standard
+library only."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from codemix.data.inputs.decompression import Damaged
 
-SCALARS = frozenset({str, int, float, bool, type(None)})  # what may stand in JSON as it is
+SCALARS = frozenset({str, int, float, bool, type(None)})  # what JSON holds unchanged
 SURE = SCALARS - {float}  # of these, what the fast JSON reader never rounds
 MAX_DEPTH = 100  # of lists and mappings inside each other; writing JSON has a limit too, of 254
 _INT_DIGITS = 18  # as many always fit 64 bits
@@ -19,7 +20,8 @@ _DATES = (date, time, timedelta, UUID)
 
 
 class Rounded(Exception):
-    """A value that was asked for holds a float of the fast JSON reader, which rounds: `read_exactly` reads the row again."""
+    """A value that was asked for holds a float of the fast JSON reader, which rounds: `read_exactly` reads
+    the row again."""
 
 
 class Digits(str):
@@ -29,7 +31,8 @@ class Digits(str):
 
 
 def read_exactly(line: bytes) -> Any:
-    """A line of JSON, with `Digits` for each number that is not a short integer. Raises Damaged when it is nested too deep."""
+    """A line of JSON, with `Digits` for each number that is not a short integer. Raises Damaged when it is
+    nested too deep."""
     try:
         return json.loads(
             line,
@@ -41,10 +44,12 @@ def read_exactly(line: bytes) -> Any:
 
 
 def plain(value: Any, field: str, *, rounded: bool = False, depth: int = 0) -> Any:
-    """A value as JSON has it, without a change: numbers that JSON readers would round and dates are given as their text.
+    """A value as JSON has it, without a change: numbers that JSON readers would round and dates are given as
+    their text.
 
-    `rounded` says that floats come from a reader that may have rounded. Raises Rounded for such a float, and Damaged for
-    what is neither a text nor a value of JSON: bytes that are not UTF-8, and what is nested more than MAX_DEPTH deep.
+    `rounded` says that floats come from a reader that may have rounded. Raises Rounded for such a float, and
+    Damaged for what is neither a text nor a value of JSON: bytes that are not UTF-8, and what is nested more
+    than MAX_DEPTH deep.
     """
     kind = value.__class__
     if kind in SURE:
@@ -66,7 +71,8 @@ def plain(value: Any, field: str, *, rounded: bool = False, depth: int = 0) -> A
 
 
 def id_text(value: Any, field: str, *, rounded: bool = False) -> str:
-    """A document's id from the value of a field, digit by digit. Raises Rounded, and Damaged for what names nothing."""
+    """A document's id from the value of a field, digit by digit. Raises Rounded, and Damaged for what names
+    nothing."""
     kind = value.__class__
     if kind is str or kind is int:
         return str(value)
@@ -80,7 +86,8 @@ def id_text(value: Any, field: str, *, rounded: bool = False) -> str:
 
 
 def _number(text: str) -> int | float | str:
-    """The number that every reader of JSON makes of these digits if it is exactly that number, else the digits."""
+    """The number that every reader of JSON makes of these digits if it is exactly that number, else the
+    digits."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= 20 and -(2**63) <= int(text) < 2**64 else text
     number = float(text)

@@ -1,16 +1,16 @@
 """Batches of a stage, step by step, carried by Grain.
 
-A Grain element is the whole batch that a host holds in one step, and an element's index is the step: the only state of the loader
-is the step, which the checkpoint has anyway. Threads prefetch; there are no worker processes, for the tokens are mapped files and
-copying them is cheaper than sending them.
+A Grain element is the whole batch that a host holds in one step, and an element's index is the step: the only
+state of the loader is the step, which the checkpoint has anyway. Threads prefetch; there are no worker
+processes, for the tokens are mapped files and copying them is cheaper than sending them.
 
 A batch is a dict of arrays, B rows of T = `seq_len` places:
 
     inputs, targets  int32 [B, T]    targets are inputs one token later: two views of one array
-    weights          float32 [B, T]  0 where `doc_mask: segment` and the target is the first token of another document, else 1
+    weights          float32 [B, T]  0 where the target is a document's first token and `doc_mask: segment`, else 1
     source           int32 [B]       index in the stage's sources
     segments         int32 [B, T]    with `doc_mask: segment`: 0, 1, ... by document inside the row
-    positions        int32 [B, T]    with `reset_positions: true`: 0, 1, ... from each document's beginning (the row's, for the first)
+    positions        int32 [B, T]    with `reset_positions: true`: 0, 1, ... from each document's (or the row's) beginning
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ def batches(
 ) -> Generator[tuple[int, Batch], None, None]:
     """`(step, batch)` from `start_step` to the end of the stage.
 
-    `row_ranges` are the rows of a batch that this host holds: half-open ranges or an index array, or a function from the batch size to
-    either (needed when the batch size changes); None for all. What a row holds never depends on them. `prefetch` batches are made
-    ahead in a thread, which hides slow storage; 0 makes each when it is asked for, which for small batches in the page cache is
-    faster. `sentinels` are the ids of fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it.
+    `row_ranges` are the rows of a batch that this host holds: half-open ranges or an index array, or a
+    function from the batch size to either (needed when the batch size changes); None for all. What a row
+    holds never depends on them. `prefetch` batches are made ahead in a thread, which hides slow storage; 0
+    makes each when it is asked for, which for small batches in the page cache is faster. `sentinels` are the
+    ids of fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it.
 
     Raises CodemixError (`shard-corrupt`, `shards-not-planned`, `fim-tokens`).
     """
@@ -80,7 +81,8 @@ class _Parcel:
 
 
 class _Parcels:
-    """The batches of a `StepSource`, each in one piece: Grain measures every array of an element, which can cost more than making it."""
+    """The batches of a `StepSource`, each in one piece: Grain measures every array of an element, which can
+    cost more than making it."""
 
     def __init__(self, source: StepSource):
         self.source = source
@@ -93,7 +95,8 @@ class _Parcels:
 
 
 class StepSource:
-    """The batches of a stage as a random-access sequence: item `step` is this host's part of that step's batch."""
+    """The batches of a stage as a random-access sequence: item `step` is this host's part of that step's
+    batch."""
 
     def __init__(
         self,
@@ -118,7 +121,8 @@ class StepSource:
     def _require_sentinels(self) -> None:
         if self.sentinels is None or not all(0 <= s < self.vocab_size for s in self.sentinels):
             raise CodemixError(
-                f"stage `{self.stage.name}` asks for fill-in-the-middle, but the tokenizer lacks its three tokens",
+                f"stage `{self.stage.name}` asks for fill-in-the-middle, "
+                "but the tokenizer lacks its three tokens",
                 hints=[f"the tokenizer needs {', '.join(fim.SENTINELS)} as special tokens"],
                 rule="fim-tokens",
             )
@@ -166,7 +170,8 @@ class StepSource:
         return self._assemble(self._locate(rows))
 
     def fill_in_the_middle(self, window: ndarray, ends: ndarray, rows: Rows, row: int) -> int:
-        """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens lost in each."""
+        """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens
+        lost in each."""
         if self.sentinels is None:
             return 0
         source = int(rows.source[row])
@@ -225,7 +230,8 @@ class StepSource:
         )
 
     def _mark_checked(self, block: StepBlock) -> None:
-        """Check the rows of a block ahead of their batches, up to the first one that fails: its batch says so."""
+        """Check the rows of a block ahead of their batches, up to the first one that fails: its batch says
+        so."""
         for row in np.flatnonzero(block.rows.unchecked).tolist():
             if self._ahead.stopped:
                 return
@@ -235,9 +241,10 @@ class StepSource:
                 return
 
     def _check_row(self, located: LocatedRows, row: int) -> None:
+        source = int(located.rows.source[row])
+        shard = int(located.shard[row])
         first = int(located.offset[row])
-        shards = self.shards[int(located.rows.source[row])]
-        shards.check_blocks(int(located.shard[row]), first, first + self.stage.seq_len + 1)
+        self.shards[source].check_blocks(shard, first, first + self.stage.seq_len + 1)
         located.unchecked[row] = False
 
     def _assemble(self, located: LocatedRows) -> Batch:
@@ -260,17 +267,21 @@ class StepSource:
         length = self.stage.seq_len + 1
         windows = np.empty((len(located), length), np.int32)
         sources = located.rows.source.tolist()
-        places = zip(sources, located.shard.tolist(), located.offset.tolist(), strict=True)
-        for row, (source, shard, offset) in enumerate(places):
-            windows[row] = self.shards[source].tokens(shard)[offset : offset + length]
-        if windows.size and int(windows.view(np.uint32).max()) >= self.vocab_size:
+        shards = located.shard.tolist()
+        offsets = located.offset.tolist()
+        for row, source in enumerate(sources):
+            tokens = self.shards[source].tokens(shards[row])
+            windows[row] = tokens[offsets[row] : offsets[row] + length]
+        if windows.view(np.uint32).max(initial=0) >= self.vocab_size:
             for row, source in enumerate(sources):
-                self.shards[source].check_ids(windows[row : row + 1], located.rows.window[row : row + 1])
+                one = slice(row, row + 1)
+                self.shards[source].check_ids(windows[one], located.rows.window[one])
         return windows
 
     def _rearrange(self, located: LocatedRows, windows: ndarray) -> None:
         has_rate = np.array([rate > 0 for rate in self.rates])
-        for row in np.flatnonzero(has_rate[located.rows.source]).tolist():
+        is_chosen = has_rate[located.rows.source]
+        for row in np.flatnonzero(is_chosen).tolist():
             self.fill_in_the_middle(windows[row], located.ends_in(row), located.rows, row)
 
     def _weights(self, located: LocatedRows) -> ndarray:
@@ -302,7 +313,8 @@ class StepSource:
 
 
 def _planned_shards(stage: StagePlan, shards: Mapping[str, Shards]) -> dict[int, Shards]:
-    """The shards of each source of a stage, refused where they are not those that the stage was planned on."""
+    """The shards of each source of a stage, refused where they are not those that the stage was planned
+    on."""
     planned_shards = {}
     for number, planned in enumerate(stage.sources):
         held = shards.get(planned.source)
@@ -321,7 +333,8 @@ def _require_planned(stage: StagePlan, planned: StageSource, held: Shards | None
     else:
         return
     raise CodemixError(
-        f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, {difference}",
+        f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, "
+        f"{difference}",
         hints=["run `codemix plan` again: the data has changed since the stage was planned"],
         rule="shards-not-planned",
     )

@@ -1,7 +1,8 @@
 """The next block of steps, located and checked in a second thread while the current one is read.
 
-Checking only marks rows that are sound. What is not marked when a batch is made (the thread is late, or has met a bad block) the
-reader checks itself, so an error is raised by the batch that holds the bad tokens, and by no batch before it.
+Checking only marks rows that are sound. What is not marked when a batch is made (the thread is late, or has
+met a bad block) the reader checks itself, so an error is raised by the batch that holds the bad tokens, and
+by no batch before it.
 """
 
 from __future__ import annotations

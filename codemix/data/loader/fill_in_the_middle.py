@@ -1,23 +1,27 @@
-"""Fill-in-the-middle: some documents of some windows are rearranged so that a model learns to write what belongs between two pieces.
+"""Fill-in-the-middle: some documents of some windows are rearranged so that a model learns to write what
+belongs between two pieces.
 
-The unit is a **document's piece inside a window**, as in context-level fill-in-the-middle (Bavarian et al. 2022, arXiv:2207.14255,
-section 3): each piece is chosen on its own with the source's rate, so a rearrangement never crosses a document or a window. Cuts
-fall between tokens.
+The unit is a **document's piece inside a window**, as in context-level fill-in-the-middle (Bavarian et al.
+2022, arXiv:2207.14255, section 3): each piece is chosen on its own with the source's rate, so a rearrangement
+never crosses a document or a window. Cuts fall between tokens.
 
     prefix-suffix-middle    <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M
     suffix-prefix-middle    <|fim_prefix|> <|fim_suffix|> S <|fim_middle|> P M
 
-A piece keeps its length: the three sentinels take the place of the last three tokens of its text (of the suffix), which are lost
-for that window. The token that ends a document stays at its end. So windows, document boundaries, positions and planned tokens
-are what they were, and the loss is exactly three tokens a rearranged piece. Pieces of fewer than `SHORTEST` tokens are left alone.
+A piece keeps its length: the three sentinels take the place of the last three tokens of its text (of the
+suffix), which are lost for that window. The token that ends a document stays at its end. So windows, document
+boundaries, positions and planned tokens are what they were, and the loss is exactly three tokens per
+rearranged piece. Pieces of fewer than `SHORTEST` tokens are left alone.
 
-Everything is decided by (seed, source name, epoch, window, number of the piece): no state, and another choice in another epoch.
+Everything is decided by (seed, source name, epoch, window, number of the piece): no state, and a different
+choice in each epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -60,10 +64,11 @@ def rearrange(
     spm: Fraction,
     sentinels: Sentinels,
 ) -> int:
-    """Rearrange pieces of a window [T + 1] in place and return how many were. `ends` are the places in [1, T + 1] at which a
-    document has just ended.
+    """Rearrange pieces of a window [T + 1] in place and return how many were. `ends` are the places in [1, T
+    + 1] at which a document has just ended.
 
-    `rate` is the chance of each piece, `spm` the share of the chosen ones in suffix-prefix-middle order, `number` the window's.
+    `rate` is the chance of each piece, `spm` the share of the chosen ones in suffix-prefix-middle order,
+    `number` the window's.
     """
     bounds = [0, *ends.tolist()]
     if bounds[-1] < len(window):
@@ -92,9 +97,8 @@ class _Draw:
 
 
 def _draw(text: str) -> _Draw:
-    digest = hashlib.sha256(text.encode()).digest()
-    words = [int.from_bytes(digest[i : i + 8], "little") for i in (0, 8, 16, 24)]
-    return _Draw(*words)
+    digest = hashlib.sha256(text.encode())
+    return _Draw(*struct.unpack("<4Q", digest.digest()))
 
 
 def _is_below(number: int, share: Fraction) -> bool:

@@ -20,7 +20,7 @@ class LocatedRows:
     shard: ndarray  # [B]
     offset: ndarray  # [B] tokens
     begin_row: ndarray  # [E] row of each beginning, ascending
-    begin: ndarray  # [E] in [0, T + 1]: 0 once a row, then where documents have just ended
+    begin: ndarray  # [E] in [0, T + 1]: 0 once per row, then where documents have just ended
     document: ndarray  # [E] 0, 1, ... inside each row
     bounds: ndarray  # [B + 1] row i has the beginnings bounds[i] to bounds[i + 1] - 1
     unchecked: ndarray  # [B] rows with tokens that no checksum has been compared for; cleared when it was
@@ -45,7 +45,8 @@ class LocatedRows:
 
     def ends_in(self, row: int) -> ndarray:
         """The places in a row at which a document has just ended."""
-        return self.begin[self.bounds[row] + 1 : self.bounds[row + 1]]
+        first = self.bounds[row] + 1  # after the row's own beginning
+        return self.begin[first : self.bounds[row + 1]]
 
 
 @dataclass(frozen=True)

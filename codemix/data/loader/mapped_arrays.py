@@ -1,5 +1,5 @@
-"""Arrays mapped from files, in a cache that the whole process shares: bounded, so that a source of thousands of shards does not
-run out of file descriptors."""
+"""Arrays mapped from files, in a cache that the whole process shares: bounded, so that a source of thousands
+of shards does not run out of file descriptors."""
 
 from __future__ import annotations
 

@@ -5,15 +5,18 @@
     cursor -> (epoch, position)  divmod by the windows of the source
     position -> window           a permutation of the source's windows keyed by (seed, source name, epoch)
 
-**Exactness.** A node of the tree with `n` rows, `m` of them for its left half, has sent `floor((p*m + n//2) / n)` of its first
-`p` rows to the left: all `m` after `n` rows, and within 1/2 of the exact share before. A level adds at most 1/2 to the error,
-so in any prefix of a segment each source is within `depth / 2 = ceil(log2(sources)) / 2` rows of its share, and within
-`depth` rows in any stretch of rows: a batch, or the rows of one host.
+**Exactness.** A node of the tree with `n` rows, `m` of them for its left half, has sent `floor((p*m + n//2) /
+n)` of its first `p` rows to the left: all `m` after `n` rows, and within 1/2 of the exact share before. A
+level adds at most 1/2 to the error, so in any prefix of a segment each source is within `depth / 2 =
+ceil(log2(sources)) / 2` rows of its share, and within `depth` rows in any stretch of rows: a batch, or the
+rows of one host.
 
-**Independence.** Sources enter the permutation by name, and a source's windows are read in the order of its own cursor: the order
-inside a source does not depend on which other sources exist, on their shares, or on the order in which the recipe lists them.
+**Independence.** Sources enter the permutation by name, and a source's windows are read in the order of its
+own cursor: the order inside a source does not depend on which other sources exist, on their shares, or on the
+order in which the recipe lists them.
 
-**Cost.** Memory is proportional to segments x sources; time to the rows asked for. Nothing depends on the number of tokens.
+**Cost.** Memory is proportional to segments x sources; time to the rows asked for. Nothing depends on the
+number of tokens.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ MAX_EPOCHS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Rows:
-    """What some rows read. `source` indexes the stage's sources, `epoch` counts from 0, `window` is a place in the source's pool."""
+    """What some rows read. `source` indexes the stage's sources, `epoch` counts from 0, `window` is a place
+    in the source's pool."""
 
     source: ndarray  # int16 [B]
     epoch: ndarray  # int32 [B]
@@ -57,7 +61,8 @@ def rows(stage: StagePlan, step: int) -> Rows:
 
 @lru_cache(maxsize=4096)
 def key(seed: int, source: str, epoch: int) -> bytes:
-    """The 32 bytes that decide the order of one epoch of one source. Hashed, never added: epoch 1 of seed 5 is not epoch 0 of seed 6."""
+    """The 32 bytes that decide the order of one epoch of one source. Hashed, never added: epoch 1 of seed 5
+    is not epoch 0 of seed 6."""
     text = f"codemix order 1\0{seed}\0{source}\0{epoch}"
     return hashlib.sha256(text.encode()).digest()
 
@@ -104,23 +109,23 @@ class Order:
         """What these rows of the stage read."""
         source, cursor = self.cursors(row)
         epoch, position = np.divmod(cursor, self.pool[source])
-        shuffles = self._shuffles(source, epoch)
-        window = permute_each(shuffles.keys, shuffles.pool, shuffles.which, position)
+        window = self._shuffles(source, epoch).windows(position)
         return Rows(source.astype(np.int16), epoch.astype(np.int32), window)
 
     def cursors(self, row: ndarray) -> tuple[ndarray, ndarray]:
-        """For each row its source and the source's cursor: how many of its windows were read before, over the whole lineage."""
+        """For each row its source and the source's cursor: how many of its windows were read before, over the
+        whole lineage."""
         if len(row) and not (row.min() >= 0 and row.max() < self.stage.rows):
             raise IndexError(f"rows {row.min()} to {row.max()} are not all in [0, {self.stage.rows})")
         segment = _last_not_after(self.first_row, row)
         tree = self.tree.reshape(-1)
-        base = segment * (2 * self._leaf)
+        root = segment * (2 * self._leaf)
         p = row - self.first_row[segment]
         node = np.ones(len(row), np.int64)
         for _ in range(self.depth):
+            n = tree[root + node]
             node <<= 1
-            n = tree[base + (node >> 1)]
-            m = tree[base + node]
+            m = tree[root + node]
             scaled = p * m + (n >> 1)
             left, rest = np.divmod(scaled, n)
             goes_left = rest + m >= n  # floor((scaled + m) / n) is one more than floor(scaled / n)
@@ -130,7 +135,8 @@ class Order:
         return source, self.start[source] + self.before[segment, source] + p
 
     def row_of(self, source: int, cursor: ndarray) -> ndarray:
-        """The rows at which this stage reads these cursors of a source; -1 where it does not. The inverse of `cursors`."""
+        """The rows at which this stage reads these cursors of a source; -1 where it does not. The inverse of
+        `cursors`."""
         ordinal = np.asarray(cursor, np.int64) - self.start[source]
         inside = (ordinal >= 0) & (ordinal < self.total[source])
         ordinal = np.where(inside, ordinal, 0)
@@ -151,18 +157,18 @@ class Order:
         if start == stop or not 0 <= window < pool:
             return np.zeros(0, np.int64)
         epoch = np.arange(start // pool, (stop - 1) // pool + 1, dtype=np.int64)
-        shuffles = self._shuffles(np.full(len(epoch), source), epoch)
-        windows = np.full(len(epoch), window, np.int64)
-        position = unpermute_each(shuffles.keys, shuffles.pool, shuffles.which, windows)
-        cursor = epoch * pool + position
-        return cursor[(cursor >= start) & (cursor < stop)]
+        shuffles = self._shuffles(np.full_like(epoch, source), epoch)
+        cursor = epoch * pool + shuffles.positions(np.full_like(epoch, window))
+        is_read = (cursor >= start) & (cursor < stop)
+        return cursor[is_read]
 
     def _shuffles(self, source: ndarray, epoch: ndarray) -> _Shuffles:
-        numbered = source * (MAX_EPOCHS + 1) + epoch
-        distinct, which = np.unique(numbered, return_inverse=True)
+        number = source * (MAX_EPOCHS + 1) + epoch
+        distinct, which = np.unique(number, return_inverse=True)
         sources, epochs = np.divmod(distinct, MAX_EPOCHS + 1)
-        pairs = zip(sources.tolist(), epochs.tolist(), strict=True)
-        keys = [key(self.stage.seed, self.names[s], e) for s, e in pairs]
+        keys = []
+        for s, e in zip(sources.tolist(), epochs.tolist(), strict=True):
+            keys.append(key(self.stage.seed, self.names[s], e))
         return _Shuffles(keys, self.pool[sources], which)
 
 
@@ -174,12 +180,21 @@ class _Shuffles:
     pool: ndarray  # [keys] windows that each permutes
     which: ndarray  # [B] each row's permutation
 
+    def windows(self, position: ndarray) -> ndarray:
+        """The window at each row's position in its epoch."""
+        return permute_each(self.keys, self.pool, self.which, position)
+
+    def positions(self, window: ndarray) -> ndarray:
+        """The position of each row's window in its epoch."""
+        return unpermute_each(self.keys, self.pool, self.which, window)
+
 
 def _require_known_sizes(stage: StagePlan) -> None:
     unknown = [f"`{s.source}`" for s in stage.sources if s.pool_windows is None]
     if unknown:
         raise CodemixError(
-            f"stage `{stage.name}`: the size of {', '.join(unknown)} is not known, so its order is not either",
+            f"stage `{stage.name}`: the size of {', '.join(unknown)} is not known, "
+            "so its order is not either",
             hints=["run `codemix build-data`, or declare `tokens:` of the source"],
             rule="order-unknown",
         )

@@ -1,8 +1,9 @@
-"""A permutation of [0, n) named by a key, and its inverse: every image is computed by itself, nothing is stored.
+"""A permutation of [0, n) named by a key, and its inverse: every image is computed by itself, nothing is
+stored.
 
-A Feistel network permutes [0, 2^bits), the least power of two that holds n: the index is cut into a high and a low part, and in
-turn each is xor-ed with a hash of the other. An image that is not below n is permuted again until it is (cycle walking): still a
-permutation of [0, n), and less than two rounds on average.
+A Feistel network permutes [0, 2^bits), the least power of two that holds n: the index is cut into a high and
+a low part, and in turn each is xor-ed with a hash of the other. An image that is not below n is permuted
+again until it is (cycle walking): still a permutation of [0, n), and less than two rounds on average.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def unpermute_each(keys: list[bytes], n: ndarray, which: ndarray, image: ndarray
 
 def _walk(keys: list[bytes], n: ndarray, which: ndarray, index: ndarray, *, backwards: bool) -> ndarray:
     index = np.asarray(index, np.int64)
-    if len(index) and ((index < 0) | (index >= n[which])).any():
+    is_outside = (index < 0) | (index >= n[which])
+    if is_outside.any():
         raise IndexError("an index is outside its permutation")
     round_keys = _round_keys(keys)
     bits = np.array([max(0, size - 1).bit_length() for size in n.tolist()], np.uint64)
@@ -58,10 +60,10 @@ def _walk(keys: list[bytes], n: ndarray, which: ndarray, index: ndarray, *, back
 
 def _round_keys(keys: list[bytes]) -> ndarray:
     """Round keys [rounds, keys]: each of a key's four words twice, the second time with an offset."""
-    words = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 4).astype(np.uint64)
-    rounds = np.arange(_ROUNDS)
-    offsets = np.uint64(_STEP) * (rounds // 4).astype(np.uint64)
-    return words.T[rounds % 4] + offsets[:, None]
+    words = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 4)
+    first_four = words.T.astype(np.uint64)
+    last_four = first_four + np.uint64(_STEP)
+    return np.concatenate([first_four, last_four])
 
 
 def _feistel(

@@ -1,12 +1,14 @@
 """Windows of a source's token shards, read in place.
 
-Window `w` of a split is `seq_len + 1` tokens; consecutive windows of a shard start `seq_len` tokens apart, so each of a window's
-`seq_len` inputs has its target. Windows never cross shards; the tail of a shard that is shorter than a window is never read.
+Window `w` of a split is `seq_len + 1` tokens; consecutive windows of a shard start `seq_len` tokens apart, so
+each of a window's `seq_len` inputs has its target. Windows never cross shards; the tail of a shard that is
+shorter than a window is never read.
 
-A `Shards` holds no file open: its arrays are mapped on first use (mapped_arrays.py), and pickling a `Shards` copies no tokens.
+A `Shards` holds no file open: its arrays are mapped on first use (mapped_arrays.py), and pickling a `Shards`
+copies no tokens.
 
-What is read is checked: a shard's index when it is first used, its tokens block by block (data/store/block_checksums.py) when a
-window or a document first touches one.
+What is read is checked: a shard's index when it is first used, its tokens block by block
+(data/store/block_checksums.py) when a window or a document first touches one.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from codemix.files import file_digest
 
 @dataclass(frozen=True)
 class Span:
-    """A document inside a window: its number in the shard, the window's tokens `start` to `stop - 1` that are its, and where in
-    the document they begin."""
+    """A document inside a window: its number in the shard, the window's tokens `start` to `stop - 1` that are
+    its, and where in the document they begin."""
 
     document: int
     start: int
@@ -70,9 +72,9 @@ class Shards:
         self._dtype = f"<u{token_bytes}"
         self._paths = [str(self.folder / s.path) for s in self.shards]
         windows = [max(0, (s.tokens - 1) // seq_len) for s in self.shards]
-        self._last = np.cumsum(windows, dtype=np.int64)  # windows up to and with each shard
-        self._before = np.concatenate(([0], self._last))
-        self.windows = int(self._before[-1])
+        self._before = np.cumsum([0, *windows], dtype=np.int64)  # windows before each shard, and all
+        self._last = self._before[1:]  # windows up to and with each shard
+        self.windows = sum(windows)
         self._check_counts = [1 + block_checksums.blocks(s.tokens * token_bytes) for s in self.shards]
         self._blocks = CheckedBlocks(self.shards, token_bytes)
         self._sound_ends = {number for number, s in enumerate(self.shards) if not s.checks_sha256}
@@ -182,19 +184,20 @@ class Shards:
     def windows_of(self, shard: int, document: int) -> range:
         """The windows that hold any token of a document of a shard (as input or as target)."""
         tokens = self._tokens_of(shard, document)
-        before = int(self._before[shard])
-        inside = int(self._before[shard + 1]) - before
+        first = int(self._before[shard])
+        stop = int(self._before[shard + 1])
         # window w covers tokens [w T, w T + T]: its last token is also the next window's first
-        windows_before = max(0, -(-(tokens.start - self.seq_len) // self.seq_len))
-        windows_until = (tokens.stop - 1) // self.seq_len + 1
-        return range(before + min(windows_before, inside), before + min(windows_until, inside))
+        first_touched = first + max(0, (tokens.start - 1) // self.seq_len)
+        last_touched = first + (tokens.stop - 1) // self.seq_len
+        return range(min(first_touched, stop), min(last_touched + 1, stop))
 
     def document_tokens(self, shard: int, document: int) -> int:
         """Tokens of a document, its EOS included."""
         return len(self._tokens_of(shard, document))
 
     def check(self, *, hashes: bool = False) -> None:
-        """Compare each shard with the manifest: size, number and last end of documents; with `hashes`, every byte.
+        """Compare each shard with the manifest: size, number and last end of documents; with `hashes`, every
+        byte.
 
         Raises CodemixError (`shard-corrupt`) that names each file that differs.
         """
@@ -225,7 +228,8 @@ class Shards:
         return Path(self._paths[shard])
 
     def metadata(self, shard: int, documents: set[int]) -> dict[int, dict[str, Any]]:
-        """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by number."""
+        """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by
+        number."""
         known: dict[int, dict[str, Any]] = {}
         for number, line in enumerate(self._sidecar(shard)):
             if number in documents:
@@ -235,7 +239,8 @@ class Shards:
         return known
 
     def holding(self, document_id: str) -> list[int]:
-        """The shards, by number, that may hold a document with this id: by the source's file of ids; all of them where it has none."""
+        """The shards, by number, that may hold a document with this id: by the source's file of ids; all of
+        them where it has none."""
         path = self.folder / ids_file(self.split)
         if not path.exists():
             return list(range(len(self.shards)))
@@ -252,7 +257,8 @@ class Shards:
         return holding
 
     def find(self, shard: int, document_id: str) -> list[int]:
-        """The documents of a shard with this id, by number; reads what the build wrote about every document of the shard."""
+        """The documents of a shard with this id, by number; reads what the build wrote about every document
+        of the shard."""
         spellings = [json.dumps(document_id, ensure_ascii=ascii).encode() for ascii in (False, True)]
         numbers = []
         for number, line in enumerate(self._sidecar(shard)):
@@ -307,7 +313,8 @@ class Shards:
             raise self._corrupt(path, str(error)) from None
 
     def check_ids(self, tokens: ndarray, windows: ndarray) -> None:
-        """Raises CodemixError when a token of these rows, which hold `windows`, is not an id of the tokenizer."""
+        """Raises CodemixError when a token of these rows, which hold `windows`, is not an id of the
+        tokenizer."""
         unsigned = tokens.view(np.uint32)
         if not unsigned.size or int(unsigned.max()) < self.vocab_size:
             return
@@ -331,5 +338,5 @@ class Shards:
 
 
 def _holds(ascending: ndarray, value: np.uint64) -> bool:
-    at = int(ascending.searchsorted(value))
-    return at < len(ascending) and bool(ascending[at] == value)
+    at = ascending.searchsorted(value)
+    return bool((ascending[at : at + 1] == value).any())

@@ -1,8 +1,9 @@
 """Drops documents with too few letters: data, drawings, encoded blobs.
 
-StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarter of the characters are letters, but for
-languages where that fails too often (name those in `except_languages`). Letters are Unicode's, so that comments in any
-script count. Indentation, rulers and banners are not among the characters: they say nothing about what a file holds.
+StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarter of the characters are
+letters, but for languages where that fails too often (name those in `except_languages`). Letters are
+Unicode's, so that comments in any script count. Indentation, rulers and banners are not among the characters:
+they say nothing about what a file holds.
 """
 
 from typing import ClassVar, Literal

@@ -1,8 +1,8 @@
 """Drops documents with too few letters and digits: data, drawings, encoded blobs.
 
-The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at least a quarter of the characters are
-letters or digits. Letters are Unicode's, so that comments in any script count.
-Indentation, rulers and banners do not count as characters: they say nothing of what a file holds.
+The Stack (arXiv 2211.15533) and Codex (arXiv 2107.03374) keep files in which at least a quarter of the
+characters are letters or digits. Letters are Unicode's, so that comments in any script count. Indentation,
+rulers and banners do not count as characters: they say nothing of what a file holds.
 """
 
 from typing import ClassVar, Literal

@@ -1,7 +1,8 @@
 """Drops documents that contain the string `0x`.
 
-Paper (arXiv 2408.10914) App. A.1, second of its four filters, against tables of hexadecimal data. It also drops
-ordinary C and Go: look at what it takes with `codemix inspect`, or use `encoded_runs`, which asks for long runs.
+Paper (arXiv 2408.10914) App. A.1, second of its four filters, against tables of hexadecimal data. It also
+drops ordinary C and Go: look at what it takes with `codemix inspect`, or use `encoded_runs`, which asks for
+long runs.
 """
 
 from typing import ClassVar, Literal

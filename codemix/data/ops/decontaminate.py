@@ -1,9 +1,11 @@
-"""Drops documents that share a long run of words with evaluation texts, by datatrove's n-gram filter over our own index.
+"""Drops documents that share a long run of words with evaluation texts, by datatrove's n-gram filter over our
+own index.
 
-The method is GPT-3's (arXiv 2005.14165, appendix C) with datatrove's 12 words. Evaluation texts come from local files:
-jsonl (every string of a row, or the named fields, joined in order so that runs across prompt and solution count) or
-plain text. `normalize: prose` folds case, digits and punctuation; `code` keeps them, and then a sign is a word too, so
-ask for longer runs there. In scripts without blanks each letter is a word (Chinese, Japanese, Thai, ...). Texts shorter than `n_grams` words can never match.
+The method is GPT-3's (arXiv 2005.14165, appendix C) with datatrove's 12 words. Evaluation texts come from
+local files: jsonl (every string of a row, or the named fields, joined in order so that runs across prompt and
+solution count) or plain text. `normalize: prose` folds case, digits and punctuation; `code` keeps them, and
+then a punctuation mark is a word too, so ask for longer runs there. In scripts without whitespace each letter
+is a word (Chinese, Japanese, Thai, ...). Texts shorter than `n_grams` words can never match.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +40,7 @@ class Decontaminate(Op):
     normalize: Literal["prose", "code"] = Field(
         "prose", description="prose: fold case, digits, punctuation; code: as written, white space folded"
     )
-    version: ClassVar[int] = 2  # words of scripts without blanks
+    version: ClassVar[int] = 2  # words of scripts without whitespace
     EXAMPLES: ClassVar = (
         {"kind": "decontaminate", "paths": "eval/*.jsonl"},
         {

@@ -1,8 +1,9 @@
 r"""Drops documents with long runs of encoded data: base64, hexadecimal bytes, `\u....` escapes.
 
-StarCoder2 (arXiv 2402.19173, section 3.4) drops files in which such runs are longer than 1024 characters or make up
-more than half of the file; the patterns here are ours. A run goes on over line ends and the separators between bytes.
-Numbers without hexadecimal letters are no run, unless they are zeros: tables of numbers and long decimals stay.
+StarCoder2 (arXiv 2402.19173, section 3.4) drops files in which such runs are longer than 1024 characters or
+make up more than half of the file; the patterns here are ours. A run continues over newlines and the
+separators between bytes. Numbers without hexadecimal letters are not a run, unless they are zeros: tables of
+numbers and long decimals stay.
 """
 
 import re
@@ -14,10 +15,11 @@ from codemix.data.document import Document, Drop
 from codemix.data.interfaces import Op
 from codemix.data.text.characters import DIGITS, LETTERS, table
 
-# possessive quantifiers (++): a long line that is no run costs one look, not one for every way to cut it
+# possessive quantifiers (++): a long line that is not a run costs one look, not one for every way to cut it
 _BASE64 = re.compile(
     r"(?:[A-Za-z0-9+/]{60,}+={0,2}[\"']?[,+\\]?\s{0,40}[\"']?){1,}+"
-    r"(?:(?:[A-Za-z0-9+/]{4}){0,14}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)(?![\w+/=]))?"  # its last, shorter line
+    # its last, shorter line
+    r"(?:(?:[A-Za-z0-9+/]{4}){0,14}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)(?![\w+/=]))?"
 )
 _DIGITS = re.compile(r"[0-9A-Fa-f]{32,}+")
 _PAIRS = re.compile(r"(?:[0-9A-Fa-f]{2}[ ,:;\t]{0,3}[ ,:;\n\t]\s{0,40}){16,}+")
@@ -26,7 +28,8 @@ _ESCAPES = re.compile(r"(?:\\x[0-9A-Fa-f]{2}[\"'\s]{0,40}){16,}+|(?:\\u[0-9A-Fa-
 
 _DECIMAL, _HEX_LETTERS = frozenset("0123456789"), frozenset("abcdefABCDEF")
 
-# What must be there for a pattern to match, looked for first in a text of classes: most documents hold none of it.
+# What must be there for a pattern to match, looked for first in a text of classes: most documents hold none
+# of it.
 _BASE64_CLASS = table({"b": LETTERS + DIGITS + b"+/"}, other=" ")
 _HEX_CLASS = table({"h": DIGITS + b"abcdefABCDEF", "s": b" ,:;\n\t"}, other="x")
 _PAIR_HINTS = tuple((b"hh" + b"s" * n) * 4 for n in (1, 2, 3, 4))
@@ -63,7 +66,8 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _hexadecimal(run: str) -> bool:
-    """Hexadecimal of anything mixes digits and letters, or is zeros; a word does not, nor does a table of numbers or a factorial."""
+    """Hexadecimal of anything mixes digits and letters, or is zeros; a word does not, nor does a table of
+    numbers or a factorial."""
     digits = set(run) & _DECIMAL
     return bool(digits) and (digits == {"0"} or not _HEX_LETTERS.isdisjoint(run))
 

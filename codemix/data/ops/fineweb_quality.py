@@ -1,7 +1,8 @@
-"""FineWeb's own quality rules for prose, by datatrove's block with a regular-expression word tokenizer in place of spaCy.
+"""FineWeb's own quality rules for prose, by datatrove's block with a regular-expression word tokenizer in
+place of spaCy.
 
-FineWeb (arXiv 2406.17557), section 3.6: lines that end in punctuation, short lines, repeated lines, lists. Code fails
-all of them, so the op is refused there.
+FineWeb (arXiv 2406.17557), section 3.6: lines that end in punctuation, short lines, repeated lines, lists.
+Code fails all of them, so the op is refused there.
 """
 
 from collections.abc import Callable
@@ -30,8 +31,8 @@ class FinewebQuality(ProseOp):
     max_frac_chars_in_dup_lines: float = Field(
         0.01, ge=0, le=1, description="characters in repeated lines [fraction]"
     )
-    max_lines_per_word: float = Field(0.3, ge=0, description="line ends per word; more is a list")
-    version: ClassVar[int] = 2  # words of scripts without blanks
+    max_lines_per_word: float = Field(0.3, ge=0, description="newlines per word; more is a list")
+    version: ClassVar[int] = 2  # words of scripts without whitespace
     EXAMPLES: ClassVar = (
         {"kind": "fineweb_quality"},
         {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1},

@@ -1,9 +1,9 @@
 """Gopher's quality rules for prose, by datatrove's block.
 
-Gopher (arXiv 2112.11446), Table A1. Made for English web text: on code nearly everything is dropped, so it is refused
-there. `null` switches one rule off. A word is a piece between whitespace, as in the paper. datatrove counts punctuation
-marks as words as well, and so drops most good texts by `min_frac_alpha_words`: `words: datatrove` does as it does, with a
-regular expression in place of spaCy.
+Gopher (arXiv 2112.11446), Table A1. Made for English web text: on code nearly everything is dropped, so it is
+refused there. `null` switches one rule off. A word is a piece between whitespace, as in the paper. datatrove
+counts punctuation marks as words as well, and so drops most good texts by `min_frac_alpha_words`: `words:
+datatrove` does as it does, with a regular expression in place of spaCy.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,8 @@ class GopherQuality(ProseOp):
     kind: Literal["gopher_quality"] = "gopher_quality"
     words: Literal["whitespace", "datatrove"] = Field(
         "whitespace",
-        description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and parts of contractions too",
+        description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and "
+        "parts of contractions too",
     )
     min_words: int | None = Field(50, ge=1, description="words that are not symbols")
     max_words: int | None = Field(100_000, ge=1, description="words that are not symbols")

@@ -1,7 +1,8 @@
-"""Gopher's repetition rules for prose, by datatrove's block with a regular-expression word tokenizer in place of spaCy.
+"""Gopher's repetition rules for prose, by datatrove's block with a regular-expression word tokenizer in place
+of spaCy.
 
-Gopher (arXiv 2112.11446), Table A1. Code repeats itself by nature, so the op is refused there. Cap the size of
-documents first (`size`): the sets of n-grams of one very long text take much memory.
+Gopher (arXiv 2112.11446), Table A1. Code repeats itself by nature, so the op is refused there. Cap the size
+of documents first (`size`): the sets of n-grams of one very long text take much memory.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class GopherRepetition(ProseOp):
         {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10},
         description="n -> characters in repeated n-grams [fraction]",
     )
-    version: ClassVar[int] = 2  # words of scripts without blanks
+    version: ClassVar[int] = 2  # words of scripts without whitespace
     EXAMPLES: ClassVar = (
         {"kind": "gopher_repetition"},
         {"kind": "gopher_repetition", "max_frac_dup_lines": 0.5, "max_frac_dup_n_grams": {10: 0.2}},

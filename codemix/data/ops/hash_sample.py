@@ -1,7 +1,8 @@
 """Keeps a share of the documents, chosen by a hash of their id.
 
-The same documents on any number of workers and after any change of the ops before it; a larger share holds every
-document of a smaller one with the same salt. Sampling by position (as a seeded random draw does) has neither property.
+The same documents on any number of workers and after any change of the ops before it; a larger share holds
+every document of a smaller one with the same salt. Sampling by position (as a seeded random draw does) has
+neither property.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ class HashSample(Op):
     kind: Literal["hash_sample"] = "hash_sample"
     keep: Share = Field(description="share of the documents kept, e.g. 10%")
     by: Literal["id", "text"] = Field("id", description="text: equal texts share their fate")
-    salt: str = Field("", description="another word, another sample")
+    salt: str = Field("", description="a different word gives a different sample")
     EXAMPLES: ClassVar = (
         {"kind": "hash_sample", "keep": "10%"},
         {"kind": "hash_sample", "keep": "1/3", "by": "text", "salt": "second"},

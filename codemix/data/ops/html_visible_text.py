@@ -1,7 +1,7 @@
 """Drops HTML documents that show little text: templates, trackers, pages of scripts.
 
-StarCoder (arXiv 2305.06161, section 3.1) keeps HTML in which visible text is at least 20 % of the characters, and at
-least 100 characters long. Visible is what is left without scripts, styles, comments and tags.
+StarCoder (arXiv 2305.06161, section 3.1) keeps HTML in which visible text is at least 20 % of the characters,
+and at least 100 characters long. Visible is what is left without scripts, styles, comments and tags.
 """
 
 from typing import ClassVar, Literal

@@ -1,7 +1,8 @@
 """Keeps documents in the named languages, by what is known of them or else by their path.
 
-`paper_code` and `paper_markup` stand for the 25 and 10 languages of the paper (arXiv 2408.10914), Tables 3 and 4.
-The language that was found is noted in the document, so that later ops, the funnel and the report can tell by it.
+`paper_code` and `paper_markup` are the 25 and 10 languages of the paper (arXiv 2408.10914), Tables 3 and 4.
+The language that was found is noted in the document, so that later ops, the funnel and the report can tell by
+it.
 """
 
 from typing import ClassVar, Literal
@@ -35,7 +36,10 @@ class Languages(Op):
             f"| {name} | {' '.join(f'`{e}`' for e in (*ends, *languages.names_of(name)))} |"
             for name, ends in languages.EXTENSIONS.items()
         ]
-        known = "Known languages, with the endings and names of files that tell them, for the sources `source_tree` and `git` too:"
+        known = (
+            "Known languages, with the endings and names of files that tell them, "
+            "for the sources `source_tree` and `git` too:"
+        )
         return "\n\n".join([*sets, known, "\n".join(["| language | files |", "|---|---|", *rows])])
 
     def apply(self, doc: Document) -> Document | Drop:

@@ -1,7 +1,8 @@
 """Keeps documents whose licence is on a list.
 
-The Stack (arXiv 2211.15533, section 3) keeps permissively licensed repositories; the default list holds the permissive
-licences most used there, by SPDX name. A document may carry one licence or a list of them in `licence`.
+The Stack (arXiv 2211.15533, section 3) keeps permissively licensed repositories; the default list holds the
+permissive licences most used there, by SPDX name. A document may carry one licence or a list of them in
+`licence`.
 """
 
 from typing import ClassVar, Literal

@@ -1,8 +1,8 @@
 """Drops documents with long lines: minified code, data, and generated tables.
 
-The Stack (arXiv 2211.15533) and StarCoder (arXiv 2305.06161, section 3.1) keep files whose lines have at most 100
-characters on average and at most 1000 at the longest; Codex (arXiv 2107.03374) had the same two numbers. StarCoder
-leaves HTML, JSON, Markdown and the like out of it: name those in `except_languages`.
+The Stack (arXiv 2211.15533) and StarCoder (arXiv 2305.06161, section 3.1) keep files whose lines have at most
+100 characters on average and at most 1000 at the longest; Codex (arXiv 2107.03374) had the same two numbers.
+StarCoder leaves HTML, JSON, Markdown and the like out of it: name those in `except_languages`.
 """
 
 from typing import ClassVar, Literal
@@ -31,7 +31,7 @@ class LineLengths(Op):
     def apply(self, doc: Document) -> Document | Drop:
         lines = doc.text.split("\n")
         if len(lines) > 1 and not lines[-1]:
-            lines.pop()  # what ends with a line end has no empty line after it
+            lines.pop()  # a text that ends with a newline has no empty line after it
         too_long = max(map(len, lines)) > self.max_line_chars
         if not too_long and len(doc.text) - doc.text.count("\n") <= self.max_mean_chars * len(lines):
             return doc

@@ -1,9 +1,9 @@
-"""Drops documents that are mostly data: more than so many floating-point numbers.
+"""Drops documents that are mostly data: more than a given number of floating-point numbers.
 
-Paper (arXiv 2408.10914) App. A.1, first of its four filters: more than 1000 floats. What counts as a float is not
-stated there; here it is a decimal point with digits on both sides or on one (`1.5`, `.5`, `1.`, `1.5e-3`), or an
-exponent (`1e9`). Dotted versions such as `1.2.3` are not numbers and do not count, nor do `1.` before a verse or an item of
-a list and a whole number at the end of a sentence.
+Paper (arXiv 2408.10914) App. A.1, first of its four filters: more than 1000 floats. What counts as a float is
+not stated there; here it is a decimal point with digits on both sides or on one (`1.5`, `.5`, `1.`,
+`1.5e-3`), or an exponent (`1e9`). Dotted versions such as `1.2.3` are not numbers and do not count, nor do
+`1.` before a verse or an item of a list and a whole number at the end of a sentence.
 """
 
 import re
@@ -33,7 +33,8 @@ class MaxFloats(Op):
     EXAMPLES: ClassVar = ({"kind": "max_floats"},)
 
     def apply(self, doc: Document) -> Document | Drop:
-        # every float has a digit beside a point or before an exponent, and counting those is far cheaper than matching
+        # every float has a digit beside a point or before an exponent, and counting those is far cheaper than
+        # matching
         shape = doc.text.encode("utf-8", "replace").translate(_SHAPE)
         if shape.count(b"d.") + shape.count(b".d") + shape.count(b"de") <= self.max_floats:
             return doc
@@ -46,7 +47,8 @@ class MaxFloats(Op):
 
 
 def _is_number(text: str, found: re.Match) -> bool:
-    """Whether `1.` is a number, and not a verse, an item of a list or the end of a sentence: by what stands beside it."""
+    """Whether `1.` is a number, and not a verse, an item of a list or the end of a sentence: by its
+    neighbours."""
     after = text[found.end() : found.end() + _NEAR]
     following = after.lstrip(" \t")
     before = text[max(found.start() - _NEAR, 0) : found.start()].rstrip(" \t")

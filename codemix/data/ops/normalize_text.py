@@ -1,4 +1,5 @@
-"""Evens out how text is written, without touching what it says: line ends, a byte order mark, control characters. A transform.
+"""Evens out how text is written, without touching what it says: newlines, a byte order mark, control
+characters. A transform.
 
 Each part is switchable; the defaults change nothing that a reader could see.
 """
@@ -13,11 +14,12 @@ from codemix.data.interfaces import Op
 from codemix.data.text.unicode_forms import normalized
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # all but tab, line feed, form feed, carriage return
-_TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")  # tried once a run of blanks, not once a blank
+_TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")  # tried once per run of spaces, not once per space
 
 
 class NormalizeText(Op):
-    """Evens out line ends, byte order marks and control characters; optionally Unicode form and trailing blanks."""
+    """Evens out newlines, byte order marks and control characters; optionally Unicode form and trailing
+    spaces."""
 
     kind: Literal["normalize_text"] = "normalize_text"
     line_ends: bool = Field(True, description="\\r\\n and \\r become \\n")
@@ -28,7 +30,7 @@ class NormalizeText(Op):
         None, description="Unicode normal form; NFKC changes what code means"
     )
     trailing_blanks: bool = Field(
-        False, description="remove blanks at the ends of lines; Markdown's line breaks go with them"
+        False, description="remove spaces and tabs at the ends of lines; Markdown's line breaks go with them"
     )
     EXAMPLES: ClassVar = (
         {"kind": "normalize_text"},

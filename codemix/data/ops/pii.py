@@ -1,8 +1,9 @@
-"""Replaces e-mail addresses and public IP addresses in prose by fixed placeholders. A transform: nothing is dropped.
+"""Replaces e-mail addresses and public IP addresses in prose by fixed placeholders. A transform: nothing is
+dropped.
 
-Dolma (arXiv 2402.00159, section 3.1.2) and FineWeb (arXiv 2406.17557) mask the same two kinds. Placeholders do not
-depend on the order of documents. On code it is refused: version numbers look like addresses, and licence headers name
-their authors on purpose.
+Dolma (arXiv 2402.00159, section 3.1.2) and FineWeb (arXiv 2406.17557) mask the same two kinds. Placeholders
+do not depend on the order of documents. On code it is refused: version numbers look like addresses, and
+licence headers name their authors on purpose.
 """
 
 import ipaddress

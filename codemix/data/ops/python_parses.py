@@ -1,7 +1,7 @@
 """Drops Python that does not parse, with the grammar of the Python that runs codemix.
 
-Phi-1 style and OpenCoder-style corpora ask for code that parses. Python 2 does not. It is the dearest of the filters
-(about 4 MB a second), so it belongs last.
+Phi-1 style and OpenCoder-style corpora ask for code that parses. Python 2 does not. It is the slowest filter
+(about 4 MB per second), so it belongs last.
 """
 
 import platform
@@ -28,7 +28,8 @@ class PythonParses(Op):
         if languages.of(doc) != "Python":
             return doc
         try:
-            # Python reads a file with a byte order mark, and normalizes identifiers in the square of their marks
+            # Python reads a file with a byte order mark, and normalizes identifiers in the square of their
+            # marks
             parse(marks_in_order(doc.text.removeprefix("\ufeff")))
         except SyntaxError:
             return Drop("does_not_parse")

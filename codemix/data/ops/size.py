@@ -1,6 +1,7 @@
 """Keeps documents of a range of sizes.
 
-One file of many megabytes costs MinHash and Gopher's repetition filter gigabytes of memory: cap sizes before those.
+One file of many megabytes costs MinHash and Gopher's repetition filter gigabytes of memory: cap sizes before
+those.
 """
 
 from typing import ClassVar, Literal

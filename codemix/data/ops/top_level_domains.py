@@ -1,8 +1,9 @@
 """Drops documents that are lists of internet top-level domains.
 
-Paper (arXiv 2408.10914) App. A.1, third of its four filters; how a list is recognised is not stated there. Here: many
-different country domains, together with several of com, net, org, ..., and together they are a good part of all words.
-A list of country codes has no com, net and org; a program that mentions some domains has many other words.
+Paper (arXiv 2408.10914) App. A.1, third of its four filters; how a list is recognised is not stated there.
+Here: many different country domains, together with several of com, net, org, ..., and together they are a
+good part of all words. A list of country codes has no com, net and org; a program that mentions some domains
+has many other words.
 """
 
 from typing import ClassVar, Literal
@@ -28,7 +29,7 @@ _GENERIC = frozenset(
 _WORD_BYTES = LETTERS + DIGITS + b"-" + bytes(range(128, 256))
 _WORDS = bytes(
     byte if byte in _WORD_BYTES else ord(" ") for byte in range(256)
-)  # everything between words becomes a blank
+)  # everything between words becomes a space
 
 
 class TopLevelDomains(Op):

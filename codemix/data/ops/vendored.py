@@ -1,7 +1,7 @@
 """Drops copies of other people's code, by where they lie, and minified code, by how it looks.
 
-The Stack v2 (arXiv 2402.19173, section 2.1) leaves out vendored files by path; the patterns here are ours. Minified code
-has hardly any white space on very long lines, whatever it is called.
+The Stack v2 (arXiv 2402.19173, section 2.1) leaves out vendored files by path; the patterns here are ours.
+Minified code has hardly any white space on very long lines, whatever it is called.
 """
 
 import re

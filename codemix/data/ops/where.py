@@ -1,8 +1,8 @@
 """Keeps documents by exact conditions on what is known of them: repository, set, stars, any kept metadata.
 
-A condition means the same here and in a source's `where:`. Null counts as missing, since metadata keeps no null. With
-`missing: error`, the default, a source's `where:` calls such a row unreadable; this op drops the document and counts it
-as `missing_<name>`, where a misspelt name shows at once.
+A condition means the same here and in a source's `where:`. Null counts as missing, since metadata keeps no
+null. With `missing: error`, the default, a source's `where:` calls such a row unreadable; this op drops the
+document and counts it as `missing_<name>`, where a misspelt name shows at once.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Drops documents that begin as XML while they are called something else.
 
-StarCoder (arXiv 2305.06161, section 3.1) drops files with `<?xml version=` in their first 100 characters, but for XSLT.
+StarCoder (arXiv 2305.06161, section 3.1) drops files with `<?xml version=` in their first 100 characters, but
+for XSLT.
 """
 
 from typing import ClassVar, Literal

@@ -1,4 +1,5 @@
-"""Rows of Arrow batches as Python values. What Python cannot hold is told by its value, not by the end of the file."""
+"""Rows of Arrow batches as Python values. A value that Python cannot hold is reported by itself; it does not
+end the file."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from codemix.data.inputs.decompression import Damaged
 
 
 def python_rows(batch: Any) -> Iterator[dict]:
-    """The rows of a batch. A value that Python cannot hold stands there as a `Damaged`, for whoever asks for it."""
+    """The rows of a batch. A value that Python cannot hold is replaced by a `Damaged`, which is raised if it
+    is read."""
     if not any(_counts_nanoseconds(kind) for kind in batch.schema.types):
         try:
             rows = batch.to_pylist()
@@ -29,7 +31,8 @@ def python_rows(batch: Any) -> Iterator[dict]:
 
 
 def _counts_nanoseconds(kind: Any) -> bool:
-    """Whether a type has nanoseconds in it, of which `to_pylist` makes other things where pandas is installed."""
+    """Whether a type has nanoseconds in it, of which `to_pylist` makes other things where pandas is
+    installed."""
     import pyarrow.types as t
 
     if t.is_dictionary(kind):
@@ -65,7 +68,8 @@ def _value(scalar: Any) -> Any:
 
 
 def _nanoseconds(scalar: Any) -> Any:
-    """A moment, a time of day or a duration of whole microseconds as Python has it, any other as text of nine digits."""
+    """A moment, a time of day or a duration of whole microseconds as Python has it, any other as text of nine
+    digits."""
     import pyarrow as pa
 
     whole, rest = divmod(scalar.value, 1000)

@@ -1,4 +1,5 @@
-"""Threads of posts as text: issues with their comments, questions with their answers; authors numbered, never named."""
+"""Threads of posts as text: issues with their comments, questions with their answers; authors numbered, never
+named."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Authors:
 
 
 def is_bot(author: Any) -> bool:
-    """Whether an account's name says that a program writes: `dependabot[bot]`, `k8s-ci-bot`, `botmaster` does not."""
+    """Whether an account's name says that a program writes: `dependabot[bot]`, `k8s-ci-bot`, `botmaster` does
+    not."""
     return bool(re.search(r"\[bot\]\Z|(?:^|[-_])bot\Z", str(author), re.IGNORECASE))
 
 

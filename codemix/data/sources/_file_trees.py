@@ -18,8 +18,9 @@ from codemix.recipe.language.quantities import Bytes
 class TreeSource(DocumentReader):
     """A source over the files of a tree whose names tell a known language.
 
-    What is no text is dropped and counted: pointers of Git LFS (`lfs_pointer`), files with zero bytes (`binary`). Text in
-    another encoding is what `not_utf8` says; Latin-1 it can only be without zero bytes and with few control characters.
+    What is not text is dropped and counted: pointers of Git LFS (`lfs_pointer`), files with zero bytes
+    (`binary`). `not_utf8` decides about text in other encodings; it can be Latin-1 only without zero bytes
+    and with few control characters.
     """
 
     version: ClassVar[int] = 2

@@ -16,7 +16,7 @@ from codemix.data.inputs.locations import outside_data_root
 from codemix.errors import CodemixError
 
 SILENCE_S = 300.0  # git is given up when it says nothing for so long
-MAX_FILES = 10_000_000  # of one commit; trees that name each other can stand for more than any disk holds
+MAX_FILES = 10_000_000  # of one commit; trees that name each other can expand to more than any disk holds
 
 # replaced objects, lazily fetched ones and prompts would make the same commit read differently, or reach out
 _SET = {
@@ -43,7 +43,8 @@ _UNSET = {
 
 
 def _environment(repository: Path) -> dict[str, str]:
-    """Git looks in this folder alone: not in a repository around it, nor in one that a hook around us has named."""
+    """Git looks in this folder alone: not in a repository around it, nor in one that a hook around us has
+    named."""
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     environment |= _SET
     environment["GIT_CEILING_DIRECTORIES"] = str(repository.parent)
@@ -68,7 +69,7 @@ def commit_of(repository: Path, revision: str) -> str:
             .strip()
         )
     except CodemixError as error:
-        if _SAID_NOTHING not in str(error):
+        if _NO_OUTPUT not in str(error):
             raise
         known = (
             _git(repository, "for-each-ref", "--count=8", "--sort=-creatordate", "--format=%(refname:short)")
@@ -84,7 +85,8 @@ def commit_of(repository: Path, revision: str) -> str:
 
 
 def files_of(repository: Path, commit: str) -> Iterator[Entry]:
-    """Every plain file of a commit, one by one, in git's order (bytes of the path). Links and submodules are not files."""
+    """Every plain file of a commit, one by one, in git's order (bytes of the path). Links and submodules are
+    not files."""
     seen = 0
     with _running(repository, "ls-tree", "-r", "-l", "-z", "--full-tree", commit) as git:
         while line := git.until(b"\0"):
@@ -99,7 +101,8 @@ def files_of(repository: Path, commit: str) -> Iterator[Entry]:
                 raise CodemixError(
                     f"the repository {repository.name} holds more than {MAX_FILES:,} files at {commit[:12]}",
                     hints=[
-                        "trees that name each other many times look like that; read a checkout of what you need with `source_tree`"
+                        "trees that name each other many times look like that; "
+                        "read a checkout of what you need with `source_tree`"
                     ],
                     rule="git-too-many-files",
                 )
@@ -135,7 +138,8 @@ def contents(repository: Path) -> Iterator[Contents]:
 
 
 def check_inside(repository: Path, root: Path) -> None:
-    """Raises CodemixError when git would read objects or references of a repository from outside the data root.
+    """Raises CodemixError when git would read objects or references of a repository from outside the data
+    root.
 
     A `.git` file, `commondir`, alternates and symbolic links can each lead anywhere.
     """
@@ -180,7 +184,8 @@ _NOT_READ = frozenset(
 
 
 def _git_folder(repository: Path) -> Path:
-    """Where git keeps a repository: `.git` in it, where a `.git` file points, or the repository itself when it is bare."""
+    """Where git keeps a repository: `.git` in it, where a `.git` file points, or the repository itself when
+    it is bare."""
     inner = repository / ".git"
     if inner.is_file():
         with open(inner, "rb") as file:
@@ -200,12 +205,13 @@ def _named_in(file: Path, base: Path) -> list[Path]:
     return [base / line.strip('"') for line in lines if line and not line.startswith("#")]
 
 
-_SAID_NOTHING = "(it said nothing)"
+_NO_OUTPUT = "(it printed nothing)"
 
 
 def _lacks(repository: Path, wanted: str) -> CodemixError:
     hints = [
-        "it may be a shallow or partial clone: fetch it whole (`git fetch --refetch --no-filter`, `git fetch --unshallow`)"
+        "it may be a shallow or partial clone: fetch it whole "
+        "(`git fetch --refetch --no-filter`, `git fetch --unshallow`)"
     ]
     return CodemixError(
         f"the repository {repository.name} lacks the content {wanted}", hints=hints, rule="git-failed"
@@ -261,18 +267,19 @@ class _Git:
             raise self._silent() from None
         if failed:
             self._errors.seek(0)
-            said = self._errors.read(2**16).decode("utf-8", "replace").strip().splitlines() or [_SAID_NOTHING]
-            if any("lazy fetch" in line or "promisor" in line for line in said):
+            output = self._errors.read(2**16).decode("utf-8", "replace")
+            lines = output.strip().splitlines() or [_NO_OUTPUT]
+            if any("lazy fetch" in line or "promisor" in line for line in lines):
                 raise _lacks(self._repository, "of some file")
-            hints = [line.strip() for line in said[1:4] if line.strip()]
+            hints = [line.strip() for line in lines[1:4] if line.strip()]
             raise CodemixError(
-                f"git cannot read {self._repository.name}: {said[0]}", hints=hints, rule="git-failed"
+                f"git cannot read {self._repository.name}: {lines[0]}", hints=hints, rule="git-failed"
             )
 
     def _silent(self) -> CodemixError:
         hints = ["see whether its disk answers, and check it with `git fsck`"]
         return CodemixError(
-            f"git said nothing about {self._repository.name} for {SILENCE_S:.0f} s",
+            f"git printed nothing about {self._repository.name} for {SILENCE_S:.0f} s",
             hints=hints,
             rule="git-failed",
         )
@@ -326,8 +333,8 @@ def _running(repository: Path, *arguments: str) -> Iterator[_Git]:
 
 
 def _git(repository: Path, *arguments: str) -> bytes:
-    """All that a short call says. Raises CodemixError when it fails."""
+    """All that a short call prints. Raises CodemixError when it fails."""
     with _running(repository, *arguments) as git:
-        said = git.exactly(2**24)
+        output = git.exactly(2**24)
         git.finish()
-        return said
+        return output

@@ -10,7 +10,8 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.interfaces import DocumentReader
 from codemix.errors import CodemixError
 
-# tests; other people's packages; the help texts that `python_docs` reads; what the build of this interpreter generated
+# tests; other people's packages; the help texts that `python_docs` reads; what the build of this interpreter
+# generated
 _LEFT_OUT = {
     "test",
     "tests",
@@ -25,7 +26,8 @@ _LEFT_OUT = {
 
 
 def stdlib_modules(left_out: tuple[str, ...] = ()) -> list[str]:
-    """Inputs `stdlib:<path>` of the running interpreter's modules, sorted. Raises CodemixError when it ships no sources."""
+    """Inputs `stdlib:<path>` of the running interpreter's modules, sorted. Raises CodemixError when it ships
+    no sources."""
     root = interpreter_root("stdlib")
     skipped_folders = _LEFT_OUT.union(left_out)
     skipped_files = {f"{module}.py" for module in left_out}

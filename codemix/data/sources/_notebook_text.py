@@ -16,7 +16,7 @@ _MAX_HEADING = 6
 
 @dataclass(frozen=True)
 class Cell:
-    """What is in a cell, and what it put out, as it stands in the file."""
+    """What is in a cell, and what it printed, as the file has it."""
 
     is_code: bool
     source: str
@@ -25,10 +25,12 @@ class Cell:
 
 
 def notebook_text(raw: str | bytes, *, style: str, outputs: str, max_output_chars: int) -> str:
-    """The text of a notebook in nbformat 1 to 4. `style`: `script` or `markdown`; `outputs`: `none` or `text`.
+    """The text of a notebook in nbformat 1 to 4. `style`: `script` or `markdown`; `outputs`: `none` or
+    `text`.
 
-    script: code cells as they are, everything else as comments. markdown: code and output in fences, everything else as
-    it is. Cells stand apart by one blank line; empty cells, images and rich outputs are left out. Raises Damaged.
+    script: code cells as they are, everything else as comments. markdown: code and output in fences,
+    everything else as it is. One blank line separates cells; empty cells, images and rich outputs are left
+    out. Raises Damaged.
     """
     notebook = _parsed(raw)
     language = _language(notebook)
@@ -53,7 +55,8 @@ def _as_markdown(cell: Cell, language: str) -> str:
 
 
 def _parsed(raw: str | bytes) -> dict[str, Any]:
-    """The notebook's JSON, as Jupyter reads it: with NaN and halves of surrogate pairs, which strict JSON has not."""
+    """The notebook's JSON, as Jupyter reads it: with NaN and halves of surrogate pairs, which strict JSON has
+    not."""
     import orjson
 
     try:
@@ -147,7 +150,8 @@ _TEXT_OUTPUTS = ("stream", "execute_result", "display_data", "pyout")
 
 
 def _output(outputs: Any) -> str:
-    """Streams and plain-text results; tracebacks, images and HTML are left out, and half of an emoji becomes U+FFFD."""
+    """Streams and plain-text results; tracebacks, images and HTML are left out, and half of an emoji becomes
+    U+FFFD."""
     texts = []
     for output in outputs if isinstance(outputs, list) else ():
         if isinstance(output, dict) and output.get("output_type") in _TEXT_OUTPUTS:

@@ -1,7 +1,9 @@
-"""Small Python problems made by a seed: a task in words, a solution, and tests whose answers were computed another way.
+"""Small Python problems made by a seed: a task in words, a solution, and tests whose answers were computed
+differently.
 
-A stand-in for the paper's closed synthetic set (arXiv 2408.10914, section 2.1): a few steps over a list of whole numbers,
-in one of two styles. It exercises verified synthetic data end to end; it is no substitute for what a strong model writes.
+A stand-in for the paper's closed synthetic set (arXiv 2408.10914, section 2.1): a few steps over a list of
+whole numbers, in one of two styles. It exercises verified synthetic data end to end; it does not replace what
+a strong model writes.
 """
 
 from __future__ import annotations

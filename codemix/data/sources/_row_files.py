@@ -1,4 +1,5 @@
-"""Files of rows: JSON lines and Parquet, read strictly, handed row by row to a function that makes documents of them."""
+"""Files of rows: JSON lines and Parquet, read strictly, handed row by row to a function that makes documents
+of them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def is_parquet(name: str) -> bool:
 
 
 def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-    """Parts of about `part_bytes`: whole lines of plain JSON lines, row groups of Parquet; a compressed file is one part."""
+    """Parts of about `part_bytes`: whole lines of plain JSON lines, row groups of Parquet; a compressed file
+    is one part."""
     if not is_parquet(given.path):
         return opener.line_parts(given, part_bytes)
     if given.bytes <= 2 * part_bytes:
@@ -49,8 +51,8 @@ def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
 def read_rows(
     part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str] | None = None
 ) -> Iterator[Document | Unreadable | Drop]:
-    """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields` (all must be
-    there, the first with text) and `optional` ones are read."""
+    """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields`
+    (all must be there, the first with text) and `optional` ones are read."""
     return (
         _parquet(part, opener, convert, fields, optional or [])
         if is_parquet(part.input.path)
@@ -133,7 +135,8 @@ def _parquet(
 
 
 def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional: list[str]) -> Iterator[Any]:
-    """Arrow batches of a part's row groups, with the columns that are asked for. Raises Damaged and what Arrow raises."""
+    """Arrow batches of a part's row groups, with the columns that are asked for. Raises Damaged and what
+    Arrow raises."""
     head = file.read(4)
     if head != b"PAR1":
         raise Damaged(
@@ -157,7 +160,7 @@ def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional:
     for batch in table.iter_batches(batch_size=_BATCH_ROWS, row_groups=list(groups), columns=columns):
         unpacked += sum(
             map(_unpacked, batch.columns)
-        )  # a dictionary in the file may stand for far more than the file tells
+        )  # a dictionary in the file may expand to far more than its metadata says
         bounded(unpacked)
         yield batch
 
@@ -170,7 +173,8 @@ def _unpacked(column: Any) -> int:
 
 
 def _columns(schema: Any, fields: list[str], optional: list[str]) -> list[str]:
-    """The columns that hold `fields` (all must be there, the first with text) and `optional` ones. Raises Damaged."""
+    """The columns that hold `fields` (all must be there, the first with text) and `optional` ones. Raises
+    Damaged."""
     names = schema.names
     columns = []
     for field in [*fields, *optional]:
@@ -214,7 +218,8 @@ def _paths(schema: Any) -> list[str]:
 
 
 def _not_text(kind: Any) -> str:
-    """The name of a column's type when nothing in it can be a text (binary, null, numbers); empty when it may."""
+    """The name of a column's type when nothing in it can be a text (binary, null, numbers); empty when it
+    may."""
     import pyarrow.types as t
 
     value = kind.value_type if t.is_dictionary(kind) else kind  # dictionaries of strings come out as strings

@@ -1,4 +1,5 @@
-"""What sources over files and over rows share: which files, which field is the text, what is known of it, which rows count."""
+"""What sources over files and over rows share: which files, which field is the text, what is known of it,
+which rows count."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,7 +62,8 @@ class FileSource(DocumentReader):
 
 
 class RowSource(FileSource):
-    """A source whose files hold rows with named fields. A field is named by its path: `meta.set` is `set` inside `meta`."""
+    """A source whose files hold rows with named fields. A field is named by its path: `meta.set` is `set`
+    inside `meta`."""
 
     SUFFIXES: ClassVar = ROW_SUFFIXES
     id: str | None = Field(
@@ -69,7 +71,8 @@ class RowSource(FileSource):
     )
     where: Where = Field(
         {},
-        description="conditions on fields of the row, e.g. {meta.set: {not_in: [Github]}}; the rest is dropped, and counted",
+        description="conditions on fields of the row, e.g. {meta.set: {not_in: [Github]}}; "
+        "the rest is dropped, and counted",
     )
     metadata: dict[str, str] = Field(
         {}, description="what to keep of the row: name -> field, e.g. {language: lang, licence: licenses}"
@@ -106,7 +109,8 @@ class RowSource(FileSource):
         yield from read_rows(part, self.bounded(opener), convert, list(dict.fromkeys(fields)), optional)
 
     def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
-        """A function of (row, its number) for the rows of the input `name`; made once, since it runs a billion times.
+        """A function of (row, its number) for the rows of the input `name`; made once, since it runs a
+        billion times.
 
         It raises Rounded for a row of JSON that must be read exactly.
         """
@@ -136,7 +140,8 @@ class RowSource(FileSource):
                 if missing:
                     raise Damaged(
                         "missing_field",
-                        f"`where` looks at `{missing}`, which is missing or null; {fields_here(row, missing)}",
+                        f"`where` looks at `{missing}`, which is missing or null; "
+                        f"{fields_here(row, missing)}",
                     )
                 if not passed:
                     return dropped("where", row, number)
@@ -208,7 +213,8 @@ def not_text(row: Row, field: str, value: Any) -> NoReturn:
 
 
 def string_getter(field: str, *, optional: bool = False) -> Callable[[Row], str]:
-    """A function that finds a string field. It raises Damaged where there is none, or gives an empty string if `optional`."""
+    """A function that finds a string field. It raises Damaged where there is none, or gives an empty string
+    if `optional`."""
     get = field_getter(field)
 
     def text(row: Row) -> str:

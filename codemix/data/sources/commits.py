@@ -1,8 +1,9 @@
-"""Commits as text: message, code before, code after, and their difference, in the order and with the marks you ask for.
+"""Commits as text: message, code before, code after, and their difference, in the order and with the marks
+you ask for.
 
 CommitPack's columns (arXiv 2308.07124) are the defaults. StarCoder (arXiv 2305.06161, section 3.3) trains on
-`<commit_before>...<commit_msg>...<commit_after>...`; the marks here are plain text, never special tokens. A row's own
-`diff` field is used where there is one, else the difference is computed.
+`<commit_before>...<commit_msg>...<commit_after>...`; the marks here are plain text, never special tokens. A
+row's own `diff` field is used where there is one, else the difference is computed.
 """
 
 import difflib

@@ -1,8 +1,8 @@
 """A git repository at a revision: every file in a known language, read from git's objects without a checkout.
 
-A branch or tag is resolved to its commit, and the commit is what identifies the data: when the branch moves, the
-source is a different one. Nothing is fetched, and nothing outside the data root is read. Symbolic links and submodules are
-not read; what is not text is dropped and counted as by `source_tree`.
+A branch or tag is resolved to its commit, and the commit is what identifies the data: when the branch moves,
+the source is a different one. Nothing is fetched, and nothing outside the data root is read. Symbolic links
+and submodules are not read; what is not text is dropped and counted as by `source_tree`.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""A data set on the Hugging Face hub at a fixed revision, read file by file through fsspec. Needs `codemix[cloud]`.
+"""A data set on the Hugging Face hub at a fixed revision, read file by file through fsspec. Needs
+`codemix[cloud]`.
 
-Only the files are used (Parquet or JSON lines), never a data set's own code. Give a commit as the revision: a branch
-moves, and then the source is another one. Private sets need HF_TOKEN in the environment.
+Only the files are used (Parquet or JSON lines), never a data set's own code. Give a commit as the revision: a
+branch moves, and then the source is a different one. Private sets need HF_TOKEN in the environment.
 """
 
 from typing import ClassVar, Literal

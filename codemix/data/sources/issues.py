@@ -1,7 +1,9 @@
-"""Issues and pull-request discussions as text: title, opening post, comments; authors numbered, programs left out.
+"""Issues and pull-request discussions as text: title, opening post, comments; authors numbered, programs left
+out.
 
 The paper (arXiv 2408.10914, section 3.4) has GitHub issues as a part of code-adjacent data. As in StarCoder
-(arXiv 2305.06161, section 3.2), user names become numbers in the order they first write, and comments by bots go.
+(arXiv 2305.06161, section 3.2), user names become numbers in the order they first write, and comments by bots
+go.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
 """JSON lines, plain or compressed, with a field path for the text and conditions on the others.
 
-SlimPajama's text files, The Stack's jsonl, and most published corpora. `.jsonl`, `.ndjson` or `.json`, each alone or
-with `.gz`, `.zst` or `.zstd`. Reading is strict: a truncated file, a byte that is not UTF-8, a broken line, a missing
-text or a suffix that lies is reported with its place, never skipped in silence. Blank lines hold no document.
+SlimPajama's text files, The Stack's jsonl, and most published corpora. `.jsonl`, `.ndjson` or `.json`, each
+alone or with `.gz`, `.zst` or `.zstd`. Reading is strict: a truncated file, a byte that is not UTF-8, a
+broken line, a missing text or a wrong suffix is reported with its place, never skipped silently. Blank lines
+hold no document.
 """
 
 from typing import ClassVar, Literal

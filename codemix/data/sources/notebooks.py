@@ -1,8 +1,9 @@
 """Jupyter notebooks as text: from a column of raw .ipynb (The Stack's notebooks), or from .ipynb files.
 
-The paper (arXiv 2408.10914, section 3.4) has notebooks as a part of code-adjacent data. StarCoder (arXiv 2305.06161,
-section 3.2) turns them into scripts, with Markdown cells as comments; `style: markdown` keeps prose as prose instead.
-All formats of notebooks (nbformat 1 to 4) are read, and as Jupyter does also with NaN or half an emoji in an output.
+The paper (arXiv 2408.10914, section 3.4) has notebooks as a part of code-adjacent data. StarCoder (arXiv
+2305.06161, section 3.2) turns them into scripts, with Markdown cells as comments; `style: markdown` keeps
+prose as prose instead. All formats of notebooks (nbformat 1 to 4) are read, and as Jupyter does also with NaN
+or half an emoji in an output.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """Parquet files, read row group by row group, only the columns that are asked for.
 
-The Stack and most of the Hugging Face hub. Columns that are missing, renamed, binary or all null are reported with the
-columns there are; a null text or one that is not UTF-8 is reported with its row.
+The Stack and most of the Hugging Face hub. Columns that are missing, renamed, binary or all null are reported
+with the columns there are; a null text or one that is not UTF-8 is reported with its row.
 """
 
 from typing import ClassVar, Literal

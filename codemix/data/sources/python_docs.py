@@ -1,9 +1,11 @@
-"""English prose that every machine has: Python's help topics, READMEs and licences of installed packages, docstring prose.
+"""English prose that every machine has: Python's help topics, READMEs and licences of installed packages,
+docstring prose.
 
-About 2 MB. Three parts, each switchable: `pydoc`'s language reference topics; the README (package description) and
-licence texts in the metadata of the packages installed beside codemix; paragraphs of the standard library's docstrings
-that read as prose. It shares no text with `python_stdlib`, which takes docstrings out. The metadata part depends on
-what is installed; every file read is an input with its hash, so installing a package makes a different source.
+About 2 MB. Three parts, each switchable: `pydoc`'s language reference topics; the README (package
+description) and licence texts in the metadata of the packages installed beside codemix; paragraphs of the
+standard library's docstrings that read as prose. It shares no text with `python_stdlib`, which takes
+docstrings out. The metadata part depends on what is installed; every file read is an input with its hash, so
+installing a package makes a different source.
 """
 
 from collections.abc import Iterator
@@ -62,9 +64,11 @@ class PythonDocs(InterpreterSource):
 
 
 def _package_files(root: Path) -> list[str]:
-    """METADATA and licence files in every *.dist-info folder but codemix's own, whose README changes as we write it.
+    """METADATA and licence files in every *.dist-info folder but codemix's own, whose README changes as we
+    write it.
 
-    Most packages ship one of a few licences, so of files that differ in their copyright lines only the first is read.
+    Most packages ship one of a few licences, so of files that differ in their copyright lines only the first
+    is read.
     """
     names = []
     licences: set[str] = set()
@@ -102,7 +106,8 @@ def _text(data: bytes) -> str:
 
 
 def _readme(data: bytes) -> str:
-    """The description in a package's metadata: the body after the headers, or the `Description:` header of old formats."""
+    """The description in a package's metadata: the body after the headers, or the `Description:` header of
+    old formats."""
     from email.parser import HeaderParser
 
     message = HeaderParser().parsestr(_text(data))

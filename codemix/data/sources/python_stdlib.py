@@ -1,8 +1,8 @@
 """Python code that every machine has: the standard library's modules with their docstrings taken out.
 
-About 9 MB. Formatting and comments stay, every document still parses, and no docstring is left, so that this source
-shares no text with `python_docs`. Test packages are left out. What it yields depends on the Python that runs codemix;
-the version and the hash of each module are part of the fingerprint.
+About 9 MB. Formatting and comments stay, every document still parses, and no docstring is left, so that this
+source shares no text with `python_docs`. Test packages are left out. What it yields depends on the Python
+that runs codemix; the version and the hash of each module are part of the fingerprint.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,9 @@
 """The documents of another source of the recipe, as its ops left them, for further ops.
 
-The other source reads and filters once. A changed threshold here runs the ops that stand here, over documents in the
-store, and opens no input. So two sources can divide one raw set, by quality for example. A source that is only read by
-others becomes no tokens; held-out documents and `dedup:` belong to the sources that are trained on.
+The other source reads and filters once. A changed threshold here runs the ops listed here, over documents in
+the store, and opens no input. So two sources can divide one raw set, by quality for example. A source that is
+only read by others becomes no tokens; held-out documents and `dedup:` belong to the sources that are trained
+on.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class OtherSource(DocumentReader):
                 yield (
                     ("dedup", i, "sources", entry.sources.index(other)),
                     Problem(
-                        f"`{other}` is only read by other sources and never trained on, so dedup changes nothing there",
+                        f"`{other}` is only read by other sources and never trained on, "
+                        "so dedup changes nothing there",
                         hints=(f"name {named} instead",),
                         rule="dedup-unused",
                     ),

@@ -1,9 +1,9 @@
 r"""A folder of source code: every file in a known language, in the order of paths.
 
-Files whose names tell no language (see the op `languages` for the table) are not part of the source, nor are hidden
-folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is not. Git LFS pointers
-(`lfs_pointer`) and files with a zero byte (`binary`) are dropped and counted. A byte of a file name that is not UTF-8 appears
-in the id as `\xe9`.
+Files whose names tell no language (see the op `languages` for the table) are not part of the source, nor are
+hidden folders and symbolic links. Text must be UTF-8 unless `not_utf8` says what to do with a file that is
+not. Git LFS pointers (`lfs_pointer`) and files with a zero byte (`binary`) are dropped and counted. A byte of
+a file name that is not UTF-8 appears in the id as `\xe9`.
 """
 
 import os

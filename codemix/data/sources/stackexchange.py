@@ -1,8 +1,8 @@
 """StackExchange threads as text: the question, then its answers, best first.
 
-For rows that hold a question and a list of answers, HTML or plain. (RedPajama's and SlimPajama's StackExchange sets are
-text already: read those with `jsonl` and `where`.) The paper (arXiv 2408.10914, section 2.1) counts StackExchange among
-its code-adjacent data, and takes it out of the text.
+For rows that hold a question and a list of answers, HTML or plain. (RedPajama's and SlimPajama's
+StackExchange sets are text already: read those with `jsonl` and `where`.) The paper (arXiv 2408.10914,
+section 2.1) counts StackExchange among its code-adjacent data, and takes it out of the text.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
-"""Python problems whose solutions are proven by running them: read from files, or made by a seed; what fails is dropped.
+"""Python problems whose solutions are proven by running them: read from files, or made by a seed; what fails
+is dropped.
 
-The paper (arXiv 2408.10914, section 2.1) adds 3.2B tokens of formally verified synthetic problems; its set is closed.
-Each solution runs with its tests in bubblewrap, without network or files; one that fails, or takes too long, is dropped
-and counted by reason.
+The paper (arXiv 2408.10914, section 2.1) adds 3.2B tokens of formally verified synthetic problems; its set is
+closed. Each solution runs with its tests in bubblewrap, without network or files; one that fails, or takes
+too long, is dropped and counted by reason.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,8 @@
 """Plain text files, compressed or not: a document each, or one a line, or divided at a separator.
 
-Text must be UTF-8 unless `encoding:` names another (`latin-1`, `iso8859-2`, `cp1252`, `shift_jis`, ...). A byte that is
-not in the encoding is reported with its place, and so are Git LFS pointers, binary files, and UTF-16 that is not announced.
+Text must be UTF-8 unless `encoding:` names another (`latin-1`, `iso8859-2`, `cp1252`, `shift_jis`, ...). A
+byte that is not in the encoding is reported with its place, and so are Git LFS pointers, binary files, and
+UTF-16 that is not announced.
 """
 
 import codecs
@@ -19,7 +20,7 @@ from codemix.data.sources._rows import FileSource
 from codemix.data.text.binary import mostly_control, no_text
 
 NO_TEXT = {
-    "lfs_pointer": "it stands for a file that Git LFS keeps elsewhere",
+    "lfs_pointer": "it is a pointer to a file that Git LFS keeps elsewhere",
     "utf16": "it is UTF-16",
     "binary": "it holds zero bytes",
     "control_characters": "it holds more control characters than a text does",
@@ -34,7 +35,9 @@ class Text(FileSource):
 
     kind: Literal["text"] = "text"
     version: ClassVar[int] = 2
-    split: Literal["file", "line"] = Field("file", description="what one document is; blank lines are none")
+    split: Literal["file", "line"] = Field(
+        "file", description="what one document is; blank lines are skipped"
+    )
     separator: str | None = Field(
         None, min_length=1, description="with `split: file`: divide files here, e.g. `<|endoftext|>`"
     )
@@ -60,7 +63,7 @@ class Text(FileSource):
         if not known:
             hints = ["for example utf-8, latin-1, iso8859-2, cp1252, koi8-r, shift_jis, gb18030, utf-16"]
             raise PydanticCustomError(
-                "encoding", "this is no encoding of text that Python knows", {"hints": hints}
+                "encoding", "Python knows no text encoding of this name", {"hints": hints}
             )
         return name.removesuffix("-sig")  # a byte order mark is left out anyway
 
@@ -110,7 +113,8 @@ class Text(FileSource):
             yield document(piece, name, row, meta, where=row_of(name, row) if self.separator else name)
 
     def _pieces(self, data: bytes, name: str, meta: dict) -> Iterator[Document | Unreadable]:
-        """The documents of a file whose bytes may only be divided once they are decoded: a separator's could be half of others."""
+        """The documents of a file whose bytes may only be divided once they are decoded: a separator's could
+        be half of others."""
         if self._extends_ascii and (reason := refused(data, self.encoding)):
             yield Unreadable(reason, name, NO_TEXT[reason])
             return
@@ -135,7 +139,8 @@ def document(
 
 
 def refused(data: bytes, encoding: str) -> str | None:
-    """Why bytes are not text in an encoding that extends ASCII, told before they are decoded; None when they may be."""
+    """Why bytes are not text in an encoding that extends ASCII, before they are decoded; None when they may
+    be."""
     if reason := no_text(data):
         return reason
     return (

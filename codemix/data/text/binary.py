@@ -1,26 +1,27 @@
-"""Whether a file's bytes are text at all, told before they are decoded. Standard library only."""
+"""Whether a file's bytes are text at all, decided before they are decoded. Standard library only."""
 
 from __future__ import annotations
 
 import re
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# A pointer names its version first and has fewer than 1024 bytes; the other hosts are those of its first versions.
+# A pointer names its version first and has fewer than 1024 bytes; the other hosts are those of its first
+# versions.
 _LFS_POINTER = re.compile(
     rb"version https?://(?:git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/[^\n]*\n(?:[^\n]*\n)*?oid "
 )
 _LFS_POINTER_BYTES = 1024
 _CONTROL = bytes(c for c in range(32) if c not in b"\b\t\n\v\f\r\x1b") + b"\x7f"
 _BYTES_PER_CONTROL = (
-    128  # git's own measure: more than one control character in so many bytes makes a file binary
+    128  # git's own measure: more than one control character per this many bytes makes a file binary
 )
 
 
 def no_text(data: bytes) -> str | None:
     """Why a file is not text that extends ASCII: `lfs_pointer`, `utf16` or `binary`; None if it may be.
 
-    As git has it, a zero byte anywhere makes a file binary. UTF-16 is told apart by its byte order mark, or by zero
-    bytes that are all the upper (or all the lower) halves of its characters.
+    As git has it, a zero byte anywhere makes a file binary. UTF-16 is recognized by its byte order mark, or
+    by zero bytes that are all the upper (or all the lower) halves of its characters.
     """
     if len(data) < _LFS_POINTER_BYTES and _LFS_POINTER.match(data):
         return "lfs_pointer"  # the file itself is kept elsewhere
@@ -41,7 +42,8 @@ def _controls(data: bytes) -> int:
 
 
 def _is_utf16(data: bytes) -> bool:
-    """Whether bytes without a mark are UTF-16: a quarter of the characters or more in Latin-1, none a control."""
+    """Whether bytes without a mark are UTF-16: a quarter of the characters or more in Latin-1, none a
+    control."""
     even, odd = data[::2].count(0), data[1::2].count(0)
     if len(data) % 2 or (even and odd) or 8 * max(even, odd) < len(data):
         return False

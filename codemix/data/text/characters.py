@@ -1,4 +1,5 @@
-"""Counting and finding characters by class, many times faster than a regular expression: bytes mapped by a table, then searched."""
+"""Counting and finding characters by class, many times faster than a regular expression: bytes mapped by a
+table, then searched."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ _ASCII = re.compile(r"[\x00-\x7f]+")
 
 
 def table(classes: dict[str, Iterable[int]], other: str) -> bytes:
-    """A table for `bytes.translate`: every byte of a class becomes the class's one-character name, any other `other`."""
+    """A table for `bytes.translate`: every byte of a class becomes the class's one-character name, any other
+    `other`."""
     mapped = bytearray(other.encode() * 256)
     for name, members in classes.items():
         for byte in members:
@@ -25,7 +27,8 @@ _INDENTATION = re.compile(r"^[^\S\n]++", re.MULTILINE)
 
 
 def layout_chars(text: str) -> int:
-    """How many characters only lay a text out: rulers and banners (one mark eight times or more in a row), and indentation."""
+    """How many characters only lay a text out: rulers and banners (one mark eight times or more in a row),
+    and indentation."""
     total = 0
     for pattern in (_RULER, _INDENTATION):
         total += sum(len(match[0]) for match in pattern.finditer(text))

@@ -1,7 +1,8 @@
 """HTML as text, in one pass: unclosed, crossed and misspelt elements cost no more than others.
 
-A parser that builds the tree a browser builds looks through all open elements at each tag, which takes quadratic time
-on deep nesting; and the standard library's takes quadratic time on unclosed tags in older releases.
+A parser that builds the tree a browser builds looks through all open elements at each tag, which takes
+quadratic time on deep nesting; and the standard library's takes quadratic time on unclosed tags in older
+releases.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from codemix.data.text.markdown import backquoted, fenced
 
-# Each alternative ends at the next `<` at the latest, or reads on to the end once. A `>` may stand in quotes.
+# Each alternative ends at the next `<` at the latest, or reads on to the end once. A `>` may be quoted.
 _MARKUP = re.compile(
     r"<!--(?:-?>|.*?(?:--!?>|\Z))"
     r"|<(?P<end>/?)(?P<name>[a-zA-Z][a-zA-Z0-9:-]*+)"
@@ -89,7 +90,8 @@ class Tag:
 
 
 def pieces(source: str) -> Iterator[str | Tag]:
-    """The visible text of HTML, references resolved, and the tags within it; not comments, scripts, styles, heads."""
+    """The visible text of HTML, references resolved, and the tags within it; not comments, scripts, styles,
+    heads."""
     at = 0
     while (found := _MARKUP.search(source, at)) is not None:
         if found.start() > at:
@@ -112,8 +114,9 @@ def visible_text(source: str) -> str:
 
 
 def html_to_text(source: str) -> str:
-    """The text of a post in HTML: blocks on lines of their own, list items marked, a table's row a line, `<pre>` as
-    fenced code, `<code>` in backquotes, `x<sup>2</sup>` as `x^2`, character references resolved."""
+    """The text of a post in HTML: blocks on lines of their own, list items marked, a table's row a line,
+    `<pre>` as fenced code, `<code>` in backquotes, `x<sup>2</sup>` as `x^2`, character references
+    resolved."""
     writer = _Writer()
     for piece in pieces(source.replace("\0", "")):
         if isinstance(piece, str):
@@ -157,7 +160,7 @@ class _Writer:
             self.said.append("\n")
 
     def begin(self, between: str, mark: str = "") -> None:
-        """Begin an item, row or cell, with `between` instead of whatever whitespace stands before it."""
+        """Begin an item, row or cell, with `between` instead of whatever whitespace precedes it."""
         while len(self.said) > max(self.mark, 0):
             self.said[-1] = self.said[-1].rstrip()
             if self.said[-1]:

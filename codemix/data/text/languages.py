@@ -1,4 +1,5 @@
-"""Programming and markup languages: one name each, whatever a data set calls them, and what a file's name says."""
+"""Programming and markup languages: one name each, whatever a data set calls them, and what a file's name
+says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Python source taken apart into code and prose: docstrings removed with formatting and comments kept, and their paragraphs."""
+"""Python source taken apart into code and prose: docstrings removed with formatting and comments kept, and
+their paragraphs."""
 
 from __future__ import annotations
 
@@ -14,14 +15,16 @@ _NOT_PROSE = re.compile(r"^\s*(>>>|\.\.\. |:\w+|@\w+|[-*+|=#~^_]{2,}|\$ )", re.M
 
 
 def decode(data: bytes) -> str:
-    """The text of a Python file in the encoding it declares, with plain newlines. Raises SyntaxError or UnicodeDecodeError."""
+    """The text of a Python file in the encoding it declares, with plain newlines. Raises SyntaxError or
+    UnicodeDecodeError."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     text = data.decode(encoding)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse(source: str) -> ast.Module:
-    """The syntax tree, without the warnings that old code draws. Raises SyntaxError for whatever does not parse."""
+    """The syntax tree, without the warnings that old code draws. Raises SyntaxError for whatever does not
+    parse."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -71,8 +74,8 @@ def docstrings(source: str) -> list[str]:
 
 
 def without_docstrings(source: str) -> str:
-    """The same program without its docstrings; comments, blank lines and layout stay. A body that was only a docstring
-    becomes `pass`. Raises SyntaxError when the source, or the result, does not parse.
+    """The same program without its docstrings; comments, blank lines and layout stay. A body that was only a
+    docstring becomes `pass`. Raises SyntaxError when the source, or the result, does not parse.
     """
     # the tree counts columns in UTF-8 bytes, and form feeds inside lines
     lines = [line.encode() for line in source.split("\n")]
@@ -103,7 +106,8 @@ def _cut_out(docstring: _Docstring, lines: list[bytes]) -> None:
 
 
 def prose_paragraphs(text: str, *, min_words: int = 12, min_frac_letters: float = 0.75) -> list[str]:
-    """Paragraphs of a docstring that read as prose: no doctests, field lists, tables or code; long enough; mostly letters."""
+    """Paragraphs of a docstring that read as prose: no doctests, field lists, tables or code; long enough;
+    mostly letters."""
     kept = []
     for paragraph in re.split(r"\n\s*\n", text):
         paragraph = paragraph.strip("\n")

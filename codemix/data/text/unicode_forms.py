@@ -1,8 +1,9 @@
-"""Unicode normal forms in time linear in the text: `unicodedata.normalize` sorts a run of combining marks by insertion.
+"""Unicode normal forms in time linear in the text: `unicodedata.normalize` sorts a run of combining marks by
+insertion.
 
-Marks are put in their canonical order first (a stable sort by combining class; Unicode Standard, section 3.11, D109),
-which no normal form changes and which leaves insertion nothing to move. So the result is the same for every text, and
-no run needs to be cut, as Unicode Annex 15's Stream-Safe format would.
+Marks are put in their canonical order first (a stable sort by combining class; Unicode Standard, section
+3.11, D109), which no normal form changes and which leaves insertion nothing to move. So the result is the
+same for every text, and no run needs to be cut, as Unicode Annex 15's Stream-Safe format would.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def normalized(form: Form, text: str) -> str:
 
 
 def marks_in_order(text: str) -> str:
-    """The same characters, long runs of marks sorted: for what only asks whether a text is valid and normalizes it."""
+    """The same characters, long runs of marks sorted: for what only asks whether a text is valid and
+    normalizes it."""
     if text.isascii() or not _has_long_run(text, "NFKD"):
         return text
     run = _marks("NFKD", 1)

@@ -1,9 +1,11 @@
-"""Words, for whatever counts or compares them: regular expressions instead of spaCy, several times faster, nothing to download.
+"""Words, for whatever counts or compares them: regular expressions instead of spaCy, several times faster,
+nothing to download.
 
-Blanks do not part words in every script. In those whose words only a dictionary could part (Han, Hiragana, Katakana, and
-the South East Asian ones of Unicode's line-breaking class SA: Thai, Lao, Khmer, Myanmar, Tai scripts, Ahom) each letter
-with the marks after it is a word, as in Unicode Annex 29's default word boundaries (there, Katakana stays in runs).
-A zero-width space is a blank there. In all others marks belong to their letter, so that Hindi and Tamil words stay whole.
+Blanks do not part words in every script. In those whose words only a dictionary could part (Han, Hiragana,
+Katakana, and the South East Asian ones of Unicode's line-breaking class SA: Thai, Lao, Khmer, Myanmar, Tai
+scripts, Ahom) each letter with the marks after it is a word, as in Unicode Annex 29's default word boundaries
+(there, Katakana stays in runs). A zero-width space is whitespace there. In all others marks belong to their
+letter, so that Hindi and Tamil words stay whole.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-# numbers with their points and commas, words with their apostrophes, dots in a row, and any other sign alone
+# numbers with their points and commas, words with their apostrophes, dots in a row, and any other punctuation
+# mark alone
 WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’]\w+)*|\.{2,}|[^\w\s]")
-# as spaCy's English rules would cut prose: signs inside a word stay, hyphens and slashes part words, `'s` stands alone; a run of
+# as spaCy's English rules would cut prose: punctuation inside a word stays, hyphens and slashes part words,
+# `'s` is a word; a run of
 # hyphens is tried at its beginning alone (or after a word's own), since one try reads the whole run
 PROSE_WORD = re.compile(
     r"https?://[^\s<>\"]+|[A-Za-z]+(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b"
@@ -26,7 +30,7 @@ PROSE_WORD = re.compile(
 # beyond Latin, Greek, Cyrillic, Armenian and common punctuation; most texts need no closer look
 _OTHER = re.compile("[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u203f]")
 _BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
-_NO_BLANKS = (  # blocks of scripts whose words are not parted by blanks
+_NO_WHITESPACE = (  # blocks of scripts whose words are not separated by whitespace
     (0x0E00, 0x0EFF),
     (0x1000, 0x109F),
     (0x1780, 0x17FF),
@@ -53,7 +57,7 @@ ZERO_WIDTH_SPACE = "\u200b"
 
 @dataclasses.dataclass(frozen=True)
 class Wide:
-    """Both expressions for texts that hold a mark, or a letter of a script without blanks."""
+    """Both expressions for texts that hold a mark, or a letter of a script without whitespace."""
 
     needed: tuple[re.Pattern[str], ...]  # within 16 bits such a class is a table; beyond, a slow list
     word: re.Pattern[str]
@@ -64,7 +68,7 @@ class Wide:
 @lru_cache(1)
 def _wide() -> Wide:
     letters = [
-        i for a, b in _NO_BLANKS for i in range(a, b + 1) if chr(i).isalnum() and not chr(i).isdecimal()
+        i for a, b in _NO_WHITESPACE for i in range(a, b + 1) if chr(i).isalnum() and not chr(i).isdecimal()
     ]
     signs = [
         i for i in range(sys.maxunicode + 1) if unicodedata.category(chr(i)) in ("Mn", "Mc") or i in _JOINERS
@@ -101,7 +105,8 @@ def _ranges(code_points: Iterable[int], least: int = 0, most: int = sys.maxunico
 
 
 def words(text: str) -> list[str]:
-    """Words for comparing texts: punctuation stands alone, numbers and words with apostrophes stay whole."""
+    """Words for comparing texts: each punctuation mark is a word, numbers and words with apostrophes stay
+    whole."""
     pattern = _wide().word if _needs_wide(text) else WORD
     return pattern.findall(text)
 
@@ -123,7 +128,8 @@ def _needs_wide(text: str) -> bool:
 
 
 def pieces(text: str) -> list[str]:
-    """What is between whitespace; in scripts without it each letter, with its marks and the punctuation around it."""
+    """What is between whitespace; in scripts without it each letter, with its marks and the punctuation
+    around it."""
     if not _needs_wide(text):
         return text.split()
     return _wide().piece.findall(text)

@@ -1,9 +1,10 @@
 """Byte-level BPE trained on the recipe's own sources.
 
-Text is first cut as GPT-4's tokenizer cuts it (words with one leading sign or space, runs of signs with their line ends,
-runs of blanks), except that each digit stands alone: numbers in code are not words. Any text can be encoded; none is
-changed. Training sees about `train.bytes` of the documents that are trained on, chosen by hash: none that is held out, none
-that dedup removes. It cuts longer pieces (base64, genomes, fixed-width tables) every 256 characters; encoding does not.
+Text is first cut as GPT-4's tokenizer cuts it (words with one leading punctuation mark or space, runs of
+punctuation with their newlines, runs of spaces), except that each digit is cut off: numbers in code are not
+words. Any text can be encoded; none is changed. Training sees about `train.bytes` of the documents that are
+trained on, chosen by hash: none that is held out, none that dedup removes. It cuts longer pieces (base64,
+genomes, fixed-width tables) every 256 characters; encoding does not.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 PATTERN = (
     r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])"  # English contractions
-    r"|[^\r\n\p{L}\p{N}]?\p{L}+"  # a word, with one sign or blank before it
+    r"|[^\r\n\p{L}\p{N}]?\p{L}+"  # a word, with one punctuation mark or space before it
     r"|\p{N}"  # each digit apart
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"  # signs, with the line ends after them
-    r"|\s*[\r\n]+"  # blanks up to a line end
-    r"|\s+(?!\S)|\s+"  # blanks; the last one goes with the word after it
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"  # punctuation, with the newlines after it
+    r"|\s*[\r\n]+"  # spaces up to a newline
+    r"|\s+(?!\S)|\s+"  # spaces; the last one goes with the word after it
 )
 # Training costs the square of the longest piece, since one merge after the other goes through it.
 SHORT_PATTERN = PATTERN.replace("+", "{1,256}").replace("*", "{0,256}")
@@ -65,10 +66,7 @@ class Bpe(Tokenizer):
     vocab_size: int = Field(
         ge=257, le=262144, description="ids, special tokens included; the paper uses 256,000"
     )
-    train: Train = Field(  # both of its fields have defaults
-        Train(),  # type: ignore[call-arg]
-        description="what it is trained on",
-    )
+    train: Train = Field(Train(), description="what it is trained on")
     special: tuple[str, ...] = Field(
         FIM_TOKENS, description="further special tokens; text never produces them"
     )
@@ -88,7 +86,8 @@ class Bpe(Tokenizer):
         if self.vocab_size < 257 + len(self.special):
             raise PydanticCustomError(
                 "vocabulary",
-                f"vocab_size {self.vocab_size} does not hold 256 bytes and {len(self.special) + 1} special tokens",
+                f"vocab_size {self.vocab_size} does not hold 256 bytes "
+                f"and {len(self.special) + 1} special tokens",
                 {"hints": [f"at least {257 + len(self.special)}"]},
             )
         return self

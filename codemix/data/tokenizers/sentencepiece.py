@@ -1,11 +1,14 @@
-"""A ready SentencePiece model (`tokenizer.model`), as a tokenizer.json with the same ids. Needs `codemix[sentencepiece]`.
+"""A ready SentencePiece model (`tokenizer.model`), as a tokenizer.json with the same ids. Needs
+`codemix[sentencepiece]`.
 
-Only models that can give text back are taken: BPE with byte fallback, no normalization, runs of blanks kept. A blank before
-the text (the dummy prefix) is fine, since decoding takes it away. Others are refused, with what they would change. When it
-is loaded, both packages encode pathological texts and every piece, and must agree.
+Only models that can give text back are taken: BPE with byte fallback, no normalization, runs of spaces kept.
+A space before the text (the dummy prefix) is fine, since decoding takes it away. Others are refused, with
+what they would change. When it is loaded, both packages encode pathological texts and every piece, and must
+agree.
 
-As in SentencePiece, the character U+2581 comes back as a blank, and control pieces never come from text. Nor do user-defined
-pieces that are markers (`<tool_call>`, not words or runs of blanks); under a dummy prefix, no user-defined piece does.
+As in SentencePiece, the character U+2581 comes back as a space, and control pieces never come from text. Nor
+do user-defined pieces that are markers (`<tool_call>`, not words or runs of spaces); under a dummy prefix, no
+user-defined piece does.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # kinds of pieces in the model's file
 MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
-BLANK = "\u2581"
+SPACE_MARK = "\u2581"
 
 
 class SentencePiece(Tokenizer):
@@ -57,15 +60,17 @@ class SentencePiece(Tokenizer):
         model = _read(files[0], self.path)
         if why := losses(model):
             raise _refused(self.path, f"cannot give text back: {'; '.join(why)}")
-        made = converted(model)
-        if difference := _disagreement(made, model):
+        tokenizer = converted(model)
+        difference = _disagreement(tokenizer, model)
+        if difference:
             raise _refused(self.path, f"is not the same as a tokenizer.json: the two differ on {difference}")
-        return made
+        return tokenizer
 
 
 def _refused(name: str, why: str) -> CodemixError:
     hints = (
-        "train it with --model_type=bpe --byte_fallback=true --normalization_rule_name=identity --remove_extra_whitespaces=false",
+        "train it with --model_type=bpe --byte_fallback=true --normalization_rule_name=identity "
+        "--remove_extra_whitespaces=false",
         "or give a tokenizer.json of your own making: `{kind: tokenizer_json, path: ...}`",
     )
     return CodemixError(f"the SentencePiece model {name} {why}", hints=hints, rule="bad-tokenizer")
@@ -106,9 +111,9 @@ def losses(model: Any) -> list[str]:
     if normal.precompiled_charsmap or normal.normalization_rule_tsv:
         why.append(f"it normalizes text ({normal.name or 'by rules of its own'})")
     if normal.remove_extra_whitespaces:
-        why.append("it removes runs of blanks, such as the indentation of code")
+        why.append("it removes runs of spaces, such as the indentation of code")
     if not normal.escape_whitespaces or trained.treat_whitespace_as_suffix:
-        why.append("it marks blanks in another way than by U+2581 before a word")
+        why.append("it marks spaces differently from U+2581 before a word")
     return why
 
 
@@ -132,9 +137,9 @@ def converted(model: Any) -> tokenizers.Tokenizer:
     )
     prefix = model.normalizer_spec.add_dummy_prefix
     made.normalizer = normalizers.Sequence(
-        [*([normalizers.Prepend(BLANK)] if prefix else []), normalizers.Replace(" ", BLANK)]
+        [*([normalizers.Prepend(SPACE_MARK)] if prefix else []), normalizers.Replace(" ", SPACE_MARK)]
     )
-    back = [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
+    back = [decoders.Replace(SPACE_MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
     made.decoder = decoders.Sequence([*back, decoders.Strip(" ", 1, 0)] if prefix else back)
     defined = [p.piece for p in model.pieces if p.type == USER_DEFINED]
     never = {
@@ -149,12 +154,13 @@ def converted(model: Any) -> tokenizers.Tokenizer:
 
 
 def _disagreement(made: tokenizers.Tokenizer, model: Any) -> str:
-    """The first text that the two encode differently, or that does not come back; empty when there is none."""
+    """The first text that the two encode differently, or that does not come back; empty when there is
+    none."""
     from sentencepiece import SentencePieceProcessor
 
     theirs = SentencePieceProcessor(model_proto=model.SerializeToString())
     made.encode_special_tokens = True
-    pieces = [p.piece.replace(BLANK, " ") for p in model.pieces if p.type == NORMAL]
+    pieces = [p.piece.replace(SPACE_MARK, " ") for p in model.pieces if p.type == NORMAL]
     joined = ["".join(pieces[i : i + 200]) for i in range(0, len(pieces), 200)]
     for text in (
         *PATHOLOGICAL,

@@ -1,7 +1,7 @@
 """Ranks in tiktoken's file format: lines of `<base64 of the bytes> <rank>`.
 
-Ranks alone do not say how text is cut first, so the recipe names the pattern. The result is a tokenizer.json with the same
-ids: each token's merge is found again by encoding its bytes with the ranks below its own.
+Ranks alone do not say how text is cut first, so the recipe names the pattern. The result is a tokenizer.json
+with the same ids: each token's merge is found again by encoding its bytes with the ranks below its own.
 """
 
 from __future__ import annotations

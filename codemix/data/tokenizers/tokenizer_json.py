@@ -1,8 +1,9 @@
-"""A ready `tokenizer.json`, as the Hugging Face hub has it. Its post-processor (such as a BOS token) is not used.
+"""A ready `tokenizer.json`, as the Hugging Face hub has it. Its post-processor (such as a BOS token) is not
+used.
 
-One that loses or changes text is refused: a normalizer such as NFC (Qwen's files: remove it), WordPiece, a blank put before
-the text, dropout. So is one whose added tokens are control words that text can spell: mark them `special` in the file.
-Where blanks are written as U+2581, that character comes back as a blank.
+One that loses or changes text is refused: a normalizer such as NFC (Qwen's files: remove it), WordPiece, a
+space put before the text, dropout. So is one whose added tokens are control words that text can spell: mark
+them `special` in the file. Where spaces are written as U+2581, that character comes back as a space.
 """
 
 from __future__ import annotations
