@@ -68,7 +68,8 @@ def _about_seeds(found: Findings) -> str:
     counts = {len(variant.seeds) for variant in found.variants if variant.name not in found.other_length}
     if counts == {1}:
         return (
-            "Each recipe was trained with one seed: the intervals say how much depends on which documents were scored, "
+            "Each recipe was trained with one seed: "
+            "the intervals say how much depends on which documents were scored, "
             "not on the luck of training."
         )
     fewest = min(counts)

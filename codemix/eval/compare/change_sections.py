@@ -1,4 +1,4 @@
-"""Sections of a comparison about relative changes of bits per byte: against the baseline, by the start, by a cooldown."""
+"""Sections of a comparison about relative changes of bits per byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def against_baseline(found: Findings) -> Section | None:
     """The headline: every variant's last stage against the baseline's."""
     base = found.base.name
     lead = (
-        f"Relative change of bits per byte after the last stage, against `{base}`. Negative is better. Pale bars are "
+        f"Relative change of bits per byte after the last stage, against `{base}`. "
+        "Negative is better. Pale bars are "
         "inside the noise: no call."
     )
     section = Section("against", "Against the baseline", lead)
@@ -51,7 +52,8 @@ def quality(found: Findings) -> Section | None:
         return None
     first = found.quality[0]
     lead = (
-        f"First stages of {show_tokens(first.tokens)} tokens with {first.code_share * 100:.0f}% code that differ in what the "
+        f"First stages of {show_tokens(first.tokens)} tokens with {first.code_share * 100:.0f}% "
+        "code that differ in what the "
         f"code is; against {first.reference_label} (% of the code)."
     )
     section = Section("quality", "Quality of the code", lead)
@@ -61,7 +63,10 @@ def quality(found: Findings) -> Section | None:
 
 def cooldown(found: Findings) -> Section | None:
     """The paper's figure 6: what a cooldown changes, with and without code."""
-    lead = "Each cooldown against the same run without it. It reads more tokens at a falling rate, so part of any gain is just that."
+    lead = (
+        "Each cooldown against the same run without it. It reads more tokens at a falling rate, "
+        "so part of any gain is just that."
+    )
     section = Section("cooldown", "Cooldown", lead)
     axis = "against the run before its cooldown"
     return _with_paper(_filled(section, "Change by the cooldown.", found.cooldown, axis), found)
@@ -82,7 +87,7 @@ def _with_paper(section: Section | None, found: Findings) -> Section | None:
 
 
 def _filled(section: Section, caption: str, rows: Sequence[LabelledChange], axis: str) -> Section | None:
-    """The section with its changes as a figure above their table; only the table where nothing has an interval."""
+    """The section with its changes as a figure and a table; only the table where nothing has an interval."""
     if not rows:
         return None
     table = PageTable(f"{section.title}: bits per byte", HEADINGS, "llrrrrlrr", [_cells(row) for row in rows])

@@ -1,7 +1,8 @@
 """How much a variant differs from a reference, as values: differences with intervals, verdicts, who is best.
 
-Two runs are compared on the same held-out documents; an interval comes from resampling those documents, the spread from
-seeds. A difference is called only when the interval excludes zero and seeds alone never produced as much.
+Two runs are compared on the same held-out documents; an interval comes from resampling those documents, the
+spread from seeds. A difference is called only when the interval excludes zero and seeds alone never produced
+as much.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Change:
-    """Bits per byte of a variant's stage against a reference's; without records of documents there is no interval."""
+    """Bits per byte of a variant's stage against a reference's, with an interval where there are records."""
 
     stage: VariantStage
     reference: VariantStage
@@ -81,7 +82,7 @@ class LabelledChange:
 
 
 def difference(stage: VariantStage, reference: VariantStage, measure: str) -> Change | None:
-    """A variant's stage against a reference on the documents that both scored; None when they share no scored source.
+    """A variant's stage against a reference on documents that both scored; None when they share no source.
 
     Each document's bits are averaged over a variant's seeds first. `measure`: a family or one source.
     """
@@ -145,7 +146,7 @@ def _n_scored(stage: VariantStage, sources: Sequence[str]) -> int:
 
 
 def paired(stage: VariantStage, reference: VariantStage, sources: Sequence[str]) -> list[DocumentPair]:
-    """Each document that every seed of both sides scored alike, its bits averaged over the seeds of a side."""
+    """Documents that every seed of both sides scored alike, their bits averaged over the seeds of a side."""
     pairs = []
     for source in sources:
         ours = [documents.get(source, {}) for documents in stage.documents]
@@ -174,7 +175,7 @@ class Best:
 
 
 def best(variants: Sequence[Variant], measure: str) -> Best | None:
-    """The variants that nothing beats on a measure after their last stages; None when none is scored on it."""
+    """The variants that nothing beats on a measure after their last stages; None when none has a score."""
     means: dict[int, float] = {}
     for i, variant in enumerate(variants):
         values = variant.last.bits(variant.last.sources_of(measure))

@@ -72,7 +72,7 @@ class ForestBar:
 def forest(
     key: str, title: str, description: str, panels: Mapping[str, Sequence[ForestBar]], axis: str
 ) -> str:
-    """A panel per measure: relative changes as bars from zero with their intervals; pale where nothing is called."""
+    """A panel per measure: relative changes as bars with their intervals; pale where nothing is called."""
     rows: dict[str, int] = {}
     for bars in panels.values():
         for bar in bars:
@@ -156,7 +156,7 @@ def paths(
     panels: Mapping[str, Mapping[str, Sequence[PathPoint]]],
     shades: Mapping[str, str],
 ) -> str:
-    """A panel per measure: bits per byte after each stage over tokens, a line per variant, a bar where seeds spread."""
+    """A panel per measure: bits per byte over tokens, a line per variant, a bar where seeds spread."""
     with plots.drawing(10, 3.9) as figure:
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (measure, lines) in zip(grid, panels.items(), strict=True):

@@ -1,4 +1,4 @@
-"""The comparison of runs as a page: the question first, then what the numbers allow to say about it and what they do not."""
+"""The comparison of runs as a page: the question, then what the numbers allow to say about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from codemix.files import digest
 from codemix.recipe.language.component import identity
 
 FOOTER = (
-    "Made by codemix. Intervals: 95%, paired bootstrap over documents; bits are summed over documents and divided once by their "
+    "Made by codemix. Intervals: 95%, paired bootstrap over documents; "
+    "bits are summed over documents and divided once by their "
     "bytes. Lower is better for bits per byte."
 )
 
@@ -45,8 +46,8 @@ def compare(
     """The HTML page, with its Markdown and JSON twins beside it, that compares at least two runs.
 
     `baseline` names the run that changes are relative to; the first when not given. `winrates`: results of
-    `codemix eval winrate`; `missing`: recipes that belong here and are not trained. Raises CodemixError for fewer than two
-    recipes or an unknown baseline.
+    `codemix eval winrate`; `missing`: recipes that belong here and are not trained. Raises CodemixError for
+    fewer than two recipes or an unknown baseline.
     """
     variants = load(runs)
     if len(variants) < 2:
@@ -118,7 +119,8 @@ def _notes(found: Findings) -> list[Note]:
     if found.other_length:
         names = listed(found.other_length)
         text = (
-            "Not as long as the baseline, so compared only where stages are equally long (proportion, quality): "
+            "Not as long as the baseline, "
+            "so compared only where stages are equally long (proportion, quality): "
             f"{names}."
         )
         notes.append(Note("plain", text))

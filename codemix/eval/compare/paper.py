@@ -1,4 +1,4 @@
-"""The paper's own numbers beside ours, always marked as the paper's, with the places where they contradict its text."""
+"""The paper's own numbers beside ours, always marked as such, and where they contradict the paper's text."""
 
 from __future__ import annotations
 

@@ -43,12 +43,14 @@ def paper_layout_section(found: Findings) -> Section:
                 table.rows.append(_paper_cells(paper_row))
                 shows_paper = True
     table.notes.append(
-        "Tokens are those read in the stage; a plus says that they come on top of the stages above. NL is the mean of Reason. and "
+        "Tokens are those read in the stage; "
+        "a plus says that they come on top of the stages above. NL is the mean of Reason. and "
         "Know., Total of Reason., Know. and Code, as in the paper."
     )
     if not any(stage.averages(name) for v in found.variants for stage in v.stages for name in AVERAGES):
         table.notes.append(
-            "– : no tasks were scored. Small models are told apart by bits per byte long before any task score leaves chance."
+            "– : no tasks were scored. "
+            "Small models are told apart by bits per byte long before any task score leaves chance."
         )
     if partial.exists:
         table.notes.append(f"* : a partial mean, not comparable with the paper's{partial.cause}.")
@@ -126,7 +128,8 @@ def _paper_cells(row: paper_numbers.Row) -> list[Cell]:
 def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:
     """The row of the paper's Table 2 for one of our stages, when the run bears the name of its variant.
 
-    Stages are matched from the end: the last cooldown with the paper's, and the stages before with the rows before.
+    Stages are matched from the end: the last cooldown with the paper's, the stages before it with the rows
+    before.
     """
     name = paper_numbers.paper_variant(variant.name) or paper_numbers.paper_variant(
         variant.first.facts.recipe

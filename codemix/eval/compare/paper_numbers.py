@@ -1,7 +1,8 @@
 """The numbers of "To Code, or Not To Code?" (arXiv 2408.10914 v1) as data, for the overlay of a comparison.
 
-Percent scores of 470M models unless noted. `FIGURE_4` was measured off an unlabelled plot (± 0.05); everything else is
-printed in the paper. `CONFLICTS` are places where the paper's numbers contradict its own text.
+Percent scores of 470M models unless noted. `FIGURE_4` was measured off an unlabelled plot (± 0.05);
+everything else is printed in the paper. `CONFLICTS` are places where the paper's numbers contradict its own
+text.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ FIGURE_3 = {  # scale: reasoning, knowledge, code at 2.8B
     "balanced-to-text": (55.8, 27.1, 12.4),
     "code-to-text": (57.9, 25.6, 11.7),
 }
-FIGURE_4 = {  # proportion of code [%] -> reasoning, knowledge, code; 200B tokens from scratch; read off the plot
+FIGURE_4 = {  # proportion of code [%] -> reasoning, knowledge, code; 200B tokens from scratch
     0: (50.19, 9.13, 0.20),
     25: (51.93, 8.82, 4.13),
     50: (51.71, 7.58, 5.85),
@@ -96,7 +97,7 @@ WIN_RATES = (
 
 @dataclass(frozen=True)
 class Conflict:
-    """A claim of the paper, what its own numbers give, and what follows for a reader. `figures` it bears on."""
+    """A claim of the paper, what its own numbers give, what follows for a reader, and figures it bears on."""
 
     claim: str
     numbers: str
@@ -108,7 +109,10 @@ CONFLICTS = (
     Conflict(
         "balanced-to-text is +8.2% in reasoning and 12 times better at code than text-only",
         "53.0 / 49.0 and 4.8 / 0.4",
-        "that balanced-to-text holds synthetic code (figure 5b: 53.0, 4.8); without it 52.0 / 49.0 is +6.1%, and code 8.5 times",
+        (
+            "that balanced-to-text holds synthetic code (figure 5b: 53.0, 4.8); "
+            "without it 52.0 / 49.0 is +6.1%, and code 8.5 times"
+        ),
         ("table-2", "init"),
     ),
     Conflict(
@@ -138,7 +142,10 @@ CONFLICTS = (
     Conflict(
         "balanced-only is +3.2% in reasoning over the baseline",
         "51.8 / 50.19",
-        "that baseline read 200B tokens of text, not 400B (49.0, which gives +5.7%): about one point of noise shows",
+        (
+            "that baseline read 200B tokens of text, not 400B (49.0, which gives +5.7%): "
+            "about one point of noise shows"
+        ),
         ("table-2", "init"),
     ),
     Conflict("balanced-to-text beats code-to-text in knowledge by 21%", "9.9 / 9.5", "+4.2%", ("init",)),
@@ -163,11 +170,17 @@ CONFLICTS = (
     Conflict(
         "a cooldown helps every recipe",
         "code-to-text reasoning falls from 53.3 to 52.1",
-        "with the cooldown, text-only (54.1) is within 0.8 points of the best (54.9) and above it in knowledge",
+        (
+            "with the cooldown, "
+            "text-only (54.1) is within 0.8 points of the best (54.9) and above it in knowledge"
+        ),
         ("cooldown", "table-2"),
     ),
 )
-NOISE = "The paper gives no seeds, variances or tests; two of its own runs that should agree differ by about one point."
+NOISE = (
+    "The paper gives no seeds, variances or tests; "
+    "two of its own runs that should agree differ by about one point."
+)
 
 
 def conflicts(figure: str) -> list[Conflict]:

@@ -104,7 +104,8 @@ def _changes_table(found: Findings, sources: Sequence[str]) -> PageTable:
             table.rows.append([variant.name, *map(_change_cell, changes)])
     n = len(table.rows) * len(sources)
     table.notes.append(
-        f"No call: inside the noise of documents and seeds. Of {n} intervals at 95%, {n * 0.05:.1f} would exclude zero by chance alone."
+        f"No call: inside the noise of documents and seeds. Of {n} intervals at 95%, "
+        f"{n * 0.05:.1f} would exclude zero by chance alone."
     )
     return table
 

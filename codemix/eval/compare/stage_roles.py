@@ -1,7 +1,8 @@
 """Which stages of several variants belong together: sweeps over the share of code, kinds of code, cooldowns.
 
-Roles come from the structure (parents, mixtures, schedules), never from names: the proportion sweep is a set of first
-stages that differ in their share of code, a cooldown is a last stage whose learning rate falls away from its parent's.
+Roles come from the structure (parents, mixtures, schedules), never from names: the proportion sweep is a set
+of first stages that differ in their share of code, a cooldown is a last stage whose learning rate falls away
+from its parent's.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ LAST_WORD = re.compile(r"[^-_.]*\Z")
 
 
 def short_names(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Recipe names without `-seed3` and without what all of them begin with; whole where that would leave two alike."""
+    """Recipe names without `-seed3` and without their common start; whole where two would be alike."""
     recipes = []
     seedless = []
     for runs in groups:

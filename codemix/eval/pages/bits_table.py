@@ -40,7 +40,7 @@ def bits_table(
     *,
     with_change: bool = False,
 ) -> PageTable:
-    """Bits per byte by source and, where a source holds several, by language; pooled by family; the mean over sources."""
+    """Bits per byte by source, by language where a source has several, by family, and their mean."""
     headings = [*columns, "change"] if with_change else list(columns)
     table = PageTable(
         "Bits per byte on held-out documents",

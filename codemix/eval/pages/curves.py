@@ -40,7 +40,7 @@ class Curves:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file, the last one for each step, in order of steps. A torn last line is left out."""
+    """The last line of a metrics file for each step, in order of steps. A torn last line is left out."""
     by_step: dict[int, dict[str, Any]] = {}
     texts = path.read_text(encoding="utf-8").split("\n")
     for number, text in enumerate(texts, 1):
@@ -61,7 +61,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def curves(lines: Sequence[Line], sources: Sequence[str]) -> Curves:
-    """Losses, learning rate and speed over the tokens of the run; long runs averaged in bins of equally many lines."""
+    """Losses, learning rate and speed over the tokens of the run; long runs averaged in equal bins."""
     bins = _bins(lines)
     losses = {source: _column(bins, f"train/{source}/loss_nats_per_token") for source in sources}
     return Curves(

@@ -1,7 +1,7 @@
 """What a run was asked to do and what it did, as one plain value.
 
-Reports and comparisons are made from this value, and their JSON twins hold it. Nothing here depends on where the store is
-or on the time of day: equal folders give equal facts.
+Reports and comparisons are made from this value, and their JSON twins hold it. Nothing here depends on where
+the store is or on the time of day: equal folders give equal facts.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from codemix import tables
 
 @dataclass(frozen=True)
 class Mark:
-    """A table cell that carries more than text: a tone ("good", "bad", "muted", "strong") or a source's colour."""
+    """A table cell with more than text: a tone ("good", "bad", "muted", "strong") or a source's colour."""
 
     text: str
     tone: str = ""
@@ -22,7 +22,7 @@ Cell = str | Mark
 
 @dataclass
 class PageTable:
-    """Rows under `columns`; `align` has one letter per column (l, r). The first cell of a row is its header."""
+    """Rows under `columns`; `align` has a letter per column (l, r). The first cell of a row is its header."""
 
     title: str
     columns: Sequence[str]

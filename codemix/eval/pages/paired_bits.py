@@ -34,7 +34,7 @@ def bootstrap(pairs: Sequence[DocumentPair]) -> stats.Difference:
 def family_moves(
     first: EvalFacts, last: EvalFacts, families: Mapping[str, str]
 ) -> dict[str, stats.Difference]:
-    """How bits per byte of each family moved between two evaluations, with a paired interval over documents."""
+    """The change of each family's bits per byte between two evaluations, with an interval over documents."""
     before = first.documents()
     after = last.documents()
     common = sorted(set(before) & set(after))

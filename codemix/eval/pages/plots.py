@@ -1,7 +1,8 @@
 """Drawing: matplotlib figures as inline SVG that follows the page's colours, light and dark.
 
-Every colour in a figure is a sentinel that leaves here as a CSS variable, so one SVG serves every theme and print. Text
-stays text (selectable, in the page's own font); ids carry the figure's name, so two figures on a page never clash.
+Every colour in a figure is a sentinel that leaves here as a CSS variable, so one SVG serves every theme and
+print. Text stays text (selectable, in the page's own font); ids carry the figure's name, so two figures never
+clash.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 
 from codemix.recipe.language.tags import family
 
-# Colour-blind safe: text is cool, code is warm, anything else green and grey. (light, dark) pairs; each keeps at least
-# 3:1 contrast with its background, and the first two of each family stay apart under all three dichromacies.
+# Colour-blind safe: text is cool, code is warm, anything else green and grey. (light, dark) pairs; each keeps
+# at least 3:1 contrast with its background, and the first two of each family stay apart under all three
+# dichromacies.
 PALETTE = {
     "text-1": ("#0b62b0", "#4a9df0"),
     "text-2": ("#2189b4", "#9be3f5"),
@@ -190,7 +192,7 @@ def _labelled(text: str, key: str, title: str, description: str) -> str:
 
 
 def spread_labels(positions: list[float], gap: float) -> list[float]:
-    """`positions` moved apart until neighbours are at least `gap` away, in their order, around where they were."""
+    """`positions` moved apart, in their order, until neighbours are at least `gap` away."""
     order = sorted(range(len(positions)), key=positions.__getitem__)
     placed = [positions[i] for i in order]
     for _ in range(MAX_SPREAD_ROUNDS):

@@ -1,4 +1,4 @@
-"""Pages in the store: HTML with its Markdown and JSON twins, in a folder named by what they hold and how they look."""
+"""Pages in the store: HTML with its Markdown and JSON twins, in a folder named by content and look."""
 
 from __future__ import annotations
 

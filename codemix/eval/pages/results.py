@@ -1,4 +1,4 @@
-"""What an evaluation measured, read from its folder: scores by source, scores by task, averages, and records by document."""
+"""What an evaluation measured: scores by source and by task, averages, and records by document."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class EvalFacts:
 
 
 def read_results(path: Path) -> EvalFacts:
-    """The evaluation whose folder or results.json is at `path`. Raises CodemixError where its content is damaged."""
+    """The evaluation whose folder or results.json is at `path`. Raises CodemixError where it is damaged."""
     file = path if path.is_file() else path / "results.json"
     content = read_json(file)
     try:

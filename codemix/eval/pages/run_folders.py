@@ -37,7 +37,7 @@ RATE_SAMPLES = 200  # steps at which the highest learning rate of a stage is loo
 def run_facts(
     plan: Plan, manifests: Mapping[str, Manifest], stage_dirs: Iterable[Path], eval_paths: Iterable[Path]
 ) -> RunFacts:
-    """Everything a report says. Raises CodemixError when a folder does not belong to the plan or is damaged."""
+    """All that a report says. Raises CodemixError when a folder does not belong to the plan or is damaged."""
     folders = _folders_by_stage(plan, stage_dirs)
     results = _results_by_stage(plan, eval_paths)
     recipe = plan.recipe

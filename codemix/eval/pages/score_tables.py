@@ -1,7 +1,7 @@
-"""The tables of scores, most trusted first; the terminal, the report of a run and a comparison show the same ones.
+"""The tables of scores, most trusted first; the terminal, a report and a comparison show the same ones.
 
-Bits per byte of held-out text, then of the right answers, then accuracy centred on chance, then what is generated, then the
-paper's averages. How much of a text training had read is shown beside its score.
+Bits per byte of held-out text, then of the right answers, then accuracy centred on chance, then what is
+generated, then the paper's averages. How much of a text training had read is shown beside its score.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def no_call(measure: str, task: str, heading: str) -> str:
 
 
 def task_tables(columns: Columns, call: Call = no_call, calls: str = "") -> list[PageTable]:
-    """Right answers, accuracy, generation, averages: the tables that have rows. `calls` explains the marks of `call`."""
+    """Right answers, accuracy, generation, averages: the tables that have rows. `calls` explains `call`."""
     results = [result for seeds in columns.values() for result in seeds]
     names = sorted({name for result in results for name in result.tasks})
     rows = [_TaskRow(name, columns, call) for name in names]
@@ -133,7 +133,8 @@ def _plain_table(rows: Sequence[_TaskRow], columns: Columns) -> PageTable:
     for row in rows:
         table.rows.append([row.name, percent(row.chance), percent(row.shown.majority), *row.plain_cells()])
     table.notes.append(
-        "Constant: what the best single answer to everything reaches, where all questions have the same choices."
+        "Constant: what the best single answer to everything reaches, "
+        "where all questions have the same choices."
     )
     return table
 

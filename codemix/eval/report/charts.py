@@ -86,7 +86,7 @@ def scores(
     shades: Mapping[str, str],
     unit: str,
 ) -> str:
-    """A group of bars per source, one bar per stage, paler for earlier stages; every bar carries its number."""
+    """A group of bars per source, one bar per stage, paler for earlier stages; bars carry their number."""
     longest = max(map(len, values), default=0)
     turn = _label_angle(values)
     room_below = 0.08 * longest if turn == 90 else 0  # long names are below the bars, not in their place
@@ -165,7 +165,7 @@ def funnel(
     rows: Mapping[str, Sequence[FunnelPart]],
     shades: Mapping[str, str],
 ) -> str:
-    """One bar per source: what was kept in its colour, then each reason to drop, as shares of the documents read."""
+    """One bar per source: what was kept in its colour, then each reason to drop, as shares."""
     with plots.drawing(10, 0.55 * len(rows) + 1.0) as figure:
         axes = figure.subplots()
         for row, (source, parts) in enumerate(rows.items()):

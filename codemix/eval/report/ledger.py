@@ -8,7 +8,8 @@ from codemix.eval.pages.facts import RunFacts, SourceUse
 from codemix.eval.pages.page import Block, Cell, Mark, Note, PageTable, Section
 
 LEAD = (
-    "The consumed side is counted from the batches that were trained on. An epoch is one pass over a source's training windows, "
+    "The consumed side is counted from the batches that were trained on. "
+    "An epoch is one pass over a source's training windows, "
     "counted along the whole run."
 )
 

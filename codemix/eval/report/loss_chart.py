@@ -72,7 +72,7 @@ def losses(
     boundaries: Sequence[Boundary],
     shades: Mapping[str, str],
 ) -> str:
-    """Training loss by source over the tokens of the run, stage boundaries marked, the learning rate below on the same axis."""
+    """Training loss by source over the tokens of the run, stages marked, the learning rate below."""
     with plots.drawing(10, 5.2) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
         lines = [line for line in _lines(curves, total, shades) if line.finite]

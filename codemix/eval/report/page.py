@@ -1,4 +1,4 @@
-"""The report of one run: what was asked, what was read, how the losses went, what it scores, where the documents went."""
+"""The report of one run: what was asked and read, losses, scores, and where the documents went."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan
 
 FOOTER = (
-    "Made by codemix from the folders whose fingerprints appear above. Sums travel, ratios are made once; bits per byte are on "
+    "Made by codemix from the folders whose fingerprints appear above. Sums travel, "
+    "ratios are made once; bits per byte are on "
     "documents that were never trained on."
 )
 
@@ -39,8 +40,9 @@ def report(
     stage_dirs: Iterable[Path],
     eval_paths: Iterable[Path],
 ) -> Path:
-    """The HTML page, with its Markdown and JSON twins beside it. Equal inputs give equal bytes, and are not written twice.
+    """The HTML page, with its Markdown and JSON twins beside it.
 
+    Equal inputs give equal bytes, and are not written twice.
     Raises CodemixError when a folder does not belong to the plan or is damaged.
     """
     facts = run_facts(plan, manifests, stage_dirs, eval_paths)

@@ -27,7 +27,8 @@ def bits_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
     words = "Lower is better. One group of bars per source, one bar per stage, paler for earlier stages."
     svg = charts.scores("bits", title, words, values, list(columns), shades, "bits per byte")
     lead = (
-        "How many bits the model needs for a byte of text that it was never trained on: bits summed over documents, "
+        "How many bits the model needs for a byte of text that it was never trained on: "
+        "bits summed over documents, "
         "divided once by their bytes."
     )
     return Section("bits-per-byte", "Bits per byte", lead, [Figure(title, svg, words, table, open=True)])

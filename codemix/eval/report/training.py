@@ -12,7 +12,10 @@ from codemix.eval.report import charts
 from codemix.eval.report.charts import Boundary, Points
 
 TABLE_INTERVALS = 6  # per stage, between the lines of the table of losses
-LEAD = "Losses in nats per token tell how training went; compare recipes by bits per byte, which no tokenizer can flatter."
+LEAD = (
+    "Losses in nats per token tell how training went; "
+    "compare recipes by bits per byte, which no tokenizer can flatter."
+)
 
 
 def training_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
@@ -37,7 +40,8 @@ def _losses(
     sources = [source for source in sorted(shades) if source in logged]
     title = "Loss by source."
     words = (
-        "Training loss over the tokens of the run; dashed lines are stage boundaries, below is the learning rate. Lines that "
+        "Training loss over the tokens of the run; dashed lines are stage boundaries, "
+        "below is the learning rate. Lines that "
         "leave the top belong to the first steps."
     )
     by_source = {source: _points(stages, _loss_of(source)) for source in sources}
@@ -55,7 +59,7 @@ def _loss_of(source: str) -> Callable[[Curves], Column]:
 
 
 def _points(stages: Sequence[StageFacts], column_of: Callable[[Curves], Column]) -> Points:
-    """A metric over the tokens of the run; NaN breaks the line where a stage starts before the end of the last."""
+    """A metric over the tokens of the run; NaN breaks the line where a stage branches off earlier."""
     points: list[tuple[float, float | None]] = []
     last = -math.inf
     for stage in stages:
