@@ -15,7 +15,7 @@ from codemix.eval.compare import paper_numbers
 from codemix.eval.compare.answer import answer
 from codemix.eval.compare.caveats import caveats
 from codemix.eval.compare.changes import Best, best, difference, paired
-from codemix.eval.compare.findings import Findings, Question, findings
+from codemix.eval.compare.findings import Findings, Question, compare_variants
 from codemix.eval.compare.page import compare
 from codemix.eval.compare.run_inputs import RunInputs, load
 from codemix.eval.compare.stage_roles import cooldowns, qualities, sweeps
@@ -166,7 +166,7 @@ def test_without_records_there_is_a_number_but_no_call(store):
     change = difference(at(made[1], "cooldown"), at(made[0], "cooldown"), "code")
     assert change.verdict == "no call" and "low" not in change.as_json() and change.value > 0
     assert any("no intervals" in note.text for note in caveats(made))
-    assert "**no call**" in answer(findings(made, made[0]))[0]
+    assert "**no call**" in answer(compare_variants(made, made[0]))[0]
 
 
 def test_seeds_that_differ_as_much_stop_the_call(store):
@@ -201,7 +201,7 @@ def test_structure_is_found_without_names(variants):
 
 
 def test_runs_of_other_lengths_are_not_ranked(variants):
-    found = findings(variants, named(variants, "text-only"))
+    found = compare_variants(variants, named(variants, "text-only"))
     assert found.other_length == ["share-0", "share-25", "share-100", "other-code"]
     assert {change.variant for change in found.last} == {"balanced", "code-first", "no-code"}
     assert {change.measure for change in found.last} == {"code", "text"}

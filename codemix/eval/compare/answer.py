@@ -11,19 +11,19 @@ from codemix.eval.pages.page import signed
 NAMED_TIES = 4  # more are counted
 
 
-def answer(found: Findings) -> list[str]:
+def answer(findings: Findings) -> list[str]:
     """The sentences at the head of the page."""
     sentences = []
-    for measure, top in found.best.items():
+    for measure, top in findings.best.items():
         if top is not None:
-            sentences.append(_about(found, measure, top))
-    return [*sentences, _about_seeds(found)]
+            sentences.append(_about(findings, measure, top))
+    return [*sentences, _about_seeds(findings)]
 
 
-def _about(found: Findings, measure: str, top: Best) -> str:
+def _about(findings: Findings, measure: str, top: Best) -> str:
     """Who is best on one measure."""
-    changes = {change.variant: change for change in found.last if change.measure == measure}
-    base = found.base.name
+    changes = {change.variant: change for change in findings.last if change.measure == measure}
+    base = findings.base.name
     where = f"On {MEASURES[measure]},"
     if top.of == 2:
         change = next(iter(changes.values()))
@@ -63,9 +63,11 @@ def _call(change: Change) -> str:
     return f"**{change.verdict}**."
 
 
-def _about_seeds(found: Findings) -> str:
+def _about_seeds(findings: Findings) -> str:
     """How far the intervals carry."""
-    counts = {len(variant.seeds) for variant in found.variants if variant.name not in found.other_length}
+    counts = {
+        len(variant.seeds) for variant in findings.variants if variant.name not in findings.other_length
+    }
     if counts == {1}:
         return (
             "Each recipe was trained with one seed: "

@@ -24,9 +24,9 @@ HEADINGS = (
 )
 
 
-def against_baseline(found: Findings) -> Section | None:
+def against_baseline(findings: Findings) -> Section | None:
     """The headline: every variant's last stage against the baseline's."""
-    base = found.base.name
+    base = findings.base.name
     lead = (
         f"Relative change of bits per byte after the last stage, against `{base}`. "
         "Negative is better. Pale bars are "
@@ -34,23 +34,23 @@ def against_baseline(found: Findings) -> Section | None:
     )
     section = Section("against", "Against the baseline", lead)
     axis = f"against {base}, after the last stage"
-    return _filled(section, "Change of bits per byte.", _by_variant(found.last), axis)
+    return _filled(section, "Change of bits per byte.", _by_variant(findings.last), axis)
 
 
-def initialisation(found: Findings) -> Section | None:
+def initialisation(findings: Findings) -> Section | None:
     """The paper's figure 2: initialisations, before any cooldown."""
     lead = "The same before any cooldown, as the paper compares initialisations (its figure 2)."
     section = Section("init", "Initialisation", lead)
-    axis = f"against {found.base.name}, before any cooldown"
-    changes = _by_variant(found.before_cooldown)
-    return _with_paper(_filled(section, "Change before the cooldown.", changes, axis), found)
+    axis = f"against {findings.base.name}, before any cooldown"
+    changes = _by_variant(findings.before_cooldown)
+    return _with_paper(_filled(section, "Change before the cooldown.", changes, axis), findings)
 
 
-def quality(found: Findings) -> Section | None:
+def quality(findings: Findings) -> Section | None:
     """The paper's figure 5: what the code is."""
-    if not found.quality:
+    if not findings.quality:
         return None
-    first = found.quality[0]
+    first = findings.quality[0]
     lead = (
         f"First stages of {show_tokens(first.tokens)} tokens with {first.code_share * 100:.0f}% "
         "code that differ in what the "
@@ -58,10 +58,10 @@ def quality(found: Findings) -> Section | None:
     )
     section = Section("quality", "Quality of the code", lead)
     axis = f"against {first.reference_label}"
-    return _with_paper(_filled(section, "Change by what the code is.", found.quality, axis), found)
+    return _with_paper(_filled(section, "Change by what the code is.", findings.quality, axis), findings)
 
 
-def cooldown(found: Findings) -> Section | None:
+def cooldown(findings: Findings) -> Section | None:
     """The paper's figure 6: what a cooldown changes, with and without code."""
     lead = (
         "Each cooldown against the same run without it. It reads more tokens at a falling rate, "
@@ -69,7 +69,7 @@ def cooldown(found: Findings) -> Section | None:
     )
     section = Section("cooldown", "Cooldown", lead)
     axis = "against the run before its cooldown"
-    return _with_paper(_filled(section, "Change by the cooldown.", found.cooldown, axis), found)
+    return _with_paper(_filled(section, "Change by the cooldown.", findings.cooldown, axis), findings)
 
 
 def _by_variant(changes: Sequence[Change]) -> list[LabelledChange]:
@@ -79,9 +79,9 @@ def _by_variant(changes: Sequence[Change]) -> list[LabelledChange]:
     return labelled
 
 
-def _with_paper(section: Section | None, found: Findings) -> Section | None:
+def _with_paper(section: Section | None, findings: Findings) -> Section | None:
     """The section with the paper's numbers for the same figure, where they were asked for."""
-    if section is not None and found.question.overlay_paper:
+    if section is not None and findings.question.overlay_paper:
         section.blocks += paper.overlay(section.id)
     return section
 

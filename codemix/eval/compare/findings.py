@@ -106,7 +106,9 @@ def point_bits(point: SweepPoint) -> dict[str, list[float]]:
     return bits
 
 
-def findings(variants: Sequence[Variant], base: Variant, question: Question | None = None) -> Findings:
+def compare_variants(
+    variants: Sequence[Variant], base: Variant, question: Question | None = None
+) -> Findings:
     """Every number of the comparison against a baseline."""
     last = equally_long([variant.last for variant in variants], base.last)
     ranked = [base, *(stage.variant for stage in last)]

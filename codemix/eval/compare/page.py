@@ -10,7 +10,7 @@ from codemix.errors import CodemixError
 from codemix.eval.compare import change_sections, paper
 from codemix.eval.compare.answer import answer, listed
 from codemix.eval.compare.caveats import caveats
-from codemix.eval.compare.findings import Findings, Question, findings
+from codemix.eval.compare.findings import Findings, Question, compare_variants
 from codemix.eval.compare.paper_layout import paper_layout_section
 from codemix.eval.compare.provenance import ledger_section, provenance_section
 from codemix.eval.compare.recipe_differences import recipes_section
@@ -59,65 +59,65 @@ def compare(
     base = find_baseline(variants, baseline)
     judged = [read_winrate(Path(path)) for path in winrates]
     asked = Question(question, overlay_paper, judged, sorted(missing))
-    found = findings(variants, base, asked)
+    findings = compare_variants(variants, base, asked)
     recipes = [identity(run.plan.recipe) for variant in variants for run in variant.runs]
     name = f"compare-{digest(recipes)[:8]}"
-    return publish(store, name, found.as_json(), lambda: page(found), stem="compare")
+    return publish(store, name, findings.as_json(), lambda: page(findings), stem="compare")
 
 
-def page(found: Findings) -> Page:
+def page(findings: Findings) -> Page:
     """The comparison as a page."""
     sections = [
-        change_sections.against_baseline(found),
-        paper_layout_section(found),
-        bits_section(found),
-        trajectories_section(found),
-        sweep_section(found),
-        change_sections.initialisation(found),
-        change_sections.quality(found),
-        change_sections.cooldown(found),
-        tasks_section(found),
-        winrate_section(found),
-        recipes_section(found),
-        ledger_section(found.variants),
-        paper.care_section(found.question.overlay_paper),
-        provenance_section(found.variants),
+        change_sections.against_baseline(findings),
+        paper_layout_section(findings),
+        bits_section(findings),
+        trajectories_section(findings),
+        sweep_section(findings),
+        change_sections.initialisation(findings),
+        change_sections.quality(findings),
+        change_sections.cooldown(findings),
+        tasks_section(findings),
+        winrate_section(findings),
+        recipes_section(findings),
+        ledger_section(findings.variants),
+        paper.care_section(findings.question.overlay_paper),
+        provenance_section(findings.variants),
     ]
     return Page(
         kind="comparison",
-        title=found.question.text or f"{_others(found)} against {found.base.name}",
-        answer=answer(found),
-        remark=_remark(found),
-        notes=_notes(found),
+        title=findings.question.text or f"{_others(findings)} against {findings.base.name}",
+        answer=answer(findings),
+        remark=_remark(findings),
+        notes=_notes(findings),
         sections=[section for section in sections if section is not None],
         footer=FOOTER,
     )
 
 
-def _others(found: Findings) -> str:
+def _others(findings: Findings) -> str:
     names = []
-    for variant in found.variants:
-        if variant is not found.base:
+    for variant in findings.variants:
+        if variant is not findings.base:
             names.append(variant.name)
     if len(names) == 1:
         return names[0]
     return f"{len(names)} recipes"
 
 
-def _remark(found: Findings) -> str:
-    n_recipes = len(found.variants)
-    n_runs = sum(len(variant.runs) for variant in found.variants)
+def _remark(findings: Findings) -> str:
+    n_recipes = len(findings.variants)
+    n_runs = sum(len(variant.runs) for variant in findings.variants)
     counts = f"{n_recipes} recipes, {n_runs} runs"
-    return f"{counts}; baseline `{found.base.name}`; changes are relative to it."
+    return f"{counts}; baseline `{findings.base.name}`; changes are relative to it."
 
 
-def _notes(found: Findings) -> list[Note]:
-    notes = caveats([variant for variant in found.variants if variant.name not in found.other_length])
-    if found.question.missing:
-        names = listed(found.question.missing)
+def _notes(findings: Findings) -> list[Note]:
+    notes = caveats([variant for variant in findings.variants if variant.name not in findings.other_length])
+    if findings.question.missing:
+        names = listed(findings.question.missing)
         notes.append(Note("warn", f"Left out, because not every stage is trained: {names}."))
-    if found.other_length:
-        names = listed(found.other_length)
+    if findings.other_length:
+        names = listed(findings.other_length)
         text = (
             "Not as long as the baseline, "
             "so compared only where stages are equally long (proportion, quality): "

@@ -30,24 +30,24 @@ HEADINGS = (
 FIRST_STAGES = ("pre-training", "init")  # of the paper's rows: their tokens do not add to others
 
 
-def paper_layout_section(found: Findings) -> Section:
+def paper_layout_section(findings: Findings) -> Section:
     """The paper's Table 2 from our numbers; what was not measured is a dash."""
     table = PageTable("Variants, stage by stage", HEADINGS, "llrrrrrrrrr", id="table-2")
     partial = _Partial()
     shows_paper = False
-    for variant in found.variants:
+    for variant in findings.variants:
         for number, stage in enumerate(variant.stages):
             table.rows.append(_our_row(stage, number, partial))
-            paper_row = _paper_row(variant, number) if found.question.overlay_paper else None
+            paper_row = _paper_row(variant, number) if findings.question.overlay_paper else None
             if paper_row is not None:
                 table.rows.append(_paper_cells(paper_row))
                 shows_paper = True
     table.notes.append(
         "Tokens are those read in the stage; "
-        "a plus says that they come on top of the stages above. NL is the mean of Reason. and "
+        "a plus means that they come on top of the stages above. NL is the mean of Reason. and "
         "Know., Total of Reason., Know. and Code, as in the paper."
     )
-    if not any(stage.averages(name) for v in found.variants for stage in v.stages for name in AVERAGES):
+    if not any(stage.averages(name) for v in findings.variants for stage in v.stages for name in AVERAGES):
         table.notes.append(
             "– : no tasks were scored. "
             "Small models are told apart by bits per byte long before any task score leaves chance."
@@ -126,7 +126,7 @@ def _paper_cells(row: paper_numbers.Row) -> list[Cell]:
 
 
 def _paper_row(variant: Variant, number: int) -> paper_numbers.Row | None:
-    """The row of the paper's Table 2 for one of our stages, when the run bears the name of its variant.
+    """The row of the paper's Table 2 for one of our stages, when the run has the name of its variant.
 
     Stages are matched from the end: the last cooldown with the paper's, the stages before it with the rows
     before.

@@ -110,7 +110,7 @@ CONFLICTS = (
         "balanced-to-text is +8.2% in reasoning and 12 times better at code than text-only",
         "53.0 / 49.0 and 4.8 / 0.4",
         (
-            "that balanced-to-text holds synthetic code (figure 5b: 53.0, 4.8); "
+            "that balanced-to-text contains synthetic code (figure 5b: 53.0, 4.8); "
             "without it 52.0 / 49.0 is +6.1%, and code 8.5 times"
         ),
         ("table-2", "init"),
@@ -118,7 +118,7 @@ CONFLICTS = (
     Conflict(
         "code-to-text starts with 80 code : 20 markup",
         "44.7 and 15.5 equal figure 5a's code + synthetic, not 41.0 and 10.7",
-        "Table 2's code start holds synthetic code",
+        "Table 2's code start contains synthetic code",
         ("table-2", "quality"),
     ),
     Conflict(

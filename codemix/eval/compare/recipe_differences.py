@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from codemix.recipe.diffs.diff import Diff
 
 
-def recipes_section(found: Findings) -> Section:
+def recipes_section(findings: Findings) -> Section:
     """Each recipe against the baseline's."""
     blocks: list[Block] = []
-    for variant in found.variants:
-        if variant is not found.base:
-            blocks += _differences(found.base, variant)
+    for variant in findings.variants:
+        if variant is not findings.base:
+            blocks += _differences(findings.base, variant)
     lead = "Effects, not lines of YAML: tokens and epochs that moved, settings that differ."
     return Section("recipes", "What the recipes do differently", lead, blocks)
 

@@ -33,21 +33,21 @@ def in_order(variants: Sequence[Variant], sources: Iterable[str]) -> list[str]:
     return sorted(by_name, key=families.__getitem__)
 
 
-def bits_section(found: Findings) -> Section | None:
+def bits_section(findings: Findings) -> Section | None:
     """Bits per byte by source, with the change against the baseline and what may be said about it."""
     scored: set[str] = set()
-    for variant in found.variants:
+    for variant in findings.variants:
         scored.update(variant.last.facts.scores.sources)
     if not scored:
         return None
-    sources = in_order(found.variants, scored)
+    sources = in_order(findings.variants, scored)
     tables = [
-        _bits_table(found, sources),
-        _changes_table(found, sources),
-        _languages_table(found.variants),
+        _bits_table(findings, sources),
+        _changes_table(findings, sources),
+        _languages_table(findings.variants),
     ]
     blocks: list[Block] = [table for table in tables if table.rows]
-    return Section("bits", "Bits per byte by source", _lead(found.variants, sources), blocks)
+    return Section("bits", "Bits per byte by source", _lead(findings.variants, sources), blocks)
 
 
 def _lead(variants: Sequence[Variant], sources: Sequence[str]) -> str:
@@ -59,18 +59,18 @@ def _lead(variants: Sequence[Variant], sources: Sequence[str]) -> str:
     return f"Lower is better. Sources: {'; '.join(by_measure)}."
 
 
-def _bits_table(found: Findings, sources: Sequence[str]) -> PageTable:
+def _bits_table(findings: Findings, sources: Sequence[str]) -> PageTable:
     headings = ["recipe", "tokens", *sources]
     align = "lr" + "r" * len(sources)
     table = PageTable("After the last stage", headings, align, id="bits")
-    for variant in found.variants:
-        tone = "strong" if variant is found.base else ""
+    for variant in findings.variants:
+        tone = "strong" if variant is findings.base else ""
         tokens = show_tokens(variant.last.end_tokens)
         bits = [mean_text(_source_bits(variant, source)) for source in sources]
         table.rows.append([Mark(variant.name, tone), tokens, *bits])
     cells: list[Cell] = [Mark("most overlap with training", "muted"), ""]
     for source in sources:
-        overlap = _overlap_text(found.variants, source)
+        overlap = _overlap_text(findings.variants, source)
         cells.append(Mark(overlap, "muted"))
     table.rows.append(cells)
     table.notes.append(OVERLAP_NOTE)
@@ -94,13 +94,13 @@ def _overlap_text(variants: Sequence[Variant], source: str) -> str:
     return percent(largest_overlap(overlaps))
 
 
-def _changes_table(found: Findings, sources: Sequence[str]) -> PageTable:
+def _changes_table(findings: Findings, sources: Sequence[str]) -> PageTable:
     headings = ["recipe", *sources]
-    title = f"Change against {found.base.name}"
+    title = f"Change against {findings.base.name}"
     table = PageTable(title, headings, "l" + "r" * len(sources), id="bits-changes")
-    for variant in found.variants:
-        if variant is not found.base and variant.name not in found.other_length:
-            changes = [difference(variant.last, found.base.last, source) for source in sources]
+    for variant in findings.variants:
+        if variant is not findings.base and variant.name not in findings.other_length:
+            changes = [difference(variant.last, findings.base.last, source) for source in sources]
             table.rows.append([variant.name, *map(_change_cell, changes)])
     n = len(table.rows) * len(sources)
     table.notes.append(
@@ -120,7 +120,7 @@ def _change_cell(change: Change | None) -> Cell:
 
 
 def _languages_table(variants: Sequence[Variant]) -> PageTable:
-    """The same by language, where sources hold more than one."""
+    """The same by language, where sources have more than one."""
     headings = ["source", "language"]
     headings += [variant.name for variant in variants]
     align = "ll" + "r" * len(variants)
@@ -144,23 +144,23 @@ def _language_bits(variant: Variant, source: str, language: str) -> list[float]:
     return bits
 
 
-def tasks_section(found: Findings) -> Section | None:
+def tasks_section(findings: Findings) -> Section | None:
     """Scores of tasks after the last stage.
 
     They are called only by the paired interval over the same examples, between equally long runs.
     """
     groups: list[list[Variant]] = [[], []]
-    for variant in found.variants:
-        groups[variant.name in found.other_length].append(variant)
+    for variant in findings.variants:
+        groups[variant.name in findings.other_length].append(variant)
     as_long, others = map(_last_results, groups)
-    by_name = {variant.name: variant for variant in found.variants}
+    by_name = {variant.name: variant for variant in findings.variants}
 
     def call(measure: str, task: str, name: str) -> str:
         variant = by_name[name]
-        return task_call(variant, found.base, measure, task)
+        return task_call(variant, findings.base, measure, task)
 
     marks = (
-        f"Better, worse: than `{found.base.name}`, beyond the paired 95% interval over examples and "
+        f"Better, worse: than `{findings.base.name}`, beyond the paired 95% interval over examples and "
         "beyond the seeds; the others are no call."
     )
     blocks: list[Block] = [*task_tables(as_long, call, marks)]

@@ -114,11 +114,11 @@ def qualities(variants: Sequence[Variant]) -> list[Quality]:
             arms = groups.setdefault((stage.facts.plan.tokens, share), {})
             kind = code_composition(stage)
             arms.setdefault(kind, Arm(kind, stage))
-    found = []
+    qualities = []
     for (tokens, share), arms in sorted(groups.items()):
         if len(arms) > 1:
-            found.append(Quality(tokens, share, list(arms.values())))
-    return found
+            qualities.append(Quality(tokens, share, list(arms.values())))
+    return qualities
 
 
 def cooldowns(variants: Sequence[Variant]) -> list[Cooldown]:

@@ -13,12 +13,12 @@ from codemix.recipe.language.quantities import show_tokens
 LEAD = "Runs from scratch that differ only in how much of their tokens is code (the paper's figure 4)."
 
 
-def sweep_section(found: Findings) -> Section | None:
+def sweep_section(findings: Findings) -> Section | None:
     """One figure per length of the first stages."""
-    blocks: list[Block] = [_figure(sweep, f"sweep-{number}") for number, sweep in enumerate(found.sweeps)]
+    blocks: list[Block] = [_figure(sweep, f"sweep-{number}") for number, sweep in enumerate(findings.sweeps)]
     if not blocks:
         return None
-    if found.question.overlay_paper:
+    if findings.question.overlay_paper:
         blocks += paper.overlay("sweep")
     return Section("sweep", "Proportion of code", LEAD, blocks)
 

@@ -11,9 +11,9 @@ from codemix.eval.pages.score_tables import mean_text
 SHOWN_MEASURES = ("code", "text")
 
 
-def trajectories_section(found: Findings) -> Section | None:
+def trajectories_section(findings: Findings) -> Section | None:
     """Bits per byte after each stage, of the runs that are scored after more than one."""
-    longer = [variant for variant in found.variants if len(_scored(variant)) > 1]
+    longer = [variant for variant in findings.variants if len(_scored(variant)) > 1]
     headings = ["recipe", "stage", "tokens of the run", *SHOWN_MEASURES]
     table = PageTable("Bits per byte after each stage", headings, "llrrr")
     panels: dict[str, dict[str, list[charts.PathPoint]]] = {}
@@ -29,10 +29,10 @@ def trajectories_section(found: Findings) -> Section | None:
                     lines.setdefault(variant.name, []).append(charts.PathPoint(tokens, seeds))
     if not panels:
         return None
-    shades = charts.run_colours([variant.name for variant in longer], found.base.name)
+    shades = charts.run_colours([variant.name for variant in longer], findings.base.name)
     title = "Bits per byte after each stage."
     words = (
-        f"Lower is better; the dashed line is the baseline `{found.base.name}`. "
+        f"Lower is better; the dashed line is the baseline `{findings.base.name}`. "
         "A vertical bar is the range over seeds."
     )
     svg = charts.paths("stages", title, words, panels, shades)

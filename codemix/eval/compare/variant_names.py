@@ -61,5 +61,5 @@ def find_baseline(variants: Sequence[Variant], name: str | None) -> Variant:
             return variant
     known = [variant.name for variant in variants]
     raise CodemixError(
-        f"there is no run `{name}` to be the baseline", hints=did_you_mean(name, known), rule="baseline"
+        f"the baseline `{name}` is not one of the runs", hints=did_you_mean(name, known), rule="baseline"
     )

@@ -163,11 +163,11 @@ class VariantStage:
 
     def averages(self, name: str) -> list[Average]:
         """One of the paper's averages, one per seed that has it."""
-        found = []
+        averages = []
         for stage in self.runs:
             if name in stage.scores.averages:
-                found.append(stage.scores.averages[name])
-        return found
+                averages.append(stage.scores.averages[name])
+        return averages
 
 
 def is_cooldown(stage: StageFacts) -> bool:

@@ -24,14 +24,14 @@ HEADINGS = (
 )
 
 
-def winrate_section(found: Findings) -> Section | None:
+def winrate_section(findings: Findings) -> Section | None:
     """Judged pairs, where there are any."""
-    winrates = found.question.winrates
+    winrates = findings.question.winrates
     if not winrates:
         return None
     table = PageTable("Win-rates", HEADINGS, "lllrrrrrrrr", [_cells(pair) for pair in winrates])
     table.notes.append(
-        "Wins minus losses is the paper's figure; grey where the interval over prompts holds zero. "
+        "Wins minus losses is the paper's figure; grey where the interval over prompts contains zero. "
         "First slot: 50% is a judge without position bias."
     )
     bars = [charts.WinBar(p["a"], p["b"], p["wins"], p["ties"], p["losses"]) for p in winrates]
@@ -43,7 +43,7 @@ def winrate_section(found: Findings) -> Section | None:
         if pair["note"]:
             blocks.append(Note("warn", f"{pair['a']} against {pair['b']}: {pair['note']}."))
     blocks.append(Figure(title, svg, words, table, open=True))
-    if found.question.overlay_paper:
+    if findings.question.overlay_paper:
         blocks += paper.overlay("winrate")
     lead = "A judge's preference between the answers of two checkpoints."
     return Section("winrate", "Win-rates", lead, blocks)

@@ -125,11 +125,11 @@ class _Rows:
 
     def _scores_of(self, source: str) -> list[SourceScore]:
         """The scores of a source in every evaluation that has it."""
-        found = []
+        scored = []
         for scores in self._every:
             if source in scores:
-                found.append(scores[source])
-        return found
+                scored.append(scores[source])
+        return scored
 
     def _language(self, source: str, language: str) -> BitsRow:
         by_heading = [language_scores(seeds, source, language) for seeds in self._by_heading]
@@ -181,8 +181,8 @@ def _mean_over_sources(scores: Scores) -> float | None:
 
 def language_scores(seeds: Sequence[Scores], source: str, language: str) -> list[SourceScore]:
     """The scores of one language of a source, from the seeds that have it."""
-    found = []
+    scored = []
     for scores in seeds:
         if source in scores and language in scores[source].by_language:
-            found.append(scores[source].by_language[language])
-    return found
+            scored.append(scores[source].by_language[language])
+    return scored

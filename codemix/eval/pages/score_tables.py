@@ -158,10 +158,10 @@ def _written_table(rows: Sequence[_TaskRow], columns: Columns) -> PageTable:
 
 
 def _averages_table(columns: Columns) -> PageTable:
-    """The paper's averages; a partial one bears a star and the tasks that it lacks."""
+    """The paper's averages; a partial one has a star and the tasks that it lacks."""
     headings = ["average", *columns, "absent tasks"]
     align = "l" + "r" * len(columns) + "l"
-    table = PageTable("Averages as the paper makes them [%]", headings, align, id="averages")
+    table = PageTable("Averages as in the paper [%]", headings, align, id="averages")
     is_partial = False
     for key, label in AVERAGES.items():
         by_heading = [

@@ -128,7 +128,9 @@ def _notes(facts: RunFacts) -> list[Note]:
     untrained = [f"`{stage.name}`" for stage in facts.stages if not stage.training.trained]
     if untrained:
         names = ", ".join(untrained)
-        notes.append(Note("warn", f"Not trained yet: {names}. What follows holds for the stages before."))
+        notes.append(
+            Note("warn", f"Not trained yet: {names}. The rest of the page is about the stages before.")
+        )
     unscored = [
         f"`{stage.name}`" for stage in facts.stages if stage.training.trained and not stage.scores.exists
     ]
@@ -142,7 +144,7 @@ def _unequal_ledger(stage: StageFacts) -> Note:
     for source, use in stage.sources.items():
         if use.consumed is not None and use.consumed != use.planned:
             differences.append(f"`{source}` {use.consumed - use.planned:+,}")
-    cause = ", ".join(differences) or "its own ledger names other tokens"
+    cause = ", ".join(differences) or "its ledger disagrees with the plan"
     return Note(
         "bad", f"Stage `{stage.name}` did not read what was planned: {cause}. Do not compare this run."
     )

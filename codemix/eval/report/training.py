@@ -13,7 +13,7 @@ from codemix.eval.report.charts import Boundary, Points
 
 TABLE_INTERVALS = 6  # per stage, between the lines of the table of losses
 LEAD = (
-    "Losses in nats per token tell how training went; "
+    "Losses in nats per token show how training went; "
     "compare recipes by bits per byte, which no tokenizer can flatter."
 )
 
@@ -41,8 +41,8 @@ def _losses(
     title = "Loss by source."
     words = (
         "Training loss over the tokens of the run; dashed lines are stage boundaries, "
-        "below is the learning rate. Lines that "
-        "leave the top belong to the first steps."
+        "below is the learning rate. Lines cut off "
+        "at the top belong to the first steps."
     )
     by_source = {source: _points(stages, _loss_of(source)) for source in sources}
     total = _points(stages, lambda curves: curves.total)
