@@ -175,6 +175,18 @@ def test_damage_is_an_error_never_a_score(run, tmp_path):
         report(plan, store, MANIFESTS, folders, [])
 
 
+@pytest.mark.parametrize("part", ["bits_per_byte", "tasks", "aggregates"])
+def test_results_without_what_a_score_needs_are_damaged(run, tmp_path, part):
+    _, plan, _, _ = run
+    folders, evals = write_run(Store(tmp_path), plan)
+    results = read_json(evals[0] / "results.json") | {
+        part: {"x": {"value": 1}} if part != "aggregates" else []
+    }
+    write_json(evals[0] / "results.json", results)
+    with pytest.raises(CodemixError, match=r"results.json is damaged: \w+Error"):
+        run_facts(plan, MANIFESTS, folders, evals)
+
+
 def test_records_are_read_back_whatever_line_ends_they_hold(tmp_path):
     path = tmp_path / "examples" / "triviaqa.jsonl"
     path.parent.mkdir()

@@ -160,7 +160,7 @@ def _source_uses(stage: StagePlan, ledger: Ledger | None) -> dict[str, SourceUse
 
 
 def _plan_facts(stage: StagePlan) -> PlanFacts:
-    schedule = stage.spec.learning_rate
+    schedule: Any = stage.spec.learning_rate  # of whatever kind
     settings = schedule.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
     batch_sizes = [size for _, size in stage.batches]
     parent = stage.parent
