@@ -29,13 +29,15 @@ def digest(value: Any) -> str:
 
 
 def temporary_path(path: Path) -> Path:
-    """Where a file is written before it is moved to `path`: hidden, in the same folder, of this process alone."""
+    """Where a file is written before it is moved to `path`: hidden, in the same folder, of this process
+    alone."""
     name = f".{path.name}.{os.getpid()}.tmp"
     return path.with_name(name)
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Move a file that is written to the end to `path`, so that a reader sees all of it or nothing, also after a crash."""
+    """Move a file that is written to the end to `path`, so that a reader sees all of it or nothing, also
+    after a crash."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -43,7 +45,8 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to. On leaving without an error it is moved to `path`, else deleted. The folder is made."""
+    """A temporary path to write to. On leaving without an error it is moved to `path`, else deleted. The
+    folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     try:

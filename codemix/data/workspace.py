@@ -70,10 +70,12 @@ def _manifests(inventory: Mapping[str, SourceState]) -> dict[str, Manifest]:
 
 
 def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path) -> Workspace:
-    """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones elsewhere."""
+    """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones
+    elsewhere."""
     refuse_clashes()
     inventory = take_inventory(source.recipe, store, data_root)
-    pools = {name: _pool(manifest) for name, manifest in _manifests(inventory).items()}
+    manifests = _manifests(inventory)
+    pools = {name: _pool(manifest) for name, manifest in manifests.items()}
     checked = validation.check(source, pools)
     return Workspace(source, store, data_root, inventory, checked)
 

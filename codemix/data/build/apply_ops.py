@@ -1,4 +1,5 @@
-"""What becomes of each document: kept, dropped by an op for a reason, or unreadable. Each is counted exactly once."""
+"""What becomes of each document: kept, dropped by an op for a reason, or unreadable. Each is counted exactly
+once."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def apply_ops(
     *,
     strict: bool,
 ) -> Iterator[Document]:
-    """The documents of `read` that the ops `steps` keep; every document is counted in `funnel` exactly once."""
+    """The documents of `read` that the ops `steps` keep; every document is counted in `funnel` exactly
+    once."""
 
     def count_unreadable(bad: Unreadable) -> None:
         if strict:

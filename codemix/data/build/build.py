@@ -26,9 +26,9 @@ def build(
 ) -> dict[str, Manifest]:
     """The manifests of a recipe's sources (or of `only` some), building what is missing.
 
-    A source that only other sources read has no manifest; its documents are built when one of those needs them.
-    `workers` and `executor` say how fast and where, and change no byte. Raises CodemixError for whatever a user can
-    fix; a rerun after any failure, kill or interruption redoes only what is missing.
+    A source that only other sources read has no manifest; its documents are built when one of those needs
+    them. `workers` and `executor` say how fast and where, and change no byte. Raises CodemixError for
+    whatever a user can fix; a rerun after any failure, kill or interruption redoes only what is missing.
     """
     requested = _requested(recipe, only)
     store = Store(store.root.absolute())  # absolute: tasks may run in a different working folder
@@ -90,7 +90,8 @@ def _problems_of_first_rows(builder: Builder, names: set[str]) -> list[Problem]:
 
 
 def _nothing_left(name: str, manifest: Manifest) -> Problem:
-    """The problem of a source of which no document is kept; samples of what was dropped are in the store by now."""
+    """The problem of a source of which no document is kept; samples of what was dropped are in the store by
+    now."""
     funnel = manifest.funnel
     if not funnel["read"]:
         return Problem(

@@ -94,7 +94,8 @@ class Builder:
         return entries[::-1]
 
     def build_documents(self, names: list[str]) -> None:
-        """The documents of these sources, and first of those that they read in turn, as far as the store lacks them."""
+        """The documents of these sources, and first of those that they read in turn, as far as the store
+        lacks them."""
         waves: list[list[str]] = []
         wave = self._without_documents(names)
         while wave:
@@ -109,8 +110,11 @@ class Builder:
         return self.recipe.sources[name].read.origin
 
     def _without_documents(self, names: list[str]) -> list[str]:
-        folders = {name: self.documents_folder(name) for name in names}
-        return [name for name, folder in folders.items() if not folder.exists()]
+        missing: list[str] = []
+        for name in names:
+            if not self.documents_folder(name).exists():
+                missing.append(name)
+        return missing
 
     def _documents_job(self, name: str) -> DocumentsJob:
         origin = self._origin(name)

@@ -1,4 +1,5 @@
-"""Why data is built again: what differs from what the store holds under the same name. No numpy, no datatrove."""
+"""Why data is built again: what differs from what the store holds under the same name. No numpy, no
+datatrove."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ Content = dict[str, Any]  # of an identity
 
 
 def data_changes(store: Store, ids: Identities, recipe: schema.Recipe, name: str) -> str:
-    """What differs from the nearest build of a source in the store, whose tokens (or documents) of now are not built."""
+    """What differs from the nearest build of a source in the store, whose tokens (or documents) of now are
+    not built."""
     changes = _DataChanges(store, ids, recipe, name)
     kind = "data" if name in ids.tokens else "documents"
     paths = store.root.glob(f"{kind}/{name}-*/manifest.json")
@@ -44,14 +46,16 @@ class _DataChanges:
 
     def of_tokens(self, then: Content) -> Iterator[str]:
         now = self.ids.tokens[self.name].content
+        dedup = then.get("dedup")
+        tokenizer = then.get("tokenizer")
         if then.get("documents") != now["documents"]:
             yield from self._of_documents(self.name, then.get("documents", ""))
         if then.get("held_out") != now["held_out"]:
             yield f"held_out {then.get('held_out')} -> {now['held_out']}"
-        if then.get("dedup") != now["dedup"]:
-            yield from self._of_dedup(then.get("dedup") or [])
-        if then.get("tokenizer") != now["tokenizer"]:
-            yield from self._of_tokenizer(str(then.get("tokenizer")))
+        if dedup != now["dedup"]:
+            yield from self._of_dedup(dedup or [])
+        if tokenizer != now["tokenizer"]:
+            yield from self._of_tokenizer(str(tokenizer))
         if then.get("format") != now["format"]:
             yield "a different version of codemix wrote it"
 
@@ -82,12 +86,15 @@ class _DataChanges:
         for manifest in manifests([path]):
             before = manifest["identity"]
             key = f"dedup[{entry}]"
-            yield from map(line, differing({key: before["entry"]}, {key: now["entry"]}))
+            settings = differing({key: before["entry"]}, {key: now["entry"]})
+            yield from map(line, settings)
             documents = dict(before["documents"])
             for name, fingerprint in now["documents"]:
-                if name != self.name and documents.get(name, fingerprint) != fingerprint:
-                    for difference in self._of_documents(name, documents[name]):
-                        yield f"of `{name}` in dedup: {difference}"
+                earlier = documents.get(name, fingerprint)
+                if name == self.name or earlier == fingerprint:
+                    continue
+                for difference in self._of_documents(name, earlier):
+                    yield f"of `{name}` in dedup: {difference}"
 
     def _of_tokenizer(self, then: str) -> Iterator[str]:
         path = self.store.path("tokenizers", then[:12]) / "meta.json"
@@ -99,7 +106,9 @@ class _DataChanges:
 
 def tokenizer_differences(then: Content, now: Content) -> Iterator[str]:
     for key, label in (("tokenizer", "tokenizer"), ("shares", "tokenizer shares")):
-        yield from map(line, differing({label: then.get(key)}, {label: now.get(key)}))
+        before = {label: then.get(key)}
+        after = {label: now.get(key)}
+        yield from map(line, differing(before, after))
     if then.get("files") != now.get("files"):
         yield "the tokenizer's file changed"
 
@@ -128,17 +137,27 @@ def _compared(content: Content, others: Content) -> Content:
 
 
 def _versions(content: Content) -> list[Any]:
-    components = [content.get("read") or {}, *content.get("ops", [])]
-    versions = sorted((each.get("kind", ""), each.get("version", 0)) for each in components)
-    return [content.get("format"), content.get("extra"), content.get("op_extra"), *versions]
+    versions: list[tuple[str, int]] = []
+    ops = content.get("ops", [])
+    for component in (content.get("read") or {}, *ops):
+        kind = component.get("kind", "")
+        version = component.get("version", 0)
+        versions.append((kind, version))
+    versions.sort()
+    others = [content.get(key) for key in ("format", "extra", "op_extra")]
+    return [*others, *versions]
 
 
 def _inputs(noun: str, then: list[list[str]], now: list[list[str]]) -> Iterator[str]:
     """Inputs, each a path and its digest, that changed, are new or are gone."""
     before = dict(then)
     after = dict(now)
-    changed = {path for path in before.keys() & after.keys() if before[path] != after[path]}
-    verbs = {"changed": changed, "new": after.keys() - before.keys(), "gone": before.keys() - after.keys()}
+    common = before.keys() & after.keys()
+    verbs = {
+        "changed": {path for path in common if before[path] != after[path]},
+        "new": after.keys() - before.keys(),
+        "gone": before.keys() - after.keys(),
+    }
     for verb, paths in verbs.items():
         if not paths:
             continue

@@ -3,16 +3,16 @@
     dedup/<fp12>/removed/<source>/<file of documents>.jsonl.zst    {"row", "id", "kept"} per removed document
                  manifest.json                                     documents and bytes removed, by source
 
-Signatures, matching and clustering are datatrove's exact and MinHash stages. The survivor is ours: datatrove keeps the
-root of the largest union, whichever that is, while a recipe promises that the source named first keeps its copy. So
-the last stage takes each cluster's first document in the order of the entry (source, file, row), and datatrove's
-filter, which would read everything once more to drop by position, is not needed: the tokens phase skips the rows
-listed here.
+Signatures, matching and clustering are datatrove's exact and MinHash stages. The survivor is ours: datatrove
+keeps the root of the largest union, whichever that is, while a recipe promises that the source named first
+keeps its copy. So the last stage takes each cluster's first document in the order of the entry (source, file,
+row), and datatrove's filter, which would read everything once more to drop by position, is not needed: the
+tokens phase skips the rows listed here.
 
-Texts are equal when their 64-bit hashes are: among a billion documents, one chance in 37 of a single false match.
-`minhash` includes `exact`. Documents shorter than a shingle have no signature, and documents above `MAX_TEXT` get
-none; those are compared for equality only. A document equal to another always shares its cluster, so the first of the
-cluster is the first of its equals, and both stages keep the same one.
+Texts are equal when their 64-bit hashes are: among a billion documents, one chance in 37 of a single false
+match. `minhash` includes `exact`. Documents shorter than a shingle have no signature, and documents above
+`MAX_TEXT` get none; those are compared for equality only. A document equal to another always shares its
+cluster, so the first of the cluster is the first of its equals, and both stages keep the same one.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def ranks_of(files: list[ComparedFile]) -> list[Rank]:
 
 @dataclass(frozen=True)
 class MatchTask:
-    """Stage 2: equal signatures, found by merging sorted files. One task for `exact`, one per bucket for `minhash`."""
+    """Stage 2: equal signatures, found by merging sorted files. One task for `exact`, one per bucket for
+    `minhash`."""
 
     entry: schema.Dedup
     bucket: int | None  # None: exact

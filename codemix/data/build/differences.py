@@ -25,21 +25,30 @@ def line(setting: Setting) -> str:
 
 def nearest(candidates: Iterable[list[str]]) -> list[str]:
     """The shortest of several lists of differences."""
-    return min(candidates, key=lambda differences: len(differences))
+    by_length = sorted(candidates, key=len)
+    return by_length[0]
 
 
 def describe(differences: list[str]) -> str:
     """A list of differences as a sentence, of which the first few are shown."""
-    lines = list(dict.fromkeys(differences)) or ["a different version of codemix made it"]
-    shown = "; ".join(lines[:SHOWN])
-    more = f"; {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    return f"changed: {shown}{more}"
+    lines = list(dict.fromkeys(differences))
+    if not lines:
+        lines = ["a different version of codemix made it"]
+    shown = lines[:SHOWN]
+    hidden = len(lines) - len(shown)
+    if hidden:
+        shown.append(f"{hidden} more")
+    return f"changed: {'; '.join(shown)}"
 
 
 def newest(paths: Iterable[Path]) -> list[Path]:
     """The newest files, the newest first."""
-    by_age = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    by_age = sorted(paths, key=_changed_at, reverse=True)
     return by_age[:CANDIDATES]
+
+
+def _changed_at(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def manifests(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:

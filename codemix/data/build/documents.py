@@ -1,13 +1,15 @@
 """Phase 1, documents: read a source, run its ops, and freeze what they keep, counting everything else.
 
-    documents/<source>-<fp12>/docs/<task>-<nnn>.jsonl.zst    {"id", "text", "meta"} per line
-                              dropped/<nn>-<op>/<reason>.jsonl.zst, kept.jsonl.zst    samples for a person to look at
-                              dropped/unreadable/<reason>.jsonl.zst    place and cause of some that are unreadable
-                              funnel.json, manifest.json
+    documents/<source>-<fp12>/
+        docs/<task>-<nnn>.jsonl.zst              {"id", "text", "meta"} per line
+        dropped/<nn>-<op>/<reason>.jsonl.zst     samples for a person to look at
+        dropped/unreadable/<reason>.jsonl.zst    place and cause of some that are unreadable
+        kept.jsonl.zst                           samples
+        funnel.json, manifest.json
 
-The inputs divide into tasks by size; the division depends on the inputs alone, so any number of workers writes the
-same bytes. A task writes its files to temporary ones and renames them, then its mark; a task with a mark is never run
-again.
+The inputs divide into tasks by size; the division depends on the inputs alone, so any number of workers
+writes the same bytes. A task writes its files to temporary ones and renames them, then its mark; a task with
+a mark is never run again.
 """
 
 from __future__ import annotations
@@ -82,8 +84,11 @@ class Documents:
 
     def parts(self) -> list[Part]:
         """Its files, for a source that reads them."""
-        inputs = [Input(file.path, file.bytes, file.sha256) for file in self.files]
-        return [Part(given) for given in inputs]
+        parts: list[Part] = []
+        for file in self.files:
+            given = Input(file.path, file.bytes, file.sha256)
+            parts.append(Part(given))
+        return parts
 
 
 class DocumentsWriter:
@@ -187,13 +192,15 @@ def steps_of(source: schema.SourceSpec, states: list[Any]) -> list[Step]:
     """The ops of a source as steps, named as the funnel names them; `states` is what each prepared."""
     steps: list[Step] = []
     for op, state in zip(source.ops, states, strict=True):
-        name = f"{len(steps) + 1:02d}-{op.kind}"
-        steps.append(Step(name, op.start(state)))
+        position = len(steps) + 1
+        step = Step(f"{position:02d}-{op.kind}", op.start(state))
+        steps.append(step)
     return steps
 
 
 def held_out(text: bytes, share: Fraction) -> bool:
-    """Whether a document is held out: by the hash of its text, so that equal texts share their fate everywhere."""
+    """Whether a document is held out: by the hash of its text, so that equal texts share their fate
+    everywhere."""
     digest = hashlib.sha256(text).digest()
     hashed = int.from_bytes(digest[:8])
     threshold = share.numerator * 2**64
@@ -203,11 +210,13 @@ def held_out(text: bytes, share: Fraction) -> bool:
 def read_marks(work: Path) -> list[dict[str, Any]]:
     """What each task of a job left, in their order."""
     parts = work / ".parts"
-    return [read_json(path) for path in sorted(parts.glob("*.json"))]
+    paths = sorted(parts.glob("*.json"))
+    return [read_json(path) for path in paths]
 
 
 def remove_leftovers(folder: Path, known: Collection[str]) -> None:
-    """Remove the files of a task that was killed before it left its mark; `known`: `<folder>/<file>` of the others."""
+    """Remove the files of a task that was killed before it left its mark; `known`: `<folder>/<file>` of the
+    others."""
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         if f"{folder.name}/{path.name}" not in known:
@@ -215,7 +224,8 @@ def remove_leftovers(folder: Path, known: Collection[str]) -> None:
 
 
 def by_size(items: Iterable[Item], limit: int, size: Callable[[Item], int]) -> list[list[Item]]:
-    """Consecutive items in groups of about `limit`: a group ends once it has reached it. Depends on the items alone."""
+    """Consecutive items in groups of about `limit`: a group ends once it has reached it. Depends on the items
+    alone."""
     groups: list[list[Item]] = []
     held = limit
     for item in items:

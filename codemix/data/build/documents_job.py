@@ -1,4 +1,5 @@
-"""One source's documents as a job: its tasks, and what they leave summed into samples, funnel and manifest."""
+"""One source's documents as a job: its tasks, and what they leave summed into samples, funnel and
+manifest."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What became of documents: read = kept + dropped (by op and reason) + unreadable, also in bytes and by language.
+"""What became of documents: read = kept + dropped (by op and reason) + unreadable, also in bytes and by
+language.
 
-A `Funnel` is a sum: every task counts its own, and the source's funnel is their total, so a resumed build counts the
-same as a straight one. Standard library only.
+A `Funnel` is a sum: every task counts its own, and the source's funnel is their total, so a resumed build
+counts the same as a straight one. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ UNKNOWN = "(unknown)"
 
 @dataclass
 class Funnel:
-    """Counts of documents and of UTF-8 text [bytes]. Keys of `dropped` are `<position>-<op kind>/<reason>`."""
+    """Counts of documents and of UTF-8 text [bytes]. Keys of `dropped` are `<position>-<op
+    kind>/<reason>`."""
 
     read: int = 0
     read_bytes: int = 0

@@ -1,12 +1,14 @@
-"""What decides each phase's output: the identities that name the folders in the store. No numpy, no datatrove.
+"""What decides each phase's output: the identities that name the folders in the store. No numpy, no
+datatrove.
 
     documents   how they are read, the ops, the content of every input          (one per source)
     dedup       the entry, the documents it compares, the entries before it     (one per entry)
     tokenizer   its fields and files; what it is trained on, less what dedup    (one per recipe)
                 removes and what is held out
-    tokens      all three of the above, and the held-out share                  (one per source that is trained on)
+    tokens      all three of the above, and the held-out share                  (one per source trained on)
 
-Everything counts unless it is left out here by name, so a new field is safe: it can only build once too often.
+Everything counts unless it is left out here by name, so a new field is safe: it can only build once too
+often.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ TOKENS_FORMAT = 2
 
 @dataclass(frozen=True)
 class Identity:
-    """A fingerprint, what it was made from, and the inputs whose content is in it. `problem` says why there is none."""
+    """A fingerprint, what it was made from, and the inputs whose content is in it. `problem` says why there
+    is none."""
 
     fingerprint: str | None
     content: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +58,8 @@ class Identities:
 
 
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
-    """The identities of everything the data phases of a recipe make. Hashes inputs that are new or touched."""
+    """The identities of everything the data phases of a recipe make. Hashes inputs that are new or
+    touched."""
     graph = SourceGraph(recipe)
     documents = _documents_identities(graph, _freeze_all(recipe, store, data_root))
     dedup: list[Identity] = []
@@ -75,15 +79,20 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
 
 def entries_with(recipe: schema.Recipe, *names: str) -> list[int]:
     """The entries of `dedup:` that any of these sources is in."""
-    sources = set(names)
-    entries = enumerate(recipe.dedup)
-    return [i for i, entry in entries if not sources.isdisjoint(entry.sources)]
+    entries: list[int] = []
+    for number, entry in enumerate(recipe.dedup):
+        sources = set(entry.sources)
+        if sources.intersection(names):
+            entries.append(number)
+    return entries
 
 
 def entries_before(recipe: schema.Recipe, entry: int) -> list[int]:
     """The earlier entries of `dedup:` that share a source with this one: it sees what they left."""
     sources = recipe.dedup[entry].sources
-    return [earlier for earlier in entries_with(recipe, *sources) if earlier < entry]
+    earlier = range(entry)
+    sharing = entries_with(recipe, *sources)
+    return [other for other in sharing if other in earlier]
 
 
 def _dedup_identity(
@@ -143,7 +152,8 @@ def _documents_identities(
 def documents_identity(
     source: schema.SourceSpec, inputs: FrozenInputs | CodemixError, origin: Identity | None = None
 ) -> Identity:
-    """`origin`: of the documents that the source reads instead of inputs; its inputs are then the source's."""
+    """`origin`: of the documents that the source reads instead of inputs; its inputs are then the
+    source's."""
     if isinstance(inputs, CodemixError):
         return Identity(None, problem=inputs)
     if origin is not None and origin.fingerprint is None:
@@ -163,7 +173,10 @@ def documents_identity(
 
 
 def _as_content(inputs: list[Input]) -> list[list[str]]:
-    return [[given.path, given.sha256] for given in inputs]
+    content: list[list[str]] = []
+    for given in inputs:
+        content.append([given.path, given.sha256])
+    return content
 
 
 def _tokenizer_identity(
@@ -219,8 +232,11 @@ class _Joined:
         self._content[key] = [parent.fingerprint for parent in parents]
 
     def add_named(self, key: str, parents: dict[str, Identity]) -> None:
-        self._parents += parents.values()
-        self._content[key] = [[name, parent.fingerprint] for name, parent in parents.items()]
+        named: list[list[str | None]] = []
+        for name, parent in parents.items():
+            self._parents.append(parent)
+            named.append([name, parent.fingerprint])
+        self._content[key] = named
 
     def identity(self) -> Identity:
         for parent in self._parents:

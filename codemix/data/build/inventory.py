@@ -23,8 +23,8 @@ SHOWN = 3  # names of sources in one reason
 class SourceState:
     """What the store holds of a source, and `reason` where that is not all.
 
-    `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built. A source that only other
-    sources read has documents and no tokens: `read_by` names those, and there is no manifest.
+    `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built. A source that only
+    other sources read has documents and no tokens: `read_by` names those, and there is no manifest.
     """
 
     fingerprint: str | None
@@ -74,8 +74,10 @@ def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict
 
 
 def _any_tokens(store: Store, names: Iterable[str]) -> bool:
-    patterns = [f"data/{name}-*" for name in names]
-    return any(any(store.root.glob(pattern)) for pattern in patterns)
+    folders: list[Path] = []
+    for name in names:
+        folders += store.root.glob(f"data/{name}-*")
+    return bool(folders)
 
 
 def _state_of_tokens(
@@ -106,15 +108,17 @@ def _state_of_documents(
 
 
 class _Unknown:
-    """Why the identity of a source's data is unknown: its own inputs cannot be read, or those of what it rests on."""
+    """Why the identity of a source's data is unknown: its own inputs cannot be read, or those of what it
+    rests on."""
 
     def __init__(self, recipe: schema.Recipe, ids: Identities):
         self._recipe = recipe
         self._ids = ids
-        sources = recipe.sources
-        unreadable = {name for name in sources if ids.documents[name].fingerprint is None}
-        # the others read documents of one of these
-        self._at_fault = {name for name in unreadable if sources[name].read.origin not in unreadable}
+        unreadable = {name for name, identity in ids.documents.items() if identity.fingerprint is None}
+        self._at_fault: set[str] = set()  # the other ones read documents of one of these
+        for name in unreadable:
+            if recipe.sources[name].read.origin not in unreadable:
+                self._at_fault.add(name)
         of_tokenizer = ids.graph.built_with(())
         self._of_tokenizer = self._at_fault & of_tokenizer
         self._of_dedup: dict[tuple[int, ...], set[str]] = {}  # by the entries that a source is in
@@ -131,7 +135,8 @@ class _Unknown:
         return problem.problems[0].what
 
     def _behind(self, name: str) -> set[str]:
-        """The sources whose inputs cannot be read and that this one rests on; none when that is the source itself."""
+        """The sources whose inputs cannot be read and that this one rests on; none when that is the source
+        itself."""
         if name in self._at_fault:
             return set()
         read = self._at_fault.intersection(self._ids.graph.chain(name))

@@ -40,7 +40,8 @@ def build_lacks(
 
 
 def _is_needed(finding: Finding, wanted: set[str], built: set[str]) -> bool:
-    """Whether a package is needed to build what the store lacks: a source's for itself, a tokenizer's for the first."""
+    """Whether a package is needed to build what the store lacks: a source's for itself, a tokenizer's for the
+    first."""
     if finding.path[0] == "sources":
         return finding.path[1] in wanted
     return not built

@@ -1,4 +1,5 @@
-"""A look at the first row of every file, before the long work: a wrong column, a missing field, a damaged file.
+"""A look at the first row of every file, before the long work: a wrong column, a missing field, a damaged
+file.
 
 It finds nothing that reading would not find; it finds it in the first second, in all sources at once.
 """
@@ -26,13 +27,15 @@ SHOWN = 3  # problems of one source; a wrong column is wrong in every file
 def first_rows(
     sources: dict[str, schema.SourceSpec], inputs: Mapping[str, Iterable[Input]], root: Path
 ) -> list[Problem]:
-    """Why building these sources would stop at the first row of a file, or at opening it; each names its source."""
+    """Why building these sources would stop at the first row of a file, or at opening it; each names its
+    source."""
     looks: list[_Look] = []
     for name, source in sources.items():
         looks += [_Look(name, source, given, root) for given in _looked_into(source, inputs[name])]
     problems: dict[str, list[Problem]] = {name: [] for name in sources}
     with ThreadPoolExecutor(8) as pool:  # remote files answer slowly, and all at once
-        for look, of_file in zip(looks, pool.map(_Look.problems, looks), strict=True):
+        by_look = pool.map(_Look.problems, looks)
+        for look, of_file in zip(looks, by_look, strict=True):
             problems[look.name] += of_file
     shown: list[Problem] = []
     for of_source in problems.values():

@@ -1,4 +1,5 @@
-"""The lists of what one entry of `dedup:` removes: by file of documents, the rows and what is kept in their place."""
+"""The lists of what one entry of `dedup:` removes: by file of documents, the rows and what is kept in their
+place."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ class FileRow:
     row: int
 
     def as_json(self) -> dict[str, Any]:
-        return {"source": self.file.source, "file": self.file.path.name, "row": self.row}
+        return {
+            "source": self.file.source,
+            "file": self.file.path.name,
+            "row": self.row,
+        }
 
 
 Survivors = dict[int, FileRow | None]  # by removed row of one file, what is kept in its place, where known
@@ -50,10 +55,11 @@ class RowsOfRanks:
         self._first_positions = [_first_positions(rank) for rank in ranks]
 
     def find(self, place: Place) -> FileRow:
+        files = self._ranks[place.rank]
         first_positions = self._first_positions[place.rank]
         index = bisect.bisect_right(first_positions, place.position) - 1
-        file = self._ranks[place.rank][index]
-        return FileRow(file, place.position - first_positions[index])
+        row = place.position - first_positions[index]
+        return FileRow(files[index], row)
 
 
 def _first_positions(rank: Rank) -> list[int]:
@@ -64,17 +70,21 @@ def _first_positions(rank: Rank) -> list[int]:
 def write_removal_lists(
     removed: Mapping[Place, Place | None], ranks: Sequence[Rank], work: Path
 ) -> dict[str, dict[str, int]]:
-    """Write a list for each file of which something is removed; `removed`: each document's survivor, where known.
+    """Write a list for each file of which something is removed; `removed`: each document's survivor, where
+    known.
 
     Returns by source the documents and bytes of text that are removed of it.
     """
     folder = work / "removed"
     shutil.rmtree(folder, ignore_errors=True)
-    counts = {file.source: RemovedCounts() for rank in ranks for file in rank}
-    by_file = _by_file(removed, RowsOfRanks(ranks))
+    files = [file for rank in ranks for file in rank]
+    counts = {file.source: RemovedCounts() for file in files}
+    rows = RowsOfRanks(ranks)
+    by_file = _by_file(removed, rows)
     for file, survivors in by_file.items():
         path = folder / file.source / file.path.name
-        _write_list(path, file, survivors, counts[file.source])
+        of_source = counts[file.source]
+        _write_list(path, file, survivors, of_source)
     return {source: asdict(of_source) for source, of_source in counts.items()}
 
 

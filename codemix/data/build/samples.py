@@ -1,4 +1,5 @@
-"""Samples of documents for a person to look at: the same few whatever the order, the tasks and the workers."""
+"""Samples of documents for a person to look at: the same few whatever the order, the tasks and the
+workers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ Entry = tuple[int, str]  # rank, the sample as JSON: whole entries compare, also
 
 
 class Samples:
-    """For each key the few documents whose ids hash lowest: the same whatever the order or the number of tasks."""
+    """For each key the few documents whose ids hash lowest: the same whatever the order or the number of
+    tasks."""
 
     def __init__(self) -> None:
         self._held: dict[str, list[Entry]] = {}
@@ -28,9 +30,10 @@ class Samples:
     def add(self, key: str, doc: Document) -> None:
         rank = -hash_rank(doc.id)
         held = self._held.setdefault(key, [])
-        if len(held) < SAMPLES or rank >= held[0][0]:
-            sample = json.dumps(_sample(doc))
-            self._push(held, (rank, sample))
+        if len(held) == SAMPLES and rank < held[0][0]:
+            return
+        sample = json.dumps(_sample(doc))
+        self._push(held, (rank, sample))
 
     def _push(self, held: list[Entry], entry: Entry) -> None:
         if len(held) < SAMPLES:
@@ -50,19 +53,33 @@ class Samples:
 
     def rows(self, key: str) -> list[dict[str, Any]]:
         """The samples of a key, in a fixed order."""
+        rows: list[dict[str, Any]] = []
         entries = self._in_order(key)
-        return [json.loads(sample) for _, sample in entries]
+        for _, sample in entries:
+            rows.append(json.loads(sample))
+        return rows
 
     def _in_order(self, key: str) -> list[Entry]:
-        held = self._held.get(key, [])
-        return sorted(held, key=lambda entry: (-entry[0], entry[1]))
+        entries = list(self._held.get(key, ()))
+        entries.sort(key=_order)
+        return entries
 
     def as_json(self) -> dict[str, list[Entry]]:
-        return {key: self._in_order(key) for key in self.names()}
+        entries: dict[str, list[Entry]] = {}
+        for key in self.names():
+            entries[key] = self._in_order(key)
+        return entries
+
+
+def _order(entry: Entry) -> Entry:
+    """The highest rank first, and entries of equal ranks by their samples."""
+    rank, sample = entry
+    return -rank, sample
 
 
 def _sample(doc: Document) -> dict[str, Any]:
-    text = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace").decode()
+    encoded = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace")
+    text = encoded.decode()
     sample: dict[str, Any] = {"id": doc.id, "text": text, "meta": doc.meta}
     if len(doc.text) > SAMPLE_CHARS:
         sample |= {"cut": True, "chars": len(doc.text)}
@@ -70,10 +87,12 @@ def _sample(doc: Document) -> dict[str, Any]:
 
 
 def sample_path(folder: Path, key: str) -> Path:
-    """Where the samples of a funnel's key are. A reason may hold a field's or a file's name, which is anyone's text."""
+    """Where the samples of a funnel's key are. A reason may hold a field's or a file's name, which is
+    anyone's text."""
     step, _, reason = key.partition("/")
-    name = quote(reason, safe="")[:200]
-    return folder / "dropped" / step / f"{name}.jsonl.zst"
+    quoted = quote(reason, safe="")
+    name = f"{quoted[:200]}.jsonl.zst"
+    return folder / "dropped" / step / name
 
 
 def write_samples(path: Path, rows: Iterable[dict[str, Any]]) -> None:

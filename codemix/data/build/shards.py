@@ -1,4 +1,5 @@
-"""Writing the shards of one task: token ids with an EOS after each document, and a line about each document."""
+"""Writing the shards of one task: token ids with an EOS after each document, and a line about each
+document."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ Row = dict[str, Any]  # {"id", "text", "meta", "bytes" of text}
 
 
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in batches bounded by bytes of text: code files vary a thousandfold, so a count would not bound memory."""
+    """Rows in batches bounded by bytes of text: code files vary a thousandfold, so a count would not bound
+    memory."""
     batch: list[Row] = []
     size = 0
     for row in rows:
@@ -112,7 +114,8 @@ class ShardWriter:
 
 @dataclass
 class ShardTokenizer:
-    """Tokenizes rows into at most one shard per split. Ids that cannot be right are refused before they are written."""
+    """Tokenizes rows into at most one shard per split. Ids that cannot be right are refused before they are
+    written."""
 
     folder: Path
     tokenizer: TokenizerFile

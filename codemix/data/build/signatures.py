@@ -1,4 +1,5 @@
-"""Signatures of documents, the first stage of dedup. Of code, a licence at the head of a file is not compared."""
+"""Signatures of documents, the first stage of dedup. Of code, a licence at the head of a file is not
+compared."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class ComparedFile:
 
 @dataclass(frozen=True)
 class SignatureTask:
-    """Stage 1 for one rank: an exact signature of every document and, for `minhash`, a MinHash signature where one exists."""
+    """Stage 1 for one rank: an exact signature of every document and, for `minhash`, a MinHash signature
+    where one exists."""
 
     entry: schema.Dedup
     rank: int
@@ -107,7 +109,8 @@ _OF_LICENCE = re.compile(r"(?i)licen[cs]e|copyright")
 
 
 def without_licence(code: str) -> str:
-    """A program without its first comment if that states a licence: all short files of a project would be alike."""
+    """A program without its first comment if that states a licence: all short files of a project would be
+    alike."""
     comment = _FIRST_COMMENT.match(code)
     if comment is None or _OF_LICENCE.search(comment[0]) is None:
         return code

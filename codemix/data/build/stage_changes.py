@@ -1,4 +1,5 @@
-"""Why a stage is trained again: what differs from the nearest stage of its name in the store. No numpy, no datatrove."""
+"""Why a stage is trained again: what differs from the nearest stage of its name in the store. No numpy, no
+datatrove."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def stage_changes(store: Store, stage: StagePlan, recipe: schema.Recipe) -> str:
     for path in newest(paths):
         with suppress(CodemixError, KeyError, TypeError):
             lineage = read_json(path)
-            candidates.append(list(_differences(path.parent, lineage, stage, recipe)))
+            differences = _differences(path.parent, lineage, stage, recipe)
+            candidates.append(list(differences))
     return describe(nearest(candidates)) if candidates else NOT_IN_STORE
 
 
@@ -37,13 +39,15 @@ def _differences(folder: Path, then: Lineage, stage: StagePlan, recipe: schema.R
         yield f"tokens {then['tokens']:,} -> {stage.tokens:,}"
     before: dict[str, Lineage] = then["sources"]
     sources = {source.source: source for source in stage.sources}
-    for name in sorted(sources.keys() | before.keys()):
+    names = sources.keys() | before.keys()
+    for name in sorted(names):
         yield from _source_differences(name, before.get(name), sources.get(name))
     document = yaml_text.load(folder / "recipe.yaml")
     trained = recipe_file.of_document(document).recipe
     own = f"stages.{stage.name}."
+    deciding = (*_TRAINED_BY, own)
     for setting in settings(trained, recipe):
-        if setting.path.startswith((*_TRAINED_BY, own)):
+        if setting.path.startswith(deciding):
             path = setting.path.removeprefix(own)
             yield line(Setting(path, setting.values))
 

@@ -1,4 +1,5 @@
-"""What a tokenizer is trained on: documents that are trained on too, chosen by hash; none held out or removed by dedup."""
+"""What a tokenizer is trained on: documents that are trained on too, chosen by hash; none held out or removed
+by dedup."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ class TrainingText:
         lists = [folder / file.name for folder in self.removed]
         removed = removed_rows(lists)
         path = self.documents.folder / file.path
-        for number, row in enumerate(read_lines(path)):
+        rows = read_lines(path)
+        for number, row in enumerate(rows):
             if number not in removed:
                 yield row["id"], row["text"]

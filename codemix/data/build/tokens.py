@@ -95,7 +95,8 @@ class TokensTask:
         shutil.rmtree(temporary, ignore_errors=True)
 
     def _rows(self, funnel: Funnel) -> Iterator[Row]:
-        """The documents that no dedup entry removed, with their `bytes` of text; the removed ones are counted."""
+        """The documents that no dedup entry removed, with their `bytes` of text; the removed ones are
+        counted."""
         for file in self.files:
             removed_by = self._removed_by(file)
             path = self.documents / file.path
@@ -150,8 +151,10 @@ class TokensJob:
     def tasks(self, work: Path) -> Sequence[TokensTask]:
         wanted = self.documents.bytes // TASKS
         limit = min(max(wanted, MIN_TASK_BYTES), MAX_TASK_BYTES)
-        groups = by_size(self.documents.files, limit, lambda file: file.bytes)
-        return [self._task(number, tuple(files), work) for number, files in enumerate(groups)]
+        tasks: list[TokensTask] = []
+        for files in by_size(self.documents.files, limit, lambda file: file.bytes):
+            tasks.append(self._task(len(tasks), tuple(files), work))
+        return tasks
 
     def _task(self, number: int, files: tuple[DocumentsFile, ...], work: Path) -> TokensTask:
         return TokensTask(
@@ -166,7 +169,8 @@ class TokensJob:
         )
 
     def finish(self, work: Path) -> dict[str, str]:
-        """Sum what the tasks left, and write the funnel and the manifest. Returns the digests that are known."""
+        """Sum what the tasks left, and write the funnel and the manifest. Returns the digests that are
+        known."""
         marks = read_marks(work)
         shards = {split: _shards_of(marks, split) for split in SPLITS}
         removed = total(Funnel.from_json(mark["funnel"]) for mark in marks)
@@ -206,9 +210,12 @@ class TokensJob:
 
 
 def _shards_of(marks: list[dict[str, Any]], split: str) -> list[Shard]:
-    by_split = [mark["shards"] for mark in marks]
-    contents = [shards[split] for shards in by_split if split in shards]
-    return [Shard(**content) for content in contents]
+    shards: list[Shard] = []
+    for mark in marks:
+        by_split = mark["shards"]
+        if split in by_split:
+            shards.append(Shard(**by_split[split]))
+    return shards
 
 
 def _digests(shards: Mapping[str, list[Shard]]) -> dict[str, str]:

@@ -66,7 +66,8 @@ def find_duplicates(signatures: Path, duplicates: Path) -> None:
 
 
 def read_duplicates(duplicates: Path) -> Iterator[Place]:
-    """Documents equal to another of a higher priority, from the lists: `<rank>.c4_dup` of little-endian uint32."""
+    """Documents equal to another of a higher priority, from the lists: `<rank>.c4_dup` of little-endian
+    uint32."""
     for path in sorted(duplicates.glob("*/*.c4_dup")):
         rank = int(path.name.split(".")[0])
         for position in np.fromfile(path, "<u4").tolist():

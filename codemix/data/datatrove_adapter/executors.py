@@ -37,7 +37,8 @@ class SlurmOptions:
 
 
 def run_on_ray(step: Step, ranks: int, workers: int, folder: Path) -> None:
-    """Run every rank on the Ray that is initialized. A rank that fails is not reported: look at what it should write."""
+    """Run every rank on the Ray that is initialized. A rank that fails is not reported: look at what it
+    should write."""
     from datatrove.executor.ray import RayPipelineExecutor
 
     silence()
@@ -47,7 +48,8 @@ def run_on_ray(step: Step, ranks: int, workers: int, folder: Path) -> None:
 
 
 def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path) -> str:
-    """Submit a job array of all ranks; returns the job's id. The logs are `slurm_logs/*_<rank>.out` in `folder`."""
+    """Submit a job array of all ranks; returns the job's id. The logs are `slurm_logs/*_<rank>.out` in
+    `folder`."""
     from datatrove.executor.slurm import SlurmPipelineExecutor
 
     silence()

@@ -1,4 +1,5 @@
-"""datatrove's filters as functions over our documents. `rules` are the names that datatrove gives to thresholds."""
+"""datatrove's filters as functions over our documents. `rules` are the names that datatrove gives to
+thresholds."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ def fineweb_quality(**rules: Any) -> Verdict:
 def _as_op(block: BaseFilter) -> Verdict:
     """A function that applies one datatrove filter; the filter's own names are the reasons.
 
-    A text without a single word is dropped as `no_words` before the block sees it: several of them divide by the
-    number of words or lines.
+    A text without a single word is dropped as `no_words` before the block sees it: several of them divide by
+    the number of words or lines.
     """
     silence()
 

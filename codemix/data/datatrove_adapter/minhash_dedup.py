@@ -1,4 +1,5 @@
-"""datatrove's MinHash deduplication: signatures to the same bytes in bounded memory and less time, matches, clusters."""
+"""datatrove's MinHash deduplication: signatures to the same bytes in bounded memory and less time, matches,
+clusters."""
 
 from __future__ import annotations
 
@@ -41,11 +42,15 @@ def minhash_config(entry: schema.Dedup) -> MinhashConfig:
 
 
 class _Signatures(MinhashDedupSignature):
-    """datatrove's stage 1, to the same bytes: in bounded memory, and without its per-character and division loops."""
+    """datatrove's stage 1, to the same bytes: in bounded memory, and without its per-character and division
+    loops."""
 
     def __init__(self, folder: Path, entry: schema.Dedup, compared: Callable[[str], str]):
-        config = minhash_config(entry)
-        super().__init__(str(folder), config, language=Words())
+        super().__init__(
+            str(folder),
+            config=minhash_config(entry),
+            language=Words(),
+        )
         self._compared = compared
 
     def get_shingles(self, text: str) -> np.ndarray:
@@ -53,9 +58,7 @@ class _Signatures(MinhashDedupSignature):
             return np.empty((0, 1), np.uint64)
         compared = self._compared(text)
         tokens = words(simplified(compared, self.config.norm_config))
-        n = self.config.n_grams
-        starts = range(len(tokens) - n + 1)
-        shingles = (" ".join(tokens[start : start + n]) for start in starts)
+        shingles = _shingles(tokens, self.config.n_grams)
         hashes = np.fromiter(map(self._hash_func, shingles), np.uint64)
         return hashes.reshape(-1, 1)
 
@@ -70,6 +73,14 @@ class _Signatures(MinhashDedupSignature):
             np.minimum(least, hashes.min(axis=0), out=least)
         buckets = np.split(least, self.config.num_buckets)
         return [bucket.tolist() for bucket in buckets]
+
+
+def _shingles(tokens: list[str], n: int) -> Iterator[str]:
+    """Each run of n neighbouring tokens."""
+    n_runs = len(tokens) - n + 1
+    for start in range(n_runs):
+        run = tokens[start : start + n]
+        yield " ".join(run)
 
 
 def _modulo_prime(numbers: np.ndarray) -> np.ndarray:
@@ -89,13 +100,15 @@ def write_signatures(
     texts: Iterable[tuple[int, str]],
     compared: Callable[[str], str] = str,
 ) -> None:
-    """The MinHash signatures of a rank's texts, given with ascending positions. `compared`: what of a text counts."""
+    """The MinHash signatures of a rank's texts, given with ascending positions. `compared`: what of a text
+    counts."""
     silence()
     _Signatures(folder, entry, compared).run(_without_gaps(texts), rank)
 
 
 def _without_gaps(texts: Iterable[tuple[int, str]]) -> Iterator[Document]:
-    """Documents at their positions: datatrove counts them. An empty one is where an earlier entry removed one."""
+    """Documents at their positions: datatrove counts them. An empty one is where an earlier entry removed
+    one."""
     expected = 0
     for position, text in texts:
         for _ in range(expected, position):
@@ -132,7 +145,8 @@ def cluster(entry: schema.Dedup, matches: Path, clusters: Path) -> None:
 def read_clusters(clusters: Path) -> dict[Place, Place]:
     """Every document of a cluster but its first, with the first, which survives.
 
-    The lists are `<rank>.clusters` of little-endian uint32 pairs (position, cluster), documents of a rank in order.
+    The lists are `<rank>.clusters` of little-endian uint32 pairs (position, cluster), documents of a rank in
+    order.
     """
     first: dict[int, Place] = {}
     survivors: dict[Place, Place] = {}

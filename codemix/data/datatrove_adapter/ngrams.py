@@ -1,6 +1,7 @@
 """datatrove's n-gram decontamination over an index of our own.
 
-An index is, by task, the distinct 64-bit hashes of its texts' n-grams: sorted, little-endian uint64, as bytes.
+An index is, by task, the distinct 64-bit hashes of its texts' n-grams: sorted, little-endian uint64, as
+bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Files of tokens in datatrove's format, which stay readable by what reads that: `<name>` and `<name>.index`."""
+"""Files of tokens in datatrove's format, which stay readable by what reads that: `<name>` and
+`<name>.index`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ _BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 
 
 class Words:
-    """A `WordTokenizer`. All of a class are equal, so that neighbouring blocks share one splitting of a document."""
+    """A `WordTokenizer`. All of a class are equal, so that neighbouring blocks share one splitting of a
+    document."""
 
     language = "any"
 
@@ -35,9 +36,9 @@ class Words:
 class ProseWords(Words):
     """Words close to spaCy's, for rules whose thresholds were set with it: Gopher's and FineWeb's.
 
-    On 250 documents of manuals, encyclopedia and web text, Gopher's quality rules gave the verdict they give with
-    spaCy on 96 %, FineWeb's on all, at 6 and 16 times the speed; where they differ, more punctuation counts as words
-    here.
+    On 250 documents of manuals, encyclopedia and web text, Gopher's quality rules gave the verdict they give
+    with spaCy on 96 %, FineWeb's on all, at 6 and 16 times the speed; where they differ, more punctuation
+    counts as words here.
     """
 
     def word_tokenize(self, text: str) -> list[str]:
@@ -45,7 +46,8 @@ class ProseWords(Words):
 
 
 class WhitespaceWords(Words):
-    """Words as the Gopher paper and most re-implementations of its rules count them: separated by whitespace."""
+    """Words as the Gopher paper and most re-implementations of its rules count them: separated by
+    whitespace."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return pieces(text)
@@ -56,16 +58,19 @@ WordTokenizer.register(Words)  # not by inheritance: nothing here splits sentenc
 
 @lru_cache(2)
 def _marks(start: int, stop: int) -> re.Pattern[str]:
-    """Every combining mark in a range of code points. Within 16 bits such a class is a table; beyond, a slow list."""
-    characters = map(chr, range(start, stop))
-    marks = [c for c in characters if unicodedata.category(c) == "Mn"]
+    """Every combining mark in a range of code points. Within 16 bits such a class is a table; beyond, a slow
+    list."""
+    marks: list[str] = []
+    for character in map(chr, range(start, stop)):
+        if unicodedata.category(character) == "Mn":
+            marks.append(character)
     inside = "".join(marks)
     return re.compile(f"[{inside}]+")
 
 
 def simplified(text: str, norm: TextNormConfig) -> str:
-    """datatrove's `simplify_text` in linear time: diacritics are looked for by expressions, not in a loop over
-    characters, and in ASCII not at all."""
+    """datatrove's `simplify_text` in linear time: diacritics are looked for by expressions, not in a loop
+    over characters, and in ASCII not at all."""
     text = simplify_text(text, dataclasses.replace(norm, norm_unicode_diacritics=False))
     if not norm.norm_unicode_diacritics or text.isascii():
         return text

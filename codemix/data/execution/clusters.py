@@ -1,8 +1,8 @@
 """Tasks on Ray and on Slurm, through datatrove's executors.
 
-datatrove's Ray executor returns without a word when tasks fail, and neither hands back what a task raised: so each
-rank leaves its result beside its mark, and the marks are looked at afterwards. The store must be on a file system that
-every node sees.
+datatrove's Ray executor returns without a word when tasks fail, and neither hands back what a task raised: so
+each rank leaves its result beside its mark, and the marks are looked at afterwards. The store must be on a
+file system that every node sees.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from codemix.progress import progress
 
 @dataclass(frozen=True)
 class RunTask:
-    """The step that datatrove's executors run: rank r runs task r and leaves what went wrong beside its mark."""
+    """The step that datatrove's executors run: rank r runs task r and leaves what went wrong beside its
+    mark."""
 
     folder: Path
 

@@ -43,7 +43,8 @@ class _Held:
 
 
 def complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resources) -> None:
-    """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when others fail."""
+    """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when
+    others fail."""
     with contextlib.ExitStack() as locks:
         held = [each for job in jobs if (each := _hold(store, job, locks)) is not None]
         tasks = [task for each in held for task in each.tasks]

@@ -1,4 +1,5 @@
-"""Running tasks: on this machine, on Ray, or on Slurm; finished ones are skipped, failures are reported at the end."""
+"""Running tasks: on this machine, on Ray, or on Slurm; finished ones are skipped, failures are reported at
+the end."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ def run_tasks(
 ) -> None:
     """Run every task that is not done. `work` is a folder for an executor's own files (Ray and Slurm).
 
-    Raises CodemixError naming every task that failed or was killed, after all the others have finished; rerunning
-    does only those. A bug in a task is raised as RuntimeError with its traceback.
+    Raises CodemixError naming every task that failed or was killed, after all the others have finished;
+    rerunning does only those. A bug in a task is raised as RuntimeError with its traceback.
     """
     unfinished = [task for task in tasks if not task.done.exists()]
     if not unfinished:

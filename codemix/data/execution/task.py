@@ -1,6 +1,7 @@
 """A task: a piece of a build that runs anywhere, and whose result appears on disk, whole, under `done`.
 
-So a rerun redoes only what is missing, and whether a task ran is a question to the file system, not to an executor.
+So a rerun redoes only what is missing, and whether a task ran is a question to the file system, not to an
+executor.
 """
 
 from __future__ import annotations

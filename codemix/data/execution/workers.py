@@ -23,7 +23,8 @@ MAIN_GUARD = (
 
 
 def _work(tasks: Connection, finished_bytes: Any, parent: int) -> None:
-    """The main function of a worker process: run the tasks that it is sent, until the connection is closed."""
+    """The main function of a worker process: run the tasks that it is sent, until the connection is
+    closed."""
 
     def count(n_bytes: int) -> None:
         finished_bytes.value += (
@@ -113,7 +114,7 @@ class _Workers:
         for worker in self._all:
             if worker in self._idle:
                 worker.close()
-            else:  # dead, or after Ctrl-C: nobody waits for it, and its partial output is only a temporary file
+            else:  # dead, or after Ctrl-C: nobody waits for it, and its partial output is a temporary file
                 worker.terminate()
 
 
@@ -138,7 +139,8 @@ def warm_workers() -> Iterator[_Workers]:
 def run_in_workers(
     tasks: Sequence[WorkUnit], n_workers: int, advance: Callable[..., None]
 ) -> list[WorkResult]:
-    """Up to `n_workers` tasks at a time, each in a process of its own: we know which one a killed process was running."""
+    """Up to `n_workers` tasks at a time, each in a process of its own: we know which one a killed process was
+    running."""
     with warm_workers() as workers:
         return _serve(tasks, [workers.take() for _ in range(n_workers)], workers, advance)
 

@@ -1,4 +1,5 @@
-"""From a document to the steps that read it. No search through steps: the order of rows is asked backwards."""
+"""From a document to the steps that read it. No search through steps: the order of rows is asked
+backwards."""
 
 from __future__ import annotations
 
@@ -25,8 +26,11 @@ class Seen:
     @property
     def steps(self) -> list[tuple[str, int]]:
         """(stage, run step) that read the document, each once."""
-        steps = [(read["stage"], read["run_step"]) for read in self.reads]
-        return list(dict.fromkeys(steps))
+        steps: dict[tuple[str, int], None] = {}
+        for read in self.reads:
+            step = (read["stage"], read["run_step"])
+            steps[step] = None
+        return list(steps)
 
 
 @dataclass(frozen=True)

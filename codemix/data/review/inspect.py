@@ -19,7 +19,7 @@ from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
 
 Sample = dict[str, Any]  # "id", "text", "meta"; of a duplicate also "kept_id" and "kept_text"
-# one for each op and reason: "op", "reason", "in", "dropped" [documents], "share" of those in, "bytes" dropped
+# by op and reason: documents that came in and were dropped, the share of those in, bytes dropped
 AttritionRow = TypedDict(
     "AttritionRow", {"op": str, "reason": str, "in": int, "dropped": int, "share": float, "bytes": int}
 )
@@ -126,8 +126,13 @@ def _order(key: str) -> tuple[bool, int, str]:
 
 def languages(funnel: Mapping[str, Any]) -> list[LanguageRow]:
     """One row per language, most documents first."""
-    rows = [_language_row(name, counts) for name, counts in funnel["languages"].items()]
-    return sorted(rows, key=lambda row: (-row["read"], row["language"]))
+    rows: list[LanguageRow] = []
+    by_name = funnel["languages"]
+    for name in sorted(by_name):
+        counts = by_name[name]
+        rows.append(_language_row(name, counts))
+    rows.sort(key=lambda row: row["read"], reverse=True)
+    return rows
 
 
 def _language_row(language: str, counts: Mapping[str, int]) -> LanguageRow:
@@ -166,23 +171,33 @@ class _Samples:
     def dropped(self, funnel: Mapping[str, Any]) -> dict[str, list[Sample]]:
         """Of what was unreadable or dropped by an op, by the funnel's key."""
         keys = [f"unreadable/{reason}" for reason in funnel["unreadable_by_reason"]]
-        keys += [key for key in funnel["dropped"] if not key.startswith("dedup")]
-        paths = {key: sample_path(self.folder, key) for key in keys}
-        return {key: self.read(path) for key, path in paths.items()}
+        for key in funnel["dropped"]:
+            if not key.startswith("dedup"):
+                keys.append(key)
+        samples: dict[str, list[Sample]] = {}
+        for key in keys:
+            path = sample_path(self.folder, key)
+            samples[key] = self.read(path)
+        return samples
 
     def duplicates(self, manifest: Manifest) -> dict[str, list[Sample]]:
         """Of what dedup removed, by the funnel's key; nothing when an entry is not in the store any more."""
-        entries = dedup_entries(self.store, manifest.identity["dedup"])
+        fingerprints = manifest.identity["dedup"]
+        entries = dedup_entries(self.store, fingerprints)
         if not all(entry.folder.exists() for entry in entries):
             return {}
+        source = manifest.source
         keys = [key for key in manifest.funnel["dropped"] if key.startswith("dedup")]
         keys.sort(key=_order)  # as the entries are
-        removing = [entry for entry in entries if entry.removed_documents(manifest.source)]
-        pairs = zip(keys, removing, strict=True)
-        return {key: self._duplicates(entry, manifest.source) for key, entry in pairs}
+        removing = [entry for entry in entries if entry.removed_documents(source)]
+        samples: dict[str, list[Sample]] = {}
+        for key, entry in zip(keys, removing, strict=True):
+            samples[key] = self._duplicates(entry, source)
+        return samples
 
     def _duplicates(self, entry: DedupEntry, source: str) -> list[Sample]:
-        """Documents of a source that an entry removed and, where known, the one that was kept in their place."""
+        """Documents of a source that an entry removed and, where known, the one that was kept in their
+        place."""
         samples: list[Sample] = []
         for place, line in itertools.islice(entry.removals(source), self.n):
             row = entry.row(place)

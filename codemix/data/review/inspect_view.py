@@ -1,9 +1,10 @@
-"""The tables of `codemix inspect`. Names, reasons and documents are strangers' text: shown as it is, never as markup."""
+"""The tables of `codemix inspect`. Names, reasons and documents are strangers' text: shown as it is, never as
+markup."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,45 +22,84 @@ def render(inspections: Mapping[str, Inspection]) -> None:
     """Print what `inspect` gave."""
     console = Console(markup=False, emoji=False, highlight=False)
     for name, inspection in inspections.items():
-        console.print(_headline(name, inspection["funnel"]))
-        if inspection["attrition"]:
-            console.print(_attrition_table(inspection["attrition"]))
-        if len(inspection["languages"]) > 1:
-            console.print(_languages_table(inspection["languages"][:SHOWN_LANGUAGES]))
-        for key, dropped in inspection["dropped"].items():
-            console.print(_samples_table(key, dropped, inspection["kept"]))
+        for part in _parts(name, inspection):
+            console.print(part)
+
+
+def _parts(name: str, inspection: Inspection) -> Iterator[Text | Table]:
+    languages = inspection["languages"]
+    yield _headline(name, inspection["funnel"])
+    if inspection["attrition"]:
+        yield _attrition_table(inspection["attrition"])
+    if len(languages) > 1:
+        yield _languages_table(languages[:SHOWN_LANGUAGES])
+    for key, dropped in inspection["dropped"].items():
+        yield _samples_table(key, dropped, inspection["kept"])
 
 
 def _headline(name: str, funnel: Mapping[str, Any]) -> Text:
+    read = funnel["read"]
+    kept = funnel["kept"]
     dropped = sum(funnel["dropped"].values())
-    counts = f"{funnel['kept']:,} kept + {dropped:,} dropped + {funnel['unreadable']:,} unreadable"
-    return Text.assemble((name, "bold"), f"  {funnel['read']:,} read = {counts}")
+    unreadable = funnel["unreadable"]
+    counts = f"  {read:,} read = {kept:,} kept + {dropped:,} dropped + {unreadable:,} unreadable"
+    return Text.assemble((name, "bold"), counts)
 
 
 def _attrition_table(rows: Sequence[AttritionRow]) -> Table:
-    columns = [_column("op"), _column("reason"), *map(_numbers, ("in", "dropped", "share", "bytes"))]
-    table = Table(*columns, title=_text("Attrition"))
+    table = Table(
+        _column("op"),
+        _column("reason"),
+        _numbers("in"),
+        _numbers("dropped"),
+        _numbers("share"),
+        _numbers("bytes"),
+        title=_text("Attrition"),
+    )
     for row in rows:
-        numbers = (f"{row['in']:,}", f"{row['dropped']:,}", f"{row['share']:.2%}", f"{row['bytes']:,}")
-        table.add_row(_text(row["op"]), _text(row["reason"]), *numbers)
+        table.add_row(
+            _text(row["op"]),
+            _text(row["reason"]),
+            f"{row['in']:,}",
+            f"{row['dropped']:,}",
+            f"{row['share']:.2%}",
+            f"{row['bytes']:,}",
+        )
     return table
 
 
 def _languages_table(rows: Sequence[LanguageRow]) -> Table:
-    numbers = map(_numbers, ("read", "kept", "share kept"))
-    table = Table(_column("language"), *numbers, _column("dropped by op"), title=_text("Languages"))
+    table = Table(
+        _column("language"),
+        _numbers("read"),
+        _numbers("kept"),
+        _numbers("share kept"),
+        _column("dropped by op"),
+        title=_text("Languages"),
+    )
     for row in rows:
-        counts = (f"{row['read']:,}", f"{row['kept']:,}", f"{row['share_kept']:.1%}")
         dropped = [f"{op} {documents:,}" for op, documents in row["dropped"].items()]
-        table.add_row(_text(row["language"]), *counts, _text(", ".join(dropped)))
+        table.add_row(
+            _text(row["language"]),
+            f"{row['read']:,}",
+            f"{row['kept']:,}",
+            f"{row['share_kept']:.1%}",
+            _text(", ".join(dropped)),
+        )
     return table
 
 
 def _samples_table(key: str, dropped: Sequence[Sample], kept: Sequence[Sample]) -> Table:
     """Samples that were dropped beside some that were kept, or beside what each duplicates."""
-    columns = (_column("kept"), _column(f"dropped by {key}"))
-    table = Table(*columns, title=_text(key), expand=True, show_lines=True)
-    for sample, other in itertools.zip_longest(dropped, kept[: len(dropped)]):
+    table = Table(
+        _column("kept"),
+        _column(f"dropped by {key}"),
+        title=_text(key),
+        expand=True,
+        show_lines=True,
+    )
+    beside = kept[: len(dropped)]
+    for sample, other in itertools.zip_longest(dropped, beside):
         if "kept_text" in sample:
             other = {"id": sample["kept_id"], "text": sample["kept_text"]}
         table.add_row(_sample(other), _sample(sample))

@@ -14,8 +14,8 @@ from codemix.recipe.lock import Lock, LockedSource
 
 
 def verify(lock: Lock, current: Lock, store: Store, data_root: Path) -> list[Problem]:
-    """Everything that differs: the recipe and the components, then files, hashed one by one, then what the recipe
-    now asks of the store."""
+    """Everything that differs: the recipe and the components, then files, hashed one by one, then what the
+    recipe now asks of the store."""
     recipe = list(compare_recipes(lock, current))
     files = check(lock, store, data_root)
     if files:
@@ -44,7 +44,8 @@ def check(
     *,
     digests: Mapping[Path, str] | None = None,
 ) -> list[Problem]:
-    """What a store lacks of a lock, file by file: shards are hashed, and inputs too where `data_root` is given.
+    """What a store lacks of a lock, file by file: shards are hashed, and inputs too where `data_root` is
+    given.
 
     `digests`: of files that were hashed a moment ago.
     """

@@ -1,4 +1,5 @@
-"""From a step to the documents it reads. No accelerator, no search: the order of rows can be asked for any step."""
+"""From a step to the documents it reads. No accelerator, no search: the order of rows can be asked for any
+step."""
 
 from __future__ import annotations
 
@@ -24,17 +25,20 @@ Metadata = dict[tuple[str, int, int], dict[str, Any]]  # by source, shard and do
 def show(
     plan: Plan, run_step: int, manifests: Mapping[str, Manifest], *, stage: str | None = None
 ) -> list[dict[str, Any]]:
-    """What each row of a step reads: `row`, `source`, `epoch`, `window`, `shard` (path), `offset` [tokens], `documents`.
+    """What each row of a step reads: `row`, `source`, `epoch`, `window`, `shard` (path), `offset` [tokens],
+    `documents`.
 
-    `run_step` counts from the lineage's first stage, as the metrics do; `stage` says which one where several stages
-    have that step. A document has `id`, `language`, `licence`, the row's tokens `from` to `to` - 1 that are its, and
-    where in it they begin (`at`). Tokens count from 0 to `seq_len`: the last one is a target only. With
-    fill-in-the-middle, `fim_pieces` were rearranged in the row.
+    `run_step` counts from the lineage's first stage, as the metrics do; `stage` says which one where several
+    stages have that step. A document has `id`, `language`, `licence`, the row's tokens `from` to `to` - 1
+    that are its, and where in it they begin (`at`). Tokens count from 0 to `seq_len`: the last one is a
+    target only. With fill-in-the-middle, `fim_pieces` were rearranged in the row.
     """
     found = find_step(plan, run_step, stage)
-    reader = _StepReader(found.stage, training_shards(found.stage, manifests), manifests)
+    shards = training_shards(found.stage, manifests)
+    reader = _StepReader(found.stage, shards, manifests)
     rows = reader.source.rows(found.step)
-    read = [reader.row(rows, number) for number in range(len(rows))]
+    numbers = range(len(rows))
+    read = [reader.row(rows, number) for number in numbers]
     metadata = reader.metadata(read)
     return [row.as_json(metadata) for row in read]
 
@@ -59,7 +63,10 @@ class _ReadRow:
     def _document(self, span: Span, metadata: Metadata) -> dict[str, Any]:
         known = metadata[self.source, self.shard, span.document]
         document = {key: known.get(key) for key in SHOWN_METADATA}
-        return document | {"from": span.start, "to": span.stop, "at": span.from_token}
+        document["from"] = span.start
+        document["to"] = span.stop
+        document["at"] = span.from_token
+        return document
 
 
 class _StepReader:
@@ -95,10 +102,15 @@ class _StepReader:
 
     def _fim_pieces(self, shards: Shards, spans: list[Span], rows: Rows, number: int) -> int:
         """How many pieces of a row fill-in-the-middle rearranges."""
-        ending = [span.stop for span in spans if span.from_token + span.stop - span.start == span.tokens]
-        windows = shards.gather(rows.window[number : number + 1])
-        ends = np.array(ending, np.int64)
-        return self.source.fill_in_the_middle(windows[0], ends, rows, number)
+        ends: list[int] = []
+        for span in spans:
+            read = span.stop - span.start
+            if span.from_token + read == span.tokens:
+                ends.append(span.stop)
+        row = rows.window[number : number + 1]
+        window = shards.gather(row)[0]
+        places = np.array(ends, np.int64)
+        return self.source.fill_in_the_middle(window, places, rows, number)
 
     def metadata(self, read: list[_ReadRow]) -> Metadata:
         """What is known about the documents of these rows; each shard is read once."""

@@ -33,7 +33,8 @@ class DedupEntry:
 
     @functools.cached_property
     def _manifest(self) -> dict[str, Any]:
-        return read_json(self.folder / "manifest.json")
+        path = self.folder / "manifest.json"
+        return read_json(path)
 
     @property
     def kind(self) -> str:
@@ -45,23 +46,30 @@ class DedupEntry:
 
     def _documents_folders(self) -> dict[str, Path]:
         """The folder of each source's documents that it compared, in the entry's order."""
-        fingerprints = dict(self._manifest["identity"]["documents"])
-        return {source: self.store.path("documents", source, fingerprints[source]) for source in fingerprints}
+        folders: dict[str, Path] = {}
+        for source, fingerprint in self._manifest["identity"]["documents"]:
+            folders[source] = self.store.path("documents", source, fingerprint)
+        return folders
 
     def removals(self, source: str) -> Iterator[tuple[StoredPlace, dict[str, Any]]]:
         """What it removed of a source: each document's place, and its line in the lists."""
         folder = self.folder / "removed" / source
-        for path in sorted(folder.glob("*.jsonl.zst")):
+        paths = sorted(folder.glob("*.jsonl.zst"))
+        for path in paths:
             for line in read_lines(path):
-                yield StoredPlace(source, path.name, line["row"]), line
+                place = StoredPlace(source, path.name, line["row"])
+                yield place, line
 
     def row(self, place: StoredPlace) -> dict[str, Any]:
         """A document that it compared."""
-        path = self._documents_folders()[place.source] / "docs" / place.file
-        return next(islice(read_lines(path), place.row, None))
+        folder = self._documents_folders()[place.source]
+        path = folder / "docs" / place.file
+        rows = read_lines(path)
+        return next(islice(rows, place.row, None))
 
     def kept_place(self, line: dict[str, Any]) -> StoredPlace | None:
-        """The document that is kept in place of the one that a line of the lists names, where the line says."""
+        """The document that is kept in place of the one that a line of the lists names, where the line
+        says."""
         kept = line["kept"]
         return StoredPlace(**kept) if kept else None
 
@@ -80,5 +88,8 @@ class DedupEntry:
 
 
 def dedup_entries(store: Store, fingerprints: list[str]) -> list[DedupEntry]:
-    folders = [store.path("dedup", fingerprint[:12]) for fingerprint in fingerprints]
-    return [DedupEntry(store, folder) for folder in folders]
+    entries: list[DedupEntry] = []
+    for fingerprint in fingerprints:
+        folder = store.path("dedup", fingerprint[:12])
+        entries.append(DedupEntry(store, folder))
+    return entries

@@ -1,4 +1,5 @@
-"""Checks what is finished in a store: every file's digest; of shards every document's end, every id, every count."""
+"""Checks what is finished in a store: every file's digest; of shards every document's end, every id, every
+count."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Verified:
 
 
 def verify(folders: Iterable[Path]) -> Verified:
-    """Checks finished folders of a store (see data/store/finished.py): files against digests, shards by what they hold."""
+    """Checks finished folders of a store (see data/store/finished.py): files against digests, shards by what
+    they hold."""
     folders = list(folders)
     names = {folder: digests.files(folder) for folder in folders}
     paths = [folder / name for folder in folders for name in names[folder]]

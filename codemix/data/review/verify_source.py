@@ -39,12 +39,14 @@ def check_source(folder: Path, manifest: Manifest, files: Mapping[str, str]) -> 
 
 
 def _check_totals(folder: Path, manifest: Manifest, split: str) -> Iterator[Problem]:
-    counted = manifest.splits.get(split, {})
-    summed = split_summary(list(manifest.shards(split)))
+    of_split = manifest.splits.get(split, {})
+    shards = manifest.shards(split)
+    of_shards = split_summary(list(shards))
     for key in ("tokens", "documents", "bytes"):
-        count = counted.get(key, 0)
-        if count != summed[key]:
-            what = f"{folder}: split {split} counts {count:,} {key}, its shards {summed[key]:,}"
+        counted = of_split.get(key, 0)
+        summed = of_shards[key]
+        if counted != summed:
+            what = f"{folder}: split {split} counts {counted:,} {key}, its shards {summed:,}"
             yield damaged(what, folder)
 
 
@@ -99,10 +101,13 @@ class _CheckedShard:
             return self._damaged(f"{self.path} is empty")
         ends = self._ends()
         lengths = np.diff(ends.astype(np.int64), prepend=0)
-        if len(ends) == self.shard.documents and ends[-1] == self.shard.tokens and (lengths > 0).all():
+        tokens = self.shard.tokens
+        documents = self.shard.documents
+        is_whole = len(ends) == documents and ends[-1] == tokens
+        if is_whole and (lengths > 0).all():
             return None
-        counts = f"{self.shard.tokens:,} tokens into {self.shard.documents:,} documents"
-        return self._damaged(f"{self.path}.index does not divide {counts}")
+        what = f"{self.path}.index does not divide {tokens:,} tokens into {documents:,} documents"
+        return self._damaged(what)
 
     def _ends(self) -> np.ndarray:
         return np.fromfile(f"{self.path}.index", "<u8")

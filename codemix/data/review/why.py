@@ -1,8 +1,8 @@
 """What became of one document: kept, held out, removed as a duplicate, dropped by which op, or unreadable.
 
-What was kept or removed by dedup is in the store, by id. What was dropped while reading is not, so the inputs that may
-hold the document are read again, and it goes through the ops again. They are the same inputs, or the source would have
-a different fingerprint: the answer is exact, whatever was sampled.
+What was kept or removed by dedup is in the store, by id. What was dropped while reading is not, so the inputs
+that may hold the document are read again, and it goes through the ops again. They are the same inputs, or the
+source would have a different fingerprint: the answer is exact, whatever was sampled.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def why(
         stored = [] if state.manifest is None else list(_in_store(store, state.manifest, document_id))
         fates += stored or _Rereading(name, source, store, state, Path(root), document_id).fates()
     if not fates:
-        ids = "an id looks like `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
+        ids = "an id is `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
         raise CodemixError(
             f"no source of this recipe has read a document `{document_id}`",
             hints=[ids],
@@ -174,7 +174,8 @@ class _Rereading:
 
 
 def _places(document_id: str) -> tuple[str, ...]:
-    """How a document's place is named where there is no document: its id, its row, its file if it is the first."""
+    """How a document's place is named where there is no document: its id, its row, its file if it is the
+    first."""
     path, _, number = document_id.rpartition("#")
     if not path or not number.isdecimal():
         return (document_id,)
@@ -185,8 +186,9 @@ def _places(document_id: str) -> tuple[str, ...]:
 
 
 def _is_at(item: Item, places: tuple[str, ...]) -> bool:
-    place = item.where if isinstance(item, Unreadable) else item.id
-    return place in places
+    if isinstance(item, Unreadable):
+        return item.where in places
+    return item.id in places
 
 
 def _lost_with(item: Item, places: tuple[str, ...]) -> bool:
@@ -205,26 +207,35 @@ def _lost_with(item: Item, places: tuple[str, ...]) -> bool:
 
 def sentence(fate: Fate) -> str:
     """A fate for a person."""
-    facts = fate.facts
-    if fate.outcome == "duplicate":
+    predicate = _predicate(fate.outcome, fate.facts)
+    return f"{fate.source}: {predicate}"
+
+
+def _predicate(outcome: str, facts: dict[str, Any]) -> str:
+    if outcome == "duplicate":
         other = f"{facts['of']} in {facts['of_source']}"
-        return f"{fate.source}: removed by `dedup:` ({facts['dedup']}) as a duplicate of {other}"
-    if fate.outcome == "unreadable":
+        return f"removed by `dedup:` ({facts['dedup']}) as a duplicate of {other}"
+    if outcome == "unreadable":
         rest = ", with the rest of its input" if facts.get("rest_lost") else ""
         detail = f" ({facts['detail']})" if facts.get("detail") else ""
-        return f"{fate.source}: unreadable{rest}: {facts['reason']}{detail}"
-    if fate.outcome == "dropped":
-        return f"{fate.source}: dropped by {facts['step']}: {facts['reason']}{_op_fields(facts)}"
-    outcome = fate.outcome.replace("_", " ")
+        return f"unreadable{rest}: {facts['reason']}{detail}"
+    if outcome == "dropped":
+        fields = _op_fields(facts)
+        return f"dropped by {facts['step']}: {facts['reason']}{fields}"
+    kept = outcome.replace("_", " ")
     if "shard" in facts:
-        return f"{fate.source}: {outcome}, {facts['tokens']:,} tokens in {facts['shard']}"
-    readers = ", ".join(facts["read_by"]) or "no tokens"
-    return f"{fate.source}: {outcome}, for {readers}"
+        return f"{kept}, {facts['tokens']:,} tokens in {facts['shard']}"
+    readers = ", ".join(facts["read_by"])
+    return f"{kept}, for {readers or 'no tokens'}"
 
 
 def _op_fields(facts: dict[str, Any]) -> str:
     """The simple fields of the op that dropped a document, in brackets."""
-    op = dict(facts.get("op", {}))
-    op.pop("kind", None)
-    fields = [f"{name}: {value}" for name, value in op.items() if isinstance(value, (int, float, str))]
-    return f" ({', '.join(fields)})" if fields else ""
+    fields: list[str] = []
+    op = facts.get("op", {})
+    for name, value in op.items():
+        if name != "kind" and isinstance(value, (int, float, str)):
+            fields.append(f"{name}: {value}")
+    if not fields:
+        return ""
+    return f" ({', '.join(fields)})"

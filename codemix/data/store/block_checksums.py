@@ -1,9 +1,12 @@
-"""Cheap checksums of a shard by block, so that a reader of a window knows that its tokens are those that were written.
+"""Cheap checksums of a shard by block, so that a reader of a window knows that its tokens are those that were
+written.
 
-    <shard>.ds.checks    little-endian uint64: XXH3 of the whole `<shard>.ds.index`, then of each BLOCK bytes of `<shard>.ds`
+    <shard>.ds.checks    little-endian uint64: XXH3 of the whole `<shard>.ds.index`,
+                         then of each BLOCK bytes of `<shard>.ds`
 
-SHA-256 in the manifest and in SHA256SUMS says the same with certainty, to a reader of every byte, as `codemix verify`
-is. These cost a few microseconds when a block is first touched, and detect what disks do to files, not forgery.
+SHA-256 in the manifest and in SHA256SUMS says the same with certainty, to a reader of every byte, as `codemix
+verify` is. These cost a few microseconds when a block is first touched, and detect what disks do to files,
+not forgery.
 """
 
 from __future__ import annotations

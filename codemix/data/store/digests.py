@@ -1,6 +1,8 @@
-"""SHA256SUMS: the digest of every file of a finished folder, written when it is finished. `sha256sum -c` reads it too.
+"""SHA256SUMS: the digest of every file of a finished folder, written when it is finished. `sha256sum -c`
+reads it too.
 
-Standard library only. What was finished before codemix kept digests has no such file, and is reported as unlisted.
+Standard library only. What was finished before codemix kept digests has no such file, and is reported as
+unlisted.
 """
 
 from __future__ import annotations

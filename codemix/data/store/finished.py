@@ -1,7 +1,8 @@
 """What is finished in a store, and what of it belongs together. Standard library only.
 
-A folder's name ends in the beginning of its fingerprint, and its JSON files name in full what it was made from. That is
-all that is needed to walk from an output to what it rests on, and back, without the inputs and without the recipe.
+A folder's name ends in the beginning of its fingerprint, and its JSON files name in full what it was made
+from. That is all that is needed to walk from an output to what it rests on, and back, without the inputs and
+without the recipe.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def related(root: Path, fingerprints: Iterable[str]) -> list[Path]:
     """The finished folders of these outputs, what they were made from, and what was made of either."""
     folders = finished(root)
     names = {_prefix(folder) for folder in folders}
-    mentions = {folder: _mentions(folder) & names for folder in folders}
+    mentions: dict[Path, set[str]] = {}
+    for folder in folders:
+        mentions[folder] = _mentions(folder) & names
     wanted = {fingerprint[:PREFIX] for fingerprint in fingerprints}
     wanted = _with_what_they_rest_on(wanted, mentions)
     wanted = _with_what_was_made_of_them(wanted, mentions)
@@ -63,7 +66,8 @@ def _with_what_was_made_of_them(wanted: set[str], mentions: dict[Path, set[str]]
 
 
 def _mentions(folder: Path) -> set[str]:
-    """The beginnings of all fingerprints that a folder's JSON files name; what cannot be read names nothing."""
+    """The beginnings of all fingerprints that a folder's JSON files name; what cannot be read names
+    nothing."""
     prefixes: set[str] = set()
     for path in folder.glob("*.json"):
         try:

@@ -30,7 +30,8 @@ def dtype_for(vocab_size: int) -> str:
 class Shard:
     """One file of tokens. Paths are relative to the manifest's folder.
 
-    `tokens` counts the EOS that ends each document; `bytes` is the UTF-8 length of the documents' text [bytes].
+    `tokens` counts the EOS that ends each document; `bytes` is the UTF-8 length of the documents' text
+    [bytes].
     """
 
     path: str  # little-endian tokens, nothing else
@@ -88,9 +89,7 @@ class Manifest:
             if written != FORMAT:
                 raise CodemixError(
                     f"{path} has format {written}, this codemix reads format {FORMAT}",
-                    hints=[
-                        "build the data again with this codemix, in another store or after deleting that folder"
-                    ],
+                    hints=["delete that folder, or use a different `--store`, and build the data again"],
                     rule="manifest-format",
                 )
             return cls(**content, folder=path.parent)
@@ -109,10 +108,11 @@ class Manifest:
 
     @functools.cached_property
     def content(self) -> str:
-        """The identity of what training reads: the training shards' tokens and ends of documents, and what ids mean.
+        """The identity of what training reads: the training shards' tokens and ends of documents, and what
+        ids mean.
 
-        `fingerprint` names the pipeline that made them. A different pipeline that comes to the same tokens changes
-        nothing for who reads them, so stages go by this, and are not trained again.
+        `fingerprint` names the pipeline that made them. A different pipeline that comes to the same tokens
+        changes nothing for who reads them, so stages go by this, and are not trained again.
         """
         shards = self.shards("train")
         content = {
@@ -126,7 +126,8 @@ class Manifest:
         """The shards of a split ("train" or "held_out"), in order; empty when the split has no documents."""
         of_split = self.splits.get(split, {})
         contents = of_split.get("shards", ())
-        return tuple(Shard(**content) for content in contents)
+        shards = [Shard(**content) for content in contents]
+        return tuple(shards)
 
     def tokens(self, split: str) -> int:
         return self.splits.get(split, {}).get("tokens", 0)

@@ -2,10 +2,11 @@
 
 Standard library only.
 
-data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the ops
-dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
-stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one checkpoint
-reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in progress, locked
+data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the
+ops dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
+stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one
+checkpoint reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in
+progress, locked
 
 Each finished folder holds a SHA256SUMS of its files, written last.
 """
@@ -87,7 +88,8 @@ def in_the_way(final: Path, missing: list[str]) -> CodemixError:
 
 
 class Store:
-    """A folder of finished, fingerprinted outputs. Two processes may share it; neither builds what the other is building."""
+    """A folder of finished, fingerprinted outputs. Two processes may share it; neither builds what the other
+    is building."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -106,10 +108,11 @@ class Store:
 
     @contextlib.contextmanager
     def building(self, final: Path, *, keep: bool = True) -> Iterator[Path]:
-        """Build `final` in a locked folder apart; on leaving without an error it is renamed into place, whole.
+        """Build `final` in a locked folder apart; on leaving without an error it is renamed into place,
+        whole.
 
-        `keep`: leave partial work for the next try (resume) when something fails. Raises CodemixError (`store-busy`)
-        when another live process is building the same thing.
+        `keep`: leave partial work for the next try (resume) when something fails. Raises CodemixError
+        (`store-busy`) when another live process is building the same thing.
         """
         work = self.work(final)
         with self.lock(work):
