@@ -66,7 +66,7 @@ STORE, DATA_ROOT = Path("store"), Path(".")
 
 
 def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Workspace:
-    """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Context.plan` for one that cannot work."""
+    """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Workspace.plan` for one that cannot work."""
     from codemix.data.store.store import Store
     from codemix.data.workspace import open_workspace
 
@@ -94,7 +94,7 @@ def mesh_of(text: str | None) -> dict[str, int] | None:
     for part in text.split(","):
         name, _, size = part.partition("=")
         if name not in ("data", "fsdp", "model") or not size.isdigit() or int(size) < 1:
-            raise problem(
+            raise refusal(
                 f"cannot read `--mesh {text}`",
                 "for example `--mesh data=16,fsdp=16`; axes: data, fsdp, model",
             )
@@ -111,8 +111,13 @@ def print_json(value: Any) -> None:
     try:
         print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
     except RecursionError:
-        raise problem("this nests too deeply to be printed as JSON", "print it as text") from None
+        raise refusal("this nests too deeply to be printed as JSON", "print it as text") from None
 
 
-def problem(what: str, *hints: str, rule: str = "") -> CodemixError:
+def refusal(
+    what: str,
+    *hints: str,
+    rule: str = "",
+) -> CodemixError:
+    """A problem of the command line or the store, which has no place in a file."""
     return CodemixError(Problem(what, hints=hints, rule=rule))

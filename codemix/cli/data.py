@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,64 +52,87 @@ def build_data(
 
     source = recipe_file.read_recipe(recipe)
     planned = validation.check(source).require()
-    preflight.before_building(source, planned, Store(store), data_root, executor=executor, only=only or ())
-    build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor, only=only)
-    found = {
-        n: f
-        for n, f in take_inventory(source.recipe, Store(store), data_root).items()
-        if f.built and (not only or n in only)
-    }
+    place = Store(store)
+    preflight.before_building(source, planned, place, data_root, executor=executor, only=only or ())
+    build(source.recipe, place, data_root=data_root, workers=workers, executor=executor, only=only)
+    built = {}
+    for name, state in take_inventory(source.recipe, place, data_root).items():
+        if state.built and (not only or name in only):
+            built[name] = state
     if json:
-        whole = {
-            n: {"fingerprint": f.fingerprint, "funnel": f.funnel}
-            | ({"splits": f.manifest.splits} if f.manifest else {})
-            for n, f in found.items()
-        }
-        return print_json(whole)
-    return data_table(found, recipe).print()
+        return print_json({name: _as_json(state) for name, state in built.items()})
+    return data_table(built, recipe).print()
 
 
-def data_table(found: Mapping[str, SourceState], recipe: Path) -> Table:
+def _as_json(state: SourceState) -> dict[str, Any]:
+    content: dict[str, Any] = {"fingerprint": state.fingerprint, "funnel": state.funnel}
+    if state.manifest:
+        content["splits"] = state.manifest.splits
+    return content
+
+
+DATA_COLUMNS = [
+    "source",
+    ">read",
+    ">kept",
+    ">dropped",
+    ">unreadable",
+    ">train tokens",
+    ">held out",
+    ">bytes/token",
+    "fingerprint",
+]
+MOST_REASONS = 4
+
+
+def data_table(states: Mapping[str, SourceState], recipe: Path) -> Table:
     """Built sources: documents read, kept, dropped; tokens and bytes; and what dropped most."""
     from codemix.tables import Table
 
-    table = Table(
-        "Data",
-        [
-            "source",
-            ">read",
-            ">kept",
-            ">dropped",
-            ">unreadable",
-            ">train tokens",
-            ">held out",
-            ">bytes/token",
-            "fingerprint",
-        ],
-    )
-    for name, each in found.items():
-        f, m = each.funnel, each.manifest
-        tokens = ["", "", ""]
-        if m is not None:
-            train = m.splits["train"]
-            tokens = [
-                f"{train['tokens']:,}",
-                f"{m.tokens('held_out'):,}",
-                f"{train['bytes'] / train['tokens']:.2f}" if train["tokens"] else "",
-            ]
-        counts = [f"{n:,}" for n in (f["read"], f["kept"], sum(f["dropped"].values()), f["unreadable"])]
-        table.rows.append([name, *counts, *tokens, each.fingerprint[:12]])
-        if lost := sorted(
-            (f["dropped"] | {f"unreadable/{r}": n for r, n in f["unreadable_by_reason"].items()}).items(),
-            key=lambda item: -item[1],
-        ):
-            more = f", {len(lost) - 4} more reasons" if len(lost) > 4 else ""
-            table.notes.append(f"{name}: {', '.join(f'{reason} {n:,}' for reason, n in lost[:4])}{more}")
-        if m is None:
-            table.notes.append(f"{name}: documents only, for {', '.join(each.read_by)}")
+    table = Table("Data", DATA_COLUMNS)
+    for name, state in states.items():
+        fingerprint = (state.fingerprint or "")[:12]
+        table.rows.append([name, *_document_counts(state), *_token_counts(state), fingerprint])
+        reasons = _reasons_for_dropping(state)
+        if reasons:
+            table.notes.append(f"{name}: {reasons}")
+        if state.manifest is None:
+            readers = ", ".join(state.read_by)
+            table.notes.append(f"{name}: documents only, for {readers}")
     if table.notes:
         table.notes.append(f"`codemix inspect {recipe}` shows samples of what was kept and dropped")
     return table
+
+
+def _document_counts(state: SourceState) -> list[str]:
+    """Read, kept, dropped, unreadable."""
+    funnel = state.funnel
+    dropped = sum(funnel["dropped"].values())
+    counts = (funnel["read"], funnel["kept"], dropped, funnel["unreadable"])
+    return [f"{count:,}" for count in counts]
+
+
+def _token_counts(state: SourceState) -> list[str]:
+    """Tokens to train on, tokens held out, bytes per token; empty for a source of documents only."""
+    if state.manifest is None:
+        return ["", "", ""]
+    train = state.manifest.splits["train"]
+    tokens = train["tokens"]
+    held_out = state.manifest.tokens("held_out")
+    bytes_per_token = f"{train['bytes'] / tokens:.2f}" if tokens else ""
+    return [f"{tokens:,}", f"{held_out:,}", bytes_per_token]
+
+
+def _reasons_for_dropping(state: SourceState) -> str:
+    """What dropped most, with counts."""
+    counts = Counter(state.funnel["dropped"])
+    for reason, count in state.funnel["unreadable_by_reason"].items():
+        counts[f"unreadable/{reason}"] = count
+    shown = [f"{reason} {count:,}" for reason, count in counts.most_common(MOST_REASONS)]
+    more = len(counts) - MOST_REASONS
+    if more > 0:
+        shown.append(f"{more} more reasons")
+    return ", ".join(shown)
 
 
 def verify(
@@ -186,8 +210,9 @@ def _not_looked_up(workspace: Workspace) -> list[str]:
 
 def _first_few(names: Sequence[str], most: int) -> str:
     shown = ", ".join(names[:most])
-    more = len(names) - most
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    if len(names) > most:
+        shown += f" and {len(names) - most:,} more"
+    return shown
 
 
 def inspect(
@@ -255,8 +280,11 @@ def show(
 
 
 def _licences(licence: str | list[str] | None) -> str:
+    if not licence:
+        return ""
     names = licence if isinstance(licence, list) else [licence]
-    return f" [{', '.join(map(str, names))}]" if licence else ""
+    shown = ", ".join(map(str, names))
+    return f" [{shown}]"
 
 
 def seen(
@@ -273,18 +301,15 @@ def seen(
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    found = find_steps(context.plan, context.manifests, document)
+    traced = find_steps(context.plan, context.manifests, document)
     if json:
-        return print_json({"places": found.places, "reads": found.reads})
-    for place in found.places:
-        print(
-            f"{document}: {place['tokens']:,} tokens in {place['source']} ({place['split']}), {place['shard']}"
-        )
-    if not found.reads:
-        return print(
-            "no step reads it"
-            + (": it is held out" if all(p["split"] == "held_out" for p in found.places) else "")
-        )
+        return print_json({"places": traced.places, "reads": traced.reads})
+    for place in traced.places:
+        split = f"{place['source']} ({place['split']})"
+        print(f"{document}: {place['tokens']:,} tokens in {split}, {place['shard']}")
+    if not traced.reads:
+        held_out = all(place["split"] == "held_out" for place in traced.places)
+        return print("no step reads it: it is held out" if held_out else "no step reads it")
     table = Table("", [">step", "stage", ">row", "source", ">epoch", ">window", ">from", ">to"])
     table.rows = [
         [
@@ -297,7 +322,7 @@ def seen(
             str(r["from"]),
             str(r["to"]),
         ]
-        for r in found.reads
+        for r in traced.reads
     ]
     return table.print()
 
@@ -322,9 +347,9 @@ def why(
     from codemix.data.review.inspect_view import plain
 
     context = load(recipe, store, data_root)
-    found = fates.why(context.source.recipe, context.store, context.found, data_root, document)
+    fates_found = fates.why(context.source.recipe, context.store, context.found, data_root, document)
     if json:
-        return print_json([fate.as_json() for fate in found])
-    for fate in found:
+        return print_json([fate.as_json() for fate in fates_found])
+    for fate in fates_found:
         print(plain(fates.sentence(fate)))
     return None

@@ -23,7 +23,7 @@ from codemix.cli.context import (
     load,
     mesh_of,
     print_json,
-    problem,
+    refusal,
 )
 
 
@@ -205,7 +205,7 @@ def compare(
             f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr
         )
     if len(inputs) < 2:
-        raise problem(
+        raise refusal(
             "a comparison needs two trained runs",
             "`codemix train` each recipe, or `codemix study run` the study",
             rule="not-trained",

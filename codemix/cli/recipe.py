@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,10 +23,16 @@ from codemix.cli.context import (
     StoreOption,
     plan_in,
     print_json,
-    problem,
+    refusal,
     show_warnings,
 )
-from codemix.errors import EXIT_PROBLEM
+from codemix.errors import EXIT_PROBLEM, CodemixError, Problem
+
+if TYPE_CHECKING:
+    from codemix.data.workspace import Workspace
+    from codemix.recipe.language.yaml_text import YamlFile
+    from codemix.recipe.planning.plan import Plan
+    from codemix.tables import Table
 
 
 def validate(
@@ -32,46 +40,63 @@ def validate(
     json: JsonOption = False,
 ) -> int:
     """Check recipes: every problem at once, each with its place, cause and remedy."""
-    from codemix.errors import CodemixError
-    from codemix.recipe.checks import validation
-    from codemix.recipe.language import recipe_file, requirements, yaml_text
-
-    problems, fine = [], []
-    for path in recipes:
-        try:
-            document = yaml_text.load(path)
-            if recipe_file.is_study(document):
-                from codemix.recipe.studies import study
-
-                checked_study = study.check(study.of_document(document))
-                points, found = checked_study.points, checked_study.problems
-                said = f"{len(points)} recipes"
-            else:
-                checked = validation.check_document(document)
-                stages, found = (
-                    checked.plan.stages,
-                    [*checked.problems, *requirements.warnings(checked.plan.recipe, document)],
-                )
-                said = (
-                    f"{len(stages)} stage{'s' * (len(stages) != 1)}, {sum(s.tokens for s in stages):,} tokens"
-                )
-            problems += found
-            if not any(p.severity == "error" for p in found):
-                fine.append(f"{path}: ok ({said})")
-        except CodemixError as error:
-            problems += error.problems
+    results = [_validate_file(path) for path in recipes]
+    problems = [problem for result in results for problem in result.problems]
+    failed = any(problem.severity == "error" for problem in problems)
     if json:
-        print_json({"problems": [p.as_json() for p in problems]})
-    else:
-        for p in problems:
-            print(p.render() + "\n", file=sys.stderr)
-        for line in fine:
-            print(line)
-    return EXIT_PROBLEM if any(p.severity == "error" for p in problems) else 0
+        print_json({"problems": [problem.as_json() for problem in problems]})
+        return EXIT_PROBLEM if failed else 0
+    for problem in problems:
+        print(problem.render() + "\n", file=sys.stderr)
+    for path, result in zip(recipes, results, strict=True):
+        if result.summary is not None:
+            print(f"{path}: ok ({result.summary})")
+    return EXIT_PROBLEM if failed else 0
+
+
+@dataclass(frozen=True)
+class _Validated:
+    """The problems of a file, and in a few words what it holds when none is an error."""
+
+    problems: Sequence[Problem]
+    summary: str | None = None
+
+
+def _validate_file(path: Path) -> _Validated:
+    from codemix.recipe.language import recipe_file, yaml_text
+
+    try:
+        document = yaml_text.load(path)
+        validate_it = _validate_study if recipe_file.is_study(document) else _validate_recipe
+        result = validate_it(document)
+    except CodemixError as error:
+        return _Validated(error.problems)
+    if any(problem.severity == "error" for problem in result.problems):
+        return _Validated(result.problems)
+    return result
+
+
+def _validate_study(document: YamlFile) -> _Validated:
+    from codemix.recipe.studies import study
+
+    checked = study.check(study.of_document(document))
+    return _Validated(checked.problems, f"{len(checked.points)} recipes")
+
+
+def _validate_recipe(document: YamlFile) -> _Validated:
+    from codemix.recipe.checks import validation
+    from codemix.recipe.language import requirements
+
+    checked = validation.check_document(document)
+    missing_here = requirements.warnings(checked.plan.recipe, document)
+    tokens = sum(stage.tokens for stage in checked.plan.stages)
+    stages = _count(len(checked.plan.stages), "stage")
+    return _Validated([*checked.problems, *missing_here], f"{stages}, {tokens:,} tokens")
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    plural = "" if n == 1 else "s"
+    return f"{n} {noun}{plural}"
 
 
 def plan(
@@ -88,7 +113,6 @@ def plan(
     from codemix.cli.context import load
     from codemix.recipe.language import recipe_file, yaml_text
     from codemix.recipe.planning import plan_tables
-    from codemix.tables import Table
     from codemix.train.model import huggingface
 
     document = yaml_text.load(recipe)
@@ -96,45 +120,64 @@ def plan(
         from codemix.cli.study import print_study_plan
 
         return print_study_plan(document, json=json, markdown=markdown, chip=chip, mfu=mfu)
-    context = load(document, store, data_root)
-    made = context.plan
-    existing = {
-        "sources": {
-            n: {"built": f.built, "fingerprint": f.fingerprint, "reason": f.reason}
-            for n, f in context.found.items()
-        },
-        "stages": {
-            s.name: {"trained": context.is_trained(s), "reason": context.why_untrained(s)}
-            for s in made.stages
-        },
-    }
-    missing = preflight.missing_here(context)
-    not_exportable = huggingface.problems(made.recipe.model)
+    workspace = load(document, store, data_root)
+    planned = workspace.plan
+    missing = preflight.missing_here(workspace)
+    not_exportable = huggingface.problems(planned.recipe.model)
     if json:
-        told = {
-            "missing": [p.as_json() for p in missing],
-            "not_exportable": [p.as_json() for p in not_exportable],
-        }
-        return print_json(plan_tables.as_json(made, existing, chip, mfu) | told)
-    table = Table("In the store", ["what", "state", "why"])
-    for name, f in context.found.items():
-        table.rows.append(
-            [f"{'documents' if f.read_by else 'data'} {name}", "built" if f.built else "to build", f.reason]
-        )
-    for stage in made.stages:
-        is_there = existing["stages"][stage.name]["trained"]
-        why = stage.fingerprint[:12] if is_there else existing["stages"][stage.name]["reason"]
-        table.rows.append([f"stage {stage.name}", "trained" if is_there else "to train", why])
-    tables = [*plan_tables.plan_tables(made, chip, mfu), table]
-    show_warnings(context.checked)
+        content = plan_tables.as_json(planned, _existing(workspace), chip, mfu)
+        content["missing"] = [problem.as_json() for problem in missing]
+        content["not_exportable"] = [problem.as_json() for problem in not_exportable]
+        return print_json(content)
+    tables = [*plan_tables.plan_tables(planned, chip, mfu), _store_table(workspace)]
     if missing:
-        lines = [["" if p.where is None else p.where.path, p.what, p.hints[0]] for p in missing]
-        tables.append(Table("Missing on this machine", ["for", "what", "remedy"], lines))
-    for t in tables:
-        print(t.markdown()) if markdown else t.print()
-    for p in not_exportable:
-        print(f"note: {p.what}", file=sys.stderr)
+        tables.append(_missing_table(missing))
+    show_warnings(workspace.checked)
+    for table in tables:
+        print(table.markdown()) if markdown else table.print()
+    for note in not_exportable:
+        print(f"note: {note.what}", file=sys.stderr)
     return None
+
+
+def _existing(workspace: Workspace) -> dict[str, Any]:
+    """What the store holds of a plan, for programs."""
+    sources, stages = {}, {}
+    for name, state in workspace.found.items():
+        sources[name] = {"built": state.built, "fingerprint": state.fingerprint, "reason": state.reason}
+    for stage in workspace.plan.stages:
+        trained = workspace.is_trained(stage)
+        reason = workspace.why_untrained(stage)
+        stages[stage.name] = {"trained": trained, "reason": reason}
+    return {"sources": sources, "stages": stages}
+
+
+def _store_table(workspace: Workspace) -> Table:
+    """What the store holds of a plan."""
+    from codemix.tables import Table
+
+    table = Table("In the store", ["what", "state", "why"])
+    for name, state in workspace.found.items():
+        what = "documents" if state.read_by else "data"
+        built = "built" if state.built else "to build"
+        table.rows.append([f"{what} {name}", built, state.reason])
+    for stage in workspace.plan.stages:
+        if workspace.is_trained(stage):
+            row = ["trained", stage.fingerprint[:12]]
+        else:
+            row = ["to train", workspace.why_untrained(stage)]
+        table.rows.append([f"stage {stage.name}", *row])
+    return table
+
+
+def _missing_table(missing: Sequence[Problem]) -> Table:
+    from codemix.tables import Table
+
+    table = Table("Missing on this machine", ["for", "what", "remedy"])
+    for problem in missing:
+        place = problem.where.path if problem.where else ""
+        table.rows.append([place, problem.what, problem.hints[0]])
+    return table
 
 
 def diff(
@@ -154,14 +197,17 @@ def diff(
     from codemix.recipe.diffs.git_revision import load_side
     from codemix.tables import terminal_width
 
-    sides = [load_side(side) if store is None else plan_in(store, side, data_root) for side in (a, b)]
-    found = compare(*sides)
-    if len({*found.names}) == 1 and not json:  # two versions of one recipe: say which is which
-        found = dataclasses.replace(found, names=(a, b))
+    def plan_of(side: str) -> Plan:
+        return load_side(side) if store is None else plan_in(store, side, data_root)
+
+    changes = compare(plan_of(a), plan_of(b))
     if json:
-        print_json(diff_tables.as_json(found))
-    else:
-        print(diff_tables.as_markdown(found) if markdown else diff_tables.as_text(found, terminal_width()))
+        return print_json(diff_tables.as_json(changes))
+    if changes.names[0] == changes.names[1]:  # two versions of one recipe: say which is which
+        changes = dataclasses.replace(changes, names=(a, b))
+    if markdown:
+        return print(diff_tables.as_markdown(changes))
+    return print(diff_tables.as_text(changes, terminal_width()))
 
 
 def lock(
@@ -211,11 +257,11 @@ def components(
     from codemix.tables import Table
 
     if family is not None and family not in component.FAMILIES:
-        raise problem(f"there is no family `{family}`", *did_you_mean(family, component.FAMILIES))
+        raise refusal(f"there is no family `{family}`", *did_you_mean(family, component.FAMILIES))
     families = [family] if family else list(component.FAMILIES)
     if kind is not None:
         if kind not in component.kinds(families[0]):
-            raise problem(
+            raise refusal(
                 f"there is no {families[0]} of kind `{kind}`",
                 *did_you_mean(kind, component.kinds(families[0])),
                 f"`codemix components {families[0]}` lists them",
@@ -243,7 +289,7 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
     from codemix.recipe.language.starter import starting_recipe
 
     if path.exists():
-        raise problem(f"{path} exists already", "give another path; nothing was written", rule="exists")
+        raise refusal(f"{path} exists already", "give another path; nothing was written", rule="exists")
     yaml_text.write(path, starting_recipe(path.stem))
     print(f"{path}: now `codemix validate {path}`, then `codemix run {path}`")
 

@@ -131,8 +131,8 @@ def status(
     from codemix.recipe.studies.stage_tree import tree
 
     loaded = study_contexts(study, store, data_root)
-    made = tree({c.source.recipe.name: c.plan for c in loaded})
+    stages = tree({c.source.recipe.name: c.plan for c in loaded})
     if json:
         trained = sorted({s.fingerprint for c in loaded for s in c.plan.stages if c.is_trained(s)})
-        return print_json(made.as_json() | {"trained": trained})
-    return print(made.text(lambda stage: "trained" if loaded[0].is_trained(stage) else "to train"))
+        return print_json(stages.as_json() | {"trained": trained})
+    return print(stages.text(lambda stage: "trained" if loaded[0].is_trained(stage) else "to train"))

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,7 +29,7 @@ from codemix.cli.context import (
     load,
     mesh_of,
     print_json,
-    problem,
+    refusal,
     show_warnings,
 )
 
@@ -88,7 +88,7 @@ def train(
     context = job.workspace
     show_warnings(context.checked)
     _warn_of_scoring(context)
-    together = Hosts(coordinator, hosts, host) if (coordinator, hosts, host) != (None, None, None) else None
+    several = any(given is not None for given in (coordinator, hosts, host))
     options = TrainOptions(
         save_every_steps=save_every_steps,
         save_every_s=save_every_s,
@@ -101,7 +101,7 @@ def train(
         mesh=mesh_of(mesh),
         microbatches=microbatches,
         remat=remat,
-        hosts=together,
+        hosts=Hosts(coordinator, hosts, host) if several else None,
     )
     for folder in job.train(options).values():
         print(folder)
@@ -115,8 +115,9 @@ def _warn_of_scoring(context: Workspace) -> None:
     folder = os.environ.get("CODEMIX_EVAL_DATA")
     options = EvalOptions(data=Path(folder) if folder else None, data_root=context.data_root)
     if not preflight.all_trained(context.plan, context.store):
-        for found in preflight.before_scoring(context.source, options):
-            print(replace(found, severity="warning").render() + "\n", file=sys.stderr)
+        for lacking in preflight.before_scoring(context.source, options):
+            warning = replace(lacking, severity="warning")
+            print(warning.render() + "\n", file=sys.stderr)
 
 
 def _steps(until: str | None) -> int | None:
@@ -124,7 +125,7 @@ def _steps(until: str | None) -> int | None:
         return None
     number = until.removesuffix("steps").removesuffix("step").strip().replace("_", "")
     if not number.isdecimal() or int(number) == 0:
-        raise problem(f"`--until {until}` is not a number of steps", "for example `--until '200 steps'`")
+        raise refusal(f"`--until {until}` is not a number of steps", "for example `--until '200 steps'`")
     return int(number)
 
 
@@ -188,21 +189,23 @@ def status(store: StoreOption = STORE, json: JsonOption = False) -> None:
     from codemix.tables import Table
     from codemix.train.run.status import status as read_status
 
-    found = read_status(Store(store))
+    stages = read_status(Store(store))
     if json:
-        return print_json([dataclasses.asdict(s) for s in found])
-    if not found:
+        return print_json([dataclasses.asdict(stage) for stage in stages])
+    if not stages:
         return print(f"{store}: no stages")
-    names = [f.name for f in dataclasses.fields(found[0])]
+    names = [field.name for field in dataclasses.fields(stages[0])]
     table = Table("", names)
-    table.rows = [
-        [
-            "" if (v := getattr(s, n)) is None else f"{v:.4g}" if isinstance(v, float) else str(v)
-            for n in names
-        ]
-        for s in found
-    ]
+    for stage in stages:
+        row = [_status_cell(getattr(stage, name)) for name in names]
+        table.rows.append(row)
     return table.print()
+
+
+def _status_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def aot(
@@ -215,14 +218,17 @@ def aot(
     mfu: MfuOption = 0.4,
     json: JsonOption = False,
 ) -> int:
-    """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time. Exit 3: does not fit."""
+    """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time.
+
+    Exit code 3: it does not fit.
+    """
     from codemix.recipe.checks import validation
     from codemix.recipe.language import recipe_file
     from codemix.train.aot import compile as ahead
 
-    made = validation.check(recipe_file.read_recipe(recipe)).require()
+    plan = validation.check(recipe_file.read_recipe(recipe)).require()
     results = ahead.aot(
-        made, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu
+        plan, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu
     )
     print_json([r.as_json() for r in results]) if json else ahead.render(results)
     return 0 if all(r.fits for r in results) else 3
@@ -251,15 +257,15 @@ def export_model(
     check(context.plan.recipe.model, dtype)
     names = [s.name for s in context.plan.stages]
     if stage not in (None, *names):
-        raise problem(f"there is no stage `{stage}`", f"stages: {', '.join(names)}")
+        raise refusal(f"there is no stage `{stage}`", f"stages: {', '.join(names)}")
     chosen = context.plan.stage(stage or names[-1])
     if not context.is_trained(chosen):
-        raise problem(f"not trained yet: {chosen.name}", f"run `codemix train {recipe}`", rule="not-trained")
+        raise refusal(f"not trained yet: {chosen.name}", f"run `codemix train {recipe}`", rule="not-trained")
     from codemix.train.run.checkpoint import load_model
 
     manifest = next(iter(context.manifests.values()), None)
     if manifest is None:
-        raise problem(
+        raise refusal(
             "the tokenizer is known from built sources, and none is in the store",
             f"run `codemix build-data {recipe}`",
             rule="not-built",
