@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from codemix.eval.pages import plots
 from codemix.eval.report import charts
+from codemix.eval.report.loss_chart import Boundary, losses
 
 TAGS = {
     "docs": {"kind": "text"},
@@ -72,7 +73,7 @@ def draw(key="a", title="T & <t>"):
         title,
         'says "so"',
         [(0, 1.0), (10, None), (20, 3.0)],
-        [charts.Boundary("one", 0, 10), charts.Boundary("two", 10, 20)],
+        [Boundary("one", 0, 10), Boundary("two", 10, 20)],
     )
 
 
@@ -107,14 +108,14 @@ def test_drawing_leaves_no_trace_in_matplotlib():
 
 
 def test_curves_with_gaps_and_without_points_are_drawn():
-    drawing = charts.losses(
+    drawing = losses(
         "l",
         "t",
         "d",
         {"web": [(0, 3.0), (5, None), (9, 2.0)], "docs": [(0, None)]},
         [],
         [(0, 1e-3)],
-        [charts.Boundary("s", 0, 10)],
+        [Boundary("s", 0, 10)],
         plots.colours(TAGS),
     )
     assert "web" in drawing and ">docs<" not in drawing

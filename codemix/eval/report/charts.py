@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.eval.pages import plots
 from codemix.eval.pages.plots import GRID, INK, MUTED, PAPER
-from codemix.eval.report.loss_chart import Boundary, Points, losses, mark_boundaries, run_limits
+from codemix.eval.report.loss_chart import Boundary, Points, mark_boundaries, run_limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["Boundary", "FunnelPart", "Points", "funnel", "losses", "mixture", "scores", "throughput"]
 
 THIN_PART = 0.02  # of the longest bar; thinner parts would be all edge
 LABELLED_PART = 0.055  # of the longest bar

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from codemix.eval.pages.curves import Column, Curves
 from codemix.eval.pages.facts import RunFacts, StageFacts
 from codemix.eval.pages.page import Block, Figure, PageTable, Section
-from codemix.eval.report import charts
-from codemix.eval.report.charts import Boundary, Points
+from codemix.eval.report import charts, loss_chart
+from codemix.eval.report.loss_chart import Boundary, Points
 
 TABLE_INTERVALS = 6  # per stage, between the lines of the table of losses
 LEAD = (
@@ -47,7 +47,7 @@ def _losses(
     by_source = {source: _points(stages, _loss_of(source)) for source in sources}
     total = _points(stages, lambda curves: curves.total)
     rate = _points(stages, lambda curves: curves.lr)
-    svg = charts.losses("losses", title, words, by_source, total, rate, boundaries, shades)
+    svg = loss_chart.losses("losses", title, words, by_source, total, rate, boundaries, shades)
     return Figure(title, svg, words, _loss_table(stages, sources))
 
 
