@@ -238,7 +238,7 @@ def test_the_first_wrap_is_the_step_that_really_wraps():
     for stage in stages(changes).values():
         order = Order(stage)
         for i, s in enumerate(stage.sources):
-            said = plan_tables.first_wrap(stage, s.source)
+            wrap = plan_tables.first_wrap(stage, i)
             really = next(
                 (
                     step
@@ -248,7 +248,7 @@ def test_the_first_wrap_is_the_step_that_really_wraps():
                 ),
                 None,
             )
-            assert said == really, s.source
+            assert wrap == really, s.source
 
 
 @settings(max_examples=40, deadline=None)

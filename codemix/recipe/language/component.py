@@ -177,14 +177,8 @@ def _load(family: str, value: Any) -> Component:
     except CodemixError as error:  # of an installed package; the recipe's line says who asked for it
         [problem] = error.problems
         raise _error("plugin", problem.what, list(problem.hints)) from None
-    if (
-        value.keys() == {"kind"}
-        and not cls.__pydantic_decorators__.model_validators
-        and not any(f.is_required() for f in cls.model_fields.values())
-    ):
-        return (
-            cls.model_construct()
-        )  # nothing but defaults: no need to build a validator, which takes longer than everything else
+    if value.keys() == {"kind"} and _needs_no_validator(cls):
+        return cls.model_construct(**value)
     try:
         return cls.model_validate(value)
     except (
@@ -208,6 +202,12 @@ def _hints_for_unknown(family: str, kind: str) -> list[str]:
     if not nearest(kind, known):
         hints.append(f"or install the package that offers it (entry points `{plugins.GROUPS[family]}`)")
     return hints
+
+
+def _needs_no_validator(cls: type[Component]) -> bool:
+    """Whether a component may be all defaults; to build its validator would take longer than everything else."""
+    is_required = [field.is_required() for field in cls.model_fields.values()]
+    return not any(is_required) and not cls.__pydantic_decorators__.model_validators
 
 
 def field(family: str) -> Any:

@@ -23,7 +23,10 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
-            *(getattr(self, f) + getattr(other, f) for f in ("tokens", "flops", "chip_hours", "dollars"))
+            self.tokens + other.tokens,
+            self.flops + other.flops,
+            self.chip_hours + other.chip_hours,
+            self.dollars + other.dollars,
         )
 
 
@@ -44,10 +47,13 @@ def vocabulary(plan: Plan) -> int:
 
 def stage_cost(stage: StagePlan, vocab_size: int, chip: Chip, mfu: float) -> Cost:
     """Estimated cost of one stage at a model-FLOPs utilisation `mfu` in (0, 1]."""
-    runs = max(1, len(stage.spec.average_seeds))
-    flops = runs * stage.tokens * stage.model.flops_per_token(vocab_size, stage.seq_len)
-    hours = flops / (chip.tflops * 1e12 * mfu) / 3600
-    return Cost(runs * stage.tokens, flops, hours, hours * chip.usd_per_hour)
+    n_runs = max(1, len(stage.spec.average_seeds))
+    tokens = n_runs * stage.tokens
+    per_token = stage.model.flops_per_token(vocab_size, stage.seq_len)
+    flops = tokens * per_token
+    seconds = flops / (chip.peak_flops * mfu)
+    hours = seconds / 3600
+    return Cost(tokens, flops, hours, hours * chip.usd_per_hour)
 
 
 def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None) -> int:
@@ -55,17 +61,18 @@ def shard_bytes(plan: Plan, vocab_size: int, only: Collection[str] | None = None
     they read [bytes].
 
     With `only`, of these sources."""
-    held: dict[str, int] = {}
+    tokens: dict[str, int] = {}  # in the shards of each source
     for stage in plan.stages:
-        for s in stage.sources:
-            if only is not None and s.source not in only:
+        for source in stage.sources:
+            name = source.source
+            if only is not None and name not in only:
                 continue
-            held[s.source] = (
-                s.pool_windows * stage.seq_len
-                if s.pool_windows
-                else held.get(s.source, 0) + s.windows * stage.seq_len
-            )
-    return sum(held.values()) * (2 if 0 < vocab_size <= 65536 else 4)
+            if source.pool_windows:
+                tokens[name] = source.pool_windows * stage.seq_len
+            else:
+                tokens[name] = tokens.get(name, 0) + source.windows * stage.seq_len
+    bytes_per_token = 2 if 0 < vocab_size <= 2**16 else 4
+    return sum(tokens.values()) * bytes_per_token
 
 
 def disk_bytes(plan: Plan, unbuilt: Collection[str], untrained: Collection[StagePlan]) -> int:
@@ -75,7 +82,9 @@ def disk_bytes(plan: Plan, unbuilt: Collection[str], untrained: Collection[Stage
     A checkpoint holds the weights and two moments in float32. Documents and passing checkpoints come on top.
     """
     vocab = vocabulary(plan)
-    return shard_bytes(plan, vocab, unbuilt) + len(untrained) * 12 * plan.recipe.model.parameters(vocab)
+    shards = shard_bytes(plan, vocab, unbuilt)
+    checkpoint = 12 * plan.recipe.model.parameters(vocab)
+    return shards + len(untrained) * checkpoint
 
 
 def show_bytes(n: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tre
 from codemix.tables import Table
 
 if TYPE_CHECKING:  # a plan shows itself as these tables
-    from codemix.recipe.planning.plan import Plan, StagePlan
+    from codemix.recipe.planning.plan import Plan, StagePlan, StageSource
 
 
 def plan_tables(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> list[Table]:
@@ -25,14 +25,16 @@ def plan_tables(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> list[Table]:
     return tables
 
 
-def first_wrap(stage: StagePlan, source: str) -> int | None:
-    """The first step of the stage that reads a window of `source` for another time, or None."""
-    i = next(i for i, s in enumerate(stage.sources) if s.source == source)
-    s = stage.sources[i]
-    if not s.pool_windows or s.windows == 0:
+def first_wrap(stage: StagePlan, index: int) -> int | None:
+    """The first step of the stage that reads a window of its `index`-th source another time, or None."""
+    source = stage.sources[index]
+    if not source.pool_windows:
         return None
-    ordinal = max(0, s.pool_windows - s.start)
-    return None if ordinal >= s.windows else stage.step_of_row(row_of(stage, i, ordinal))
+    unread = max(0, source.pool_windows - source.start)
+    if unread >= source.windows:
+        return None
+    row = row_of(stage, index, unread)
+    return stage.step_of_row(row)
 
 
 def row_of(stage: StagePlan, index: int, ordinal: int) -> int:
@@ -54,188 +56,201 @@ def mixture_table(plan: Plan) -> Table:
         ["stage", "source", ">asked", ">exact", ">tokens", ">epochs so far", ">wraps at step"],
     )
     for stage in plan.stages:
-        for i, s in enumerate(stage.sources):
-            after, wrap = s.epochs_after, first_wrap(stage, s.source)
-            given = stage.redistributed.get(s.source)
-            asked = show_share(s.share) + (f" -> {show_share(given)}" if given is not None else "")
-            table.rows.append(
-                [
-                    stage.name if i == 0 else "",
-                    s.source,
-                    asked,
-                    show_share(Fraction(s.windows, stage.rows)),
-                    f"{s.windows * stage.seq_len:,}",
-                    "?" if after is None else f"{float(after):.3f}",
-                    "" if wrap is None else f"{wrap:,}",
-                ]
-            )
-    if any(s.pool_windows is None for stage in plan.stages for s in stage.sources):
-        table.notes.append("? : the size is unknown until the source is built, or declared with `tokens:`")
-    if any(stage.redistributed for stage in plan.stages):
-        table.notes.append("-> : over `max_epochs`, so its siblings take the rest (`on_cap: redistribute`)")
-    if any(stage.spec.by == "documents" for stage in plan.stages):
-        table.notes.append("shares given `by: documents` are shown as the token shares that they imply")
+        for i in range(len(stage.sources)):
+            table.rows.append(_source_row(stage, i))
+    table.notes += _mixture_notes(plan.stages)
     return table
+
+
+def _source_row(stage: StagePlan, index: int) -> list[str]:
+    source = stage.sources[index]
+    after = source.epochs_after
+    wrap = first_wrap(stage, index)
+    asked = show_share(source.share)
+    if source.source in stage.redistributed:
+        given = stage.redistributed[source.source]
+        asked += f" -> {show_share(given)}"
+    return [
+        stage.name if index == 0 else "",
+        source.source,
+        asked,
+        show_share(Fraction(source.windows, stage.rows)),
+        f"{source.windows * stage.seq_len:,}",
+        "?" if after is None else f"{float(after):.3f}",
+        "" if wrap is None else f"{wrap:,}",
+    ]
+
+
+def _mixture_notes(stages: Sequence[StagePlan]) -> Iterator[str]:
+    sizes = [source.pool_windows for stage in stages for source in stage.sources]
+    if None in sizes:
+        yield "? : the size is unknown until the source is built, or declared with `tokens:`"
+    if any(stage.redistributed for stage in stages):
+        yield "-> : over `max_epochs`, so its siblings take the rest (`on_cap: redistribute`)"
+    if any(stage.spec.by == "documents" for stage in stages):
+        yield "shares given `by: documents` are shown as the token shares that they imply"
 
 
 def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
-    """One line a stage: tokens, steps, schedule, cost."""
+    """One line per stage: tokens, steps, schedule, cost."""
     named = chip_named(chip)
-    table = Table(
-        "Stages",
-        [
-            "stage",
-            "from",
-            ">tokens",
-            ">steps",
-            ">batch",
-            ">seq",
-            ">learning rate",
-            ">FLOP",
-            f">{chip} hours",
-            ">USD",
-        ],
-    )
-    vocab, total = cost_estimate.vocabulary(plan), cost_estimate.NOTHING
+    columns = ["stage", "from", ">tokens", ">steps", ">batch", ">seq", ">learning rate", ">FLOP"]
+    table = Table("Stages", [*columns, f">{chip} hours", ">USD"])
+    vocab = cost_estimate.vocabulary(plan)
+    table.notes.append(_model_note(plan, vocab))
+    total = cost_estimate.NOTHING
     for stage in plan.stages:
         cost = cost_estimate.stage_cost(stage, vocab, named, mfu)
         total += cost
-        batch = (
-            f"{stage.batches[0][1]}"
-            if len(stage.batches) == 1
-            else f"{stage.batches[0][1]}..{stage.batches[-1][1]}"
-        )
-        parent = (
-            "scratch"
-            if stage.parent is None
-            else f"{stage.parent.name}" + (" (weights)" if stage.load == "weights" else "")
-        )
-        table.rows.append(
-            [
-                stage.name,
-                parent,
-                f"{stage.tokens:,}",
-                f"{stage.steps:,}",
-                batch,
-                f"{stage.seq_len:,}",
-                _rates(stage),
-                f"{cost.flops:.3g}",
-                cost_estimate.show_amount(cost.chip_hours),
-                cost_estimate.show_amount(cost.dollars),
-            ]
-        )
-        if stage.asked_tokens != stage.tokens:
-            table.notes.append(
-                f"{stage.name}: {stage.asked_tokens:,} tokens asked, {stage.asked_tokens - stage.tokens:,} fewer are read, to end on a whole step"
-            )
-    model = plan.recipe.model
-    table.notes.insert(
-        0,
-        f"model: {model.parameters(vocab):,} parameters"
-        + ("" if vocab else " without the embedding (vocabulary known when built)"),
-    )
+        table.rows.append(_stage_row(stage, cost))
+        fewer = stage.asked_tokens - stage.tokens
+        if fewer:
+            asked = f"{stage.name}: {stage.asked_tokens:,} tokens asked"
+            table.notes.append(f"{asked}, {fewer:,} fewer are read, to end on a whole step")
+    hours = cost_estimate.show_amount(total.chip_hours)
+    dollars = cost_estimate.show_amount(total.dollars)
+    shards = cost_estimate.show_bytes(cost_estimate.shard_bytes(plan, vocab))
     table.notes.append(
-        f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD an hour: {cost_estimate.show_amount(total.chip_hours)} chip-hours, {cost_estimate.show_amount(total.dollars)} USD in all; shards {cost_estimate.show_bytes(cost_estimate.shard_bytes(plan, vocab))}"
+        f"estimated at {mfu:.0%} of {named.tflops:g} TFLOP/s and {named.usd_per_hour:g} USD per hour:"
+        f" {hours} chip-hours, {dollars} USD in all; shards {shards}"
     )
     return table
+
+
+def _model_note(plan: Plan, vocab: int) -> str:
+    parameters = plan.recipe.model.parameters(vocab)
+    unknown = "" if vocab else " without the embedding (vocabulary known when built)"
+    return f"model: {parameters:,} parameters{unknown}"
+
+
+def _stage_row(stage: StagePlan, cost: cost_estimate.Cost) -> list[str]:
+    sizes = [f"{size}" for _, size in stage.batches]
+    return [
+        stage.name,
+        _origin(stage),
+        f"{stage.tokens:,}",
+        f"{stage.steps:,}",
+        sizes[0] if len(sizes) == 1 else f"{sizes[0]}..{sizes[-1]}",
+        f"{stage.seq_len:,}",
+        _rates(stage),
+        f"{cost.flops:.3g}",
+        cost_estimate.show_amount(cost.chip_hours),
+        cost_estimate.show_amount(cost.dollars),
+    ]
+
+
+def _origin(stage: StagePlan) -> str:
+    if stage.parent is None:
+        return "scratch"
+    weights_only = " (weights)" if stage.load == "weights" else ""
+    return f"{stage.parent.name}{weights_only}"
+
+
+def _rates(stage: StagePlan) -> str:
+    """The first and last learning rate, and the peak where it is above both."""
+    if not stage.steps:
+        return ""
+    last_step = stage.steps - 1
+    first, last = stage.lr(0), stage.lr(last_step)
+    stride = max(1, stage.steps // 200)
+    peak = max(last, *(stage.lr(step) for step in range(0, stage.steps, stride)))
+    if peak <= max(first, last) * 1.0001:
+        return f"{first:.2g} -> {last:.2g}"
+    return f"{first:.2g} -> {peak:.2g} -> {last:.2g}"
 
 
 def marginals_table(plan: Plan) -> Table | None:
     """Shares by each tag axis and stage, or None when no source has tags."""
-    axes = sorted({axis for stage in plan.stages for s in stage.sources for axis in s.tags})
+    sources = [source for stage in plan.stages for source in stage.sources]
+    axes = sorted({axis for source in sources for axis in source.tags})
     if not axes:
         return None
-    table = Table("Shares by axis", ["axis", "value", *(f">{stage.name}" for stage in plan.stages)])
+    names = [f">{stage.name}" for stage in plan.stages]
+    table = Table("Shares by axis", ["axis", "value", *names])
     for axis in axes:
-        values = sorted({s.tags.get(axis, "(untagged)") for stage in plan.stages for s in stage.sources})
-        for i, value in enumerate(values):
-            cells = [
-                sum(s.windows for s in stage.sources if s.tags.get(axis, "(untagged)") == value)
-                for stage in plan.stages
-            ]
-            table.rows.append(
-                [
-                    axis if i == 0 else "",
-                    value,
-                    *(
-                        show_share(Fraction(c, stage.rows)) if stage.rows else ""
-                        for c, stage in zip(cells, plan.stages, strict=True)
-                    ),
-                ]
-            )
+        values = sorted({_tag(source, axis) for source in sources})
+        for value in values:
+            shares = [_share_of(stage, axis, value) for stage in plan.stages]
+            table.rows.append([axis if value == values[0] else "", value, *shares])
     return table
 
 
+def _tag(source: StageSource, axis: str) -> str:
+    return source.tags.get(axis, "(untagged)")
+
+
+def _share_of(stage: StagePlan, axis: str, value: str) -> str:
+    """The share of a stage's windows that one tag has; empty for a stage that reads nothing."""
+    if not stage.rows:
+        return ""
+    windows = sum(source.windows for source in stage.sources if _tag(source, axis) == value)
+    return show_share(Fraction(windows, stage.rows))
+
+
 def as_json(
-    plan: Plan, existing: Mapping[str, Any] | None = None, chip: str = "v5e", mfu: float = 0.4
+    plan: Plan,
+    existing: Mapping[str, Any] | None = None,
+    chip: str = "v5e",
+    mfu: float = 0.4,
 ) -> dict[str, Any]:
     """Everything the tables show, for programs."""
-    vocab, named = cost_estimate.vocabulary(plan), chip_named(chip)
-    stages = []
-    for stage in plan.stages:
-        cost = cost_estimate.stage_cost(stage, vocab, named, mfu)
-        stages.append(
-            {
-                "name": stage.name,
-                "fingerprint": stage.fingerprint,
-                "parent": stage.parent.name if stage.parent else None,
-                "load": stage.load,
-                "tokens": stage.tokens,
-                "asked_tokens": stage.asked_tokens,
-                "steps": stage.steps,
-                "rows": stage.rows,
-                "seq_len": stage.seq_len,
-                "batches": [list(b) for b in stage.batches],
-                "seed": stage.seed,
-                "doc_mask": stage.doc_mask,
-                "reset_positions": stage.reset_positions,
-                "learning_rate": {"first": stage.lr(0), "last": stage.lr(stage.steps - 1)}
-                if stage.steps
-                else None,
-                "flops": cost.flops,
-                "chip_hours": cost.chip_hours,
-                "dollars": cost.dollars,
-                "sources": [
-                    {
-                        "source": s.source,
-                        "asked_share": exact_share(s.share),
-                        "given_share": exact_share(stage.redistributed.get(s.source, s.share)),
-                        "share": float(Fraction(s.windows, stage.rows)),
-                        "windows": s.windows,
-                        "tokens": s.windows * stage.seq_len,
-                        "start_window": s.start,
-                        "pool_windows": s.pool_windows,
-                        "epochs_before": float(s.epochs_before),
-                        "epochs_after": None if s.epochs_after is None else float(s.epochs_after),
-                        "first_wrap_step": first_wrap(stage, s.source),
-                        "tags": dict(s.tags),
-                    }
-                    for s in stage.sources
-                ],
-            }
-        )
+    vocab = cost_estimate.vocabulary(plan)
+    named = chip_named(chip)
+    costs = [cost_estimate.stage_cost(stage, vocab, named, mfu) for stage in plan.stages]
     return {
         "recipe": plan.recipe.name,
         "parameters": plan.recipe.model.parameters(vocab),
         "vocab_size": vocab or None,
-        "tokens": sum(s.tokens for s in plan.stages),
+        "tokens": sum(stage.tokens for stage in plan.stages),
         "chip": chip,
         "mfu": mfu,
         "shard_bytes": cost_estimate.shard_bytes(plan, vocab),
-        "stages": stages,
+        "stages": [_stage_json(stage, cost) for stage, cost in zip(plan.stages, costs, strict=True)],
         "existing": dict(existing or {}),
     }
 
 
-def _rates(stage: StagePlan) -> str:
-    if not stage.steps:
-        return ""
-    peak = max(
-        stage.lr(step) for step in {0, *range(0, stage.steps, max(1, stage.steps // 200)), stage.steps - 1}
-    )
-    first, last = stage.lr(0), stage.lr(stage.steps - 1)
-    return (
-        f"{first:.2g} -> {last:.2g}"
-        if peak <= max(first, last) * 1.0001
-        else f"{first:.2g} -> {peak:.2g} -> {last:.2g}"
-    )
+def _stage_json(stage: StagePlan, cost: cost_estimate.Cost) -> dict[str, Any]:
+    rates = None
+    if stage.steps:
+        rates = {"first": stage.lr(0), "last": stage.lr(stage.steps - 1)}
+    return {
+        "name": stage.name,
+        "fingerprint": stage.fingerprint,
+        "parent": stage.parent.name if stage.parent else None,
+        "load": stage.load,
+        "tokens": stage.tokens,
+        "asked_tokens": stage.asked_tokens,
+        "steps": stage.steps,
+        "rows": stage.rows,
+        "seq_len": stage.seq_len,
+        "batches": [list(stretch) for stretch in stage.batches],
+        "seed": stage.seed,
+        "doc_mask": stage.doc_mask,
+        "reset_positions": stage.reset_positions,
+        "learning_rate": rates,
+        "flops": cost.flops,
+        "chip_hours": cost.chip_hours,
+        "dollars": cost.dollars,
+        "sources": [_source_json(stage, i) for i in range(len(stage.sources))],
+    }
+
+
+def _source_json(stage: StagePlan, index: int) -> dict[str, Any]:
+    source = stage.sources[index]
+    given = stage.redistributed.get(source.source, source.share)
+    after = source.epochs_after
+    return {
+        "source": source.source,
+        "asked_share": exact_share(source.share),
+        "given_share": exact_share(given),
+        "share": float(Fraction(source.windows, stage.rows)),
+        "windows": source.windows,
+        "tokens": source.windows * stage.seq_len,
+        "start_window": source.start,
+        "pool_windows": source.pool_windows,
+        "epochs_before": float(source.epochs_before),
+        "epochs_after": None if after is None else float(after),
+        "first_wrap_step": first_wrap(stage, index),
+        "tags": dict(source.tags),
+    }
