@@ -11,11 +11,12 @@ from codemix.errors import Problem
 if TYPE_CHECKING:
     from codemix.recipe.language.yaml_text import YamlFile
 
+_PAPER = "arXiv 2408.10914 section"
 WARNINGS = {  # the rules that only warn -> where the literature says so
-    "code-share-high": "arXiv 2408.10914 section 3.3: from 75% code on, language reasoning and world knowledge fall",
-    "cooldown-without-code": "arXiv 2408.10914 section 3.5: a cooldown without code gives up most of what the cooldown brings",
-    "many-epochs": "Muennighoff et al. 2023, arXiv 2305.16264: beyond 4 epochs repeated tokens are worth little",
-    "warmup-longer-than-stage": "the peak is never reached; arXiv 2408.10914 section 2.3 warms up for 1325 of 47,684 steps",
+    "code-share-high": f"{_PAPER} 3.3: from 75% code on, language reasoning and world knowledge fall",
+    "cooldown-without-code": f"{_PAPER} 3.5: without code a cooldown gives up most of what it brings",
+    "many-epochs": "Muennighoff et al., arXiv 2305.16264: beyond 4 epochs repeated tokens are worth little",
+    "warmup-longer-than-stage": f"the peak is never reached; {_PAPER} 2.3 warms up for 1325 of 47,684 steps",
     "nothing-held-out": "bits per byte is scored on held-out documents only",
 }
 

@@ -59,8 +59,8 @@ class Layered(YamlFile):
                 del self.origins[known]
 
     def renumber(self, path: tuple, moves: Mapping[int, int]) -> None:
-        """Let the origins follow the items of the list at `path`: old index -> new; an item that is not there is
-        forgotten."""
+        """Let the origins follow the items of the list at `path`: old index -> new; an item that is not there
+        is forgotten."""
         n = len(path)
         moved: dict[tuple, Origin] = {}
         for known, origin in self.origins.items():

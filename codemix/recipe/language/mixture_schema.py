@@ -55,7 +55,7 @@ def _weight(value: Any) -> Any:
     if isinstance(value, dict):
         return _group_or_ramp(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value  # has no unit: recipe/planning/shares.py refuses it unless the stage says `weights: relative`
+        return value  # without a unit: refused unless the stage says `weights: relative`
     return read_share(value)
 
 

@@ -3,7 +3,8 @@
 A study is a base recipe and overrides. An override is a mapping laid over the base:
 
 - a key may be a dotted path: `stages.cooldown.tokens: 40B` is `stages: {cooldown: {tokens: 40B}}`;
-- stages are named, not numbered; a whole new stage under a new name is added, at the end or `before:` another;
+- stages are named, not numbered; a whole new stage under a new name is added, at the end or `before:`
+  another;
 - mappings merge, everything else replaces. A mixture and a group replace whole, for their shares only mean
   something together, and so does a component when its `kind` changes.
 """
@@ -99,7 +100,8 @@ def _name_of_new_stage(target: Layered, path: tuple, key: str, new: Any) -> str 
 
 
 def _add_stage(target: Layered, name: str, new: dict, origin: Origin) -> None:
-    """A whole new stage, at the end or before the one that it names; the stages after it keep their origins."""
+    """A whole new stage, at the end or before the one that it names; the stages after it keep their
+    origins."""
     stages = target.value["stages"]
     place = len(stages)
     if "before" in new:
@@ -144,7 +146,8 @@ def _resolve(
     *,
     missing: bool = False,
 ) -> tuple:
-    """The path that a dotted key leads to from `path`; its last part may be new in a mapping when `missing`."""
+    """The path that a dotted key leads to from `path`; its last part may be new in a mapping when
+    `missing`."""
     while True:
         if isinstance(value, dict):
             step = _step_into_mapping(value, path, key, origin, missing)

@@ -47,9 +47,10 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         value = int(value)
     match = _NUMBER.match(str(value)[:64])
     if not match or match[2] + match[3] not in units:
+        shown = [unit for unit in units if 0 < len(unit) <= 3 and unit != "tok"]
         raise _refuse(
             f"cannot read `{str(value)[:40]}` as a number of {noun}",
-            f"for example `{example}`; units: {', '.join(u for u in units if 0 < len(u) <= 3 and u != 'tok')}",
+            f"for example `{example}`; units: {', '.join(shown)}",
         )
     exact = _digits(match[1]) * units[match[2] + match[3]]
     if exact.denominator != 1:
@@ -62,8 +63,8 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
 
 
 def plain_number(value: Any) -> str | None:
-    """`8k` or `10%` as a plain number, `8000` or `0.1`, for advice where only those are taken; None for what
-    is no such quantity."""
+    """`8k` or `10%` as a plain number, `8000` or `0.1`, for advice where only those are taken; None for
+    anything else."""
     is_short = isinstance(value, str) and len(value) < 64
     match = _NUMBER.match(value) if is_short else None
     if match is None or match[3]:
@@ -146,7 +147,7 @@ class Length:
 
 
 def read_length(value: Any) -> Length:
-    """A `Length` from `1325 steps`, `5.56B tokens` or `10%`; 0 is no length at all. A bare number has no unit
+    """A `Length` from `1325 steps`, `5.56B tokens` or `10%`; 0 is the empty length. A bare number has no unit
     and is refused."""
     if isinstance(value, Length):
         return value

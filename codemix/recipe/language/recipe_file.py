@@ -52,15 +52,16 @@ def of_document(document: yaml_text.YamlFile) -> RecipeFile:
 
 @dataclass(frozen=True)
 class Meant:
-    """What a document with misspelt keys probably means, and the mappings of which a key had to be left out."""
+    """What a document with misspelt keys probably means, and the mappings of which a key had to be left
+    out."""
 
     source: RecipeFile
     without: frozenset[tuple]
 
 
 def as_meant(document: yaml_text.YamlFile) -> Meant | None:
-    """The recipe that a document with misspelt keys probably means: each under the name that the schema has for
-    it, or left out.
+    """The recipe that a document with misspelt keys probably means: each under the name that the schema has
+    for it, or left out.
 
     None if nothing is misspelt, or the corrected document is still invalid."""
     value = copy.deepcopy(document.value)

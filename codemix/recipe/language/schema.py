@@ -160,7 +160,7 @@ class Stage(Spec):
     )
     limits: tuple[Limit, ...] = ()
     init_from: InitFrom | Literal["scratch"] | None = Field(
-        None, description="default: the stage before this one; `scratch` starts anew"
+        None, description="default: the stage before this one; `scratch` starts from new weights"
     )
     seed: Seed | None = Field(
         None, description="decides data order and what dropout drops in this stage; default the recipe's"

@@ -1,4 +1,5 @@
-"""What is wrong with a document by its schema: pydantic's errors in our words, each at its place in the file."""
+"""What is wrong with a document by its schema: pydantic's errors in our words, each at its place in the
+file."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ class Misspelt:
 
 
 def schema_problems(errors: Sequence[Error], scope: Scope) -> list[Problem]:
-    """One problem for each thing that is wrong; a value that may take several forms and fits none is one thing."""
+    """One problem for each thing that is wrong; a value that may take several forms and fits none is one
+    thing."""
     problems: list[Problem] = []
     forms: dict[tuple, list[_Located]] = {}  # errors of the forms that a value could have, by its path
     for error in errors:
@@ -110,7 +112,7 @@ def _counts_failed_items(error: Error) -> bool:
 
 
 def _without_implied(problems: list[Problem], errors: Sequence[Error], scope: Scope) -> list[Problem]:
-    """The problems without "`x` is missing" where a misspelt key of the same mapping stands for `x`."""
+    """The problems without "`x` is missing" where a misspelt key of the same mapping means `x`."""
     implied = set()
     for key in misspelt_keys(errors, scope):
         for name in key.meant():
@@ -152,7 +154,8 @@ class _Located:
 
 
 def _located(error: Error, scope: Scope) -> _Located:
-    """An error's place without the parts that pydantic adds for unions and keys and that the file does not have."""
+    """An error's place without the parts that pydantic adds for unions and keys and that the file does not
+    have."""
     value = scope.document.value
     path: list[Any] = []
     union: tuple | None = None

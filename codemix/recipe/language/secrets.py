@@ -1,6 +1,6 @@
 """Secrets have no place in a recipe: how they are recognised, and hidden wherever a line is shown.
 
-Three shapes are known: what stands under a telling name (`token: ...`, `?key=...`), user and password before
+Three shapes are known: the value under a telling name (`token: ...`, `?key=...`), user and password before
 a host, and the tokens of services that give theirs a prefix."""
 
 from __future__ import annotations

@@ -60,9 +60,10 @@ def reference() -> str:
 _INTRO = """\
 ## Reserved values of `tags.kind`
 
-`tags` are axes of your own. The values of `kind` below have a meaning to codemix: the family decides what the warnings
-`code-share-high` and `cooldown-without-code` count as code and how reports colour and group a source, and an op made for
-prose is refused on a source that is not prose. Any other value, such as `maths`, is in the family `other`, and is prose.
+`tags` are axes of your own. The values of `kind` below have a meaning to codemix: the family decides what the
+warnings `code-share-high` and `cooldown-without-code` count as code and how reports colour and group a
+source, and an op made for prose is refused on a source that is not prose. Any other value, such as `maths`, is
+in the family `other`, and is prose.
 
 | `kind` | family | prose | meaning |
 | --- | --- | --- | --- |"""

@@ -54,8 +54,8 @@ class Training(Spec):
         0.0,
         ge=0,
         lt=1,
-        description="share of values zeroed while training, in the rows of the embedding and in what each layer "
-        "adds by attention and by MLP; never among attention's weights; paper unstated, 0 is ours",
+        description="share of values zeroed while training, in the rows of the embedding and in what each "
+        "layer adds by attention and by MLP; never among attention's weights; paper unstated, 0 is ours",
     )
     compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on accelerators, float32 on CPU; master weights are float32"

@@ -1,4 +1,5 @@
-"""What a plain YAML scalar means: YAML 1.2, and nothing that one reader takes for a word and another for a number."""
+"""What a plain YAML scalar means: YAML 1.2, and nothing that one reader takes for a word and another for a
+number."""
 
 from __future__ import annotations
 

@@ -156,7 +156,8 @@ def parse(text: str, file: str) -> YamlFile:
 
 
 def _composed(document: YamlFile) -> yaml.Node | None:
-    """The nodes of a document, not yet values. Raises CodemixError for what is not YAML, or too much of it."""
+    """The nodes of a document, not yet values. Raises CodemixError for what is not YAML, or too much of
+    it."""
     text = document.text
     try:
         openers = sum(text.count(opener) for opener in ("[", "{", "- ", "? "))
@@ -196,8 +197,8 @@ def _unreadable(reason: str, position: int | None, document: YamlFile) -> Proble
 
 
 def _check_size(document: YamlFile) -> None:
-    """Refuse what would overflow the C stack of the composer, which recurses, or keep it busy for long; events do
-    neither."""
+    """Refuse what would overflow the C stack of the composer, which recurses, or keep it busy for long;
+    events do neither."""
     depth = 0
     nodes = 0
     for event in yaml.parse(document.text, Loader=_Loader):

@@ -28,9 +28,8 @@ class End:
     cursors: Mapping[str, Cursor]
 
 
-Outside = Callable[
-    [int, schema.InitFrom], End | None
-]  # finds the stage of another recipe that stage i starts from
+# finds the stage of another recipe that stage i starts from
+Outside = Callable[[int, schema.InitFrom], End | None]
 
 
 @dataclass(frozen=True)
