@@ -17,7 +17,7 @@ from codemix.recipe.interop.values import (
     warning,
     without_zeros,
 )
-from codemix.recipe.language.yaml_text import MAX_DIGITS
+from codemix.recipe.language.yaml_scalars import MAX_DIGITS
 
 _NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d{1,2})?|\.\d+")
 
