@@ -14,6 +14,30 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 
+TESTS = Path(__file__).parent
+QUICK = {  # for `pytest -m quick`: the recipe language, its plan and the rules of the house, in under a minute
+    "recipe",
+    "test_architecture.py",
+    "test_components.py",
+    "test_extending_pages.py",
+    "test_packaging.py",
+    "test_tables.py",
+}
+NOT_QUICK = {"test_advice.py", "test_fuzz.py", "test_scale.py", "test_shipped.py"}
+
+
+def is_quick(path: Path) -> bool:
+    """Whether a test file belongs to `-m quick`."""
+    return path.relative_to(TESTS).parts[0] in QUICK and path.name not in NOT_QUICK
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`-m quick` does not even import the other test files."""
+    if config.option.markexpr == "quick" and collection_path.suffix == ".py":
+        return True if not is_quick(collection_path) else None
+    return None
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--optional",
@@ -23,6 +47,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if is_quick(item.path):
+            item.add_marker(pytest.mark.quick)
     if not config.getoption("--optional"):
         for item in items:
             if marker := item.get_closest_marker("optional"):

@@ -20,19 +20,19 @@ def _environment_of_this_python() -> str:
 
 
 def _variable(name: str, default: str) -> str:
-    return os.environ.get(f"CODEMIX_SLURM_{name}", default)
+    return os.environ.get(name, default)
 
 
 @dataclass(frozen=True)
 class SlurmOptions:
     """What `sbatch` is given. Read from CODEMIX_SLURM_* variables: they say where, and change no output."""
 
-    partition: str = field(default_factory=lambda: _variable("PARTITION", "normal"))
-    time: str = field(default_factory=lambda: _variable("TIME", "24:00:00"))
-    mem_per_cpu_gb: int = field(default_factory=lambda: int(_variable("MEM_GB", "2")))
-    qos: str = field(default_factory=lambda: _variable("QOS", ""))
+    partition: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_PARTITION", "normal"))
+    time: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_TIME", "24:00:00"))
+    mem_per_cpu_gb: int = field(default_factory=lambda: int(_variable("CODEMIX_SLURM_MEM_GB", "2")))
+    qos: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_QOS", ""))
     env_command: str = field(  # a shell line that activates codemix's environment
-        default_factory=lambda: _variable("ENV", _environment_of_this_python())
+        default_factory=lambda: _variable("CODEMIX_SLURM_ENV", _environment_of_this_python())
     )
 
 

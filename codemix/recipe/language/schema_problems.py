@@ -267,7 +267,7 @@ _SPECIAL = {
     "literal_error": _wrong_word,
     "string_pattern_mismatch": _not_a_name,
 }
-_RULES = {"quantity": "quantity", "component_kind": "unknown-kind"}
+_RULES = {"quantity": "quantity", "component_kind": "unknown-kind", "plugin": "plugin"}
 
 
 def _as_number(located: _Located) -> tuple[str, ...]:
