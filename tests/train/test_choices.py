@@ -32,9 +32,10 @@ each_choice = pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
 
 def batch():
     t = np.random.default_rng(0).integers(0, VOCAB, (B, T + 1)).astype(np.int32)
-    return dict(
+    rows = dict(
         inputs=t[:, :-1], targets=t[:, 1:], weights=np.ones((B, T), np.float32), source=np.zeros(B, np.int32)
     )
+    return {name: jnp.asarray(value) for name, value in rows.items()}
 
 
 def plain_loss(spec, model, rows):

@@ -24,7 +24,8 @@ def batch(B=4, T=12, seed=0):
     rng = np.random.default_rng(seed)
     t = rng.integers(0, VOCAB, (B, T + 1)).astype(np.int32)
     weights, source = rng.integers(0, 2, (B, T)).astype(np.float32), rng.integers(0, 3, B).astype(np.int32)
-    return dict(inputs=t[:, :-1], targets=t[:, 1:], weights=weights, source=source)
+    rows = dict(inputs=t[:, :-1], targets=t[:, 1:], weights=weights, source=source)
+    return {name: jnp.asarray(value) for name, value in rows.items()}
 
 
 def plain(model, given, z_loss):

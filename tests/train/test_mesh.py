@@ -101,7 +101,7 @@ def test_what_does_not_divide_is_said_with_the_numbers():
     named = {p.what.split(" is ")[0]: p for p in mesh.problems(SPEC, 30, 12, data=2, fsdp=3, model=4)}
     assert set(named) == {"model.d_model", "the embedding's rows", "key-value heads"}
     assert named["model.d_model"].what == "model.d_model is 16, which does not divide by fsdp = 3"
-    assert named["model.d_model"].hints == ("use 15 or 18, or another mesh",)
+    assert named["model.d_model"].hints == ("use 15 or 18, or a different mesh",)
     assert named["the embedding's rows"].hints == ("set `vocab_multiple: 4`",)
     assert [p.what for p in mesh.problems(SPEC, 32, 10, data=4)] == [
         "batch_size is 10, which does not divide by data x fsdp = 4"

@@ -1,6 +1,7 @@
 """The step: one compilation for all stages, accumulation by global tokens, the guard against NaN, and that it learns."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -119,7 +120,7 @@ def test_dropout_keeps_the_mean_and_zeroes_its_share_in_every_layer_and_place():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("codemix.train.model.decoder.apply_dropout", watch)
         rngs = jax.random.split(jax.random.key(1), 64)
-        hidden(model, np.tile(batch()["inputs"], (8, 1)), compute=Compute(dropout=0.25), rngs=rngs)
+        hidden(model, jnp.tile(batch()["inputs"], (8, 1)), compute=Compute(dropout=0.25), rngs=rngs)
         jax.effects_barrier()
     masks = {(out == 0).tobytes() for _, out in seen}
     assert (

@@ -18,6 +18,7 @@ from codemix.eval.engine.score import Engine, scores_not_finite
 from codemix.progress import progress
 from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import Decoder, logits
+from codemix.train.model.shapes import Ids, Index
 
 CHUNK = 16  # tokens between two looks at stop strings
 CACHE_BYTES = 2**31
@@ -211,7 +212,7 @@ def _text(engine: Engine, request: Request, written: np.ndarray, decoding: Decod
 @partial(jax.jit, static_argnames=("width", "compute"))
 def _start(
     model: Decoder,
-    tokens: Int[Array, "B T"],
+    tokens: Ids,
     pad: Int[Array, " B"],
     keys: UInt[Array, "B 3"],
     sampling: Sampling | None,
@@ -230,8 +231,8 @@ def _continue(
     model: Decoder,
     cache: Cache,
     token: Int[Array, " B"],
-    columns: Int[Array, ""],
-    done: Int[Array, ""],
+    columns: Index,
+    done: Index,
     pad: Int[Array, " B"],
     keys: UInt[Array, "B 3"],
     sampling: Sampling | None,
@@ -240,7 +241,7 @@ def _continue(
 ) -> tuple[Cache, Int[Array, "B chunk"]]:
     """The cache and the next CHUNK tokens of each row, of which `done` + 1 are already there."""
 
-    def body(i: Int[Array, ""], carry: tuple[Cache, Array, Array]) -> tuple[Cache, Array, Array]:
+    def body(i: Index, carry: tuple[Cache, Array, Array]) -> tuple[Cache, Array, Array]:
         cache, token, out = carry
         states, cache = cached_hidden(model, token[:, None], cache, columns + done + i, pad, compute)
         token = _choose(logits(model, states[:, -1]), keys, done + i + 1, sampling)
@@ -254,7 +255,7 @@ def _continue(
 def _choose(
     scores: Float[Array, "B V"],
     keys: UInt[Array, "B 3"],
-    step: Int[Array, ""] | int,
+    step: Index | int,
     sampling: Sampling | None,
 ) -> Int[Array, " B"]:
     """One id per row, -1 where a score is not a number."""
@@ -277,7 +278,7 @@ def _nucleus(scores: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B
     return jnp.where(scores >= least, scores, -jnp.inf)
 
 
-def _draw(key: UInt[Array, " 3"], scores: Float[Array, " V"], step: Int[Array, ""] | int) -> Int[Array, ""]:
+def _draw(key: UInt[Array, " 3"], scores: Float[Array, " V"], step: Index | int) -> Index:
     seed, prompt, sample = key
     folded = jax.random.key(seed)
     for part in (prompt, sample, step):

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import Blocks, Decoder, block, normed, rope_angles
 from codemix.train.model.layers import lookup
+from codemix.train.model.shapes import Ids, Index, Queries, States
 
 
 class Cache(NamedTuple):
@@ -36,12 +37,12 @@ def empty_cache(model: Decoder, rows: int, columns: int, compute: Compute) -> Ca
 
 def cached_hidden(
     model: Decoder,
-    tokens: Int[Array, "B T"],
+    tokens: Ids,
     cache: Cache,
-    first: Int[Array, ""] | int,
+    first: Index | int,
     pad: Int[Array, " B"],
     compute: Compute,
-) -> tuple[Float[Array, "B T D"], Cache]:
+) -> tuple[States, Cache]:
     """Final hidden states of tokens in columns `first` and on, and the cache with them in it.
 
     `pad`: columns of padding at the left of each row.
@@ -52,7 +53,7 @@ def cached_hidden(
     visible = _visible(columns, pad, cache.keys.shape[2])
     blocks = jax.tree.map(lambda w: w.astype(compute.dtype), model.blocks)  # once, not once per token
 
-    def layer(index: Int[Array, ""], carry: tuple[Array, Cache]) -> tuple[Array, Cache]:
+    def layer(index: Index, carry: tuple[Array, Cache]) -> tuple[Array, Cache]:
         x, cache = carry
 
         def attend(queries: Array, keys: Array, values: Array) -> tuple[Array, Cache]:
@@ -71,7 +72,7 @@ def cached_hidden(
     return normed(x, model.norm, model.norm_kind, model.norm_eps), cache
 
 
-def _of_layer(stacked: Stacked, index: Int[Array, ""]) -> Stacked:
+def _of_layer(stacked: Stacked, index: Index) -> Stacked:
     return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), stacked)
 
 
@@ -86,9 +87,7 @@ def _visible(columns: Int[Array, " T"], pad: Int[Array, " B"], width: int) -> Bo
     return (visible | (places == own))[:, None, None]
 
 
-def _attention(
-    queries: Float[Array, "B T K G H"], cache: Cache, visible: Bool[Array, "B 1 1 T S"]
-) -> Float[Array, "B T K G H"]:
+def _attention(queries: Queries, cache: Cache, visible: Bool[Array, "B 1 1 T S"]) -> Queries:
     scaled = queries * queries.shape[-1] ** -0.5
     scores = jnp.einsum("btkgh,bskh->bkgts", scaled, cache.keys, preferred_element_type=jnp.float32)
     weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf), -1).astype(queries.dtype)

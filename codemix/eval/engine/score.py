@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from codemix.errors import CodemixError
 from codemix.eval.engine import packing
@@ -23,6 +23,7 @@ from codemix.progress import progress
 from codemix.train.model.compute import Compute, compute_for
 from codemix.train.model.decoder import Decoder, hidden, logits
 from codemix.train.model.mesh import BATCH
+from codemix.train.model.shapes import Index
 
 LOGIT_VALUES = {"cpu": 2**20}  # float32 logits held at once: 4 MiB stay in a cache, and fault in no new pages
 OTHER_LOGIT_VALUES = 2**24
@@ -274,7 +275,7 @@ def _log_probabilities(
     chunk = min(room, max(smallest, logits_at_once // (height * len(model.embedding))))
     places = jnp.pad(batch["places"], ((0, 0), (0, -room % chunk)))
 
-    def body(i: Int[Array, ""], so_far: PlaceScores) -> PlaceScores:
+    def body(i: Index, so_far: PlaceScores) -> PlaceScores:
         at = jax.lax.dynamic_slice_in_dim(places, i * chunk, chunk, 1)
         targets = jnp.take_along_axis(batch["targets"], at, 1)
         scores = logits(model, jnp.take_along_axis(states, at[..., None], 1))

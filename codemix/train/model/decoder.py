@@ -1,10 +1,8 @@
 """The decoder: parallel attention and MLP from one norm, SwiGLU, no biases.
 
 The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults where the
-paper does not say, it is name by name that of Hugging Face's `CohereForCausalLM`.
-Shapes carry one letter per dimension, here and in the modules beside:
-B rows, T positions of a row, L layers, D d_model, K key-value heads, G query heads per key-value head, H d_head,
-F d_ff, V rows of the embedding (the vocabulary and its padding).
+paper does not say, it is name by name that of Hugging Face's `CohereForCausalLM`. The letters of shapes are those of
+`shapes`.
 """
 
 from __future__ import annotations
@@ -15,11 +13,12 @@ from typing import NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from codemix.recipe.language import schema
 from codemix.train.model.compute import REMAT, Compute
 from codemix.train.model.layers import lookup, project, swiglu
+from codemix.train.model.shapes import Ids, Index, Positions, RowKeys, Segments, States, Table
 
 PLAIN = Compute()
 
@@ -40,10 +39,10 @@ class Blocks(eqx.Module):
 class Decoder(eqx.Module):
     """A decoder-only language model. Arrays are the float32 master weights; what runs is a cast of them."""
 
-    embedding: Float[Array, "V D"]
+    embedding: Table
     blocks: Blocks
     norm: Float[Array, " D"]
-    unembedding: Float[Array, "V D"] | None  # None: tied, the embedding makes the logits
+    unembedding: Table | None  # None: tied, the embedding makes the logits
     vocab_size: int = eqx.field(static=True)  # ids from here to V are padding and are never predicted
     rope_theta: float | None = eqx.field(static=True)  # None: nothing is turned by its position
     norm_kind: str = eqx.field(static=True)
@@ -51,7 +50,7 @@ class Decoder(eqx.Module):
     logit_scale: float = eqx.field(static=True)
 
     @property
-    def head(self) -> Float[Array, "V D"]:
+    def head(self) -> Table:
         """What makes logits of the final states."""
         return self.embedding if self.unembedding is None else self.unembedding
 
@@ -133,7 +132,7 @@ def normed(x: Float[Array, "*B D"], gain: Float[Array, " D"], kind: str, eps: fl
     return (centred * jax.lax.rsqrt(variance + eps) * gain.astype(jnp.float32)).astype(x.dtype)
 
 
-def rope_angles(positions: Int[Array, "B T"], head: int, theta: float | None) -> Angles | None:
+def rope_angles(positions: Positions, head: int, theta: float | None) -> Angles | None:
     """The angles of the `head / 2` pairs at each position; None without `theta`."""
     if theta is None:
         return None
@@ -165,9 +164,7 @@ def halves(x: Float[Array, "*D H"]) -> Float[Array, "*D H"]:
     return pairs.swapaxes(-1, -2).reshape(x.shape)
 
 
-def _turned(
-    pattern: str, h: Float[Array, "B T D"], weights: Array, angles: Angles | None
-) -> Float[Array, "B T *heads H"]:
+def _turned(pattern: str, h: States, weights: Array, angles: Angles | None) -> Float[Array, "B T *heads H"]:
     """Queries or keys, turned by their angles if there are any. What is smaller is put in halves: weights in
     training and for prompts, activations where one token is written."""
     if angles is None:
@@ -181,11 +178,11 @@ def _turned(
 def block(
     model: Decoder,
     layer: Blocks,
-    x: Float[Array, "B T D"],
+    x: States,
     angles: Angles | None,
     attend: Attend[Kept],
     drop: Drop = lambda addend, place: addend,
-) -> tuple[Float[Array, "B T D"], Kept]:
+) -> tuple[States, Kept]:
     """One layer: x + attention(norm(x)) + mlp(norm(x)); and what `attend` gives to keep, for example a cache."""
     # The parts of the norm cost less to compute again than to keep.
     norm = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))
@@ -201,14 +198,12 @@ def block(
     return x + drop(attention, 0) + drop(mlp, 1), kept
 
 
-def fold_in(rngs: Key[Array, " B"], number: Int[Array, ""] | int) -> Key[Array, " B"]:
+def fold_in(rngs: RowKeys, number: Index | int) -> RowKeys:
     """Other random keys for each row, made of its own and a number."""
     return jax.vmap(jax.random.fold_in, (0, None))(rngs, number)
 
 
-def apply_dropout(
-    x: Float[Array, "B T D"], rate: float, rngs: Key[Array, " B"] | None, place: int
-) -> Float[Array, "B T D"]:
+def apply_dropout(x: States, rate: float, rngs: RowKeys | None, place: int) -> States:
     """x with a share `rate` of the values zeroed and the others larger by as much; without keys, x.
 
     Which ones, the random keys of its rows and the place decide.
@@ -225,13 +220,13 @@ def apply_dropout(
 
 def hidden(
     model: Decoder,
-    inputs: Int[Array, "B T"],
-    positions: Int[Array, "B T"] | None = None,
-    segments: Int[Array, "B T"] | None = None,
+    inputs: Ids,
+    positions: Positions | None = None,
+    segments: Segments | None = None,
     *,
     compute: Compute = PLAIN,
-    rngs: Key[Array, " B"] | None = None,
-) -> Float[Array, "B T D"]:
+    rngs: RowKeys | None = None,
+) -> States:
     """The final hidden states, normed, ready for `model.head`.
 
     `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment (and, as

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from codemix.train.model.mesh import BATCH, TABLE
+from codemix.train.model.shapes import Ids, States, Table
 
 
 def plain_project(pattern: str, x: Array, weights: Array) -> Array:
@@ -79,17 +80,13 @@ def _swiglu_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array
 swiglu.defvjp(_swiglu_forward, _swiglu_backward)
 
 
-def plain_lookup(
-    dtype: jnp.dtype, table: Float[Array, "V D"], ids: Int[Array, "B T"]
-) -> Float[Array, "B T D"]:
+def plain_lookup(dtype: jnp.dtype, table: Table, ids: Ids) -> States:
     """Rows of the embedding in the compute dtype."""
     return table[ids].astype(dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def lookup(
-    dtype: jnp.dtype, mesh: Mesh | None, table: Float[Array, "V D"], ids: Int[Array, "B T"]
-) -> Float[Array, "B T D"]:
+def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Table, ids: Ids) -> States:
     """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands.
 
     On a mesh the table stays where it is. Each device looks up, in the columns that it holds, the ids of all rows of

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import PLAIN, Decoder, hidden
 from codemix.train.model.mesh import BATCH, TABLE
+from codemix.train.model.shapes import Ids, Scalar, States, Table, Weights
 
 LOGITS_AT_ONCE = {"cpu": 2**25}  # elements per device
 OTHER_LOGITS_AT_ONCE = 2**28  # a gigabyte in float32
@@ -39,7 +40,7 @@ def next_token_loss(
     n_sources: int,
     compute: Compute = PLAIN,
     z_loss: float = 0.0,
-) -> tuple[Float[Array, ""], dict[str, Array]]:
+) -> tuple[Scalar, dict[str, Array]]:
     """Sums over the batch, to be divided once by the global number of tokens.
 
     The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2 by the
@@ -70,11 +71,11 @@ def next_token_loss(
 
 def plain_head_loss(
     head: Head,
-    states: Float[Array, "B T D"],
-    embedding: Float[Array, "V D"],
-    targets: Int[Array, "B T"],
-    weights: Float[Array, "B T"],
-) -> Float[Array, ""]:
+    states: States,
+    embedding: Table,
+    targets: Ids,
+    weights: Weights,
+) -> Scalar:
     """The definition of the first of `head_loss`, all logits at once: what the tests compare it and its gradient to."""
     products = jnp.einsum("btd,vd->btv", states, embedding.astype(states.dtype))
     is_padding = jnp.arange(len(embedding)) >= head.vocab_size
@@ -87,11 +88,11 @@ def plain_head_loss(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def head_loss(
     head: Head,
-    states: Float[Array, "B T D"],
-    embedding: Float[Array, "V D"],
-    targets: Int[Array, "B T"],
-    weights: Float[Array, "B T"],
-) -> tuple[Float[Array, ""], Float[Array, " B"], Float[Array, " B"]]:
+    states: States,
+    embedding: Table,
+    targets: Ids,
+    weights: Weights,
+) -> tuple[Scalar, Float[Array, " B"], Float[Array, " B"]]:
     """Weighted nats plus `z_loss` times log(Z)^2 over the batch; and of each row both sums apart, through which no
     gradient flows."""
     sums = _sums_over_devices(head, states, embedding, targets, weights)
@@ -108,11 +109,11 @@ class RowSums(NamedTuple):
 class HeadGradients(NamedTuple):
     """Of the total, by the states and by the embedding."""
 
-    states: Float[Array, "B T D"]
-    embedding: Float[Array, "V D"]
+    states: States
+    embedding: Table
 
 
-def _total(head: Head, sums: RowSums) -> Float[Array, ""]:
+def _total(head: Head, sums: RowSums) -> Scalar:
     return sums.nats.sum() + head.z_loss * sums.z.sum()
 
 
@@ -186,7 +187,7 @@ def _gathered(embedding: Array, dtype: jnp.dtype) -> Array:
 class TablePart:
     """The rows of the embedding that one device holds, and how to sum with those that hold the others."""
 
-    table: Float[Array, "V D"]  # in the compute dtype
+    table: Table  # in the compute dtype
     ids: Int[Array, " V"]
     axis: str | None  # over which the rows are cut
 
@@ -197,7 +198,7 @@ class TablePart:
         return x if self.axis is None else jax.lax.pmax(x, self.axis)
 
 
-def _table_part(table: Float[Array, "V D"], dtype: jnp.dtype, axis: str | None) -> TablePart:
+def _table_part(table: Table, dtype: jnp.dtype, axis: str | None) -> TablePart:
     V = len(table)
     first = 0 if axis is None else jax.lax.axis_index(axis) * V
     return TablePart(table.astype(dtype), first + jnp.arange(V), axis)

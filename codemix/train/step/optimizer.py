@@ -9,10 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from codemix.recipe.language import schema
 from codemix.train.model.decoder import Decoder
+from codemix.train.model.shapes import Scalar
 
 OptState = Any  # optax's own: a tuple of NamedTuples of arrays
 
@@ -45,11 +46,11 @@ class Update:
 
     model: Decoder
     opt_state: OptState
-    gradient_norm: Float[Array, ""]
+    gradient_norm: Scalar
 
 
 def apply(
-    spec: schema.Optimizer, model: Decoder, opt_state: OptState, gradients: Decoder, lr: Float[Array, ""]
+    spec: schema.Optimizer, model: Decoder, opt_state: OptState, gradients: Decoder, lr: Scalar
 ) -> Update:
     """One step of AdamW at this learning rate."""
     norm = optax.global_norm(gradients)
@@ -60,7 +61,7 @@ def apply(
     return Update(model, opt_state, norm)
 
 
-def _clipped(gradients: Decoder, norm: Float[Array, ""], clip: float) -> Decoder:
+def _clipped(gradients: Decoder, norm: Scalar, clip: float) -> Decoder:
     def shrink(g: Array) -> Array:
         return g * jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-16))
 

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, PRNGKeyArray, UInt
+from jaxtyping import Array, PRNGKeyArray, UInt
 
 from codemix.recipe.language import schema
 from codemix.train.model import mesh
 from codemix.train.model.compute import Compute, compute_for
 from codemix.train.model.decoder import Decoder, init_decoder
+from codemix.train.model.shapes import Scalar
 from codemix.train.step import optimizer
 from codemix.train.step.loss import next_token_loss
 
@@ -156,7 +157,7 @@ class Step:
         return total
 
     def _update(
-        self, state: TrainState, batch: Batch, lr: Float[Array, ""], key: UInt[Array, " 2"]
+        self, state: TrainState, batch: Batch, lr: Scalar, key: UInt[Array, " 2"]
     ) -> tuple[TrainState, dict[str, Array]]:
         self.traces += 1  # runs while tracing only
         if self.compute.dropout:
