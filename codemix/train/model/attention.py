@@ -18,7 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
+
+from codemix.train.model.shapes import Keys, Queries, Segments, Values
 
 # Queries at once. Measured on a CPU: smaller blocks cost more in calls than they save in scores.
 BLOCK = 128
@@ -32,19 +34,19 @@ class Attention(Protocol):
 
     def __call__(
         self,
-        queries: Float[Array, "B T K G H"],
-        keys: Float[Array, "B T K H"],
-        values: Float[Array, "B T K H"],
-        segments: Int[Array, "B T"] | None = None,
-    ) -> Float[Array, "B T K G H"]: ...
+        queries: Queries,
+        keys: Keys,
+        values: Values,
+        segments: Segments | None = None,
+    ) -> Queries: ...
 
 
 def plain(
-    queries: Float[Array, "B T K G H"],
-    keys: Float[Array, "B T K H"],
-    values: Float[Array, "B T K H"],
-    segments: Int[Array, "B T"] | None = None,
-) -> Float[Array, "B T K G H"]:
+    queries: Queries,
+    keys: Keys,
+    values: Values,
+    segments: Segments | None = None,
+) -> Queries:
     """The definition, all scores at once: what the tests hold the others to."""
     scores = jnp.einsum("btkgh,bskh->bkgts", queries, keys) * queries.shape[-1] ** -0.5
     weights = jax.nn.softmax(jnp.where(_visible(scores, segments, 0), scores, -jnp.inf), -1)
@@ -64,11 +66,11 @@ class _Saved(NamedTuple):
 
 @jax.custom_vjp
 def xla(
-    queries: Float[Array, "B T K G H"],
-    keys: Float[Array, "B T K H"],
-    values: Float[Array, "B T K H"],
-    segments: Int[Array, "B T"] | None = None,
-) -> Float[Array, "B T K G H"]:
+    queries: Queries,
+    keys: Keys,
+    values: Values,
+    segments: Segments | None = None,
+) -> Queries:
     """Attention in plain XLA operations, a block of queries at a time, so that T x T scores never exist.
 
     The backward pass computes the scores of each block again, and needs no more than the log of each softmax's sum.
@@ -94,7 +96,7 @@ def _forward(queries: Array, keys: Array, values: Array, segments: Array | None)
     return _heads_last(attended), _Saved(queries, keys, values, segments, attended, log_total)
 
 
-def _backward(saved: _Saved, gradient: Float[Array, "B T K G H"]) -> tuple[Array, Array, Array, None]:
+def _backward(saved: _Saved, gradient: Queries) -> tuple[Array, Array, Array, None]:
     k = saved.keys.swapaxes(1, 2)
     v = saved.values.swapaxes(1, 2)
     scale = saved.queries.shape[-1] ** -0.5
@@ -132,11 +134,11 @@ def _einsum(pattern: str, a: Array, b: Array) -> Array:
     return jnp.einsum(pattern, a, b, preferred_element_type=jnp.float32)
 
 
-def _heads_first(x: Float[Array, "B T K G H"]) -> Float[Array, "B K G T H"]:
+def _heads_first(x: Queries) -> Float[Array, "B K G T H"]:
     return x.transpose(0, 2, 3, 1, 4)
 
 
-def _heads_last(x: Float[Array, "B K G T H"]) -> Float[Array, "B T K G H"]:
+def _heads_last(x: Float[Array, "B K G T H"]) -> Queries:
     return x.transpose(0, 3, 1, 2, 4)
 
 
@@ -187,7 +189,7 @@ def _blocks_in_a_loop(block: Block, carry: Any, by_query: Sequence[Array], T: in
 
 
 def _scores(
-    q: Float[Array, "B K G t H"], k: Float[Array, "B K s H"], segments: Int[Array, "B T"] | None, first: Any
+    q: Float[Array, "B K G t H"], k: Float[Array, "B K s H"], segments: Segments | None, first: Any
 ) -> Float[Array, "B K G t s"]:
     """Scores of positions first, first + 1, ... with the first s, in float32; minus infinity where they do not see."""
     scores = _einsum("bkgth,bksh->bkgts", q, k)
@@ -195,7 +197,7 @@ def _scores(
 
 
 def _visible(
-    scores: Float[Array, "B K G t s"], segments: Int[Array, "B T"] | None, first: Any
+    scores: Float[Array, "B K G t s"], segments: Segments | None, first: Any
 ) -> Bool[Array, "t s"] | Bool[Array, "B 1 1 t s"]:
     """Which of the first s positions each of t positions from `first` on sees."""
     t, s = scores.shape[-2:]
@@ -219,14 +221,15 @@ def _on_each_device(local: Attention, mesh: Mesh | None) -> Attention:
 
 
 def cudnn(
-    queries: Float[Array, "B T K G H"],
-    keys: Float[Array, "B T K H"],
-    values: Float[Array, "B T K H"],
-    segments: Int[Array, "B T"] | None = None,
+    queries: Queries,
+    keys: Keys,
+    values: Values,
+    segments: Segments | None = None,
     *,
     mesh: Mesh | None = None,
-) -> Float[Array, "B T K G H"]:
-    """Attention in cuDNN's fused kernel, each device on its own rows and heads; what the kernel does not take goes to `xla`.
+) -> Queries:
+    """Attention in cuDNN's fused kernel, each device on its own rows and heads; what the kernel does not take goes to
+    `xla`.
 
     It takes half precision, heads of a multiple of 8 up to a size that the device decides, and rows of an even length.
     Documents go in as a mask [B, 1, T, T]: 128 MiB per row of 8192 positions, shared by heads and layers.
@@ -259,14 +262,14 @@ def _largest_fused_head() -> int:
 
 
 def splash(
-    queries: Float[Array, "B T K G H"],
-    keys: Float[Array, "B T K H"],
-    values: Float[Array, "B T K H"],
-    segments: Int[Array, "B T"] | None = None,
+    queries: Queries,
+    keys: Keys,
+    values: Values,
+    segments: Segments | None = None,
     *,
     mesh: Mesh | None = None,
     interpret: bool = False,
-) -> Float[Array, "B T K G H"]:
+) -> Queries:
     """Attention in JAX's splash kernel for TPU, each device on its own rows and heads.
 
     T that 128 does not divide goes to `xla`.
