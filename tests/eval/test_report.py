@@ -11,13 +11,14 @@ from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError
 from codemix.eval.compare import run_inputs
 from codemix.eval.pages import curves as curves_module
-from codemix.eval.pages.curves import curves, read_lines, training_seconds
+from codemix.eval.pages.curves import curves, training_seconds
 from codemix.eval.pages.page import signed
 from codemix.eval.pages.results import documents
 from codemix.eval.pages.run_folders import run_facts
 from codemix.eval.report.answer import answer
 from codemix.eval.report.page import page, report
 from codemix.eval.task_shapes.example_files import json_lines
+from codemix.train.run.metrics import read_metrics
 
 MANIFESTS = {name: manifest(name) for name in SOURCES}
 
@@ -226,7 +227,7 @@ def test_metrics_lines_last_word_wins_and_a_torn_end_is_left_out(tmp_path):
     path.write_text(
         '{"step": 2, "tokens": 20}\n{"step": 1, "tokens": 10}\n{"step": 2, "tokens": 21}\n{"step": 3, "to'
     )
-    assert [(line["step"], line["tokens"]) for line in read_lines(path)] == [(1, 10), (2, 21)]
+    assert [(line["step"], line["tokens"]) for line in read_metrics(path)] == [(1, 10), (2, 21)]
 
 
 def test_long_curves_are_averaged_not_sampled(monkeypatch):

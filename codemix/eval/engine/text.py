@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Pair = tuple[str, str]  # context, continuation
 
@@ -21,14 +22,14 @@ class Cut:
 
 
 class Text:
-    """A tokenizer: no special token is ever made from text, and EOS stands before a text."""
+    """A tokenizer: no special token is ever made from text, and EOS comes before a text."""
 
-    def __init__(self, path: str, eos_id: int):
+    def __init__(self, path: str | Path, eos_id: int):
         import tokenizers
 
         self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         self._tokenizer.encode_special_tokens = True
-        self._tokenizer.post_processor = None  # one for bytes would take blanks out of the places of tokens
+        self._tokenizer.post_processor = None  # one for bytes would leave spaces out of the places of tokens
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._special = {
@@ -44,13 +45,12 @@ class Text:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def decode_after(self, ids: Sequence[int]) -> str:
-        """What `ids` add to a text that they stand behind. A tokenizer with a dummy prefix (SentencePiece, Llama) takes one
-        blank off the start of a text when it decodes: behind a prompt that blank is the text's own."""
-        before = [self.eos_id]
-        whole = self._tokenizer.decode(
-            [*before, *(i for i in ids if i not in self._special)], skip_special_tokens=False
-        )
-        return whole[len(self._tokenizer.decode(before, skip_special_tokens=False)) :]
+        """What `ids` add to a text that they follow. A tokenizer with a dummy prefix (SentencePiece, Llama) takes one
+        space off the start of a text when it decodes: after a prompt that space is the text's own."""
+        written = [i for i in ids if i not in self._special]
+        before = self._tokenizer.decode([self.eos_id], skip_special_tokens=False)
+        whole = self._tokenizer.decode([self.eos_id, *written], skip_special_tokens=False)
+        return whole[len(before) :]
 
     def cut(self, pairs: Sequence[Pair]) -> list[Cut]:
         """Each pair as tokens. Pairs of one context are cut at one place: their scores are of the same text, and comparable.
@@ -59,18 +59,30 @@ class Text:
         """
         texts = [context + continuation for context, continuation in pairs]
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        places = [encoding.offsets for encoding in encodings]
+        by_context: dict[str, list[list[tuple[int, int]]]] = {}
+        for (context, _), encoding in zip(pairs, encodings, strict=True):
+            by_context.setdefault(context, []).append(encoding.offsets)
+        boundaries = {context: boundary(places, len(context)) for context, places in by_context.items()}
         cuts = []
-        for text, (context, _), encoding, own in zip(texts, pairs, encodings, places, strict=True):
-            at = boundary([p for p, (c, _) in zip(places, pairs, strict=True) if c == context], len(context))
-            n = next((i for i, (_, end) in enumerate(own) if end > at), len(own))
-            cuts.append(Cut(encoding.ids[:n] or [self.eos_id], encoding.ids[n:], len(text[at:].encode())))
+        for text, (context, _), encoding in zip(texts, pairs, encodings, strict=True):
+            at = boundaries[context]
+            n = _tokens_up_to(at, encoding.offsets)
+            given = encoding.ids[:n] or [self.eos_id]
+            cuts.append(Cut(given, encoding.ids[n:], len(text[at:].encode())))
         return cuts
 
     def pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokens given and tokens scored of one text in two parts."""
         [cut] = self.cut([(context, continuation)])
         return cut.given, cut.scored
+
+
+def _tokens_up_to(at: int, places: Sequence[tuple[int, int]]) -> int:
+    """Tokens before the first one that ends after `at` [characters]."""
+    for number, (_, end) in enumerate(places):
+        if end > at:
+            return number
+    return len(places)
 
 
 def boundary(texts: Sequence[Sequence[tuple[int, int]]], at: int) -> int:

@@ -17,6 +17,7 @@ from codemix.errors import CodemixError
 from codemix.eval.task_shapes.example_files import json_lines
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.planning.plan import Plan, StagePlan
+from codemix.train.run.lineage import one_tokenizer
 
 FORMAT = 1
 ENGINE_VERSION = 2  # raised when the same checkpoint and text would score otherwise
@@ -89,7 +90,7 @@ def evaluate(
             "stage": stage.name,
             "stage_fingerprint": stage.fingerprint,
             "fingerprint": print_,
-            "tokenizer_sha256": _tokenizer(manifests)["sha256"],
+            "tokenizer_sha256": one_tokenizer(manifests)["sha256"],
             "bits_per_byte": {},
             "bits_per_byte_macro": None,
             "tasks": {},
@@ -189,14 +190,14 @@ def make_engine(
     from codemix.eval.engine.score import Engine
     from codemix.eval.engine.text import Text
     from codemix.train.model.decoder import init_decoder
-    from codemix.train.model.mesh import make_mesh, shape_of, shardings
+    from codemix.train.model.mesh import mesh_of, shape_of, shardings
     from codemix.train.run.checkpoint import load_model
 
-    tokenizer = _tokenizer(manifests)
+    tokenizer = one_tokenizer(manifests)
     text = Text(tokenizer_file(store, tokenizer["sha256"]).path, tokenizer["eos_id"])
     mesh = sharding = None
     if options.mesh is not None or jax.device_count() > 1:
-        mesh = make_mesh(**shape_of(options.mesh, stage.model))
+        mesh = mesh_of(shape_of(options.mesh, stage.model))
         sharding = shardings(
             mesh,
             jax.eval_shape(lambda: init_decoder(stage.model, tokenizer["vocab_size"], jax.random.key(0))),
@@ -277,13 +278,3 @@ def _overlap(
         f"tasks/{name}": [ready().text.encode(text) for text in of_task] for name, of_task in texts.items()
     }
     return overlap(stage, manifests, tokens)
-
-
-def _tokenizer(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
-    """What the manifests say about their one tokenizer."""
-    by_hash = {m.tokenizer["sha256"]: m for m in manifests.values()}
-    if len(by_hash) != 1:
-        names = ", ".join(f"{m.source}: {h[:12]}" for h, m in by_hash.items()) or "there are no shards"
-        what = f"the sources were not made with one tokenizer ({names})"
-        raise CodemixError(what, hints=["run `codemix build-data` again"], rule="tokenizer-differs")
-    return next(iter(by_hash.values())).tokenizer

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-from codemix.errors import CodemixError
 
 MAX_POINTS = 160  # per stage; longer curves are averaged in bins, so a page stays small whatever the run
 
@@ -37,27 +33,6 @@ class Curves:
         }
         logged = {name: column for name, column in columns.items() if column}
         return {**self.losses, "tokens": self.tokens, **logged}
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The last line of a metrics file for each step, in order of steps. A torn last line is left out."""
-    by_step: dict[int, dict[str, Any]] = {}
-    texts = path.read_text(encoding="utf-8").split("\n")
-    for number, text in enumerate(texts, 1):
-        if not text.strip():
-            continue
-        try:
-            line = json.loads(text)
-        except ValueError:
-            if number == len(texts):
-                break
-            raise CodemixError(
-                f"{path} is damaged at line {number}",
-                hints=["delete its folder and train that stage again"],
-                rule="store-damaged",
-            ) from None
-        by_step[line["step"]] = line
-    return [by_step[step] for step in sorted(by_step)]
 
 
 def curves(lines: Sequence[Line], sources: Sequence[str]) -> Curves:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError
-from codemix.eval.pages.curves import curves, read_lines, training_seconds
+from codemix.eval.pages.curves import curves, training_seconds
 from codemix.eval.pages.facts import (
     ModelFacts,
     ParentFacts,
@@ -25,6 +25,7 @@ from codemix.eval.pages.facts import (
 from codemix.eval.pages.paired_bits import family_moves
 from codemix.eval.pages.results import EvalFacts, read_results
 from codemix.recipe.language.tags import family
+from codemix.train.run.metrics import read_metrics
 
 if TYPE_CHECKING:
     from codemix.recipe.language.schema import Model
@@ -190,7 +191,7 @@ def _rates(stage: StagePlan) -> Rates:
 
 def _training_facts(stage: StagePlan, folder: Path | None, ledger: Ledger | None) -> TrainingFacts:
     metrics = folder / "metrics.jsonl" if folder else None
-    lines = read_lines(metrics) if metrics and metrics.is_file() else []
+    lines = read_metrics(metrics) if metrics else []
     return TrainingFacts(
         trained=ledger is not None,
         ledger_equal=None if ledger is None else _is_as_planned(ledger, stage.planned_tokens()),

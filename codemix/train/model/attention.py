@@ -209,8 +209,12 @@ def _visible(
     return (earlier & same_document)[:, None, None]
 
 
-def _on_each_device(local: Attention, mesh: Mesh | None) -> Attention:
-    """`local` with rows and heads cut as the mesh cuts them: a kernel does not say to the compiler how it may be cut."""
+# (queries, keys, values, segments) -> attended
+Kernel = Callable[[Array, Array, Array, Array | None], Array]
+
+
+def _on_each_device(local: Kernel, mesh: Mesh | None) -> Kernel:
+    """`local` with rows and heads cut as the mesh cuts them: a kernel does not tell the compiler how it may be cut."""
     if mesh is None or mesh.size == 1:
         return local
     rows = ("data", "fsdp")

@@ -36,7 +36,10 @@ def tokenizer_of(plan: Plan, manifests: Mapping[str, Manifest]) -> Tokenizer:
 
 
 def one_tokenizer(manifests: Mapping[str, Manifest]) -> Tokenizer:
-    """The tokenizer of these sources, at least one. Raises CodemixError naming each that has a different one."""
+    """The tokenizer of these sources. Raises CodemixError naming each that has a different one, and without sources."""
+    if not manifests:
+        hints = ["`codemix build-data` builds them"]
+        raise CodemixError("no source is built", hints=hints, rule="not-built")
     first_name, first = next(iter(manifests.items()))
     problems = []
     for name, manifest in manifests.items():
