@@ -88,3 +88,14 @@ def test_the_table_has_every_part_and_the_whole(capsys):
 def test_a_device_has_its_own_data_sheet(kind, chip):
     assert roofline.chip_of(kind) == chip
     assert roofline.mfu(WORK, roofline.data_sheet("h200"), 989e12) > roofline.mfu(WORK, H100, 989e12)
+
+
+def test_the_page_shows_this_roofline():
+    page = (PLACE.parents[1] / "docs" / "gpu.md").read_text()
+    assert roofline.table(WORK, EXPECTED, H100).markdown() in page
+    small = dataclasses.replace(WORK, model=schema.Model(preset="120M"))
+    changes = ({"remat": "dots"}, {"remat": "full"}, {"documents": True})
+    works = [*(dataclasses.replace(WORK, **change) for change in changes), small]
+    dots, full, masked, smaller = (f"{roofline.mfu(work, EXPECTED, H100.matmul):.0%}" for work in works)
+    said = f"(`dots` {dots}, `full` {full}), document masks cost a little ({masked}); 120M reaches {smaller}."
+    assert said in page

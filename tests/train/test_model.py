@@ -153,6 +153,18 @@ def test_ways_of_saving_memory_or_time_change_no_gradient(model, ids, way):
         np.testing.assert_allclose(got, want, atol=1e-4, rtol=1e-4)
 
 
+def test_each_way_of_remat_computes_and_keeps_what_it_says(model, ids):
+    """By the matmuls of the program: `full` makes queries, keys, values, gate and up again, and `dots` does not."""
+
+    def matmuls(remat):
+        loss = jax.grad(lambda m: jnp.square(forward(m, ids, remat=remat)).sum())
+        return jax.jit(loss).lower(model).as_text().count("stablehlo.dot_general")
+
+    none, dots, full = (matmuls(remat) for remat in ("none", "dots", "full"))
+    assert none < dots < full  # attention's own are made again under both
+    assert full - dots == 5
+
+
 def test_half_precision_compute_keeps_float32_masters_and_gradients(model, ids):
     half = forward(model, ids, dtype=jnp.dtype(jnp.bfloat16))
     assert half.dtype == jnp.bfloat16

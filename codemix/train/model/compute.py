@@ -13,11 +13,12 @@ from jax.sharding import Mesh
 from codemix.errors import CodemixError, did_you_mean
 from codemix.train.model import attention
 from codemix.train.model.attention import Attention
+from codemix.train.model.layers import PRODUCT
 
 REMAT: dict[str, Callable[[Callable], Callable]] = {  # by what the backward pass finds saved
     "none": lambda f: f,  # everything
     "full": jax.checkpoint,  # the input of a block
-    "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable),
+    "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.save_only_these_names(PRODUCT)),
 }
 
 

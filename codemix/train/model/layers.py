@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from codemix.train.model.mesh import BATCH, TABLE
 from codemix.train.model.shapes import Ids, States, Table
+
+PRODUCT = "product"  # of activations and weights
 
 
 def plain_project(pattern: str, x: Array, weights: Array) -> Array:
@@ -20,18 +23,22 @@ def plain_project(pattern: str, x: Array, weights: Array) -> Array:
     return jnp.einsum(pattern, x, weights.astype(x.dtype))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def project(pattern: str, x: Array, weights: Array) -> Array:
     """`einsum(pattern, x, weights)` in the dtype of x, for float32 master weights.
 
     Their gradient is float32 from the matmul on: left to autodiff it would be rounded to the compute dtype, and then
-    summed over devices.
+    summed over devices. The result has a name for `--remat dots`, which cannot see into a hand-written gradient.
     """
+    return checkpoint_name(_project(pattern, x, weights), PRODUCT)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _project(pattern: str, x: Array, weights: Array) -> Array:
     return plain_project(pattern, x, weights)
 
 
 def _project_forward(pattern: str, x: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
-    return project(pattern, x, weights), (x, weights)
+    return _project(pattern, x, weights), (x, weights)
 
 
 def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
@@ -52,7 +59,7 @@ def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array)
     return d_x, jax.lax.platform_dependent(x, gradient, cpu=d_weights_on_cpu, default=d_weights)
 
 
-project.defvjp(_project_forward, _project_backward)
+_project.defvjp(_project_forward, _project_backward)
 
 
 def plain_swiglu(gate: Float[Array, "*B F"], up: Float[Array, "*B F"]) -> Float[Array, "*B F"]:
