@@ -1,4 +1,6 @@
-"""Progress on anything that takes more than a moment: a bar in a terminal, a line every few seconds elsewhere."""
+"""Progress on anything that takes more than a moment: a bar in a terminal, a line every few seconds
+elsewhere.
+"""
 
 from __future__ import annotations
 

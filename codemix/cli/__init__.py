@@ -1,8 +1,11 @@
-"""The command line: parse words, call the functions that do the work, print what they return. Nothing is decided here.
+"""The command line: parse words, call the functions that do the work, print what they return. Nothing is
+decided here.
 
-`main` sets up the process that the command owns, then hands over to `cli/app.py`; importing this package changes nothing.
+`main` sets up the process that the command owns, then hands over to `cli/app.py`; importing this package
+changes nothing.
 
-Exit codes: 0 done, 1 a problem in recipe, data or store, 2 a bad command line, 3 a bug in codemix, 130 interrupted.
+Exit codes: 0 done, 1 a problem in recipe, data or store, 2 a bad command line, 3 a bug in codemix, 130
+interrupted.
 """
 
 from __future__ import annotations

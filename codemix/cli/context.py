@@ -66,7 +66,9 @@ STORE, DATA_ROOT = Path("store"), Path(".")
 
 
 def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Workspace:
-    """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Workspace.plan` for one that cannot work."""
+    """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Workspace.plan`
+    for one that cannot work.
+    """
     from codemix.data.store.store import Store
     from codemix.data.workspace import open_workspace
 

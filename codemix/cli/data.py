@@ -143,10 +143,11 @@ def verify(
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> int:
-    """Check every file of what is finished against the digest it was finished with, and the shards against <recipe>.lock.
+    """Check every file of what is finished against the digest it was finished with, and the shards against
+    <recipe>.lock.
 
-    With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it. With a lock
-    the inputs need not be there any more: it knows which shards to expect.
+    With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it.
+    With a lock the inputs need not be there any more: it knows which shards to expect.
     """
     from codemix.data.review import lock_check
     from codemix.data.review.verify import verify as verify_folders
@@ -243,7 +244,8 @@ def show(
         typer.Option(
             "--step",
             min=0,
-            help="Step of the run, from 0, counted over its stages; a line of metrics with run_step N was written after step N - 1.",
+            help="Step of the run, from 0, counted over its stages; a line of metrics with run_step N was written "
+            "after step N - 1.",
             show_default=False,
         ),
     ],
@@ -341,7 +343,8 @@ def why(
 ) -> None:
     """Tell what became of a document: kept, held out, a duplicate, dropped by which op, or unreadable.
 
-    A document that the store does not hold is read again from the inputs and goes through the source's ops again.
+    A document that the store does not hold is read again from the inputs and goes through the source's ops
+    again.
     """
     from codemix.data.review import why as fates
     from codemix.data.review.inspect_view import plain

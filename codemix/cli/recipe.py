@@ -1,4 +1,6 @@
-"""Commands that need no data and no accelerator: validate, plan, diff, lock, schema, components, init, import, export."""
+"""Commands that need no data and no accelerator: validate, plan, diff, lock, schema, components, init,
+import, export.
+"""
 
 from __future__ import annotations
 

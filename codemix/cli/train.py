@@ -144,7 +144,9 @@ def run(
     harness: HarnessOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole path: validate, plan, build-data, train, eval, report. What exists already is not made again."""
+    """The whole path: validate, plan, build-data, train, eval, report. What exists already is not made
+    again.
+    """
     from codemix.api.run import open_run
     from codemix.eval.measure.evaluate import EvalOptions
     from codemix.train.run.options import TrainOptions

@@ -1,8 +1,10 @@
-"""`recipe.lock`: what a recipe was built from and came to, so that years later one can tell whether a store still is it.
+"""`recipe.lock`: what a recipe was built from and came to, so that years later one can tell whether a store
+still is it.
 
-A lock pins the hash of each input, the shards and token counts of each source, the tokenizer and the versions of
-the components. It holds no paths of a machine: inputs are named as the recipe names them. JSON, for its diff in git.
-recipe/diffs/lock_diff.py compares two locks; data/review/lock_check.py holds one against a store.
+A lock pins the hash of each input, the shards and token counts of each source, the tokenizer and the versions
+of the components. It holds no paths of a machine: inputs are named as the recipe names them. JSON, for its
+diff in git. recipe/diffs/lock_diff.py compares two locks; data/review/lock_check.py holds one against a
+store.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Rules of the recipe as it is written: unknown names, what components refuse, text held out by one source only."""
+"""Rules of the recipe as it is written: unknown names, what components refuse, text held out by one source
+only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Rules of a stage as it is planned: limits on its marginals, its schedule, and what the literature found harmful.
+"""Rules of a stage as it is planned: limits on its marginals, its schedule, and what the literature found
+harmful.
 
 Judged on the final whole numbers, after all rounding.
 """

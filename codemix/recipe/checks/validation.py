@@ -1,8 +1,8 @@
 """Every rule a recipe must keep beyond its schema, and the warnings that the literature asks for.
 
 `check` returns the plan and all problems at once, in file order, each at its place. The rules themselves:
-recipe/checks/recipe_rules.py (what the recipe says), recipe/checks/stage_rules.py (what a planned stage comes to),
-recipe/planning/mixture.py and recipe/planning/epoch_caps.py.
+recipe/checks/recipe_rules.py (what the recipe says), recipe/checks/stage_rules.py (what a planned stage comes
+to), recipe/planning/mixture.py and recipe/planning/epoch_caps.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ MAX_LINEAGE = 16  # recipes that start from each other
 
 @dataclass(frozen=True)
 class Checked:
-    """What `check` returns: the plan (of what could be planned), the ends of its stages, problems in file order."""
+    """What `check` returns: the plan (of what could be planned), the ends of its stages, problems in file
+    order.
+    """
 
     plan: Plan
     ends: Mapping[str, End]
@@ -126,7 +128,9 @@ class _RecipeCheck:
         return tuple(in_file_order)
 
     def other_end(self, index: int, start: schema.InitFrom) -> End | None:
-        """The end of the other recipe's stage that stage `index` starts from; None after noting why there is none."""
+        """The end of the other recipe's stage that stage `index` starts from; None after noting why there is
+        none.
+        """
         end = self._other_end(("stages", index, "init_from"), start)
         if isinstance(end, Finding):
             self.findings.append(end)
@@ -192,8 +196,8 @@ def check(
 def check_document(document: yaml_text.YamlFile) -> Checked:
     """`check` of a YAML file that may not be a valid recipe.
 
-    Raises CodemixError for that, with every problem at once: where keys are misspelt, what the recipe probably
-    means is judged as well.
+    Raises CodemixError for that, with every problem at once: where keys are misspelt, what the recipe
+    probably means is judged as well.
     """
     try:
         recipe_file = of_document(document)

@@ -1,7 +1,8 @@
-"""What differs between two plans, in effects: tokens and epochs moved, data to rebuild, stages to train, steps that stay.
+"""What differs between two plans, in effects: tokens and epochs moved, data to rebuild, stages to train,
+steps that stay.
 
-Names, notes and the order of keys do not count. Everything is a pair of before and after, so the diff of B and A
-is the diff of A and B with its sides exchanged.
+Names, notes and the order of keys do not count. Everything is a pair of before and after, so the diff of B
+and A is the diff of A and B with its sides exchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Parts = dict[str, Any]  # what decides a source or a stage, by the name that a r
 
 @dataclass(frozen=True)
 class Move:
-    """Tokens of one source in one stage, and its epochs over the lineage at the stage's end. None: not there."""
+    """Tokens of one source in one stage, and its epochs over the lineage at the stage's end. None: not
+    there.
+    """
 
     stage: str
     source: str
@@ -45,7 +48,9 @@ class Move:
 
 @dataclass(frozen=True)
 class SourceChange:
-    """A source whose data are not the same: which parts of its identity differ. Where a side lacks it, none."""
+    """A source whose data are not the same: which parts of its identity differ. Where a side lacks it,
+    none.
+    """
 
     source: str
     parts: tuple[str, ...]

@@ -1,4 +1,6 @@
-"""What two locks pin differently: the recipe, component versions, and source by source inputs, tokenizer, counts, shards."""
+"""What two locks pin differently: the recipe, component versions, and source by source inputs, tokenizer,
+counts, shards.
+"""
 
 from __future__ import annotations
 

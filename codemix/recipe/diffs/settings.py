@@ -1,4 +1,5 @@
-"""What is set rather than computed, and differs between two recipes: how sources are read and filtered, dedup, the
+"""What is set rather than computed, and differs between two recipes: how sources are read and filtered,
+dedup, the
 model, the optimizer, learning rates, seeds, caps."""
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class _Stage:
 
 
 def levanter(content: str, file: str) -> Imported:
-    """`train_weights`: one mapping, or a list of `[first step, mapping]`; weights of zero are its validation sets."""
+    """`train_weights`: one mapping, or a list of `[first step, mapping]`; weights of zero are its validation
+    sets.
+    """
     document = yaml_text.parse(content, file)
     value = document.value if isinstance(document.value, dict) else {}
     at = find_key(value, "train_weights")

@@ -1,4 +1,6 @@
-"""Reader of Megatron blends; see recipe/interop/mixtures.py. Weights are read as the decimals they are written in."""
+"""Reader of Megatron blends; see recipe/interop/mixtures.py. Weights are read as the decimals they are
+written in.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def _is_number(word: str) -> bool:
 
 
 def megatron(content: str, file: str) -> Imported:
-    """`--data-path` pairs of weight and prefix, or the JSON of `--per-split-data-args-path`, of which `train` is read."""
+    """`--data-path` pairs of weight and prefix, or the JSON of `--per-split-data-args-path`, of which `train`
+    is read.
+    """
     words = blend_words(content) or _json_words(content, file)
     if not words or not _has_weights(words):
         raise refusal(

@@ -1,8 +1,9 @@
-"""Mixtures of other systems, read into a recipe and written from a plan; what does not add up is reported, never smoothed.
+"""Mixtures of other systems, read into a recipe and written from a plan; what does not add up is reported,
+never smoothed.
 
-`import_mixture` reads a Megatron blend, nanotron `data_stages`, Levanter `train_weights` or an OLMo-core source
-mixture. `recipe_text` turns the result into a recipe to finish by hand: those formats name tokens, not documents, so
-where the documents are is left to you. `export_mixture` writes a plan in any of the four.
+`import_mixture` reads a Megatron blend, nanotron `data_stages`, Levanter `train_weights` or an OLMo-core
+source mixture. `recipe_text` turns the result into a recipe to finish by hand: those formats name tokens, not
+documents, so where the documents are is left to you. `export_mixture` writes a plan in any of the four.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def import_mixture(kind: str | None, path: str | Path) -> Imported:
 
 
 def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
-    """The mixture in `content`; `file` is the name that problems show. Raises CodemixError when it cannot be one.
+    """The mixture in `content`; `file` is the name that problems show. Raises CodemixError when it cannot be
+    one.
 
     A sum that is not one is kept as written, and reported.
     """
@@ -145,7 +147,9 @@ def _left_out(kind: str, content: str, file: str) -> Iterator[Problem]:
 
 
 def _included(problem: Problem) -> Problem:
-    """Of a tag such as `!include`, what to do with another system's file: deleting the tag would lose what it names."""
+    """Of a tag such as `!include`, what to do with another system's file: deleting the tag would lose what it
+    names.
+    """
     if problem.rule != "yaml-tag":
         return problem
     hint = (
@@ -156,7 +160,9 @@ def _included(problem: Problem) -> Problem:
 
 
 def export_mixture(kind: str, plan: Plan) -> Exported:
-    """A plan's mixtures in another system's format: shares as planned, in decimals that sum to exactly one."""
+    """A plan's mixtures in another system's format: shares as planned, in decimals that sum to exactly
+    one.
+    """
     if kind not in KINDS:
         what = f"`{kind}` is not a format that can be exported"
         raise refusal(what, *did_you_mean(kind, KINDS), rule="export-kind")

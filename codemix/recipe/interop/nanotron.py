@@ -46,7 +46,9 @@ class _Stage:
 
 
 def nanotron(content: str, file: str) -> Imported:
-    """`data_stages` with parallel lists `dataset_folder` and `dataset_weights`, and the schedule beside them."""
+    """`data_stages` with parallel lists `dataset_folder` and `dataset_weights`, and the schedule beside
+    them.
+    """
     document = yaml_text.parse(content, file)
     value = document.value
     listed = value.get("data_stages") if isinstance(value, dict) else None

@@ -46,7 +46,7 @@ class _Curve:
         return {"kind": "constant", "value": self.peak}
 
     def falling(self, steps: int) -> Schedule:
-        """A schedule that ends with a decay of so many steps."""
+        """A schedule that ends with a decay of `steps`."""
         return {
             "kind": "wsd",
             "peak": self.peak,
@@ -71,7 +71,9 @@ def learning_rates(
     starts: Sequence[int],
     ends: Sequence[int | None],
 ) -> LearningRates:
-    """The schedules of stages from their first steps up to their ends; an end is None where the run has no length."""
+    """The schedules of stages from their first steps up to their ends; an end is None where the run has no
+    length.
+    """
     described = mapping(mapping(value.get("optimizer")).get("learning_rate_scheduler"))
     why_none = "the file's curve has no form here" if described else "not in the file"
     curve = _read(described)
@@ -135,8 +137,8 @@ def _schedule(curve: _Curve, part: _Part) -> Schedule | None:
 def _whole_run(curve: _Curve, steps: int) -> Schedule | None:
     """The curve of a run of one stage: after the warm-up it stays, then decays to the end; None for others.
 
-    Without `lr_decay_starting_step` nanotron begins to decay after the warm-up; without `lr_decay_steps` it decays
-    for as many steps as the run has, less both.
+    Without `lr_decay_starting_step` nanotron begins to decay after the warm-up; without `lr_decay_steps` it
+    decays for as many steps as the run has, less both.
     """
     after_warmup = steps - curve.warmup_steps
     first = curve.warmup_steps if curve.first_decay is None else curve.first_decay

@@ -37,7 +37,9 @@ def _is_source(value: Any) -> bool:
 
 
 def olmo_core(content: str, file: str) -> Imported:
-    """A source list with `target_ratio`, `max_repetition_ratio` and `paths`, alone or inside its dataset config."""
+    """A source list with `target_ratio`, `max_repetition_ratio` and `paths`, alone or inside its dataset
+    config.
+    """
     document = yaml_text.parse(content, file)
     value = document.value
     at = sources_path(value)

@@ -51,8 +51,8 @@ def _tokenizer_lines(imported: Imported) -> Iterator[str]:
 
 
 def _source_lines(imported: Imported) -> Iterator[str]:
-    yield "# The other format names tokenized data; here a source is documents. Fill in where they are and, until they are"
-    yield "# built, how many `tokens:` they hold, so that `plan` can count epochs."
+    yield "# The other format names tokenized data; here a source is documents. Fill in where they are and,"
+    yield "# until they are built, how many `tokens:` they hold, so that `plan` can count epochs."
     yield "sources:"
     sources: dict[str, Weight] = {}
     for phase in imported.phases:

@@ -1,4 +1,5 @@
-"""What other systems' mixture files say, as values; and what their readers share: numbers read exactly, places in
+"""What other systems' mixture files say, as values; and what their readers share: numbers read exactly,
+places in
 nested values, names."""
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Writers of other systems' mixture files; see recipe/interop/mixtures.py. Shares are those of the plan, after all rounding."""
+"""Writers of other systems' mixture files; see recipe/interop/mixtures.py. Shares are those of the plan,
+after all rounding.
+"""
 
 from __future__ import annotations
 

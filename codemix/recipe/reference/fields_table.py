@@ -1,4 +1,6 @@
-"""A table of fields for the generated pages: what each takes, in words and links, and what it is without being given."""
+"""A table of fields for the generated pages: what each takes, in words and links, and what it is without
+being given.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """JSON Schema of recipes and studies for editors, made from the models and every component kind.
 
-docs/recipe.schema.json and docs/study.schema.json are its output; a test keeps them equal to it. Regenerate with
-`python -m codemix.recipe.docs`.
+docs/recipe.schema.json and docs/study.schema.json are its output; a test keeps them equal to it. Regenerate
+with `python -m codemix.recipe.docs`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def _of(model: type[Spec], definitions: Schema) -> Schema:
 
 
 def cleaned(value: Any) -> Any:
-    """References in place of component markers; no titles (they repeat the keys); descriptions on one line."""
+    """References in place of component markers; no titles (they repeat the keys); descriptions on one
+    line.
+    """
     if isinstance(value, list):
         return [cleaned(v) for v in value]
     if not isinstance(value, dict):

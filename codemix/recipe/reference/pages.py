@@ -1,4 +1,5 @@
-"""docs/recipe.md, docs/components.md and the JSON Schemas, generated from the models so that they cannot be wrong.
+"""docs/recipe.md, docs/components.md and the JSON Schemas, generated from the models so that they cannot be
+wrong.
 
 `python -m codemix.recipe.docs` writes them; a test keeps the files equal to what this makes.
 """

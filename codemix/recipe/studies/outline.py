@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 TEE = "├─ "
 CORNER = "└─ "
-_BELOW = {"": "", TEE: "│  ", CORNER: "   "}  # what stands below a branch, in front of the node's children
+_BELOW = {"": "", TEE: "│  ", CORNER: "   "}  # in front of the node's children
 
 
 class Branching(Protocol):

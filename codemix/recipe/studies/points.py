@@ -28,7 +28,9 @@ class Point:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What distinguishes one point: a place on each axis of the study; None where the study has no such axis."""
+    """What distinguishes one point: a place on each axis of the study; None where the study has no such
+    axis.
+    """
 
     variation: tuple[int, Variation] | None
     values: tuple[tuple[str, str], ...]  # (axis, value) of the grid

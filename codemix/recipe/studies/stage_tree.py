@@ -1,7 +1,7 @@
 """The stages of several plans as one tree: what is equal is trained once.
 
-Stages are equal when their fingerprints are, so sharing follows from what the recipes mean, not from how they were
-written, and holds across studies as well as within one.
+Stages are equal when their fingerprints are, so sharing follows from what the recipes mean, not from how they
+were written, and holds across studies as well as within one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Saving:
     chip_hours_apart: float = 0
 
     def add(self, cost: Cost, n_recipes: int) -> None:
-        """Count one stage that so many recipes train."""
+        """Count one stage that `n_recipes` train."""
         self.stages += 1
         self.stages_apart += n_recipes
         self.tokens += cost.tokens
@@ -112,7 +112,8 @@ class Tree:
         ]
 
     def text(self, state: Callable[[StagePlan], str] | None = None) -> str:
-        """The tree as text, with estimates and what sharing saves; or with what `state` says about each stage, and
+        """The tree as text, with estimates and what sharing saves; or with what `state` says about each
+        stage, and
         how often it says so."""
         rows = []
         prefix = _common_prefix(self.recipes)

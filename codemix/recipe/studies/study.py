@@ -93,9 +93,11 @@ def _in_points(names: list[str]) -> str:
 
 
 def recipes(study: Study) -> dict[str, RecipeFile]:
-    """Every point as a recipe with the places its values came from, so that later problems point into the right file.
+    """Every point as a recipe with the places its values came from, so that later problems point into the
+    right file.
 
-    Raises CodemixError with the problems of all points; one that several points share is reported once, and says which.
+    Raises CodemixError with the problems of all points; one that several points share is reported once, and
+    says which.
     """
     problems = _SharedProblems()
     expanded: dict[str, RecipeFile] = {}
@@ -123,7 +125,9 @@ def _same_name(study: Study, name: str) -> Problem:
 
 @dataclass(frozen=True)
 class CheckedStudy:
-    """Every point planned and judged, by recipe name, and the problems of all, each once with the points that have it."""
+    """Every point planned and judged, by recipe name, and the problems of all, each once with the points that
+    have it.
+    """
 
     points: dict[str, validation.Checked]
     problems: tuple[Problem, ...]

@@ -39,7 +39,9 @@ class Variation(Spec):
 
 
 class Sweep(Spec):
-    """Points along the share of one group or source in one stage; the rest of the mixture keeps its proportions."""
+    """Points along the share of one group or source in one stage; the rest of the mixture keeps its
+    proportions.
+    """
 
     stage: Name = Field(description="the stage whose mixture varies")
     of: Name = Field(description="the group or source whose share varies")

@@ -88,7 +88,9 @@ def _holds(
     wanted: str,
     around: Collection[str] = (),
 ) -> bool:
-    """Whether what a mixture names, a group, has `wanted` somewhere inside; `around` are the groups it is in."""
+    """Whether what a mixture names, a group, has `wanted` somewhere inside; `around` are the groups it is
+    in.
+    """
     if name in around:
         return False
     inside = _mapping(weight, "of") or _mapping(groups, name)
