@@ -111,8 +111,7 @@ class Run:
         this host holds; None for all.
         """
         from codemix.data.loader.batches import batches
-        from codemix.data.loader.fill_in_the_middle import sentinels_of
-        from codemix.data.loader.shards import Shards
+        from codemix.data.loader.stage_data import stage_sentinels, training_shards
 
         workspace = self.workspace
         chosen = scoring.stage_named(workspace, stage)
@@ -123,9 +122,9 @@ class Run:
                 rule="step-outside",
             )
         manifests = workspace.manifests
-        shards = {s.source: Shards(manifests[s.source], "train", chosen.seq_len) for s in chosen.sources}
+        shards = training_shards(chosen, manifests)
         tokenizer = next(iter(manifests.values())).tokenizer
-        sentinels = sentinels_of(tokenizer) if any(chosen.fim.values()) else None
+        sentinels = stage_sentinels(chosen, tokenizer)
         return batches(
             chosen, shards, start_step=start, row_ranges=rows, prefetch=prefetch, sentinels=sentinels
         )

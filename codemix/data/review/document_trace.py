@@ -9,7 +9,8 @@ from typing import Any
 
 from codemix.data.loader.order import Order
 from codemix.data.loader.shards import Shards
-from codemix.data.review.run_stages import manifest_of, stages_of
+from codemix.data.loader.stage_data import manifest_of
+from codemix.data.review.run_stages import stages_of
 from codemix.data.store.manifest import SPLITS, Manifest
 from codemix.errors import CodemixError
 from codemix.progress import progress

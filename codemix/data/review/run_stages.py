@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codemix.data.loader.shards import Shards
-from codemix.data.store.manifest import Manifest
 from codemix.errors import CodemixError
 from codemix.recipe.planning.plan import Plan, StagePlan, lineage
 
@@ -58,22 +56,4 @@ def _no_such_step(stages: list[StagePlan], run_step: int, name: str | None) -> C
             hints.append(f"`{stage.name}` has steps {stage.run_steps:,} to {last:,}")
     return CodemixError(
         f"no stage of this recipe has step {run_step:,}{called}", hints=hints, rule="no-such-step"
-    )
-
-
-def training_shards(stage: StagePlan, manifests: Mapping[str, Manifest]) -> dict[str, Shards]:
-    """The shards that a stage reads, by source."""
-    shards: dict[str, Shards] = {}
-    for planned in stage.sources:
-        name = planned.source
-        shards[name] = Shards(manifest_of(name, manifests), "train", stage.seq_len)
-    return shards
-
-
-def manifest_of(name: str, manifests: Mapping[str, Manifest]) -> Manifest:
-    """A source's manifest. Raises CodemixError when it has none."""
-    if name in manifests:
-        return manifests[name]
-    raise CodemixError(
-        f"the tokens of `{name}` are not in the store", hints=["run `codemix build-data`"], rule="not-built"
     )

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from codemix.data.loader.batches import StepSource
-from codemix.data.loader.fill_in_the_middle import sentinels_of
 from codemix.data.loader.order import Rows
 from codemix.data.loader.shards import Shards, Span
-from codemix.data.review.run_stages import find_step, training_shards
+from codemix.data.loader.stage_data import stage_sentinels, training_shards
+from codemix.data.review.run_stages import find_step
 from codemix.data.store.manifest import Manifest
 from codemix.progress import progress
 from codemix.recipe.planning.plan import Plan, StagePlan
@@ -75,10 +75,8 @@ class _StepReader:
     def __init__(self, stage: StagePlan, shards: Mapping[str, Shards], manifests: Mapping[str, Manifest]):
         self._stage = stage
         self._shards = shards
-        sentinels = None
-        if any(stage.fim.values()):
-            manifest = next(iter(manifests.values()))
-            sentinels = sentinels_of(manifest.tokenizer)
+        manifest = next(iter(manifests.values()))
+        sentinels = stage_sentinels(stage, manifest.tokenizer)
         self.source = StepSource(stage, shards, sentinels=sentinels)
 
     def row(self, rows: Rows, number: int) -> _ReadRow:

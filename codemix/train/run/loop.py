@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from codemix.data.loader.batches import batches
-from codemix.data.loader.fill_in_the_middle import sentinels_of
-from codemix.data.loader.shards import Shards
+from codemix.data.loader.stage_data import stage_sentinels, training_shards
 from codemix.errors import CodemixError
 from codemix.train.run import hosts, lineage, loss_alarm
 from codemix.train.run.checkpoint import Checkpoints
@@ -109,7 +108,7 @@ class StageRun:
         self.state = state
         self.options = context.options
         self.names = [source.source for source in stage.sources]
-        self.shards = {name: Shards(context.manifests[name], "train", stage.seq_len) for name in self.names}
+        self.shards = training_shards(stage, context.manifests)
         self.log_every = self.options.log_interval(stage.steps)
         self.in_flight: deque[InFlight] = deque()
         self.spike = loss_alarm.Spike()
@@ -129,7 +128,7 @@ class StageRun:
             start_step=self.state.ledger.steps,
             row_ranges=step.host_rows,
             prefetch=max(1, self.options.prefetch),
-            sentinels=sentinels_of(self.context.tokenizer) if any(self.stage.fim.values()) else None,
+            sentinels=stage_sentinels(self.stage, self.context.tokenizer),
         )
         with contextlib.closing(loader):
             for number, batch in loader:
