@@ -78,8 +78,6 @@ def band(layer: Layer, top: int) -> str:
         parts.append(
             f'<rect class="room" x="{x:g}" y="{top + 10}" width="{width:g}" height="{BOX_HEIGHT}" rx="4"/>'
         )
-        parts.append(
-            f'<text x="{x + width / 2:g}" y="{top + 25}" text-anchor="middle">{escape(room)}</text>'
-        )
+        parts.append(f'<text x="{x + width / 2:g}" y="{top + 25}" text-anchor="middle">{escape(room)}</text>')
         x = round(x + width + GAP, 1)
     return "\n".join(parts)
