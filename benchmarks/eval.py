@@ -1,11 +1,13 @@
-"""How fast evaluation is: scoring against the training forward, cached generation against none, HumanEval in the sandbox.
+"""How fast evaluation is: scoring against the training forward, cached generation against none,
+HumanEval in the sandbox.
 
     python benchmarks/eval.py [--quick] [--data DIR]
 
-The last line is one JSON object: `score_vs_forward` (documents scored against `next_token_loss` on full rows of the same
-model, both in tokens/s), `generate_cached_vs_uncached` (text of 512 tokens, prompt included), `humaneval_164_s` (seconds
-for 164 sandboxed programs: HumanEval's references with `--data`, else programs of the same kind), `eval_vs_train` (CPU
-seconds a token of scoring the quickstart's stages over those of training them, both with compiling and checkpoints).
+The last line is one JSON object: `score_vs_forward` (documents scored against `next_token_loss` on full rows
+of the same model, both in tokens/s), `generate_cached_vs_uncached` (text of 512 tokens, prompt included),
+`humaneval_164_s` (seconds for 164 sandboxed programs: HumanEval's references with `--data`, else programs of
+the same kind), `eval_vs_train` (CPU seconds a token of scoring the quickstart's stages over those of training
+them, both with compiling and checkpoints).
 """
 
 import argparse
@@ -99,7 +101,9 @@ def score_vs_forward(model, seq_len, repeats):
 
 
 def generate_cached_vs_uncached(model, length, repeats):
-    """Seconds for one text of `length` tokens (an eighth of it prompt) by a full forward a token, over those with the cache."""
+    """Seconds for one text of `length` tokens (an eighth of it prompt) by a full forward a token,
+    over those with the cache.
+    """
     rng = np.random.default_rng(1)
     n_prompt = length // 8
     prompt = rng.integers(1, model.vocab_size, n_prompt).tolist()
@@ -147,7 +151,9 @@ def cpu_s():
 
 
 def eval_vs_train(scale):
-    """CPU a token of `codemix eval` over `codemix train` on the quickstart, its stages `scale` times as long."""
+    """CPU a token of `codemix eval` over `codemix train` on the quickstart,
+    its stages `scale` times as long.
+    """
     content = (ROOT / "recipes/quickstart.yaml").read_text()
     for tokens in (500_000, 200_000):
         content = content.replace(f"tokens: {tokens // 1000}k", f"tokens: {round(tokens * scale)}")

@@ -1,11 +1,13 @@
 """Everything that is to be known of codemix on a GPU, in one command of at most six minutes.
 
-  python benchmarks/gpu.py OUT            writes OUT/gpu.json and OUT/gpu.md, and OUT/profile/ for a trace viewer
-  python benchmarks/gpu.py OUT --toy      the same on a CPU with tiny models, in about a minute: checks this program
+python benchmarks/gpu.py OUT            writes OUT/gpu.json and OUT/gpu.md, and OUT/profile/ for a trace
+viewer python benchmarks/gpu.py OUT --toy      the same on a CPU with tiny models, in about a minute: checks
+this program
 
-Each step has a time budget and is optional: one that fails, hangs or crashes is reported, and the others run. Steps share a
-process that is started anew after a crash. Results count from when they are printed, so an interrupted run keeps what it
-has. The exit code is 1 if a step failed or a check found a difference. `--only` runs some of the steps:
+Each step has a time budget and is optional: one that fails, hangs or crashes is reported, and the others run.
+Steps share a process that is started anew after a crash. Results count from when they are printed, so an
+interrupted run keeps what it has. The exit code is 1 if a step failed or a check found a difference. `--only`
+runs some of the steps:
 """
 
 from __future__ import annotations
@@ -230,7 +232,9 @@ def say(text: str) -> None:
 
 
 def work(out: Path, toy: bool, names: list[str]) -> int:
-    """The worker: steps in order, a JSON line for everything that happens. What else is printed goes to stderr."""
+    """The worker: steps in order, a JSON line for everything that happens.
+    What else is printed goes to stderr.
+    """
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 

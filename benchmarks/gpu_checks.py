@@ -1,4 +1,6 @@
-"""The steps of benchmarks/gpu.py that compare: attention, losses, resumed runs. Each gives results as soon as they are known."""
+"""The steps of benchmarks/gpu.py that compare: attention, losses, resumed runs.
+Each gives results as soon as they are known.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from codemix.train.step.step import Step
 
 
 def attention(context: Context) -> Results:
-    """The platform's attention in bfloat16 against XLA's in float32: largest error of values and gradients over their largest value."""
+    """The platform's attention in bfloat16 against XLA's in float32:
+    largest error of values and gradients over their largest value.
+    """
     for shape, documents in itertools.product(context.sizes.attention, (False, True)):
         T, K, G, H = shape
         keys = jax.random.split(jax.random.key(T), 4)
@@ -63,7 +67,9 @@ def relative_error(got: Any, wanted: Any) -> float:
 
 
 def losses(context: Context) -> Results:
-    """The quickstart's model, batch and peak learning rate on the standard library's bytes: this device against a CPU."""
+    """The quickstart's model, batch and peak learning rate on the standard library's bytes:
+    this device against a CPU.
+    """
     small = context.sizes.compared
     batches = [
         library_rows(number, small.rows, small.seq_len) for number in range(context.sizes.compared_steps)
@@ -82,7 +88,9 @@ def losses(context: Context) -> Results:
 
 
 def library_rows(number: int, rows: int, seq_len: int) -> dict[str, np.ndarray]:
-    """A batch of bytes from the modules of the standard library that every Python has, other ones for each number."""
+    """A batch of bytes from the modules of the standard library that every Python has,
+    other ones for each number.
+    """
     text = b"\n".join(
         Path(module.__file__).read_bytes() for module in (argparse, inspect, shutil, subprocess)
     )

@@ -11,7 +11,9 @@ from codemix.tables import Table
 
 
 def markdown(steps: dict[str, dict[str, Any]], date: str) -> str:
-    """Device and date, how each step ended, speed by case, kernels, and the roofline at the rates that were measured."""
+    """Device and date, how each step ended, speed by case, kernels,
+    and the roofline at the rates that were measured.
+    """
     device = merged(steps, "device")
     lines = [f"{device.get('kind', 'no device')}, {date}; {versions(device)}", "", outcomes(steps).markdown()]
     if rows := [speed_row(result) for result in results(steps, "speed")]:

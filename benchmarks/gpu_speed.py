@@ -1,4 +1,6 @@
-"""The steps of benchmarks/gpu.py that measure: device, step, kernels, generated text. Each gives results as soon as they are known."""
+"""The steps of benchmarks/gpu.py that measure: device, step, kernels, generated text.
+Each gives results as soon as they are known.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def compiled_step(context: Context, case: Case) -> tuple[Step, Any, dict[str, ja
 
 
 def speed(context: Context) -> Results:
-    """Tokens/s, MFU and peak memory of each case, and what the roofline expected. A case without room or time says so."""
+    """Tokens/s, MFU and peak memory of each case, and what the roofline expected.
+    A case without room or time says so.
+    """
     began = time.monotonic()
     for case in context.sizes.cases:
         if time.monotonic() - began > 0.75 * context.budget_s:  # compiling one takes a quarter at most

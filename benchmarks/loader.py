@@ -1,21 +1,30 @@
-"""Shards to batches: codemix's loader against a bare numpy gather, and against other loaders where they are installed.
+"""Shards to batches: codemix's loader against a bare numpy gather,
+and against other loaders where they are installed.
 
     python benchmarks/loader.py                    # ratios on this machine; the last line is one JSON object
     python benchmarks/loader.py --seq-len 8192
 
-All read the same random tokens (made here, in the page cache), as windows of the same length and batches of the same size, in
-turns within one run, the best of several turns each: a ratio of two such times says more than either.
+All read the same random tokens (made here, in the page cache), as windows of the same length and batches of
+the same size, in turns within one run, the best of several turns each: a ratio of two such times says more
+than either.
 
-`vs_numpy_gather`  the loader, with order, masks, positions and source tags, against a loop that copies the same windows of the same
-                   memory-mapped files into `inputs` and `targets` and knows nothing else. Both copy in the caller's thread
+`vs_numpy_gather`  the loader, with order, masks, positions and source tags, against a loop that copies the
+same windows of the same
+                   memory-mapped files into `inputs` and `targets` and knows nothing else. Both copy in the
+                   caller's thread
                    (the loader locates and checks the next 2,048 rows in a second one);
-                   `vs_numpy_gather_with_thread` is the loader as the trainer uses it, two batches ahead in a thread of its own.
+                   `vs_numpy_gather_with_thread` is the loader as the trainer uses it, two batches ahead in a
+                   thread of its own.
 `vs_numpy_copy`    the same against the least that can be done: one [B, T + 1] array, written again and again.
-`first_read_vs_later`   the loader over shards whose blocks are checked as they are first touched, against the same when all were; every
-                   token is read once, so this is the first epoch against a later one. The checks run in the second thread: without a
+`first_read_vs_later`   the loader over shards whose blocks are checked as they are first touched, against the
+same when all were; every
+                   token is read once, so this is the first epoch against a later one. The checks run in the
+                   second thread: without a
                    second idle core this shows their whole cost.
-`rows_ms`          the rows of a step of 512, 128 sources, 500B tokens; `seek_ms`: the same with nothing prepared.
-`vs_litdata`, `vs_mosaicml_streaming`, `vs_grain_mix`   tokens a second of the loader over theirs (they make no masks and tags).
+`rows_ms`          the rows of a step of 512, 128 sources, 500B tokens; `seek_ms`: the same with nothing
+prepared.
+`vs_litdata`, `vs_mosaicml_streaming`, `vs_grain_mix`   tokens a second of the loader over theirs (they make
+no masks and tags).
 """
 
 from __future__ import annotations

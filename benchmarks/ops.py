@@ -1,10 +1,12 @@
-"""What each op drops of labelled text at its defaults. Last line: one JSON object of drop rates measured in this run.
+"""What each op drops of labelled text at its defaults.
+Last line: one JSON object of drop rates measured in this run.
 
     CODEMIX_CORPUS=FOLDER python benchmarks/ops.py [--samples 3] [OP ...]
 
-The corpus holds `text/*.jsonl.zst` (with the set's name), `code/*.parquet` and `*.jsonl.gz`, `markup/*.jsonl.zst` and
-`planted.jsonl`, which names the rows that were made empty or minified. Everything else is real and good: what an op drops of
-it is a misfire, or what the op is for (a table of numbers in code, say): look at the samples.
+The corpus holds `text/*.jsonl.zst` (with the set's name), `code/*.parquet` and `*.jsonl.gz`,
+`markup/*.jsonl.zst` and `planted.jsonl`, which names the rows that were made empty or minified. Everything
+else is real and good: what an op drops of it is a misfire, or what the op is for (a table of numbers in code,
+say): look at the samples.
 """
 
 import argparse

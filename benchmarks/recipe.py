@@ -1,10 +1,12 @@
-"""How fast recipes are read, planned and compared. Last line: one JSON object of ratios and seconds measured in this run.
+"""How fast recipes are read, planned and compared.
+Last line: one JSON object of ratios and seconds measured in this run.
 
     python benchmarks/recipe.py
 
-`validate_vs_import_floor`: the user CPU time of `codemix validate` on the largest shipped recipe over that of a bare interpreter that
-imports typer, pydantic (with one model, as nothing is loaded before) and yaml; runs are interleaved, the minima compared.
-`plan_440b_60_sources_s`: reading, checking and planning 440B tokens over 60 sources, in process. `diff_s`: comparing two such plans.
+`validate_vs_import_floor`: the user CPU time of `codemix validate` on the largest shipped recipe over that of
+a bare interpreter that imports typer, pydantic (with one model, as nothing is loaded before) and yaml; runs
+are interleaved, the minima compared. `plan_440b_60_sources_s`: reading, checking and planning 440B tokens
+over 60 sources, in process. `diff_s`: comparing two such plans.
 """
 
 import json

@@ -1,8 +1,10 @@
-"""What one accelerator could make of a training step: FLOPs, bytes and time of each part, from the shapes alone.
+"""What one accelerator could make of a training step:
+FLOPs, bytes and time of each part, from the shapes alone.
 
-Every operation takes as long as the slower of its arithmetic and its memory traffic; operations follow one another. Bytes
-are those of operands that are too large for a cache: each is read and written once per operation. It is a bound from
-below for the program as train/step writes it, not for the mathematics. `benchmarks/gpu.py` prints it beside measurements.
+Every operation takes as long as the slower of its arithmetic and its memory traffic; operations follow one
+another. Bytes are those of operands that are too large for a cache: each is read and written once per
+operation. It is a bound from below for the program as train/step writes it, not for the mathematics.
+`benchmarks/gpu.py` prints it beside measurements.
 """
 
 from __future__ import annotations
@@ -132,7 +134,9 @@ def mfu(work: Work, rates: Rates, peak: float) -> float:
 
 
 def _matmuls(work: Work, shapes: tuple[tuple[int, int], ...]) -> tuple[Operation, ...]:
-    """Weight matrices [in, out] of every layer: forward, once more under remat, gradient of the input, of the weights."""
+    """Weight matrices [in, out] of every layer:
+    forward, once more under remat, gradient of the input, of the weights.
+    """
     found: list[Operation] = []
     for d_in, d_out in shapes:
         weights = d_in * d_out * work.model.n_layers
@@ -148,7 +152,9 @@ def _matmuls(work: Work, shapes: tuple[tuple[int, int], ...]) -> tuple[Operation
 
 
 def _attention(work: Work, heads: int, kv_heads: int) -> tuple[Operation, ...]:
-    """The fused kernel: two causal matmuls forward, five backward, of which four count: one makes the scores again."""
+    """The fused kernel: two causal matmuls forward, five backward, of which four count:
+    one makes the scores again.
+    """
     layers = work.model.n_layers
     one = work.tokens * work.seq_len * heads * layers  # FLOPs of a causal T x T matmul
     read = HALF * work.tokens * (2 * heads + 2 * kv_heads) * layers
@@ -176,7 +182,9 @@ def _elementwise(work: Work, heads: int, kv_heads: int) -> tuple[Operation, ...]
 
 
 def _head(work: Work) -> tuple[Operation, ...]:
-    """Logits of a chunk in float32, three passes over them, two matmuls of their gradient; the table's adds up in memory."""
+    """Logits of a chunk in float32, three passes over them, two matmuls of their gradient;
+    the table's adds up in memory.
+    """
     width, rows = work.model.d_model, work.model.vocab(work.vocab_size)
     logits = work.tokens * rows
     chunks = max(work.microbatches, -(-logits // work.logits_at_once))

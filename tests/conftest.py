@@ -10,12 +10,14 @@ settings.register_profile("codemix", deadline=None)  # a busy machine is not a f
 settings.load_profile("codemix")
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the tests' time is compiling programs that then run for milliseconds; equality is asked of equal programs only.
+# Most of the tests' time is compiling programs that then run for milliseconds; equality is asked of equal
+# programs only.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 
 TESTS = Path(__file__).parent
-QUICK = {  # for `pytest -m quick`: the recipe language, its plan and the rules of the house, in under a minute
+# for `pytest -m quick`: the recipe language, its plan and the rules of the house, in under a minute
+QUICK = {
     "recipe",
     "test_architecture.py",
     "test_components.py",

@@ -1,4 +1,6 @@
-"""The Python door: what `import codemix` gives, without changing the process, and that a run goes through it."""
+"""The Python door: what `import codemix` gives, without changing the process,
+and that a run goes through it.
+"""
 
 import json
 import subprocess

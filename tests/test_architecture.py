@@ -123,7 +123,9 @@ def heavy(path, tree):
 
 
 def room(path):
-    """The room that a file lies in: the folder inside its layer or, for a file beside those folders, the file itself."""
+    """The room that a file lies in: the folder inside its layer or, for a file beside those folders,
+    the file itself.
+    """
     return "/".join(path.removesuffix(".py").split("/")[:2])
 
 

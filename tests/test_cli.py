@@ -1,4 +1,6 @@
-"""The command line: what it prints, where, and how it ends. Commands that build or train are tested in e2e/."""
+"""The command line: what it prints, where, and how it ends.
+Commands that build or train are tested in e2e/.
+"""
 
 import json
 import os
@@ -19,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Runs a command in a folder of its own, in this process; returns (exit code, standard output, standard error)."""
+    """Runs a command in a folder of its own, in this process;
+    returns (exit code, standard output, standard error).
+    """
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
 

@@ -1,4 +1,6 @@
-"""Every component, found by its file: it has a description, described fields and examples that are valid and survive YAML."""
+"""Every component, found by its file: it has a description,
+described fields and examples that are valid and survive YAML.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Files are there whole or not at all, with the permissions that the umask says; digests are the known ones."""
+"""Files are there whole or not at all, with the permissions that the umask says;
+digests are the known ones.
+"""
 
 import os
 

@@ -1,4 +1,6 @@
-"""What a machine lacks is told before the first byte is read, all of it together, and only where it is needed."""
+"""What a machine lacks is told before the first byte is read, all of it together,
+and only where it is needed.
+"""
 
 import json
 import shutil

@@ -1,4 +1,6 @@
-"""What pyproject.toml, constraints.txt, the Makefile and the hints say about packages, held against each other."""
+"""What pyproject.toml, constraints.txt, the Makefile and the hints say about packages,
+held against each other.
+"""
 
 import re
 import tomllib

@@ -1,4 +1,6 @@
-"""FLOPs, bytes and time of a step's parts (benchmarks/roofline.py): exact where there is a formula, ordered where there is none."""
+"""FLOPs, bytes and time of a step's parts (benchmarks/roofline.py):
+exact where there is a formula, ordered where there is none.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_model_flops_add_up_to_the_formula(model, vocab, remat, microbatches):
 
 
 def test_mfu_without_memory_traffic_is_what_is_computed_twice():
-    """Memory infinitely fast: only the fifth matmul of attention's backward pass, and the gains of norms, are lost or won."""
+    """Memory infinitely fast: only the fifth matmul of attention's backward pass, and the gains of norms,
+    are lost or won.
+    """
     free = dataclasses.replace(H100, memory=float("inf"))
     once = WORK.tokens * SEQ_LEN * MODEL.n_heads * MODEL.head_size * MODEL.n_layers
     counted = MODEL.flops_per_token(VOCAB, SEQ_LEN) * WORK.tokens
@@ -68,7 +72,9 @@ def test_each_choice_costs_where_it_should(part, change):
 
 
 def test_the_goal_is_within_the_bound_and_the_head_decides():
-    """45 % at 470M, 8,192 tokens a row and 256,000 entries: the bound is above it, and the head is the largest part."""
+    """45 % at 470M, 8,192 tokens a row and 256,000 entries:
+    the bound is above it, and the head is the largest part.
+    """
     assert 0.6 < roofline.mfu(WORK, H100, 989e12) < 0.7
     assert 0.45 < roofline.mfu(WORK, EXPECTED, 989e12) < 0.5
     longest = max(roofline.parts(WORK), key=lambda part: part.seconds(EXPECTED))

@@ -1,4 +1,6 @@
-"""A program in the sandbox is a script: what it may count on, and that a wrong one does not pass by the way it is tested."""
+"""A program in the sandbox is a script: what it may count on,
+and that a wrong one does not pass by the way it is tested.
+"""
 
 import platform
 

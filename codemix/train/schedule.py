@@ -1,8 +1,8 @@
 """Learning-rate schedules: pure host arithmetic from a position in training to one rate. No jax, no numpy.
 
-Every schedule runs on *tokens*: a length in steps means the tokens of those steps, so that a growing batch bends
-nothing. The rate of a step is the curve's value at the *end* of that step: the first warm-up step already learns,
-and the last step of a stage uses exactly the floor.
+Every schedule runs on *tokens*: a length in steps means the tokens of those steps, so that a growing batch
+bends nothing. The rate of a step is the curve's value at the *end* of that step: the first warm-up step
+already learns, and the last step of a stage uses exactly the floor.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ Previous = Literal["previous"]
 class Position:
     """A place in training: one step of one stage, and where that stage lies in its run.
 
-    `tokens_per_step` holds stretches of constant batch size as (first step, tokens per step); a plain stage has one.
-    `run_tokens` are the lineage's tokens before the stage; `run_total` those at the end of the recipe's last stage of
-    the same lineage (default: the end of this stage). `previous` is the rate of the parent's last step.
+    `tokens_per_step` holds stretches of constant batch size as (first step, tokens per step); a plain stage
+    has one. `run_tokens` are the lineage's tokens before the stage; `run_total` those at the end of the
+    recipe's last stage of the same lineage (default: the end of this stage). `previous` is the rate of the
+    parent's last step.
 
     >>> Position(step=2, steps=4, tokens_per_step=((0, 100), (3, 200))).tokens_after
     300

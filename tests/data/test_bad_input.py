@@ -1,4 +1,6 @@
-"""What real files do: cut off, misnamed, damaged, exploding, in pieces. Each is read right or reported with its place, never lost."""
+"""What real files do: cut off, misnamed, damaged, exploding, in pieces.
+Each is read right or reported with its place, never lost.
+"""
 
 import gzip
 import io

@@ -107,7 +107,9 @@ def test_any_split_of_rows_over_hosts_reads_the_same(shards, hosts):
 
 
 def test_resuming_at_every_step_reads_on(shards):
-    """Over the edge between two stages, with other mixtures and a batch ramp, and resumed once, twice, three times."""
+    """Over the edge between two stages, with other mixtures and a batch ramp, and resumed once, twice,
+    three times.
+    """
     first = stage_of(shards, 60, batches=((0, 2), (10, 4)), name="one")
     second = share_stage(
         40,

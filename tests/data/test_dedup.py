@@ -1,4 +1,6 @@
-"""Dedup: exact against a set, survivors in order of preference, MinHash against what it should and should not find."""
+"""Dedup: exact against a set, survivors in order of preference,
+MinHash against what it should and should not find.
+"""
 
 import random
 
@@ -190,7 +192,9 @@ def test_a_build_counts_what_each_entry_removed(tmp_path):
 
 @pytest.mark.optional("needs the corpus; a minute")
 def test_planted_duplicates_of_the_corpus(tmp_path, corpus):
-    """All planted exact copies, and at least 95% of the near-copies whose Jaccard similarity of 5-grams is 0.8 or more."""
+    """All planted exact copies, and at least 95% of the near-copies whose Jaccard similarity of 5-grams is
+    0.8 or more.
+    """
     import json
 
     sources = {

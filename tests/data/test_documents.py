@@ -1,4 +1,6 @@
-"""Phase 1: every document is counted once, samples do not depend on order, tasks on nothing but the inputs."""
+"""Phase 1: every document is counted once, samples do not depend on order,
+tasks on nothing but the inputs.
+"""
 
 import json
 import random

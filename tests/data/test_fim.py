@@ -14,7 +14,9 @@ PRE, SUF, MID, EOS = 900, 901, 902, 0
 
 
 def made(lengths, cut=None):
-    """A window of documents of `lengths` (the end token included), cut after `cut` tokens, and where documents end in it."""
+    """A window of documents of `lengths` (the end token included), cut after `cut` tokens,
+    and where documents end in it.
+    """
     window, ends = [], []
     for n in lengths:
         window += [*range(len(window) + 1, len(window) + n), EOS]

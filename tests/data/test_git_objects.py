@@ -1,4 +1,6 @@
-"""A repository of git is read within the data root, whole, in bounded time and memory, or the reason is told."""
+"""A repository of git is read within the data root, whole, in bounded time and memory,
+or the reason is told.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""inspect: attrition adds up, samples stand beside each other, and documents cannot move the terminal's cursor."""
+"""inspect: attrition adds up, samples stand beside each other,
+and documents cannot move the terminal's cursor.
+"""
 
 import pytest
 from support.small_recipes import recipe, words, write_jsonl

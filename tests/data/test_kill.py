@@ -1,4 +1,6 @@
-"""kill -9 anywhere, any number of times: the build that follows ends with the bytes of a build that nobody killed."""
+"""kill -9 anywhere, any number of times: the build that follows ends with the bytes of a build that nobody
+killed.
+"""
 
 import os
 import random
@@ -49,7 +51,9 @@ def made():
 
 
 def small_tasks(set_):
-    """Many small tasks, so that a kill has many places to fall. Constants of the layout: both builds need the same."""
+    """Many small tasks, so that a kill has many places to fall.
+    Constants of the layout: both builds need the same.
+    """
     import codemix.data.build.documents_job
     import codemix.data.build.tokens
 

@@ -1,7 +1,8 @@
 """Time grows with the length of a text, not with its square: every op and reader on texts made to be slow.
 
-A quadratic step takes 16 times as long on four times the text; what is allowed is 8, and nothing is asked of what takes
-less than the floor. CPU time, the garbage collector off, the better of several tries: a busy machine is no failure.
+A quadratic step takes 16 times as long on four times the text; what is allowed is 8, and nothing is asked of
+what takes less than the floor. CPU time, the garbage collector off, the better of several tries: a busy
+machine is no failure.
 """
 
 import base64
@@ -103,7 +104,9 @@ UNITS = [
 
 
 def texts(n):
-    """Texts of about n characters, by name; each run alone, and before something that may end a match in vain."""
+    """Texts of about n characters, by name; each run alone,
+    and before something that may end a match in vain.
+    """
     made = {name: text[:n] for name, text in RANDOM.items()}
     for unit in UNITS:
         run = unit * (n // len(unit))

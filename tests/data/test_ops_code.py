@@ -23,7 +23,8 @@ def verdict(kind, text, meta=None, **fields):
 
 
 IANA = " ".join(sorted(name.decode() for name in COUNTRY))
-BASE64 = "TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24sIGJ1dCBieSB0aGlz"  # 76 characters, a MIME line
+# 76 characters, a MIME line
+BASE64 = "TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24sIGJ1dCBieSB0aGlz"
 PROSE = "the quick brown fox jumps over the lazy dog and goes on\n"
 
 TABLE = [  # kind, text, expected, fields

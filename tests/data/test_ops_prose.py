@@ -33,7 +33,9 @@ def verdict(made, text, root=None):
 
 
 def words(n):
-    """n different words that read as prose to Gopher: letters only, of middling length, with stop words in front."""
+    """n different words that read as prose to Gopher:
+    letters only, of middling length, with stop words in front.
+    """
     return " ".join(
         ["the", "of", "and", *(f"word{chr(97 + i // 26 % 26)}{chr(97 + i % 26)}" for i in range(n - 3))]
     )

@@ -184,7 +184,9 @@ def test_the_order_mixes_a_source_that_is_sorted_by_language():
     st.lists(st.integers(1, 60), min_size=1, max_size=4),
 )
 def test_every_window_of_an_epoch_once_and_none_twice_before(pool_a, pool_b, seed, stages):
-    """Over a lineage of stages whose cursors run on, each source reads its epochs whole, one after the other."""
+    """Over a lineage of stages whose cursors run on, each source reads its epochs whole,
+    one after the other.
+    """
     pools, starts, read = [pool_a, pool_b], [0, 0], {0: [], 1: []}
     for i, length in enumerate(stages):
         stage = share_stage(length, [2 + i, 3], pools, starts=starts, seed=seed)
@@ -304,7 +306,9 @@ def test_cursors_of_a_window_are_found_again():
 
 
 def test_golden_order():
-    """The order of a fixed plan never changes: recipes in the world depend on it. A change here is a new version of the format."""
+    """The order of a fixed plan never changes: recipes in the world depend on it.
+    A change here is a new version of the format.
+    """
     stage = make_stage(
         [(5000, 300, 44), (2000, 900, 1)],
         [3000, 77, 1000],

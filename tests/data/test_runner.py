@@ -1,4 +1,6 @@
-"""Executors: what failed is named after the others finished, a killed worker is told, a rerun does what is missing."""
+"""Executors: what failed is named after the others finished, a killed worker is told,
+a rerun does what is missing.
+"""
 
 import importlib.util
 import os

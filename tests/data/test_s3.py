@@ -1,4 +1,6 @@
-"""Real S3 calls, against a server on this machine: names of every kind, folders, an object replaced while it is in use."""
+"""Real S3 calls, against a server on this machine:
+names of every kind, folders, an object replaced while it is in use.
+"""
 
 import pytest
 from support.small_recipes import recipe

@@ -1,4 +1,6 @@
-"""Windows of shards against the tokens themselves, and every way in which a shard can disagree with its manifest."""
+"""Windows of shards against the tokens themselves, and every way in which a shard can disagree with its
+manifest.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A source over another source's documents: a changed threshold opens no input; identity, dedup, held-out and rules hold."""
+"""A source over another source's documents: a changed threshold opens no input;
+identity, dedup, held-out and rules hold.
+"""
 
 import shutil
 

@@ -179,7 +179,9 @@ def test_what_tiktoken_cannot_stand_in_for(trained, change, why):
 
 
 def test_merges_whose_bytes_merge_another_way_are_found(trained):
-    """`abc` made of (ab, c), but `bc` ranks first: tiktoken would make abc of (a, bc), the tokenizer.json would not."""
+    """`abc` made of (ab, c), but `bc` ranks first:
+    tiktoken would make abc of (a, bc), the tokenizer.json would not.
+    """
     content = json.loads(trained.to_str())
     content["model"] = {
         "type": "BPE",

@@ -1,4 +1,6 @@
-"""Shards: byte for byte what datatrove would write, the held-out split, the narrowest type, no EOS out of text."""
+"""Shards: byte for byte what datatrove would write, the held-out split, the narrowest type,
+no EOS out of text.
+"""
 
 import json
 from fractions import Fraction

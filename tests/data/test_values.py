@@ -1,4 +1,6 @@
-"""Values of rows are kept exactly: ids are never rounded or cut, metadata and both kinds of `where` see one and the same value."""
+"""Values of rows are kept exactly: ids are never rounded or cut,
+metadata and both kinds of `where` see one and the same value.
+"""
 
 import json
 from datetime import date, datetime

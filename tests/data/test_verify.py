@@ -171,7 +171,9 @@ def stand_in(store, kind, name, fingerprint, **content):
 
 @pytest.fixture
 def whole(folder):
-    """A store with something of each kind: web's data, a stage on it, its scores, a report; and one stage on other data."""
+    """A store with something of each kind: web's data, a stage on it, its scores, a report;
+    and one stage on other data.
+    """
     store = Store(folder.parent.parent)
     stand_in(
         store, "stages", "main", "a" * 64, sources={"web": {"fingerprint": Manifest.load(folder).fingerprint}}

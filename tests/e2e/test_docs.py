@@ -1,8 +1,9 @@
 """Every command in the documentation is executed.
 
-In README.md and docs/, each line that begins with `$ ` inside a ```console block runs, in order, in one folder per document that
-holds the shipped recipes. It must exit with 0, or with what `# exits N` says. The lines under it must appear in its output, in
-order, white space folded; a line `...` stands for anything. Blocks of other kinds are not run: ```sh is for clouds and make.
+In README.md and docs/, each line that begins with `$ ` inside a ```console block runs, in order, in one
+folder per document that holds the shipped recipes. It must exit with 0, or with what `# exits N` says. The
+lines under it must appear in its output, in order, white space folded; a line `...` stands for anything.
+Blocks of other kinds are not run: ```sh is for clouds and make.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""The snippets of docs/python.md run, in order, in one interpreter; a ```text block is what the block before it prints."""
+"""The snippets of docs/python.md run, in order, in one interpreter;
+a ```text block is what the block before it prints.
+"""
 
 import json
 import re

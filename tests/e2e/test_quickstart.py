@@ -1,4 +1,6 @@
-"""The main job on real data, from YAML to report, with interruptions; the same store serves all tests here."""
+"""The main job on real data, from YAML to report, with interruptions;
+the same store serves all tests here.
+"""
 
 import json
 import os

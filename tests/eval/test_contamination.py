@@ -1,4 +1,6 @@
-"""Overlap with what a run read: found where it is, not found where it is not, against sets of n-grams in plain Python."""
+"""Overlap with what a run read: found where it is, not found where it is not,
+against sets of n-grams in plain Python.
+"""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,6 @@
-"""lm-eval as the oracle: same weights, same files; our answers are its answers, our log-likelihoods its log-likelihoods."""
+"""lm-eval as the oracle: same weights, same files;
+our answers are its answers, our log-likelihoods its log-likelihoods.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A judge that misbehaves, on a real socket: each ends in one located error, in time, in bounded memory, without the key."""
+"""A judge that misbehaves, on a real socket:
+each ends in one located error, in time, in bounded memory, without the key.
+"""
 
 import json
 import re
@@ -31,7 +33,9 @@ def plain(body, status=b"200 OK", *headers):
 
 @pytest.fixture
 def serve():
-    """Starts a server that gives each request to `answer(connection, request)`; `.seen` are the requests, `.url` its address."""
+    """Starts a server that gives each request to `answer(connection, request)`;
+    `.seen` are the requests, `.url` its address.
+    """
     open_, stop = [], threading.Event()
 
     class Server:

@@ -1,4 +1,6 @@
-"""Four times as much text takes about four times as long, wherever evaluation reads what others wrote; and no pipe is waited for."""
+"""Four times as much text takes about four times as long, wherever evaluation reads what others wrote;
+and no pipe is waited for.
+"""
 
 import os
 import re

@@ -1,4 +1,6 @@
-"""What strangers wrote into a page stays text: in its HTML, and in its Markdown as a Markdown reader sees it."""
+"""What strangers wrote into a page stays text:
+in its HTML, and in its Markdown as a Markdown reader sees it.
+"""
 
 import re
 from html.parser import HTMLParser

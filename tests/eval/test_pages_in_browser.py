@@ -1,4 +1,6 @@
-"""The pages in a real browser: nothing fetched, no complaint, no overflow, readable in every scheme, usable by keyboard."""
+"""The pages in a real browser: nothing fetched, no complaint, no overflow, readable in every scheme,
+usable by keyboard.
+"""
 
 import os
 from pathlib import Path

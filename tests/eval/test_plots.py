@@ -1,4 +1,6 @@
-"""Figures: colours that hold still and can be seen, labels that do not collide, SVG that is safe beside another."""
+"""Figures: colours that hold still and can be seen, labels that do not collide,
+SVG that is safe beside another.
+"""
 
 import re
 import xml.etree.ElementTree as ET

@@ -34,7 +34,9 @@ PIQA = {"goal": "g", "sol1": "a", "sol2": "b", "label": 5}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A recipe without `--eval-data`, with a wrong right answer, without a file, on a machine without bubblewrap and lm-eval."""
+    """A recipe without `--eval-data`, with a wrong right answer, without a file,
+    on a machine without bubblewrap and lm-eval.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r.yaml").write_text(RECIPE)
     (tmp_path / "piqa.jsonl").write_text(json.dumps(PIQA))

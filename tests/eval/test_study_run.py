@@ -1,4 +1,6 @@
-"""Running a study: every stage trained and scored once, in this process, in several, on Ray and on Slurm; resumed after a failure."""
+"""Running a study: every stage trained and scored once, in this process, in several, on Ray and on Slurm;
+resumed after a failure.
+"""
 
 import json
 import random

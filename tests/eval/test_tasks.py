@@ -277,7 +277,9 @@ def test_a_program_of_nothing_does_not_pass(monkeypatch):
 
 
 def test_the_whole_of_mbpp_is_read_from_a_file_of_its_authors(tmp_path):
-    """974 rows in the published columns; what a test sets up stands after the candidate, whose classes it may use."""
+    """974 rows in the published columns; what a test sets up stands after the candidate,
+    whose classes it may use.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -31,7 +31,9 @@ BEHAVIOURS = {
 
 @pytest.fixture
 def stub():
-    """A server on this machine that pretends to be a judge. `status` is what the next requests get before an answer."""
+    """A server on this machine that pretends to be a judge.
+    `status` is what the next requests get before an answer.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -259,7 +261,8 @@ def judged(pairs):
 def test_exchanging_a_and_b_mirrors_every_number(pairs):
     ours = summarise(judged(pairs), "a", "b", "j")
     theirs = summarise(judged([((second, first), -n) for (first, second), n in pairs]), "b", "a", "j")
-    # A in the second place of one is B in the second place of the other: the same prompts to the judge, in the other order
+    # A in the second place of one is B in the second place of the other: the same prompts to the judge, in
+    # the other order
     assert (ours.wins, ours.losses, ours.ties, ours.invalid) == (
         theirs.losses,
         theirs.wins,

@@ -1,4 +1,6 @@
-"""Hints with numbers work when they are followed to the letter: each edit that a message names is made, and the problem is gone."""
+"""Hints with numbers work when they are followed to the letter:
+each edit that a message names is made, and the problem is gone.
+"""
 
 import copy
 import re
@@ -76,7 +78,9 @@ def percent(share):
 
 
 def check(value, rule, edits):
-    """Each of `edits`, a pattern in a hint and what to do with what it captures, is made where the hint offers it."""
+    """Each of `edits`, a pattern in a hint and what to do with what it captures,
+    is made where the hint offers it.
+    """
     mine = [p for p in errors(value) if p.rule == rule]
     assume(mine)
     problem, made = mine[0], 0

@@ -33,7 +33,9 @@ def test_shares_must_sum_to_one():
 
 @pytest.mark.parametrize("m", [1, 2, 3, 8])
 def test_entries_that_fade_out_leave_the_units_that_those_that_grow_need(m):
-    """Rounded up while they hardly grow any more, the first would keep the last from their whole numbers at the end."""
+    """Rounded up while they hardly grow any more, the first would keep the last from their whole numbers at
+    the end.
+    """
     rows = 4 * (2 * m + 1) * 64
     start = [Fraction(5, rows)] * m + [Fraction(0)] * m
     end = [Fraction(0)] * m + [Fraction(34, rows)] * m

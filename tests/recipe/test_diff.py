@@ -1,4 +1,6 @@
-"""Diffs of plans: empty with itself, antisymmetric, and right about what stays identical, moves, is rebuilt and retrained."""
+"""Diffs of plans: empty with itself, antisymmetric, and right about what stays identical, moves,
+is rebuilt and retrained.
+"""
 
 import subprocess
 from fractions import Fraction

@@ -1,4 +1,6 @@
-"""Identity is opt-out: changing any leaf of a recipe changes its fingerprint, unless the leaf is a name or a note."""
+"""Identity is opt-out: changing any leaf of a recipe changes its fingerprint,
+unless the leaf is a name or a note.
+"""
 
 import json
 

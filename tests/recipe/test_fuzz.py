@@ -1,4 +1,5 @@
-"""Shipped recipes and studies, mutated as values: plans and diffs that keep their promises, or located problems, never a traceback.
+"""Shipped recipes and studies, mutated as values:
+plans and diffs that keep their promises, or located problems, never a traceback.
 
 CODEMIX_FUZZ says how many mutations, CODEMIX_FUZZ_SEED which.
 """

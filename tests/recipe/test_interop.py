@@ -1,4 +1,6 @@
-"""Import and export: what is read is what is written, what does not add up is said, what is exported comes back."""
+"""Import and export: what is read is what is written, what does not add up is said,
+what is exported comes back.
+"""
 
 from fractions import Fraction
 from pathlib import Path

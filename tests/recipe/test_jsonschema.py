@@ -1,4 +1,6 @@
-"""The JSON Schema agrees with the models: it takes every shipped recipe and every example, and refuses what they refuse."""
+"""The JSON Schema agrees with the models: it takes every shipped recipe and every example,
+and refuses what they refuse.
+"""
 
 import json
 import re
@@ -25,7 +27,9 @@ JSON_TYPES = {
 
 
 def errors(value, schema, root, at="$") -> list[str]:
-    """A small validator of the part of draft 7 that the schemas use; a keyword it does not know is an error."""
+    """A small validator of the part of draft 7 that the schemas use;
+    a keyword it does not know is an error.
+    """
     found = []
     for key, want in schema.items():
         if key in ("title", "description", "default", "examples", "format", "$schema", "$defs"):

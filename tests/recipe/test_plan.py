@@ -162,7 +162,9 @@ def test_a_group_that_holds_part_of_a_source_gives_it_no_rate_in_silence():
 
 
 def test_a_source_inside_a_group_and_beside_it_is_the_same_in_either_order():
-    """Its siblings, when it is capped, and the fill-in-the-middle rate of the group do not hang on which stands first."""
+    """Its siblings, when it is capped, and the fill-in-the-middle rate of the group do not hang on which
+    stands first.
+    """
     first = "all: {share: 50%, of: {web: 50%, markup: 50%}}, web: 10%, prose: rest"
     last = "web: 10%, prose: rest, all: {share: 50%, of: {web: 50%, markup: 50%}}"
     capped = {

@@ -1,4 +1,6 @@
-"""Components of other packages: found, used in a recipe, part of its identity; clashes and broken ones refused."""
+"""Components of other packages: found, used in a recipe, part of its identity;
+clashes and broken ones refused.
+"""
 
 import json
 import subprocess

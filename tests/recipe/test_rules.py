@@ -275,7 +275,9 @@ def test_validate_and_plan_import_nothing_heavy():
 
 
 def test_misspelt_keys_do_not_hide_what_else_is_wrong():
-    """Each is taken for the nearest key, so the cap below is judged with `max_epochs: 3`, and only it is found wrong beside the shares."""
+    """Each is taken for the nearest key, so the cap below is judged with `max_epochs:
+    3`, and only it is found wrong beside the shares.
+    """
     text_ = recipe_text(
         {
             "tokens: 4M,": "tokens: 4M, max_epoch: 3,",

@@ -195,7 +195,8 @@ def test_all_trainings_of_the_paper_are_25_stages():
             by_print.setdefault(stage.fingerprint, set()).add((n, stage.name))
     named = 0
     for stages in by_print.values():
-        # two names of one training: the 100% point and the quality study's markup; the 50% point and the init without synthetic code
+        # two names of one training: the 100% point and the quality study's markup; the 50% point and the init
+        # without synthetic code
         names = {n for n, _ in stages}
         named += (
             1

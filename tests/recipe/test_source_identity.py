@@ -1,4 +1,6 @@
-"""Every field of a source decides its shards unless it is left out by name: the plan, the store and diff agree."""
+"""Every field of a source decides its shards unless it is left out by name:
+the plan, the store and diff agree.
+"""
 
 from pathlib import Path
 

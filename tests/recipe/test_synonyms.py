@@ -1,4 +1,6 @@
-"""A key that another kind, or another tool, has for the same thing: its hint is the right key, and nothing follows from its absence."""
+"""A key that another kind, or another tool, has for the same thing:
+its hint is the right key, and nothing follows from its absence.
+"""
 
 import itertools
 

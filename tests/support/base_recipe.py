@@ -25,7 +25,9 @@ stages:
 
 
 def recipe_text(changes=None, **_):
-    """The base recipe with each `old` replaced by `new`; a change that finds nothing is a mistake of the test."""
+    """The base recipe with each `old` replaced by `new`;
+    a change that finds nothing is a mistake of the test.
+    """
     text = BASE
     for old, new in (changes or {}).items():
         assert old in text, f"{old!r} is not in the base recipe"

@@ -1,4 +1,6 @@
-"""Stores for tests: shards of a byte tokenizer, a checkpoint of a small decoder, and a plan as far as evaluation reads one."""
+"""Stores for tests: shards of a byte tokenizer, a checkpoint of a small decoder,
+and a plan as far as evaluation reads one.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A stage of the paper's size, planned without data: for programs that are compiled or lowered and never run."""
+"""A stage of the paper's size, planned without data:
+for programs that are compiled or lowered and never run.
+"""
 
 from fractions import Fraction
 from types import SimpleNamespace

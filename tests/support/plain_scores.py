@@ -12,7 +12,9 @@ def _logits(model, tokens):
 
 
 def every_logit(model, tokens):
-    """Logits [T, V] of one sequence, padded on the right (which a causal model cannot see) so that it compiles once."""
+    """Logits [T, V] of one sequence, padded on the right (which a causal model cannot see) so that it
+    compiles once.
+    """
     padded = np.zeros((1, max(128, 1 << (len(tokens) - 1).bit_length())), np.int32)
     padded[0, : len(tokens)] = tokens
     return np.asarray(_logits(model, padded))[0, : len(tokens)].astype(np.float64)

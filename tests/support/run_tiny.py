@@ -1,4 +1,6 @@
-"""A program that trains a tiny plan, for tests that need a process of their own: `run_tiny.py ROOT [key=value ...]`."""
+"""A program that trains a tiny plan, for tests that need a process of their own:
+`run_tiny.py ROOT [key=value ...]`.
+"""
 
 import json
 import os

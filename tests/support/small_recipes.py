@@ -79,7 +79,9 @@ def recipe(sources: dict, **more) -> Recipe:
 
 
 def tree(store: Store, *kinds: str) -> dict[str, bytes]:
-    """Every finished file of the store but manifests' environment, by path: to compare two builds byte by byte."""
+    """Every finished file of the store but manifests' environment, by path:
+    to compare two builds byte by byte.
+    """
     found = {}
     for kind in kinds or ("documents", "dedup", "tokenizers", "data"):
         for path in sorted((store.root / kind).rglob("*")):

@@ -88,7 +88,9 @@ def share_stage(rows, shares, pools, **more):
 def make_manifest(
     folder: Path, source: str, lengths, *, seed=0, dtype="uint16", vocab=VOCAB, special=None, checked=False
 ) -> Manifest:
-    """Shards of random tokens. `lengths`: for each shard the tokens of its documents, the end token included. `checked`: with checksums."""
+    """Shards of random tokens. `lengths`: for each shard the tokens of its documents,
+    the end token included. `checked`: with checksums.
+    """
     rng, shards = np.random.default_rng([seed, *source.encode()]), []
     (folder / "shards").mkdir(parents=True)
     for number, documents in enumerate(lengths):

@@ -1,4 +1,6 @@
-"""Runs that never ran: folders as training and evaluation leave them, with numbers that are plausible and fixed."""
+"""Runs that never ran: folders as training and evaluation leave them,
+with numbers that are plausible and fixed.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ def make_source(
     vocab: int = VOCAB,
     sha256: str = "0" * 64,
 ) -> Manifest:
-    """Shards of a source whose tokens follow a rule that a model can learn. `shards`: lengths of documents, EOS included."""
+    """Shards of a source whose tokens follow a rule that a model can learn.
+    `shards`: lengths of documents, EOS included.
+    """
     rng, made = np.random.default_rng(list(name.encode())), []
     folder = store.path("data", name, hashlib.sha256(f"{name}{shards}{vocab}{sha256}".encode()).hexdigest())
     (folder / "shards").mkdir(parents=True, exist_ok=True)

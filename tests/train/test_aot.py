@@ -1,4 +1,6 @@
-"""Compiling ahead of time: what is read off programs and messages, the lowering for TPU, and (optional) the compiler itself."""
+"""Compiling ahead of time: what is read off programs and messages, the lowering for TPU,
+and (optional) the compiler itself.
+"""
 
 from __future__ import annotations
 
@@ -243,7 +245,9 @@ LOWER = """
     "choices", [{}, {"tied_embeddings": False, "norm": "rms", "positions": "none"}], ids=["default", "other"]
 )
 def test_the_step_lowers_for_tpu_without_libtpu(choices):
-    """Model, chunked loss, AdamW and the splash kernel with document masks, on data x fsdp x model; in a process that sees eight devices."""
+    """Model, chunked loss, AdamW and the splash kernel with document masks, on data x fsdp x model;
+    in a process that sees eight devices.
+    """
     code = textwrap.dedent(LOWER.format(tests=os.path.dirname(os.path.dirname(__file__)), choices=choices))
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",

@@ -1,4 +1,6 @@
-"""Attention functions against a plain softmax; the TPU kernel in interpret mode, and lowered for TPU without a TPU."""
+"""Attention functions against a plain softmax;
+the TPU kernel in interpret mode, and lowered for TPU without a TPU.
+"""
 
 import functools
 
@@ -44,7 +46,9 @@ def test_blocks_of_queries_equal_a_plain_softmax(T, K, G, documents):
 
 
 def test_long_rows_never_hold_all_scores():
-    """All that a program holds for a row of 8192, forward and backward, is below T x T scores of one head, of two."""
+    """All that a program holds for a row of 8192, forward and backward, is below T x T scores of one head,
+    of two.
+    """
     q, k, v = (
         jax.ShapeDtypeStruct(s, jnp.float32) for s in ((1, 8192, 2, 1, 8), (1, 8192, 2, 8), (1, 8192, 2, 8))
     )

@@ -292,7 +292,9 @@ def test_whatever_byte_a_disk_changes_what_is_restored_is_what_was_saved(tmp_pat
 
 
 def flip_bytes(folder):
-    """Restore after one flipped bit, in each file of a checkpoint several times over; count how each try ended."""
+    """Restore after one flipped bit, in each file of a checkpoint several times over;
+    count how each try ended.
+    """
     given = state(n=300)
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(1, given, {"rows": {"text": 1}})

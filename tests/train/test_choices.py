@@ -1,4 +1,6 @@
-"""What the paper leaves open about the model and a recipe may choose: each choice, and all at once, against a decoder written out plainly."""
+"""What the paper leaves open about the model and a recipe may choose:
+each choice, and all at once, against a decoder written out plainly.
+"""
 
 import operator
 
@@ -39,7 +41,9 @@ def batch():
 
 
 def plain_loss(spec, model, rows):
-    """Summed nats in operations that autodiff knows: no kernel, no recomputation, no gradient written by hand."""
+    """Summed nats in operations that autodiff knows:
+    no kernel, no recomputation, no gradient written by hand.
+    """
 
     def norm(x, gain):
         x = x - x.mean(-1, keepdims=True) if spec.norm == "layer" else x

@@ -1,4 +1,6 @@
-"""Stages go by what they read, not by how that was made: a change that comes to the same tokens trains nothing again."""
+"""Stages go by what they read, not by how that was made:
+a change that comes to the same tokens trains nothing again.
+"""
 
 import json
 import random
@@ -26,7 +28,8 @@ stages:
   - {name: main, steps: 6, mixture: {code: 60%, web: 40%}, learning_rate: {kind: cosine, peak: 3e-3, floor: 1e-4, warmup: 1 steps}}
   - {name: cool, steps: 3, mixture: {code: 100%}, learning_rate: {kind: linear, start: previous, floor: 1e-6}}
 """
-CHANGES = {  # what is changed -> whether code's and web's data are made again (all of them: yes), whether stages are
+# what is changed -> whether code's and web's data are made again (all of them: yes), whether stages are
+CHANGES = {
     "a source is added last in dedup": (lambda t: t.replace("[code, web]", "[code, web, spare]"), False),
     "a source that no stage reads gets another name": (
         lambda t: (

@@ -133,7 +133,9 @@ def test_the_step_lowers_for_cuda(model, documents, remat, microbatches, dropout
 
 
 def lowered_for_cuda(monkeypatch, module, name: str) -> list[str]:
-    """The programs that `module.name` becomes for a GPU, made of the arguments with which it is called from now on."""
+    """The programs that `module.name` becomes for a GPU, made of the arguments with which it is called from
+    now on.
+    """
     on_cpu, texts = getattr(module, name), []
 
     def also_lowered(*args, compute, **options):
@@ -170,7 +172,9 @@ def test_generation_lowers_for_cuda(monkeypatch, engine):
 
 
 def test_the_head_holds_a_chunk_of_logits_not_all():
-    """256,000 entries: four times the positions, and the program of loss and gradients needs hardly more memory."""
+    """256,000 entries: four times the positions, and the program of loss and gradients needs hardly more
+    memory.
+    """
     V, D, chunk = 256_000, 1024, 256
     head = loss.Head(V, z_loss=1e-4, compute=compute_for(platform="cuda", chunk=chunk))
 

@@ -84,7 +84,9 @@ def test_what_is_exported_comes_back_to_the_bit(model, spec, tmp_path):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    """A byte-level tokenizer of 270 ids whose file also adds EOS, cuts and pads: none of which training did."""
+    """A byte-level tokenizer of 270 ids whose file also adds EOS, cuts and pads:
+    none of which training did.
+    """
     made = Tokenizer(models.BPE())
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

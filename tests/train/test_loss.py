@@ -1,4 +1,6 @@
-"""The chunked loss against the plain one: values and gradients, by source, with and without z-loss, at any chunk."""
+"""The chunked loss against the plain one: values and gradients, by source, with and without z-loss,
+at any chunk.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +88,9 @@ def test_sums_by_source_add_up_and_belong_to_their_rows(seed):
 
 
 def test_in_half_precision_the_embedding_gradient_adds_up_in_float32():
-    """4096 equal positions: summed over chunks in bfloat16, their gradient would stop growing after some 256."""
+    """4096 equal positions: summed over chunks in bfloat16,
+    their gradient would stop growing after some 256.
+    """
     states = jnp.ones((1, 4096, 8), jnp.bfloat16)
     table = jnp.zeros((16, 8), jnp.float32)
     args = jnp.zeros((1, 4096), jnp.int32), jnp.ones((1, 4096), jnp.float32)

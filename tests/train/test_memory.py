@@ -1,4 +1,6 @@
-"""Memory that is freed and taken again costs no page faults once glibc is told to keep it; too little is said with a way out."""
+"""Memory that is freed and taken again costs no page faults once glibc is told to keep it;
+too little is said with a way out.
+"""
 
 import subprocess
 import sys

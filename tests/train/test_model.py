@@ -1,4 +1,6 @@
-"""The decoder against a loop in float64, packed against unpacked, and every way of saving memory against the plain one."""
+"""The decoder against a loop in float64, packed against unpacked,
+and every way of saving memory against the plain one.
+"""
 
 import functools
 import math
@@ -154,7 +156,9 @@ def test_ways_of_saving_memory_or_time_change_no_gradient(model, ids, way):
 
 
 def test_each_way_of_remat_computes_and_keeps_what_it_says(model, ids):
-    """By the matmuls of the program: `full` makes queries, keys, values, gate and up again, and `dots` does not."""
+    """By the matmuls of the program: `full` makes queries, keys, values, gate and up again,
+    and `dots` does not.
+    """
 
     def matmuls(remat):
         loss = jax.grad(lambda m: jnp.square(forward(m, ids, remat=remat)).sum())
@@ -184,7 +188,9 @@ def test_the_embedding_gradient_of_a_frequent_id_adds_up_in_float32(model):
 
 
 def test_matmul_gradients_are_float32_from_the_matmul_on():
-    """Those of two rows, each alone, add up to those of both exactly: nothing was rounded to bfloat16 on the way."""
+    """Those of two rows, each alone, add up to those of both exactly:
+    nothing was rounded to bfloat16 on the way.
+    """
     rng = np.random.default_rng(5)
     x, d = (jnp.asarray(rng.integers(-9, 9, shape), jnp.bfloat16) for shape in ((2, 7, 3, 4), (2, 7, 5)))
     weights = jnp.zeros((3, 4, 5), jnp.float32)

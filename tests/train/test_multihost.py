@@ -1,4 +1,6 @@
-"""Two processes with two devices each train what one process with four does, and go on from each other's checkpoints."""
+"""Two processes with two devices each train what one process with four does,
+and go on from each other's checkpoints.
+"""
 
 import json
 import os

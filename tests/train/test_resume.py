@@ -1,4 +1,6 @@
-"""However often training is cut off, and wherever, what comes out is bit for bit what an undisturbed run gives."""
+"""However often training is cut off, and wherever, what comes out is bit for bit what an undisturbed run
+gives.
+"""
 
 import json
 import signal
@@ -24,7 +26,9 @@ class Cut(BaseException):
 
 
 def everything(folders):
-    """What must be equal: weights and moments, ledgers, and every number of the metrics but those that tell the time."""
+    """What must be equal: weights and moments, ledgers, and every number of the metrics but those that tell
+    the time.
+    """
     lines = [
         [
             {k: v for k, v in line.items() if k not in ("time", "tokens_per_s")}

@@ -1,4 +1,6 @@
-"""Ten thousand steps through the real loop: time and memory of a step do not grow, and one compilation serves all stages."""
+"""Ten thousand steps through the real loop:
+time and memory of a step do not grow, and one compilation serves all stages.
+"""
 
 import statistics
 import time

@@ -1,4 +1,6 @@
-"""The step: one compilation for all stages, accumulation by global tokens, the guard against NaN, and that it learns."""
+"""The step: one compilation for all stages, accumulation by global tokens, the guard against NaN,
+and that it learns.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +68,9 @@ def test_a_step_that_is_not_finite_says_so_and_changes_nothing(step):
 
 @pytest.mark.parametrize(("remat", "dropout"), [("none", 0.0), ("full", 0.0), ("full", 0.3)])
 def test_accumulation_divides_by_the_tokens_of_the_whole_batch(step, remat, dropout):
-    """Rows with few tokens weigh by their tokens, wherever the microbatches are cut; a mean of means would not."""
+    """Rows with few tokens weigh by their tokens, wherever the microbatches are cut;
+    a mean of means would not.
+    """
     weights = np.ones((B, T), np.float32)
     weights[::2, 2:] = 0
     slow = Step(SPEC, VOCAB, 3, compute_for(remat=remat, dropout=dropout), accumulate=4)

@@ -1,4 +1,6 @@
-"""Text that a model writes after prompts: batched, keys and values cached, stop strings cut, sampling by seed."""
+"""Text that a model writes after prompts: batched, keys and values cached, stop strings cut,
+sampling by seed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ OTHER_MOST_ROWS = 256
 
 @dataclass(frozen=True)
 class Decoding:
-    """How text is chosen. Temperature 0 takes the likeliest token; otherwise `top_p` of the mass is sampled from.
+    """How text is chosen. Temperature 0 takes the likeliest token;
+    otherwise `top_p` of the mass is sampled from.
 
     `stop`: the text ends before the first of these strings. What a seed gives does not depend on the batch.
     """

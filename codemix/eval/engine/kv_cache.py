@@ -1,7 +1,7 @@
 """Keys and values of the positions that a model has read, so that a new one reads only itself.
 
-S columns of the cache. Prompts are padded on the left, so every row writes the same column and one slice update per
-layer is enough.
+S columns of the cache. Prompts are padded on the left, so every row writes the same column and one slice
+update per layer is enough.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Which sequences share a row, and which rows share a batch: few shapes, little padding. Standard library only.
+"""Which sequences share a row, and which rows share a batch: few shapes, little padding.
+Standard library only.
 
 Sequences that share a row never see each other: each has its own segment and its own positions from 0.
 """
@@ -13,7 +14,9 @@ SMALLEST_ROW = 256
 
 
 def row_lengths(longest: int) -> list[int]:
-    """The row lengths [tokens] in use: 256, 1024, 4096, ... up to the longest row allowed. Each costs one compilation."""
+    """The row lengths [tokens] in use: 256, 1024, 4096, ... up to the longest row allowed.
+    Each costs one compilation.
+    """
     lengths, length = [], SMALLEST_ROW
     while length < longest:
         lengths.append(length)
@@ -22,8 +25,9 @@ def row_lengths(longest: int) -> list[int]:
 
 
 def rows(lengths: Sequence[int], room: int, items: Sequence[int]) -> list[list[int]]:
-    """Items (indices into `lengths`) in rows of at most `room` tokens: longest first, each into the fullest row that
-    still has room."""
+    """Items (indices into `lengths`) in rows of at most `room` tokens: longest first, each into the fullest
+    row that still has room.
+    """
     filled: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (room left, row), sorted
     for item in sorted(items, key=lambda i: (-lengths[i], i)):
@@ -51,8 +55,9 @@ class Batch:
 def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator[Batch]:
     """Batches such that every sequence comes exactly once.
 
-    A sequence goes to the shortest row that is at least four times its length, which keeps both padding and attention
-    small; what does not fill a batch moves on to longer rows. Only the last batch may have empty rows.
+    A sequence goes to the shortest row that is at least four times its length, which keeps both padding and
+    attention small; what does not fill a batch moves on to longer rows. Only the last batch may have empty
+    rows.
     """
     waiting: list[int] = []
     below = 0
@@ -70,6 +75,8 @@ def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator
 
 
 def _first_fits(length: int, below: int, room: int, longest: int) -> bool:
-    """Whether rows of `room` are the first for a sequence; those of `below` are the next shorter ones, 0 if none."""
+    """Whether rows of `room` are the first for a sequence;
+    those of `below` are the next shorter ones, 0 if none.
+    """
     fits = 4 * length <= room or room == longest
     return fits and (4 * length > below or below == 0)

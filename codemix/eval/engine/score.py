@@ -1,7 +1,7 @@
 """Scores of text under a model: log-probabilities of continuations and of whole documents.
 
-Sequences are packed several to a row (see `packing`), logits are made only where something is scored, a few positions
-at a time, in float32. Where a text is cut into context and continuation is decided in `text`.
+Sequences are packed several to a row (see `packing`), logits are made only where something is scored, a few
+positions at a time, in float32. Where a text is cut into context and continuation is decided in `text`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ OTHER_BATCH_TOKENS = 2**16
 
 @dataclass(frozen=True)
 class Score:
-    """Of one continuation or document: sum of log p [nats], tokens scored, whether each was the likeliest one."""
+    """Of one continuation or document: sum of log p [nats], tokens scored,
+    whether each was the likeliest one.
+    """
 
     log_p: float
     tokens: int
@@ -50,7 +52,9 @@ class Score:
 
 
 class Engine:
-    """A model ready to score. `longest` is how many tokens it may look at: the seq_len it was trained with."""
+    """A model ready to score. `longest` is how many tokens it may look at:
+    the seq_len it was trained with.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class Engine:
         batch_tokens: int | None = None,
         mesh: jax.sharding.Mesh | None = None,
     ):
-        """`batch_tokens`: tokens per forward pass; `mesh`: where the model lies, when it lies on several devices."""
+        """`batch_tokens`: tokens per forward pass; `mesh`:
+        where the model lies, when it lies on several devices.
+        """
         self.model = model
         self.text = text
         self.longest = longest
@@ -78,7 +84,9 @@ class Engine:
         return self._score_cuts(cuts, label)
 
     def score_choices(self, questions: Sequence[Sequence[Pair]], label: str = "scoring") -> list[list[Score]]:
-        """Like `score_continuations` for the choices of each question, which are scored on comparable text."""
+        """Like `score_continuations` for the choices of each question,
+        which are scored on comparable text.
+        """
         cuts = [self.text.cut(choices) for choices in questions]
         all_cuts = [cut for of_question in cuts for cut in of_question]
         scores = iter(self._score_cuts(all_cuts, label))
@@ -91,8 +99,9 @@ class Engine:
     def score_tokens(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], label: str = "scoring"
     ) -> list[Score]:
-        """Like `score_continuations`, on tokens. A continuation longer than the model looks at is scored in windows
-        of `longest`."""
+        """Like `score_continuations`, on tokens. A continuation longer than the model looks at is scored in
+        windows of `longest`.
+        """
         parts: list[Window] = []
         owners: list[int] = []
         for number, (context, continuation) in enumerate(pairs):
@@ -109,8 +118,8 @@ class Engine:
     def score_documents(self, documents: Sequence[Sequence[int]], label: str = "scoring") -> list[Score]:
         """Score of every token of each document (EOS left out of the documents), the first one after EOS.
 
-        Long documents are scored in windows of `longest` tokens: a window sees the token before it, the last one as
-        much as fits (lm-eval's rolling rule). No document sees another.
+        Long documents are scored in windows of `longest` tokens: a window sees the token before it, the last
+        one as much as fits (lm-eval's rolling rule). No document sees another.
         """
         pairs = [([self.text.eos_id], document) for document in documents if len(document)]
         scores = iter(self.score_tokens(pairs, label))

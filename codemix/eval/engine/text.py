@@ -1,4 +1,6 @@
-"""A tokenizer as evaluation needs it: text to tokens and back, also in the middle of a text, and texts cut in two."""
+"""A tokenizer as evaluation needs it: text to tokens and back, also in the middle of a text,
+and texts cut in two.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Pair = tuple[str, str]  # context, continuation
 class Cut:
     """Context and continuation as tokens of the whole text, and the UTF-8 length of what is scored [bytes].
 
-    A token that holds characters of both belongs to `scored`, so `given` and `scored` together always spell the text.
+    A token that holds characters of both belongs to `scored`, so `given` and `scored` together always spell
+    the text.
     """
 
     given: list[int]
@@ -45,15 +48,17 @@ class Text:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def decode_after(self, ids: Sequence[int]) -> str:
-        """What `ids` add to a text that they follow. A tokenizer with a dummy prefix (SentencePiece, Llama) takes one
-        space off the start of a text when it decodes: after a prompt that space is the text's own."""
+        """What `ids` add to a text that they follow. A tokenizer with a dummy prefix (SentencePiece, Llama)
+        takes one space off the start of a text when it decodes: after a prompt that space is the text's own.
+        """
         written = [i for i in ids if i not in self._special]
         before = self._tokenizer.decode([self.eos_id], skip_special_tokens=False)
         whole = self._tokenizer.decode([self.eos_id, *written], skip_special_tokens=False)
         return whole[len(before) :]
 
     def cut(self, pairs: Sequence[Pair]) -> list[Cut]:
-        """Each pair as tokens. Pairs of one context are cut at one place: their scores are of the same text, and comparable.
+        """Each pair as tokens. Pairs of one context are cut at one place:
+        their scores are of the same text, and comparable.
 
         Without a token that ends inside the context, EOS is given.
         """
@@ -86,7 +91,8 @@ def _tokens_up_to(at: int, places: Sequence[tuple[int, int]]) -> int:
 
 
 def boundary(texts: Sequence[Sequence[tuple[int, int]]], at: int) -> int:
-    """The last place up to `at` [characters] that lies inside no token of any text; tokens are (first place, end).
+    """The last place up to `at` [characters] that lies inside no token of any text;
+    tokens are (first place, end).
 
     >>> boundary([[(0, 2), (2, 5), (5, 6)], [(0, 1), (1, 3), (3, 6)]], 4)
     0

@@ -42,7 +42,9 @@ _CALLED = re.compile(
 
 @dataclass(frozen=True)
 class Collective:
-    """One collective operation. `size_bytes` is the largest whole array that it makes or takes on a device; it runs `times` a step."""
+    """One collective operation. `size_bytes` is the largest whole array that it makes or takes on a device;
+    it runs `times` a step.
+    """
 
     kind: str
     array: str  # type and shape, f32[256000,1024]
@@ -68,9 +70,9 @@ class Collective:
 def collectives(hlo: str) -> list[Collective]:
     """Every collective of a program, the one that moves most bytes a step first.
 
-    Counted as often as the loops around it turn; a loop whose end cannot be read counts once. XLA may spread one collective over several
-    fused computations; they share a channel and are one. A reduce-scatter on TPU is a computation `all-reduce-scatter`: an all-reduce of
-    which each device keeps its slice.
+    Counted as often as the loops around it turn; a loop whose end cannot be read counts once. XLA may spread
+    one collective over several fused computations; they share a channel and are one. A reduce-scatter on TPU
+    is a computation `all-reduce-scatter`: an all-reduce of which each device keeps its slice.
     """
     bodies, entry = _computations(hlo)
     found: dict[str, Collective] = {}
@@ -125,7 +127,9 @@ def _group_size(line: str) -> int:
 
 
 def _short(origin: str) -> str:
-    """`jit(_update)/transpose(jvp())/while/body/closed_call/dot_general` as `backward, in a loop: dot_general`."""
+    """`jit(_update)/transpose(jvp())/while/body/closed_call/dot_general` as `backward, in a loop:
+    dot_general`.
+    """
     parts = [
         p
         for p in origin.split("/")

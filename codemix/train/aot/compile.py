@@ -1,9 +1,9 @@
-"""The train step compiled ahead of time for a TPU slice, on any machine: does it fit, what does it send, what would it
-take.
+"""The train step compiled ahead of time for a TPU slice, on any machine: does it fit, what does it send, what
+would it take.
 
-The program is the trainer's own (train/step/step.py) with the stage's shapes; only the devices are those of a described
-slice. libtpu from PyPI compiles it and counts its memory; nothing runs, so step times are estimates from a stated
-utilisation, never measurements.
+The program is the trainer's own (train/step/step.py) with the stage's shapes; only the devices are those of a
+described slice. libtpu from PyPI compiles it and counts its memory; nothing runs, so step times are estimates
+from a stated utilisation, never measurements.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ def aot(
     mfu: float = 0.4,
     vocab_size: int | None = None,
 ) -> list[Result]:
-    """Compile the step of each stage (or of `stage`) for a slice such as `v5e:16x16`. Stages of equal shapes compile
-    once.
+    """Compile the step of each stage (or of `stage`) for a slice such as `v5e:16x16`. Stages of equal shapes
+    compile once.
 
-    Raises CodemixError for a slice that does not exist, a mesh that does not divide, or where libtpu is not installed.
-    A program that does not fit is a result, not an error: `fits` is False and `hints` name what would help.
+    Raises CodemixError for a slice that does not exist, a mesh that does not divide, or where libtpu is not
+    installed. A program that does not fit is a result, not an error: `fits` is False and `hints` name what
+    would help.
     """
     stages = [one for one in plan.stages if stage in (None, one.name)]
     if not stages:
@@ -121,8 +122,9 @@ def _no_slice(topology: str, message: str) -> CodemixError:
 def mesh_shape(
     plan: Plan, asked: Mapping[str, int] | None, chips: int, vocab_size: int, microbatches: int = 1
 ) -> dict[str, int]:
-    """The mesh asked for, or the trainer's default on this number of chips. Raises CodemixError for what does not
-    divide."""
+    """The mesh asked for, or the trainer's default on this number of chips. Raises CodemixError for what does
+    not divide.
+    """
     from codemix.train.model.mesh import default_shape, refuse_undivided
 
     shape = default_shape(chips, plan.recipe.model.d_model)
@@ -181,8 +183,8 @@ def step_for(
 
 
 def lower_for(platform: str, step: Step, stage: StagePlan) -> Any:
-    """The step lowered for `tpu` or `cuda` on whatever devices its mesh has: no such device is needed, and nothing is
-    compiled.
+    """The step lowered for `tpu` or `cuda` on whatever devices its mesh has: no such device is needed, and
+    nothing is compiled.
 
     Shows that model, loss and attention kernel can be expressed for such a device at all.
     """
@@ -246,7 +248,9 @@ _LACKS = (  # how compilers say it: (needed)(unit) ... (available)(unit)
 
 
 def out_of_memory(message: str) -> Lack | None:
-    """What a program needs and a chip has, by the compiler's message; None if that is about something else."""
+    """What a program needs and a chip has, by the compiler's message;
+    None if that is about something else.
+    """
     if not is_out_of_memory(message):
         return None
     for pattern in _LACKS:
@@ -287,7 +291,9 @@ def _result(stage: StagePlan, setup: Setup, mfu: float, compiled: Compiled) -> R
 
 
 def _add_times(result: Result, flops_per_token: int) -> None:
-    """How long a step and the stage would take at the stated utilisation, and what the paper says of such a model."""
+    """How long a step and the stage would take at the stated utilisation,
+    and what the paper says of such a model.
+    """
     kind = result.topology.partition(":")[0]
     chip = CHIPS.get(kind)
     if chip is None:

@@ -18,8 +18,9 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one chip [bytes], as the compiler counts it. `peak` is what is live at once, and decides; arguments +
-    temporaries bound it."""
+    """Of one chip [bytes], as the compiler counts it. `peak` is what is live at once, and decides; arguments
+    + temporaries bound it.
+    """
 
     arguments: int  # weights, moments, the batch
     temporaries: int
@@ -30,7 +31,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Lack:
-    """Of a program that does not fit: what it needs and what a chip has [bytes]; None where the compiler does not say."""
+    """Of a program that does not fit: what it needs and what a chip has [bytes];
+    None where the compiler does not say.
+    """
 
     needed: int | None = None
     available: int | None = None

@@ -1,10 +1,12 @@
-"""Causal attention within documents, by the platform that will run it: splash on TPU, cuDNN on GPU, XLA on CPU.
+"""Causal attention within documents, by the platform that will run it:
+splash on TPU, cuDNN on GPU, XLA on CPU.
 
-The platform is that of the devices that a program is compiled *for*: a TPU program can be compiled on a laptop. All
-three take queries, keys, values and `segments`, and a position sees itself and earlier positions of its own segment.
+The platform is that of the devices that a program is compiled *for*: a TPU program can be compiled on a
+laptop. All three take queries, keys, values and `segments`, and a position sees itself and earlier positions
+of its own segment.
 
-`xla` is written out here because `jax.nn.dot_product_attention` materialises T x T scores on a CPU; the tests hold it
-to `plain`, the same in four lines.
+`xla` is written out here because `jax.nn.dot_product_attention` materialises T x T scores on a CPU; the tests
+hold it to `plain`, the same in four lines.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ def xla(
 ) -> Queries:
     """Attention in plain XLA operations, a block of queries at a time, so that T x T scores never exist.
 
-    The backward pass computes the scores of each block again, and needs no more than the log of each softmax's sum.
+    The backward pass computes the scores of each block again, and needs no more than the log of each
+    softmax's sum.
     """
     return _forward(queries, keys, values, segments)[0]
 
@@ -149,9 +152,9 @@ Block = Callable[[Any, Any, int, Sequence[Array]], tuple[Any, Any]]
 def _over_blocks(block: Block, carry: Any, by_query: Sequence[Float[Array, "B K G T _"]]) -> tuple[Any, Any]:
     """`block` over all blocks of queries in turn; the last carry and the outputs put together.
 
-    Up to 2048 positions every block is written out and meets only the keys before its end, which halves the work;
-    longer rows are a loop over larger blocks that meet all keys, masked: written out, a CPU would work on many blocks
-    at once and hold the scores of all.
+    Up to 2048 positions every block is written out and meets only the keys before its end, which halves the
+    work; longer rows are a loop over larger blocks that meet all keys, masked: written out, a CPU would work
+    on many blocks at once and hold the scores of all.
     """
     T = by_query[0].shape[3]
     if T <= BLOCK * MOST_BLOCKS or T % LONG_BLOCK:
@@ -191,7 +194,9 @@ def _blocks_in_a_loop(block: Block, carry: Any, by_query: Sequence[Array], T: in
 def _scores(
     q: Float[Array, "B K G t H"], k: Float[Array, "B K s H"], segments: Segments | None, first: Any
 ) -> Float[Array, "B K G t s"]:
-    """Scores of positions first, first + 1, ... with the first s, in float32; minus infinity where they do not see."""
+    """Scores of positions first, first + 1, ...
+    with the first s, in float32; minus infinity where they do not see.
+    """
     scores = _einsum("bkgth,bksh->bkgts", q, k)
     return jnp.where(_visible(scores, segments, first), scores, -jnp.inf)
 
@@ -214,7 +219,9 @@ Kernel = Callable[[Array, Array, Array, Array | None], Array]
 
 
 def _on_each_device(local: Kernel, mesh: Mesh | None) -> Kernel:
-    """`local` with rows and heads cut as the mesh cuts them: a kernel does not tell the compiler how it may be cut."""
+    """`local` with rows and heads cut as the mesh cuts them:
+    a kernel does not tell the compiler how it may be cut.
+    """
     if mesh is None or mesh.size == 1:
         return local
     rows = ("data", "fsdp")
@@ -232,11 +239,12 @@ def cudnn(
     *,
     mesh: Mesh | None = None,
 ) -> Queries:
-    """Attention in cuDNN's fused kernel, each device on its own rows and heads; what the kernel does not take goes to
-    `xla`.
+    """Attention in cuDNN's fused kernel, each device on its own rows and heads; what the kernel does not take
+    goes to `xla`.
 
-    It takes half precision, heads of a multiple of 8 up to a size that the device decides, and rows of an even length.
-    Documents go in as a mask [B, 1, T, T]: 128 MiB per row of 8192 positions, shared by heads and layers.
+    It takes half precision, heads of a multiple of 8 up to a size that the device decides, and rows of an
+    even length. Documents go in as a mask [B, 1, T, T]: 128 MiB per row of 8192 positions, shared by heads
+    and layers.
     """
     T, H = queries.shape[1], queries.shape[-1]
     half = queries.dtype in (jnp.bfloat16, jnp.float16)
@@ -258,7 +266,9 @@ def _cudnn_on_one_device(queries: Array, keys: Array, values: Array, segments: A
 
 
 def _largest_fused_head() -> int:
-    """The most values of a head that cuDNN's kernel takes here: none before Ampere, 128 there, 256 from Hopper on."""
+    """The most values of a head that cuDNN's kernel takes here:
+    none before Ampere, 128 there, 256 from Hopper on.
+    """
     capability = getattr(jax.devices()[0], "compute_capability", "8.0")  # no GPU: lowered for any
     if not re.fullmatch(r"\d+\.\d+", capability) or float(capability) < 8:  # AMD's are names
         return 0
@@ -315,6 +325,8 @@ def _splash_on_one_device(
 
 @functools.cache
 def for_platform(platform: str, mesh: Mesh | None = None) -> Attention:
-    """The attention function for `cpu`, `gpu` (also `cuda`) or `tpu`; equal arguments give the same function."""
+    """The attention function for `cpu`, `gpu` (also `cuda`) or `tpu`;
+    equal arguments give the same function.
+    """
     kernel = {"tpu": splash, "gpu": cudnn, "cuda": cudnn}.get(platform)
     return xla if kernel is None else functools.partial(kernel, mesh=mesh)

@@ -1,4 +1,6 @@
-"""How a model is computed: on which devices, in which dtype, what the backward pass keeps. One value, handed down whole."""
+"""How a model is computed: on which devices, in which dtype, what the backward pass keeps.
+One value, handed down whole.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ REMAT: dict[str, Callable[[Callable], Callable]] = {  # by what the backward pas
 
 @dataclass(frozen=True)
 class Compute:
-    """How to compute; without arguments plainly, on one CPU in float32. `compute_for` has the defaults of a platform.
+    """How to compute; without arguments plainly, on one CPU in float32.
+    `compute_for` has the defaults of a platform.
 
     Apart from `dropout`, which a recipe decides, nothing here changes a result beyond rounding.
     """
@@ -56,7 +59,8 @@ class Compute:
 def compute_for(
     mesh: Mesh | None = None, *, platform: str | None = None, dtype: str = "auto", **options: Any
 ) -> Compute:
-    """How to compute on this mesh (default: one device of this process), or as on `platform` without having it.
+    """How to compute on this mesh (default: one device of this process),
+    or as on `platform` without having it.
 
     `dtype` auto is float32 on a CPU and bfloat16 elsewhere; `options` are further fields of `Compute`.
     """

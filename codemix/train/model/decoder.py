@@ -1,8 +1,8 @@
 """The decoder: parallel attention and MLP from one norm, SwiGLU, no biases.
 
-The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults where the
-paper does not say, it is name by name that of Hugging Face's `CohereForCausalLM`. The letters of shapes are those of
-`shapes`.
+The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults
+where the paper does not say, it is name by name that of Hugging Face's `CohereForCausalLM`. The letters of
+shapes are those of `shapes`.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ Drop = Callable[[Array, int], Array]
 
 
 def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Decoder:
-    """A decoder with fresh weights: glorot-normal matrices (paper section 3.1), norms at 1, the embeddings normal with
-    `init_std` (ours: the paper does not say; glorot over 256,000 rows would start it almost at zero)."""
+    """A decoder with fresh weights: glorot-normal matrices (paper section 3.1), norms at 1, the embeddings
+    normal with `init_std` (ours: the paper does not say; glorot over 256,000 rows would start it almost at
+    zero).
+    """
     L, D, F, H, K = spec.n_layers, spec.d_model, spec.d_ff, spec.head_size, spec.kv_heads
     G = spec.n_heads // K
     keys = iter(jax.random.split(key, 9 - spec.tied_embeddings))
@@ -124,7 +126,9 @@ def decoder(
 
 
 def normed(x: Float[Array, "*B D"], gain: Float[Array, " D"], kind: str, eps: float) -> Float[Array, "*B D"]:
-    """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first. In float32."""
+    """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first.
+    In float32.
+    """
     centred = x.astype(jnp.float32)
     if kind == "layer":
         centred = centred - centred.mean(-1, keepdims=True)
@@ -157,8 +161,8 @@ def halves(x: Float[Array, "*D H"]) -> Float[Array, "*D H"]:
     """Queries or keys, or their weights, with the even places of H before the odd: neighbours become pairs
     (0, H/2), (1, H/2 + 1), ...
 
-    The order inside a head does not change the products of queries and keys, and turning two contiguous halves is
-    cheaper than turning neighbours.
+    The order inside a head does not change the products of queries and keys, and turning two contiguous
+    halves is cheaper than turning neighbours.
     """
     pairs = x.reshape(*x.shape[:-1], -1, 2)
     return pairs.swapaxes(-1, -2).reshape(x.shape)
@@ -183,7 +187,9 @@ def block(
     attend: Attend[Kept],
     drop: Drop = lambda addend, place: addend,
 ) -> tuple[States, Kept]:
-    """One layer: x + attention(norm(x)) + mlp(norm(x)); and what `attend` gives to keep, for example a cache."""
+    """One layer: x + attention(norm(x)) + mlp(norm(x));
+    and what `attend` gives to keep, for example a cache.
+    """
     # The parts of the norm cost less to compute again than to keep.
     norm = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))
     h = norm(x, layer.norm, model.norm_kind, model.norm_eps)
@@ -229,9 +235,9 @@ def hidden(
 ) -> States:
     """The final hidden states, normed, ready for `model.head`.
 
-    `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment (and, as
-    ever, nothing after itself). With random keys `rngs`, one per row, a share `compute.dropout` of the embedding's
-    rows and of what layers add is zeroed.
+    `positions` default to 0, 1, 2, ... in each row; with `segments`, a position sees only its own segment
+    (and, as ever, nothing after itself). With random keys `rngs`, one per row, a share `compute.dropout` of
+    the embedding's rows and of what layers add is zeroed.
     """
     L, _, _, H = model.blocks.key.shape
     if positions is None:

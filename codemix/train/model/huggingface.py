@@ -1,5 +1,6 @@
-"""A trained decoder as a Hugging Face folder, `CohereForCausalLM` name by name, and back. Standard library and pydantic
-at import."""
+"""A trained decoder as a Hugging Face folder, `CohereForCausalLM` name by name, and back. Standard library
+and pydantic at import.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +70,8 @@ def export(
     dtype: str = "float32",
     tokenizer: Path | None = None,
 ) -> Path:
-    """The folder, holding config.json, generation_config.json, model.safetensors and, when given, the tokenizer's two
-    files.
+    """The folder, holding config.json, generation_config.json, model.safetensors and, when given, the
+    tokenizer's two files.
 
     `dtype` is `float32` (nothing is lost) or `bfloat16`. The padding of the vocabulary is cut off.
     """
@@ -104,11 +105,12 @@ def export(
 def config(
     spec: schema.Model, vocab_size: int, seq_len: int, eos_id: int, dtype: str = "float32"
 ) -> dict[str, Any]:
-    """What config.json says. `rope_theta` appears twice: transformers 5 reads `rope_parameters`, older ones the bare
-    key.
+    """What config.json says. `rope_theta` appears twice: transformers 5 reads `rope_parameters`, older ones
+    the bare key.
 
-    A document begins after the EOS of the one before, so EOS is BOS too. It is not padding here: the embedding of a
-    padding token gets no gradient, and a model that is trained further would never learn to end.
+    A document begins after the EOS of the one before, so EOS is BOS too. It is not padding here: the
+    embedding of a padding token gets no gradient, and a model that is trained further would never learn to
+    end.
     """
     return {
         "architectures": ["CohereForCausalLM"],
@@ -139,14 +141,17 @@ def config(
 
 
 def generation_config(eos_id: int) -> dict[str, Any]:
-    """What generation_config.json says: where a text begins, where it ends, and what fills rows of unequal length."""
+    """What generation_config.json says: where a text begins, where it ends,
+    and what fills rows of unequal length.
+    """
     return {"bos_token_id": eos_id, "eos_token_id": eos_id, "pad_token_id": eos_id}
 
 
 def _tokenizer_files(tokenizer: dict[str, Any], seq_len: int, eos_id: int) -> dict[str, Any]:
     """tokenizer.json and tokenizer_config.json, which together give the ids that training saw.
 
-    Nothing is added to a text, nothing is cut or padded unasked, and text that spells a special token stays text.
+    Nothing is added to a text, nothing is cut or padded unasked, and text that spells a special token stays
+    text.
     """
     eos = next(token["content"] for token in tokenizer["added_tokens"] if token["id"] == eos_id)
     settings = {

@@ -1,5 +1,6 @@
-"""Matmul, SwiGLU and embedding with gradients written by hand. Each is its `plain_` definition, which tests compare it
-to, with less kept for the backward pass, or with gradients that are summed in float32."""
+"""Matmul, SwiGLU and embedding with gradients written by hand. Each is its `plain_` definition, which tests
+compare it to, with less kept for the backward pass, or with gradients that are summed in float32.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ def plain_project(pattern: str, x: Array, weights: Array) -> Array:
 def project(pattern: str, x: Array, weights: Array) -> Array:
     """`einsum(pattern, x, weights)` in the dtype of x, for float32 master weights.
 
-    Their gradient is float32 from the matmul on: left to autodiff it would be rounded to the compute dtype, and then
-    summed over devices. The result has a name for `--remat dots`, which cannot see into a hand-written gradient.
+    Their gradient is float32 from the matmul on: left to autodiff it would be rounded to the compute dtype,
+    and then summed over devices. The result has a name for `--remat dots`, which cannot see into a
+    hand-written gradient.
     """
     return checkpoint_name(_project(pattern, x, weights), PRODUCT)
 
@@ -50,7 +52,9 @@ def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array)
         return jnp.einsum(f"{left},{out}->{right}", x, gradient, preferred_element_type=weights.dtype)
 
     def d_weights_on_cpu(x: Array, gradient: Array) -> Array:
-        """The same after turning x: XLA's matmuls on a CPU take twice as long along columns of their left side."""
+        """The same after turning x: XLA's matmuls on a CPU take twice as long along columns of their left
+        side.
+        """
         turned = jax.lax.optimization_barrier(jnp.moveaxis(x, (0, 1), (-2, -1)))
         rows_last = f"{left[2:]}{left[:2]},{out}->{right}"
         return jnp.einsum(rows_last, turned, gradient, preferred_element_type=weights.dtype)
@@ -94,11 +98,12 @@ def plain_lookup(dtype: jnp.dtype, table: Table, ids: Ids) -> States:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Table, ids: Ids) -> States:
-    """Rows of the embedding in the compute dtype. Their gradient adds up in float32: a frequent id gets thousands.
+    """Rows of the embedding in the compute dtype.
+    Their gradient adds up in float32: a frequent id gets thousands.
 
-    On a mesh the table stays where it is. Each device looks up, in the columns that it holds, the ids of all rows of
-    its fsdp group, and they change columns for rows: what travels is as large as the rows, not as the table, in both
-    directions.
+    On a mesh the table stays where it is. Each device looks up, in the columns that it holds, the ids of all
+    rows of its fsdp group, and they change columns for rows: what travels is as large as the rows, not as the
+    table, in both directions.
     """
     if mesh is None:
         return plain_lookup(dtype, table, ids)

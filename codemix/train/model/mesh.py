@@ -59,7 +59,8 @@ def default_shape(n_devices: int, d_model: int) -> dict[str, int]:
 def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, int]:
     """The mesh asked for, or `default_shape`.
 
-    Raises CodemixError for an unknown axis, and for more devices than there are, or fewer with several processes.
+    Raises CodemixError for an unknown axis, and for more devices than there are, or fewer with several
+    processes.
     """
     n_devices = jax.device_count()
     shape = dict(asked) if asked else default_shape(n_devices, spec.d_model)
@@ -97,7 +98,9 @@ def shape_for_plan(
 
 
 def shardings(mesh: Mesh, tree: Any) -> Any:
-    """The sharding of each array in a model or optimizer state, by the last name of its path; scalars are whole."""
+    """The sharding of each array in a model or optimizer state, by the last name of its path;
+    scalars are whole.
+    """
 
     def sharding(path: tuple[Any, ...], _: Any) -> NamedSharding:
         names = [key.name for key in path if hasattr(key, "name")]
@@ -164,8 +167,9 @@ def problems(
 
 
 def refuse_undivided(plan: Plan, vocab_size: int, shape: Mapping[str, int], microbatches: int = 1) -> None:
-    """Raises CodemixError with all that a mesh of this shape, and its microbatches, do not divide in any stage of a
-    plan."""
+    """Raises CodemixError with all that a mesh of this shape, and its microbatches, do not divide in any
+    stage of a plan.
+    """
     sizes = {size for stage in plan.stages for _, size in stage.batches}
     found: dict[str, Problem] = {}
     for size in sorted(sizes):

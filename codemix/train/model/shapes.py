@@ -1,8 +1,8 @@
 """Names for the arrays that many functions take.
 
-Shapes carry one letter per dimension, here and wherever arrays are:
-B rows, T positions of a row, L layers, D d_model, K key-value heads, G query heads per key-value head, H d_head,
-F d_ff, V rows of the embedding (the vocabulary and its padding).
+Shapes carry one letter per dimension, here and wherever arrays are: B rows, T positions of a row, L layers, D
+d_model, K key-value heads, G query heads per key-value head, H d_head, F d_ff, V rows of the embedding (the
+vocabulary and its padding).
 """
 
 from jaxtyping import Array, Float, Int, Key

@@ -1,12 +1,15 @@
-"""Checkpoints of a stage: weights, optimizer state and a JSON of what they belong to. The only owner of orbax.
+"""Checkpoints of a stage: weights, optimizer state and a JSON of what they belong to.
+The only owner of orbax.
 
     checkpoints/<step>/{model,opt_state,meta}      a step is there whole, or not at all
 
-`<step>` counts finished steps of the stage. Saves are asynchronous: values are copied before `save` returns, files are
-written behind, and the folder gets its name when everything is in it. A checkpoint can be restored onto any mesh.
+`<step>` counts finished steps of the stage. Saves are asynchronous: values are copied before `save` returns,
+files are written behind, and the folder gets its name when everything is in it. A checkpoint can be restored
+onto any mesh.
 
-`meta` holds a checksum of every array, made on the devices from its bits before they were written. Whoever restores makes it
-again, so weights that a disk changed are found out before they are used; it costs one pass over the arrays.
+`meta` holds a checksum of every array, made on the devices from its bits before they were written. Whoever
+restores makes it again, so weights that a disk changed are found out before they are used; it costs one pass
+over the arrays.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ class Checkpoints:
     """The checkpoints in one folder. All processes of a run make the same calls in the same order."""
 
     def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
-        """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides. Left-overs of a crash are removed."""
+        """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides.
+        Left-overs of a crash are removed.
+        """
         _keep_orbax_quiet()
         self.folder = Path(folder).absolute()
         self.keep_every = keep_every
@@ -54,7 +59,9 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Begin to save `state` (anything with `model` and `opt_state`) as `step`; it may be donated, and `meta` changed, as soon as this returns."""
+        """Begin to save `state` (anything with `model` and `opt_state`) as `step`;
+        it may be donated, and `meta` changed, as soon as this returns.
+        """
         parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
         trees = {part: getattr(state, part) for part in _PARTS}
         content = dict(meta) | {"leaves": {part: _leaves(tree) for part, tree in trees.items()}}
@@ -86,9 +93,11 @@ class Checkpoints:
             return found
 
     def restore(self, step: int, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
-        """The parts of a step, each shaped, typed and sharded as `like.<part>` (arrays, or `ShapeDtypeStruct` with shardings).
+        """The parts of a step, each shaped, typed and sharded as `like.<part>` (arrays,
+        or `ShapeDtypeStruct` with shardings).
 
-        Raises CodemixError (`checkpoint-mismatch`) that names every leaf that differs, (`checkpoint-damaged`) when files are.
+        Raises CodemixError (`checkpoint-mismatch`) that names every leaf that differs, (`checkpoint-damaged`)
+        when files are.
         """
         meta = self.meta(step)
         saved, written = (
@@ -119,7 +128,9 @@ class Checkpoints:
         return {part: restored[part] for part in parts}
 
     def reached_preemption(self, step: int) -> bool:
-        """Whether the machine's owner asked for it back; all processes get the same answer for the same step."""
+        """Whether the machine's owner asked for it back;
+        all processes get the same answer for the same step.
+        """
         return self._manager.reached_preemption(step)
 
     def wait(self) -> None:
@@ -159,7 +170,9 @@ class Checkpoints:
 
 
 def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
-    """The parts of a finished stage's last step, as `Checkpoints.restore`; an earlier step, kept on purpose, never stands in for it."""
+    """The parts of a finished stage's last step, as `Checkpoints.restore`;
+    an earlier step, kept on purpose, never stands in for it.
+    """
     step, folder = read_json(Path(stage_dir) / "done.json")["steps"], Path(stage_dir) / "checkpoints"
     if not (folder / str(step)).is_dir():
         raise CodemixError(
@@ -170,7 +183,9 @@ def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS
 
 
 def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding: Any = None) -> Decoder:
-    """The final weights of a finished stage: on `sharding` (a tree of shardings, or one), else on the first device."""
+    """The final weights of a finished stage: on `sharding` (a tree of shardings, or one),
+    else on the first device.
+    """
     from codemix.train.model.decoder import init_decoder
 
     class Like:
@@ -190,8 +205,8 @@ def load_model(stage_dir: Path, spec: schema.Model, vocab_size: int, *, sharding
 def _keep_orbax_quiet() -> None:
     """From now on orbax says once what went wrong, by raising it.
 
-    Else each of its threads logs it with a traceback, and each read under way that the first failure overtakes prints one
-    when it ends: its coroutine is dropped, or finds its event loop closed.
+    Else each of its threads logs it with a traceback, and each read under way that the first failure
+    overtakes prints one when it ends: its coroutine is dropped, or finds its event loop closed.
     """
     for noisy in ("asyncio", "absl"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -217,7 +232,9 @@ def _keep_orbax_quiet() -> None:
 
 @functools.cache
 def warm_up() -> None:
-    """Start orbax's threads and event loop with a throw-away save, so that the first real one does not hold training up."""
+    """Start orbax's threads and event loop with a throw-away save,
+    so that the first real one does not hold training up.
+    """
     folder = Path(tempfile.mkdtemp(prefix="codemix-"))
     try:
         with ocp.CheckpointManager(folder / "warm") as manager:
@@ -246,7 +263,8 @@ def _checksums(tree: Any) -> dict[str, int]:
 
 @jax.jit
 def _checksums_of(leaves: list[jax.Array]) -> list[jax.Array]:
-    """Of each array the sum of its bits, weighted by odd numbers that differ from place to place, modulo 2^32.
+    """Of each array the sum of its bits, weighted by odd numbers that differ from place to place,
+    modulo 2^32.
 
     Whole numbers, so the order of summing does not matter. An odd weight makes no changed value vanish.
     """
@@ -291,7 +309,9 @@ _DISK_SIGNS = (  # in the text of an error -> what it means, rule
 
 @contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """The user's words for a disk that is full or not writable; orbax and tensorstore report it in several types."""
+    """The user's words for a disk that is full or not writable;
+    orbax and tensorstore report it in several types.
+    """
     try:
         yield
     except Exception as error:

@@ -1,4 +1,6 @@
-"""Several processes as one run: how they find each other, agree, and wait. With one process each of these is free."""
+"""Several processes as one run: how they find each other, agree, and wait.
+With one process each of these is free.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from codemix.train.run.options import Hosts
 
 
 def join(hosts: Hosts | None) -> None:
-    """Connect this process to the others; once a process, before jax looks at its devices. None: a run of one process."""
+    """Connect this process to the others; once a process, before jax looks at its devices.
+    None: a run of one process.
+    """
     if hosts is None or jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # read only where the devices are CPUs
@@ -55,8 +59,9 @@ _joined: list[RuntimeWords] = []  # of this process, once it is one of several
 
 @contextlib.contextmanager
 def explain_lost_host() -> Iterator[None]:
-    """The user's words for the end of another process of the run, which here is an error of whatever was waiting for
-    it."""
+    """The user's words for the end of another process of the run, which here is an error of whatever was
+    waiting for it.
+    """
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
@@ -82,7 +87,9 @@ def _of_the_runtime(error: Exception) -> bool:
 
 
 def _leave() -> None:
-    """End this process now, with what it has printed: the runtime's own way out waits for a host that is gone."""
+    """End this process now, with what it has printed:
+    the runtime's own way out waits for a host that is gone.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -92,11 +99,11 @@ def _leave() -> None:
 
 
 def enough_threads() -> None:
-    """Give CPU devices that are made up (for tests of a mesh) threads enough to meet each other; before jax looks at
-    its devices.
+    """Give CPU devices that are made up (for tests of a mesh) threads enough to meet each other; before jax
+    looks at its devices.
 
-    XLA runs several collectives of a step at once, each holding a thread per device; with one thread per core they
-    wait for each other until a time-out ends the process.
+    XLA runs several collectives of a step at once, each holding a thread per device; with one thread per core
+    they wait for each other until a time-out ends the process.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")

@@ -1,4 +1,6 @@
-"""Signals that ask training to stop. They are remembered, and acted on at the next step's edge, after a checkpoint."""
+"""Signals that ask training to stop.
+They are remembered, and acted on at the next step's edge, after a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from typing import Any
 class Interrupts:
     """While active, Ctrl-C and SIGTERM set `asked`; a second Ctrl-C stops at once.
 
-    Only the main thread may set signal handlers; elsewhere this does nothing. `take_sigterm=False` leaves SIGTERM to jax's
-    preemption service, which tells all processes of a run to stop at the same step.
+    Only the main thread may set signal handlers; elsewhere this does nothing. `take_sigterm=False` leaves
+    SIGTERM to jax's preemption service, which tells all processes of a run to stop at the same step.
     """
 
     def __init__(self, say: Callable[[str], None], *, take_sigterm: bool = True):

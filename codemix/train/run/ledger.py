@@ -1,4 +1,5 @@
-"""The ledger: tokens of each source that a stage was planned to read and did read. They are equal, or training failed.
+"""The ledger: tokens of each source that a stage was planned to read and did read.
+They are equal, or training failed.
 
 The planned side comes from the plan. The consumed side is counted on the devices, from the batches that were
 trained on; it travels through checkpoints as whole numbers.
@@ -35,7 +36,8 @@ class Ledger:
         return sum(self.rows.values()) * self.stage.seq_len
 
     def check(self) -> None:
-        """The drift alarm: raises CodemixError when a source is further from its share than the order can put it.
+        """The drift alarm: raises CodemixError when a source is further from its share than the order can put
+        it.
 
         Whole segments are exact. Inside one, each level of the order's tree rounds by less than a row.
         """
@@ -65,7 +67,9 @@ class Ledger:
         return due
 
     def close(self) -> dict[str, Any]:
-        """The content of ledger.json. Raises CodemixError (`ledger-mismatch`) unless it equals the plan to the token."""
+        """The content of ledger.json. Raises CodemixError (`ledger-mismatch`) unless it equals the plan to
+        the token.
+        """
         planned = self.stage.planned_tokens()
         consumed = {name: rows * self.stage.seq_len for name, rows in self.rows.items()}
         stage = self.stage.name

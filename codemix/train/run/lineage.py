@@ -22,8 +22,9 @@ Tokenizer = Mapping[str, Any]  # what a manifest says of it
 
 
 def tokenizer_of(plan: Plan, manifests: Mapping[str, Manifest]) -> Tokenizer:
-    """The tokenizer that all of a plan's sources were built with. Raises CodemixError when one is missing or they
-    differ."""
+    """The tokenizer that all of a plan's sources were built with. Raises CodemixError when one is missing or
+    they differ.
+    """
     names = {source.source for stage in plan.stages for source in stage.sources}
     hints = ("`codemix build-data` builds it",)
     missing = [
@@ -36,7 +37,9 @@ def tokenizer_of(plan: Plan, manifests: Mapping[str, Manifest]) -> Tokenizer:
 
 
 def one_tokenizer(manifests: Mapping[str, Manifest]) -> Tokenizer:
-    """The tokenizer of these sources. Raises CodemixError naming each that has a different one, and without sources."""
+    """The tokenizer of these sources.
+    Raises CodemixError naming each that has a different one, and without sources.
+    """
     if not manifests:
         hints = ["`codemix build-data` builds them"]
         raise CodemixError("no source is built", hints=hints, rule="not-built")
@@ -130,7 +133,9 @@ _SUMMARIES = ("stage", "plan")  # of the other fields
 
 
 def refuse_other(place: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises CodemixError (`checkpoint-mismatch`) naming each field in which a checkpoint belongs to something else."""
+    """Raises CodemixError (`checkpoint-mismatch`) naming each field in which a checkpoint belongs to
+    something else.
+    """
     differ = [name for name in wanted if saved.get(name) != wanted[name]]
     differ += [name for name in saved if name not in wanted]
     of_substance = [name for name in differ if name not in _SUMMARIES]
@@ -150,7 +155,9 @@ def refuse_other(place: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any
 
 
 def parent_dir(store: Store, stage: StagePlan, parent: StagePlan, tokenizer: Tokenizer) -> Path:
-    """The finished parent of a stage. Raises CodemixError when it is not in the store or uses a different tokenizer."""
+    """The finished parent of a stage.
+    Raises CodemixError when it is not in the store or uses a different tokenizer.
+    """
     folder = stage_dir(store, parent)
     if not is_done(folder):
         raise CodemixError(

@@ -1,7 +1,8 @@
 """One stage, trained step by step, from its parent or its own newest checkpoint to its last step.
 
-The loop keeps one step in flight: while the devices work on step n, the numbers of step n - 1 are read and the batch of
-n + 1 is made. At a checkpoint the step in flight is waited for, so what is saved is known to be sound.
+The loop keeps one step in flight: while the devices work on step n, the numbers of step n - 1 are read and
+the batch of n + 1 is made. At a checkpoint the step in flight is waited for, so what is saved is known to be
+sound.
 """
 
 from __future__ import annotations

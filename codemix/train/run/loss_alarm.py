@@ -23,8 +23,8 @@ SHOWN = 4  # rows in the message; the file has all
 class Spike:
     """A loss [nats/token] above the mean of the last `window` steps by 1 nat and by 8 standard deviations.
 
-    Both are ours, and far outside what a change of batch does; the first `least` steps of a stage are never a spike,
-    since a new mixture may start anywhere.
+    Both are ours, and far outside what a change of batch does; the first `least` steps of a stage are never a
+    spike, since a new mixture may start anywhere.
     """
 
     def __init__(self, window: int = 128, least: int = 32):
@@ -32,8 +32,9 @@ class Spike:
         self._least = least
 
     def add(self, loss: float) -> float | None:
-        """The mean before, when this loss is a spike. It enters the mean all the same: a loss that stays up is soon
-        no news."""
+        """The mean before, when this loss is a spike. It enters the mean all the same: a loss that stays up
+        is soon no news.
+        """
         before = list(self._last)
         self._last.append(loss)
         if len(before) < self._least:

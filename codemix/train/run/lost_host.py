@@ -1,8 +1,9 @@
-"""The end of another host, said in words: the runtime under JAX ends this process with a C++ trace and SIGABRT instead.
+"""The end of another host, said in words: the runtime under JAX ends this process with a C++ trace and
+SIGABRT instead.
 
-It offers no hook that works (`missed_heartbeat_callback` throws std::bad_cast), so its standard error goes through a file
-whose content is passed on, and SIGABRT is answered: with the user's words where the runtime wrote that a host was lost,
-as ever where it wrote something else.
+It offers no hook that works (`missed_heartbeat_callback` throws std::bad_cast), so its standard error goes
+through a file whose content is passed on, and SIGABRT is answered: with the user's words where the runtime
+wrote that a host was lost, as ever where it wrote something else.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _LOST = (b"distributed service detected fatal errors", b"coordination service", 
 
 
 class RuntimeWords:
-    """Passes on what is written to file descriptor 2, but for the last words of a runtime that lost another host."""
+    """Passes on what is written to file descriptor 2, but for the last words of a runtime that lost another
+    host.
+    """
 
     def __init__(self, words: str):
         self._words = words

@@ -1,4 +1,6 @@
-"""Memory: the message when a device has too little; on a CPU, pages that one step used are kept for the next."""
+"""Memory: the message when a device has too little;
+on a CPU, pages that one step used are kept for the next.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ M_ARENA_MAX = -8
 def keep_freed_pages() -> bool:
     """Whether glibc now keeps freed memory for this process. Call it before JAX starts its threads.
 
-    XLA's CPU client takes a step's temporaries from malloc and frees them at its end. glibc hands blocks of that size
-    back to the system, so every step pays a page fault for each 4 KiB again: 105,000 of them and a fifth of the time at
-    1.3M parameters. With one arena, no separate mappings and no trimming there are none; the price is a larger resident size.
+    XLA's CPU client takes a step's temporaries from malloc and frees them at its end. glibc hands blocks of
+    that size back to the system, so every step pays a page fault for each 4 KiB again: 105,000 of them and a
+    fifth of the time at 1.3M parameters. With one arena, no separate mappings and no trimming there are none;
+    the price is a larger resident size.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,8 +1,8 @@
-"""metrics.jsonl: one JSON object per line, each over the steps since the line before. Checkpoints hold sums; ratios are
-computed here.
+"""metrics.jsonl: one JSON object per line, each over the steps since the line before. Checkpoints hold sums;
+ratios are computed here.
 
-A resumed stage first cuts the file back to its checkpoint, so no step is ever reported twice; the sums of a line that was
-half done are in the checkpoint, so lines fall where they would have fallen.
+A resumed stage first cuts the file back to its checkpoint, so no step is ever reported twice; the sums of a
+line that was half done are in the checkpoint, so lines fall where they would have fallen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from codemix.recipe.planning.chips import chip_of_device
 
 @dataclass
 class Sums:
-    """What happened since the last line. JSON-able, exact: Python prints floats so that they read back the same."""
+    """What happened since the last line.
+    JSON-able, exact: Python prints floats so that they read back the same.
+    """
 
     steps: int = 0
     nats: list[float] = field(default_factory=list)  # by source
@@ -43,7 +45,9 @@ class Sums:
         self.grad_norm += grad_norm
 
     def ratios(self, sources: Sequence[str]) -> dict[str, float]:
-        """Losses [nats/token], whole and by source. A source without tokens in these steps has no line entry."""
+        """Losses [nats/token], whole and by source.
+        A source without tokens in these steps has no line entry.
+        """
         whole = max(sum(self.tokens), 1)
         values = {"train/loss_nats_per_token": sum(self.nats) / whole}
         if self.z_nats:
@@ -58,7 +62,8 @@ class Sums:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file, the last one for each step, in order of steps; none where there is no file.
+    """The lines of a metrics file, the last one for each step, in order of steps;
+    none where there is no file.
 
     A line torn by a crash at the end is left out. Raises CodemixError (`store-damaged`) for any other damage.
     """

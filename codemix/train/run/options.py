@@ -1,4 +1,6 @@
-"""Where and how fast a run trains. Nothing here changes what is computed, except that a mesh decides the order of sums."""
+"""Where and how fast a run trains.
+Nothing here changes what is computed, except that a mesh decides the order of sums.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from codemix.errors import CodemixError
 
 @dataclass(frozen=True)
 class Hosts:
-    """How the processes of one run find each other. All None: ask the environment, as on a TPU slice or under Slurm."""
+    """How the processes of one run find each other.
+    All None: ask the environment, as on a TPU slice or under Slurm.
+    """
 
     coordinator: str | None = None  # "address:port" of process 0
     count: int | None = None
@@ -77,7 +81,9 @@ class TrainOptions:
             )
 
     def log_interval(self, steps: int) -> int:
-        """Steps per line of metrics for a stage of this length: about a hundred lines, at most 10 steps each."""
+        """Steps per line of metrics for a stage of this length:
+        about a hundred lines, at most 10 steps each.
+        """
         return self.log_every or min(10, max(1, steps // 100))
 
     def saves_at(self, step: int) -> bool:

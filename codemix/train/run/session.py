@@ -1,7 +1,8 @@
-"""A plan's stages, trained in order: each is looked up in the store first, and is in the store when it is done.
+"""A plan's stages, trained in order: each is looked up in the store first,
+and is in the store when it is done.
 
-A stage in work lives under `.building/`, with its checkpoints, and gets its place when it is whole. The same command
-therefore does nothing for what is done, resumes what was begun, and starts what is not.
+A stage in work lives under `.building/`, with its checkpoints, and gets its place when it is whole. The same
+command therefore does nothing for what is done, resumes what was begun, and starts what is not.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def train(
 ) -> list[Path]:
     """The folders of the plan's finished stages; all of them, unless `options.until` stops before the end.
 
-    Raises KeyboardInterrupt (after Ctrl-C) and SystemExit(0) (after SIGTERM or a preemption), both after a checkpoint;
-    CodemixError when something is wrong with the data, the store or the loss.
+    Raises KeyboardInterrupt (after Ctrl-C) and SystemExit(0) (after SIGTERM or a preemption), both after a
+    checkpoint; CodemixError when something is wrong with the data, the store or the loss.
     """
     with _session(plan, store, manifests, options or TrainOptions()) as session:
         folders = [session.stage(stage) for stage in plan.stages]
@@ -53,8 +54,9 @@ def train_stage(
     *,
     options: TrainOptions | None = None,
 ) -> Path | None:
-    """The folder of one finished stage, whose parent is in the store; None when `options.until` stopped it before its
-    end."""
+    """The folder of one finished stage, whose parent is in the store; None when `options.until` stopped it
+    before its end.
+    """
     with _session(plan, store, manifests, options or TrainOptions()) as session:
         return session.stage(plan.stages[index])
 
@@ -154,8 +156,9 @@ def _prepare_process(store: Store, options: TrainOptions) -> None:
 
 @contextlib.contextmanager
 def _warm_orbax() -> Iterator[None]:
-    """Orbax is started while the step compiles. Waited for at the end: a thread cut off by the end of the process is
-    noisy."""
+    """Orbax is started while the step compiles. Waited for at the end: a thread cut off by the end of the
+    process is noisy.
+    """
     thread = threading.Thread(target=checkpoint.warm_up, daemon=True)
     thread.start()
     try:

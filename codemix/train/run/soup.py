@@ -1,8 +1,9 @@
-"""Averages of weights: a stage trained once per seed, all from one parent, and the mean of what comes out (a soup).
+"""Averages of weights: a stage trained once per seed, all from one parent,
+and the mean of what comes out (a soup).
 
-Each seed's training is a stage of its own in the store, the very one that `seed: n` in the recipe would give. The
-averaged stage holds one checkpoint, the mean of their weights and of their Adam moments, so that later stages can keep
-either.
+Each seed's training is a stage of its own in the store, the very one that `seed: n` in the recipe would give.
+The averaged stage holds one checkpoint, the mean of their weights and of their Adam moments, so that later
+stages can keep either.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 
 def members(stage: StagePlan) -> tuple[StagePlan, ...]:
-    """The stages whose weights are averaged: this one with each seed, named by the fingerprint that the seed alone
-    would give."""
+    """The stages whose weights are averaged: this one with each seed, named by the fingerprint that the seed
+    alone would give.
+    """
     return tuple(_member(stage, seed) for seed in stage.spec.average_seeds)
 
 
@@ -41,7 +43,9 @@ def _member(stage: StagePlan, seed: int) -> StagePlan:
 
 
 def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> Path:
-    """The finished folder of a stage with `average_seeds`; `folders` are those of its finished members, in order."""
+    """The finished folder of a stage with `average_seeds`;
+    `folders` are those of its finished members, in order.
+    """
     with building(context, stage) as work:
         if work is not None:
             facts = {"averaged": [folder.name for folder in folders], **context.place()}
@@ -64,8 +68,9 @@ def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> P
 
 
 def mean_state(step: Step, folders: Sequence[Path]) -> TrainState:
-    """The mean of the final states, in float32, summed in the order of `folders`; whole-number leaves (Adam's count)
-    from the first."""
+    """The mean of the final states, in float32, summed in the order of `folders`; whole-number leaves (Adam's
+    count) from the first.
+    """
 
     def add(x: jax.Array, y: jax.Array) -> jax.Array:
         return x + y if jnp.issubdtype(x.dtype, jnp.floating) else x

@@ -1,4 +1,6 @@
-"""How fast a stage trains, and how long it still takes. The first step compiles; time is measured from its end."""
+"""How fast a stage trains, and how long it still takes.
+The first step compiles; time is measured from its end.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Rate:
-    """Since the last line of metrics, and for the rest of the stage by the mean since the start: the rate of one
-    interval would make the time left jump."""
+    """Since the last line of metrics, and for the rest of the stage by the mean since the start: the rate of
+    one interval would make the time left jump.
+    """
 
     tokens_per_s: float
     left_s: float

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def building(context: RunContext, stage: StagePlan) -> Iterator[Path | None]:
-    """The folder in which a stage is made, its place in the store when this ends well; None when another process was
-    faster."""
+    """The folder in which a stage is made, its place in the store when this ends well; None when another
+    process was faster.
+    """
     final = lineage.stage_dir(context.store, stage)
     work = context.store.work(final)
     with context.store.lock(work) if hosts.is_first() else contextlib.nullcontext():
@@ -51,7 +52,9 @@ def _begin(context: RunContext, stage: StagePlan, work: Path, final: Path) -> No
 
 
 def _note_stopped(stage: StagePlan, work: Path) -> None:
-    """Say which stopped stages of this name are not the one that begins: a changed recipe resumes none of them."""
+    """Say which stopped stages of this name are not the one that begins:
+    a changed recipe resumes none of them.
+    """
     for checkpoints in sorted(work.parent.glob(f"{stage.name}-*/checkpoints")):
         other = checkpoints.parent
         steps = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()]

@@ -1,4 +1,6 @@
-"""What training a stage has come to, and where it starts: from its own newest checkpoint, its parent, or fresh weights."""
+"""What training a stage has come to, and where it starts:
+from its own newest checkpoint, its parent, or fresh weights.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class StageState:
 def start_state(
     context: RunContext, stage: StagePlan, checkpoints: Checkpoints, belongs_to: dict[str, Any]
 ) -> StageState:
-    """The state at which a stage starts or resumes. Raises CodemixError where a checkpoint belongs to something else."""
+    """The state at which a stage starts or resumes.
+    Raises CodemixError where a checkpoint belongs to something else.
+    """
     saved = checkpoints.latest()
     if saved is None:
         return StageState(_first_arrays(context, stage), Ledger(stage), Sums())

@@ -1,9 +1,9 @@
 """Writers beside metrics.jsonl: TensorBoard, Weights & Biases, Trackio. Each is imported only when asked for.
 
-metrics.jsonl is the record; these repeat its lines. A tracker names the run by the stage's fingerprint, so that a
-resumed stage continues in the same place, and takes `run_step` as its axis. Steps that are taken again after an
-interruption appear once in TensorBoard and Weights & Biases (which ignores a step that it has), and twice, with equal
-values, in Trackio.
+metrics.jsonl is the record; these repeat its lines. A tracker names the run by the stage's fingerprint, so
+that a resumed stage continues in the same place, and takes `run_step` as its axis. Steps that are taken again
+after an interruption appear once in TensorBoard and Weights & Biases (which ignores a step that it has), and
+twice, with equal values, in Trackio.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def values(line: Line) -> dict[str, float]:
 
 
 class TensorBoard(Tracker):
-    """Event files in the stage's folder. They are written again from metrics.jsonl on resume, so nothing shows twice."""
+    """Event files in the stage's folder.
+    They are written again from metrics.jsonl on resume, so nothing shows twice.
+    """
 
     module = package = "tensorboardX"
 
@@ -126,7 +128,9 @@ TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB
 
 
 def check_trackers(names: Sequence[str]) -> dict[str, ModuleType]:
-    """The module of each tracker. Raises CodemixError, before training, for all that are unknown or not installed."""
+    """The module of each tracker. Raises CodemixError, before training,
+    for all that are unknown or not installed.
+    """
     modules: dict[str, ModuleType] = {}
     problems: list[Problem] = []
     for name in names:
@@ -152,8 +156,9 @@ def open_trackers(names: Sequence[str], tracked: TrackedStage) -> list[Tracker]:
 
 
 def _opened(name: str, module: ModuleType, tracked: TrackedStage) -> Tracker:
-    """One writer. What its package raises (no account, no network, a version without an option that we use) is passed
-    on in the package's own words."""
+    """One writer. What its package raises (no account, no network, a version without an option that we use)
+    is passed on in the package's own words.
+    """
     try:
         return TRACKERS[name](module, tracked)
     except Exception as error:

@@ -21,7 +21,9 @@ from codemix.train.schedule import (
 
 
 class Cosine(Schedule):
-    """Warm-up, then half a cosine from `peak` to `floor` over the stage, the run, or a given number of tokens."""
+    """Warm-up, then half a cosine from `peak` to `floor` over the stage, the run,
+    or a given number of tokens.
+    """
 
     kind: Literal["cosine"] = "cosine"
     peak: Rate | Previous = Field(description="highest rate; `previous` continues from the parent's end")

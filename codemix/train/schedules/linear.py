@@ -19,7 +19,9 @@ from codemix.train.schedule import (
 
 
 class Linear(Schedule):
-    """A straight line from `start` to `floor` over the stage: the paper's cooldown, which ends at 1e-6 (section 3.5)."""
+    """A straight line from `start` to `floor` over the stage:
+    the paper's cooldown, which ends at 1e-6 (section 3.5).
+    """
 
     kind: Literal["linear"] = "linear"
     start: Rate | Previous = Field(

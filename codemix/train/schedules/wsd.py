@@ -53,7 +53,9 @@ class Wsd(Schedule):
         return self
 
     def _decay(self, position: Position) -> float:
-        """The length of the decay [tokens]: in steps it is the stage's last steps, which a growing batch makes longer than its first."""
+        """The length of the decay [tokens]: in steps it is the stage's last steps,
+        which a growing batch makes longer than its first.
+        """
         steps = self.decay.steps
         if steps is None or steps > position.steps:
             return position.in_tokens(self.decay, position.stage_total)

@@ -1,8 +1,8 @@
 """Next-token loss, a chunk of positions at a time, so that all logits never exist at once.
 
-The head is linear and its loss a plain sum, so the forward pass can make the gradient of a chunk while it holds the
-chunk's logits: three matmuls per chunk instead of four, and the embedding's gradient adds up in float32 whatever the
-compute dtype is.
+The head is linear and its loss a plain sum, so the forward pass can make the gradient of a chunk while it
+holds the chunk's logits: three matmuls per chunk instead of four, and the embedding's gradient adds up in
+float32 whatever the compute dtype is.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def next_token_loss(
 ) -> tuple[Scalar, dict[str, Array]]:
     """Sums over the batch, to be divided once by the global number of tokens.
 
-    The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2 by the
-    same weight. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of log(Z)^2. With
-    dropout, the batch's random keys `rngs` [B] choose what is dropped.
+    The first is what is minimised: nats of every target by its weight, and `z_loss` times the sum of log(Z)^2
+    by the same weight. The rest is `nats`, `tokens` and `rows` by source [n_sources] and `z`, the sum of
+    log(Z)^2. With dropout, the batch's random keys `rngs` [B] choose what is dropped.
     """
     states = hidden(
         model,
@@ -76,7 +76,9 @@ def plain_head_loss(
     targets: Ids,
     weights: Weights,
 ) -> Scalar:
-    """The definition of the first of `head_loss`, all logits at once: what the tests compare it and its gradient to."""
+    """The definition of the first of `head_loss`, all logits at once:
+    what the tests compare it and its gradient to.
+    """
     products = jnp.einsum("btd,vd->btv", states, embedding.astype(states.dtype))
     is_padding = jnp.arange(len(embedding)) >= head.vocab_size
     scores = jnp.where(is_padding, -jnp.inf, head.logit_scale * products.astype(jnp.float32))
@@ -93,8 +95,9 @@ def head_loss(
     targets: Ids,
     weights: Weights,
 ) -> tuple[Scalar, Float[Array, " B"], Float[Array, " B"]]:
-    """Weighted nats plus `z_loss` times log(Z)^2 over the batch; and of each row both sums apart, through which no
-    gradient flows."""
+    """Weighted nats plus `z_loss` times log(Z)^2 over the batch; and of each row both sums apart, through
+    which no gradient flows.
+    """
     sums = _sums_over_devices(head, states, embedding, targets, weights)
     return _total(head, sums), sums.nats, sums.z
 
@@ -138,8 +141,9 @@ head_loss.defvjp(_forward, _backward)
 def _sums_over_devices(
     head: Head, states: Array, embedding: Array, targets: Array, weights: Array
 ) -> RowSums:
-    """`_local_sums` on one device or on each device of the mesh: rows cut over data and fsdp, the vocabulary over
-    model."""
+    """`_local_sums` on one device or on each device of the mesh: rows cut over data and fsdp, the vocabulary
+    over model.
+    """
     mesh = head.compute.sharded
     if mesh is None:
         return _local_sums(head, None, states, embedding, targets, weights)
@@ -157,7 +161,9 @@ def _sums_over_devices(
 def _gradients_over_devices(
     head: Head, states: Array, embedding: Array, targets: Array, weights: Array
 ) -> tuple[RowSums, HeadGradients]:
-    """`_local_gradients`, likewise. The embedding's gradient is summed over devices in float32, once per step."""
+    """`_local_gradients`, likewise. The embedding's gradient is summed over devices in float32,
+    once per step.
+    """
     mesh = head.compute.sharded
     if mesh is None:
         return _local_gradients(head, None, states, embedding, targets, weights)
@@ -310,7 +316,9 @@ class Chunks:
 
 
 def _chunks_of(head: Head, states: Array, table: Array) -> Chunks:
-    """As many positions per chunk as were asked for or as the platform holds, rounded down to a divisor of T."""
+    """As many positions per chunk as were asked for or as the platform holds,
+    rounded down to a divisor of T.
+    """
     B, T, _ = states.shape
     at_once = LOGITS_AT_ONCE.get(head.compute.platform, OTHER_LOGITS_AT_ONCE)
     wanted = head.compute.chunk or at_once // (B * len(table))

@@ -1,4 +1,6 @@
-"""AdamW through optax: decay by name, clipping by the global norm, the learning rate from outside as a traced scalar."""
+"""AdamW through optax: decay by name, clipping by the global norm,
+the learning rate from outside as a traced scalar.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ OptState = Any  # optax's own: a tuple of NamedTuples of arrays
 
 
 def decayed(model: Decoder, embeddings: bool) -> PyTree[bool]:
-    """True for each array that weight decay acts on: matrices, never norms. By name: a stacked norm is 2-D too."""
+    """True for each array that weight decay acts on: matrices, never norms.
+    By name: a stacked norm is 2-D too.
+    """
     never = ("norm",) if embeddings else ("norm", "embedding", "unembedding")
 
     def is_decayed(path: tuple[Any, ...], _: Array) -> bool:

@@ -1,4 +1,6 @@
-"""One optimizer step: gradients over microbatches, one global division, clipping, AdamW, and a guard against NaN."""
+"""One optimizer step: gradients over microbatches, one global division, clipping, AdamW,
+and a guard against NaN.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,13 @@ class TrainState(eqx.Module):
 
 
 class Step:
-    """The compiled step. Call it as `state, metrics = step(state, batch, lr, draw)`; the state given is used up.
+    """The compiled step. Call it as `state, metrics = step(state, batch, lr, draw)`;
+    the state given is used up.
 
-    `draw`, a seed and the step's number in the run, decides with a row's place in the batch what dropout drops.
-    `metrics` are device arrays: `nats`, `tokens` and `rows` by source [n_sources], `z` (sum of log(Z)^2), `grad_norm`,
-    and `ok`, False where a loss or gradient was not finite: then the state that comes back is the one that went in.
-    `traces` counts compilations: one for every set of shapes.
+    `draw`, a seed and the step's number in the run, decides with a row's place in the batch what dropout
+    drops. `metrics` are device arrays: `nats`, `tokens` and `rows` by source [n_sources], `z` (sum of
+    log(Z)^2), `grad_norm`, and `ok`, False where a loss or gradient was not finite: then the state that comes
+    back is the one that went in. `traces` counts compilations: one for every set of shapes.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Step:
         z_loss: float = 0.0,
         accumulate: int = 1,
     ):
-        """Give `n_sources` the most sources of any stage, and one compiled step serves all stages of equal shapes: the
-        learning rate is an argument. `compute` defaults to one device; `accumulate` is the number of microbatches."""
+        """Give `n_sources` the most sources of any stage, and one compiled step serves all stages of equal
+        shapes: the learning rate is an argument. `compute` defaults to one device; `accumulate` is the number
+        of microbatches.
+        """
         self.spec = spec
         self.vocab_size = vocab_size
         self.n_sources = n_sources
