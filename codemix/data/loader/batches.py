@@ -244,7 +244,8 @@ class StepSource:
         source = int(located.rows.source[row])
         shard = int(located.shard[row])
         first = int(located.offset[row])
-        self.shards[source].check_blocks(shard, first, first + self.stage.seq_len + 1)
+        stop = first + self.stage.seq_len + 1
+        self.shards[source].check_blocks(shard, first, stop)
         located.unchecked[row] = False
 
     def _assemble(self, located: LocatedRows) -> Batch:
@@ -271,8 +272,10 @@ class StepSource:
         offsets = located.offset.tolist()
         for row, source in enumerate(sources):
             tokens = self.shards[source].tokens(shards[row])
-            windows[row] = tokens[offsets[row] : offsets[row] + length]
-        if windows.view(np.uint32).max(initial=0) >= self.vocab_size:
+            begin = offsets[row]
+            windows[row] = tokens[begin : begin + length]
+        greatest_id = windows.view(np.uint32).max(initial=0)
+        if greatest_id >= self.vocab_size:
             for row, source in enumerate(sources):
                 one = slice(row, row + 1)
                 self.shards[source].check_ids(windows[one], located.rows.window[one])
@@ -280,9 +283,11 @@ class StepSource:
 
     def _rearrange(self, located: LocatedRows, windows: ndarray) -> None:
         has_rate = np.array([rate > 0 for rate in self.rates])
-        is_chosen = has_rate[located.rows.source]
+        rows = located.rows
+        is_chosen = has_rate[rows.source]
         for row in np.flatnonzero(is_chosen).tolist():
-            self.fill_in_the_middle(windows[row], located.ends_in(row), located.rows, row)
+            ends = located.ends_in(row)
+            self.fill_in_the_middle(windows[row], ends, rows, row)
 
     def _weights(self, located: LocatedRows) -> ndarray:
         length = self.stage.seq_len

@@ -18,11 +18,16 @@ class CheckedBlocks:
     only ever set."""
 
     def __init__(self, shards: Sequence[Shard], token_bytes: int):
-        counts = np.array([block_checksums.blocks(s.tokens * token_bytes) for s in shards], np.int64)
-        has_no_checks = np.array([not s.checks_sha256 for s in shards], bool)
+        blocks = []
+        has_no_checks = []
+        for shard in shards:
+            size = shard.tokens * token_bytes
+            blocks.append(block_checksums.blocks(size))
+            has_no_checks.append(not shard.checks_sha256)
+        counts = np.array(blocks, np.int64)
         self._token_bytes = token_bytes
         self._first = np.cumsum(counts) - counts
-        self._sound = np.repeat(has_no_checks, counts)
+        self._sound = np.repeat(np.array(has_no_checks, bool), counts)
 
     def _block_of(self, token: Any) -> Any:
         """The block, within its shard, that a token begins in; of an int or of an array of them."""
@@ -32,10 +37,12 @@ class CheckedBlocks:
         """Which of the windows at these places, each of `tokens` tokens, touch a block that was not checked
         yet."""
         before = self._first[shard]
+        last_token = offset + tokens - 1
         first = before + self._block_of(offset)
-        last = before + self._block_of(offset + tokens - 1)
+        last = before + self._block_of(last_token)
         is_sound = self._sound[first] & self._sound[last]
-        for between in range(1, self._block_of(tokens - 1) + 1):  # windows longer than a block
+        whole_blocks = self._block_of(tokens - 1)  # 0 unless windows are longer than a block
+        for between in range(1, whole_blocks + 1):
             block = np.minimum(first + between, last)
             is_sound &= self._sound[block]
         return ~is_sound
@@ -43,9 +50,15 @@ class CheckedBlocks:
     def unchecked_in(self, shard: int, start: int, stop: int) -> list[int]:
         """The blocks of a shard, by number, that hold its tokens `start` to `stop` - 1 and were not checked
         yet."""
-        blocks = range(self._block_of(start), self._block_of(stop - 1) + 1)
+        first = self._block_of(start)
+        last = self._block_of(stop - 1)
         before = self._first[shard]
-        return [block for block in blocks if not self._sound[before + block]]
+        unchecked = []
+        for block in range(first, last + 1):
+            if not self._sound[before + block]:
+                unchecked.append(block)
+        return unchecked
 
     def mark(self, shard: int, block: int) -> None:
-        self._sound[self._first[shard] + block] = True
+        at = self._first[shard] + block
+        self._sound[at] = True

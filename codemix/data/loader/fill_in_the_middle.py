@@ -103,16 +103,22 @@ def _draw(text: str) -> _Draw:
 
 def _is_below(number: int, share: Fraction) -> bool:
     """Whether number / 2^64 is below a share, exactly."""
-    return number * share.denominator < share.numerator << 64
+    scaled = number * share.denominator
+    return scaled < share.numerator << 64
 
 
 def _rearranged(text: ndarray, draw: _Draw, *, suffix_first: bool, sentinels: Sentinels) -> ndarray:
     kept = len(text) - len(sentinels)
-    low, high = sorted((cut * (kept + 1)) >> 64 for cut in (draw.one_cut, draw.other_cut))
+    one_cut = draw.one_cut * (kept + 1) >> 64
+    other_cut = draw.other_cut * (kept + 1) >> 64
+    low = min(one_cut, other_cut)
+    high = max(one_cut, other_cut)
     prefix = text[:low]
     middle = text[low:high]
     suffix = text[high:kept]
     prefix_token, suffix_token, middle_token = np.array(sentinels, text.dtype)[:, None]
     if suffix_first:
-        return np.concatenate([prefix_token, suffix_token, suffix, middle_token, prefix, middle])
-    return np.concatenate([prefix_token, prefix, suffix_token, suffix, middle_token, middle])
+        pieces = [prefix_token, suffix_token, suffix, middle_token, prefix, middle]
+    else:
+        pieces = [prefix_token, prefix, suffix_token, suffix, middle_token, middle]
+    return np.concatenate(pieces)

@@ -46,7 +46,8 @@ class LocatedRows:
     def ends_in(self, row: int) -> ndarray:
         """The places in a row at which a document has just ended."""
         first = self.bounds[row] + 1  # after the row's own beginning
-        return self.begin[first : self.bounds[row + 1]]
+        stop = self.bounds[row + 1]
+        return self.begin[first:stop]
 
 
 @dataclass(frozen=True)
@@ -67,4 +68,6 @@ class StepBlock:
 
     def rows_of(self, step: int) -> LocatedRows:
         at = step - self.first_step
-        return self.rows.between(self.bounds[at], self.bounds[at + 1])
+        first = self.bounds[at]
+        stop = self.bounds[at + 1]
+        return self.rows.between(first, stop)

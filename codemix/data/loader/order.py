@@ -28,13 +28,14 @@ from functools import lru_cache
 import numpy as np
 from numpy import ndarray
 
-from codemix.data.loader.permutation import permute_each, unpermute_each
+from codemix.data.loader.permutation import Permutations
 from codemix.errors import CodemixError
 from codemix.recipe.planning.plan import StagePlan
 from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tree
 
 MAX_SEGMENT_ROWS = 3_000_000_000  # (rows * count + rows / 2) stays below 2^63
 MAX_EPOCHS = 2**31 - 1
+_EPOCHS = MAX_EPOCHS + 1  # numbers that an epoch may have
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class Rows:
 
     def take(self, index: slice | ndarray) -> Rows:
         """The rows at `index`."""
-        return Rows(self.source[index], self.epoch[index], self.window[index])
+        source = self.source[index]
+        epoch = self.epoch[index]
+        window = self.window[index]
+        return Rows(source, epoch, window)
 
 
 def rows(stage: StagePlan, step: int) -> Rows:
@@ -64,7 +68,8 @@ def key(seed: int, source: str, epoch: int) -> bytes:
     """The 32 bytes that decide the order of one epoch of one source. Hashed, never added: epoch 1 of seed 5
     is not epoch 0 of seed 6."""
     text = f"codemix order 1\0{seed}\0{source}\0{epoch}"
-    return hashlib.sha256(text.encode()).digest()
+    digest = hashlib.sha256(text.encode())
+    return digest.digest()
 
 
 class Order:
@@ -72,10 +77,11 @@ class Order:
 
     def __init__(self, stage: StagePlan):
         _require_known_sizes(stage)
+        sources = stage.sources
         self.stage = stage
-        self.names = [s.source for s in stage.sources]
-        self.pool = np.array([s.pool_windows for s in stage.sources], np.int64)
-        self.start = np.array([s.start for s in stage.sources], np.int64)
+        self.names = [s.source for s in sources]
+        self.pool = np.array([s.pool_windows for s in sources], np.int64)
+        self.start = np.array([s.start for s in sources], np.int64)
         self.first_row = np.array([s.first_row for s in stage.segments], np.int64)
         counts = _segment_counts(stage)
         self.before = np.cumsum(counts, 0) - counts  # [segments, sources] rows of earlier segments
@@ -83,9 +89,7 @@ class Order:
         self._check_epochs()
         self._leaf = leaves(len(self.names))
         self.depth = self._leaf.bit_length() - 1
-        self.tree = np.zeros((len(counts), 2 * self._leaf), np.int64)  # of each segment, see row_splits.py
-        for node, rows_below in enumerate(split_tree(list(counts.T))):
-            self.tree[:, node] = rows_below
+        self.tree = _split_trees(counts, self._leaf)
 
     def _check_epochs(self) -> None:
         last_epoch = (self.start + self.total) // np.maximum(self.pool, 1)
@@ -98,7 +102,8 @@ class Order:
     def rows(self, step: int) -> Rows:
         """What the rows of one step read."""
         first = self.stage.first_row(step)
-        return self.between(first, first + self.stage.batch_size(step))
+        stop = first + self.stage.batch_size(step)
+        return self.between(first, stop)
 
     def between(self, first: int, stop: int) -> Rows:
         """What rows `first` to `stop - 1` of the stage read."""
@@ -108,15 +113,16 @@ class Order:
     def at(self, row: ndarray) -> Rows:
         """What these rows of the stage read."""
         source, cursor = self.cursors(row)
-        epoch, position = np.divmod(cursor, self.pool[source])
-        window = self._shuffles(source, epoch).windows(position)
+        pool = self.pool[source]
+        epoch, position = np.divmod(cursor, pool)
+        permutations = self._permutations(source, epoch)
+        window = permutations.images(position)
         return Rows(source.astype(np.int16), epoch.astype(np.int32), window)
 
     def cursors(self, row: ndarray) -> tuple[ndarray, ndarray]:
         """For each row its source and the source's cursor: how many of its windows were read before, over the
         whole lineage."""
-        if len(row) and not (row.min() >= 0 and row.max() < self.stage.rows):
-            raise IndexError(f"rows {row.min()} to {row.max()} are not all in [0, {self.stage.rows})")
+        self._check_rows(row)
         segment = _last_not_after(self.first_row, row)
         tree = self.tree.reshape(-1)
         root = segment * (2 * self._leaf)
@@ -132,7 +138,16 @@ class Order:
             p = np.where(goes_left, left, p - left)
             node += ~goes_left
         source = node - self._leaf
-        return source, self.start[source] + self.before[segment, source] + p
+        first_cursor = self.start[source] + self.before[segment, source]
+        return source, first_cursor + p
+
+    def _check_rows(self, row: ndarray) -> None:
+        if not len(row):
+            return
+        first = row.min()
+        last = row.max()
+        if first < 0 or last >= self.stage.rows:
+            raise IndexError(f"rows {first} to {last} are not all in [0, {self.stage.rows})")
 
     def row_of(self, source: int, cursor: ndarray) -> ndarray:
         """The rows at which this stage reads these cursors of a source; -1 where it does not. The inverse of
@@ -156,37 +171,29 @@ class Order:
         stop = start + int(self.total[source])
         if start == stop or not 0 <= window < pool:
             return np.zeros(0, np.int64)
-        epoch = np.arange(start // pool, (stop - 1) // pool + 1, dtype=np.int64)
-        shuffles = self._shuffles(np.full_like(epoch, source), epoch)
-        cursor = epoch * pool + shuffles.positions(np.full_like(epoch, window))
+        first_epoch = start // pool
+        last_epoch = (stop - 1) // pool
+        epoch = np.arange(first_epoch, last_epoch + 1, dtype=np.int64)
+        same_source = np.full_like(epoch, source)
+        same_window = np.full_like(epoch, window)
+        permutations = self._permutations(same_source, epoch)
+        position = permutations.indices(same_window)
+        cursor = epoch * pool + position
         is_read = (cursor >= start) & (cursor < stop)
         return cursor[is_read]
 
-    def _shuffles(self, source: ndarray, epoch: ndarray) -> _Shuffles:
-        number = source * (MAX_EPOCHS + 1) + epoch
+    def _permutations(self, source: ndarray, epoch: ndarray) -> Permutations:
+        """The permutations, position to window, that some rows go through: one for each source and epoch
+        among them."""
+        number = source * _EPOCHS + epoch
         distinct, which = np.unique(number, return_inverse=True)
-        sources, epochs = np.divmod(distinct, MAX_EPOCHS + 1)
+        sources, epochs = np.divmod(distinct, _EPOCHS)
+        seed = self.stage.seed
         keys = []
-        for s, e in zip(sources.tolist(), epochs.tolist(), strict=True):
-            keys.append(key(self.stage.seed, self.names[s], e))
-        return _Shuffles(keys, self.pool[sources], which)
-
-
-@dataclass(frozen=True)
-class _Shuffles:
-    """The permutations that some rows go through: one for each source and epoch among them."""
-
-    keys: list[bytes]
-    pool: ndarray  # [keys] windows that each permutes
-    which: ndarray  # [B] each row's permutation
-
-    def windows(self, position: ndarray) -> ndarray:
-        """The window at each row's position in its epoch."""
-        return permute_each(self.keys, self.pool, self.which, position)
-
-    def positions(self, window: ndarray) -> ndarray:
-        """The position of each row's window in its epoch."""
-        return unpermute_each(self.keys, self.pool, self.which, window)
+        for source_number, epoch_number in zip(sources.tolist(), epochs.tolist(), strict=True):
+            name = self.names[source_number]
+            keys.append(key(seed, name, epoch_number))
+        return Permutations(keys, self.pool[sources], which)
 
 
 def _require_known_sizes(stage: StagePlan) -> None:
@@ -222,6 +229,15 @@ def _segment_counts(stage: StagePlan) -> ndarray:
             rule="order-too-long",
         )
     return counts
+
+
+def _split_trees(counts: ndarray, leaf: int) -> ndarray:
+    """The split tree of each segment (row_splits.py) of its sources' counts: int64 [segments, nodes]."""
+    nodes = 2 * leaf
+    trees = np.zeros((len(counts), nodes), np.int64)
+    for node, rows_below in enumerate(split_tree(list(counts.T))):
+        trees[:, node] = rows_below
+    return trees
 
 
 def _last_not_after(firsts: ndarray, value: ndarray) -> ndarray:

@@ -8,69 +8,95 @@ again until it is (cycle walking): still a permutation of [0, n), and less than 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy import ndarray
 
+_ONE = np.uint64(1)
 _ROUNDS = 8  # each half of an index is changed four times
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93], np.uint64)
-_STEP = 0x9E3779B97F4A7C15  # makes eight round keys of the four words of a key
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # makes eight round keys of the four words of a key
 
 
 def permute(key: bytes, n: int, index: ndarray) -> ndarray:
     """The images of `index` (each in [0, n)) under the permutation of [0, n) that `key` names."""
-    which = np.zeros(len(index), np.int64)
-    return permute_each([key], np.array([n]), which, index)
+    permutation = _one_permutation(key, n, len(index))
+    return permutation.images(index)
 
 
 def unpermute(key: bytes, n: int, image: ndarray) -> ndarray:
     """The indices whose images under `permute` are `image`."""
-    which = np.zeros(len(image), np.int64)
-    return unpermute_each([key], np.array([n]), which, image)
+    permutation = _one_permutation(key, n, len(image))
+    return permutation.indices(image)
 
 
-def permute_each(keys: list[bytes], n: ndarray, which: ndarray, index: ndarray) -> ndarray:
-    """`permute` of each index by the key, and the n, that its `which` numbers."""
-    return _walk(keys, n, which, index, backwards=False)
+@dataclass(frozen=True)
+class Permutations:
+    """Several permutations, and which of them each index of an array goes through."""
+
+    keys: list[bytes]
+    sizes: ndarray  # [keys] the n of each
+    which: ndarray  # [B] the number of each index's permutation
+
+    def images(self, index: ndarray) -> ndarray:
+        """The image of each index."""
+        return self._walk(index, backwards=False)
+
+    def indices(self, image: ndarray) -> ndarray:
+        """The index whose image is each of `image`."""
+        return self._walk(image, backwards=True)
+
+    def _walk(self, index: ndarray, *, backwards: bool) -> ndarray:
+        index = np.asarray(index, np.int64)
+        is_outside = (index < 0) | (index >= self.sizes[self.which])
+        if is_outside.any():
+            raise IndexError("an index is outside its permutation")
+        round_keys = _round_keys(self.keys)
+        bits = _bits_to_number(self.sizes)
+        low_bits = (bits + _ONE) >> _ONE
+        high_bits = bits - low_bits
+        sizes = self.sizes.astype(np.uint64)
+        image = index.astype(np.uint64)
+        outside = np.arange(len(index))
+        while len(outside):
+            at = self.which[outside]
+            turned = _feistel(image[outside], round_keys[:, at], low_bits[at], high_bits[at], backwards)
+            image[outside] = turned
+            is_outside = turned >= sizes[at]
+            outside = outside[is_outside]
+        return image.astype(np.int64)
 
 
-def unpermute_each(keys: list[bytes], n: ndarray, which: ndarray, image: ndarray) -> ndarray:
-    """`unpermute` of each image by the key, and the n, that its `which` numbers."""
-    return _walk(keys, n, which, image, backwards=True)
+def _one_permutation(key: bytes, n: int, indices: int) -> Permutations:
+    """The same permutation for a number of indices."""
+    which = np.zeros(indices, np.int64)
+    sizes = np.array([n])
+    return Permutations([key], sizes, which)
 
 
-def _walk(keys: list[bytes], n: ndarray, which: ndarray, index: ndarray, *, backwards: bool) -> ndarray:
-    index = np.asarray(index, np.int64)
-    is_outside = (index < 0) | (index >= n[which])
-    if is_outside.any():
-        raise IndexError("an index is outside its permutation")
-    round_keys = _round_keys(keys)
-    bits = np.array([max(0, size - 1).bit_length() for size in n.tolist()], np.uint64)
-    low_bits = (bits + np.uint64(1)) >> np.uint64(1)
-    high_bits = bits - low_bits
-    n = n.astype(np.uint64)
-    image = index.astype(np.uint64)
-    outside = np.arange(len(index))
-    while len(outside):
-        at = which[outside]
-        turned = _feistel(image[outside], round_keys[:, at], low_bits[at], high_bits[at], backwards)
-        image[outside] = turned
-        outside = outside[turned >= n[at]]
-    return image.astype(np.int64)
+def _bits_to_number(sizes: ndarray) -> ndarray:
+    """The bits that the numbers below each size need."""
+    bits = []
+    for size in sizes.tolist():
+        greatest = max(0, size - 1)
+        bits.append(greatest.bit_length())
+    return np.array(bits, np.uint64)
 
 
 def _round_keys(keys: list[bytes]) -> ndarray:
     """Round keys [rounds, keys]: each of a key's four words twice, the second time with an offset."""
-    words = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 4)
+    joined = b"".join(keys)
+    words = np.frombuffer(joined, "<u8").reshape(-1, 4)
     first_four = words.T.astype(np.uint64)
-    last_four = first_four + np.uint64(_STEP)
+    last_four = first_four + _STEP
     return np.concatenate([first_four, last_four])
 
 
 def _feistel(
     x: ndarray, round_keys: ndarray, low_bits: ndarray, high_bits: ndarray, backwards: bool
 ) -> ndarray:
-    one = np.uint64(1)
-    masks = [(one << low_bits) - one, (one << high_bits) - one]
+    masks = [(_ONE << low_bits) - _ONE, (_ONE << high_bits) - _ONE]
     halves = [x & masks[0], x >> low_bits]
     a, b = _MULTIPLIERS
     rounds = range(_ROUNDS)

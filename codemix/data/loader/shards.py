@@ -53,8 +53,10 @@ class DocumentEnds:
 def groups(numbers: ndarray) -> Iterator[tuple[int, ndarray]]:
     """Each number that occurs, ascending, with the indices at which it does."""
     by_number = np.argsort(numbers, kind="stable")
-    distinct, first = np.unique(numbers[by_number], return_index=True)
-    indices = np.split(by_number, first[1:])
+    in_order = numbers[by_number]
+    distinct, first = np.unique(in_order, return_index=True)
+    later_firsts = first[1:]
+    indices = np.split(by_number, later_firsts)
     yield from zip(distinct.tolist(), indices, strict=True)
 
 
@@ -68,16 +70,18 @@ class Shards:
         self.seq_len = seq_len
         self.shards = manifest.shards(split)
         self.vocab_size = int(manifest.tokenizer["vocab_size"])
-        token_bytes = TOKEN_BYTES[manifest.dtype]
-        self._dtype = f"<u{token_bytes}"
+        self._token_bytes = TOKEN_BYTES[manifest.dtype]
+        self._dtype = f"<u{self._token_bytes}"
         self._paths = [str(self.folder / s.path) for s in self.shards]
-        windows = [max(0, (s.tokens - 1) // seq_len) for s in self.shards]
+        windows = [_windows_in(s.tokens, seq_len) for s in self.shards]
         self._before = np.cumsum([0, *windows], dtype=np.int64)  # windows before each shard, and all
         self._last = self._before[1:]  # windows up to and with each shard
         self.windows = sum(windows)
-        self._check_counts = [1 + block_checksums.blocks(s.tokens * token_bytes) for s in self.shards]
-        self._blocks = CheckedBlocks(self.shards, token_bytes)
-        self._sound_ends = {number for number, s in enumerate(self.shards) if not s.checks_sha256}
+        self._blocks = CheckedBlocks(self.shards, self._token_bytes)
+        self._sound_ends: set[int] = set()  # shards whose index needs no check any more
+        for number, shard in enumerate(self.shards):
+            if not shard.checks_sha256:
+                self._sound_ends.add(number)
 
     def __len__(self) -> int:
         return self.windows
@@ -99,16 +103,19 @@ class Shards:
                 limits = f"[0, {self.windows})"
                 raise IndexError(f"{self.source}: windows {first} to {last} are not all in {limits}")
         shard = np.searchsorted(self._last, windows, "right")
-        return shard, (windows - self._before[shard]) * self.seq_len
+        in_shard = windows - self._before[shard]
+        return shard, in_shard * self.seq_len
 
     def gather(self, windows: ndarray) -> ndarray:
         """The tokens of `windows`: int32 [n, seq_len + 1]."""
         length = self.seq_len + 1
         rows = np.empty((len(windows), length), np.int32)
         shards, offsets = self.places(windows)
-        for row, (shard, offset) in enumerate(zip(shards.tolist(), offsets.tolist(), strict=True)):
-            self.check_blocks(shard, offset, offset + length)
-            rows[row] = self.tokens(shard)[offset : offset + length]
+        places = zip(shards.tolist(), offsets.tolist(), strict=True)
+        for row, (shard, offset) in enumerate(places):
+            stop = offset + length
+            self.check_blocks(shard, offset, stop)
+            rows[row] = self.tokens(shard)[offset:stop]
         self.check_ids(rows, windows)
         return rows
 
@@ -116,17 +123,20 @@ class Shards:
         """The tokens of a document, its EOS included; mapped."""
         tokens = self._tokens_of(shard, document)
         self.check_blocks(shard, tokens.start, tokens.stop)
-        return self.tokens(shard)[tokens.start : tokens.stop]
+        all_tokens = self.tokens(shard)
+        return all_tokens[tokens.start : tokens.stop]
 
     def _tokens_of(self, shard: int, document: int) -> range:
         """The tokens of a shard that are a document's."""
         ends = self.ends(shard)
         start = int(ends[document - 1]) if document else 0
-        return range(start, int(ends[document]))
+        stop = int(ends[document])
+        return range(start, stop)
 
     def unchecked(self, shard: ndarray, offset: ndarray) -> ndarray:
         """Which of the windows at these places touch a block that was not checked yet."""
-        return self._blocks.touches_unchecked(shard, offset, self.seq_len + 1)
+        tokens = self.seq_len + 1
+        return self._blocks.touches_unchecked(shard, offset, tokens)
 
     def check_blocks(self, shard: int, start: int, stop: int) -> None:
         """Check the blocks that hold tokens `start` to `stop` - 1 of a shard, each once.
@@ -134,7 +144,8 @@ class Shards:
         Raises CodemixError (`shard-corrupt`) where one is not what was written.
         """
         for block in self._blocks.unchecked_in(shard, start, stop):
-            if block_checksums.block_check(self.tokens(shard), block) != self._checks(shard)[1 + block]:
+            check = block_checksums.block_check(self.tokens(shard), block)
+            if check != self._checks(shard)[1 + block]:
                 first = block * block_checksums.BLOCK
                 last = first + block_checksums.BLOCK - 1
                 raise self._corrupt(
@@ -145,17 +156,21 @@ class Shards:
     def _checks(self, shard: int) -> ndarray:
         """The checksums of a shard: of its index, then of each block."""
         path = f"{self._paths[shard]}{block_checksums.SUFFIX}"
-        return self._map(path, "<u8", self._check_counts[shard], "checksums")
+        entry = self.shards[shard]
+        size = entry.tokens * self._token_bytes
+        count = 1 + block_checksums.blocks(size)
+        return self._map(path, "<u8", count, "checksums")
 
     def ends_inside(self, shard: ndarray, offset: ndarray) -> DocumentEnds:
         """Where documents have just ended in the windows at these places."""
         windows = [np.zeros(0, np.int64)]
         places = [np.zeros(0, np.int64)]
+        length = self.seq_len + 1
         for number, mine in groups(shard):
             ends = self.ends(number)
             begin = offset[mine]
             low = ends.searchsorted(begin, "right")
-            high = ends.searchsorted(begin + (self.seq_len + 1), "right")
+            high = ends.searchsorted(begin + length, "right")
             count = high - low
             window = np.repeat(np.arange(len(mine)), count)
             before = np.cumsum(count) - count  # ends in earlier windows
@@ -163,8 +178,9 @@ class Shards:
             windows.append(mine[window])
             places.append(ends[index] - begin[window])
         window = np.concatenate(windows)
+        place = np.concatenate(places)
         by_window = np.argsort(window, kind="stable")
-        return DocumentEnds(window[by_window], np.concatenate(places)[by_window])
+        return DocumentEnds(window[by_window], place[by_window])
 
     def spans(self, window: int) -> list[Span]:
         """The documents that a window touches, in order; together they cover its `seq_len + 1` tokens."""
@@ -187,9 +203,12 @@ class Shards:
         first = int(self._before[shard])
         stop = int(self._before[shard + 1])
         # window w covers tokens [w T, w T + T]: its last token is also the next window's first
-        first_touched = first + max(0, (tokens.start - 1) // self.seq_len)
-        last_touched = first + (tokens.stop - 1) // self.seq_len
-        return range(min(first_touched, stop), min(last_touched + 1, stop))
+        seq_len = self.seq_len
+        before = max(0, (tokens.start - 1) // seq_len)
+        first_touched = first + before
+        last_touched = first + (tokens.stop - 1) // seq_len
+        stop_touched = min(last_touched + 1, stop)
+        return range(min(first_touched, stop), stop_touched)
 
     def document_tokens(self, shard: int, document: int) -> int:
         """Tokens of a document, its EOS included."""
@@ -285,7 +304,9 @@ class Shards:
 
     def tokens(self, shard: int) -> ndarray:
         """All tokens of a shard, mapped: unsigned, as wide as the manifest says."""
-        return self._map(self._paths[shard], self._dtype, self.shards[shard].tokens, "tokens")
+        path = self._paths[shard]
+        count = self.shards[shard].tokens
+        return self._map(path, self._dtype, count, "tokens")
 
     def ends(self, shard: int) -> ndarray:
         """Where each document ends [tokens].
@@ -339,4 +360,10 @@ class Shards:
 
 def _holds(ascending: ndarray, value: np.uint64) -> bool:
     at = ascending.searchsorted(value)
-    return bool((ascending[at : at + 1] == value).any())
+    at_most_one = ascending[at : at + 1]
+    return value in at_most_one
+
+
+def _windows_in(tokens: int, seq_len: int) -> int:
+    """The windows of a shard; the last token of each is also the first of the next."""
+    return max(0, (tokens - 1) // seq_len)
