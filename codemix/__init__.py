@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from codemix.api.run import Finished, Run
     from codemix.api.run import open_run as open
     from codemix.errors import CodemixError, Problem
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.train.run.options import StepMetrics, TrainOptions
 
 _PLACES = {  # name -> where it is; imported when it is first asked for, so that `codemix validate` stays fast

@@ -13,7 +13,7 @@ from codemix.errors import CodemixError, Problem
 if TYPE_CHECKING:
     from codemix.data.store.store import Store
     from codemix.data.workspace import Workspace
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.recipe.language import recipe_file
     from codemix.recipe.planning.plan import Plan, StagePlan
     from codemix.train.run.options import TrainOptions

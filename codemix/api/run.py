@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from codemix.data.execution.runner import Executor
     from codemix.data.loader.batches import Batch, RowRanges
     from codemix.data.store.manifest import Manifest
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.recipe.planning.plan import Plan
     from codemix.train.run.options import StepMetrics, TrainOptions
 
@@ -155,7 +155,7 @@ class Run:
 
     def evaluate(self, options: EvalOptions | None = None, *, stage: str | None = None) -> scoring.Scores:
         """Score one trained stage, or every stage."""
-        from codemix.eval.measure.evaluate import EvalOptions
+        from codemix.eval.options import EvalOptions
 
         workspace = self.workspace
         stages = scoring.trained_stages(workspace, stage)
@@ -163,7 +163,7 @@ class Run:
 
     def report(self, options: EvalOptions | None = None) -> Path:
         """Write the report of the stages that are trained; the path of its HTML page."""
-        from codemix.eval.measure.evaluate import EvalOptions
+        from codemix.eval.options import EvalOptions
 
         workspace = self.workspace
         trained = [stage for stage in workspace.plan.stages if workspace.is_trained(stage)]
@@ -190,7 +190,7 @@ class Run:
         What this machine lacks for any of it is reported first, all together. `on_built` is called between
         building and training, when every size is exact.
         """
-        from codemix.eval.measure.evaluate import EvalOptions
+        from codemix.eval.options import EvalOptions
         from codemix.train.run.options import TrainOptions
 
         training = training or TrainOptions()

@@ -14,7 +14,7 @@ from codemix.errors import CodemixError, did_you_mean
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.recipe.planning.plan import StagePlan
     from codemix.tables import Table
 

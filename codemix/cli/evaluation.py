@@ -61,7 +61,7 @@ def score(
 ) -> None:
     """Score every trained stage (the default of `codemix eval`)."""
     from codemix.api.run import open_run
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness, mesh=mesh_of(mesh))
     scores = open_run(recipe, store, data_root).evaluate(options, stage=stage)
@@ -147,7 +147,7 @@ def report(
 ) -> None:
     """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
     from codemix.api.run import open_run
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
     print(open_run(recipe, store, data_root).report(options))
@@ -182,7 +182,7 @@ def compare(
     from codemix.cli.study import contexts
     from codemix.eval.compare.page import compare as write
     from codemix.eval.compare.run_inputs import RunInputs
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
     asked, loaded = contexts(runs, store, data_root)

@@ -108,7 +108,7 @@ def run(
     harness: HarnessOption = None,
 ) -> None:
     """Build, train and score every point; a stage that several points share is trained once."""
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.eval.run_study import run_study
 
     options = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)

@@ -110,7 +110,7 @@ def train(
 def _warn_of_scoring(context: Workspace) -> None:
     """What `codemix eval` will stop at afterwards, unless another machine or folder has it."""
     from codemix.api import preflight
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
 
     folder = os.environ.get("CODEMIX_EVAL_DATA")
     options = EvalOptions(data=Path(folder) if folder else None, data_root=context.data_root)
@@ -148,7 +148,7 @@ def run(
     again.
     """
     from codemix.api.run import open_run
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.train.run.options import TrainOptions
 
     devices = mesh_of(mesh)

@@ -109,7 +109,7 @@ def test_tasks_are_measured_saved_and_continued_after_an_interruption(
     store, model_spec, decoder, tmp_path, monkeypatch
 ):
     from codemix.eval.measure import suite
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
     from codemix.eval.task_shapes.example_files import json_lines
 
     place, manifests, _ = store
@@ -172,7 +172,7 @@ def test_tasks_are_measured_saved_and_continued_after_an_interruption(
     ],
 )
 def test_a_bad_row_is_said_before_anything_is_measured(store, model_spec, tmp_path, row, says):
-    from codemix.eval.measure.evaluate import EvalOptions
+    from codemix.eval.options import EvalOptions
 
     place, manifests, _ = store
     (tmp_path / "piqa.jsonl").write_text(json.dumps(row))

@@ -39,7 +39,7 @@ def test_windows_read_are_those_of_the_order(pool, windows, start):
         int(permutation.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0])
         for c in range(start, start + windows)
     }
-    assert {int(w) for _, _, ws in found for w in ws} == expected
+    assert {int(w) for reading in found for w in reading.windows} == expected
 
 
 def test_overlap_is_what_sets_of_ngrams_say(tmp_path, byte_text, monkeypatch):
@@ -69,7 +69,7 @@ def test_overlap_is_what_sets_of_ngrams_say(tmp_path, byte_text, monkeypatch):
     monkeypatch.setattr(contamination, "ngram_tokens", lambda manifests: 8)
     found = contamination.overlap(read, {"a": manifest}, tokens)
 
-    rows = shards.gather(np.concatenate([w for _, _, w in contamination.windows_read(read)])).tolist()
+    rows = shards.gather(np.concatenate([r.windows for r in contamination.windows_read(read)])).tolist()
     seen = {tuple(r[i : i + 8]) for r in rows for i in range(len(r) - 7)}
     shares = [np.mean([tuple(t[i : i + 8]) in seen for i in range(len(t) - 7)]) for t in tokens["in"]]
     assert 0 < found["in"]["shared"] < 1
@@ -84,6 +84,6 @@ def test_overlap_is_what_sets_of_ngrams_say(tmp_path, byte_text, monkeypatch):
 
 def test_parents_count_and_unknown_sources_are_named(tmp_path, byte_text):
     parent = stage("gone", 4, 10)
-    assert [s for s, _, _ in contamination.windows_read(stage("a", 2, 10, parent=parent))] == ["a", "gone"]
+    assert [r.source for r in contamination.windows_read(stage("a", 2, 10, parent=parent))] == ["a", "gone"]
     found = contamination.overlap(parent, {}, {"x": [list(range(60))]})
     assert found["x"]["sources_not_looked_at"] == ["gone"] and found["x"]["shared"] == 0

@@ -8,7 +8,7 @@ import pytest
 
 from codemix import cli
 from codemix.eval.measure import requirements
-from codemix.eval.measure.evaluate import EvalOptions
+from codemix.eval.options import EvalOptions
 from codemix.recipe.language.recipe_file import parse_recipe
 from codemix.sandbox import sandbox
 

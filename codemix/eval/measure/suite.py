@@ -4,36 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from codemix.errors import CodemixError
 from codemix.eval.measure.paper_averages import aggregates
-from codemix.eval.task_shapes.example_files import json_lines
-from codemix.eval.task_shapes.task import Data, Outcome, Task
+from codemix.eval.options import EvalOptions
+from codemix.eval.task_shapes.example_files import Row, json_lines
+from codemix.eval.task_shapes.task import ExampleFile, Task, TaskResult
+
+if TYPE_CHECKING:
+    from codemix.eval.engine.score import Engine
+
+
+@dataclass
+class SuiteResult:
+    """Summaries by task, as results.json holds them, and every example by task as JSON Lines."""
+
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def aggregates(self) -> dict[str, dict[str, Any]]:
+        """The paper's averages."""
+        return aggregates(self.summaries)
 
 
 def run_tasks(
     tasks: Mapping[str, Task],
-    data: Mapping[str, Data],
-    rows: Mapping[str, list[dict[str, Any]]],
-    engine: Callable[[], Any],
-    options: Any,
+    files: Mapping[str, ExampleFile],
+    rows: Mapping[str, list[Row]],
+    engine: Callable[[], Engine],
+    options: EvalOptions,
     part: Callable[[str, Callable[[], Any]], Any],
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    """(summaries by task, the paper's averages, examples by task as JSON Lines). `part(name, compute)` keeps what is finished."""
-    summaries, examples = {}, {}
+) -> SuiteResult:
+    """Every task, measured once: `part(name, compute)` keeps what is finished."""
+    suite = SuiteResult()
     for name, task in tasks.items():
 
-        def measure(name=name, task=task):
-            outcome = _run(task, rows[name], engine(), options)
-            return [summarise(task, data[name], outcome), outcome.records]
+        def measure(name: str = name, task: Task = task) -> list[Any]:
+            result = _run(task, rows[name], engine(), options)
+            return [summarise(task, files[name], result), result.records]
 
-        summaries[name], records = part(f"task-{name}", measure)
-        examples[name] = json_lines(records)
-    return summaries, aggregates(summaries), examples
+        suite.summaries[name], records = part(f"task-{name}", measure)
+        suite.examples[name] = json_lines(records)
+    return suite
 
 
-def _run(task: Task, rows: list[dict[str, Any]], engine: Any, options: Any) -> Outcome:
+def _run(task: Task, rows: list[Row], engine: Engine, options: EvalOptions) -> TaskResult:
     if options.harness == "lm-eval":
         from codemix.eval.measure import lm_eval
 
@@ -42,20 +60,11 @@ def _run(task: Task, rows: list[dict[str, Any]], engine: Any, options: Any) -> O
     return task.run(engine, rows, options)
 
 
-def summarise(task: Task, data: Data, outcome: Outcome) -> dict[str, Any]:
-    """What results.json holds of a task. A score that is no number in [0, 1] is an error, never a result."""
-    if not (math.isfinite(outcome.score) and 0 <= outcome.score <= 1):
+def summarise(task: Task, file: ExampleFile, result: TaskResult) -> dict[str, Any]:
+    """What results.json holds of a task. A score that is not a number in [0, 1] is an error, never a result."""
+    if not (math.isfinite(result.score) and 0 <= result.score <= 1):
         raise CodemixError(
-            f"the task `{task.kind}` scores {outcome.score}, which is no score", rule="scores-not-finite"
-        )
-    bits, size = (
-        math.fsum(r["gold_bits"] for r in outcome.records),
-        sum(r["gold_bytes"] for r in outcome.records),
-    )
-    if not math.isfinite(bits):
-        raise CodemixError(
-            f"the task `{task.kind}` gives its references a likelihood that is no number",
-            rule="scores-not-finite",
+            f"the task `{task.kind}` scores {result.score}, which is not in [0, 1]", rule="scores-not-finite"
         )
     return {
         "kind": task.kind,
@@ -64,16 +73,28 @@ def summarise(task: Task, data: Data, outcome: Outcome) -> dict[str, Any]:
         "template": task.template,
         "citation": task.citation,
         "split": task.split if task.path is None else "",
-        "data": {"path": data.path.name, "sha256": data.sha256},
+        "data": {"path": file.path.name, "sha256": file.sha256},
         "limit": task.limit,
-        "n": len(outcome.records),
-        "metric": outcome.metric,
-        "score": outcome.score,
-        "stderr": outcome.stderr,
-        "chance": outcome.chance,
-        "centred": outcome.centred,
-        "majority": outcome.majority,
-        "gold_bits_per_byte": {"bits": bits, "bytes": size, "bits_per_byte": bits / size} if size else None,
-        "more": outcome.more,
-        **outcome.about,
+        "n": len(result.records),
+        "metric": result.metric,
+        "score": result.score,
+        "stderr": result.stderr,
+        "chance": result.chance,
+        "centred": result.centred,
+        "majority": result.majority,
+        "gold_bits_per_byte": _gold_bits(task, result.records),
+        "more": result.more,
+        **result.about,
     }
+
+
+def _gold_bits(task: Task, records: list[Row]) -> dict[str, Any] | None:
+    """Bits over bytes of the references of all examples; None where they have no bytes."""
+    bits = math.fsum(record["gold_bits"] for record in records)
+    size = sum(record["gold_bytes"] for record in records)
+    if not math.isfinite(bits):
+        raise CodemixError(
+            f"the task `{task.kind}` gives its references a likelihood that is not a finite number",
+            rule="scores-not-finite",
+        )
+    return {"bits": bits, "bytes": size, "bits_per_byte": bits / size} if size else None

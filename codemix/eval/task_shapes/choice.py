@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.task_shapes.example_files import digest, identities
-from codemix.eval.task_shapes.task import Outcome, Task, mean
+from codemix.eval.task_shapes.example_files import Row, digest, identities
+from codemix.eval.task_shapes.task import Task, TaskResult, mean
+
+if TYPE_CHECKING:
+    from codemix.eval.engine.score import Engine, Score
+    from codemix.eval.options import EvalOptions
 
 
 @dataclass(frozen=True)
 class Question:
-    """One multiple-choice example: (context, continuation) for each choice, the text that length is counted on, the right one."""
+    """One multiple-choice example: (context, continuation) of each choice, the text that its length is counted on,
+    and the number of the right choice."""
 
     pairs: tuple[tuple[str, str], ...]
     choices: tuple[str, ...]
@@ -23,12 +29,28 @@ class Question:
     @classmethod
     def ask(cls, context: str, choices: Iterable[str], gold: int, delimiter: str = " ") -> Question:
         """A context with choices that follow it after `delimiter`."""
-        choices = tuple(choices)
-        return cls(tuple((context, delimiter + c) for c in choices), choices, gold)
+        texts = tuple(choices)
+        pairs = tuple((context, delimiter + text) for text in texts)
+        return cls(pairs, texts, gold)
+
+    @property
+    def longest_text(self) -> str:
+        """The longest of its choices after their contexts."""
+        return max((context + continuation for context, continuation in self.pairs), key=len)
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether it has at least two choices, of which `gold` is one."""
+        return isinstance(self.gold, int) and 0 <= self.gold < len(self.choices) >= 2
+
+    def normalised(self, log_p: Sequence[float], length: Callable[[str], int]) -> list[float]:
+        """The log-likelihoods of the choices, each divided by its choice's length."""
+        return [p / max(1, length(choice)) for p, choice in zip(log_p, self.choices, strict=True)]
 
 
 def choice_number(value: Any) -> int:
-    """Which choice is right, as files say it: 1, 1.0, "1" and True are one. Raises ValueError for what is not a whole number."""
+    """Which choice is right, as files give it: 1, 1.0, "1" and True are one. Raises ValueError for anything but a
+    whole number."""
     number = int(value)
     if not isinstance(value, str) and number != value:
         raise ValueError(f"{value!r} is not a whole number")
@@ -46,65 +68,79 @@ LENGTHS: dict[str, Callable[[str], int]] = {
 class Choice(Task):
     """Multiple choice by log-likelihood of each choice's text (cloze). Ties go to the first choice and are counted."""
 
-    same_choices: ClassVar[bool] = (
-        False  # whether every example has the same choices, so that a constant answer means something
-    )
+    # Whether every example has the same choices, so that a constant answer means something.
+    same_choices: ClassVar[bool] = False
     normalise: Normalise = Field("none", description="divide each log-likelihood by the choice's length")
 
-    def question(self, row: dict[str, Any]) -> Question:
+    def question(self, row: Row) -> Question:
         raise NotImplementedError
 
-    def texts(self, rows):
-        return [max((a + b for a, b in q.pairs), key=len) for q in self.questions(rows)]
+    def texts(self, rows: Sequence[Row]) -> list[str]:
+        return [question.longest_text for question in self.questions(rows)]
 
-    def questions(self, rows: Sequence[dict[str, Any]]) -> list[Question]:
+    def questions(self, rows: Sequence[Row]) -> list[Question]:
         """What the rows ask. Raises CodemixError for one without a right answer, or with nothing to score."""
         questions = self.each(rows, self.question)
-        for number, q in enumerate(questions):
-            if not (isinstance(q.gold, int) and 0 <= q.gold < len(q.choices)) or len(q.choices) < 2:
-                raise self.bad(number, f"the right answer is number {q.gold!r} of {len(q.choices)} choices")
-            if not all(continuation for _, continuation in q.pairs):
+        for number, question in enumerate(questions):
+            if not question.is_answerable:
+                count = len(question.choices)
+                raise self.bad(number, f"the right answer is number {question.gold!r} of {count} choices")
+            if not all(continuation for _, continuation in question.pairs):
                 raise self.bad(number, "one of its choices has no text to score")
         return questions
 
-    def run(self, engine, rows, options):
+    def run(self, engine: Engine, rows: Sequence[Row], options: EvalOptions) -> TaskResult:
         questions = self.questions(rows)
-        scores = engine.score_choices([q.pairs for q in questions], label=self.kind)
-        records, ties = [], 0
-        right: dict[str, list[float]] = {name: [] for name in LENGTHS}
-        for name, q, found in zip(identities(rows), questions, scores, strict=True):
-            log_p = [s.log_p for s in found]
-            picked = {}
+        scores = engine.score_choices([question.pairs for question in questions], label=self.kind)
+        records: list[Row] = []
+        correct: dict[str, list[float]] = {name: [] for name in LENGTHS}
+        ties = 0
+        for name, question, of_choices in zip(identities(rows), questions, scores, strict=True):
+            log_p = [score.log_p for score in of_choices]
+            predicted: dict[str, int] = {}
             for by, length in LENGTHS.items():
-                values = [p / max(1, length(c)) for p, c in zip(log_p, q.choices, strict=True)]
-                picked[by] = values.index(max(values))
-                ties += by == self.normalise and values.count(max(values)) > 1
-                right[by].append(float(picked[by] == q.gold))
-            records.append(
-                {
-                    "id": name,
-                    "prompt_sha256": digest("\0".join(a for a, _ in q.pairs)),
-                    "gold": q.gold,
-                    "predicted": picked[self.normalise],
-                    "correct": right[self.normalise][-1],
-                    "log_p": log_p,
-                    "tokens": [s.tokens for s in found],
-                    "cut": any(s.truncated for s in found),
-                    "bytes": [s.n_bytes for s in found],
-                    "gold_bits": found[q.gold].bits,
-                    "gold_bytes": found[q.gold].n_bytes,
-                }
-            )
-        n = len(records)
-        score, stderr = mean(right[self.normalise])
-        golds = [q.gold for q in questions]
-        return Outcome(
+                values = question.normalised(log_p, length)
+                best = max(values)
+                predicted[by] = values.index(best)
+                correct[by].append(float(predicted[by] == question.gold))
+                if by == self.normalise and values.count(best) > 1:
+                    ties += 1
+            records.append(_record(name, question, of_choices, predicted[self.normalise]))
+        headline = mean(correct[self.normalise])
+        accuracies = {f"accuracy_{name}": mean(values).value for name, values in correct.items()}
+        chances = [1 / len(question.choices) for question in questions]
+        return TaskResult(
             "accuracy",
-            score,
-            stderr,
+            headline.value,
+            headline.stderr,
             records,
-            chance=sum(1 / len(q.choices) for q in questions) / n,
-            majority=max(golds.count(g) for g in set(golds)) / n if self.same_choices else None,
-            more={f"accuracy_{name}": mean(values)[0] for name, values in right.items()} | {"ties": ties},
+            chance=sum(chances) / len(questions),
+            majority=_majority(questions) if self.same_choices else None,
+            more={**accuracies, "ties": ties},
             about={"normalise": self.normalise, "prompts_cut": sum(r["cut"] for r in records)},
         )
+
+
+def _record(name: str, question: Question, scores: Sequence[Score], predicted: int) -> Row:
+    """What examples/<task>.jsonl holds of one question."""
+    contexts = "\0".join(context for context, _ in question.pairs)
+    gold = scores[question.gold]
+    return {
+        "id": name,
+        "prompt_sha256": digest(contexts),
+        "gold": question.gold,
+        "predicted": predicted,
+        "correct": float(predicted == question.gold),
+        "log_p": [score.log_p for score in scores],
+        "tokens": [score.tokens for score in scores],
+        "cut": any(score.truncated for score in scores),
+        "bytes": [score.n_bytes for score in scores],
+        "gold_bits": gold.bits,
+        "gold_bytes": gold.n_bytes,
+    }
+
+
+def _majority(questions: Sequence[Question]) -> float:
+    """The score of the best constant answer."""
+    golds = Counter(question.gold for question in questions)
+    return max(golds.values()) / len(questions)

@@ -10,23 +10,30 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codemix.errors import CodemixError
 from codemix.files import text_digest as digest
 
+if TYPE_CHECKING:
+    import pyarrow
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file: JSON Lines (also .gz), CSV, Arrow or Parquet. Raises CodemixError (`task-data`) when it is none of them."""
+
+Row = dict[str, Any]  # one example: columns that its data set's authors chose
+NAME_COLUMNS = ("id", "task_id", "question_id")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file: JSON Lines (also .gz), CSV, Arrow or Parquet. Raises CodemixError (`task-data`) when it is
+    none of them."""
     check_regular(path)
     name = path.name.lower()
     try:
         if name.endswith((".arrow", ".parquet")):
             return _table(path).to_pylist()
         with gzip.open(path, "rb") if name.endswith(".gz") else open(path, "rb") as raw:
-            text = io.TextIOWrapper(
-                raw, encoding="utf-8-sig", newline=""
-            )  # a byte order mark is no part of the first column's name
+            # A byte order mark is not a part of the first column's name.
+            text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             return list(_csv_rows(text) if name.endswith(".csv") else _json_rows(text))
     except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise CodemixError(
@@ -43,7 +50,7 @@ def check_regular(path: Path) -> None:
         raise CodemixError(f"{path} is a pipe, a socket or a device, not a file", hints=[hint], rule="file")
 
 
-def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _json_rows(lines: Iterable[str]) -> Iterator[Row]:
     """Raises ValueError, with the line, for one that is not a JSON object or not text."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -53,17 +60,18 @@ def _json_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             if "\\u" in line:  # UTF-8 cannot hold half of a surrogate pair, an escape can
                 json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
+            half = ord(error.object[error.start])
             raise ValueError(
-                f"line {number} holds half of a surrogate pair (U+{ord(error.object[error.start]):04X}), which is not text"
+                f"line {number} holds half of a surrogate pair (U+{half:04X}), which is not text"
             ) from None
         except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is not a JSON object: one example a line, {{...}}")
+            raise ValueError(f"line {number} is not a JSON object: one example per line, {{...}}")
         yield row
 
 
-def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _csv_rows(lines: Iterable[str]) -> Iterator[Row]:
     """Raises ValueError or csv.Error for a header that names a column twice, and for a row that does not fit it."""
     reader = csv.DictReader(lines, strict=True)
     header = reader.fieldnames or ()
@@ -75,7 +83,7 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _table(path: Path):
+def _table(path: Path) -> pyarrow.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,12 +96,13 @@ def _table(path: Path):
             return pa.ipc.open_file(source).read_all()
 
 
-def json_lines(records: Iterable[dict[str, Any]]) -> str:
+def json_lines(records: Iterable[Row]) -> str:
     """Records as JSON Lines."""
-    return "".join(json.dumps(r, ensure_ascii=False, sort_keys=True) + "\n" for r in records)
+    lines = [json.dumps(record, ensure_ascii=False, sort_keys=True) for record in records]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def records(path: Path) -> list[dict[str, Any]]:
+def records(path: Path) -> list[Row]:
     """What `json_lines` wrote to a file of the store. Raises CodemixError (`store-damaged`)."""
     try:
         # not splitlines(): a text may hold U+0085 or U+2028, which end no line of JSON
@@ -103,23 +112,22 @@ def records(path: Path) -> list[dict[str, Any]]:
         raise CodemixError(f"{path} is damaged: {error}", hints=[hint], rule="store-damaged") from None
 
 
-def identities(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies of a row are numbered."""
-    found, seen = [], collections.Counter()
+def identities(rows: Sequence[Row]) -> list[str]:
+    """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies of a row
+    are numbered."""
+    names: list[str] = []
+    copies: collections.Counter[str] = collections.Counter()
     for row in rows:
-        given = next(
-            (
-                row[key]
-                for key in ("id", "task_id", "question_id")
-                if isinstance(row.get(key), (str, int)) and row[key] != ""
-            ),
-            None,
-        )
-        name = (
-            str(given)
-            if given is not None
-            else digest(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False))[:16]
-        )
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return found
+        name = _name(row)
+        copies[name] += 1
+        names.append(name if copies[name] == 1 else f"{name}#{copies[name]}")
+    return names
+
+
+def _name(row: Row) -> str:
+    for column in NAME_COLUMNS:
+        given = row.get(column)
+        if isinstance(given, (str, int)) and given != "":
+            return str(given)
+    content = json.dumps(row, sort_keys=True, default=str, ensure_ascii=False)
+    return digest(content)[:16]

@@ -13,4 +13,5 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
     """
     if not 0 <= passed <= n or not 1 <= k <= n:
         raise ValueError(f"need 0 <= passed <= n and 1 <= k <= n, got n={n}, passed={passed}, k={k}")
-    return 1 - comb(n - passed, k) / comb(n, k)
+    all_fail = comb(n - passed, k) / comb(n, k)
+    return 1 - all_fail

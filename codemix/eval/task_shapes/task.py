@@ -12,23 +12,25 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
 from codemix.errors import CodemixError
-from codemix.eval.task_shapes.example_files import digest, read_rows
+from codemix.eval.task_shapes.example_files import Row, digest, read_rows
 from codemix.files import file_digest
 from codemix.recipe.language.component import Component
 
 if TYPE_CHECKING:
     from codemix.eval.engine.score import Engine
+    from codemix.eval.options import EvalOptions
 
+T = TypeVar("T")
 Groups = Literal["reasoning", "knowledge", "code", "other"]
 
 
 @dataclass(frozen=True)
-class Data:
+class ExampleFile:
     """A task's file of examples and the hash of its content."""
 
     path: Path
@@ -36,13 +38,14 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a task measured: the headline (in [0, 1]) with its standard error over examples, the rest, and every example."""
+class TaskResult:
+    """What a task measured: the headline (in [0, 1]) with its standard error over examples, the rest, and every
+    example."""
 
     metric: str
     score: float
     stderr: float | None
-    records: list[dict[str, Any]]
+    records: list[Row]
     chance: float | None = None
     majority: float | None = None  # of the best constant answer
     more: dict[str, float] = field(default_factory=dict)
@@ -51,7 +54,9 @@ class Outcome:
     @property
     def centred(self) -> float | None:
         """(score - chance) / (1 - chance): 0 is guessing, 1 is perfect."""
-        return None if self.chance is None else (self.score - self.chance) / (1 - self.chance)
+        if self.chance is None:
+            return None
+        return (self.score - self.chance) / (1 - self.chance)
 
 
 class Task(Component):
@@ -69,24 +74,29 @@ class Task(Component):
     )
     path: str | None = Field(
         None,
-        description="examples: .jsonl(.gz), .csv, .arrow, .parquet, relative to the data root; default the fetched ones",
+        description="examples: .jsonl(.gz), .csv, .arrow, .parquet, relative to the data root; "
+        "default the fetched ones",
     )
     limit: int | None = Field(
-        None, ge=1, description="use so many examples, chosen by a hash of their content; default all"
+        None, ge=1, description="use at most N examples, chosen by a hash of their content; default all"
     )
 
-    def find(self, options: Any) -> Data:
-        """The file of examples. Raises CodemixError (`task-data`) when it is not there."""
-        path = Path(options.data_root) / self.path if self.path else None
-        if path is None and options.data is not None:
-            path = Path(options.data) / f"{self.kind}.jsonl"
+    def find(self, options: EvalOptions) -> ExampleFile:
+        """The file of examples. Raises CodemixError (`task-data`) when it does not exist."""
+        path = self._path(options)
         if path is None or not path.is_file():
+            reason = f": there is no file {path}" if path else ""
             raise CodemixError(
-                f"the task `{self.kind}` has no examples" + (f": there is no file {path}" if path else ""),
-                hints=self.where(),
-                rule="task-data",
+                f"the task `{self.kind}` has no examples{reason}", hints=self.where(), rule="task-data"
             )
-        return Data(path, file_digest(path))
+        return ExampleFile(path, file_digest(path))
+
+    def _path(self, options: EvalOptions) -> Path | None:
+        if self.path:
+            return Path(options.data_root) / self.path
+        if options.data is not None:
+            return Path(options.data) / f"{self.kind}.jsonl"
+        return None
 
     def where(self) -> list[str]:
         """Hints on where the examples can be had."""
@@ -95,62 +105,71 @@ class Task(Component):
             "or name a file with `path:`",
         ]
 
-    def convert(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def convert(self, rows: list[Row]) -> list[Row]:
         """Rows as the task reads them, from a file as its authors publish it."""
         return rows
 
-    def rows(self, data: Data) -> list[dict[str, Any]]:
+    def rows(self, file: ExampleFile) -> list[Row]:
         """The examples, checked for the columns that the task reads."""
-        rows = self.convert(read_rows(data.path))
+        rows = self.convert(read_rows(file.path))
         if not rows:
             raise CodemixError(
-                f"{data.path} holds no examples", hints=["fetch or write it again"], rule="task-data"
+                f"{file.path} holds no examples", hints=["fetch or write it again"], rule="task-data"
             )
         for number, row in enumerate(rows, 1):
             for column in self.columns:
                 if row.get(column) is None:
                     raise CodemixError(
-                        f"{data.path}, row {number}: the task `{self.kind}` needs a column `{column}`",
+                        f"{file.path}, row {number}: the task `{self.kind}` needs a column `{column}`",
                         hints=[f"this row has: {', '.join(row)}"],
                         rule="task-data",
                     )
-        if self.limit is not None and self.limit < len(rows):
-            chosen = sorted(
-                sorted(
-                    range(len(rows)), key=lambda i: digest(json.dumps(rows[i], sort_keys=True, default=str))
-                )[: self.limit]
-            )
-            rows = [rows[i] for i in chosen]
-        return rows
+        if self.limit is None or self.limit >= len(rows):
+            return rows
+        hashes = [digest(json.dumps(row, sort_keys=True, default=str)) for row in rows]
+        by_hash = sorted(range(len(rows)), key=hashes.__getitem__)
+        return [rows[i] for i in sorted(by_hash[: self.limit])]
 
-    def texts(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+    def texts(self, rows: Sequence[Row]) -> list[str]:
         """What of each example would be leaked if it were in the training text."""
         raise NotImplementedError
 
-    def run(self, engine: Engine, rows: Sequence[dict[str, Any]], options: Any) -> Outcome:
+    def run(self, engine: Engine, rows: Sequence[Row], options: EvalOptions) -> TaskResult:
+        """The rows asked of the model behind `engine`, and what its answers are worth."""
         raise NotImplementedError
 
-    def each(self, rows: Sequence[dict[str, Any]], read: Callable[[dict[str, Any]], Any]) -> list[Any]:
+    def each(self, rows: Sequence[Row], read: Callable[[Row], T]) -> list[T]:
         """`read` of every row. Raises CodemixError for a row whose values make no sense to it."""
-        found = []
+        values: list[T] = []
         for number, row in enumerate(rows):
             try:
-                found.append(read(row))
+                values.append(read(row))
             except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
                 raise self.bad(number, f"it cannot be read ({type(error).__name__}: {error})") from None
-        return found
+        return values
 
     def bad(self, number: int | str, what: str) -> CodemixError:
         """The error for a row that makes no sense: its place among the rows, counted here from 0, or a name."""
-        number = number + 1 if isinstance(number, int) else number
+        place = number + 1 if isinstance(number, int) else number
         return CodemixError(
-            f"`{self.kind}`, example {number}: {what}",
+            f"`{self.kind}`, example {place}: {what}",
             hints=["correct or remove that row of the task's file"],
             rule="task-data",
         )
 
 
-def mean(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and its standard error (None for one value)."""
-    n, m = len(values), sum(values) / len(values)
-    return m, math.sqrt(sum((v - m) ** 2 for v in values) / (n - 1) / n) if n > 1 else None
+class Mean(NamedTuple):
+    """A mean and its standard error (None for one value)."""
+
+    value: float
+    stderr: float | None
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """The mean of at least one value, with its standard error."""
+    n = len(values)
+    value = sum(values) / n
+    if n == 1:
+        return Mean(value, None)
+    squares = sum((v - value) ** 2 for v in values)
+    return Mean(value, math.sqrt(squares / (n - 1) / n))

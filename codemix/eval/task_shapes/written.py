@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.eval.task_shapes.example_files import digest, identities
-from codemix.eval.task_shapes.task import Groups, Outcome, Task, mean
+from codemix.eval.task_shapes.example_files import Row, digest, identities
+from codemix.eval.task_shapes.task import Groups, Task, TaskResult, mean
 
 if TYPE_CHECKING:
+    from codemix.eval.engine.generate import Decoding
     from codemix.eval.engine.score import Engine
+    from codemix.eval.options import EvalOptions
+    from codemix.sandbox.sandbox import Result
+
+
+PASSED = "passed"  # the sandbox's reason for a program that passed
+
+
+class Reference(NamedTuple):
+    """A prompt, and a right answer as it would follow it."""
+
+    prompt: str
+    gold: str
+
+
+@dataclass(frozen=True)
+class Generations:
+    """What a model wrote: records without verdicts, texts by example, and how they were decoded."""
+
+    records: list[Row]
+    texts: Sequence[Sequence[str]]
+    about: dict[str, Any]
 
 
 class Written(Task):
@@ -28,51 +52,55 @@ class Written(Task):
         description="tokens written at most; fewer where the model cannot look at twice as many",
     )
 
-    def prompt(self, row: dict[str, Any]) -> str:
+    def prompt(self, row: Row) -> str:
         raise NotImplementedError
 
-    def gold(self, row: dict[str, Any]) -> str:
-        """The reference, as it would follow the prompt: its bits per byte are the steadiest measure of a small model."""
+    def gold(self, row: Row) -> str:
+        """The reference, as it would follow the prompt: its bits per byte are the steadiest measure of a small
+        model."""
         raise NotImplementedError
 
-    def texts(self, rows):
-        return [prompt + gold for prompt, gold in self.references(rows)]
+    def texts(self, rows: Sequence[Row]) -> list[str]:
+        return [reference.prompt + reference.gold for reference in self.references(rows)]
 
-    def references(self, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-        """(prompt, reference) of each row. Raises CodemixError for a row without either."""
-        found = self.each(rows, lambda row: (self.prompt(row), self.gold(row)))
-        for number, pair in enumerate(found):
-            if not all(isinstance(text, str) for text in pair):
+    def references(self, rows: Sequence[Row]) -> list[Reference]:
+        """The prompt and reference of each row. Raises CodemixError for a row without either."""
+        references = self.each(rows, lambda row: Reference(self.prompt(row), self.gold(row)))
+        for number, reference in enumerate(references):
+            if not all(isinstance(text, str) for text in reference):
                 raise self.bad(number, "its prompt or its reference is not text")
-            if not pair[1].strip():
+            if not reference.gold.strip():
                 raise self.bad(number, "its reference is empty")
-        return found
+        return references
 
-    def written(self, engine, rows, *, temperature=0.0, top_p=1.0, samples=1, seed=0):
-        """(records without verdicts, texts by example, what to say about decoding)."""
-        from codemix.eval.engine.generate import Decoding, generate
+    def decoding(self) -> Decoding:
+        """How the model writes: greedily, unless a task says otherwise."""
+        from codemix.eval.engine.generate import Decoding
 
-        prompts, references = zip(*self.references(rows), strict=True)
-        decoding = Decoding(self.max_tokens, self.stop, temperature, top_p, samples, seed).within(
-            engine.longest
-        )
-        gold = gold_scores(engine, prompts, references, self.kind)
-        found = generate(engine, prompts, decoding, label=self.kind)
-        records = [
-            {
+        return Decoding(self.max_tokens, self.stop)
+
+    def written(self, engine: Engine, rows: Sequence[Row]) -> Generations:
+        from codemix.eval.engine.generate import generate
+
+        references = self.references(rows)
+        prompts = [reference.prompt for reference in references]
+        decoding = self.decoding().within(engine.longest)
+        gold = gold_scores(engine, references, self.kind)
+        answers = generate(engine, prompts, decoding, label=self.kind)
+        records = []
+        for name, prompt, samples, bits in zip(identities(rows), prompts, answers, gold, strict=True):
+            record = {
                 "id": name,
                 "prompt_sha256": digest(prompt),
-                "output": [g.text for g in made],
-                "finish": [g.finish for g in made],
-                **bits,
+                "output": [sample.text for sample in samples],
+                "finish": [sample.finish for sample in samples],
             }
-            for name, prompt, made, bits in zip(identities(rows), prompts, found, gold, strict=True)
-        ]
+            records.append(record | bits)
         about = {
             "decoding": vars(decoding) | {"stop": list(decoding.stop)},
-            "prompts_cut": sum(made[0].truncated for made in found),
+            "prompts_cut": sum(samples[0].truncated for samples in answers),
         }
-        return records, [[g.text for g in made] for made in found], about
+        return Generations(records, [record["output"] for record in records], about)
 
 
 class Answer(Written):
@@ -80,29 +108,33 @@ class Answer(Written):
 
     metric: ClassVar[str] = "exact_match"
 
-    def answers(self, row: dict[str, Any]) -> list[str]:
+    def answers(self, row: Row) -> list[str]:
         raise NotImplementedError
 
     def credit(self, text: str, answers: Sequence[str]) -> float:
         """How right a text is that is not empty."""
-        return float(comparable(text) in map(comparable, answers))
+        right = {comparable(answer) for answer in answers}
+        return float(comparable(text) in right)
 
-    def gold(self, row):
-        return f" {next(filter(str.strip, self.answers(row)))}"
+    def gold(self, row: Row) -> str:
+        first = next(filter(str.strip, self.answers(row)))
+        return f" {first}"
 
-    def references(self, rows):
+    def references(self, rows: Sequence[Row]) -> list[Reference]:
         for number, answers in enumerate(self.each(rows, self.answers)):
             if not all(isinstance(a, str) for a in answers) or not any(map(str.strip, answers)):
                 raise self.bad(number, "it has no answer, or one that is not text")
         return super().references(rows)
 
-    def run(self, engine, rows, options):
-        records, texts, about = self.written(engine, rows)
-        for record, row, [text] in zip(records, rows, texts, strict=True):
-            correct = self.credit(text, self.answers(row)) if text.strip() else 0.0
-            record |= {"gold": self.answers(row)[:20], "predicted": text, "correct": correct}
-        score, stderr = mean([r["correct"] for r in records])
-        return Outcome(self.metric, score, stderr, records, about=about)
+    def run(self, engine: Engine, rows: Sequence[Row], options: EvalOptions) -> TaskResult:
+        written = self.written(engine, rows)
+        for record, row, [text] in zip(written.records, rows, written.texts, strict=True):
+            answers = self.answers(row)
+            record["gold"] = answers[:20]
+            record["predicted"] = text
+            record["correct"] = self.credit(text, answers) if text.strip() else 0.0
+        headline = mean([record["correct"] for record in written.records])
+        return TaskResult(self.metric, headline.value, headline.stderr, written.records, about=written.about)
 
 
 class ClosedBook(Answer):
@@ -148,58 +180,69 @@ class Program(Written):
             raise PydanticCustomError("greedy-samples", what, {"samples": self.samples, "hints": hints})
         return self
 
-    def program(self, row: dict[str, Any], text: str) -> str:
+    def program(self, row: Row, text: str) -> str:
         """What is run: it passes when it comes to its end."""
         raise NotImplementedError
 
-    def run(self, engine, rows, options):
+    def decoding(self) -> Decoding:
+        from codemix.eval.engine.generate import Decoding
+
+        return Decoding(self.max_tokens, self.stop, self.temperature, self.top_p, self.samples, self.seed)
+
+    def run(self, engine: Engine, rows: Sequence[Row], options: EvalOptions) -> TaskResult:
         from codemix.eval.task_shapes.pass_at_k import pass_at_k
         from codemix.sandbox.sandbox import ISOLATION, isolation_available, run_many
 
         isolation = isolation_available(unsafe=options.unsafe)
-        sampling = dict(temperature=self.temperature, top_p=self.top_p, samples=self.samples, seed=self.seed)
-        records, texts, about = self.written(engine, rows, **sampling)
-        programs = [self.program(row, text) for row, made in zip(rows, texts, strict=True) for text in made]
+        written = self.written(engine, rows)
+        programs = []
+        for row, texts in zip(rows, written.texts, strict=True):
+            programs += [self.program(row, text) for text in texts]
         verdicts = iter(
             run_many(programs, timeout_s=self.timeout_s, unsafe=options.unsafe, workers=options.workers)
         )
         values: dict[int, list[float]] = {k: [] for k in self.k}
-        for record in records:
-            found = [next(verdicts) for _ in range(self.samples)]
-            reasons = [
-                v.reason if text.strip() else "empty" for v, text in zip(found, record["output"], strict=True)
-            ]
-            passed = sum(v.passed for v, reason in zip(found, reasons, strict=True) if reason != "empty")
-            record |= {"passed": passed, "samples": self.samples, "reasons": reasons}
+        counts: Counter[str] = Counter()
+        for record, texts in zip(written.records, written.texts, strict=True):
+            reasons = [_reason(text, next(verdicts)) for text in texts]
+            passed = reasons.count(PASSED)
             for k in self.k:
                 values[k].append(pass_at_k(self.samples, passed, k))
+            record["passed"] = passed
+            record["samples"] = self.samples
+            record["reasons"] = reasons
             record["correct"] = values[self.k[0]][-1]
-        score, stderr = mean(values[self.k[0]])
-        reasons = [reason for record in records for reason in record["reasons"]]
-        more = {f"pass@{k}": mean(v)[0] for k, v in values.items()}
-        more |= {"timeouts": reasons.count("timeout"), "empty": reasons.count("empty")}
-        return Outcome(
+            counts.update(reasons)
+        headline = mean(values[self.k[0]])
+        more: dict[str, float] = {f"pass@{k}": mean(of_k).value for k, of_k in values.items()}
+        more["timeouts"] = counts["timeout"]
+        more["empty"] = counts["empty"]
+        return TaskResult(
             f"pass@{self.k[0]}",
-            score,
-            stderr,
-            records,
+            headline.value,
+            headline.stderr,
+            written.records,
             more=more,
-            about=about | {"isolation": ISOLATION[isolation]},
+            about=written.about | {"isolation": ISOLATION[isolation]},
         )
 
 
-def gold_scores(
-    engine: Engine, prompts: Sequence[str], golds: Sequence[str], label: str
-) -> list[dict[str, Any]]:
+def _reason(text: str, verdict: Result) -> str:
+    """What became of a program: an empty one counts as failed, whatever it did."""
+    return verdict.reason if text.strip() else "empty"
+
+
+def gold_scores(engine: Engine, references: Sequence[Reference], label: str) -> list[Row]:
     """Bits and bytes of each reference after its prompt."""
-    scores = engine.score_continuations(list(zip(prompts, golds, strict=True)), label=f"{label}: references")
-    return [{"gold_bits": s.bits, "gold_bytes": s.n_bytes} for s in scores]
+    scores = engine.score_continuations(references, label=f"{label}: references")
+    return [{"gold_bits": score.bits, "gold_bytes": score.n_bytes} for score in scores]
 
 
 def normal(text: str) -> str:
     """An answer as SQuAD and TriviaQA compare it: lower case, no punctuation, no articles, single spaces."""
-    text = "".join(c for c in text.lower() if c not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+    letters = "".join(c for c in text.lower() if c not in string.punctuation)
+    words = re.sub(r"\b(a|an|the)\b", " ", letters).split()
+    return " ".join(words)
 
 
 def comparable(text: str) -> str:

@@ -25,5 +25,7 @@ class ARCEasy(Choice):
 
     def question(self, row):
         labels = list(row["choices"]["label"])
-        gold = labels.index(row["answerKey"]) if row["answerKey"] in labels else -1
-        return Question.ask(f"Question: {row['question']}\nAnswer:", row["choices"]["text"], gold)
+        answer = row["answerKey"]
+        gold = labels.index(answer) if answer in labels else -1
+        context = f"Question: {row['question']}\nAnswer:"
+        return Question.ask(context, row["choices"]["text"], gold)

@@ -20,7 +20,7 @@ class COPA(Choice):
         if row["question"] not in ("cause", "effect"):
             raise self.bad(row.get("idx", "?"), f"`question` is {row['question']!r}, not `cause` or `effect`")
         link = "because" if row["question"] == "cause" else "therefore"
-        choices = (
-            f" {c[0].lower()}{c[1:]}" for c in (row["choice1"], row["choice2"])
-        )  # with the delimiter, two spaces: as in lm-eval
-        return Question.ask(f"{row['premise'].strip()[:-1]} {link}", choices, choice_number(row["label"]))
+        premise = row["premise"].strip()[:-1]
+        # With the delimiter, two spaces: as in lm-eval.
+        choices = [f" {choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"])]
+        return Question.ask(f"{premise} {link}", choices, choice_number(row["label"]))

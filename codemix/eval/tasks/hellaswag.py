@@ -1,4 +1,4 @@
-"""HellaSwag: how a scene goes on."""
+"""HellaSwag: how a scene continues."""
 
 import re
 from typing import ClassVar, Literal
@@ -25,8 +25,10 @@ class HellaSwag(Choice):
     )
 
     def question(self, row):
-        context = _clean(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
-        return Question.ask(context, map(_clean, row["endings"]), choice_number(row["label"]))
+        start = row["ctx_b"].capitalize()
+        context = _clean(f"{row['activity_label']}: {row['ctx_a']} {start}")
+        endings = map(_clean, row["endings"])
+        return Question.ask(context, endings, choice_number(row["label"]))
 
 
 def _clean(text: str) -> str:
@@ -35,5 +37,5 @@ def _clean(text: str) -> str:
 
 
 def _without_brackets(text: str) -> str:
-    """As `\\[.*?\\]` would find them, in one pass: what has no end on its line is passed over once and kept."""
-    return re.sub(r"\[[^\]\n]*(\]?)", lambda found: "" if found[1] else found[0], text)
+    """As `\\[.*?\\]` would find them, in one pass: a bracket that is not closed on its line is kept."""
+    return re.sub(r"\[[^\]\n]*(\]?)", lambda match: "" if match[1] else match[0], text)

@@ -16,4 +16,5 @@ class NaturalQuestionsOpen(ClosedBook):
         return f"Answer these questions:\n\nQ: {row['question']}?\nA:"
 
     def answers(self, row):
-        return [row["answer"]] if isinstance(row["answer"], str) else list(row["answer"])
+        answer = row["answer"]
+        return [answer] if isinstance(answer, str) else list(answer)

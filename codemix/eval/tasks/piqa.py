@@ -24,6 +24,6 @@ class PIQA(Choice):
     )
 
     def question(self, row):
-        return Question.ask(
-            f"Question: {row['goal']}\nAnswer:", (row["sol1"], row["sol2"]), choice_number(row["label"])
-        )
+        context = f"Question: {row['goal']}\nAnswer:"
+        solutions = (row["sol1"], row["sol2"])
+        return Question.ask(context, solutions, choice_number(row["label"]))

@@ -3,11 +3,13 @@
 from collections import Counter
 from typing import ClassVar, Literal
 
+from codemix.eval.task_shapes.example_files import Row
 from codemix.eval.task_shapes.written import Answer, comparable
 
 
 class QuAC(Answer):
-    """Token F1 of the answer to each dialogue's first question. The paper says "accuracy" and not how; this choice is ours."""
+    """Token F1 of the answer to each dialogue's first question. The paper says "accuracy" and not how; this choice is
+    ours."""
 
     kind: Literal["quac"] = "quac"
     group: ClassVar = "reasoning"
@@ -22,27 +24,16 @@ class QuAC(Answer):
 
     def where(self):
         return [
-            "QuAC's val_v0.2.json is at its authors' site: name it with `path:`, or JSON Lines with context, question, answers"
+            "QuAC's val_v0.2.json is at its authors' site: name it with `path:`, "
+            "or JSON Lines with context, question, answers"
         ]
 
     def convert(self, rows):
         """The authors' file holds dialogues: the first turn of each stands alone."""
         if len(rows) != 1 or "data" not in rows[0]:
             return rows
-        [turns] = self.each(
-            rows,
-            lambda row: [
-                (p["context"], p["qas"][0]) for article in row["data"] for p in article["paragraphs"]
-            ],
-        )
-        return self.each(
-            turns,
-            lambda turn: {
-                "id": turn[1]["id"],
-                "context": turn[0],
-                **{k: turn[1][k] for k in ("question", "answers")},
-            },
-        )
+        [dialogues] = self.each(rows, _dialogues)
+        return self.each(dialogues, _first_turn)
 
     def prompt(self, row):
         return f"{row['context']}\nQuestion: {row['question']}\nAnswer:"
@@ -51,10 +42,28 @@ class QuAC(Answer):
         return [a["text"] if isinstance(a, dict) else a for a in row["answers"]]
 
     def credit(self, text, answers):
-        return max(_f1(comparable(text).split(), comparable(a).split()) for a in answers)
+        words = comparable(text).split()
+        return max(_f1(words, comparable(answer).split()) for answer in answers)
 
 
-def _f1(found: list[str], wanted: list[str]) -> float:
+def _dialogues(row: Row) -> list[Row]:
+    """The dialogues of the authors' file, each with the passage that it is about."""
+    return [dialogue for article in row["data"] for dialogue in article["paragraphs"]]
+
+
+def _first_turn(dialogue: Row) -> Row:
+    turn = dialogue["qas"][0]
+    return {
+        "id": turn["id"],
+        "context": dialogue["context"],
+        "question": turn["question"],
+        "answers": turn["answers"],
+    }
+
+
+def _f1(words: list[str], wanted: list[str]) -> float:
     """Harmonic mean of precision and recall of words, each counted as often as it occurs."""
-    shared = sum((Counter(found) & Counter(wanted)).values())
-    return 2 * shared / (len(found) + len(wanted)) if shared else 0.0
+    shared = (Counter(words) & Counter(wanted)).total()
+    if not shared:
+        return 0.0
+    return 2 * shared / (len(words) + len(wanted))

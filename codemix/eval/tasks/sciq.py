@@ -17,12 +17,8 @@ class SciQ(Choice):
     EXAMPLES: ClassVar = ({"kind": "sciq"}, {"kind": "sciq", "limit": 1000})
 
     def question(self, row):
-        choices = (
-            row["distractor1"],
-            row["distractor2"],
-            row["distractor3"],
-            row["correct_answer"],
-        )  # last, so ties cannot help
-        return Question.ask(
-            f"{(row.get('support') or '').lstrip()}\nQuestion: {row['question']}\nAnswer:", choices, 3
-        )
+        passage = (row.get("support") or "").lstrip()
+        context = f"{passage}\nQuestion: {row['question']}\nAnswer:"
+        distractors = [row["distractor1"], row["distractor2"], row["distractor3"]]
+        # The right one last, so that ties cannot help.
+        return Question.ask(context, [*distractors, row["correct_answer"]], gold=3)

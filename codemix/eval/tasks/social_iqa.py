@@ -25,6 +25,5 @@ class SocialIQA(Choice):
 
     def question(self, row):
         answers = (row["answerA"], row["answerB"], row["answerC"])
-        return Question.ask(
-            f"Q: {row['context']} {row['question']}\nA:", answers, choice_number(row["label"]) - 1
-        )
+        context = f"Q: {row['context']} {row['question']}\nA:"
+        return Question.ask(context, answers, choice_number(row["label"]) - 1)

@@ -18,7 +18,8 @@ class StoryCloze(Choice):
 
     def where(self):
         return [
-            "StoryCloze is handed out by its authors after a form: name the CSV (or a JSON Lines file) with `path:`"
+            "StoryCloze is handed out by its authors after a form: "
+            "name the CSV (or a JSON Lines file) with `path:`"
         ]
 
     def question(self, row):
@@ -26,13 +27,12 @@ class StoryCloze(Choice):
         try:
             if "InputSentence1" in row:
                 story = [row[f"InputSentence{i}"] for i in range(1, 5)]
-                choices, gold = (
-                    (row["RandomFifthSentenceQuiz1"], row["RandomFifthSentenceQuiz2"]),
-                    row["AnswerRightEnding"],
-                )
+                endings = [row["RandomFifthSentenceQuiz1"], row["RandomFifthSentenceQuiz2"]]
+                gold = row["AnswerRightEnding"]
             else:
                 story = [row[f"input_sentence_{i}"] for i in range(1, 5)]
-                choices, gold = (row["sentence_quiz1"], row["sentence_quiz2"]), row["answer_right_ending"]
+                endings = [row["sentence_quiz1"], row["sentence_quiz2"]]
+                gold = row["answer_right_ending"]
         except KeyError as missing:
             raise self.bad(row.get("InputStoryid", "?"), f"it has no {missing}") from None
-        return Question.ask(" ".join(story), choices, choice_number(gold) - 1)
+        return Question.ask(" ".join(story), endings, choice_number(gold) - 1)

@@ -16,4 +16,6 @@ class TriviaQA(ClosedBook):
         return f"Question: {row['question']}?\nAnswer:"
 
     def answers(self, row):
-        return list(row["answer"]["aliases"]) if isinstance(row["answer"], dict) else list(row["answer"])
+        answer = row["answer"]
+        aliases = answer["aliases"] if isinstance(answer, dict) else answer
+        return list(aliases)
