@@ -28,7 +28,8 @@ class _Curve:
     """The exact amount of one entry up to each bound of `rows`, and the same rounded down."""
 
     def __init__(self, rows: int, bounds: list[int], start: Fraction, end: Fraction):
-        slope = (end - start) / (2 * rows)
+        rise = end - start
+        slope = rise / (2 * rows)
         self.exact = [bound * (start + slope * bound) for bound in bounds]
         self.whole = [math.floor(amount) for amount in self.exact]
 

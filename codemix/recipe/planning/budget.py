@@ -97,8 +97,10 @@ def _stretch_steps(spec: schema.Stage, ramp: schema.BatchRamp, i: int, tokens_pe
         end = steps * (i + 1) // ramp.n_steps
         start = steps * i // ramp.n_steps
         return int(end - start)
-    tokens = Fraction(_ramp_in_tokens(ramp.over, spec), ramp.n_steps)
-    return max(1, round(tokens / tokens_per_step))
+    ramp_tokens = _ramp_in_tokens(ramp.over, spec)
+    stretch_tokens = Fraction(ramp_tokens, ramp.n_steps)
+    nearest = round(stretch_tokens / tokens_per_step)
+    return max(1, nearest)
 
 
 def _ramp_in_steps(over: Length, spec: schema.Stage) -> int | Fraction | None:
@@ -136,5 +138,6 @@ def _ramped_segments(start: list[Fraction], end: list[Fraction], rows: int) -> I
 
 def windows_of(pieces: Sequence[Segment]) -> list[int]:
     """Windows of each source over all stretches."""
-    by_source = zip(*(piece.counts for piece in pieces), strict=True)
+    by_piece = [piece.counts for piece in pieces]
+    by_source = zip(*by_piece, strict=True)
     return [sum(counts) for counts in by_source]

@@ -12,7 +12,8 @@ COOLDOWN_SCHEDULES = ("linear", "exponential")
 
 def cools_down(schedule: str, first_rate: float, last_rate: float) -> bool:
     """Whether a rate falls along a line or an exponential, to less than half."""
-    return schedule in COOLDOWN_SCHEDULES and last_rate < first_rate / 2
+    falls_by_half = last_rate < first_rate / 2
+    return falls_by_half and schedule in COOLDOWN_SCHEDULES
 
 
 def is_cooldown(stage: StagePlan) -> bool:
@@ -20,4 +21,6 @@ def is_cooldown(stage: StagePlan) -> bool:
     does."""
     if stage.parent is None or not stage.steps:
         return False
-    return cools_down(stage.spec.learning_rate.kind, stage.lr(0), stage.lr(stage.steps - 1))
+    schedule = stage.spec.learning_rate.kind
+    last_step = stage.steps - 1
+    return cools_down(schedule, stage.lr(0), stage.lr(last_step))

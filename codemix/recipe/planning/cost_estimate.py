@@ -83,7 +83,8 @@ def disk_bytes(plan: Plan, unbuilt: Collection[str], untrained: Collection[Stage
     """
     vocab = vocabulary(plan)
     shards = shard_bytes(plan, vocab, unbuilt)
-    checkpoint = 12 * plan.recipe.model.parameters(vocab)
+    parameters = plan.recipe.model.parameters(vocab)
+    checkpoint = 12 * parameters
     return shards + len(untrained) * checkpoint
 
 

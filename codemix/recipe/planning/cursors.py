@@ -33,8 +33,9 @@ class Cursor:
 
     def epochs_of(self, pool: Pool | None) -> Fraction:
         """Epochs read of a pool: none of it where the source was rebuilt in between."""
-        is_same = pool is not None and self.pool == pool.fingerprint
-        return self.epochs if is_same else Fraction(0)
+        if pool is None or self.pool != pool.fingerprint:
+            return Fraction(0)
+        return self.epochs
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ def moved_on(before: Cursor | None, source: StageSource, order: DataOrder) -> Cu
     epochs = source.epochs_after or source.epochs_before
     furthest: int | None = end
     if before is not None:
-        is_known = before.furthest is not None and before.order == order
-        furthest = max(before.furthest or 0, end) if is_known else None
+        was_known = before.furthest is not None
+        is_known = was_known and before.order == order
+        furthest_before = before.furthest or 0
+        furthest = max(furthest_before, end) if is_known else None
     return Cursor(source.pool_fingerprint, order, end, epochs, furthest)
 
 

@@ -21,7 +21,8 @@ def windows_left(source: schema.SourceSpec, pool: Pool, cursor: Cursor | None, s
     """Windows that a lineage may still read of a source."""
     used = cursor.epochs_of(pool) if cursor else Fraction(0)
     epochs = max_epochs(source) - used
-    windows = int(epochs * pool.windows(seq_len))
+    windows_per_epoch = pool.windows(seq_len)
+    windows = int(epochs * windows_per_epoch)
     return max(0, windows)
 
 

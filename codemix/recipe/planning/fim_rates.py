@@ -25,7 +25,7 @@ def fim_rates(spec: schema.Stage, index: int, leaves: Sequence[Leaf]) -> FimRate
     rates = FimRates()
     for name, rate in spec.fim.items():
         at = ("stages", index, "fim", name)
-        covered = [leaf for leaf in leaves if leaf.source == name or _is_inside(leaf, name)]
+        covered = [leaf for leaf in leaves if _covers(name, leaf)]
         if leaves and not covered:
             rates.problems.append(_unknown(name, leaves, at))
         for leaf in covered:
@@ -34,9 +34,12 @@ def fim_rates(spec: schema.Stage, index: int, leaves: Sequence[Leaf]) -> FimRate
     return rates
 
 
-def _is_inside(leaf: Leaf, group: str) -> bool:
-    """Whether the stage reads a source inside a group, at least in one place."""
-    return any(group in groups for groups in leaf.places)
+def _covers(name: str, leaf: Leaf) -> bool:
+    """Whether `name` is a source, or a group inside which the stage reads it in at least one place."""
+    if leaf.source == name:
+        return True
+    inside = [name in groups for groups in leaf.places]
+    return any(inside)
 
 
 def _set_rate(
@@ -71,5 +74,7 @@ def _covers_a_part(name: str, source: str, rate: Fraction, at: tuple) -> Finding
 
 def _unknown(name: str, leaves: Sequence[Leaf], at: tuple) -> Finding:
     sources = sorted({leaf.source for leaf in leaves})
-    known = f"known here: {', '.join(sources)}"
-    return finding(at, "unknown-source", f"`{name}` is not in this stage's mixture", known, on_key=True)
+    listed = ", ".join(sources)
+    what = f"`{name}` is not in this stage's mixture"
+    known = f"known here: {listed}"
+    return finding(at, "unknown-source", what, known, on_key=True)

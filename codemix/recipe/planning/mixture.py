@@ -16,6 +16,8 @@ from codemix.recipe.language import schema
 from codemix.recipe.language.finding import Finding, finding
 from codemix.recipe.planning.shares import NOTHING, WHOLE, Span, constant, read_shares, total
 
+Names = tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -23,9 +25,14 @@ class Leaf:
 
     source: str
     span: Span
-    groups: tuple[str, ...]  # enclosing groups, outermost first
+    groups: Names  # enclosing groups, outermost first
     path: tuple  # where the recipe says so
-    places: tuple[tuple[str, ...], ...] = ()  # the enclosing groups of each place where the stage reads it
+    places: tuple[Names, ...] = ()  # the enclosing groups of each place where the stage reads it
+
+    @property
+    def names(self) -> Names:
+        """The source, and the groups around it."""
+        return (self.source, *self.groups)
 
     @property
     def start(self) -> Fraction:
@@ -57,7 +64,8 @@ def flatten(recipe: schema.Recipe, index: int) -> FlatMixture:
     stage = recipe.stages[index]
     flattener = _Flattener(recipe)
     at = ("stages", index)
-    leaves = flattener.leaves(stage.mixture, (*at, "mixture"), (), stage.weights == "relative")
+    is_relative = stage.weights == "relative"
+    leaves = flattener.leaves(stage.mixture, (*at, "mixture"), (), is_relative)
     for i, rule in enumerate(stage.replace):
         leaves = flattener.replaced(leaves, rule, (*at, "replace", i))
     return FlatMixture(_merged(leaves), tuple(flattener.problems))
@@ -65,7 +73,8 @@ def flatten(recipe: schema.Recipe, index: int) -> FlatMixture:
 
 def unknown_source(recipe: schema.Recipe, name: str, at: tuple, *, on_key: bool = False) -> Finding:
     """`name` is neither a source nor a group."""
-    near = did_you_mean(name, [*recipe.sources, *recipe.groups])
+    known = [*recipe.sources, *recipe.groups]
+    near = did_you_mean(name, known)
     what = f"there is no source or group `{name}`"
     return finding(at, "unknown-source", what, *near, on_key=on_key)
 
@@ -87,9 +96,11 @@ def _merged(leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
 def _joined(first: Leaf, again: Leaf) -> Leaf:
     """A source that a mixture reads in two places. It is inside the groups that hold all of it, in either
     order."""
-    around = tuple(commonprefix([first.groups, again.groups]))
+    span = first.span + again.span
+    around = commonprefix([first.groups, again.groups])
+    groups = tuple(around)
     places = (*first.places, again.groups)
-    return replace(first, span=first.span + again.span, groups=around, places=places)
+    return replace(first, span=span, groups=groups, places=places)
 
 
 @dataclass(frozen=True)
@@ -163,38 +174,50 @@ class _Flattener:
     def replaced(self, leaves: list[Leaf], rule: schema.Replace, at: tuple) -> list[Leaf]:
         """The leaves after `rule.share` of all under `rule.of` goes to `rule.by`; the others keep their
         proportions."""
-        inside = [leaf for leaf in leaves if rule.of in (leaf.source, *leaf.groups)]
+        inside = [leaf for leaf in leaves if rule.of in leaf.names]
         if not inside:
-            known = {name for leaf in leaves for name in (leaf.source, *leaf.groups)}
+            known = set().union(*[leaf.names for leaf in leaves])
             near = did_you_mean(rule.of, known)
-            self._report((*at, "of"), "unknown-source", f"`{rule.of}` is not in this mixture", *near)
+            what = f"`{rule.of}` is not in this mixture"
+            self._report((*at, "of"), "unknown-source", what, *near)
             return leaves
         newcomers = self._newcomers(rule, at)
         if newcomers is None:
             return leaves
-        given_up = total([leaf.span for leaf in inside]).scaled(rule.share)
+        spans = [leaf.span for leaf in inside]
+        given_up = total(spans).scaled(rule.share)
         self._check_ramps(rule, given_up, newcomers, at)
         kept = constant(1 - rule.share)
         stay = [leaf.within(kept) if leaf in inside else leaf for leaf in leaves]
         around = _groups_down_to(inside[0], rule.of)
-        come = [replace(leaf.within(given_up), groups=around + leaf.groups, path=at) for leaf in newcomers]
+        come = []
+        for leaf in newcomers:
+            given = leaf.within(given_up)
+            come.append(replace(given, groups=around + leaf.groups, path=at))
         return stay + come
 
     def _newcomers(self, rule: schema.Replace, at: tuple) -> list[Leaf] | None:
         """The sources of `rule.by`; None where it is neither a source nor a group."""
-        by = rule.by
-        if by in self.recipe.groups:
-            return self.leaves(self.recipe.groups[by], ("groups", by), (by,), False)
-        if by in self.recipe.sources:
-            return [Leaf(by, WHOLE, (), (*at, "by"))]
-        self.problems.append(unknown_source(self.recipe, by, (*at, "by")))
+        name = rule.by
+        group = self.recipe.groups.get(name)
+        if group is not None:
+            return self.leaves(group, ("groups", name), (name,), False)
+        place = (*at, "by")
+        if name in self.recipe.sources:
+            return [Leaf(name, WHOLE, (), place)]
+        problem = unknown_source(self.recipe, name, place)
+        self.problems.append(problem)
         return None
 
     def _check_ramps(self, rule: schema.Replace, given_up: Span, newcomers: list[Leaf], at: tuple) -> None:
+        if not given_up.ramps:
+            return
         ramps = [leaf.source for leaf in newcomers if leaf.span.ramps]
-        if given_up.ramps and ramps:
-            what = f"what `{rule.of}` gives way to ramps with it, and so does `{ramps[0]}` inside `{rule.by}`"
-            self._report(at, "nested-ramp", what, "ramp one of the two")
+        if not ramps:
+            return
+        outer = f"what `{rule.of}` gives way to ramps with it"
+        inner = f"so does `{ramps[0]}` inside `{rule.by}`"
+        self._report(at, "nested-ramp", f"{outer}, and {inner}", "ramp one of the two")
 
     def _report(self, at: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> None:
         problem = finding(at, rule, what, *hints, on_key=on_key)

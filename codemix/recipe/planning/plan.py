@@ -34,8 +34,9 @@ class Pool:
     def windows(self, seq_len: int) -> int:
         """Windows of `seq_len` + 1 tokens at stride `seq_len`; none crosses a shard, the tails are left
         over."""
-        counts = [(tokens - 1) // seq_len for tokens in self.shard_tokens]
-        return sum(max(0, count) for count in counts)
+        strides = [max(0, tokens - 1) for tokens in self.shard_tokens]
+        windows = [tokens // seq_len for tokens in strides]
+        return sum(windows)
 
 
 @dataclass(frozen=True)

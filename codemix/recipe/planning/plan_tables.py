@@ -153,7 +153,8 @@ def _rates(stage: StagePlan) -> str:
     last_step = stage.steps - 1
     first, last = stage.lr(0), stage.lr(last_step)
     stride = max(1, stage.steps // 200)
-    peak = max(last, *(stage.lr(step) for step in range(0, stage.steps, stride)))
+    sampled = [stage.lr(step) for step in range(0, stage.steps, stride)]
+    peak = max(last, *sampled)
     if peak <= max(first, last) * 1.0001:
         return f"{first:.2g} -> {last:.2g}"
     return f"{first:.2g} -> {peak:.2g} -> {last:.2g}"

@@ -61,13 +61,14 @@ class Planner:
 
     def plan(self) -> Plan:
         drafts = [self._draft(index) for index in range(len(self.recipe.stages))]
-        finished: dict[
-            int, StagePlan
-        ] = {}  # id of a draft -> the stage with its final parent and fingerprint
-        for draft, run_total in zip(drafts, _run_totals(drafts), strict=True):
-            parent = finished.get(id(draft.parent), draft.parent)
+        run_totals = _run_totals(drafts)
+        finished: dict[int, StagePlan] = {}  # by the id of the draft; parent and fingerprint are final
+        for draft, run_total in zip(drafts, run_totals, strict=True):
+            parent = draft.parent
+            parent = finished.get(id(parent), parent)
             stage = dataclasses.replace(draft, run_total=run_total, parent=parent)
-            finished[id(draft)] = dataclasses.replace(stage, fingerprint=stage_fingerprint(stage))
+            fingerprint = stage_fingerprint(stage)
+            finished[id(draft)] = dataclasses.replace(stage, fingerprint=fingerprint)
         for name, end in self.ends.items():
             self.ends[name] = End(finished[id(end.stage)], end.cursors)
         return Plan(self.recipe, tuple(finished.values()))
@@ -173,7 +174,9 @@ def _training(recipe: schema.Recipe, spec: schema.Stage) -> schema.Training:
 
 def _tokens_through(stage: StagePlan | None) -> int:
     """Tokens of a lineage up to the end of a stage."""
-    return stage.run_tokens + stage.tokens if stage is not None else 0
+    if stage is None:
+        return 0
+    return stage.run_tokens + stage.tokens
 
 
 def _run_totals(drafts: list[StagePlan]) -> list[int]:

@@ -24,10 +24,12 @@ def leaves(sources: int) -> int:
 def split_tree(counts: Sequence[Whole]) -> list[Whole]:
     """The rows below each node of the tree; item 0 is not a node."""
     width = leaves(len(counts))
+    inner = [0] * width
     padding = [0] * (width - len(counts))
-    tree = [0] * width + list(counts) + padding
+    tree = [*inner, *counts, *padding]
     for node in range(width - 1, 0, -1):
-        tree[node] = tree[2 * node] + tree[2 * node + 1]
+        left = 2 * node
+        tree[node] = tree[left] + tree[left + 1]
     return tree
 
 
@@ -42,10 +44,14 @@ def row_of_ordinal(node: int, ordinal: Whole, rows_below: Callable[[int], Whole]
 
 def _row_in_parent_of_left(ordinal: Whole, parent: Whole, mine: Whole) -> Whole:
     """ceil(((ordinal + 1) * parent - parent // 2) / mine) - 1"""
-    numerator = (ordinal + 1) * parent - (parent >> 1)
-    return -(-numerator // mine) - 1
+    half = parent >> 1
+    numerator = (ordinal + 1) * parent - half
+    rounded_up = -(-numerator // mine)
+    return rounded_up - 1
 
 
 def _row_in_parent_of_right(ordinal: Whole, parent: Whole, mine: Whole) -> Whole:
     """floor((ordinal * parent + parent // 2) / mine)"""
-    return (ordinal * parent + (parent >> 1)) // mine
+    half = parent >> 1
+    numerator = ordinal * parent + half
+    return numerator // mine

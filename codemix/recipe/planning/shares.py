@@ -28,13 +28,19 @@ class Span:
         return self.start != self.end
 
     def __add__(self, other: Span) -> Span:
-        return Span(self.start + other.start, self.end + other.end)
+        start = self.start + other.start
+        end = self.end + other.end
+        return Span(start, end)
 
     def __mul__(self, other: Span) -> Span:
-        return Span(self.start * other.start, self.end * other.end)
+        start = self.start * other.start
+        end = self.end * other.end
+        return Span(start, end)
 
     def scaled(self, factor: Fraction) -> Span:
-        return Span(self.start * factor, self.end * factor)
+        start = self.start * factor
+        end = self.end * factor
+        return Span(start, end)
 
 
 def constant(share: Fraction) -> Span:
@@ -109,9 +115,11 @@ def _divide_by_sum(shares: Shares, mixture: dict[str, Any], plain: list[str], at
 def _refuse_plain(shares: Shares, plain: list[str], at: tuple) -> None:
     for name in plain:
         value = abs(shares.by_name[name].start)
-        meant = value if 0 < value < 1 else value / 100
+        is_fraction = 0 < value < 1
+        meant = value if is_fraction else value / 100
+        what = f"the weight of `{name}` has no unit"
         hint = f"write `{exact_share(meant)}`, or say `weights: relative` in the stage"
-        shares.report((*at, name), "weight-unit", f"the weight of `{name}` has no unit", hint)
+        shares.report((*at, name), "weight-unit", what, hint)
 
 
 def _fill_rest(shares: Shares, rest: list[str], at: tuple) -> None:
@@ -167,8 +175,12 @@ def _move_one(shares: Shares, taken: Span) -> str:
 def _divide_all(shares: Shares, taken: Span) -> str:
     """Advice: every share over their sum, where none ramps."""
     spans = shares.by_name
-    if taken.start <= 0 or any(span.ramps for span in spans.values()):
+    any_ramps = any(span.ramps for span in spans.values())
+    if any_ramps or taken.start <= 0:
         return ""
-    exact = [f"{name} {exact_share(span.start / taken.start)}" for name, span in spans.items()]
+    quotients = {name: span.start / taken.start for name, span in spans.items()}
+    exact = [f"{name} {exact_share(quotient)}" for name, quotient in quotients.items()]
     more = ", ..." if len(exact) > 6 else ""
-    return f"or divide by the sum yourself: {', '.join(exact[:6])}{more}"
+    first_few = ", ".join(exact[:6])
+    advice = "or divide by the sum yourself"
+    return f"{advice}: {first_few}{more}"

@@ -154,4 +154,7 @@ def _edits(reading: SourceReading, left: int, takes_excess: bool, epochs: Fracti
 def _alternatives(edits: list[str]) -> str:
     """`a, b, or c`"""
     *others, last = edits
-    return f"{', '.join(others)}, or {last}" if others else last
+    if not others:
+        return last
+    listed = ", ".join(others)
+    return f"{listed}, or {last}"

@@ -96,6 +96,12 @@ def _tokenizer_fingerprint(
     return fingerprint([graph.recipe.tokenizer, removed_by, text])
 
 
+def _hash_of(name: str, documents: str) -> int:
+    """What a source adds to the sum of an entry that compares it."""
+    digest = fingerprint([name, documents])
+    return int(digest, 16)
+
+
 class _DedupIdentity:
     """What decides which documents dedup removes. Each entry is hashed once, however many sources ask.
 
@@ -103,14 +109,15 @@ class _DedupIdentity:
     """
 
     def __init__(self, recipe: schema.Recipe, documents: Mapping[str, str]):
-        self.entries = [frozenset(entry.sources) for entry in recipe.dedup]
-        self.specs = [fingerprint(entry) for entry in recipe.dedup]
+        entries = recipe.dedup
+        self.entries = [frozenset(entry.sources) for entry in entries]
+        self.specs = [fingerprint(entry) for entry in entries]
         self.hashes: dict[str, int] = {}
         self.reached: dict[frozenset[int], list[int]] = {}
         compared = frozenset().union(*self.entries)
-        for name in compared & documents.keys():
-            digest = fingerprint([name, documents[name]])
-            self.hashes[name] = int(digest, 16)
+        known = compared & documents.keys()
+        for name in known:
+            self.hashes[name] = _hash_of(name, documents[name])
         self.sums = [self._sum(entry) for entry in self.entries]
 
     def of(self, names: Set[str], without: str = "") -> list[list[str]]:
@@ -119,12 +126,14 @@ class _DedupIdentity:
         An entry that shares a source with one of them, and comes before it, is one of them too.
         """
         entries = enumerate(self.entries)
-        within = frozenset(i for i, entry in entries if not entry.isdisjoint(names))
+        sharing = [i for i, entry in entries if not entry.isdisjoint(names)]
+        within = frozenset(sharing)
         if within not in self.reached:
             self.reached[within] = self._reach(set(names))
         pairs = []
         for i in self.reached[within]:
-            compared = self.sums[i] - self._sum({without} & self.entries[i])
+            left_out = self.entries[i] & {without}
+            compared = self.sums[i] - self._sum(left_out)
             pairs.append([self.specs[i], f"{compared:x}"])
         return pairs
 

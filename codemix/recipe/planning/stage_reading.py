@@ -60,8 +60,9 @@ class StageInputs:
     def read_before(self, name: str) -> Cursor | None:
         """How far the lineage has read a source, if it holds what it held then."""
         cursor = self.cursors.get(name)
-        is_same = cursor is not None and cursor.pool == self.identities[name]
-        return cursor if is_same else None
+        if cursor is None or cursor.pool != self.identities[name]:
+            return None
+        return cursor
 
 
 def read_sources(inputs: StageInputs) -> StageReading:
@@ -182,9 +183,11 @@ class _Spread:
         spread = self._with(self.willing | {name})
         if spread.stuck is not None:
             return False
-        windows = windows_of(segments(spread.leaves, self.rows))
+        pieces = segments(spread.leaves, self.rows)
+        windows = windows_of(pieces)
         available = [self.left.get(leaf.source, self.rows) for leaf in spread.leaves]
-        return all(n <= most for n, most in zip(windows, available, strict=True))
+        pairs = zip(windows, available, strict=True)
+        return all(n <= most for n, most in pairs)
 
     def _with(self, willing: set[str]) -> Redistribution:
         left = dict(self.left)
@@ -206,8 +209,10 @@ def _by_tokens(inputs: StageInputs, leaves: tuple[Leaf, ...]) -> _TokenShares:
         pool = inputs.pools.get(leaf.source)
         if pool is None or not pool.documents:
             return _TokenShares(leaves, (_documents_unknown(leaf),))
-        lengths.append(Fraction(pool.tokens, pool.documents))
-    tokens = [leaf.span.scaled(length) for leaf, length in zip(leaves, lengths, strict=True)]
+        mean_length = Fraction(pool.tokens, pool.documents)
+        lengths.append(mean_length)
+    pairs = zip(leaves, lengths, strict=True)
+    tokens = [leaf.span.scaled(length) for leaf, length in pairs]
     whole = total(tokens)
     shares = []
     for leaf, span in zip(leaves, tokens, strict=True):

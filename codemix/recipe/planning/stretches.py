@@ -14,7 +14,18 @@ class Stretch(NamedTuple):
     size: int
 
 
-def size_of(stretches: Sequence[tuple[int, int]], step: int) -> int:
+class _Bounded(NamedTuple):
+    """A stretch with the step before which it ends."""
+
+    first_step: int
+    end: int
+    size: int
+
+
+Stretches = Sequence[tuple[int, int]]  # first step and size of each
+
+
+def size_of(stretches: Stretches, step: int) -> int:
     """The size of a step."""
     for first_step, size in reversed(stretches):
         if first_step <= step:
@@ -22,7 +33,7 @@ def size_of(stretches: Sequence[tuple[int, int]], step: int) -> int:
     raise IndexError(f"step {step} is before the first stretch")
 
 
-def total_before(stretches: Sequence[tuple[int, int]], step: int) -> int:
+def total_before(stretches: Stretches, step: int) -> int:
     """The sizes of the steps before `step`, summed; the last stretch has no end."""
     total = 0
     for first_step, end, size in _bounds(stretches, step):
@@ -31,7 +42,7 @@ def total_before(stretches: Sequence[tuple[int, int]], step: int) -> int:
     return total
 
 
-def step_holding(stretches: Sequence[tuple[int, int]], steps: int, unit: int) -> int:
+def step_holding(stretches: Stretches, steps: int, unit: int) -> int:
     """The step of `steps` that holds the `unit`-th row or token. Raises IndexError for one beyond them."""
     before = 0
     for first_step, end, size in _bounds(stretches, steps):
@@ -42,8 +53,9 @@ def step_holding(stretches: Sequence[tuple[int, int]], steps: int, unit: int) ->
     raise IndexError(f"row {unit} is beyond the stage's {before} rows")
 
 
-def _bounds(stretches: Sequence[tuple[int, int]], last_end: int) -> Iterator[tuple[int, int, int]]:
-    """First step, end and size of each stretch; the last one ends at `last_end`."""
-    following = [*stretches[1:], (last_end, 0)]
-    for (first_step, size), (end, _) in zip(stretches, following, strict=True):
-        yield first_step, end, size
+def _bounds(stretches: Stretches, last_end: int) -> Iterator[_Bounded]:
+    """The stretches, each up to the next; the last one ends at `last_end`."""
+    starts = [first_step for first_step, _ in stretches]
+    ends = [*starts[1:], last_end]
+    for (first_step, size), end in zip(stretches, ends, strict=True):
+        yield _Bounded(first_step, end, size)
