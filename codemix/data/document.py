@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,10 @@ class Drop:
 
     reason: str
     id: str = field(default="", compare=False)
+
+
+Item = Document | Unreadable | Drop  # what a source yields
+Apply = Callable[[Document], Document | Drop]  # an op, ready in one worker
 
 
 def row_of(name: str, number: int) -> str:

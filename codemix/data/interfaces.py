@@ -3,13 +3,13 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Apply, Document, Drop, Item
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.errors import Problem
@@ -38,7 +38,7 @@ class DocumentReader(Component):
         never on workers."""
         return [Part(given)]
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+    def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a
         row that the source's own conditions (`where:`) leave out as `Drop`; nothing is left out silently."""
         raise NotImplementedError
@@ -77,7 +77,7 @@ class Op(Component):
         """Something costly and picklable, made once before the workers start; None when there is nothing."""
         return None
 
-    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+    def start(self, state: Any) -> Apply:
         """The function applied to each document, in one worker."""
         return self.apply
 

@@ -216,7 +216,7 @@ def test_diff_sees_through_to_the_raw_source():
     stack = other.sources["stack"].model_copy(update={"ops": ()})
     changed = {
         c.source
-        for c in diff._sources(
+        for c in diff._source_changes(
             derived(), other.model_copy(update={"sources": dict(other.sources) | {"stack": stack}})
         )
     }

@@ -1,7 +1,7 @@
 """Dedup entries run over texts, without a build."""
 
 from codemix.data.build import dedup as dedup_module
-from codemix.data.build.documents import Documents
+from codemix.data.build.documents import Documents, DocumentsFile
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store
 from codemix.recipe.language import schema

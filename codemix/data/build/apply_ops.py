@@ -3,12 +3,12 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from codemix.data.build.funnel import UNKNOWN, Funnel
 from codemix.data.build.samples import Samples
-from codemix.data.document import Document, Drop, Unreadable, utf8_bytes
+from codemix.data.document import Apply, Document, Drop, Item, Unreadable, utf8_bytes
 from codemix.errors import CodemixError, Problem
 
 READ = "00-read"  # the step before the first op, for drops at reading
@@ -22,7 +22,7 @@ class Step(NamedTuple):
     """An op as a build runs it."""
 
     name: str  # `<position>-<kind>`, as the funnel has it
-    apply: Callable[[Document], Document | Drop]
+    apply: Apply
 
 
 class Judged(NamedTuple):
@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
 
 def apply_ops(
-    read: Iterable[Document | Unreadable | Drop],
+    read: Iterable[Item],
     steps: Sequence[Step],
     funnel: Funnel,
     dropped: Samples,

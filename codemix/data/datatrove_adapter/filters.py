@@ -3,7 +3,6 @@ thresholds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from datatrove.data import Document as DatatroveDocument
@@ -14,26 +13,24 @@ from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetition
 
 from codemix.data.datatrove_adapter.logs import silence
 from codemix.data.datatrove_adapter.words import ProseWords, WhitespaceWords
-from codemix.data.document import Document, Drop
+from codemix.data.document import Apply, Document, Drop
 from codemix.data.text.words import WORD
 
-Verdict = Callable[[Document], Document | Drop]
 
-
-def gopher_quality(*, whitespace_words: bool, **rules: Any) -> Verdict:
+def gopher_quality(*, whitespace_words: bool, **rules: Any) -> Apply:
     words = WhitespaceWords() if whitespace_words else ProseWords()
     return _as_op(GopherQualityFilter(language=words, **rules))
 
 
-def gopher_repetition(**rules: Any) -> Verdict:
+def gopher_repetition(**rules: Any) -> Apply:
     return _as_op(GopherRepetitionFilter(language=ProseWords(), **rules))
 
 
-def fineweb_quality(**rules: Any) -> Verdict:
+def fineweb_quality(**rules: Any) -> Apply:
     return _as_op(FineWebQualityFilter(language=ProseWords(), **rules))
 
 
-def _as_op(block: BaseFilter) -> Verdict:
+def _as_op(block: BaseFilter) -> Apply:
     """A function that applies one datatrove filter; the filter's own names are the reasons.
 
     A text without a single word is dropped as `no_words` before the block sees it: several of them divide by

@@ -17,10 +17,9 @@ from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFi
 from datatrove.utils.hashing import create_hash_func
 from datatrove.utils.text import TextNormConfig, ngrams
 
-from codemix.data.datatrove_adapter.filters import Verdict
 from codemix.data.datatrove_adapter.logs import silence
 from codemix.data.datatrove_adapter.words import Words, simplified
-from codemix.data.document import Document, Drop
+from codemix.data.document import Apply, Document, Drop
 from codemix.data.text.words import words
 
 _AS_IT_IS = TextNormConfig(**{field.name: False for field in dataclasses.fields(TextNormConfig)})
@@ -48,7 +47,7 @@ def as_index(hashes: set[int]) -> bytes:
     return np.array(sorted(hashes), "<u8").tobytes()
 
 
-def contamination_filter(index: dict[str, bytes], config: NGramsDecontConfig) -> Verdict:
+def contamination_filter(index: dict[str, bytes], config: NGramsDecontConfig) -> Apply:
     """A function that drops a document which shares an n-gram with a task of the index."""
     silence()
     of_simplified = dataclasses.replace(config, norm_config=_AS_IT_IS)  # we simplify texts, faster

@@ -10,7 +10,8 @@ def bytes_to_unicode() -> dict[int, str]:
     spelling = {byte: chr(byte) for byte in printable}
     others = [byte for byte in range(256) if byte not in spelling]
     for number, byte in enumerate(others):
-        spelling[byte] = chr(0x100 + number)
+        code_point = 0x100 + number
+        spelling[byte] = chr(code_point)
     return spelling
 
 

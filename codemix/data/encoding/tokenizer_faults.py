@@ -204,7 +204,10 @@ def _spelled(tokenizer: tokenizers.Tokenizer, content: dict[str, Any]) -> Faults
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(map(repr, names[:5]))
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+    more = len(names) - 5
+    if more > 0:
+        return f"{shown} and {more} more"
+    return shown
 
 
 def ids_of_spellings(tokenizer: tokenizers.Tokenizer, name: str, number: int) -> set[int]:
@@ -237,14 +240,18 @@ def _changed(tokenizer: tokenizers.Tokenizer, content: dict[str, Any]) -> Faults
 
 
 def _there_and_back(tokenizer: tokenizers.Tokenizer, text: str) -> str:
-    return tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids, skip_special_tokens=False)
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    return tokenizer.decode(encoding.ids, skip_special_tokens=False)
 
 
 def _around(text: str, back: str) -> str:
     """The place where two strings part, shown."""
     at = len(os.path.commonprefix([text, back]))
-    around = slice(max(0, at - 10), at + 10)
-    return f"{text[around]!r} comes back as {back[around]!r}"
+    first = max(0, at - 10)
+    around = slice(first, at + 10)
+    text_there = text[around]
+    back_there = back[around]
+    return f"{text_there!r} comes back as {back_there!r}"
 
 
 def _probes(content: dict[str, Any]) -> Iterator[str]:

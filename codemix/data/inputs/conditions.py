@@ -80,7 +80,12 @@ class Condition(Spec):
 def _among(value: Any, allowed: tuple[Scalar, ...]) -> bool:
     """Equality as JSON has it: `true` is not 1."""
     is_bool = isinstance(value, bool)
-    return any(value == one and isinstance(one, bool) == is_bool for one in allowed)
+    for one in allowed:
+        if isinstance(one, bool) is not is_bool:
+            continue
+        if value == one:
+            return True
+    return False
 
 
 def _condition(value: Any) -> Any:

@@ -127,7 +127,8 @@ def _entries(base: Path, folder: _Folder) -> list[os.DirEntry[str]]:
 def _inside(folder: _Folder, entry: os.DirEntry) -> _Folder:
     name = f"{folder.name}/{entry.name}" if folder.name else entry.name
     linked = folder.linked or entry.is_symlink()
-    return _Folder(linked, folder.depth + 1, name)
+    depth = folder.depth + 1
+    return _Folder(linked, depth, name)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

@@ -8,13 +8,13 @@ then a punctuation mark is a word too, so ask for longer runs there. In scripts 
 is a word (Chinese, Japanese, Thai, ...). Texts shorter than `n_grams` words can never match.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Apply, Unreadable
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.packages import needed_for
 from codemix.data.interfaces import Op
@@ -81,7 +81,7 @@ class Decontaminate(Op):
             )
         return {task: as_index(of_task) for task, of_task in hashes.items()}
 
-    def start(self, state: dict[str, bytes]) -> Callable[[Document], Document | Drop]:
+    def start(self, state: dict[str, bytes]) -> Apply:
         from codemix.data.datatrove_adapter.ngrams import contamination_filter
 
         return contamination_filter(state, self._config())

@@ -7,6 +7,7 @@ numbers and long decimals stay.
 """
 
 import re
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -35,27 +36,39 @@ _HEX_CLASS = table({"h": DIGITS + b"abcdefABCDEF", "s": b" ,:;\n\t"}, other="x")
 _PAIR_HINTS = tuple((b"hh" + b"s" * n) * 4 for n in (1, 2, 3, 4))
 
 
-def encoded_runs(text: str) -> list[tuple[int, int]]:
+Spans = list[tuple[int, int]]
+
+
+def encoded_runs(text: str) -> Spans:
     """Where the runs of encoded data lie, [start, end) in characters, none within another."""
     data = text.encode("utf-8", "replace")
     hexes = data.translate(_HEX_CLASS)
-    found = []
+    spans: Spans = []
     if "\\" in text:
-        found += [m.span() for m in _ESCAPES.finditer(text)]
+        spans += _spans(_ESCAPES, text)
     if data.count(b"0x") + data.count(b"0X") >= 8:
-        found += [m.span() for m in _NUMBERS.finditer(text)]
+        spans += _spans(_NUMBERS, text)
     if any(hint in hexes for hint in _PAIR_HINTS):
-        found += [m.span() for m in _PAIRS.finditer(text) if _hexadecimal(m[0])]
+        spans += _spans(_PAIRS, text, _hexadecimal)
     if b"h" * 32 in hexes:
-        found += [m.span() for m in _DIGITS.finditer(text) if _hexadecimal(m[0])]
+        spans += _spans(_DIGITS, text, _hexadecimal)
     if b"b" * 60 in data.translate(_BASE64_CLASS):
-        found += [m.span() for m in _BASE64.finditer(text) if _mixed(m[0])]
-    return _merged(found)
+        spans += _spans(_BASE64, text, _mixed)
+    return _merged(spans)
 
 
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _spans(pattern: re.Pattern[str], text: str, is_data: Callable[[str], bool] | None = None) -> Spans:
+    """Where a pattern matches, unless what it matches does not look like data."""
+    spans = []
+    for match in pattern.finditer(text):
+        if is_data is None or is_data(match[0]):
+            spans.append(match.span())
+    return spans
+
+
+def _merged(spans: Spans) -> Spans:
     """Spans in order, overlapping ones made one."""
-    merged: list[tuple[int, int]] = []
+    merged: Spans = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
             first, last = merged.pop()
@@ -69,13 +82,16 @@ def _hexadecimal(run: str) -> bool:
     """Hexadecimal of anything mixes digits and letters, or is zeros; a word does not, nor does a table of
     numbers or a factorial."""
     digits = set(run) & _DECIMAL
-    return bool(digits) and (digits == {"0"} or not _HEX_LETTERS.isdisjoint(run))
+    if not digits:
+        return False
+    return digits == {"0"} or not _HEX_LETTERS.isdisjoint(run)
 
 
 def _mixed(run: str) -> bool:
     """Base64 of anything mixes digits, capitals and small letters; a long path or a ruler does not."""
-    kinds = (str.isdigit, str.isupper, str.islower)
-    return all(any(map(is_kind, run)) for is_kind in kinds)
+    if not any(map(str.isdigit, run)):
+        return False
+    return any(map(str.isupper, run)) and any(map(str.islower, run))
 
 
 class EncodedRuns(Op):

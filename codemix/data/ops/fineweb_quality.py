@@ -5,12 +5,11 @@ FineWeb (arXiv 2406.17557), section 3.6: lines that end in punctuation, short li
 Code fails all of them, so the op is refused there.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Apply
 from codemix.data.interfaces import ProseOp
 
 
@@ -38,7 +37,7 @@ class FinewebQuality(ProseOp):
         {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1},
     )
 
-    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+    def start(self, state: Any) -> Apply:
         from codemix.data.datatrove_adapter.filters import fineweb_quality
 
         return fineweb_quality(

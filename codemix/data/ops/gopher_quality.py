@@ -6,12 +6,11 @@ counts punctuation marks as words as well, and so drops most good texts by `min_
 datatrove` does as it does, with a regular expression in place of spaCy.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Apply
 from codemix.data.interfaces import ProseOp
 
 
@@ -49,7 +48,7 @@ class GopherQuality(ProseOp):
         {"kind": "gopher_quality", "min_words": 20, "min_stop_words": None},
     )
 
-    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+    def start(self, state: Any) -> Apply:
         from codemix.data.datatrove_adapter.filters import gopher_quality
 
         return gopher_quality(

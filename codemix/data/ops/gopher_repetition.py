@@ -5,12 +5,11 @@ Gopher (arXiv 2112.11446), Table A1. Code repeats itself by nature, so the op is
 of documents first (`size`): the sets of n-grams of one very long text take much memory.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Apply
 from codemix.data.interfaces import ProseOp
 
 
@@ -43,7 +42,7 @@ class GopherRepetition(ProseOp):
         {"kind": "gopher_repetition", "max_frac_dup_lines": 0.5, "max_frac_dup_n_grams": {10: 0.2}},
     )
 
-    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+    def start(self, state: Any) -> Apply:
         from codemix.data.datatrove_adapter.filters import gopher_repetition
 
         return gopher_repetition(

@@ -28,8 +28,10 @@ class HashSample(Op):
     )
 
     def apply(self, doc: Document) -> Document | Drop:
-        content = f"{self.salt}\0{doc.id if self.by == 'id' else doc.text}"
-        digest = int.from_bytes(
-            hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-        )
-        return doc if digest * self.keep.denominator < self.keep.numerator << 64 else Drop("not_sampled")
+        sampled_by = doc.id if self.by == "id" else doc.text
+        content = f"{self.salt}\0{sampled_by}".encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(content, digest_size=8).digest()
+        number = int.from_bytes(digest, "big")
+        if number * self.keep.denominator < self.keep.numerator << 64:
+            return doc
+        return Drop("not_sampled")

@@ -33,8 +33,10 @@ class LineLengths(Op):
         if len(lines) > 1 and not lines[-1]:
             lines.pop()  # a text that ends with a newline has no empty line after it
         too_long = max(map(len, lines)) > self.max_line_chars
-        if not too_long and len(doc.text) - doc.text.count("\n") <= self.max_mean_chars * len(lines):
+        n_chars = len(doc.text) - doc.text.count("\n")
+        if not too_long and n_chars <= self.max_mean_chars * len(lines):
             return doc
-        if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
+        excepted = map(languages.canonical, self.except_languages)
+        if self.except_languages and languages.of(doc) in excepted:
             return doc
         return Drop("long_line" if too_long else "long_mean_line")

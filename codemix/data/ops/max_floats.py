@@ -49,9 +49,12 @@ class MaxFloats(Op):
 def _is_number(text: str, found: re.Match) -> bool:
     """Whether `1.` is a number, and not a verse, an item of a list or the end of a sentence: by its
     neighbours."""
-    after = text[found.end() : found.end() + _NEAR]
+    start = found.start()
+    end = found.end()
+    after = text[end : end + _NEAR]
     following = after.lstrip(" \t")
-    before = text[max(found.start() - _NEAR, 0) : found.start()].rstrip(" \t")
+    near_start = max(start - _NEAR, 0)
+    before = text[near_start:start].rstrip(" \t")
     if following[:1] in ("", "\n"):  # the end of a line: of a column of numbers, or of a sentence
         return not before or before[-1] in "\n0123456789.,;+-[({="
     if following == after or _NUMBER_OR_END.match(following):

@@ -19,7 +19,8 @@ class PythonParses(Op):
     EXAMPLES: ClassVar = ({"kind": "python_parses"},)
 
     def fingerprint_extra(self) -> dict[str, str]:
-        return {"python_grammar": ".".join(platform.python_version_tuple()[:2])}
+        major_minor = platform.python_version_tuple()[:2]
+        return {"python_grammar": ".".join(major_minor)}
 
     def apply(self, doc: Document) -> Document | Drop:
         from codemix.data.text.python_source import parse

@@ -31,9 +31,10 @@ PATTERNS = (
 _MINIFIED_LANGUAGES = ("JavaScript", "CSS", "TypeScript", "")
 
 
-@lru_cache(maxsize=16)
+@lru_cache(16)
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    any_of_them = "|".join(f"(?:{pattern})" for pattern in patterns)
+    groups = map("(?:{})".format, patterns)
+    any_of_them = "|".join(groups)
     return re.compile(any_of_them, re.IGNORECASE)
 
 

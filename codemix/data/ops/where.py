@@ -5,12 +5,11 @@ null. With `missing: error`, the default, a source's `where:` calls such a row u
 document and counts it as `missing_<name>`, where a misspelt name shows at once.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Apply, Document, Drop
 from codemix.data.inputs.conditions import Where, compiled
 from codemix.data.interfaces import Op
 
@@ -28,7 +27,7 @@ class WhereOp(Op):
         {"kind": "where", "fields": {"stars": {"min": 10, "missing": "drop"}, "language": ["Python", "Go"]}},
     )
 
-    def start(self, state: Any) -> Callable[[Document], Document | Drop]:
+    def start(self, state: Any) -> Apply:
         passes = compiled(self.fields)
 
         def apply(doc: Document) -> Document | Drop:

@@ -17,7 +17,7 @@ from codemix.data.build.documents import Documents, steps_of
 from codemix.data.build.funnel import Funnel
 from codemix.data.build.inventory import SourceState
 from codemix.data.build.samples import Samples
-from codemix.data.document import Document, Drop, Unreadable, row_of
+from codemix.data.document import Document, Item, Unreadable, row_of
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.loader.shards import Shards
@@ -29,8 +29,6 @@ from codemix.progress import progress
 from codemix.recipe.language import schema
 
 _ONE_PART = 1 << 62  # bytes: an input is read in one part
-
-Item = Document | Unreadable | Drop
 
 
 @dataclass(frozen=True)

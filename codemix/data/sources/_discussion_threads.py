@@ -16,7 +16,8 @@ class Authors:
         self._numbers: dict[str, int] = {}
 
     def label(self, author: Any) -> str:
-        return f"user_{self._numbers.setdefault(str(author), len(self._numbers))}"
+        number = self._numbers.setdefault(str(author), len(self._numbers))
+        return f"user_{number}"
 
 
 def is_bot(author: Any) -> bool:

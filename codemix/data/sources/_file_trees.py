@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Drop, Item, Unreadable
 from codemix.data.interfaces import DocumentReader
 from codemix.data.sources.text import document
 from codemix.data.text import languages
@@ -52,7 +52,7 @@ class TreeSource(DocumentReader):
             return False
         return not any(fnmatch.fnmatchcase(inside, pattern) for pattern in self.exclude)
 
-    def document_of(self, data: bytes, name: str, inside: str, folder: str) -> Document | Unreadable | Drop:
+    def document_of(self, data: bytes, name: str, inside: str, folder: str) -> Item:
         """The document of one file's bytes, or what became of it."""
         if self.max_bytes is not None and len(data) > self.max_bytes:
             return Drop("too_large", f"{name}#0")
@@ -69,9 +69,7 @@ class TreeSource(DocumentReader):
             return Drop(outcome.reason, f"{name}#0")
         return self._not_utf8(outcome, data, name, meta)
 
-    def _not_utf8(
-        self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]
-    ) -> Document | Unreadable | Drop:
+    def _not_utf8(self, made: Unreadable, data: bytes, name: str, meta: dict[str, Any]) -> Item:
         if self.not_utf8 == "error":
             return made
         if made.reason == "utf16":

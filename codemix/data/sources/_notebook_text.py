@@ -51,7 +51,9 @@ def _as_script(cell: Cell) -> str:
 
 
 def _as_markdown(cell: Cell, language: str) -> str:
-    return fenced(cell.source, cell.language or language) if cell.is_code else cell.source
+    if not cell.is_code:
+        return cell.source
+    return fenced(cell.source, cell.language or language)
 
 
 def _parsed(raw: str | bytes) -> dict[str, Any]:

@@ -138,29 +138,44 @@ _NAMES = ("transform", "process", "solve", "compute", "answer", "run_steps", "ap
 def problem(seed: int, number: int) -> Exercise:
     """Problem `number` of a seed; the same for every Python and machine."""
     chance = random.Random(f"codemix problem {seed} {number}")
-    steps = [(chance.choice(_STEPS), chance.randint(2, 9)) for _ in range(chance.choice((1, 2, 2, 3)))]
+    n_steps = chance.choice((1, 2, 2, 3))
+    steps = [(chance.choice(_STEPS), chance.randint(2, 9)) for _ in range(n_steps)]
     end_words, end_code, end = chance.choice(_ENDS)
-    name = f"{chance.choice(_NAMES)}_{'_'.join(_short(step) for step, _ in steps)}"
-    words = [step.words.format(k=k) for step, k in steps]
-    task = f"Given a list of whole numbers, {', then '.join(words)}, and {end_words}."
-    body = []
-    for step, k in steps:
-        if step.loop and chance.random() < 0.5:
-            inside = step.loop.format(k=k).replace("\n", "\n        ")
-            body.append(f"    result = []\n    for value in values:\n        {inside}\n    values = result")
-        else:
-            body.append(f"    values = {step.code.format(k=k)}")
-    solution = f"def {name}(values):\n" + "\n".join(body) + f"\n    return {end_code}\n"
-    cases: list[Numbers] = [[]] + [
-        [chance.randint(-20, 40) for _ in range(chance.randint(1, 8))] for _ in range(4)
-    ]
+    short_names = "_".join(_short(step) for step, _ in steps)
+    name = f"{chance.choice(_NAMES)}_{short_names}"
+    words = ", then ".join(step.words.format(k=k) for step, k in steps)
+    task = f"Given a list of whole numbers, {words}, and {end_words}."
+    body = "\n".join(_as_code(step, k, chance) for step, k in steps)
+    solution = f"def {name}(values):\n{body}\n    return {end_code}\n"
+    cases: list[Numbers] = [[]]
+    for _ in range(4):
+        cases.append(_random_numbers(chance))
     tests = []
     for case in cases:
-        expected = list(case)
-        for step, k in steps:
-            expected = step.compute(expected, k)
-        tests.append(f"assert {name}({case}) == {end(expected)!r}")
+        transformed = _after(steps, case)
+        tests.append(f"assert {name}({case}) == {end(transformed)!r}")
     return Exercise(task, solution, "\n".join(tests) + "\n")
+
+
+def _as_code(step: _Step, k: int, chance: random.Random) -> str:
+    """The lines of a step in the solution: an assignment or, by chance, a loop."""
+    if not step.loop or chance.random() >= 0.5:
+        code = step.code.format(k=k)
+        return f"    values = {code}"
+    inside = step.loop.format(k=k).replace("\n", "\n        ")
+    return f"    result = []\n    for value in values:\n        {inside}\n    values = result"
+
+
+def _after(steps: list[tuple[_Step, int]], numbers: Numbers) -> Numbers:
+    transformed = list(numbers)
+    for step, k in steps:
+        transformed = step.compute(transformed, k)
+    return transformed
+
+
+def _random_numbers(chance: random.Random) -> Numbers:
+    size = chance.randint(1, 8)
+    return [chance.randint(-20, 40) for _ in range(size)]
 
 
 def _short(step: _Step) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from codemix.data.document import Document, Drop, Unreadable, row_of
+from codemix.data.document import Item, Unreadable, row_of
 from codemix.data.inputs.decompression import EXPANSION_FREE, Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
@@ -17,7 +17,7 @@ JSON_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in (
 ROW_SUFFIXES = JSON_SUFFIXES + PARQUET_SUFFIXES
 _BATCH_ROWS = 256
 
-Convert = Callable[[Any, int], Document | Unreadable | Drop]
+Convert = Callable[[Any, int], Item]
 
 
 def is_parquet(name: str) -> bool:
@@ -50,7 +50,7 @@ def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
 
 def read_rows(
     part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str] | None = None
-) -> Iterator[Document | Unreadable | Drop]:
+) -> Iterator[Item]:
     """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields`
     (all must be there, the first with text) and `optional` ones are read."""
     return (
@@ -60,7 +60,7 @@ def read_rows(
     )
 
 
-def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Document | Unreadable | Drop]:
+def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Item]:
     from orjson import JSONDecodeError, loads
 
     name = part.input.path
@@ -84,7 +84,7 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Docume
         number += 1
 
 
-def _exactly(line: bytes, name: str, number: int, convert: Convert) -> Document | Unreadable | Drop:
+def _exactly(line: bytes, name: str, number: int, convert: Convert) -> Item:
     try:
         return convert(read_exactly(line), number)
     except Damaged as damage:
@@ -116,7 +116,7 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
 
 def _parquet(
     part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str]
-) -> Iterator[Document | Unreadable | Drop]:
+) -> Iterator[Item]:
     from codemix.data.sources._arrow_values import python_rows
 
     number = part.first_row
@@ -224,4 +224,6 @@ def _not_text(kind: Any) -> str:
 
     value = kind.value_type if t.is_dictionary(kind) else kind  # dictionaries of strings come out as strings
     is_text = (t.is_string, t.is_large_string, t.is_string_view, t.is_nested)
-    return "" if any(is_kind(value) for is_kind in is_text) else str(kind)
+    if any(is_kind(value) for is_kind in is_text):
+        return ""
+    return str(kind)

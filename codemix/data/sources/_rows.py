@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable, row_of
+from codemix.data.document import Document, Drop, Item, Unreadable, row_of
 from codemix.data.inputs.conditions import MISSING, Where, compiled, field_getter
 from codemix.data.inputs.decompression import MAX_EXPANSION, Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
@@ -16,11 +16,12 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.inputs.packages import needed_for
 from codemix.data.inputs.values import SURE, id_text, plain
 from codemix.data.interfaces import DocumentReader
-from codemix.data.sources._row_files import ROW_SUFFIXES, is_parquet, read_rows, row_parts
+from codemix.data.sources._row_files import ROW_SUFFIXES, Convert, is_parquet, read_rows, row_parts
 from codemix.errors import did_you_mean
 from codemix.recipe.language.requirements import Requirement
 
 Row = dict[str, Any]
+Texter = Callable[[Row], str | Drop]
 
 
 class FileSource(DocumentReader):
@@ -91,24 +92,27 @@ class RowSource(FileSource):
             return True
         return super().may_hold(given, document_id)
 
-    def texter(self) -> Callable[[Row], str | Drop]:
+    def texter(self) -> Texter:
         """A function that makes a row's text. It raises Damaged for a row of which none can be made."""
         raise NotImplementedError
 
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
         return row_parts(given, opener, part_bytes)
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
-        fields = [*self.text_fields()]
+    def read(self, part: Part, opener: Opener) -> Iterator[Item]:
+        fields = list(self.text_fields())
         if self.id:
             fields.append(self.id)
         fields += self.metadata.values()
-        fields += [field for field, condition in self.where.items() if condition.missing == "error"]
+        for field, condition in self.where.items():
+            if condition.missing == "error":
+                fields.append(field)
+        needed = list(dict.fromkeys(fields))
         optional = [*self.optional_fields(), *self.where]
         convert = self.converter(part.input.path)
-        yield from read_rows(part, self.bounded(opener), convert, list(dict.fromkeys(fields)), optional)
+        yield from read_rows(part, self.bounded(opener), convert, needed, optional)
 
-    def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
+    def converter(self, name: str) -> Convert:
         """A function of (row, its number) for the rows of the input `name`; made once, since it runs a
         billion times.
 
@@ -124,8 +128,10 @@ class RowSource(FileSource):
         def own_id(row: Row) -> str:
             """The id that the row itself holds, or an empty string."""
             given = get_id(row) if get_id is not None else MISSING
-            if given is MISSING or given is None or given.__class__ is str:
-                return given if given.__class__ is str else ""
+            if given.__class__ is str:
+                return given
+            if given is MISSING or given is None:
+                return ""
             return id_text(given, id_field, rounded=rounded)
 
         def dropped(reason: str, row: Row, number: int) -> Drop:
@@ -160,7 +166,7 @@ class RowSource(FileSource):
                     meta[key] = value if value.__class__ in SURE else plain(value, path, rounded=rounded)
             return Document(identity, text, meta)
 
-        def convert(row: Any, number: int) -> Document | Unreadable | Drop:
+        def convert(row: Any, number: int) -> Item:
             if not isinstance(row, dict):
                 kind = type(row).__name__
                 return Unreadable(
@@ -182,17 +188,17 @@ class TextRows(RowSource):
     def text_fields(self) -> list[str]:
         return [self.text]
 
-    def texter(self) -> Callable[[Row], str | Drop]:
+    def texter(self) -> Texter:
         return string_getter(self.text)
 
-    def converter(self, name: str) -> Callable[[Any, int], Document | Unreadable | Drop]:
+    def converter(self, name: str) -> Convert:
         convert_any = super().converter(name)
         field = self.text
         has_more = self.id or self.where or self.metadata or "." in field
         if has_more or type(self).texter is not TextRows.texter:
             return convert_any
 
-        def convert(row: Any, number: int) -> Document | Unreadable | Drop:
+        def convert(row: Any, number: int) -> Item:
             """Text alone: the common case, at a lower cost per row."""
             text = row.get(field) if row.__class__ is dict else None
             if text.__class__ is not str:
@@ -207,9 +213,11 @@ def not_text(row: Row, field: str, value: Any) -> NoReturn:
     if isinstance(value, Damaged):
         raise Damaged(value.reason, f"`{field}`: {value.detail}")
     if value is MISSING or value is None:
-        what = "null" if value is None else "not there"
-        raise Damaged("missing_text", f"`{field}` is {what}; {fields_here(row, field)}")
-    raise Damaged("bad_text", f"`{field}` holds {type(value).__name__}, not a text")
+        state = "null" if value is None else "not there"
+        here = fields_here(row, field)
+        raise Damaged("missing_text", f"`{field}` is {state}; {here}")
+    kind = type(value).__name__
+    raise Damaged("bad_text", f"`{field}` holds {kind}, not a text")
 
 
 def string_getter(field: str, *, optional: bool = False) -> Callable[[Row], str]:

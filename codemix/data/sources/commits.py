@@ -8,14 +8,13 @@ row's own `diff` field is used where there is one, else the difference is comput
 
 import difflib
 import io
-from collections.abc import Callable
 from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from codemix.data.document import Drop
-from codemix.data.sources._rows import RowSource, string_getter
+from codemix.data.sources._rows import RowSource, Texter, string_getter
 from codemix.recipe.language.quantities import Bytes
 
 Piece = Literal["message", "before", "diff", "after"]
@@ -78,15 +77,18 @@ class Commits(RowSource):
         fields = {"message": self.message, "before": self.before, "after": self.after, "diff": self.diff}
         return fields[piece]
 
-    def texter(self) -> Callable[[dict[str, Any]], str | Drop]:
+    def texter(self) -> Texter:
         sides = (self.before, self.after)  # a created file has no before, a deleted one no after
-        getters = {field: string_getter(field, optional=field in sides) for field in self.text_fields()}
+        getters = {}
+        for field in self.text_fields():
+            getters[field] = string_getter(field, optional=field in sides)
 
         def text(row: dict[str, Any]) -> str | Drop:
             contents = {field: get(row) for field, get in getters.items()}
             before = contents.get(self.before, "")
             after = contents.get(self.after, "")
-            if _utf8_bytes(before) + _utf8_bytes(after) > self.max_bytes:
+            size = _utf8_bytes(before) + _utf8_bytes(after)
+            if size > self.max_bytes:
                 return Drop("too_large")
             if not any(content.strip() for content in contents.values()):
                 return ""
@@ -96,7 +98,8 @@ class Commits(RowSource):
                 content = contents[field] if field else self._diff(before, after)
                 mark = self.marks.get(piece, "")
                 pieces.append(f"{mark}\n{content}" if mark else content)
-            return "\n".join(piece.rstrip("\n") for piece in pieces) + "\n"
+            stripped = [piece.rstrip("\n") for piece in pieces]
+            return "\n".join(stripped) + "\n"
 
         return text
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Drop, Item
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.locations import escaped_name, locate
 from codemix.data.inputs.opener import Opener
@@ -80,7 +80,7 @@ class Git(TreeSource):
             parts.append(Part(given, start, stop, start, size))
         return parts
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+    def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         from codemix.data.sources._git_objects import contents
 
         repository = self._repository(opener.root)
@@ -90,10 +90,12 @@ class Git(TreeSource):
         with closing(self._entries(repository, commit)) as entries, contents(repository) as content:
             for entry in islice(entries, part.start, part.stop):
                 inside = escaped_name(entry.path)
+                file_name = f"{name}/{inside}"
                 if self.max_bytes is not None and entry.bytes > self.max_bytes:
-                    yield Drop("too_large", f"{name}/{inside}#0")
+                    yield Drop("too_large", f"{file_name}#0")
                 else:
-                    yield self.document_of(content.of(entry.object), f"{name}/{inside}", inside, project)
+                    data = content.of(entry.object)
+                    yield self.document_of(data, file_name, inside, project)
 
     def may_hold(self, given: Input, document_id: str) -> bool:
         name = self._name(_commit(given.path))
@@ -106,7 +108,8 @@ class Git(TreeSource):
     def _entries(self, repository: Path, commit: str) -> Generator["Entry", None, None]:
         from codemix.data.sources._git_objects import files_of
 
-        return (entry for entry in files_of(repository, commit) if self.wanted(entry.path))
+        files = files_of(repository, commit)
+        return (entry for entry in files if self.wanted(entry.path))
 
     def _repository(self, root: Path) -> Path:
         from codemix.data.sources._git_objects import check_inside

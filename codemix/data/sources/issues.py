@@ -6,7 +6,6 @@ The paper (arXiv 2408.10914, section 3.4) has GitHub issues as a part of code-ad
 go.
 """
 
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -14,7 +13,7 @@ from pydantic import Field
 from codemix.data.document import Drop
 from codemix.data.inputs.conditions import MISSING, field_getter
 from codemix.data.sources._discussion_threads import Authors, is_bot, posts
-from codemix.data.sources._rows import RowSource, string_getter
+from codemix.data.sources._rows import RowSource, Texter, string_getter
 
 
 class Issues(RowSource):
@@ -49,7 +48,7 @@ class Issues(RowSource):
         fields = [self.body, self.comments]
         return [*fields, self.author] if self.author else fields
 
-    def texter(self) -> Callable[[dict], str | Drop]:
+    def texter(self) -> Texter:
         title, body = string_getter(self.title), string_getter(self.body, optional=True)
         get_comments, get_author = (
             field_getter(self.comments),

@@ -6,18 +6,18 @@ prose as prose instead. All formats of notebooks (nbformat 1 to 4) are read, and
 or half an emoji in an output.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Document, Item, Unreadable
 from codemix.data.inputs.decompression import Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.sources._notebook_text import notebook_text
 from codemix.data.sources._row_files import ROW_SUFFIXES
-from codemix.data.sources._rows import RowSource, string_getter
+from codemix.data.sources._rows import RowSource, Texter, string_getter
 
 
 class Notebooks(RowSource):
@@ -59,7 +59,7 @@ class Notebooks(RowSource):
     def text_fields(self) -> list[str]:
         return [self.text]
 
-    def texter(self) -> Callable[[dict], str | Drop]:
+    def texter(self) -> Texter:
         get = string_getter(self.text)
         return lambda row: self._as_text(get(row))
 
@@ -68,7 +68,7 @@ class Notebooks(RowSource):
             raw, style=self.style, outputs=self.outputs, max_output_chars=self.max_output_chars
         )
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+    def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         name = part.input.path
         if not name.lower().endswith(".ipynb"):
             yield from super().read(part, opener)

@@ -43,8 +43,10 @@ class OtherSource(DocumentReader):
         return []  # what it reads is in the store, and has an identity of its own
 
     def read(self, part: Part, opener: Opener) -> Iterator[Document]:
-        for row in read_lines(opener.root / part.input.path):
-            yield Document(row["id"], row["text"], row["meta"])
+        path = opener.root / part.input.path
+        for row in read_lines(path):
+            text = row["text"]
+            yield Document(row["id"], text, row["meta"])
 
     def check(self, recipe: Recipe, at: tuple) -> Iterator[tuple[tuple, Problem]]:
         """What is wrong with reading that source in this recipe, each problem with its place."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Item
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.locations import escaped_name, locate
 from codemix.data.inputs.opener import Opener
@@ -80,11 +80,12 @@ class SourceTree(TreeSource):
     def _folder(self) -> str:
         return os.path.normpath(self.path)
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+    def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         enough = -1 if self.max_bytes is None else self.max_bytes + 1
         with opener.open(part.input) as file:
             data = file.read(enough)
         name = part.input.path
         folder = Path(self._folder)
-        inside = Path(name).relative_to(folder)
-        yield self.document_of(data, name, inside.as_posix(), folder.name)
+        inside = Path(name).relative_to(folder).as_posix()
+        project = folder.name
+        yield self.document_of(data, name, inside, project)

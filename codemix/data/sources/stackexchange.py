@@ -5,7 +5,6 @@ StackExchange sets are text already: read those with `jsonl` and `where`.) The p
 section 2.1) counts StackExchange among its code-adjacent data, and takes it out of the text.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from pydantic import Field
 from codemix.data.document import Drop
 from codemix.data.inputs.conditions import MISSING, field_getter
 from codemix.data.sources._discussion_threads import posts
-from codemix.data.sources._rows import RowSource, string_getter
+from codemix.data.sources._rows import RowSource, Texter, string_getter
 from codemix.data.text.html_text import html_to_text
 
 
@@ -51,7 +50,7 @@ class Stackexchange(RowSource):
     def optional_fields(self) -> list[str]:
         return [self.title] if self.title else []
 
-    def texter(self) -> Callable[[dict], str | Drop]:
+    def texter(self) -> Texter:
         question = string_getter(self.question)
         get_answers = field_getter(self.answers)
         title = string_getter(self.title, optional=True) if self.title else lambda row: ""
@@ -61,12 +60,16 @@ class Stackexchange(RowSource):
         plain = html_to_text if self.html else str.strip
 
         def rank(answer: dict[str, Any]) -> _Rank:
-            return _Rank(accepted(answer) not in _NOT_ACCEPTED, _number(score(answer)))
+            is_accepted = accepted(answer) not in _NOT_ACCEPTED
+            votes = _number(score(answer))
+            return _Rank(is_accepted, votes)
 
         def text(row: dict[str, Any]) -> str | Drop:
             given = get_answers(row)
-            answers = posts(None if given is MISSING else given, self.answers)
-            answers = sorted(answers, key=rank, reverse=True)  # stable: ties stay in order
+            if given is MISSING:
+                given = None
+            unsorted = posts(given, self.answers)
+            answers = sorted(unsorted, key=rank, reverse=True)  # stable: ties stay in order
             if self.min_score is not None:
                 answers = [a for a in answers if rank(a).accepted or rank(a).score >= self.min_score]
             if not answers:

@@ -6,19 +6,19 @@ closed. Each solution runs with its tests in bubblewrap, without network or file
 too long, is dropped and counted by reason.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Document, Drop, Item
 from codemix.data.inputs.conditions import field_getter
 from codemix.data.inputs.decompression import Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
-from codemix.data.sources._rows import RowSource, string_getter
+from codemix.data.sources._rows import RowSource, Texter, string_getter
 from codemix.recipe.language.quantities import Bytes
 
 _MEAN_BYTES = 400  # of a generated problem, about; only for sharing work
@@ -91,18 +91,20 @@ class SyntheticPython(RowSource):
     def text_fields(self) -> list[str]:
         return [self.problem, self.solution, self.tests]
 
-    def texter(self) -> Callable[[dict], str | Drop]:
+    def texter(self) -> Texter:
         get_problem = string_getter(self.problem)
         get_solution = string_getter(self.solution)
         get_tests = field_getter(self.tests)
 
         def text(row: dict[str, Any]) -> str | Drop:
             tests = _program(get_tests(row), self.tests)
-            return self._verified(get_problem(row), get_solution(row), tests)
+            problem = get_problem(row)
+            solution = get_solution(row)
+            return self._verified(problem, solution, tests)
 
         return text
 
-    def read(self, part: Part, opener: Opener) -> Iterator[Document | Unreadable | Drop]:
+    def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         if self.generate is None:
             yield from super().read(part, opener)
             return
@@ -119,7 +121,9 @@ class SyntheticPython(RowSource):
                 yield Document(name, text, {"language": "Python"})
 
     def may_hold(self, given: Input, document_id: str) -> bool:
-        return self.generate is not None or super().may_hold(given, document_id)
+        if self.generate is not None:
+            return True
+        return super().may_hold(given, document_id)
 
     def _verified(self, problem: str, solution: str, tests: str) -> str | Drop:
         """The text of a problem whose solution passes, or why it is dropped."""

@@ -132,10 +132,13 @@ def document(
     data: bytes, name: str, row: int, meta: dict, *, where: str = "", encoding: str = "utf-8"
 ) -> Document | Unreadable:
     """A document of bytes in an encoding that extends ASCII, strictly decoded, a byte order mark left out."""
+    place = where or name
     if reason := refused(data, encoding):
-        return Unreadable(reason, where or name, NO_TEXT[reason])
-    text = decoded(data, where or name, encoding)
-    return text if isinstance(text, Unreadable) else Document(f"{name}#{row}", text, dict(meta))
+        return Unreadable(reason, place, NO_TEXT[reason])
+    text = decoded(data, place, encoding)
+    if isinstance(text, Unreadable):
+        return text
+    return Document(f"{name}#{row}", text, dict(meta))
 
 
 def refused(data: bytes, encoding: str) -> str | None:

@@ -109,8 +109,9 @@ def pieces(source: str) -> Iterator[str | Tag]:
 
 def visible_text(source: str) -> str:
     """The text that a browser would show, whitespace folded."""
-    shown = "".join(" " if isinstance(piece, Tag) else piece for piece in pieces(source))
-    return " ".join(shown.split())
+    shown = [" " if isinstance(piece, Tag) else piece for piece in pieces(source)]
+    words = "".join(shown).split()
+    return " ".join(words)
 
 
 def html_to_text(source: str) -> str:

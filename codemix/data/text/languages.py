@@ -176,7 +176,10 @@ def of_path(path: str) -> str:
 
 def names_of(language: str) -> tuple[str, ...]:
     """Whole names of files, in lower case, that tell a language: `makefile`."""
-    names = [name for name, named_language in _NAMES.items() if named_language == language]
+    names = []
+    for name, named_language in _NAMES.items():
+        if named_language == language:
+            names.append(name)
     return tuple(names)
 
 

@@ -9,7 +9,8 @@ _BACKQUOTES = re.compile(r"`++")
 
 def fenced(code: str, language: str = "") -> str:
     """Code in a fence that no run of backquotes in it can end."""
-    fence = "`" * max(3, _longest_run(code) + 1)
+    longer_than_any = _longest_run(code) + 1
+    fence = "`" * max(3, longer_than_any)
     return f"{fence}{language}\n{code}\n{fence}"
 
 

@@ -50,7 +50,9 @@ class _Docstring:
 
     @property
     def is_whole_body(self) -> bool:
-        return len(self.owner.body) == 1 and not isinstance(self.owner, ast.Module)
+        if isinstance(self.owner, ast.Module):
+            return False
+        return len(self.owner.body) == 1
 
 
 def _docstrings(tree: ast.Module) -> list[_Docstring]:
@@ -65,12 +67,15 @@ def _docstrings(tree: ast.Module) -> list[_Docstring]:
 
 
 def _is_text(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+    if not isinstance(value, ast.Constant):
+        return False
+    return isinstance(value.value, str)
 
 
 def docstrings(source: str) -> list[str]:
     """Every docstring, indentation cleaned, in the order of the file."""
-    return [docstring.text for docstring in _docstrings(parse(source))]
+    tree = parse(source)
+    return [docstring.text for docstring in _docstrings(tree)]
 
 
 def without_docstrings(source: str) -> str:

@@ -40,7 +40,8 @@ def marks_in_order(text: str) -> str:
 
 
 def _sorted_marks(run: re.Match[str]) -> str:
-    return "".join(sorted(run[0], key=_first_class))
+    in_order = sorted(run[0], key=_first_class)
+    return "".join(in_order)
 
 
 def _first_class(character: str) -> int:
@@ -63,9 +64,13 @@ def _has_long_run(text: str, decomposition: Form) -> bool:
 @lru_cache(4)
 def _marks(decomposition: Form, least: int) -> re.Pattern[str]:
     """Runs of characters that decompose to nothing but combining marks."""
-    characters = map(chr, range(sys.maxunicode + 1))
-    marks = "".join(c for c in characters if _only_marks(c, decomposition))
-    return re.compile(f"[{marks}]{{{least},}}")
+    marks = []
+    for code_point in range(sys.maxunicode + 1):
+        character = chr(code_point)
+        if _only_marks(character, decomposition):
+            marks.append(character)
+    any_mark = "".join(marks)
+    return re.compile(f"[{any_mark}]{{{least},}}")
 
 
 def _only_marks(character: str, decomposition: Form) -> bool:

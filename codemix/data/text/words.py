@@ -97,11 +97,13 @@ def _ranges(code_points: Iterable[int], least: int = 0, most: int = sys.maxunico
     """Those of ascending code points that lie between two, as the inside of a character class."""
     ranges: list[list[int]] = []
     for code_point in code_points:
-        if ranges and ranges[-1][1] == code_point - 1:
+        previous = code_point - 1
+        if ranges and ranges[-1][1] == previous:
             ranges[-1][1] = code_point
         elif least <= code_point <= most:
             ranges.append([code_point, code_point])
-    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
+    spelled = [f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges]
+    return "".join(spelled)
 
 
 def words(text: str) -> list[str]:

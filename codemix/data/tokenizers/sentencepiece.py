@@ -122,34 +122,39 @@ def converted(model: Any) -> tokenizers.Tokenizer:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
-    whole = {
-        piece.piece for piece in model.pieces if piece.type == NORMAL
-    }  # others never come from merging text
+    normal = [p for p in model.pieces if p.type == NORMAL]  # others never come from merging text
+    whole = {piece.piece for piece in normal}
     merges = []
-    for piece in sorted((p for p in model.pieces if p.type == NORMAL), key=lambda p: -p.score):
-        pairs = [(piece.piece[:i], piece.piece[i:]) for i in range(1, len(piece.piece))]
-        merges += sorted(
-            (pair for pair in pairs if whole.issuperset(pair)), key=lambda pair: (ids[pair[0]], ids[pair[1]])
-        )
+    for piece in sorted(normal, key=lambda p: -p.score):
+        text = piece.piece
+        cuts = [(text[:i], text[i:]) for i in range(1, len(text))]
+        pairs = [pair for pair in cuts if whole.issuperset(pair)]
+        merges += sorted(pairs, key=lambda pair: (ids[pair[0]], ids[pair[1]]))
     unknown = next(p.piece for p in model.pieces if p.type == UNKNOWN)
     made = Tokenizer(
         models.BPE(vocab=ids, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
     )
     prefix = model.normalizer_spec.add_dummy_prefix
-    made.normalizer = normalizers.Sequence(
-        [*([normalizers.Prepend(SPACE_MARK)] if prefix else []), normalizers.Replace(" ", SPACE_MARK)]
-    )
-    back = [decoders.Replace(SPACE_MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
-    made.decoder = decoders.Sequence([*back, decoders.Strip(" ", 1, 0)] if prefix else back)
+    forth: list[normalizers.Normalizer] = [normalizers.Replace(" ", SPACE_MARK)]
+    back: list[decoders.Decoder] = [
+        decoders.Replace(SPACE_MARK, " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+    ]
+    if prefix:
+        forth.insert(0, normalizers.Prepend(SPACE_MARK))
+        back.append(decoders.Strip(" ", 1, 0))
+    made.normalizer = normalizers.Sequence(forth)
+    made.decoder = decoders.Sequence(back)
     defined = [p.piece for p in model.pieces if p.type == USER_DEFINED]
     never = {
         piece for piece in defined if prefix or is_control_word(piece)
     }  # with a prefix, each cut would get one
     names = [p.piece for p in model.pieces if p.type in (UNKNOWN, CONTROL) or p.piece in never]
-    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-    made.add_tokens(
-        [AddedToken(name, special=False, normalized=False) for name in defined if name not in never]
-    )
+    special = [AddedToken(name, special=True, normalized=False) for name in names]
+    made.add_special_tokens(special)
+    ordinary = [AddedToken(name, special=False, normalized=False) for name in defined if name not in never]
+    made.add_tokens(ordinary)
     return made
 
 
