@@ -34,10 +34,12 @@ class Where:
         lines = [f"  --> {self}{path}"]
         if self.text:
             gutter = " " * len(str(self.line))
-            before = self.text[: self.column - 1]
+            start = self.column - 1
+            before = self.text[:start]
             indent = re.sub(r"[^\t]", " ", before)  # tabs stay, so that the carets are below the text
-            left = len(self.text) - self.column + 1
-            carets = "^" * max(1, min(self.length, left))
+            left = len(self.text) - start
+            width = max(1, min(self.length, left))
+            carets = "^" * width
             lines += [f"{gutter} |", f"{self.line} | {self.text}", f"{gutter} | {indent}{carets}"]
         return lines
 
@@ -115,7 +117,9 @@ def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def _line_and_column(problem: Problem) -> tuple[int, int]:
     where = problem.where
-    return (0, 0) if where is None else (where.line, where.column)
+    if where is None:
+        return (0, 0)
+    return (where.line, where.column)
 
 
 def printable(text: str) -> str:

@@ -57,6 +57,9 @@ class Lock(TypedDict):
     sources: dict[str, LockedSource | None]
 
 
+Splits = dict[str, Fields]  # by the name of the split
+
+
 class BuiltSource(Protocol):
     """What a lock takes from a manifest of data/store/manifest.py."""
 
@@ -69,7 +72,7 @@ class BuiltSource(Protocol):
     @property
     def inputs(self) -> list[Fields]: ...
     @property
-    def splits(self) -> dict[str, Fields]: ...
+    def splits(self) -> Splits: ...
     @property
     def environment(self) -> Fields: ...
 

@@ -151,7 +151,10 @@ def _interpreter() -> str:
 
 
 def _open_to_all(path: str) -> bool:
-    return all(os.stat(p).st_mode & 0o001 for p in (path, *map(str, Path(path).parents)))
+    file = Path(path)
+    places = [file, *file.parents]
+    modes = [place.stat().st_mode for place in places]
+    return all(mode & 0o001 for mode in modes)
 
 
 @functools.cache
@@ -319,7 +322,8 @@ class _Watch:
 
     def patience(self) -> float:
         """How long one may wait for something else before asking again [seconds]."""
-        return max(0.0, min(LOOK_S, self._deadline - time.monotonic()))
+        remaining = self._deadline - time.monotonic()
+        return max(0.0, min(LOOK_S, remaining))
 
 
 def _exchange(process: subprocess.Popen, verdict: int, job: bytes, watch: _Watch) -> tuple[str, bytes, bytes]:

@@ -155,7 +155,8 @@ def _shared(a: Plan, b: Plan) -> tuple[tuple[str, str], ...]:
     for stage in _stages_of(a).values():
         for same in theirs[stage.fingerprint]:
             names = (stage.name, same.name)
-            place = (stage.run_tokens, *sorted(names), stage.fingerprint)
+            in_order = sorted(names)
+            place = (stage.run_tokens, *in_order, stage.fingerprint)
             pairs.append((place, names))
     pairs.sort()
     return tuple(names for _, names in pairs)

@@ -73,17 +73,20 @@ def _compare_inputs(name: str, then: LockedSource, now: LockedSource) -> Iterato
     after = _input_digests(now)
     missing = sorted(before.keys() - after.keys())
     if missing:
-        what = f"`{name}` lacks {len(missing):,} of {len(before):,} inputs"
+        count = f"{len(missing):,} of {len(before):,} inputs"
+        what = f"`{name}` lacks {count}"
         yield difference(f"{what}: {_first_few(missing)}", RESTORE, rule="lock-input-missing")
     added = sorted(after.keys() - before.keys())
     if added:
-        what = f"`{name}` has {len(added):,} inputs that were not locked"
+        count = f"{len(added):,} inputs"
+        what = f"`{name}` has {count} that were not locked"
         remedy = "narrow its `paths`, or lock again"
         yield difference(f"{what}: {_first_few(added)}", remedy, rule="lock-input-new")
-    in_both = sorted(before.keys() & after.keys())
-    changed = [path for path in in_both if before[path] != after[path]]
+    in_both = before.keys() & after.keys()
+    changed = [path for path in sorted(in_both) if before[path] != after[path]]
     if changed:
-        what = f"{len(changed):,} inputs of `{name}` have different content"
+        count = f"{len(changed):,} inputs of `{name}`"
+        what = f"{count} have different content"
         yield difference(f"{what}: {_first_few(changed)}", RESTORE, rule="lock-input-changed")
 
 

@@ -54,7 +54,8 @@ _ANY_SHAPE = (  # other people's files take any shape
 def import_mixture(kind: str | None, path: str | Path) -> Imported:
     """The mixture in a file of another system; `kind` is one of KINDS, None to detect it from the content."""
     content = yaml_text.read_text(path)
-    return parse_mixture(kind, content, str(path))
+    file = str(path)
+    return parse_mixture(kind, content, file)
 
 
 def parse_mixture(kind: str | None, content: str, file: str) -> Imported:

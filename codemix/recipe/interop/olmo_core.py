@@ -72,12 +72,13 @@ def olmo_core(content: str, file: str) -> Imported:
 def _weights(listed: list[dict[str, Any]], document: YamlFile, at: tuple) -> Iterator[Weight]:
     called = [_name(source) for source in listed]
     names = names_for(called)
+    key = "target_ratio"
     for i, source in enumerate(listed):
         paths = source.get("paths") or [called[i]]
         location = str(paths[0])
         cap = float(source.get("max_repetition_ratio", 1.0))
-        key = "target_ratio"
-        ratio = fraction(source[key], document, (*at, i, key))
+        place = (*at, i, key)
+        ratio = fraction(source[key], document, place)
         yield Weight(names[i], location, ratio, cap)
 
 

@@ -207,8 +207,10 @@ def _hints_for_unknown(family: str, kind: str) -> list[str]:
 def _needs_no_validator(cls: type[Component]) -> bool:
     """Whether a component may be all defaults; to build its validator would take longer than everything
     else."""
-    is_required = [field.is_required() for field in cls.model_fields.values()]
-    return not any(is_required) and not cls.__pydantic_decorators__.model_validators
+    fields = cls.model_fields.values()
+    required = [field for field in fields if field.is_required()]
+    validators = cls.__pydantic_decorators__.model_validators
+    return not required and not validators
 
 
 def field(family: str) -> Any:

@@ -31,7 +31,8 @@ class Finding:
 
     def located(self, document: YamlFile) -> Problem:
         """The problem at its place in the file."""
-        return replace(self.problem, where=document.where(self.path, key=self.on_key))
+        where = document.where(self.path, key=self.on_key)
+        return replace(self.problem, where=where)
 
 
 def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> Finding:

@@ -18,7 +18,8 @@ class Origin:
     path: tuple
 
     def inside(self, *parts: Any) -> Origin:
-        return Origin(self.document, (*self.path, *parts))
+        path = (*self.path, *parts)
+        return Origin(self.document, path)
 
     def where(self, *, key: bool = False) -> Where:
         return self.document.where(self.path, key=key)
@@ -67,8 +68,11 @@ class Layered(YamlFile):
             is_inside = len(known) > n and known[:n] == path
             if not is_inside:
                 moved[known] = origin
-            elif known[n] in moves:
-                moved[(*path, moves[known[n]], *known[n + 1 :])] = origin
+                continue
+            old = known[n]
+            if old in moves:
+                more = known[n + 1 :]
+                moved[(*path, moves[old], *more)] = origin
         for old, new in moves.items():
             origin_before = self.origin((*path, old))
             if old != new and origin_before is not None:  # what came straight from the base moves as well

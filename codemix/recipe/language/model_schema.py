@@ -127,4 +127,5 @@ class Model(Spec):
         unembedding = self.vocab(vocab_size) * self.d_model
         query_width = self.n_heads * self.head_size
         attention = self.n_layers * query_width * seq_len
-        return 6 * (blocks + unembedding + attention)
+        multiplications = blocks + unembedding + attention
+        return 6 * multiplications

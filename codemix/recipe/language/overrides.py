@@ -33,7 +33,8 @@ def override(target: Layered, change: dict[str, Any], source: YamlFile, at: tupl
     """Lay `change`, given at path `at` of `source`, over `target`. Raises CodemixError for a path that leads
     nowhere."""
     origin = Origin(source, at)
-    _merge(target, (), target.value, change, origin)
+    whole = target.value
+    _merge(target, (), whole, change, origin)
 
 
 def remove(target: Layered, name: str, source: YamlFile, at: tuple) -> None:
@@ -93,9 +94,11 @@ def _name_of_new_stage(target: Layered, path: tuple, key: str, new: Any) -> str 
     is_dotted = path == () and key.startswith("stages.")
     if not is_dotted and path != ("stages",):
         return None
-    name = key.removeprefix("stages.") if is_dotted else key
     stages = target.value.get("stages")
-    is_new = isinstance(stages, list) and _is_stage(new) and _find_stage(stages, name) is None
+    if not isinstance(stages, list) or not _is_stage(new):
+        return None
+    name = key.removeprefix("stages.") if is_dotted else key
+    is_new = _find_stage(stages, name) is None
     return name if is_new else None
 
 
@@ -197,7 +200,9 @@ def _nowhere(name: str, known: Iterable[Any], path: tuple, origin: Origin) -> Co
     what = f"the base recipe has no `{name}`{inside}"
     words = [word for word in known if isinstance(word, str)]
     hints = did_you_mean(name, words)
-    return CodemixError(Problem(what, origin.where(key=True), hints, "override-path"))
+    where = origin.where(key=True)
+    problem = Problem(what, where, hints, "override-path")
+    return CodemixError(problem)
 
 
 def _heads(dotted: str) -> list[str]:
@@ -217,8 +222,12 @@ def _find_stage(stages: list, name: Any) -> int | None:
 
 
 def _stage_names(stages: list) -> list[Any]:
-    named = [stage for stage in stages if isinstance(stage, dict)]
-    return [stage.get("name", "") for stage in named]
+    names = []
+    for stage in stages:
+        if isinstance(stage, dict):
+            name = stage.get("name", "")
+            names.append(name)
+    return names
 
 
 def _is_stage(value: Any) -> bool:

@@ -35,7 +35,10 @@ LARGEST = 10**16  # beyond any corpus; keeps one typo from becoming a plan of a 
 
 
 def _refuse(what: str, *hints: str) -> PydanticCustomError:
-    return PydanticCustomError("quantity", what.replace("{", "{{").replace("}", "}}"), {"hints": list(hints)})
+    opened = what.replace("{", "{{")
+    template = opened.replace("}", "}}")  # pydantic fills in braces
+    context = {"hints": list(hints)}
+    return PydanticCustomError("quantity", template, context)
 
 
 def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
@@ -45,20 +48,20 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         if value != int(value):
             raise _refuse(f"`{value}` is not a whole number of {noun}", f"for example `{example}`")
         value = int(value)
-    match = _NUMBER.match(str(value)[:64])
-    if not match or match[2] + match[3] not in units:
-        shown = [unit for unit in units if 0 < len(unit) <= 3 and unit != "tok"]
-        raise _refuse(
-            f"cannot read `{str(value)[:40]}` as a number of {noun}",
-            f"for example `{example}`; units: {', '.join(shown)}",
-        )
-    exact = _digits(match[1]) * units[match[2] + match[3]]
+    text = str(value)
+    match = _NUMBER.match(text[:64])
+    unit = match[2] + match[3] if match else ""
+    if not match or unit not in units:
+        short = [name for name in units if 0 < len(name) <= 3 and name != "tok"]
+        listed = ", ".join(short)
+        what = f"cannot read `{text[:40]}` as a number of {noun}"
+        raise _refuse(what, f"for example `{example}`; units: {listed}")
+    exact = _digits(match[1]) * units[unit]
     if exact.denominator != 1:
-        raise _refuse(
-            f"`{value}` is not a whole number of {noun}", f"nearest: {round(exact):,}".replace(",", "_")
-        )
+        nearest = f"{round(exact):_}"
+        raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {nearest}")
     if exact > LARGEST:
-        raise _refuse(f"`{str(value)[:40]}` is more than {LARGEST:.0e} {noun}")
+        raise _refuse(f"`{text[:40]}` is more than {LARGEST:.0e} {noun}")
     return int(exact)
 
 
@@ -223,14 +226,19 @@ def show_share(share: Fraction) -> str:
     """A percentage, exact where four decimals can say it, else as a fraction's nearest with `~`."""
     percent = share * 100
     text = f"{float(percent):.4f}".rstrip("0").rstrip(".")
-    return f"{text}%" if Fraction(text) == percent else f"~{text}%"
+    is_exact = Fraction(text) == percent
+    about = "" if is_exact else "~"
+    return f"{about}{text}%"
 
 
 def exact_share(share: Fraction) -> str:
     """Text that `read_share` reads back to the same fraction."""
     percent = share * 100
     text = f"{float(percent):.6f}".rstrip("0").rstrip(".")
-    return f"{text}%" if Fraction(text) == percent else f"{share.numerator}/{share.denominator}"
+    is_exact = Fraction(text) == percent
+    if is_exact:
+        return f"{text}%"
+    return f"{share.numerator}/{share.denominator}"
 
 
 _QUANTITY = {"type": ["string", "integer"]}

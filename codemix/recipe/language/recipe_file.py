@@ -94,7 +94,8 @@ def _renamed(value: Any, key: Misspelt) -> bool:
 
 def is_study(document: yaml_text.YamlFile) -> bool:
     """Whether a document is a study: it has a key `study`."""
-    return isinstance(document.value, dict) and "study" in document.value
+    content = document.value
+    return isinstance(content, dict) and "study" in content
 
 
 def validate(model: type[S], document: yaml_text.YamlFile) -> S:

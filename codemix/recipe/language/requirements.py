@@ -34,13 +34,16 @@ class Requirement:
 
     def problem(self, *, severity: str = "error") -> Problem:
         kind = "program" if self.program else "package"
+        rule = f"{kind}-missing"
+        hints = (self.remedy,)
         what = f"{self.work} needs the {kind} `{self.name}`, which is not installed"
-        return Problem(what, hints=(self.remedy,), rule=f"{kind}-missing", severity=severity)
+        return Problem(what, hints=hints, rule=rule, severity=severity)
 
 
 def package(work: str, name: str, install: str, *modules: str) -> Requirement:
     """A package that pip installs as `install`."""
-    return Requirement(work, name, f"install it with `pip install {install}`", modules)
+    remedy = f"install it with `pip install {install}`"
+    return Requirement(work, name, remedy, modules)
 
 
 def _importable(module: str) -> bool:
@@ -65,7 +68,8 @@ def lacking(recipe: schema.Recipe, *, severity: str = "error") -> list[Finding]:
 
 def warnings(recipe: schema.Recipe, document: yaml_text.YamlFile) -> list[Problem]:
     """What this machine lacks for a recipe, as warnings: another machine may build it."""
-    return located(lacking(recipe, severity="warning"), document)
+    absent = lacking(recipe, severity="warning")
+    return located(absent, document)
 
 
 def located(findings: Iterable[Finding], document: yaml_text.YamlFile) -> list[Problem]:

@@ -52,7 +52,9 @@ class Scope:
 
     def nested(self, error: Error) -> Scope:
         """The scope of a component's own errors, which recipe/language/component.py carries out whole."""
-        return Scope(self.document, error["ctx"]["fields"], self.path + error["loc"])
+        fields = error["ctx"]["fields"]
+        path = self.path + error["loc"]
+        return Scope(self.document, fields, path)
 
     def keys_around(self, path: tuple) -> list[str]:
         """The keys that the schema knows in the mapping that holds `path`."""
@@ -69,7 +71,8 @@ class Misspelt:
     known: list[str]
 
     def meant(self, n: int = 1) -> list[str]:
-        return meant(str(self.path[-1]), self.known, n)
+        key = str(self.path[-1])
+        return meant(key, self.known, n)
 
 
 def schema_problems(errors: Sequence[Error], scope: Scope) -> list[Problem]:
@@ -145,7 +148,8 @@ class _Located:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        return tuple(self.context.get("hints", ()))
+        hints = self.context.get("hints", ())
+        return tuple(hints)
 
     @property
     def input_text(self) -> str:
@@ -159,9 +163,12 @@ def _located(error: Error, scope: Scope) -> _Located:
     value = scope.document.value
     path: list[Any] = []
     union: tuple | None = None
-    parts = [part for part in (*scope.path, *error["loc"]) if part != "[key]"]
+    reported = (*scope.path, *error["loc"])
+    parts = [part for part in reported if part != "[key]"]
+    is_missing = error["type"] == "missing"
+    last = len(parts) - 1
     for i, part in enumerate(parts):
-        is_would_be = error["type"] == "missing" and i == len(parts) - 1  # the place of a missing key
+        is_would_be = is_missing and i == last  # the place of a missing key
         if isinstance(value, dict) and (part == "from_" or part in value or str(part) in value):
             part = "from" if part == "from_" else part
             value = value.get(part, value.get(str(part)))
@@ -175,10 +182,12 @@ def _located(error: Error, scope: Scope) -> _Located:
 
 
 def _problems_of_forms(path: tuple, candidates: list[_Located], scope: Scope) -> list[Problem]:
-    inside = [located for located in candidates if len(located.path) > len(path)]
+    depth = len(path)
+    inside = [located for located in candidates if len(located.path) > depth]
     if inside:  # of the one form that what is written could be
         return [_problem(located, scope) for located in inside]
-    return [_no_form_fits(candidates, path, scope)]
+    no_form = _no_form_fits(candidates, path, scope)
+    return [no_form]
 
 
 def _no_form_fits(candidates: list[_Located], path: tuple, scope: Scope) -> Problem:
@@ -192,8 +201,10 @@ def _no_form_fits(candidates: list[_Located], path: tuple, scope: Scope) -> Prob
             typed.append(located)
     for located in typed:
         if not _expectation(located).startswith("expected"):  # the form is right and the value is not
-            problem = _problem(replace(located, path=path), scope)
-            more = [f"or write {' or '.join(words)}"] if words else []
+            at_path = replace(located, path=path)
+            problem = _problem(at_path, scope)
+            alternatives = " or ".join(words)
+            more = [f"or write {alternatives}"] if words else []
             return replace(problem, hints=(*problem.hints, *more))
     forms = [_WORDS[located.kind].removeprefix("expected ") for located in typed]
     choices = " or ".join([*dict.fromkeys(forms), *words])
@@ -240,18 +251,24 @@ def _unknown_key(located: _Located, scope: Scope) -> Problem:
 
 
 def _missing_key(located: _Located, scope: Scope) -> Problem:
-    *around, key = located.path
-    inside = f" in `{show_path(tuple(around))}`" if around else ""
-    where = scope.document.where(tuple(around), key=True)
-    return Problem(f"`{key}` is missing{inside}", where, (), "missing-key")
+    around = located.path[:-1]
+    key = located.path[-1]
+    inside = f" in `{show_path(around)}`" if around else ""
+    where = scope.document.where(around, key=True)
+    what = f"`{key}` is missing{inside}"
+    return Problem(what, where, (), "missing-key")
 
 
 def _wrong_word(located: _Located, scope: Scope) -> Problem:
+    written = located.input_text
     words = _literals(located)
-    near = did_you_mean(located.input_text, words)[:1] if len(words) > 3 else ()
-    choices = ", ".join(f"`{word}`" for word in words)
-    what = f"`{located.input_text}` is not one of {choices}"
-    return Problem(what, scope.document.where(located.path), near, "schema")
+    quoted = [f"`{word}`" for word in words]
+    choices = ", ".join(quoted)
+    what = f"`{written}` is not one of {choices}"
+    nearest = did_you_mean(written, words)[:1]
+    hints = nearest if len(words) > 3 else ()  # of a few words each is in the message
+    where = scope.document.where(located.path)
+    return Problem(what, where, hints, "schema")
 
 
 def _not_a_name(located: _Located, scope: Scope) -> Problem:
@@ -319,14 +336,23 @@ def _fields_at(model: Any, path: tuple) -> list[str]:
 
 def _fields(annotation: Any) -> dict[str, Any]:
     """The annotations of a model's fields by the keys of the file; empty for what is not a model."""
-    fields = getattr(_model_in(annotation), "model_fields", None) or {}
-    return {field.alias or name: field.annotation for name, field in fields.items()}
+    model = _model_in(annotation)
+    fields = getattr(model, "model_fields", None) or {}
+    annotations = {}
+    for name, field in fields.items():
+        key = field.alias or name
+        annotations[key] = field.annotation
+    return annotations
+
+
+_WRAPPERS = (typing.Union, types.UnionType, typing.Annotated)
 
 
 def _model_in(annotation: Any) -> Any:
     """The model or container inside `X | None` and `Annotated[X, ...]`."""
-    while typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
-        inner = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+    while typing.get_origin(annotation) in _WRAPPERS:
+        arguments = typing.get_args(annotation)
+        inner = [arg for arg in arguments if arg is not type(None)]
         models = [arg for arg in inner if hasattr(arg, "model_fields")]
         annotation = models[0] if models else inner[0]
     return annotation

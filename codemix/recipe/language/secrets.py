@@ -59,7 +59,15 @@ def hidden(text: str) -> str:
 
 def _address(text: str) -> str:
     text = _USER.sub(_stars, text)
-    return _QUERY.sub(lambda m: f"{m[1]}={'*' * len(m[2])}" if SECRET_KEY.search(m[1]) else m[0], text)
+    return _QUERY.sub(_parameter, text)
+
+
+def _parameter(match: re.Match) -> str:
+    name, value = match.groups()
+    if not SECRET_KEY.search(name):
+        return match[0]
+    stars = "*" * len(value)
+    return f"{name}={stars}"
 
 
 def _stars(match: re.Match) -> str:
@@ -67,6 +75,8 @@ def _stars(match: re.Match) -> str:
 
 
 def _pair(match: re.Match) -> str:
-    if _OF_A_VOCABULARY.match(match[1]) or _NO_SECRET.fullmatch(match[2]):
+    before, value = match.groups()
+    if _OF_A_VOCABULARY.match(before) or _NO_SECRET.fullmatch(value):
         return match[0]
-    return match[1] + "*" * len(match[2])
+    stars = "*" * len(value)
+    return before + stars

@@ -71,7 +71,8 @@ class SourceGraph:
         """The sources that become tokens: all but those that other sources read and no mixture names."""
         only_read = self.readers.keys() - self.mixed
         names = self.recipe.sources
-        return tuple(name for name in names if name not in only_read)
+        kept = [name for name in names if name not in only_read]
+        return tuple(kept)
 
     @property
     def tokenizer_shares(self) -> dict[str, Fraction]:
@@ -88,10 +89,12 @@ class SourceGraph:
         """
         sources = self.recipe.sources
         roots = {name: self.root(name) for name in sources}
-        largest = dict.fromkeys(roots.values(), Fraction(0))
+        nothing = Fraction(0)
+        largest: dict[str, Fraction] = {}
         for name, root in roots.items():
+            before = largest.get(root, nothing)
             share = sources[name].held_out
-            largest[root] = max(largest[root], share)
+            largest[root] = max(before, share)
         return {name: largest[root] for name, root in roots.items()}
 
     def chain(self, name: str) -> tuple[str, ...]:

@@ -59,5 +59,7 @@ stages:
 
 def starting_recipe(name: str = "my-recipe") -> str:
     """The text of a recipe called `name`, or the nearest name that a recipe may have."""
-    known = re.sub(r"[^a-z0-9_.+-]+", "-", name.lower()).strip("-._+")[:64]
-    return STARTING_RECIPE.format(name=name_text(known or "my-recipe"))
+    plain = re.sub(r"[^a-z0-9_.+-]+", "-", name.lower())
+    nearest = plain.strip("-._+")[:64]
+    quoted = name_text(nearest or "my-recipe")
+    return STARTING_RECIPE.format(name=quoted)

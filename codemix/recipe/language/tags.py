@@ -44,8 +44,11 @@ def family(tags: Mapping[str, str]) -> Family:
 
 def refuses_prose_ops(tags: Mapping[str, str]) -> bool:
     """Whether thresholds made for prose would drop nearly all of a source with these tags."""
-    kind = KINDS.get(tags.get("kind", ""))
-    return kind is not None and not kind.prose
+    tag = tags.get("kind", "")
+    kind = KINDS.get(tag)
+    if kind is None:
+        return False
+    return not kind.prose
 
 
 def reference() -> str:

@@ -72,11 +72,14 @@ class YamlFile:
 
     def at(self, mark: Mark, path: tuple = ()) -> Where:
         """A place in the file, with its line as it may be shown."""
-        lines = self._lines
-        text = hidden(lines[mark.line - 1]) if mark.line <= len(lines) else ""
+        text = ""
+        if mark.line <= len(self._lines):
+            line = self._lines[mark.line - 1]
+            text = hidden(line)
         if len(text) > 200:
             text = text[:197] + "..."
-        return Where(self.file, *mark, path=show_path(path), text=text)
+        shown_path = show_path(path)
+        return Where(self.file, *mark, path=shown_path, text=text)
 
     @functools.cached_property
     def _lines(self) -> list[str]:
@@ -191,8 +194,10 @@ def _unreadable(reason: str, position: int | None, document: YamlFile) -> Proble
     where = Where(document.file, 1, 1)
     if isinstance(position, int):
         before = document.text[:position]
+        line = before.count("\n") + 1
         line_start = before.rfind("\n") + 1
-        where = document.at(Mark(before.count("\n") + 1, position - line_start + 1))
+        column = position - line_start + 1
+        where = document.at(Mark(line, column))
     return Problem(f"this is not YAML: {reason}", where, (), "yaml-syntax")
 
 
@@ -227,10 +232,16 @@ class _Reader:
         self.open: list[yaml.Node] = []  # the collections around the node that is read
 
     def problem(self, node: yaml.Node, path: tuple, what: str, *hints: str, rule: str) -> None:
-        is_repeated = rule == "yaml-size" and any(known.rule == rule for known in self.problems)
-        if not is_repeated:
-            where = self.document.at(_mark(node), path)
-            self.problems.append(Problem(what, where, hints, rule))
+        if rule == "yaml-size" and self._has(rule):
+            return
+        mark = _mark(node)
+        where = self.document.at(mark, path)
+        problem = Problem(what, where, hints, rule)
+        self.problems.append(problem)
+
+    def _has(self, rule: str) -> bool:
+        rules = [known.rule for known in self.problems]
+        return rule in rules
 
     def value(self, node: yaml.Node, path: tuple, depth: int) -> Any:
         self.nodes += 1
@@ -319,9 +330,11 @@ class _Reader:
 def _mark(part: yaml.Node | yaml.Event) -> Mark:
     start, end = part.start_mark, part.end_mark
     assert start is not None and end is not None  # the loader marks everything
+    line = start.line + 1
+    column = start.column + 1
     is_one_line = end.line == start.line
     length = end.column - start.column if is_one_line else 1
-    return Mark(start.line + 1, start.column + 1, max(1, length))
+    return Mark(line, column, max(1, length))
 
 
 class _Dumper(yaml.SafeDumper):

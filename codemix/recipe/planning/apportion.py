@@ -30,7 +30,10 @@ class _Curve:
     def __init__(self, rows: int, bounds: list[int], start: Fraction, end: Fraction):
         rise = end - start
         slope = rise / (2 * rows)
-        self.exact = [bound * (start + slope * bound) for bound in bounds]
+        self.exact: list[Fraction] = []
+        for bound in bounds:
+            mean_share = start + slope * bound
+            self.exact.append(bound * mean_share)
         self.whole = [math.floor(amount) for amount in self.exact]
 
     def next_due(self, count: int) -> int:

@@ -73,8 +73,9 @@ def flatten(recipe: schema.Recipe, index: int) -> FlatMixture:
 
 def unknown_source(recipe: schema.Recipe, name: str, at: tuple, *, on_key: bool = False) -> Finding:
     """`name` is neither a source nor a group."""
-    known = [*recipe.sources, *recipe.groups]
-    near = did_you_mean(name, known)
+    sources = recipe.sources
+    groups = recipe.groups
+    near = did_you_mean(name, [*sources, *groups])
     what = f"there is no source or group `{name}`"
     return finding(at, "unknown-source", what, *near, on_key=on_key)
 

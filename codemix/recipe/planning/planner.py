@@ -60,7 +60,8 @@ class Planner:
         self.identities = {**(specs or spec_fingerprints(recipe)), **built}
 
     def plan(self) -> Plan:
-        drafts = [self._draft(index) for index in range(len(self.recipe.stages))]
+        n_stages = len(self.recipe.stages)
+        drafts = [self._draft(index) for index in range(n_stages)]
         run_totals = _run_totals(drafts)
         finished: dict[int, StagePlan] = {}  # by the id of the draft; parent and fingerprint are final
         for draft, run_total in zip(drafts, run_totals, strict=True):
@@ -70,7 +71,8 @@ class Planner:
             fingerprint = stage_fingerprint(stage)
             finished[id(draft)] = dataclasses.replace(stage, fingerprint=fingerprint)
         for name, end in self.ends.items():
-            self.ends[name] = End(finished[id(end.stage)], end.cursors)
+            stage = finished[id(end.stage)]
+            self.ends[name] = End(stage, end.cursors)
         return Plan(self.recipe, tuple(finished.values()))
 
     def _draft(self, index: int) -> StagePlan:
