@@ -107,7 +107,7 @@ def exits_at_the_end(error, program):
         return False
     callers = {type(builtins.exit).__call__.__code__.co_filename}
     if "unittest.main" in sys.modules:
-        callers.add(sys.modules["unittest.main"].__file__)
+        callers.add(str(sys.modules["unittest.main"].__file__))
     while place.tb_next is not None:
         place = place.tb_next
         if place.tb_frame.f_code.co_filename not in callers:

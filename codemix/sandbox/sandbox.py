@@ -35,7 +35,7 @@ from codemix.progress import progress
 from codemix.sandbox.memory import TMP_BYTES, WRITABLE, seccomp_filter, too_much
 
 NOBODY = 65534
-PROCESSES = 16  # memory is limited a process, so processes are limited too
+PROCESSES = 16  # memory is limited per process, so processes are limited too
 OUTPUT_BYTES = 2**20  # more is taken for a flood and stops the program
 KEPT_BYTES = 2**14
 LOOK_S = 0.1  # between two looks at the memory of a program
@@ -99,9 +99,8 @@ def run_many(
                 results.append(result)
                 advance()
     finally:
-        pool.shutdown(
-            cancel_futures=True
-        )  # an interruption waits for the programs that run, not for those that wait
+        # An interruption waits for the programs that run, not for those that wait.
+        pool.shutdown(cancel_futures=True)
     return results
 
 
@@ -124,16 +123,14 @@ def isolation_available(*, unsafe: bool = False) -> str:
 
 @functools.cache
 def bubblewrap_problem() -> str | None:
-    """Why bubblewrap cannot be used on this machine, or None when it works. Tried once a process."""
+    """Why bubblewrap cannot be used on this machine, or None when it works. Tried once per process."""
     if shutil.which("bwrap") is None:
         return "`bwrap` is not installed"
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         result = _run("pass", "bubblewrap", None, 60.0, 2**29)
-        return (
-            None
-            if result.passed
-            else f"bubblewrap does not work here ({result.stdout.strip() or result.reason})"
-        )
+        if result.passed:
+            return None
+        return f"bubblewrap does not work here ({result.stdout.strip() or result.reason})"
     return "bubblewrap could not be started"
 
 
@@ -159,8 +156,8 @@ def _open_to_all(path: str) -> bool:
 
 @functools.cache
 def _bubblewrap(python: str) -> tuple[str, ...]:
-    command = [
-        shutil.which("bwrap"),
+    command: list[str] = [
+        shutil.which("bwrap") or "bwrap",
         "--unshare-all",
         "--unshare-user",
         "--disable-userns",
@@ -233,12 +230,8 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
     command = (*around, python, "-I", "-S", "-c", _START)
     handed = [fd for fd in (verdict_out, filter_in) if fd is not None]
     # Root is exempt from the limit on processes, so root becomes nobody first.
-    other = (
-        {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-        if os.geteuid() == 0 and _open_to_all(python)
-        else {}
-    )
-    if other and folder:
+    as_nobody = os.geteuid() == 0 and _open_to_all(python)
+    if as_nobody and folder:
         os.chown(folder, NOBODY, NOBODY)
     try:
         process = subprocess.Popen(
@@ -250,7 +243,9 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
             cwd=folder or "/",
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder or "/"},
             start_new_session=True,
-            **other,
+            user=NOBODY if as_nobody else None,
+            group=NOBODY if as_nobody else None,
+            extra_groups=[] if as_nobody else None,
         )
     except BaseException:
         os.close(verdict_in)
@@ -267,9 +262,10 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
         process.kill()
         status = process.wait()
         os.close(verdict_in)
-        process.stdout.close()
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+        for stream in (process.stdout, process.stdin):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
     passed = not stopped and said == secret.encode()
     reason = "passed" if passed else stopped or _words(said, secret, status)
     return Result(
@@ -283,11 +279,9 @@ def _words(said: bytes, secret: str, status: int) -> str:
     number = status - 128 if status > 128 else -status
     if number in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
-    return (
-        f"crashed ({signal.Signals(number).name})"
-        if number in set(signal.Signals)
-        else f"exited with status {status} before the tests ended"
-    )
+    if number in set(signal.Signals):
+        return f"crashed ({signal.Signals(number).name})"
+    return f"exited with status {status} before the tests ended"
 
 
 def _seccomp() -> int | None:
@@ -328,7 +322,10 @@ class _Watch:
 
 def _exchange(process: subprocess.Popen, verdict: int, job: bytes, watch: _Watch) -> tuple[str, bytes, bytes]:
     """Hands the job over and gathers verdict and output, bounded. First of the three: why it was stopped, or ""."""
-    said, output, size = b"", b"", 0
+    assert process.stdin is not None and process.stdout is not None  # both are pipes
+    said = b""
+    output = b""
+    size = 0
     stdin, stdout = process.stdin.fileno(), process.stdout.fileno()
     for fd in (stdin, stdout, verdict):
         os.set_blocking(fd, False)

@@ -343,7 +343,7 @@ def test_tasks_are_called_only_beyond_their_noise(store):
 def test_a_file_that_is_no_win_rate_is_said(inputs, store, tmp_path, content):
     if content:
         (tmp_path / "winrate.json").write_text(content)
-    with pytest.raises(CodemixError, match="is no result of `codemix eval winrate`"):
+    with pytest.raises(CodemixError, match="is not a result of `codemix eval winrate`"):
         compare(inputs[:2], store, winrates=[tmp_path])
 
 

@@ -1,4 +1,5 @@
-"""One HTTP request to an endpoint that is not trusted: no redirects, a bounded body, one deadline for everything, no key repeated."""
+"""One HTTP request to an endpoint that is not trusted: no redirects, a bounded body, one deadline for everything, no
+key repeated."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
         except Exception as error:
             arrived.put(error)
 
-    # A socket's own timeout begins anew with every byte, and looking up a name has none: so a thread that can be left behind.
+    # A socket's own timeout begins again with every byte, and looking up a name has none: so a thread that can be
+    # left behind.
     threading.Thread(target=work, daemon=True).start()
     try:
         result = arrived.get(timeout=timeout_s)
@@ -71,9 +73,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
 
 
 def _exchange(request: urllib.request.Request, timeout_s: float) -> Response:
-    opener = (
-        urllib.request.OpenerDirector()
-    )  # without the handlers that follow redirects or answer a demand for a password
+    # Without the handlers that follow redirects or answer a demand for a password.
+    opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
@@ -89,14 +90,18 @@ class _Body(io.BufferedReader):
     """A body whose length, or whose chunks' sizes, the endpoint may have made up: no buffer is made for them in advance."""
 
     def read(self, size: int | None = -1) -> bytes:
-        return super().read(size if size is None else min(size, MAX_BODY_BYTES + 1))
+        if size is None:
+            return super().read(None)
+        at_most = min(size, MAX_BODY_BYTES + 1)
+        return super().read(at_most)
 
 
 class _Bounded(io.RawIOBase):
     """Bytes of a stream up to the limit; below the decoding of chunks, so that it holds for any of them."""
 
     def __init__(self, stream: io.BufferedReader):
-        self._stream, self._left = stream, MAX_BODY_BYTES
+        self._stream = stream
+        self._left = MAX_BODY_BYTES
 
     def readable(self) -> bool:
         return True

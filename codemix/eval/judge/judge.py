@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from pydantic import Field
 
@@ -71,10 +71,6 @@ class Judge(Spec):
     retries: int = Field(5, ge=0, le=20, description="after 429, 5xx, or no answer")
     timeout_s: float = Field(120.0, gt=0, le=3600, description="for one answer to come whole [s]")
 
-    @property
-    def stub(self) -> bool:
-        return self.model.startswith("stub")
-
 
 def read_judge(path: Path) -> tuple[Judge, str]:
     """(the judge, its prompt). Raises CodemixError for what is wrong with either file."""
@@ -99,14 +95,12 @@ def verdict(reply: str) -> Verdict:
     >>> verdict("Both are short.\\n**Preferred:** Answer (B)."), verdict("A is better")
     ('B', 'unparsed')
     """
-    said = ""
-    for found in _PREFERRED.finditer(reply):
-        before = reply[reply.rfind("\n", 0, found.start()) + 1 : found.start()]
-        if not _WORD.search(before):
-            said = found[1].upper()
-    if not said:
-        return "unparsed"
-    return said if said in ("A", "B") else "tie"
+    last: Verdict = "unparsed"
+    for match in _PREFERRED.finditer(reply):
+        line_start = reply.rfind("\n", 0, match.start()) + 1
+        if not _WORD.search(reply[line_start : match.start()]):
+            last = _PREFERENCES.get(match[1].upper(), "tie")
+    return last
 
 
 # Linear: nothing that was passed over is tried again (`*+`), and a match reaches to the end of its line.
@@ -114,6 +108,7 @@ _PREFERRED = re.compile(
     r"preferred\W*+(?:answer)?\W*+(A|B|tie|neither|both)\b[^\w\n]*+$", re.IGNORECASE | re.MULTILINE
 )
 _WORD = re.compile(r"\w")
+_PREFERENCES: dict[str, Verdict] = {"A": "A", "B": "B"}
 
 
 @dataclass(frozen=True)
@@ -125,15 +120,15 @@ class Ask:
     b: str
 
     def prompt(self, template: str) -> str:
-        fence = "=" * 8 + digest("\0".join(("fence", template, self.instruction, self.a, self.b)))[:16]
+        everything = "\0".join(("fence", template, self.instruction, self.a, self.b))
+        fence = "=" * 8 + digest(everything)[:16]
         values = {"instruction": self.instruction, "a": self.a, "b": self.b, "fence": fence}
-        return re.sub(
-            r"\{(instruction|a|b|fence)\}", lambda m: values[m[1]], template
-        )  # one pass: braces in answers stay as they are
+        # One pass: braces in answers stay as they are.
+        return re.sub(r"\{(instruction|a|b|fence)\}", lambda match: values[match[1]], template)
 
 
 class Replies:
-    """The judge's raw replies, kept in a file as they come: what was asked once is never asked again."""
+    """The judge's raw replies, kept in a file as they arrive: what was asked once is never asked again."""
 
     def __init__(self, judge: Judge, template: str, path: Path):
         self.judge, self.template, self.path = judge, template, path
@@ -150,20 +145,18 @@ class Replies:
                     continue  # torn by a crash: it is asked again
 
     def get(self, asks: Sequence[Ask]) -> list[str]:
-        """The replies, in order. Raises CodemixError (`judge-unreachable`) when the endpoint does not answer; what came is kept."""
+        """The replies, in order. Raises CodemixError (`judge-unreachable`) when the endpoint does not answer; what
+        has arrived is kept."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         missing = list(dict.fromkeys(a for a in asks if self._key(a) not in self._known))
         if missing:
-            torn = (
-                self.path.is_file()
-                and not self.path.read_bytes().endswith(b"\n")
-                and self.path.stat().st_size > 0
-            )
+            kept = self.path.read_bytes() if self.path.is_file() else b""
+            is_torn = bool(kept) and not kept.endswith(b"\n")
             with (
                 open(self.path, "a", encoding="utf-8") as file,
                 progress("judging", len(missing), "verdicts") as advance,
             ):
-                if torn:
+                if is_torn:
                     file.write("\n")
                 pool = ThreadPoolExecutor(self.judge.concurrency)
                 try:
@@ -174,20 +167,18 @@ class Replies:
         return [self._known[self._key(a)] for a in asks]
 
     def _key(self, ask: Ask) -> str:
-        who = {k: getattr(self.judge, k) for k in ("base_url", "model", "temperature", "max_tokens")}
-        return digest(json.dumps([who, self.template, ask.instruction, ask.a, ask.b], sort_keys=True))
+        judge = self.judge.model_dump(include={"base_url", "model", "temperature", "max_tokens"})
+        content = [judge, self.template, ask.instruction, ask.a, ask.b]
+        return digest(json.dumps(content, sort_keys=True))
 
-    def _ask(self, ask: Ask, file) -> None:
+    def _ask(self, ask: Ask, file: TextIO) -> None:
         reply = self._post(ask.prompt(self.template))
+        entry = {"key": self._key(ask), "model": self.judge.model, "reply": reply}
+        line = json.dumps(entry, ensure_ascii=False)
         with self._lock:
             self.asked += 1
-            self._known[self._key(ask)] = reply
-            file.write(
-                json.dumps(
-                    {"key": self._key(ask), "model": self.judge.model, "reply": reply}, ensure_ascii=False
-                )
-                + "\n"
-            )
+            self._known[entry["key"]] = reply
+            file.write(f"{line}\n")
             file.flush()
 
     def _post(self, prompt: str) -> str:
@@ -201,7 +192,10 @@ class Replies:
         headers = {"Content-Type": "application/json"}
         if key.value:
             headers["Authorization"] = f"Bearer {key.value}"
-        url, sent, why = self.judge.base_url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), ""
+        url = self.judge.base_url.rstrip("/") + "/chat/completions"
+        sent = json.dumps(body).encode()
+        why = ""
+        wait = 0.0
         for attempt in range(self.judge.retries + 1):
             if attempt:
                 time.sleep(wait)
@@ -214,25 +208,24 @@ class Replies:
                 ) from None
             except TooLong:
                 raise _refusal(url, f"its answer is longer than {MAX_BODY_BYTES:,} bytes") from None
-            except (
-                OSError,
-                http.client.HTTPException,
-                ValueError,
-            ) as error:  # connection refused, name not found, timed out, cut off
+            # Connection refused, name not found, timed out, cut off.
+            except (OSError, http.client.HTTPException, ValueError) as error:
                 why = key.starred(str(getattr(error, "reason", error)))[:SHOWN_CHARS]
                 continue
             if response.status in (408, 409, 425, 429) or response.status >= 500:
-                why, wait = f"HTTP {response.status}", _retry_after(response, wait)
+                why = f"HTTP {response.status}"
+                wait = _retry_after(response, wait)
                 continue
             if not 200 <= response.status < 300:
-                raise _refusal(url, key.starred(f"HTTP {response.status} {_told(response)}")[:SHOWN_CHARS])
+                complaint = key.starred(f"HTTP {response.status} {_message(response)}")
+                raise _refusal(url, complaint[:SHOWN_CHARS])
             content = _content(response.body)
             if content is not None:
                 return key.starred(content)
             why = "its answer is not that of a chat completion"
         raise CodemixError(
             f"the judge at {url} does not answer: {why}",
-            hints=["replies so far are kept; the same command goes on from there"],
+            hints=["replies so far are kept; the same command resumes from there"],
             rule="judge-unreachable",
         )
 
@@ -265,10 +258,11 @@ def _refusal(url: str, why: str) -> CodemixError:
     )
 
 
-def _told(response: Response) -> str:
+def _message(response: Response) -> str:
     """What a response says in words: where it redirects to, the message of an error, else its body."""
     if 300 <= response.status < 400:
-        return f"redirects to {response.headers.get('Location', 'nowhere')}, and the key is sent to no other address"
+        target = response.headers.get("Location", "nowhere")
+        return f"redirects to {target}, and the key is sent to no other address"
     text = response.body.decode(errors="replace").strip()
     try:
         return str(json.loads(text)["error"]["message"])
@@ -278,12 +272,14 @@ def _told(response: Response) -> str:
 
 def _retry_after(response: Response, otherwise: float) -> float:
     """Seconds to wait, from the header where it gives a number."""
-    said = response.headers.get("Retry-After", "")
-    return min(60.0, float(said)) if said.isascii() and said.isdecimal() else otherwise
+    seconds = response.headers.get("Retry-After", "")
+    if not (seconds.isascii() and seconds.isdecimal()):
+        return otherwise
+    return min(60.0, float(seconds))
 
 
 def _content(body: bytes) -> str | None:
-    """The text of a chat completion; None where the body is none, or its text is not Unicode."""
+    """The text of a chat completion; None where the body is not one, or its text is not Unicode."""
     try:
         content = json.loads(body)["choices"][0]["message"]["content"]
         if content is None:
