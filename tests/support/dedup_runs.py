@@ -2,6 +2,7 @@
 
 from codemix.data.build import dedup as dedup_module
 from codemix.data.build.documents import Documents, DocumentsFile
+from codemix.data.execution.runner import Resources
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store
 from codemix.recipe.language import schema

@@ -36,6 +36,10 @@ PROBES = (
 )
 
 
+TokenizerFiles = tuple[Path, ...]  # what `Tokenizer.files` names, as paths that can be opened
+Texts = Callable[[], Iterator[str]]  # a function that yields the training documents
+
+
 class Tokenizer(Component):
     """What turns text into token ids."""
 
@@ -55,7 +59,7 @@ class Tokenizer(Component):
         """How much text it is trained on [bytes]."""
         return 0
 
-    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+    def make(self, files: TokenizerFiles, texts: Texts) -> tokenizers.Tokenizer:
         """The tokenizer. `texts()` yields training documents; ready tokenizers never call it."""
         raise NotImplementedError
 

@@ -139,7 +139,11 @@ def problem(seed: int, number: int) -> Exercise:
     """Problem `number` of a seed; the same for every Python and machine."""
     chance = random.Random(f"codemix problem {seed} {number}")
     n_steps = chance.choice((1, 2, 2, 3))
-    steps = [(chance.choice(_STEPS), chance.randint(2, 9)) for _ in range(n_steps)]
+    steps = []
+    for _ in range(n_steps):
+        step = chance.choice(_STEPS)
+        k = chance.randint(2, 9)
+        steps.append((step, k))
     end_words, end_code, end = chance.choice(_ENDS)
     short_names = "_".join(_short(step) for step, _ in steps)
     name = f"{chance.choice(_NAMES)}_{short_names}"
@@ -147,14 +151,12 @@ def problem(seed: int, number: int) -> Exercise:
     task = f"Given a list of whole numbers, {words}, and {end_words}."
     body = "\n".join(_as_code(step, k, chance) for step, k in steps)
     solution = f"def {name}(values):\n{body}\n    return {end_code}\n"
-    cases: list[Numbers] = [[]]
-    for _ in range(4):
-        cases.append(_random_numbers(chance))
     tests = []
-    for case in cases:
-        transformed = _after(steps, case)
-        tests.append(f"assert {name}({case}) == {end(transformed)!r}")
-    return Exercise(task, solution, "\n".join(tests) + "\n")
+    for case in _cases(chance):
+        answer = end(_after(steps, case))
+        tests.append(f"assert {name}({case}) == {answer!r}")
+    program = "\n".join(tests) + "\n"
+    return Exercise(task, solution, program)
 
 
 def _as_code(step: _Step, k: int, chance: random.Random) -> str:
@@ -171,6 +173,14 @@ def _after(steps: list[tuple[_Step, int]], numbers: Numbers) -> Numbers:
     for step, k in steps:
         transformed = step.compute(transformed, k)
     return transformed
+
+
+def _cases(chance: random.Random) -> list[Numbers]:
+    """The lists that a solution is tried on."""
+    cases: list[Numbers] = [[]]
+    for _ in range(4):
+        cases.append(_random_numbers(chance))
+    return cases
 
 
 def _random_numbers(chance: random.Random) -> Numbers:

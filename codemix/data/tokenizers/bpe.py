@@ -9,16 +9,14 @@ genomes, fixed-width tables) every 256 characters; encoding does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.data.encoding import fim_tokens
-from codemix.data.encoding.tokenizer import Tokenizer, check_special_names
+from codemix.data.encoding.tokenizer import Texts, Tokenizer, TokenizerFiles, check_special_names
 from codemix.recipe.language.component import Spec
 from codemix.recipe.language.quantities import Bytes, Share
 from codemix.recipe.language.schema import Name
@@ -107,7 +105,7 @@ class Bpe(Tokenizer):
     def end_token(self) -> str:
         return "<|endoftext|>"
 
-    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+    def make(self, files: TokenizerFiles, texts: Texts) -> tokenizers.Tokenizer:
         from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
         tokenizer = Tokenizer(models.BPE())

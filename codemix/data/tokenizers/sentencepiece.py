@@ -13,13 +13,13 @@ user-defined piece does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.encoding.tokenizer import Tokenizer
+from codemix.data.encoding.tokenizer import Texts, Tokenizer, TokenizerFiles
 from codemix.data.encoding.tokenizer_faults import PATHOLOGICAL, is_control_word
 from codemix.errors import CodemixError
 from codemix.recipe.language.requirements import Requirement, package
@@ -56,7 +56,7 @@ class SentencePiece(Tokenizer):
     def end_token(self) -> str | None:
         return self.eos
 
-    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+    def make(self, files: TokenizerFiles, texts: Texts) -> tokenizers.Tokenizer:
         model = _read(files[0], self.path)
         if why := losses(model):
             raise _refused(self.path, f"cannot give text back: {'; '.join(why)}")

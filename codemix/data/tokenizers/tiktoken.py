@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from codemix.data.encoding.merges import bytes_to_unicode, last_merge
-from codemix.data.encoding.tokenizer import Tokenizer, check_special_names
+from codemix.data.encoding.tokenizer import Texts, Tokenizer, TokenizerFiles, check_special_names
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Tiktoken(Tokenizer):
     def end_token(self) -> str:
         return self.eos
 
-    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+    def make(self, files: TokenizerFiles, texts: Texts) -> tokenizers.Tokenizer:
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
         ranks = read_ranks(files[0], self.path)

@@ -8,13 +8,11 @@ them `special` in the file. Where spaces are written as U+2581, that character c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.encoding.tokenizer import Tokenizer
+from codemix.data.encoding.tokenizer import Texts, Tokenizer, TokenizerFiles
 from codemix.data.encoding.tokenizer_faults import panics
 from codemix.errors import CodemixError
 
@@ -42,7 +40,7 @@ class TokenizerJson(Tokenizer):
     def end_token(self) -> str | None:
         return self.eos
 
-    def make(self, files: tuple[Path, ...], texts: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+    def make(self, files: TokenizerFiles, texts: Texts) -> tokenizers.Tokenizer:
         from tokenizers import Tokenizer
 
         try:
