@@ -41,3 +41,11 @@ def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False
     return Finding(
         path, Problem(what, hints=hints, rule=rule, severity=severity, cite=WARNINGS.get(rule, "")), on_key
     )
+
+
+class Findings(list[Finding]):
+    """What is wrong, in the order in which it was noticed."""
+
+    def report(self, path: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> None:
+        problem = finding(path, rule, what, *hints, on_key=on_key)
+        self.append(problem)

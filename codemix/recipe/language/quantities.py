@@ -58,8 +58,8 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         raise _refuse(what, f"for example `{example}`; units: {listed}")
     exact = _digits(match[1]) * units[unit]
     if exact.denominator != 1:
-        nearest = f"{round(exact):_}"
-        raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {nearest}")
+        nearest = round(exact)
+        raise _refuse(f"`{value}` is not a whole number of {noun}", f"nearest: {nearest:_}")
     if exact > LARGEST:
         raise _refuse(f"`{text[:40]}` is more than {LARGEST:.0e} {noun}")
     return int(exact)

@@ -74,5 +74,8 @@ def warnings(recipe: schema.Recipe, document: yaml_text.YamlFile) -> list[Proble
 
 def located(findings: Iterable[Finding], document: yaml_text.YamlFile) -> list[Problem]:
     """The problems of findings, each at its place, in the order of the file."""
-    placed = [finding.located(document) for finding in findings]
-    return in_file_order(placed)
+    problems = []
+    for finding in findings:
+        problem = finding.located(document)
+        problems.append(problem)
+    return in_file_order(problems)

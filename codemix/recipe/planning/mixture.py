@@ -13,7 +13,7 @@ from typing import Any
 
 from codemix.errors import did_you_mean
 from codemix.recipe.language import schema
-from codemix.recipe.language.finding import Finding, finding
+from codemix.recipe.language.finding import Finding, Findings, finding
 from codemix.recipe.planning.shares import NOTHING, WHOLE, Span, constant, read_shares, total
 
 Names = tuple[str, ...]
@@ -118,7 +118,7 @@ class _Flattener:
 
     def __init__(self, recipe: schema.Recipe):
         self.recipe = recipe
-        self.problems: list[Finding] = []
+        self.problems = Findings()
 
     def leaves(self, mixture: dict[str, Any], at: tuple, groups: tuple, relative: bool) -> list[Leaf]:
         """The sources of a mapping at path `at` inside `groups`, with their shares of this mapping."""
@@ -142,7 +142,9 @@ class _Flattener:
         if isinstance(weight, schema.Group):
             if name in self.recipe.sources:
                 what = f"`{name}` is a source; it cannot also be a group here"
-                self._report(here, "group-name", what, "give the group a name of its own", on_key=True)
+                self.problems.report(
+                    here, "group-name", what, "give the group a name of its own", on_key=True
+                )
             return _OpenGroup(weight.of, (*here, "of"), True)
         if name in self.recipe.groups:
             return _OpenGroup(self.recipe.groups[name], ("groups", name), False)
@@ -160,7 +162,7 @@ class _Flattener:
         """The sources of a group, with their shares of the mapping around it."""
         if name in groups:
             what = f"the group `{name}` holds itself"
-            self._report(here, "group-cycle", what, "remove one of the two", on_key=True)
+            self.problems.report(here, "group-cycle", what, "remove one of the two", on_key=True)
             return []
         relative_inside = relative and group.written_here
         inside = self.leaves(group.mixture, group.path, (*groups, name), relative_inside)
@@ -169,7 +171,7 @@ class _Flattener:
             # constant.
             if span.ramps and leaf.span.ramps:
                 what = f"`{name}` ramps and so does `{leaf.source}` inside it"
-                self._report(here, "nested-ramp", what, "ramp one of the two")
+                self.problems.report(here, "nested-ramp", what, "ramp one of the two")
         return [leaf.within(span) for leaf in inside]
 
     def replaced(self, leaves: list[Leaf], rule: schema.Replace, at: tuple) -> list[Leaf]:
@@ -180,7 +182,7 @@ class _Flattener:
             known = set().union(*[leaf.names for leaf in leaves])
             near = did_you_mean(rule.of, known)
             what = f"`{rule.of}` is not in this mixture"
-            self._report((*at, "of"), "unknown-source", what, *near)
+            self.problems.report((*at, "of"), "unknown-source", what, *near)
             return leaves
         newcomers = self._newcomers(rule, at)
         if newcomers is None:
@@ -218,11 +220,7 @@ class _Flattener:
             return
         outer = f"what `{rule.of}` gives way to ramps with it"
         inner = f"so does `{ramps[0]}` inside `{rule.by}`"
-        self._report(at, "nested-ramp", f"{outer}, and {inner}", "ramp one of the two")
-
-    def _report(self, at: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> None:
-        problem = finding(at, rule, what, *hints, on_key=on_key)
-        self.problems.append(problem)
+        self.problems.report(at, "nested-ramp", f"{outer}, and {inner}", "ramp one of the two")
 
 
 def _groups_down_to(leaf: Leaf, name: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from codemix.recipe.language import schema
-from codemix.recipe.language.finding import Finding, finding
+from codemix.recipe.language.finding import Findings
 from codemix.recipe.language.quantities import tokens_at_least
 from codemix.recipe.planning.budget import StageBudget, stage_budget
 from codemix.recipe.planning.cursors import Cursor
@@ -54,7 +54,7 @@ class Planner:
         self.recipe = recipe
         self.pools = pools
         self.outside = outside
-        self.problems: list[Finding] = []
+        self.problems = Findings()
         self.ends: dict[str, End] = {}
         built = {name: pool.fingerprint for name, pool in pools.items()}
         self.identities = {**(specs or spec_fingerprints(recipe)), **built}
@@ -127,7 +127,7 @@ class Planner:
         needed = budget.batches[0].size * seq_len
         what = f"the stage is shorter than one step ({needed:,} tokens)"
         hint = f"give it at least {tokens_at_least(needed)} tokens, or a smaller batch_size"
-        self._report(("stages", index, "tokens"), "stage-too-short", what, hint)
+        self.problems.report(("stages", index, "tokens"), "stage-too-short", what, hint)
 
     def _start(self, index: int) -> _Start:
         spec = self.recipe.stages[index]
@@ -137,7 +137,7 @@ class Planner:
         if end.stage.model != self.recipe.model:
             what = f"stage `{end.stage.name}` has a different model from this recipe"
             at = ("stages", index, "init_from")
-            self._report(at, "model-changes", what, "give both recipes the same `model:`")
+            self.problems.report(at, "model-changes", what, "give both recipes the same `model:`")
         origin = spec.init_from
         asks_for_weights = isinstance(origin, schema.InitFrom) and origin.load == "weights"
         only_weights = asks_for_weights or spec.optimizer_state == "reset"
@@ -156,12 +156,8 @@ class Planner:
         if origin.stage not in self.ends:
             earlier = f"earlier stages: {', '.join(self.ends) or 'none'}"
             what = f"there is no earlier stage `{origin.stage}`"
-            self._report(("stages", index, "init_from", "stage"), "unknown-stage", what, earlier)
+            self.problems.report(("stages", index, "init_from", "stage"), "unknown-stage", what, earlier)
         return self.ends.get(origin.stage)
-
-    def _report(self, path: tuple, rule: str, what: str, hint: str) -> None:
-        problem = finding(path, rule, what, hint)
-        self.problems.append(problem)
 
 
 def _training(recipe: schema.Recipe, spec: schema.Stage) -> schema.Training:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from codemix.recipe.language.finding import Finding, finding
+from codemix.recipe.language.finding import Findings
 from codemix.recipe.language.quantities import exact_share, show_share
 from codemix.recipe.language.schema import Group, Ramp
 
@@ -62,11 +62,7 @@ class Shares:
     share as well as it can be told, or none."""
 
     by_name: dict[str, Span] = field(default_factory=dict)
-    problems: list[Finding] = field(default_factory=list)
-
-    def report(self, at: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> None:
-        problem = finding(at, rule, what, *hints, on_key=on_key)
-        self.problems.append(problem)
+    problems: Findings = field(default_factory=Findings)
 
 
 def read_shares(mixture: dict[str, Any], at: tuple, *, relative: bool) -> Shares:
@@ -104,9 +100,11 @@ def _divide_by_sum(shares: Shares, mixture: dict[str, Any], plain: list[str], at
     if not_plain:
         name = not_plain[0]
         what = f"under `weights: relative` `{name}` must be a plain number"
-        shares.report((*at, name), "weight-unit", what, "write every weight as a number, or every share in %")
+        shares.problems.report(
+            (*at, name), "weight-unit", what, "write every weight as a number, or every share in %"
+        )
     elif whole <= 0 or any(span.start < 0 for span in spans.values()):
-        shares.report(at, "weight-unit", "relative weights must be positive", on_key=True)
+        shares.problems.report(at, "weight-unit", "relative weights must be positive", on_key=True)
     else:
         factor = 1 / whole
         shares.by_name = {name: span.scaled(factor) for name, span in spans.items()}
@@ -119,7 +117,7 @@ def _refuse_plain(shares: Shares, plain: list[str], at: tuple) -> None:
         meant = value if is_fraction else value / 100
         what = f"the weight of `{name}` has no unit"
         hint = f"write `{exact_share(meant)}`, or say `weights: relative` in the stage"
-        shares.report((*at, name), "weight-unit", what, hint)
+        shares.problems.report((*at, name), "weight-unit", what, hint)
 
 
 def _fill_rest(shares: Shares, rest: list[str], at: tuple) -> None:
@@ -128,15 +126,17 @@ def _fill_rest(shares: Shares, rest: list[str], at: tuple) -> None:
     taken = total(list(shares.by_name.values()))
     if len(rest) > 1:
         what = "`rest` is given twice in one mixture"
-        shares.report((*at, rest[1]), "weights-sum", what, "one name takes what is left")
+        shares.problems.report((*at, rest[1]), "weights-sum", what, "one name takes what is left")
     elif max(taken.start, taken.end) > 1:
         hint = "lower one of the others: `rest` is what they leave"
-        shares.report(at, "weights-sum", _not_whole(taken), hint, on_key=True)
+        shares.problems.report(at, "weights-sum", _not_whole(taken), hint, on_key=True)
     else:
         shares.by_name[name] = Span(1 - taken.start, 1 - taken.end)
         if taken == WHOLE:
             what = f"nothing is left for `{name}: rest`: the others take 100%"
-            shares.report((*at, name), "weights-sum", what, f"lower another share, or delete `{name}`")
+            shares.problems.report(
+                (*at, name), "weights-sum", what, f"lower another share, or delete `{name}`"
+            )
 
 
 def _check_sum(shares: Shares, at: tuple) -> None:
@@ -144,7 +144,7 @@ def _check_sum(shares: Shares, at: tuple) -> None:
     if taken == WHOLE:
         return
     hints = [hint for hint in (_move_one(shares, taken), _divide_all(shares, taken)) if hint]
-    shares.report(at, "weights-sum", _not_whole(taken), *hints, on_key=True)
+    shares.problems.report(at, "weights-sum", _not_whole(taken), *hints, on_key=True)
 
 
 def _not_whole(taken: Span) -> str:
