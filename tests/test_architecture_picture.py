@@ -14,7 +14,9 @@ def test_the_picture_is_that_of_the_imports():
     drawn = picture(ROOT / "codemix")
     if os.environ.get("CODEMIX_UPDATE_GOLDEN"):
         PICTURE.write_text(drawn)
-    assert PICTURE.read_text() == drawn
+    assert PICTURE.read_text() == drawn, (
+        "draw it again: CODEMIX_UPDATE_GOLDEN=1 pytest tests/test_architecture_picture.py"
+    )
 
 
 def test_each_layer_imports_only_layers_below_it():

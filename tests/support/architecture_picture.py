@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-LAYERS = ("cli", "api", "eval", "train", "data", "recipe", "errors")  # from the top of the picture
+FOUNDATIONS = "foundations"  # the modules beside the folders, and the sandbox, which need no layer
+LAYERS = ("cli", "api", "eval", "train", "data", "recipe", FOUNDATIONS)  # from the top of the picture
 ROW, PITCH, WIDTH, LEFT = 66, 84, 1010, 150
 BOX, GAP, BOX_HEIGHT = 7.1, 8, 22  # pixels per letter of a room's name, between boxes, of a box
 STYLE = """
@@ -27,10 +28,11 @@ class Layer:
 
 
 def layer_of(module: str) -> str | None:
-    """The layer of `codemix.data.store.store`, or None for what belongs to none."""
+    """The layer of `codemix.data.store.store`, or None for another package's module."""
     parts = module.split(".")
-    is_ours = parts[0] == "codemix" and len(parts) > 1 and parts[1] in LAYERS
-    return parts[1] if is_ours else None
+    if parts[0] != "codemix" or len(parts) == 1:
+        return None
+    return parts[1] if parts[1] in LAYERS else FOUNDATIONS
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -49,11 +51,17 @@ def layers(package: Path) -> list[Layer]:
 
 
 def read_layer(package: Path, name: str) -> Layer:
-    folder = package / name
-    paths = sorted(folder.rglob("*.py")) if folder.is_dir() else [package / f"{name}.py"]
+    if name == FOUNDATIONS:
+        modules = [path for path in package.glob("*.py") if not path.stem.startswith("__")]
+        folders = [path.parent for path in package.glob("*/__init__.py") if path.parent.name not in LAYERS]
+        paths = modules + [path for folder in folders for path in folder.rglob("*.py")]
+        rooms = {path.stem for path in modules + folders}
+    else:
+        paths = list((package / name).rglob("*.py"))
+        rooms = {path.parent.name for path in (package / name).glob("*/__init__.py")}
     imported = {layer_of(module) for path in paths for module in imported_modules(path)}
-    rooms = tuple(sorted(path.parent.name for path in folder.glob("*/__init__.py")))
-    return Layer(name, rooms, tuple(other for other in LAYERS if other in imported and other != name))
+    uses = tuple(other for other in LAYERS if other in imported and other != name)
+    return Layer(name, tuple(sorted(rooms)), uses)
 
 
 def picture(package: Path) -> str:
