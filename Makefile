@@ -20,7 +20,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m codemix.recipe.docs docs
 
 docs-site: docs $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "site/index.html; with search: $(BIN)/python -m mkdocs serve"
 
 $(VENV)/bin/python:
