@@ -1,7 +1,7 @@
 """A hook of mkdocs: the pages of the site that are not files of docs/.
 
-README.md, CONTRIBUTING.md and CHANGELOG.md are at the top of the repository, where people look for them, so links lead from
-there into `docs/` and from docs/ to `../`. On the site all pages are in one folder.
+README.md, CONTRIBUTING.md and CHANGELOG.md are at the top of the repository, where people look for them, so links
+lead from there into `docs/` and from docs/ to `../`. On the site all pages are in one folder.
 """
 
 import re
