@@ -21,9 +21,10 @@ from codemix.recipe.studies.study import load_study, recipes
 
 
 def contexts(path: Path, store: Path, data_root: Path) -> list[Workspace]:
-    """A context for each point of the study in `path`."""
+    """A workspace for each point of the study in `path`."""
     opened = Store(store)
-    return [open_workspace(source, opened, data_root) for source in recipes(load_study(path)).values()]
+    points = recipes(load_study(path)).values()
+    return [open_workspace(recipe_file, opened, data_root) for recipe_file in points]
 
 
 def build_study(
@@ -31,14 +32,14 @@ def build_study(
 ) -> list[Workspace]:
     """Build the data of every point; points that read the same sources build them once."""
     points = list(recipes(load_study(path)).values())
-    lacking = [
-        p for source in points for p in build_lacks(source, Store(store), data_root, executor=executor)
-    ]
+    lacking = []
+    for point in points:
+        lacking += build_lacks(point, Store(store), data_root, executor=executor)
     if lacking:
         raise CodemixError(*dict.fromkeys(lacking))
-    for source in points:
-        validation.check(source).require()
-        build(source.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
+    for point in points:
+        validation.check(point).require()
+        build(point.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
     return contexts(path, store, data_root)
 
 
@@ -52,13 +53,14 @@ class StageTask:
     recipe: str
     stage: int
     name: str
-    size: int  # bytes of its text, at four a token
+    size: int  # bytes of its text, at four per token
     done: Path  # its scores
     options: EvalOptions
 
     def run(self) -> None:
-        found = {c.source.recipe.name: c for c in contexts(self.study, self.store, self.data_root)}
-        train_and_score(found[self.recipe], self.stage, self.options)
+        workspaces = contexts(self.study, self.store, self.data_root)
+        [own] = [workspace for workspace in workspaces if workspace.source.recipe.name == self.recipe]
+        train_and_score(own, self.stage, self.options)
 
 
 def train_and_score(context: Workspace, index: int, options: EvalOptions) -> None:
@@ -79,36 +81,47 @@ def run_study(
     executor: Executor = "local",
     options: EvalOptions | None = None,
 ) -> Tree:
-    """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one depth
-    run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
+    """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one
+    depth run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
     options = options or EvalOptions(data_root=data_root)
     _require(path, store, data_root, options)
-    loaded = {
-        c.source.recipe.name: c
-        for c in build_study(path, store, data_root, workers=workers, executor=executor)
-    }
-    made = tree({name: c.plan for name, c in loaded.items()})
+    points = build_study(path, store, data_root, workers=workers, executor=executor)
+    by_name = {point.source.recipe.name: point for point in points}
+    stages = tree({name: point.plan for name, point in by_name.items()})
     steps = []
-    for depth, node in made.walk():
-        context = next(
-            loaded[name]
-            for name in node.recipes
-            if any(s.fingerprint == node.fingerprint for s in loaded[name].plan.stages)
-        )
-        index = next(i for i, s in enumerate(context.plan.stages) if s.fingerprint == node.fingerprint)
-        steps.append((depth, context, index))
+    for depth, node in stages.walk():
+        sharing = [by_name[name] for name in node.recipes]
+        steps.append(_step(depth, node.fingerprint, sharing))
     if workers == 1 and executor == "local":
         _one_by_one(steps, options)
     else:
-        for depth in range(1 + max(d for d, _, _ in steps)):
-            tasks = [_task(path, c, i, options) for d, c, i in steps if d == depth]
+        deepest = max(step.depth for step in steps)
+        for depth in range(1 + deepest):
+            tasks = [_task(path, step, options) for step in steps if step.depth == depth]
             run_tasks(
                 tasks,
                 label=f"training, depth {depth}",
                 resources=Resources(workers, executor),
                 work=Store(store).root / ".building" / "study",
             )
-    return made
+    return stages
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage of the study's tree, and one of the points that share it."""
+
+    depth: int
+    context: Workspace
+    index: int
+
+
+def _step(depth: int, fingerprint: str, sharing: Sequence[Workspace]) -> Step:
+    for context in sharing:
+        for index, stage in enumerate(context.plan.stages):
+            if stage.fingerprint == fingerprint:
+                return Step(depth, context, index)
+    raise AssertionError(f"no point has the stage {fingerprint}")
 
 
 def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> None:
@@ -117,21 +130,24 @@ def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> 
     lacking = dict.fromkeys(
         problem for source in points for problem in requirements.problems(source, options)
     )
-    if lacking and not all(
-        c.is_trained(stage) for c in contexts(path, store, data_root) for stage in c.plan.stages
-    ):
-        raise CodemixError(*lacking)
+    if not lacking:
+        return
+    for context in contexts(path, store, data_root):
+        if not all(context.is_trained(stage) for stage in context.plan.stages):
+            raise CodemixError(*lacking)
 
 
-def _one_by_one(steps: Sequence[tuple[int, Workspace, int]], options: EvalOptions) -> None:
+def _one_by_one(steps: Sequence[Step], options: EvalOptions) -> None:
     """In this process, so that stages of one shape share the compiled step."""
     with progress("study", len(steps), "stages") as advance:
-        for _, context, index in sorted(steps, key=lambda s: s[0]):
-            train_and_score(context, index, options)
-            advance(1, context.plan.stages[index].name)
+        for step in sorted(steps, key=lambda step: step.depth):
+            train_and_score(step.context, step.index, options)
+            advance(1, step.context.plan.stages[step.index].name)
 
 
-def _task(path: Path, context: Workspace, index: int, options: EvalOptions) -> StageTask:
+def _task(path: Path, step: Step, options: EvalOptions) -> StageTask:
+    context = step.context
+    index = step.index
     stage = context.plan.stages[index]
     if stage.index != index:
         raise CodemixError(f"stage `{stage.name}` is not where the plan says")
@@ -139,7 +155,14 @@ def _task(path: Path, context: Workspace, index: int, options: EvalOptions) -> S
         options, data=options.data and options.data.resolve(), data_root=options.data_root.resolve()
     )
     scores = results_path(context.plan, index, context.store, context.manifests, options)
-    where = (path.resolve(), context.store.root.resolve(), context.data_root.resolve())
     return StageTask(
-        *where, context.source.recipe.name, index, stage.name, 4 * stage.tokens, scores.resolve(), options
+        study=path.resolve(),
+        store=context.store.root.resolve(),
+        data_root=context.data_root.resolve(),
+        recipe=context.source.recipe.name,
+        stage=index,
+        name=stage.name,
+        size=4 * stage.tokens,
+        done=scores.resolve(),
+        options=options,
     )

@@ -35,7 +35,9 @@ class Difference:
     @property
     def relative(self) -> float:
         """`b / a - 1`; NaN when `a` is 0."""
-        return self.b / self.a - 1 if self.a else math.nan
+        if not self.a:
+            return math.nan
+        return self.b / self.a - 1
 
     @property
     def excludes_zero(self) -> bool:
@@ -80,7 +82,8 @@ class Spread:
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """Sum over sum. Raises ValueError when the denominators sum to nothing or anything is not finite."""
-    top, bottom = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    top = np.asarray(numerators, np.float64)
+    bottom = np.asarray(denominators, np.float64)
     if top.shape != bottom.shape or top.ndim != 1:
         raise ValueError(f"need two equally long lists, got shapes {top.shape} and {bottom.shape}")
     if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
@@ -105,42 +108,49 @@ def paired_bootstrap(
     Student's t is against the normal (Hesterberg 2015, "What teachers should know about the bootstrap"). Raises ValueError
     for fewer than two examples, or records that are not finite.
     """
-    value_a, value_b = ratio(*a), ratio(*b)
-    (top_a, bottom_a), (top_b, bottom_b) = ((np.asarray(x, np.float64) for x in side) for side in (a, b))
-    n = len(top_a)
-    if len(top_b) != n:
-        raise ValueError(f"not paired: {n} examples against {len(top_b)}")
+    value_a = ratio(*a)
+    value_b = ratio(*b)
+    side_a = _side(*a)
+    side_b = _side(*b)
+    n = len(side_a[0])
+    if len(side_b[0]) != n:
+        raise ValueError(f"not paired: {n} examples against {len(side_b[0])}")
     if n < 2:
         raise ValueError("one example says nothing about the next")
-    differences = np.concatenate(
-        [
-            sums_b - sums_a
-            for sums_a, sums_b in _resampled_ratios((top_a, bottom_a), (top_b, bottom_b), resamples, seed)
-        ]
-    )
-    differences = differences[
-        np.isfinite(differences)
-    ]  # a resample of nothing but empty documents says nothing
+    resampled = _resampled_ratios(side_a, side_b, resamples, seed)
+    differences = np.concatenate([ratio_b - ratio_a for ratio_a, ratio_b in resampled])
+    # A resample of nothing but empty documents says nothing.
+    differences = differences[np.isfinite(differences)]
     tail = (1 - level) / 2
-    middle, wider = value_b - value_a, widening(n, level)
-    low, high = (middle + wider * (float(q) - middle) for q in np.quantile(differences, [tail, 1 - tail]))
+    middle = value_b - value_a
+    wider = widening(n, level)
+    quantiles = np.quantile(differences, [tail, 1 - tail])
+    low, high = [middle + wider * (float(quantile) - middle) for quantile in quantiles]
     return Difference(value_a, value_b, middle, low, high, n, level)
 
 
+def _side(numerators: Sequence[float], denominators: Sequence[float]) -> Side:
+    return np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+
+
 def _resampled_ratios(a: Side, b: Side, resamples: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The ratio of sums of both sides under each resample, some resamples at a time; NaN or infinity for nothing but empty examples.
+    """The ratio of sums of both sides under each resample, some resamples at a time; NaN or infinity for nothing but
+    empty examples.
 
     Columns that are equal are summed once, so that equal sides have equal sums to the last bit.
     """
     columns = [*a, *b]
-    places = [
-        next(i for i, other in enumerate(columns) if np.array_equal(other, column)) for column in columns
-    ]
-    different = sorted(set(places))
-    table = np.stack([columns[i] for i in different], 1)
+    different: list[np.ndarray] = []
+    places: list[int] = []
+    for column in columns:
+        equal = [i for i, other in enumerate(different) if np.array_equal(other, column)]
+        places.append(equal[0] if equal else len(different))
+        if not equal:
+            different.append(column)
+    table = np.stack(different, 1)
     for counts in _resamples(len(table), resamples, seed):
         sums = counts.astype(np.float64) @ table
-        top_a, bottom_a, top_b, bottom_b = (sums[:, different.index(i)] for i in places)
+        top_a, bottom_a, top_b, bottom_b = [sums[:, place] for place in places]
         with np.errstate(divide="ignore", invalid="ignore"):
             yield top_a / bottom_a, top_b / bottom_b
 
@@ -150,7 +160,9 @@ def _resamples(n: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
 
     A comparison asks for the same `n` again and again, so the last few are kept.
     """
-    return _kept(n, resamples, seed) if n * resamples <= _KEPT else _drawn(n, resamples, seed)
+    if n * resamples > _KEPT:
+        return _drawn(n, resamples, seed)
+    return _kept(n, resamples, seed)
 
 
 @lru_cache(4)
@@ -163,23 +175,22 @@ def _drawn(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     at_once = max(1, min(resamples, _CHUNK // n))
     for first in range(0, resamples, at_once):
         rows = min(at_once, resamples - first)
-        drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        yield (
-            np.bincount(drawn.ravel(), minlength=rows * n)
-            .reshape(rows, n)
-            .astype(np.uint16 if n < 2**16 else np.uint32)
-        )
+        first_of_row = n * np.arange(rows)[:, None]
+        drawn = rng.integers(0, n, size=(rows, n)) + first_of_row
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        yield counts.astype(np.uint16 if n < 2**16 else np.uint32)
 
 
 def widening(n: int, level: float) -> float:
-    """How much wider than a bootstrap's an interval over `n` examples should be: t / z * sqrt(n / (n - 1)), 1 for many."""
-    z, v = NormalDist().inv_cdf((1 + level) / 2), n - 1
-    t = (
-        z
-        + (z**3 + z) / (4 * v)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    )
+    """How much wider than a bootstrap's an interval over `n` examples should be: t / z * sqrt(n / (n - 1)), 1 for
+    many."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    v = n - 1
+    # Student's t from the normal's z (Abramowitz and Stegun 26.7.5), by powers of 1 / v.
+    first = (z**3 + z) / (4 * v)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    t = z + first + second + third
     return t / z * math.sqrt(n / v)
 
 
@@ -190,15 +201,18 @@ def accuracy(correct: Sequence[float]) -> Mean:
         raise ValueError("no examples")
     if not np.isfinite(values).all():
         raise ValueError("a score record is not finite")
-    se = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
-    return Mean(float(values.mean()), se, len(values))
+    n = len(values)
+    se = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    return Mean(float(values.mean()), se, n)
 
 
 def centred(score: Mean, chance: float) -> Mean:
     """A score rescaled so that guessing is 0 and perfect is 1; its standard error is rescaled with it."""
     if not 0 <= chance < 1:
         raise ValueError(f"chance {chance} is not in [0, 1)")
-    return Mean((score.value - chance) / (1 - chance), score.se / (1 - chance), score.n)
+    room = 1 - chance
+    value = (score.value - chance) / room
+    return Mean(value, score.se / room, score.n)
 
 
 def seed_spread(values: Sequence[float]) -> Spread:
@@ -207,7 +221,9 @@ def seed_spread(values: Sequence[float]) -> Spread:
     if array.ndim != 1 or not len(array):
         raise ValueError("no seeds")
     sd = float(array.std(ddof=1)) if len(array) > 1 else 0.0
-    return Spread(float(array.mean()), sd, float(array.min()), float(array.max()), len(array))
+    return Spread(
+        mean=float(array.mean()), sd=sd, low=float(array.min()), high=float(array.max()), n=len(array)
+    )
 
 
 def verdict(

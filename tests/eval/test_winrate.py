@@ -290,19 +290,12 @@ def test_length_control_takes_away_what_length_explains():
     assert length_controlled([1.0] * 20, [0.0] * 20) > 0.99
 
 
-def test_prompts_come_from_dolly_by_their_rows():
-    from codemix.eval.judge.answers import dolly_prompts, prompt_of
+def test_a_prompt_has_its_context_first():
+    from codemix.eval.judge.answers import prompt_of
 
-    rows = [
-        {"instruction": "Why?", "context": "", "response": "x"},
-        {"instruction": "Sum up.", "context": "It rained."},
-    ]
-    made = dolly_prompts(rows, [1, 0])
-    assert [m["id"] for m in made] == ["dolly-1", "dolly-0"] and prompt_of(
-        made[1]
-    ) == "Instruction:\nWhy?\n\nAnswer:\n"
-    with pytest.raises(CodemixError, match="no row 2"):
-        dolly_prompts(rows, [2])
+    assert prompt_of({"instruction": "Why?", "context": ""}) == "Instruction:\nWhy?\n\nAnswer:\n"
+    with_context = prompt_of({"instruction": "Sum up.", "context": "It rained."})
+    assert with_context == "Context:\nIt rained.\n\nInstruction:\nSum up.\n\nAnswer:\n"
 
 
 def test_answers_are_written_once(tmp_path, model_spec, decoder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,12 @@ STOP = ("\nInstruction:", "\nContext:", "\nAnswer:")
 
 def prompt_of(row: Mapping[str, Any]) -> str:
     """What the model is given for {instruction, context?}."""
-    context = f"Context:\n{row['context'].strip()}\n\n" if row.get("context") else ""
-    return f"{context}Instruction:\n{row['instruction'].strip()}\n\nAnswer:\n"
+    instruction = row["instruction"].strip()
+    question = f"Instruction:\n{instruction}\n\nAnswer:\n"
+    if not row.get("context"):
+        return question
+    context = row["context"].strip()
+    return f"Context:\n{context}\n\n{question}"
 
 
 def write_answers(
@@ -106,27 +110,12 @@ def write_answers(
     return output
 
 
-def dolly_prompts(rows: Sequence[Mapping[str, Any]], ids: Iterable[int]) -> list[dict[str, Any]]:
-    """Prompts from databricks-dolly-15k's rows, by their places in it (the `source_id`s of Aya's evaluation suite, say)."""
-    ids = list(ids)
-    if wrong := [i for i in ids if not 0 <= i < len(rows)]:
-        raise CodemixError(
-            f"there is no row {wrong[0]}: the file has {len(rows):,}",
-            hints=["rows are counted from 0"],
-            rule="prompts",
-        )
-    return [
-        {"id": f"dolly-{i}", "instruction": rows[i]["instruction"], "context": rows[i].get("context") or ""}
-        for i in ids
-    ]
-
-
 def read_prompts(path: Path) -> list[dict[str, Any]]:
     """The prompts of a file, each with an id of its own."""
     rows = read_rows(path)
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("instruction"), str) or not row["instruction"].strip():
-            hint = "one JSON object a line: {id, instruction, context?}"
+            hint = "one JSON object per line: {id, instruction, context?}"
             raise CodemixError(f"{path}, row {number}: it has no `instruction`", hints=[hint], rule="prompts")
         if not isinstance(row.get("context") or "", str):
             raise CodemixError(
