@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from codemix.data.document import Document, Drop
@@ -200,6 +200,8 @@ def test_counting_letters_another_way(text):
 @given(st.text(alphabet="0123456789.eE+- x_", max_size=60), st.integers(0, 6))
 @settings(max_examples=300)
 def test_counting_floats_another_way(text, most):
+    """But for `1.`, which counts by its neighbours (tests/data/test_ops_misfires.py)."""
+    assume(not re.search(r"(?<![\w.])\d+\.(?![\w.])", text))
     found = re.findall(
         r"(?<![\w.])(?:\d+\.\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])", text
     )
