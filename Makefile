@@ -15,6 +15,7 @@ test: lint
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m ruff check codemix tests benchmarks
 	$(BIN)/python -m ruff format --check codemix tests benchmarks
+	$(BIN)/python -m mypy codemix
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m codemix.recipe.docs docs

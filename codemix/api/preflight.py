@@ -29,7 +29,9 @@ def before_building(
     only: Collection[str] = (),
     also: Iterable[Problem] = (),
 ) -> None:
-    """Raises CodemixError with all that is lacking, `also` included; warns where the disk may be too small."""
+    """Raises CodemixError with all that is lacking, `also` included;
+    warns where the disk may be too small.
+    """
     from codemix.data.build.packages import build_lacks
     from codemix.recipe.language.component import refuse_clashes
 
@@ -72,7 +74,9 @@ def before_scoring(source: recipe_file.RecipeFile, options: EvalOptions) -> list
 
 
 def missing_here(context: Workspace) -> list[Problem]:
-    """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks; and a disk too small."""
+    """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks;
+    and a disk too small.
+    """
     from codemix.data.build.packages import build_lacks
 
     lacking = list(build_lacks(context.source, context.store, context.data_root))

@@ -107,8 +107,8 @@ class Run:
         """`(step, batch)` of a stage from step `start` on: what the trainer reads, for any trainer.
 
         A batch is a dict of NumPy arrays (codemix/data/loader/batches.py lists them). It depends on the step
-        alone, so a trainer that resumes at a step asks for `start=step`. `rows` are the rows of each batch that
-        this host holds; None for all.
+        alone, so a trainer that resumes at a step asks for `start=step`. `rows` are the rows of each batch
+        that this host holds; None for all.
         """
         from codemix.data.loader.batches import batches
         from codemix.data.loader.stage_data import stage_sentinels, training_shards

@@ -11,7 +11,9 @@ from codemix.errors import CodemixError
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Where and how an evaluation runs. Of these only `harness` and `contamination` are part of its identity."""
+    """Where and how an evaluation runs.
+    Of these only `harness` and `contamination` are part of its identity.
+    """
 
     data: Path | None = None  # folder of the tasks' files, as `fetch_data` makes it
     data_root: Path = Path(".")  # what a task's own `path:` is relative to

@@ -45,7 +45,9 @@ def build_study(
 
 @dataclass(frozen=True)
 class StageTask:
-    """Trains and scores one stage of a study, wherever it is run: everything it needs is in the study and the store."""
+    """Trains and scores one stage of a study, wherever it is run:
+    everything it needs is in the study and the store.
+    """
 
     study: Path
     store: Path
@@ -81,8 +83,10 @@ def run_study(
     executor: Executor = "local",
     options: EvalOptions | None = None,
 ) -> Tree:
-    """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those of one
-    depth run beside each other. Raises CodemixError naming the stages that failed, after the others of their depth."""
+    """Build, train and score every point. Stages run parents first; with several workers, Ray or Slurm, those
+    of one depth run beside each other. Raises CodemixError naming the stages that failed, after the others of
+    their depth.
+    """
     options = options or EvalOptions(data_root=data_root)
     _require(path, store, data_root, options)
     points = build_study(path, store, data_root, workers=workers, executor=executor)
@@ -125,7 +129,9 @@ def _step(depth: int, fingerprint: str, sharing: Sequence[Workspace]) -> Step:
 
 
 def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> None:
-    """Raises CodemixError with all that scoring the study's tasks would stop at, unless every stage is trained."""
+    """Raises CodemixError with all that scoring the study's tasks would stop at,
+    unless every stage is trained.
+    """
     points = recipes(load_study(path)).values()
     lacking = dict.fromkeys(
         problem for source in points for problem in requirements.problems(source, options)

@@ -1,7 +1,9 @@
-"""How much of a difference is noise: paired bootstrap over the same examples, standard errors, spread over seeds.
+"""How much of a difference is noise: paired bootstrap over the same examples, standard errors,
+spread over seeds.
 
-Scores are ratios of sums (bits over bytes, correct over asked), so an example is a pair (numerator, denominator) and
-resampling draws whole examples: a long document counts with all its bytes, never as one vote.
+Scores are ratios of sums (bits over bytes, correct over asked), so an example is a pair (numerator,
+denominator) and resampling draws whole examples: a long document counts with all its bytes, never as one
+vote.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _KEPT = 2**25  # counts of one number of examples that are kept for the next com
 
 @dataclass(frozen=True)
 class Difference:
-    """`b - a` of two ratios of sums on the same examples, with a percentile interval over resampled examples."""
+    """`b - a` of two ratios of sums on the same examples,
+    with a percentile interval over resampled examples.
+    """
 
     a: float
     b: float
@@ -67,7 +71,9 @@ class Mean:
 
 @dataclass(frozen=True)
 class Spread:
-    """What the seeds of one variant gave: mean, sample standard deviation (0 for one seed), least and largest."""
+    """What the seeds of one variant gave: mean, sample standard deviation (0 for one seed),
+    least and largest.
+    """
 
     mean: float
     sd: float
@@ -101,12 +107,13 @@ def paired_bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Difference:
-    """`ratio(b) - ratio(a)` with a percentile interval; example `i` of `a` and of `b` is the same document or question.
+    """`ratio(b) - ratio(a)` with a percentile interval;
+    example `i` of `a` and of `b` is the same document or question.
 
-    Both sides see the same resamples, so what makes an example hard for both cancels. Swapping `a` and `b` negates
-    the result; equal runs give exactly zero. With few examples a percentile interval is too narrow, so it is widened as
-    Student's t is against the normal (Hesterberg 2015, "What teachers should know about the bootstrap"). Raises ValueError
-    for fewer than two examples, or records that are not finite.
+    Both sides see the same resamples, so what makes an example hard for both cancels. Swapping `a` and `b`
+    negates the result; equal runs give exactly zero. With few examples a percentile interval is too narrow,
+    so it is widened as Student's t is against the normal (Hesterberg 2015, "What teachers should know about
+    the bootstrap"). Raises ValueError for fewer than two examples, or records that are not finite.
     """
     value_a = ratio(*a)
     value_b = ratio(*b)
@@ -134,8 +141,8 @@ def _side(numerators: Sequence[float], denominators: Sequence[float]) -> Side:
 
 
 def _resampled_ratios(a: Side, b: Side, resamples: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The ratio of sums of both sides under each resample, some resamples at a time; NaN or infinity for nothing but
-    empty examples.
+    """The ratio of sums of both sides under each resample, some resamples at a time; NaN or infinity for
+    nothing but empty examples.
 
     Columns that are equal are summed once, so that equal sides have equal sums to the last bit.
     """
@@ -182,8 +189,9 @@ def _drawn(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def widening(n: int, level: float) -> float:
-    """How much wider than a bootstrap's an interval over `n` examples should be: t / z * sqrt(n / (n - 1)), 1 for
-    many."""
+    """How much wider than a bootstrap's an interval over `n` examples should be: t / z * sqrt(n / (n - 1)), 1
+    for many.
+    """
     z = NormalDist().inv_cdf((1 + level) / 2)
     v = n - 1
     # Student's t from the normal's z (Abramowitz and Stegun 26.7.5), by powers of 1 / v.
@@ -229,7 +237,8 @@ def seed_spread(values: Sequence[float]) -> Spread:
 def verdict(
     difference: Difference, a: Spread | None = None, b: Spread | None = None, *, lower_is_better: bool = True
 ) -> str:
-    """ "better" or "worse" (`b` against `a`), or "no call" when the interval holds 0 or seeds differ by as much.
+    """ "better" or "worse" (`b` against `a`), or "no call" when the interval holds 0 or seeds differ by as
+    much.
 
     With seeds on either side, the difference must also exceed the larger range that seeds alone produce.
     """

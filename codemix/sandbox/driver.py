@@ -1,8 +1,9 @@
-"""What runs inside the sandbox: it makes a program the module `__main__`, runs it as a script, and gives the verdict.
+"""What runs inside the sandbox: it makes a program the module `__main__`, runs it as a script,
+and gives the verdict.
 
-Never imported: codemix.sandbox.sandbox hands this text to the interpreter inside, which may be an older Python and sees nothing
-but its standard library. Limits are lowered here rather than between fork and exec, which would not be safe in a process
-that runs accelerator threads.
+Never imported: codemix.sandbox.sandbox hands this text to the interpreter inside, which may be an older
+Python and sees nothing but its standard library. Limits are lowered here rather than between fork and exec,
+which would not be safe in a process that runs accelerator threads.
 """
 
 import builtins
@@ -17,7 +18,9 @@ import sys
 
 
 class Tally:
-    """What the test runners of the standard library found: a script may end with status 0 although they failed."""
+    """What the test runners of the standard library found:
+    a script may end with status 0 although they failed.
+    """
 
     def __init__(self):
         self.tests = {}  # runner -> tests that it ran
@@ -79,7 +82,9 @@ def lower(limits):
 
 
 def become_script(program):
-    """Write the program where tracebacks, `inspect` and the children of multiprocessing look for it; its path."""
+    """Write the program where tracebacks, `inspect` and the children of multiprocessing look for it;
+    its path.
+    """
     path = os.path.join(os.getcwd(), "program.py")
     with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
         file.write(program)
@@ -94,7 +99,8 @@ def become_script(program):
 
 
 def exits_at_the_end(error, program):
-    """Whether a program's own last statement ended it with status 0: `unittest.main()`, `exit(doctest.testmod().failed)`.
+    """Whether a program's own last statement ended it with status 0:
+    `unittest.main()`, `exit(doctest.testmod().failed)`.
 
     An exit from inside a function does not count, since that may be the very function under test.
     """

@@ -1,4 +1,6 @@
-"""Memory of a sandboxed program that no rlimit bounds: what its processes hold together, and what the kernel keeps for it."""
+"""Memory of a sandboxed program that no rlimit bounds:
+what its processes hold together, and what the kernel keeps for it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ WRITABLE = (
 MAX_FILES = 2**15  # an empty file takes no block of its file system, and a kilobyte of the kernel
 ENOSYS = 38
 
-# System calls whose memory belongs to no process and no mount: nobody would count it. In the order of `_KEEPS_MEMORY`.
+# System calls whose memory belongs to no process and no mount: nobody would count it. In the order of
+# `_KEEPS_MEMORY`.
 _KEEPS_MEMORY = ("memfd_create", "memfd_secret", "shmget", "msgget", "io_uring_setup")
 _NUMBERS = {"x86_64": (319, 447, 29, 68, 425), "aarch64": (279, 447, 194, 186, 425)}
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -29,7 +32,9 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | ENOSYS
 
 
 def seccomp_filter() -> bytes | None:
-    """A program for `bwrap --seccomp` under which those calls do not exist; None on a machine whose numbers are not listed."""
+    """A program for `bwrap --seccomp` under which those calls do not exist;
+    None on a machine whose numbers are not listed.
+    """
     machine = platform.machine()
     if machine not in _NUMBERS:
         return None

@@ -1,14 +1,16 @@
 """Running Python that nobody has read: a verdict on one program, from inside bubblewrap.
 
-Isolation under bubblewrap: own user, process, network, IPC and host namespaces, a read-only system, no home, no host
-files, an empty `/tmp` and `/dev/shm` of 16 MiB each in memory and nothing else to write to, limits on time, processes, file
-size and output, and on the memory of each process and of all together.
+Isolation under bubblewrap: own user, process, network, IPC and host namespaces, a read-only system, no home,
+no host files, an empty `/tmp` and `/dev/shm` of 16 MiB each in memory and nothing else to write to, limits on
+time, processes, file size and output, and on the memory of each process and of all together.
 
-A program runs as a script does. It passes when it comes to its end by itself and no `unittest` or `doctest` that it ran
-failed or had nothing to test: the driver then writes a secret to a private pipe. `exit(0)` before the tests does not pass.
-Solution and tests share one interpreter, so a program that means to cheat can (docs/footguns.md); base models do not.
+A program runs as a script does. It passes when it comes to its end by itself and no `unittest` or `doctest`
+that it ran failed or had nothing to test: the driver then writes a secret to a private pipe. `exit(0)` before
+the tests does not pass. Solution and tests share one interpreter, so a program that means to cheat can
+(docs/footguns.md); base models do not.
 
-Without bubblewrap there is only a subprocess with limits, which is not a security boundary and needs `unsafe=True`.
+Without bubblewrap there is only a subprocess with limits, which is not a security boundary and needs
+`unsafe=True`.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ _START = f"exec(compile({_DRIVER!r}, '<sandbox>', 'exec'), {{'__name__': 'sandbo
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one program. `reason` is "passed", "timeout", "memory", "output", or what went wrong in words."""
+    """What became of one program. `reason` is "passed", "timeout", "memory", "output",
+    or what went wrong in words.
+    """
 
     passed: bool
     reason: str
@@ -67,7 +71,8 @@ def run_python(
 ) -> Result:
     """The verdict on a program that carries its own tests, run by this Python's standard library alone.
 
-    Raises CodemixError (`no-sandbox`) where bubblewrap does not work, unless `unsafe` consents to a plain subprocess.
+    Raises CodemixError (`no-sandbox`) where bubblewrap does not work, unless `unsafe` consents to a plain
+    subprocess.
     """
     isolation = isolation_available(unsafe=unsafe)
     with (
@@ -105,7 +110,9 @@ def run_many(
 
 
 def isolation_available(*, unsafe: bool = False) -> str:
-    """ "bubblewrap" where it works, else "subprocess" with consent. Raises CodemixError (`no-sandbox`) otherwise."""
+    """ "bubblewrap" where it works, else "subprocess" with consent.
+    Raises CodemixError (`no-sandbox`) otherwise.
+    """
     reason = bubblewrap_problem()
     if reason is None:
         return "bubblewrap"
@@ -136,7 +143,9 @@ def bubblewrap_problem() -> str | None:
 
 @functools.cache
 def _interpreter() -> str:
-    """A Python that the sandboxed user may execute: this one, or the system's when this one lies in a closed home."""
+    """A Python that the sandboxed user may execute:
+    this one, or the system's when this one lies in a closed home.
+    """
     own = os.path.realpath(sys.executable)
     if (
         os.geteuid() == 0
@@ -321,7 +330,9 @@ class _Watch:
 
 
 def _exchange(process: subprocess.Popen, verdict: int, job: bytes, watch: _Watch) -> tuple[str, bytes, bytes]:
-    """Hands the job over and gathers verdict and output, bounded. First of the three: why it was stopped, or ""."""
+    """Hands the job over and gathers verdict and output, bounded.
+    First of the three: why it was stopped, or "".
+    """
     assert process.stdin is not None and process.stdout is not None  # both are pipes
     said = b""
     output = b""

@@ -1,4 +1,6 @@
-"""What reading a stage's rows takes: the shards of its sources and, with fill-in-the-middle, the ids of its tokens."""
+"""What reading a stage's rows takes: the shards of its sources and, with fill-in-the-middle,
+the ids of its tokens.
+"""
 
 from __future__ import annotations
 

@@ -41,10 +41,12 @@ def write_answers(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Path:
-    """Answers of the stage in `folder` (inside a store) to the prompts {id, instruction, context?} of a file, as JSON Lines.
+    """Answers of the stage in `folder` (inside a store) to the prompts {id, instruction,
+    context?} of a file, as JSON Lines.
 
-    A file that already holds these answers is left alone; one with other answers is never overwritten. `<output>.about.json`
-    says how much of the prompts the run had read (the paper's cooldown names Dolly, from which its prompts are).
+    A file that already holds these answers is left alone; one with other answers is never overwritten.
+    `<output>.about.json` says how much of the prompts the run had read (the paper's cooldown names Dolly,
+    from which its prompts are).
     """
     from codemix.eval.engine.generate import Decoding, generate
     from codemix.eval.measure.contamination import overlap

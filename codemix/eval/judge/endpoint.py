@@ -1,5 +1,6 @@
-"""One HTTP request to an endpoint that is not trusted: no redirects, a bounded body, one deadline for everything, no
-key repeated."""
+"""One HTTP request to an endpoint that is not trusted: no redirects, a bounded body, one deadline for
+everything, no key repeated.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +47,11 @@ class Key:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response:
-    """The response to a POST, read whole within `timeout_s`. A redirect is a response like any other and is not followed.
+    """The response to a POST, read whole within `timeout_s`.
+    A redirect is a response like any other and is not followed.
 
-    Raises OSError and http.client.HTTPException for what goes wrong on the way, ValueError for an address or header that
-    cannot be sent, TooLong for a body without end.
+    Raises OSError and http.client.HTTPException for what goes wrong on the way, ValueError for an address or
+    header that cannot be sent, TooLong for a body without end.
     """
     request = urllib.request.Request(url, body, dict(headers))
     arrived: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
@@ -60,8 +62,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
         except Exception as error:
             arrived.put(error)
 
-    # A socket's own timeout begins again with every byte, and looking up a name has none: so a thread that can be
-    # left behind.
+    # A socket's own timeout begins again with every byte, and looking up a name has none: so a thread that
+    # can be left behind.
     threading.Thread(target=work, daemon=True).start()
     try:
         result = arrived.get(timeout=timeout_s)
@@ -87,7 +89,9 @@ def _exchange(request: urllib.request.Request, timeout_s: float) -> Response:
 
 
 class _Body(io.BufferedReader):
-    """A body whose length, or whose chunks' sizes, the endpoint may have made up: no buffer is made for them in advance."""
+    """A body whose length, or whose chunks' sizes, the endpoint may have made up:
+    no buffer is made for them in advance.
+    """
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None:

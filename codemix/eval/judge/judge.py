@@ -1,4 +1,6 @@
-"""A judge of two answers: any endpoint that speaks OpenAI's chat completions. Asked once for each item and order, ever."""
+"""A judge of two answers: any endpoint that speaks OpenAI's chat completions.
+Asked once for each item and order, ever.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ from codemix.progress import progress
 from codemix.recipe.language import recipe_file, yaml_text
 from codemix.recipe.language.component import Spec
 
-# The paper's protocol (arXiv 2408.10914, appendix B) in our words: four criteria, one line of comparison, then A or B.
-# The fence is new for each item, so that an answer cannot close it and speak to the judge.
+# The paper's protocol (arXiv 2408.10914, appendix B) in our words: four criteria, one line of comparison,
+# then A or B. The fence is new for each item, so that an answer cannot close it and speak to the judge.
 PROMPT = """\
 Two answers to one instruction stand below, each between lines that say {fence}. Which is better, or less wrong?
 Judge by these, in this order: the reasoning is correct; it does what was asked; it is factual and can be understood;
@@ -145,8 +147,9 @@ class Replies:
                     continue  # torn by a crash: it is asked again
 
     def get(self, asks: Sequence[Ask]) -> list[str]:
-        """The replies, in order. Raises CodemixError (`judge-unreachable`) when the endpoint does not answer; what
-        has arrived is kept."""
+        """The replies, in order. Raises CodemixError (`judge-unreachable`) when the endpoint does not answer;
+        what has arrived is kept.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         missing = list(dict.fromkeys(a for a in asks if self._key(a) not in self._known))
         if missing:

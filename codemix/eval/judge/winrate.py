@@ -1,4 +1,6 @@
-"""Win-rates: which of two sets of answers a judge prefers, both orders, with what may be luck, length or position."""
+"""Win-rates: which of two sets of answers a judge prefers, both orders, with what may be luck,
+length or position.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True)
 class WinRate:
-    """Prompts that A won, lost or tied. `difference` (wins minus losses, the paper's figure) and `rate` (wins and half the
-    ties) are shares of the valid prompts, None when too many verdicts could not be read."""
+    """Prompts that A won, lost or tied. `difference` (wins minus losses, the paper's figure) and `rate` (wins
+    and half the ties) are shares of the valid prompts, None when too many verdicts could not be read.
+    """
 
     a: str
     b: str
@@ -80,7 +83,9 @@ class WinRate:
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """What became of one prompt: one line of verdicts.jsonl. `verdicts` of both orders, where the judge was asked."""
+    """What became of one prompt: one line of verdicts.jsonl.
+    `verdicts` of both orders, where the judge was asked.
+    """
 
     id: str
     outcome: str
@@ -93,9 +98,11 @@ class JudgedPair:
 
 
 def winrate(a: Path, b: Path, judge_file: Path, output: Path) -> WinRate:
-    """The win-rate of answers `a` over answers `b`; verdicts.jsonl, replies.jsonl and winrate.json are left in `output`.
+    """The win-rate of answers `a` over answers `b`;
+    verdicts.jsonl, replies.jsonl and winrate.json are left in `output`.
 
-    Every pair is judged in both orders: a win needs both. Replies are kept, so an interrupted run resumes where it was.
+    Every pair is judged in both orders: a win needs both. Replies are kept, so an interrupted run resumes
+    where it was.
     """
     judge, template = read_judge(Path(judge_file))
     ours, theirs = read_answers(Path(a)), read_answers(Path(b))
@@ -205,8 +212,9 @@ def _order_agreement(pairs: Sequence[JudgedPair]) -> float | None:
 
 
 def bootstrap(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95% percentile interval of the mean over resampled prompts. Where every prompt went one way resampling shows no
-    luck at all; the other end is then what would still give as many wins in a row one time in forty."""
+    """95% percentile interval of the mean over resampled prompts. Where every prompt went one way resampling
+    shows no luck at all; the other end is then what would still give as many wins in a row one time in forty.
+    """
     import numpy as np
 
     values = np.asarray(scores, np.float64)
@@ -216,8 +224,8 @@ def bootstrap(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
     if n in (wins, losses):
         edge = 2 * 0.025 ** (1 / n) - 1
         return (edge, 1.0) if wins else (-1.0, -edge)
-    # The counts of each score decide the mean, so resampling them is resampling the prompts; and mirrored scores
-    # mirror the interval.
+    # The counts of each score decide the mean, so resampling them is resampling the prompts; and mirrored
+    # scores mirror the interval.
     few, many = sorted((wins, losses))
     shares = [few / n, many / n, (n - few - many) / n]
     draws = np.random.default_rng(seed).multinomial(n, shares, RESAMPLES)
@@ -229,10 +237,11 @@ def bootstrap(scores: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
 
 def length_controlled(won: Sequence[float], lengths: Sequence[float]) -> float:
-    """The win-rate that a logistic model of the outcome on tanh(standardised length difference) predicts at no difference.
+    """The win-rate that a logistic model of the outcome on tanh(standardised length difference) predicts at
+    no difference.
 
-    Follows AlpacaEval 2 (arXiv 2404.04475) without its term for an instruction's difficulty, which needs many models.
-    A small ridge keeps the fit finite where one side wins everything.
+    Follows AlpacaEval 2 (arXiv 2404.04475) without its term for an instruction's difficulty, which needs many
+    models. A small ridge keeps the fit finite where one side wins everything.
     """
     import numpy as np
 
@@ -302,7 +311,9 @@ def _instruction(row: dict[str, Any]) -> str:
 
 
 def _labels(ours: dict[str, Any], theirs: dict[str, Any], a: Path, b: Path) -> tuple[str, str]:
-    """Names of both sides: their stages, their files where those are equal, their paths where those are too."""
+    """Names of both sides: their stages, their files where those are equal,
+    their paths where those are too.
+    """
     first_of_each = (next(iter(ours.values())), next(iter(theirs.values())))
     stages = [str(row.get("stage") or path.stem) for row, path in zip(first_of_each, (a, b), strict=True)]
     if stages[0] != stages[1]:

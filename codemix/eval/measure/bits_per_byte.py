@@ -1,7 +1,7 @@
 """Bits per byte of each source on its held-out documents: sums of bits over sums of bytes, divided once.
 
-A document's bytes are its UTF-8 text, its bits those of all its tokens, the first one given EOS; the EOS that ends it
-is in neither. Every document is scored on its own.
+A document's bytes are its UTF-8 text, its bits those of all its tokens, the first one given EOS; the EOS that
+ends it is in neither. Every document is scored on its own.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class HeldOut:
 
 
 def held_out(manifest: Manifest) -> list[HeldOut]:
-    """Every held-out document of a source. Raises CodemixError (`shard-corrupt`) where files are not what the manifest
-    says."""
+    """Every held-out document of a source. Raises CodemixError (`shard-corrupt`) where files are not what the
+    manifest says.
+    """
     shards = Shards(manifest, "held_out", 1)
     shards.check()
     documents = []
@@ -53,8 +54,8 @@ def measurable(manifest: Manifest) -> list[HeldOut]:
 def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
     """The documents to score: in the order of a hash of their ids, each that still fits in `max_bytes`.
 
-    The order does not depend on the recipe, so recipes that share a source are scored on the same text. When not even
-    the smallest fits it is taken all the same, so that a source never goes unmeasured.
+    The order does not depend on the recipe, so recipes that share a source are scored on the same text. When
+    not even the smallest fits it is taken all the same, so that a source never goes unmeasured.
     """
     ordered = sorted(documents, key=lambda d: (hashlib.sha256(d.id.encode()).digest(), d.id))
     chosen: list[HeldOut] = []

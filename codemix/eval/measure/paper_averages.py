@@ -1,7 +1,7 @@
 """The paper's averages (arXiv 2408.10914, section 2.2 and Table 2), and what is missing from them.
 
-Reasoning is the plain mean of 11 tasks, Knowledge and Code of 2 each; NL Avg = (Reasoning + Knowledge) / 2 and
-Total Avg = (Reasoning + Knowledge + Code) / 3. Values are percent. Standard library only.
+Reasoning is the plain mean of 11 tasks, Knowledge and Code of 2 each; NL Avg = (Reasoning + Knowledge) / 2
+and Total Avg = (Reasoning + Knowledge + Code) / 3. Values are percent. Standard library only.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ Summary = Mapping[str, Any]  # of a task, as results.json holds it
 
 @dataclass(frozen=True)
 class Average:
-    """A mean over tasks [percent]: which it is `of`, which are `absent`, its standard error over examples with the
-    tasks taken as independent."""
+    """A mean over tasks [percent]: which it is `of`, which are `absent`, its standard error over examples
+    with the tasks taken as independent.
+    """
 
     value: float | None
     stderr: float | None
@@ -49,8 +50,8 @@ class Average:
 def aggregates(tasks: Mapping[str, Summary]) -> dict[str, dict[str, Any]]:
     """The five averages of Table 2 from task results by name, as `Average` describes them.
 
-    An average with absent tasks, or with some that a `limit` cut short, is `partial`; one with nothing in it (or in one
-    of its groups) has no value.
+    An average with absent tasks, or with some that a `limit` cut short, is `partial`; one with nothing in it
+    (or in one of its groups) has no value.
     """
     by_kind: dict[str, Summary] = {}
     # Where a kind occurs twice, the one that goes by the kind's own name counts.
@@ -94,7 +95,9 @@ def _is_cut_short(summary: Summary) -> bool:
 
 
 def _stderr(errors: list[float | None], scale: int = 1) -> float | None:
-    """`scale` times the standard error of a mean of independent values, from theirs; None where one is unknown."""
+    """`scale` times the standard error of a mean of independent values, from theirs;
+    None where one is unknown.
+    """
     known = [error for error in errors if error is not None]
     if not errors or len(known) < len(errors):
         return None

@@ -1,5 +1,6 @@
-"""What scoring a recipe needs beyond its checkpoints, and what of it this machine lacks. Nothing heavy is imported to
-find out."""
+"""What scoring a recipe needs beyond its checkpoints, and what of it this machine lacks. Nothing heavy is
+imported to find out.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ LM_EVAL = package("`--harness lm-eval`", "lm_eval", '"codemix[lm-eval]"')
 
 
 def problems(recipe_file: RecipeFile, options: EvalOptions) -> list[Problem]:
-    """Everything that scoring would stop at: examples that are missing or make no sense, no sandbox for code, no
-    lm-eval."""
+    """Everything that scoring would stop at: examples that are missing or make no sense, no sandbox for code,
+    no lm-eval.
+    """
     tasks = recipe_file.recipe.evaluation.tasks
     findings = [*_examples_findings(tasks, options), *_sandbox_findings(tasks, options)]
     problems = located(findings, recipe_file.document)

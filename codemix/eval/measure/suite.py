@@ -61,7 +61,9 @@ def _run(task: Task, rows: list[Row], engine: Engine, options: EvalOptions) -> T
 
 
 def summarise(task: Task, file: ExampleFile, result: TaskResult) -> dict[str, Any]:
-    """What results.json holds of a task. A score that is not a number in [0, 1] is an error, never a result."""
+    """What results.json holds of a task.
+    A score that is not a number in [0, 1] is an error, never a result.
+    """
     if not (math.isfinite(result.score) and 0 <= result.score <= 1):
         raise CodemixError(
             f"the task `{task.kind}` scores {result.score}, which is not in [0, 1]", rule="scores-not-finite"

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """One multiple-choice example: (context, continuation) of each choice, the text that its length is counted on,
-    and the number of the right choice."""
+    """One multiple-choice example: (context, continuation) of each choice, the text that its length is
+    counted on, and the number of the right choice.
+    """
 
     pairs: tuple[tuple[str, str], ...]
     choices: tuple[str, ...]
@@ -49,8 +50,9 @@ class Question:
 
 
 def choice_number(value: Any) -> int:
-    """Which choice is right, as files give it: 1, 1.0, "1" and True are one. Raises ValueError for anything but a
-    whole number."""
+    """Which choice is right, as files give it: 1, 1.0, "1" and True are one. Raises ValueError for anything
+    but a whole number.
+    """
     number = int(value)
     if not isinstance(value, str) and number != value:
         raise ValueError(f"{value!r} is not a whole number")
@@ -66,7 +68,9 @@ LENGTHS: dict[str, Callable[[str], int]] = {
 
 
 class Choice(Task):
-    """Multiple choice by log-likelihood of each choice's text (cloze). Ties go to the first choice and are counted."""
+    """Multiple choice by log-likelihood of each choice's text (cloze).
+    Ties go to the first choice and are counted.
+    """
 
     # Whether every example has the same choices, so that a constant answer means something.
     same_choices: ClassVar[bool] = False

@@ -24,8 +24,9 @@ NAME_COLUMNS = ("id", "task_id", "question_id")
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file: JSON Lines (also .gz), CSV, Arrow or Parquet. Raises CodemixError (`task-data`) when it is
-    none of them."""
+    """The rows of a file: JSON Lines (also .gz), CSV, Arrow or Parquet. Raises CodemixError (`task-data`)
+    when it is none of them.
+    """
     check_regular(path)
     name = path.name.lower()
     try:
@@ -72,7 +73,9 @@ def _json_rows(lines: Iterable[str]) -> Iterator[Row]:
 
 
 def _csv_rows(lines: Iterable[str]) -> Iterator[Row]:
-    """Raises ValueError or csv.Error for a header that names a column twice, and for a row that does not fit it."""
+    """Raises ValueError or csv.Error for a header that names a column twice,
+    and for a row that does not fit it.
+    """
     reader = csv.DictReader(lines, strict=True)
     header = reader.fieldnames or ()
     if twice := [name for name, n in collections.Counter(header).items() if n > 1]:
@@ -113,8 +116,9 @@ def records(path: Path) -> list[Row]:
 
 
 def identities(rows: Sequence[Row]) -> list[str]:
-    """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies of a row
-    are numbered."""
+    """What each row calls itself, else a hash of its content: examples of two runs are paired by it. Copies
+    of a row are numbered.
+    """
     names: list[str] = []
     copies: collections.Counter[str] = collections.Counter()
     for row in rows:

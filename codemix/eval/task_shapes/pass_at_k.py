@@ -6,7 +6,8 @@ from math import comb
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
-    """1 - C(n - passed, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374, section 2.1), in exact whole numbers.
+    """1 - C(n - passed, k) / C(n, k) (Chen et al.
+    2021, arXiv 2107.03374, section 2.1), in exact whole numbers.
 
     >>> pass_at_k(4, 1, 1), pass_at_k(4, 1, 4), pass_at_k(2, 0, 2)
     (0.25, 1.0, 0.0)

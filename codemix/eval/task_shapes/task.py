@@ -1,8 +1,8 @@
 """The task family: what a benchmark asks a model, where its examples are, and what is wrong with them.
 
-A task is one file in codemix/eval/tasks: a few fields and how one row becomes a question. Three shapes cover them all:
-`Choice` (choice.py: which continuation is likeliest), `Answer` and `Program` (written.py: what is written, compared with
-known answers or run against tests). Standard library and pydantic only at import.
+A task is one file in codemix/eval/tasks: a few fields and how one row becomes a question. Three shapes cover
+them all: `Choice` (choice.py: which continuation is likeliest), `Answer` and `Program` (written.py: what is
+written, compared with known answers or run against tests). Standard library and pydantic only at import.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class ExampleFile:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task measured: the headline (in [0, 1]) with its standard error over examples, the rest, and every
-    example."""
+    """What a task measured: the headline (in [0, 1]) with its standard error over examples, the rest, and
+    every example.
+    """
 
     metric: str
     score: float
@@ -60,7 +61,9 @@ class TaskResult:
 
 
 class Task(Component):
-    """A benchmark. `template` names the version of its prompts, `columns` what every row of its file must have."""
+    """A benchmark. `template` names the version of its prompts,
+    `columns` what every row of its file must have.
+    """
 
     family: ClassVar[str] = "task"
     group: ClassVar[Groups] = "other"
@@ -149,7 +152,9 @@ class Task(Component):
         return values
 
     def bad(self, number: int | str, what: str) -> CodemixError:
-        """The error for a row that makes no sense: its place among the rows, counted here from 0, or a name."""
+        """The error for a row that makes no sense: its place among the rows, counted here from 0,
+        or a name.
+        """
         place = number + 1 if isinstance(number, int) else number
         return CodemixError(
             f"`{self.kind}`, example {place}: {what}",

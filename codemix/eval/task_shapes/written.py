@@ -56,8 +56,9 @@ class Written(Task):
         raise NotImplementedError
 
     def gold(self, row: Row) -> str:
-        """The reference, as it would follow the prompt: its bits per byte are the steadiest measure of a small
-        model."""
+        """The reference, as it would follow the prompt: its bits per byte are the steadiest measure of a
+        small model.
+        """
         raise NotImplementedError
 
     def texts(self, rows: Sequence[Row]) -> list[str]:
@@ -138,7 +139,9 @@ class Answer(Written):
 
 
 class ClosedBook(Answer):
-    """A question answered from memory: any of its known answers counts. lm-eval's templates and stop strings."""
+    """A question answered from memory: any of its known answers counts.
+    lm-eval's templates and stop strings.
+    """
 
     group: ClassVar[Groups] = "knowledge"
     template: ClassVar[str] = "lm-eval 0.4.13"
@@ -246,7 +249,8 @@ def normal(text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """`normal`, or where that leaves nothing ("The The", "!!!", the letter "A") the text as written, in lower case.
+    """`normal`, or where that leaves nothing ("The The", "!!!", the letter "A") the text as written,
+    in lower case.
 
     So nothing that is written equals an answer only because both normalise to nothing.
     """

@@ -6,7 +6,9 @@ from codemix.eval.task_shapes.choice import Choice, Question, choice_number
 
 
 class BoolQ(Choice):
-    """Yes or no, about a passage; small models mostly answer the same always, so read it beside `majority`."""
+    """Yes or no, about a passage; small models mostly answer the same always,
+    so read it beside `majority`.
+    """
 
     kind: Literal["boolq"] = "boolq"
     group: ClassVar = "reasoning"

@@ -6,8 +6,9 @@ from codemix.eval.task_shapes.written import Program
 
 
 class MBPP(Program):
-    """Write a function from one sentence and one test; pass@k in the sandbox. Fetched: the 500 of the test split;
-    `path:` takes all 974."""
+    """Write a function from one sentence and one test; pass@k in the sandbox. Fetched: the 500 of the test
+    split; `path:` takes all 974.
+    """
 
     kind: Literal["mbpp"] = "mbpp"
     group: ClassVar = "code"

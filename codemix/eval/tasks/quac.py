@@ -8,8 +8,9 @@ from codemix.eval.task_shapes.written import Answer, comparable
 
 
 class QuAC(Answer):
-    """Token F1 of the answer to each dialogue's first question. The paper says "accuracy" and not how; this choice is
-    ours."""
+    """Token F1 of the answer to each dialogue's first question. The paper says "accuracy" and not how; this
+    choice is ours.
+    """
 
     kind: Literal["quac"] = "quac"
     group: ClassVar = "reasoning"
