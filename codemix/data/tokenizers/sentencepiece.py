@@ -86,7 +86,7 @@ def _read(path: Path, name: str) -> Any:
             hints=['install it with `pip install "codemix[sentencepiece]"`'],
             rule="package-missing",
         ) from None
-    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # generated at run time
+    model = sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except Exception:  # protobuf's own DecodeError
