@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import secrets
@@ -37,6 +38,11 @@ from codemix.progress import progress
 from codemix.sandbox.memory import TMP_BYTES, WRITABLE, seccomp_filter, too_much
 
 NOBODY = 65534
+# Users that systemd keeps for services and gives to no person: root runs each program as one of its own, since the
+# limit on processes counts all that a user has, finished ones included that nobody has waited for yet.
+FIRST_USER = 61_184
+USERS = 4_336
+_programs = itertools.count()
 PROCESSES = 16  # memory is limited per process, so processes are limited too
 OUTPUT_BYTES = 2**20  # more is taken for a flood and stops the program
 KEPT_BYTES = 2**14
@@ -156,6 +162,11 @@ def _interpreter() -> str:
     return own
 
 
+def _a_user() -> int:
+    """A user that no other program of this process has, and likely none of another process."""
+    return FIRST_USER + (os.getpid() * 64 + next(_programs)) % USERS
+
+
 def _open_to_all(path: str) -> bool:
     file = Path(path)
     places = [file, *file.parents]
@@ -238,10 +249,10 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
         around += ("--seccomp", str(filter_in))
     command = (*around, python, "-I", "-S", "-c", _START)
     handed = [fd for fd in (verdict_out, filter_in) if fd is not None]
-    # Root is exempt from the limit on processes, so root becomes nobody first.
-    as_nobody = os.geteuid() == 0 and _open_to_all(python)
-    if as_nobody and folder:
-        os.chown(folder, NOBODY, NOBODY)
+    # Root is exempt from the limit on processes, so root becomes another user first.
+    user = _a_user() if os.geteuid() == 0 and _open_to_all(python) else None
+    if user is not None and folder:
+        os.chown(folder, user, user)
     try:
         process = subprocess.Popen(
             command,
@@ -252,9 +263,9 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
             cwd=folder or "/",
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder or "/"},
             start_new_session=True,
-            user=NOBODY if as_nobody else None,
-            group=NOBODY if as_nobody else None,
-            extra_groups=[] if as_nobody else None,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
     except BaseException:
         os.close(verdict_in)

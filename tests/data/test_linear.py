@@ -17,7 +17,9 @@ import pytest
 from support.source_files import jsonl, read, source
 from support.tokenizer_files import written
 
+from codemix.data.build.signatures import without_licence
 from codemix.data.datatrove_adapter import minhash_dedup as signatures
+from codemix.data.datatrove_adapter import words as datatrove_words
 from codemix.data.document import Document
 from codemix.data.encoding import encoders
 from codemix.data.sources import _discussion_threads, _notebook_text
@@ -183,7 +185,7 @@ def test_ops(kind, tmp_path):
 def minhash(normalize):
     entry = schema.Dedup(kind="minhash", sources=("a",), normalize=normalize)
     norm = signatures.minhash_config(entry).norm_config
-    return lambda text: words.words(words.simplified(signatures.without_licence(text), norm))
+    return lambda text: words.words(datatrove_words.simplified(without_licence(text), norm))
 
 
 STEPS = {

@@ -13,8 +13,8 @@ from codemix.train.run import memory
 
 PROGRAM = """
 import resource, sys
-from codemix.train.run.memory import keep_pages
-kept = keep_pages() if sys.argv[1] == "keep" else None
+from codemix.train.run.memory import keep_freed_pages
+kept = keep_freed_pages() if sys.argv[1] == "keep" else None
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     bytearray(200 << 20)[:: 4096] = bytes(50 << 10)
