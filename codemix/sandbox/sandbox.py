@@ -164,7 +164,9 @@ def _interpreter() -> str:
 
 def _a_user() -> int:
     """A user that no other program of this process has, and likely none of another process."""
-    return FIRST_USER + (os.getpid() * 64 + next(_programs)) % USERS
+    process = os.getpid() * 64
+    program = process + next(_programs)
+    return FIRST_USER + program % USERS
 
 
 def _open_to_all(path: str) -> bool:
