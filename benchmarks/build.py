@@ -1,22 +1,26 @@
 """The data engine against the least that could be done and against stock datatrove,
 in one run over the same files.
 
-python benchmarks/build.py                   # 60 MB; the last line is one JSON object of ratios, larger is
-better python benchmarks/build.py --scale 50 2000   # also the cost of a token at 50 MB and at 2 GB, which
-should not move
+    python benchmarks/build.py                  # 60 MB; the last line is one JSON object of ratios
+    python benchmarks/build.py --scale 50 2000  # also the cost of a token at 50 MB and at 2 GB
+
+For every ratio larger is better, but for `cost_at_scale`, which should not move.
 
 Text comes from the folder that CODEMIX_CORPUS names, repeated up to `--mb`, or from the installed packages'
 own files. Ratios of CPU time where one process works (other work on the machine disturbs them least), of wall
 time for two workers. What a missing package or option leaves out is null, and said.
 
-`tokenize_vs_tiktoken`   source files to finished shards (read, count, freeze, tokenize), against tiktoken
-over the same texts in memory `shards_vs_tiktoken`     the same from frozen documents `tokenize_vs_datatrove`
-source files to shards, against datatrove's JsonlReader and DocumentTokenizer `reader_vs_bound`        the
-jsonl source against a loop of zstandard and orjson `prose_vs_datatrove`     Gopher's two filters and MinHash
-signatures over prose, against datatrove's with spaCy `two_workers_vs_one`     a whole build of `--workers-mb`
-with a ready tokenizer, starting the workers included; wants two idle cores `peak_mb_per_worker`     the
-largest resident memory of a worker in that build [MB] `cost_at_scale`          CPU time of a token at the
-largest of `--scale` over that at the smallest, one worker each; 1 is flat
+- `tokenize_vs_tiktoken`: source files to finished shards (read, count, freeze, tokenize), against tiktoken
+  over the same texts in memory
+- `shards_vs_tiktoken`: the same from frozen documents
+- `tokenize_vs_datatrove`: source files to shards, against datatrove's JsonlReader and DocumentTokenizer
+- `reader_vs_bound`: the jsonl source against a loop of zstandard and orjson
+- `prose_vs_datatrove`: Gopher's two filters and MinHash signatures over prose, against datatrove's with spaCy
+- `two_workers_vs_one`: a whole build of `--workers-mb` with a ready tokenizer, starting the workers included;
+  wants two idle cores
+- `peak_mb_per_worker`: the largest resident memory of a worker in that build [MB]
+- `cost_at_scale`: CPU time of a token at the largest of `--scale` over that at the smallest, one worker each;
+  1 is flat
 """
 
 from __future__ import annotations

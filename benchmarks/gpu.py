@@ -1,8 +1,7 @@
 """Everything that is to be known of codemix on a GPU, in one command of at most six minutes.
 
-python benchmarks/gpu.py OUT            writes OUT/gpu.json and OUT/gpu.md, and OUT/profile/ for a trace
-viewer python benchmarks/gpu.py OUT --toy      the same on a CPU with tiny models, in about a minute: checks
-this program
+    python benchmarks/gpu.py OUT        # writes OUT/gpu.json, OUT/gpu.md and OUT/profile/ for a trace viewer
+    python benchmarks/gpu.py OUT --toy  # the same on a CPU with tiny models, in about a minute
 
 Each step has a time budget and is optional: one that fails, hangs or crashes is reported, and the others run.
 Steps share a process that is started anew after a crash. Results count from when they are printed, so an

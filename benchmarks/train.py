@@ -5,10 +5,10 @@ Each contender is a process of its own that stays alive; they take turns, severa
 that a slow minute of the machine hits all. The best round of each counts. The last line is one JSON object of
 ratios:
 
-vs_torch        our tokens/s over torch's: eager, SDPA, fused AdamW; null when torch is not installed
-vs_bare_jax     our loop (batch from the host, step, metrics read) over one jitted function of the same maths
-of_matmul_peak  the step's analytic FLOP/s over those of the faster of JAX's and torch's 2048^3 matmul
-compile_count   compilations of the step over two stages with other learning rates and sources
+- `vs_torch`: our tokens/s over torch's (eager, SDPA, fused AdamW); null when torch is not installed
+- `vs_bare_jax`: our loop (batch from the host, step, metrics read) over one jitted function of the same maths
+- `of_matmul_peak`: the step's analytic FLOP/s over those of the faster of JAX's and torch's 2048^3 matmul
+- `compile_count`: compilations of the step over two stages with other learning rates and sources
 
 Usage: python benchmarks/train.py [--rounds 12] [--steps 1] [--shape small]. torch: `pip install
 torch==2.13.0`, no dependency of ours.

@@ -6,11 +6,11 @@ processes, for the tokens are mapped files and copying them is cheaper than send
 
 A batch is a dict of arrays, B rows of T = `seq_len` places:
 
-inputs, targets  int32 [B, T]    targets are inputs one token later: two views of one array weights
-float32 [B, T]  0 where the target is a document's first token and `doc_mask: segment`, else 1 source
-int32 [B]       index in the stage's sources segments         int32 [B, T]    with `doc_mask: segment`: 0, 1,
-... by document inside the row positions        int32 [B, T]    with `reset_positions: true`: 0, 1, ... from
-each document's (or the row's) beginning
+    inputs, targets  int32 [B, T]    targets are inputs one token later: two views of one array
+    weights          float32 [B, T]  0 where `doc_mask: segment` and the target is a document's first token, else 1
+    source           int32 [B]       index in the stage's sources
+    segments         int32 [B, T]    with `doc_mask: segment`: 0, 1, ... by document inside the row
+    positions        int32 [B, T]    with `reset_positions: true`: 0, 1, ... from where a document or row begins
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 Standard library only.
 
-data/<source>-<fp12>/      tokens of one source          documents/<source>-<fp12>/   its documents after the
-ops dedup/<fp12>/              what dedup removes             tokenizers/<fp12>/           a tokenizer.json
-stages/<name>-<fp12>/      checkpoints, metrics, ledger   evals/<name>-<fp12>/         scores of one
-checkpoint reports/<name>-<fp12>/     report.html, .md, .json        .building/<same names>/      work in
-progress, locked
+    documents/<source>-<fp12>/   a source's documents after its ops
+    dedup/<fp12>/                what deduplication removes
+    tokenizers/<fp12>/           a tokenizer.json
+    data/<source>-<fp12>/        the tokens of a source
+    stages/<name>-<fp12>/        checkpoints, metrics, ledger
+    evals/<name>-<fp12>/         scores of a checkpoint
+    reports/<name>-<fp12>/       report.html, report.md, report.json
+    .building/<same names>/      work in progress, locked
 
 Each finished folder holds a SHA256SUMS of its files, written last.
 """
