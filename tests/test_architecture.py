@@ -16,6 +16,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "ray": {"data/execution/clusters.py"},
     "tokenizers": {"data/encoding/", "data/tokenizers/", "eval/engine/text.py"},
     "tiktoken": {"data/encoding/encoders.py"},
+    "fasttext": {"data/text/fasttext_model.py"},
     "sentencepiece": {"data/tokenizers/sentencepiece.py"},
     "pyarrow": {"data/sources/", "eval/measure/fetch_data.py", "eval/task_shapes/example_files.py"},
     "xxhash": {"data/store/block_checksums.py"},
@@ -49,6 +50,7 @@ LIGHT = {
     "optax",
     "orbax",
     "matplotlib",
+    "fasttext",
     "rich",
 }
 LIGHT_AT_IMPORT = (  # a folder ends in a slash

@@ -75,7 +75,7 @@ PROSE_OPS = [kind for kind in kinds("op") if component_class("op", kind).for_pro
 
 
 def test_which_ops_are_for_prose():
-    assert PROSE_OPS == ["fineweb_quality", "gopher_quality", "gopher_repetition", "pii"]
+    assert PROSE_OPS == ["fineweb_quality", "gopher_quality", "gopher_repetition", "language", "pii"]
 
 
 @pytest.mark.parametrize("kind", PROSE_OPS)
