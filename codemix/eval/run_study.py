@@ -16,6 +16,7 @@ from codemix.eval.measure import requirements
 from codemix.eval.measure.evaluate import EvalOptions, evaluate, results_path
 from codemix.progress import progress
 from codemix.recipe.checks import validation
+from codemix.recipe.planning.plan import StagePlan
 from codemix.recipe.studies.stage_tree import Tree, tree
 from codemix.recipe.studies.study import load_study, recipes
 
@@ -23,8 +24,11 @@ from codemix.recipe.studies.study import load_study, recipes
 def contexts(path: Path, store: Path, data_root: Path) -> list[Workspace]:
     """A workspace for each point of the study in `path`."""
     opened = Store(store)
-    points = recipes(load_study(path)).values()
-    return [open_workspace(recipe_file, opened, data_root) for recipe_file in points]
+    points = recipes(load_study(path))
+    workspaces = []
+    for recipe_file in points.values():
+        workspaces.append(open_workspace(recipe_file, opened, data_root))
+    return workspaces
 
 
 def build_study(
@@ -60,9 +64,11 @@ class StageTask:
     options: EvalOptions
 
     def run(self) -> None:
-        workspaces = contexts(self.study, self.store, self.data_root)
-        [own] = [workspace for workspace in workspaces if workspace.source.recipe.name == self.recipe]
-        train_and_score(own, self.stage, self.options)
+        for workspace in contexts(self.study, self.store, self.data_root):
+            if workspace.source.recipe.name == self.recipe:
+                train_and_score(workspace, self.stage, self.options)
+                return
+        raise AssertionError(f"the study has no point {self.recipe}")
 
 
 def train_and_score(context: Workspace, index: int, options: EvalOptions) -> None:
@@ -119,6 +125,10 @@ class Step:
     context: Workspace
     index: int
 
+    @property
+    def stage(self) -> StagePlan:
+        return self.context.plan.stages[self.index]
+
 
 def _step(depth: int, fingerprint: str, sharing: Sequence[Workspace]) -> Step:
     for context in sharing:
@@ -145,16 +155,17 @@ def _require(path: Path, store: Path, data_root: Path, options: EvalOptions) -> 
 
 def _one_by_one(steps: Sequence[Step], options: EvalOptions) -> None:
     """In this process, so that stages of one shape share the compiled step."""
-    with progress("study", len(steps), "stages") as advance:
-        for step in sorted(steps, key=lambda step: step.depth):
+    ordered = sorted(steps, key=lambda step: step.depth)
+    with progress("study", len(ordered), "stages") as advance:
+        for step in ordered:
             train_and_score(step.context, step.index, options)
-            advance(1, step.context.plan.stages[step.index].name)
+            advance(1, step.stage.name)
 
 
 def _task(path: Path, step: Step, options: EvalOptions) -> StageTask:
     context = step.context
     index = step.index
-    stage = context.plan.stages[index]
+    stage = step.stage
     if stage.index != index:
         raise CodemixError(f"stage `{stage.name}` is not where the plan says")
     options = replace(

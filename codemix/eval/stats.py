@@ -92,11 +92,17 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     bottom = np.asarray(denominators, np.float64)
     if top.shape != bottom.shape or top.ndim != 1:
         raise ValueError(f"need two equally long lists, got shapes {top.shape} and {bottom.shape}")
-    if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
-        raise ValueError("a score record is not finite")
-    if bottom.sum() <= 0:
+    _require_finite(top)
+    _require_finite(bottom)
+    whole = bottom.sum()
+    if whole <= 0:
         raise ValueError("the denominators sum to nothing")
-    return float(top.sum() / bottom.sum())
+    return float(top.sum() / whole)
+
+
+def _require_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError("a score record is not finite")
 
 
 def paired_bootstrap(
@@ -117,11 +123,12 @@ def paired_bootstrap(
     """
     value_a = ratio(*a)
     value_b = ratio(*b)
-    side_a = _side(*a)
-    side_b = _side(*b)
+    side_a = _side(a)
+    side_b = _side(b)
     n = len(side_a[0])
-    if len(side_b[0]) != n:
-        raise ValueError(f"not paired: {n} examples against {len(side_b[0])}")
+    n_b = len(side_b[0])
+    if n_b != n:
+        raise ValueError(f"not paired: {n} examples against {n_b}")
     if n < 2:
         raise ValueError("one example says nothing about the next")
     resampled = _resampled_ratios(side_a, side_b, resamples, seed)
@@ -136,34 +143,46 @@ def paired_bootstrap(
     return Difference(value_a, value_b, middle, low, high, n, level)
 
 
-def _side(numerators: Sequence[float], denominators: Sequence[float]) -> Side:
-    return np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+def _side(sums: tuple[Sequence[float], Sequence[float]]) -> Side:
+    numerators, denominators = sums
+    top = np.asarray(numerators, np.float64)
+    bottom = np.asarray(denominators, np.float64)
+    return top, bottom
 
 
-def _resampled_ratios(a: Side, b: Side, resamples: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The ratio of sums of both sides under each resample, some resamples at a time; NaN or infinity for
+def _resampled_ratios(a: Side, b: Side, resamples: int, seed: int) -> Iterator[Side]:
+    """(of a, of b): the ratio of sums of each side under each resample, some resamples at a time; NaN or infinity for
     nothing but empty examples.
 
     Columns that are equal are summed once, so that equal sides have equal sums to the last bit.
     """
-    columns = [*a, *b]
     different: list[np.ndarray] = []
-    places: list[int] = []
-    for column in columns:
-        equal = [i for i, other in enumerate(different) if np.array_equal(other, column)]
-        places.append(equal[0] if equal else len(different))
-        if not equal:
-            different.append(column)
+    places = [_place(column, different) for column in (*a, *b)]
     table = np.stack(different, 1)
-    for counts in _resamples(len(table), resamples, seed):
+    n = len(table)
+    for counts in _resamples(n, resamples, seed):
         sums = counts.astype(np.float64) @ table
-        top_a, bottom_a, top_b, bottom_b = [sums[:, place] for place in places]
+        top_a, bottom_a, top_b, bottom_b = sums.T[places]
         with np.errstate(divide="ignore", invalid="ignore"):
-            yield top_a / bottom_a, top_b / bottom_b
+            ratio_a = top_a / bottom_a
+            ratio_b = top_b / bottom_b
+        yield ratio_a, ratio_b
 
 
-def _resamples(n: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
-    """How often each resample draws each of `n` examples, some resamples at a time: whole numbers [some, n].
+def _place(column: np.ndarray, different: list[np.ndarray]) -> int:
+    """Where a column is among the different ones, to which it is added if none equals it."""
+    for place, other in enumerate(different):
+        if np.array_equal(other, column):
+            return place
+    different.append(column)
+    return len(different) - 1
+
+
+Counts = np.ndarray  # how often each of `n` examples is drawn: whole numbers [resamples, n]
+
+
+def _resamples(n: int, resamples: int, seed: int) -> Iterable[Counts]:
+    """How often each resample draws each of `n` examples, some resamples at a time.
 
     A comparison asks for the same `n` again and again, so the last few are kept.
     """
@@ -173,19 +192,38 @@ def _resamples(n: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
 
 
 @lru_cache(4)
-def _kept(n: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
-    return tuple(_drawn(n, resamples, seed))
+def _kept(n: int, resamples: int, seed: int) -> list[Counts]:
+    drawn = _drawn(n, resamples, seed)
+    return list(drawn)
 
 
-def _drawn(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def _drawn(n: int, resamples: int, seed: int) -> Iterator[Counts]:
     rng = np.random.default_rng(seed)
     at_once = max(1, min(resamples, _CHUNK // n))
+    is_small = n < 2**16
+    dtype = np.uint16 if is_small else np.uint32
     for first in range(0, resamples, at_once):
         rows = min(at_once, resamples - first)
-        first_of_row = n * np.arange(rows)[:, None]
-        drawn = rng.integers(0, n, size=(rows, n)) + first_of_row
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        yield counts.astype(np.uint16 if n < 2**16 else np.uint32)
+        drawn = rng.integers(0, n, size=(rows, n))
+        counts = _counts_by_row(drawn, n)
+        yield counts.astype(dtype)
+
+
+def _counts_by_row(drawn: np.ndarray, n: int) -> np.ndarray:
+    """How often each of the numbers below `n` occurs in each row of `drawn`: whole numbers [rows, n]."""
+    rows = len(drawn)
+    first_of_row = n * np.arange(rows)
+    cells = drawn + first_of_row[:, None]
+    counts = np.bincount(cells.ravel(), minlength=rows * n)
+    return counts.reshape(rows, n)
+
+
+# Abramowitz and Stegun 26.7.5: the terms (coefficient, exponent of z) of each polynomial, and its divisor.
+_T_FROM_NORMAL = (
+    (((1, 3), (1, 1)), 4),
+    (((5, 5), (16, 3), (3, 1)), 96),
+    (((3, 7), (19, 5), (17, 3), (-15, 1)), 384),
+)
 
 
 def widening(n: int, level: float) -> float:
@@ -194,11 +232,13 @@ def widening(n: int, level: float) -> float:
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
     v = n - 1
-    # Student's t from the normal's z (Abramowitz and Stegun 26.7.5), by powers of 1 / v.
-    first = (z**3 + z) / (4 * v)
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    t = z + first + second + third
+    # Student's t from the normal's z, by powers of 1 / v.
+    t = z
+    for power, (polynomial, divisor) in enumerate(_T_FROM_NORMAL, 1):
+        value = 0.0
+        for coefficient, exponent in polynomial:
+            value += coefficient * z**exponent
+        t += value / (divisor * v**power)
     return t / z * math.sqrt(n / v)
 
 
@@ -207,11 +247,11 @@ def accuracy(correct: Sequence[float]) -> Mean:
     values = np.asarray(correct, np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError("no examples")
-    if not np.isfinite(values).all():
-        raise ValueError("a score record is not finite")
+    _require_finite(values)
     n = len(values)
-    se = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    return Mean(float(values.mean()), se, n)
+    se = values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
+    value = values.mean()
+    return Mean(float(value), float(se), n)
 
 
 def centred(score: Mean, chance: float) -> Mean:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
 from codemix.eval.judge import judge as judging
-from codemix.eval.judge.winrate import JudgedPair, bootstrap, length_controlled, outcome, summarise, winrate
+from codemix.eval.judge.luck_and_length import bootstrap, length_controlled
+from codemix.eval.judge.pairs import JudgedPair, outcome
+from codemix.eval.judge.winrate import summarise, winrate
 from codemix.eval.task_shapes.example_files import digest, json_lines
 
 

@@ -113,6 +113,9 @@ _WORD = re.compile(r"\w")
 _PREFERENCES: dict[str, Verdict] = {"A": "A", "B": "B"}
 
 
+_PLACEHOLDER = re.compile(r"\{(instruction|a|b|fence)\}")
+
+
 @dataclass(frozen=True)
 class Ask:
     """One question to the judge."""
@@ -122,11 +125,19 @@ class Ask:
     b: str
 
     def prompt(self, template: str) -> str:
-        everything = "\0".join(("fence", template, self.instruction, self.a, self.b))
-        fence = "=" * 8 + digest(everything)[:16]
-        values = {"instruction": self.instruction, "a": self.a, "b": self.b, "fence": fence}
+        everything = ("fence", template, self.instruction, self.a, self.b)
+        fence = digest("\0".join(everything))
+        values = {
+            "instruction": self.instruction,
+            "a": self.a,
+            "b": self.b,
+            "fence": f"========{fence[:16]}",
+        }
         # One pass: braces in answers stay as they are.
-        return re.sub(r"\{(instruction|a|b|fence)\}", lambda match: values[match[1]], template)
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
+
+
+_DECIDES_A_REPLY = {"base_url", "model", "temperature", "max_tokens"}  # of a judge
 
 
 class Replies:
@@ -170,9 +181,10 @@ class Replies:
         return [self._known[self._key(a)] for a in asks]
 
     def _key(self, ask: Ask) -> str:
-        judge = self.judge.model_dump(include={"base_url", "model", "temperature", "max_tokens"})
+        judge = self.judge.model_dump(include=_DECIDES_A_REPLY)
         content = [judge, self.template, ask.instruction, ask.a, ask.b]
-        return digest(json.dumps(content, sort_keys=True))
+        text = json.dumps(content, sort_keys=True)
+        return digest(text)
 
     def _ask(self, ask: Ask, file: TextIO) -> None:
         reply = self._post(ask.prompt(self.template))

@@ -48,7 +48,8 @@ def held_out(manifest: Manifest) -> list[HeldOut]:
 
 def measurable(manifest: Manifest) -> list[HeldOut]:
     """The held-out documents with any text in them."""
-    return [document for document in held_out(manifest) if document.bytes]
+    documents = held_out(manifest)
+    return [document for document in documents if document.bytes]
 
 
 def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
@@ -57,26 +58,41 @@ def subset(documents: Iterable[HeldOut], max_bytes: int) -> list[HeldOut]:
     The order does not depend on the recipe, so recipes that share a source are scored on the same text. When
     not even the smallest fits it is taken all the same, so that a source never goes unmeasured.
     """
-    ordered = sorted(documents, key=lambda d: (hashlib.sha256(d.id.encode()).digest(), d.id))
+    ordered = sorted(documents, key=_place)
     chosen: list[HeldOut] = []
     bytes_left = max_bytes
     for document in ordered:
         if document.bytes <= bytes_left:
             chosen.append(document)
             bytes_left -= document.bytes
-    return chosen or sorted(ordered, key=lambda d: (d.bytes, d.id))[:1]
+    if not chosen:
+        by_size = sorted(ordered, key=lambda document: (document.bytes, document.id))
+        return by_size[:1]
+    return chosen
+
+
+def _place(document: HeldOut) -> tuple[bytes, str]:
+    """Where a document is in the order of a hash of its id."""
+    content = document.id.encode()
+    digest = hashlib.sha256(content).digest()
+    return digest, document.id
 
 
 def tokens(manifest: Manifest, documents: Iterable[HeldOut]) -> list[np.ndarray]:
     """The tokens of held-out documents, without the EOS that ends each."""
     shards = Shards(manifest, "held_out", 1)
-    with_eos = [shards.document(document.shard, document.number) for document in documents]
-    return [of_document[:-1].astype(np.int64) for of_document in with_eos]
+    tokens = []
+    for document in documents:
+        with_eos = shards.document(document.shard, document.number)
+        without_eos = with_eos[:-1]
+        tokens.append(without_eos.astype(np.int64))
+    return tokens
 
 
 def scored_tokens(manifest: Manifest, max_bytes: int) -> list[np.ndarray]:
     """The tokens of the documents that `bits_per_byte` scores."""
-    return tokens(manifest, subset(measurable(manifest), max_bytes))
+    available = measurable(manifest)
+    return tokens(manifest, subset(available, max_bytes))
 
 
 def bits_per_byte(

@@ -26,6 +26,7 @@ NGRAM_BYTES = 50
 # many.
 MAX_TOKENS = 10**9
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_MIXER = np.uint64(0xBF58476D1CE4E5B9)  # spreads what the sum holds over all the bits
 _FILTER_BITS = 24
 _CHUNK_TOKENS = 2**20
 
@@ -47,21 +48,29 @@ class NgramTable:
     """The hashes of n-grams looked for, and which of them have been seen."""
 
     def __init__(self, wanted: Sequence[np.ndarray]):
-        self.hashes = np.unique(np.concatenate([np.zeros(0, np.uint64), *wanted]))
+        none = np.zeros(0, np.uint64)
+        every_hash = np.concatenate([none, *wanted])
+        self.hashes = np.unique(every_hash)
         self.seen = np.zeros(len(self.hashes), bool)
         # Most n-grams of a corpus are not wanted: a small table of their first bits says so without a search.
-        self._possible = np.zeros(1 << _FILTER_BITS, bool)
-        self._possible[_short(self.hashes)] = True
+        possible = np.zeros(1 << _FILTER_BITS, bool)
+        possible[_short(self.hashes)] = True
+        self._possible = possible
 
     def mark(self, found: np.ndarray) -> None:
         """Note the hashes in `found` as seen."""
-        found = found[self._possible[_short(found)]]
-        place = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
-        self.seen[place[self.hashes[place] == found]] = True
+        is_possible = self._possible[_short(found)]
+        candidates = found[is_possible]
+        last = len(self.hashes) - 1
+        places = np.minimum(np.searchsorted(self.hashes, candidates), last)
+        is_wanted = self.hashes[places] == candidates
+        self.seen[places[is_wanted]] = True
 
     def share_seen(self, wanted: np.ndarray) -> float:
         """The share of these hashes, all in the table, that have been seen."""
-        return float(self.seen[np.searchsorted(self.hashes, wanted)].mean())
+        places = np.searchsorted(self.hashes, wanted)
+        share = self.seen[places].mean()
+        return float(share)
 
 
 def overlap(
@@ -118,12 +127,15 @@ def _look(
 
 def ngram_tokens(manifests: Mapping[str, Manifest]) -> int:
     """Tokens of an n-gram of about 50 bytes, at least 8."""
-    tokens = sum(manifest.tokens("train") for manifest in manifests.values())
-    train_splits = [manifest.splits.get("train", {}) for manifest in manifests.values()]
-    size = sum(split.get("bytes", 0) for split in train_splits)
+    tokens = 0
+    size = 0
+    for manifest in manifests.values():
+        tokens += manifest.tokens("train")
+        size += manifest.splits.get("train", {}).get("bytes", 0)
     if not size:
         return 13
-    return max(8, -(-NGRAM_BYTES * tokens // size))
+    rounded_up = -(-NGRAM_BYTES * tokens // size)
+    return max(8, rounded_up)
 
 
 def windows_read(stage: StagePlan) -> Iterator[Reading]:
@@ -143,44 +155,58 @@ def _windows_of(source: StageSource, pool: int, seed: int) -> np.ndarray:
         return np.arange(pool)
     end = source.start + source.windows
     cursors = np.arange(source.start, end)
+    epochs = cursors // pool
     parts = []
-    for epoch in range(source.start // pool, (end - 1) // pool + 1):
-        inside = cursors[cursors // pool == epoch] % pool
+    for epoch in range(epochs[0], epochs[-1] + 1):
+        inside = cursors[epochs == epoch] % pool
         key = order.key(seed, source.source, epoch)
-        parts.append(permutation.permute(key, pool, inside))
+        windows = permutation.permute(key, pool, inside)
+        parts.append(windows)
     return np.unique(np.concatenate(parts))
 
 
 def hashes(tokens: np.ndarray, n: int) -> np.ndarray:
     """uint64 [rows, T - n + 1]: a hash of each n-gram of each row of tokens [rows, T]."""
+    n_rows, width = tokens.shape
+    length = max(0, width - n + 1)
     wide = tokens.astype(np.uint64) + np.uint64(1)
-    length = max(0, tokens.shape[1] - n + 1)
-    total = np.zeros((tokens.shape[0], length), np.uint64)
+    total = np.zeros((n_rows, length), np.uint64)
     for j in range(n):
         total *= _BASE
         total += wide[:, j : j + length]
     total ^= total >> np.uint64(29)
-    total *= np.uint64(0xBF58476D1CE4E5B9)
+    total *= _MIXER
     total ^= total >> np.uint64(32)
     return total
 
 
 def _short(values: np.ndarray) -> np.ndarray:
     """The first bits of each hash, as an index."""
-    return (values >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)
+    dropped = np.uint64(64 - _FILTER_BITS)
+    first_bits = values >> dropped
+    return first_bits.astype(np.int64)
 
 
 def _summary(texts: Sequence[np.ndarray], table: NgramTable) -> dict[str, Any]:
-    long_enough = [ngrams for ngrams in texts if len(ngrams)]
-    shares = [table.share_seen(ngrams) for ngrams in long_enough]
-    n_ngrams = [len(ngrams) for ngrams in long_enough]
-    n_seen = [share * n for share, n in zip(shares, n_ngrams, strict=True)]
+    shares = []
+    n_ngrams = 0
+    n_seen = []
+    for ngrams in texts:
+        n = len(ngrams)
+        if n:
+            share = table.share_seen(ngrams)
+            shares.append(share)
+            n_ngrams += n
+            n_seen.append(share * n)
+    n_texts = len(shares)
+    n_any = sum(share > 0 for share in shares)
+    n_half = sum(share >= 0.5 for share in shares)
     return {
         "texts": len(texts),
-        "too_short": len(texts) - len(shares),
-        "shared_any": _quotient(sum(share > 0 for share in shares), len(shares)),
-        "shared_half": _quotient(sum(share >= 0.5 for share in shares), len(shares)),
-        "shared": _quotient(sum(n_seen), sum(n_ngrams)),
+        "too_short": len(texts) - n_texts,
+        "shared_any": _quotient(n_any, n_texts),
+        "shared_half": _quotient(n_half, n_texts),
+        "shared": _quotient(sum(n_seen), n_ngrams),
     }
 
 

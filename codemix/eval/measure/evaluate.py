@@ -29,6 +29,10 @@ FORMAT = 1
 ENGINE_VERSION = 2  # raised when the same checkpoint and text would score otherwise
 
 
+RowsByTask = Mapping[str, list[Row]]
+TextsByTask = Mapping[str, list[str]]
+
+
 @dataclass(frozen=True)
 class Request:
     """What is to be measured: the tasks by name, their files of examples, and the identity of it all."""
@@ -41,15 +45,26 @@ class Request:
     def of(cls, plan: Plan, index: int, manifests: Mapping[str, Manifest], options: EvalOptions) -> Request:
         """Raises CodemixError where a task's examples do not exist."""
         tasks = named_tasks(plan.recipe.evaluation.tasks)
-        files = {name: task.find(options) for name, task in tasks.items()}
-        digests = {name: file.sha256 for name, file in files.items()}
-        return cls(tasks, files, evaluation_fingerprint(plan, index, manifests, digests, options))
+        files = {}
+        digests = {}
+        for name, task in tasks.items():
+            file = task.find(options)
+            files[name] = file
+            digests[name] = file.sha256
+        identity = evaluation_fingerprint(plan, index, manifests, digests, options)
+        return cls(tasks, files, identity)
 
-    def rows(self) -> dict[str, list[Row]]:
-        return {name: task.rows(self.files[name]) for name, task in self.tasks.items()}
+    def rows(self) -> RowsByTask:
+        rows = {}
+        for name, task in self.tasks.items():
+            rows[name] = task.rows(self.files[name])
+        return rows
 
-    def texts(self, rows: Mapping[str, list[Row]]) -> dict[str, list[str]]:
-        return {name: task.texts(rows[name]) for name, task in self.tasks.items()}
+    def texts(self, rows: RowsByTask) -> TextsByTask:
+        texts = {}
+        for name, task in self.tasks.items():
+            texts[name] = task.texts(rows[name])
+        return texts
 
 
 def evaluate(
@@ -245,7 +260,9 @@ class AllBits:
     def macro(self) -> float | None:
         """The mean over sources, each counting as one."""
         values = [summary["bits_per_byte"] for summary in self.summaries.values()]
-        return sum(values) / len(values) if values else None
+        if not values:
+            return None
+        return sum(values) / len(values)
 
 
 def _bits(
@@ -274,7 +291,7 @@ def _overlap(
     manifests: Mapping[str, Manifest],
     engine: Callable[[], Engine],
     results: dict[str, Any],
-    texts: Mapping[str, list[str]],
+    texts: TextsByTask,
 ) -> dict[str, Any]:
     """By `bits/<source>` and `tasks/<name>`, how much of the evaluated text the run has read."""
     from codemix.eval.measure.bits_per_byte import scored_tokens

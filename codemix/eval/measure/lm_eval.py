@@ -38,6 +38,8 @@ TASKS = {  # kind -> lm-eval's file
     "triviaqa": "triviaqa/default.yaml",
     "nq_open": "nq_open/nq_open.yaml",
 }
+Requests = Sequence[Any]  # lm-eval's instances, or its token triples
+LogLikelihood = tuple[float, bool]  # [nats], and whether the continuation is the likeliest
 # BoolQ's own files say `answer`; lm-eval would take the missing `label` for a text.
 OVERRIDES = {"boolq": {"doc_to_target": "{{answer|int}}"}}
 
@@ -54,30 +56,34 @@ def language_model(engine: Engine, about: Mapping[str, Any] | None = None) -> An
         def eot_token_id(self) -> int:
             return engine.text.eos_id
 
+        # lm-eval's own loses text where a token holds some of both.
+        _encode_pair = staticmethod(engine.text.pair)
+
         def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-            return engine.text.encode(string)
+            tokens = engine.text.encode(string)
+            return tokens
 
-        def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-            # lm-eval's own loses text where a token holds some of both.
-            return engine.text.pair(context, continuation)
+        def _loglikelihood_tokens(self, requests: Requests, **_: Any) -> list[LogLikelihood]:
+            pairs = []
+            for _, context, continuation in requests:
+                pairs.append((context, continuation))
+            scores = engine.score_tokens(pairs)
+            return [(score.log_p, score.greedy) for score in scores]
 
-        def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
-            pairs = [(context, continuation) for _, context, continuation in requests]
-            return [(score.log_p, score.greedy) for score in engine.score_tokens(pairs)]
+        def loglikelihood_rolling(self, requests: Requests, disable_tqdm: bool = False) -> list[float]:
+            documents = []
+            for request in requests:
+                text = request.args[0]
+                documents.append(engine.text.encode(text))
+            scores = engine.score_documents(documents)
+            return [score.log_p for score in scores]
 
-        def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-            documents = [engine.text.encode(request.args[0]) for request in requests]
-            return [score.log_p for score in engine.score_documents(documents)]
-
-        def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-            by_settings: defaultdict[str, list[int]] = defaultdict(list)
-            for number, request in enumerate(requests):
-                settings = json.dumps(request.args[1], sort_keys=True)
-                by_settings[settings].append(number)
+        def generate_until(self, requests: Requests, disable_tqdm: bool = False) -> list[str]:
             texts = [""] * len(requests)
-            for settings, numbers in by_settings.items():
+            for settings, numbers in _by_settings(requests).items():
                 prompts = [requests[number].args[0] for number in numbers]
-                answers = generate(engine, prompts, decoding(json.loads(settings)), label="lm-eval")
+                how = decoding(json.loads(settings))
+                answers = generate(engine, prompts, how, label="lm-eval")
                 for number, [answer] in zip(numbers, answers, strict=True):
                     texts[number] = answer.text
             return texts
@@ -86,6 +92,16 @@ def language_model(engine: Engine, about: Mapping[str, Any] | None = None) -> An
             return dict(about or {})
 
     return CodemixLM()
+
+
+def _by_settings(requests: Requests) -> Mapping[str, list[int]]:
+    """The numbers of the requests to generate, by their settings as JSON."""
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    for number, request in enumerate(requests):
+        _, settings = request.args
+        key = json.dumps(settings, sort_keys=True)
+        numbers[key].append(number)
+    return numbers
 
 
 def decoding(settings: Mapping[str, Any]) -> Decoding:
@@ -158,16 +174,23 @@ def _of_answers(
 def _of_choices(
     task: Choice, rows: Sequence[Row], samples: Sequence[Row], engine: Engine, about: dict[str, Any]
 ) -> TaskResult:
-    golds = [question.gold for question in task.each(rows, task.question)]
+    questions = task.each(rows, task.question)
+    golds = [question.gold for question in questions]
     is_normalised = task.normalise != "none" and "acc_norm" in samples[0]
     metric = "acc_norm" if is_normalised else "acc"
     records = []
     for name, sample, gold in zip(identities(rows), samples, golds, strict=True):
         record = _choice(engine, name, sample, gold)
         records.append(record | {"correct": float(sample[metric])})
+    about = about | {"lm_eval_metric": metric}
+    return _result("accuracy", records, about, _chance(records))
+
+
+def _chance(records: Sequence[Row]) -> float:
+    """What guessing scores."""
     chances = [1 / len(record["log_p"]) for record in records]
-    chance = sum(chances) / len(records)
-    return _result("accuracy", records, about | {"lm_eval_metric": metric}, chance)
+    n = len(chances)
+    return sum(chances) / n
 
 
 def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> Row:
@@ -199,7 +222,8 @@ def _choice(engine: Engine, name: str, sample: Mapping[str, Any], gold: int) -> 
 def _result(
     metric: str, records: list[Row], about: dict[str, Any], chance: float | None = None
 ) -> TaskResult:
-    headline = mean([record["correct"] for record in records])
+    correct = [record["correct"] for record in records]
+    headline = mean(correct)
     return TaskResult(metric, headline.value, headline.stderr, records, chance=chance, about=about)
 
 

@@ -32,6 +32,7 @@ COMBINED = {"nl_avg": ("reasoning", "knowledge"), "total_avg": ("reasoning", "kn
 
 
 Summary = Mapping[str, Any]  # of a task, as results.json holds it
+Summaries = Mapping[str, Summary]
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,33 @@ class Average:
     absent: list[str]
 
 
-def aggregates(tasks: Mapping[str, Summary]) -> dict[str, dict[str, Any]]:
+def aggregates(tasks: Summaries) -> dict[str, dict[str, Any]]:
     """The five averages of Table 2 from task results by name, as `Average` describes them.
 
     An average with absent tasks, or with some that a `limit` cut short, is `partial`; one with nothing in it
     (or in one of its groups) has no value.
     """
-    by_kind: dict[str, Summary] = {}
-    # Where a kind occurs twice, the one that goes by the kind's own name counts.
-    for name in sorted(tasks, key=lambda name: name != tasks[name]["kind"]):
-        by_kind.setdefault(tasks[name]["kind"], tasks[name])
-    averages = {group: _of_tasks(kinds, by_kind) for group, kinds in SUITE.items()}
+    by_kind = _by_kind(tasks)
+    averages = {}
+    for group, kinds in SUITE.items():
+        averages[group] = _of_tasks(kinds, by_kind)
     for name, groups in COMBINED.items():
-        averages[name] = _of_groups([averages[group] for group in groups])
+        members = [averages[group] for group in groups]
+        averages[name] = _of_groups(members)
     return {name: asdict(average) for name, average in averages.items()}
 
 
-def _of_tasks(kinds: tuple[str, ...], by_kind: Mapping[str, Summary]) -> Average:
+def _by_kind(tasks: Summaries) -> Summaries:
+    """Summaries by kind. Where a kind occurs twice, the one that goes by the kind's own name counts."""
+    by_kind: dict[str, Summary] = {}
+    for name, summary in tasks.items():
+        kind = summary["kind"]
+        if kind == name or kind not in by_kind:
+            by_kind[kind] = summary
+    return by_kind
+
+
+def _of_tasks(kinds: tuple[str, ...], by_kind: Summaries) -> Average:
     present = [kind for kind in kinds if kind in by_kind]
     summaries = [by_kind[kind] for kind in present]
     scores = [summary["score"] for summary in summaries]
@@ -101,5 +112,7 @@ def _stderr(errors: list[float | None], scale: int = 1) -> float | None:
     known = [error for error in errors if error is not None]
     if not errors or len(known) < len(errors):
         return None
-    variance = sum(error**2 for error in known)
-    return scale * math.sqrt(variance) / len(errors)
+    squares = [error**2 for error in known]
+    of_sum = math.sqrt(sum(squares))
+    n = len(errors)
+    return scale * of_sum / n

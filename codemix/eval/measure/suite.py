@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codemix.errors import CodemixError
@@ -17,15 +18,19 @@ if TYPE_CHECKING:
     from codemix.eval.engine.score import Engine
 
 
+Part = Callable[[str, Callable[[], Any]], Any]  # (name, compute) -> what compute gave, now or before
+Summaries = dict[str, dict[str, Any]]  # by name, as results.json holds them
+
+
 @dataclass
 class SuiteResult:
-    """Summaries by task, as results.json holds them, and every example by task as JSON Lines."""
+    """Summaries by task, and every example by task as JSON Lines."""
 
-    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summaries: Summaries = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
 
     @property
-    def aggregates(self) -> dict[str, dict[str, Any]]:
+    def aggregates(self) -> Summaries:
         """The paper's averages."""
         return aggregates(self.summaries)
 
@@ -36,19 +41,27 @@ def run_tasks(
     rows: Mapping[str, list[Row]],
     engine: Callable[[], Engine],
     options: EvalOptions,
-    part: Callable[[str, Callable[[], Any]], Any],
+    part: Part,
 ) -> SuiteResult:
     """Every task, measured once: `part(name, compute)` keeps what is finished."""
     suite = SuiteResult()
     for name, task in tasks.items():
-
-        def measure(name: str = name, task: Task = task) -> list[Any]:
-            result = _run(task, rows[name], engine(), options)
-            return [summarise(task, files[name], result), result.records]
-
+        measure = partial(_measure, task, files[name], rows[name], engine, options)
         suite.summaries[name], records = part(f"task-{name}", measure)
         suite.examples[name] = json_lines(records)
     return suite
+
+
+def _measure(
+    task: Task,
+    file: ExampleFile,
+    rows: list[Row],
+    engine: Callable[[], Engine],
+    options: EvalOptions,
+) -> list[Any]:
+    """The summary of a task and its records."""
+    result = _run(task, rows, engine(), options)
+    return [summarise(task, file, result), result.records]
 
 
 def _run(task: Task, rows: list[Row], engine: Engine, options: EvalOptions) -> TaskResult:

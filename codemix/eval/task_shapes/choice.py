@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from codemix.eval.options import EvalOptions
 
 
+Length = Callable[[str], int]  # of a choice, by which its log-likelihood is divided
+
+
 @dataclass(frozen=True)
 class Question:
     """One multiple-choice example: (context, continuation) of each choice, the text that its length is
@@ -31,22 +34,32 @@ class Question:
     def ask(cls, context: str, choices: Iterable[str], gold: int, delimiter: str = " ") -> Question:
         """A context with choices that follow it after `delimiter`."""
         texts = tuple(choices)
-        pairs = tuple((context, delimiter + text) for text in texts)
-        return cls(pairs, texts, gold)
+        pairs = []
+        for text in texts:
+            continuation = delimiter + text
+            pairs.append((context, continuation))
+        return cls(tuple(pairs), texts, gold)
 
     @property
     def longest_text(self) -> str:
         """The longest of its choices after their contexts."""
-        return max((context + continuation for context, continuation in self.pairs), key=len)
+        texts = [context + continuation for context, continuation in self.pairs]
+        return max(texts, key=len)
 
     @property
     def is_answerable(self) -> bool:
         """Whether it has at least two choices, of which `gold` is one."""
-        return isinstance(self.gold, int) and 0 <= self.gold < len(self.choices) >= 2
+        n_choices = len(self.choices)
+        is_a_choice = isinstance(self.gold, int) and 0 <= self.gold < n_choices
+        return is_a_choice and n_choices >= 2
 
-    def normalised(self, log_p: Sequence[float], length: Callable[[str], int]) -> list[float]:
+    def normalised(self, log_p: Sequence[float], length: Length) -> list[float]:
         """The log-likelihoods of the choices, each divided by its choice's length."""
-        return [p / max(1, length(choice)) for p, choice in zip(log_p, self.choices, strict=True)]
+        normalised = []
+        for p, choice in zip(log_p, self.choices, strict=True):
+            divisor = max(1, length(choice))
+            normalised.append(p / divisor)
+        return normalised
 
 
 def choice_number(value: Any) -> int:
@@ -60,7 +73,7 @@ def choice_number(value: Any) -> int:
 
 
 Normalise = Literal["none", "characters", "bytes"]
-LENGTHS: dict[str, Callable[[str], int]] = {
+LENGTHS: dict[str, Length] = {
     "none": lambda choice: 1,
     "characters": len,
     "bytes": lambda choice: len(choice.encode()),
@@ -80,7 +93,8 @@ class Choice(Task):
         raise NotImplementedError
 
     def texts(self, rows: Sequence[Row]) -> list[str]:
-        return [question.longest_text for question in self.questions(rows)]
+        questions = self.questions(rows)
+        return [question.longest_text for question in questions]
 
     def questions(self, rows: Sequence[Row]) -> list[Question]:
         """What the rows ask. Raises CodemixError for one without a right answer, or with nothing to score."""
@@ -147,4 +161,5 @@ def _record(name: str, question: Question, scores: Sequence[Score], predicted: i
 def _majority(questions: Sequence[Question]) -> float:
     """The score of the best constant answer."""
     golds = Counter(question.gold for question in questions)
-    return max(golds.values()) / len(questions)
+    most_frequent = max(golds.values())
+    return most_frequent / len(questions)

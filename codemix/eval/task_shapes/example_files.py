@@ -101,8 +101,11 @@ def _table(path: Path) -> pyarrow.Table:
 
 def json_lines(records: Iterable[Row]) -> str:
     """Records as JSON Lines."""
-    lines = [json.dumps(record, ensure_ascii=False, sort_keys=True) for record in records]
-    return "".join(f"{line}\n" for line in lines)
+    lines = []
+    for record in records:
+        line = json.dumps(record, ensure_ascii=False, sort_keys=True)
+        lines.append(f"{line}\n")
+    return "".join(lines)
 
 
 def records(path: Path) -> list[Row]:

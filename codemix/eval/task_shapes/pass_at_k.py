@@ -14,5 +14,7 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
     """
     if not 0 <= passed <= n or not 1 <= k <= n:
         raise ValueError(f"need 0 <= passed <= n and 1 <= k <= n, got n={n}, passed={passed}, k={k}")
-    all_fail = comb(n - passed, k) / comb(n, k)
+    failed = n - passed
+    choices = comb(n, k)
+    all_fail = comb(failed, k) / choices
     return 1 - all_fail

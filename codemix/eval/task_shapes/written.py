@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codemix.sandbox.sandbox import Result
 
 
+SHOWN_ANSWERS = 20  # of the known ones, in a record
 PASSED = "passed"  # the sandbox's reason for a program that passed
 
 
@@ -62,7 +63,10 @@ class Written(Task):
         raise NotImplementedError
 
     def texts(self, rows: Sequence[Row]) -> list[str]:
-        return [reference.prompt + reference.gold for reference in self.references(rows)]
+        texts = []
+        for prompt, gold in self.references(rows):
+            texts.append(prompt + gold)
+        return texts
 
     def references(self, rows: Sequence[Row]) -> list[Reference]:
         """The prompt and reference of each row. Raises CodemixError for a row without either."""
@@ -115,7 +119,8 @@ class Answer(Written):
     def credit(self, text: str, answers: Sequence[str]) -> float:
         """How right a text is that is not empty."""
         right = {comparable(answer) for answer in answers}
-        return float(comparable(text) in right)
+        is_right = comparable(text) in right
+        return float(is_right)
 
     def gold(self, row: Row) -> str:
         first = next(filter(str.strip, self.answers(row)))
@@ -123,19 +128,35 @@ class Answer(Written):
 
     def references(self, rows: Sequence[Row]) -> list[Reference]:
         for number, answers in enumerate(self.each(rows, self.answers)):
-            if not all(isinstance(a, str) for a in answers) or not any(map(str.strip, answers)):
+            if not _hold_an_answer(answers):
                 raise self.bad(number, "it has no answer, or one that is not text")
         return super().references(rows)
 
     def run(self, engine: Engine, rows: Sequence[Row], options: EvalOptions) -> TaskResult:
         written = self.written(engine, rows)
+        earned = []
         for record, row, [text] in zip(written.records, rows, written.texts, strict=True):
             answers = self.answers(row)
-            record["gold"] = answers[:20]
+            record["gold"] = answers[:SHOWN_ANSWERS]
             record["predicted"] = text
             record["correct"] = self.credit(text, answers) if text.strip() else 0.0
-        headline = mean([record["correct"] for record in written.records])
-        return TaskResult(self.metric, headline.value, headline.stderr, written.records, about=written.about)
+            earned.append(record["correct"])
+        headline = mean(earned)
+        return TaskResult(
+            self.metric,
+            headline.value,
+            headline.stderr,
+            written.records,
+            about=written.about,
+        )
+
+
+def _hold_an_answer(answers: Sequence[Any]) -> bool:
+    """Whether all are texts, and one is not empty."""
+    for answer in answers:
+        if not isinstance(answer, str):
+            return False
+    return any(map(str.strip, answers))
 
 
 class ClosedBook(Answer):
@@ -237,14 +258,21 @@ def _reason(text: str, verdict: Result) -> str:
 
 def gold_scores(engine: Engine, references: Sequence[Reference], label: str) -> list[Row]:
     """Bits and bytes of each reference after its prompt."""
-    scores = engine.score_continuations(references, label=f"{label}: references")
-    return [{"gold_bits": score.bits, "gold_bytes": score.n_bytes} for score in scores]
+    scored = []
+    for score in engine.score_continuations(references, label=f"{label}: references"):
+        bits = {"gold_bits": score.bits, "gold_bytes": score.n_bytes}
+        scored.append(bits)
+    return scored
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
 
 
 def normal(text: str) -> str:
     """An answer as SQuAD and TriviaQA compare it: lower case, no punctuation, no articles, single spaces."""
-    letters = "".join(c for c in text.lower() if c not in string.punctuation)
-    words = re.sub(r"\b(a|an|the)\b", " ", letters).split()
+    letters = text.lower().translate(_NO_PUNCTUATION)
+    words = _ARTICLE.sub(" ", letters).split()
     return " ".join(words)
 
 
@@ -254,4 +282,5 @@ def comparable(text: str) -> str:
 
     So nothing that is written equals an answer only because both normalise to nothing.
     """
-    return normal(text) or " ".join(text.lower().split())
+    as_written = text.lower().split()
+    return normal(text) or " ".join(as_written)

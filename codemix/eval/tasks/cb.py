@@ -19,4 +19,5 @@ class CommitmentBank(Choice):
 
     def question(self, row):
         context = f"{row['premise']}\nQuestion: {row['hypothesis']}. True, False, or Neither?\nAnswer:"
-        return Question.ask(context, ("True", "False", "Neither"), choice_number(row["label"]))
+        gold = choice_number(row["label"])
+        return Question.ask(context, ("True", "False", "Neither"), gold)

@@ -4,6 +4,8 @@ from typing import ClassVar, Literal
 
 from codemix.eval.task_shapes.choice import Choice, Question, choice_number
 
+LINKS = {"cause": "because", "effect": "therefore"}
+
 
 class COPA(Choice):
     """The more plausible cause or effect; 100 examples, standard error 5 points at chance."""
@@ -17,10 +19,17 @@ class COPA(Choice):
     EXAMPLES: ClassVar = ({"kind": "copa"}, {"kind": "copa", "limit": 1000})
 
     def question(self, row):
-        if row["question"] not in ("cause", "effect"):
-            raise self.bad(row.get("idx", "?"), f"`question` is {row['question']!r}, not `cause` or `effect`")
-        link = "because" if row["question"] == "cause" else "therefore"
+        asked = row["question"]
+        if asked not in tuple(LINKS):
+            raise self.bad(row.get("idx", "?"), f"`question` is {asked!r}, not `cause` or `effect`")
         premise = row["premise"].strip()[:-1]
-        # With the delimiter, two spaces: as in lm-eval.
-        choices = [f" {choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"])]
-        return Question.ask(f"{premise} {link}", choices, choice_number(row["label"]))
+        context = f"{premise} {LINKS[asked]}"
+        choices = [_lower_first(row["choice1"]), _lower_first(row["choice2"])]
+        gold = choice_number(row["label"])
+        return Question.ask(context, choices, gold)
+
+
+def _lower_first(sentence: str) -> str:
+    """A choice as it follows its link: with the delimiter, two spaces, as in lm-eval."""
+    first = sentence[0].lower()
+    return f" {first}{sentence[1:]}"

@@ -33,9 +33,19 @@ class HellaSwag(Choice):
 
 def _clean(text: str) -> str:
     """Without the marks that WikiHow's layout left in the data set."""
-    return _without_brackets(text.strip().replace(" [title]", ". ")).replace("  ", " ")
+    titled = text.strip().replace(" [title]", ". ")
+    return _without_brackets(titled).replace("  ", " ")
+
+
+_BRACKET = re.compile(r"\[[^\]\n]*(\]?)")
 
 
 def _without_brackets(text: str) -> str:
     """As `\\[.*?\\]` would find them, in one pass: a bracket that is not closed on its line is kept."""
-    return re.sub(r"\[[^\]\n]*(\]?)", lambda match: "" if match[1] else match[0], text)
+    return _BRACKET.sub(_unclosed, text)
+
+
+def _unclosed(bracket: re.Match[str]) -> str:
+    if bracket[1]:
+        return ""
+    return bracket[0]

@@ -28,4 +28,6 @@ class HumanEval(Program):
         return row["canonical_solution"]
 
     def program(self, row, text):
-        return f"{row['prompt']}{text}\n{row['test']}\ncheck({row['entry_point']})\n"
+        candidate = row["prompt"] + text
+        check = f"check({row['entry_point']})"
+        return f"{candidate}\n{row['test']}\n{check}\n"

@@ -40,7 +40,8 @@ class QuAC(Answer):
         return f"{row['context']}\nQuestion: {row['question']}\nAnswer:"
 
     def answers(self, row):
-        return [a["text"] if isinstance(a, dict) else a for a in row["answers"]]
+        answers = row["answers"]
+        return [answer["text"] if isinstance(answer, dict) else answer for answer in answers]
 
     def credit(self, text, answers):
         words = comparable(text).split()
@@ -49,7 +50,10 @@ class QuAC(Answer):
 
 def _dialogues(row: Row) -> list[Row]:
     """The dialogues of the authors' file, each with the passage that it is about."""
-    return [dialogue for article in row["data"] for dialogue in article["paragraphs"]]
+    dialogues: list[Row] = []
+    for article in row["data"]:
+        dialogues += article["paragraphs"]
+    return dialogues
 
 
 def _first_turn(dialogue: Row) -> Row:

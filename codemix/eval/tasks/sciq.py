@@ -19,6 +19,6 @@ class SciQ(Choice):
     def question(self, row):
         passage = (row.get("support") or "").lstrip()
         context = f"{passage}\nQuestion: {row['question']}\nAnswer:"
-        distractors = [row["distractor1"], row["distractor2"], row["distractor3"]]
-        # The right one last, so that ties cannot help.
-        return Question.ask(context, [*distractors, row["correct_answer"]], gold=3)
+        choices = [row["distractor1"], row["distractor2"], row["distractor3"]]
+        choices.append(row["correct_answer"])  # last, so that ties cannot help
+        return Question.ask(context, choices, gold=3)

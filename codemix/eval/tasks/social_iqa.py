@@ -26,4 +26,5 @@ class SocialIQA(Choice):
     def question(self, row):
         answers = (row["answerA"], row["answerB"], row["answerC"])
         context = f"Q: {row['context']} {row['question']}\nA:"
-        return Question.ask(context, answers, choice_number(row["label"]) - 1)
+        gold = choice_number(row["label"]) - 1
+        return Question.ask(context, answers, gold)

@@ -21,5 +21,7 @@ class WinoGrande(Choice):
         if not blank:
             raise self.bad(row["sentence"][:40], "its sentence has no blank `_`")
         options = (row["option1"], row["option2"])
-        pairs = tuple((before + option, f" {after.strip()}") for option in options)
-        return Question(pairs, options, choice_number(row["answer"]) - 1)
+        ending = f" {after.strip()}"
+        pairs = tuple((before + option, ending) for option in options)
+        gold = choice_number(row["answer"]) - 1
+        return Question(pairs, options, gold)
