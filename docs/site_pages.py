@@ -15,6 +15,11 @@ ROOT = Path(__file__).parents[1]
 FROM_THE_TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 API = {  # heading -> what the page shows below it
     "A recipe, opened": ("codemix.api.run.open_run", "codemix.api.run.Run", "codemix.api.run.Finished"),
+    "A stage, as a sequence": (
+        "codemix.data.loader.stage_sequence.StageRows",
+        "codemix.data.loader.stage_sequence.StageSteps",
+        "codemix.data.loader.stage_sequence.LabelledRows",
+    ),
     "Options": (
         "codemix.train.run.options.TrainOptions",
         "codemix.train.run.options.StepMetrics",

@@ -24,6 +24,7 @@ PathLike = str | Path
 if TYPE_CHECKING:
     from codemix.data.execution.runner import Executor
     from codemix.data.loader.batches import Batch, RowRanges
+    from codemix.data.loader.stage_sequence import StageRows
     from codemix.data.store.manifest import Manifest
     from codemix.eval.options import EvalOptions
     from codemix.recipe.planning.plan import Plan
@@ -100,6 +101,24 @@ class Run:
             executor=executor,
             only=list(only) or None,
         )
+
+    def stage(self, name: str) -> StageRows:
+        """A stage as a sequence: `[row]` for what a row reads, `.steps[step]` for a batch, for any trainer.
+
+        Its data must be built; nothing is trained, and JAX is not imported. Raises CodemixError
+        (`unknown-stage`, `not-built`).
+        """
+        from codemix.data.loader.batches import StepSource
+        from codemix.data.loader.stage_data import stage_sentinels, training_shards
+        from codemix.data.loader.stage_sequence import StageRows
+
+        workspace = self.workspace
+        chosen = scoring.stage_named(workspace, name)
+        manifests = workspace.manifests
+        shards = training_shards(chosen, manifests)
+        tokenizer = next(iter(manifests.values())).tokenizer
+        sentinels = stage_sentinels(chosen, tokenizer)
+        return StageRows(StepSource(chosen, shards, sentinels=sentinels))
 
     def batches(
         self, stage: str, *, start: int = 0, rows: RowRanges = None, prefetch: int = 2

@@ -1,4 +1,4 @@
-"""The snippets of docs/python.md run, in order, in one interpreter;
+"""The snippets of docs/python.md and docs/trainers.md run, in order, in one interpreter;
 a ```text block is what the block before it prints.
 """
 
@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,18 +43,33 @@ def write_small_quickstart(folder: Path) -> None:
         (folder / f"{source}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+OTHERS = ("torch", "transformers")  # not installed with codemix
+
+
 def test_the_snippets_of_the_python_page_run(tmp_path):
-    write_small_quickstart(tmp_path)
-    script, expected = [], []
-    for kind, content in blocks(ROOT / "docs" / "python.md"):
-        if kind == "python":
-            script.append(content)
-        elif kind == "text":
-            expected.append(content)
-    (tmp_path / "page.py").write_text('if __name__ == "__main__":\n' + indented("\n".join(script)))
-    ran = subprocess.run(
-        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=500
-    )
+    run_blocks(blocks(ROOT / "docs" / "python.md"), tmp_path)
+
+
+def test_the_snippets_for_other_trainers_run(tmp_path):
+    page = blocks(ROOT / "docs" / "trainers.md")
+    plain = [(kind, content) for kind, content in page if not any(name in content for name in OTHERS)]
+    run_blocks(plain, tmp_path)
+
+
+@pytest.mark.optional("needs torch, transformers and accelerate")
+def test_the_snippets_for_torch_and_transformers_run(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("accelerate")
+    run_blocks(blocks(ROOT / "docs" / "trainers.md"), tmp_path)
+
+
+def run_blocks(page, folder: Path) -> None:
+    """Run the Python of a page, and compare what it prints with the page's text."""
+    write_small_quickstart(folder)
+    script = [content for kind, content in page if kind == "python"]
+    expected = [content for kind, content in page if kind == "text"]
+    (folder / "page.py").write_text('if __name__ == "__main__":\n' + indented("\n".join(script)))
+    ran = subprocess.run([sys.executable, "page.py"], cwd=folder, capture_output=True, text=True, timeout=500)
     assert ran.returncode == 0, ran.stderr
     place = 0
     for text in expected:

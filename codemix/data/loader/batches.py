@@ -140,7 +140,7 @@ class StepSource:
             self._block = block
         if in_sequence and block.stop_step < len(self):
             self._ahead.start(block.stop_step)
-        return self._assemble(block.rows_of(step))
+        return self.assemble(block.rows_of(step))
 
     def close(self) -> None:
         """Stop the second thread's checks of steps to come. Batches can still be read."""
@@ -167,7 +167,7 @@ class StepSource:
 
     def batch(self, rows: Rows) -> Batch:
         """The arrays of some rows."""
-        return self._assemble(self._locate(rows))
+        return self.assemble(self.locate(rows))
 
     def fill_in_the_middle(self, window: ndarray, ends: ndarray, rows: Rows, row: int) -> int:
         """Rearrange a row's window in place, as the stage asks; the number of pieces rearranged, three tokens
@@ -197,9 +197,17 @@ class StepSource:
             if bounds[-1] >= _BLOCK:
                 break
         rows = self.order.at(np.concatenate(row_ids))
-        return StepBlock(first_step, bounds, self._locate(rows))
+        return StepBlock(first_step, bounds, self.locate(rows))
 
-    def _locate(self, rows: Rows) -> LocatedRows:
+    def with_rows(self, row_ranges: RowRanges) -> StepSource:
+        """The same stage, of which this host holds other rows."""
+        shards = {
+            planned.source: self.shards[n] for n, planned in enumerate(self.stage.sources) if n in self.shards
+        }
+        return StepSource(self.stage, shards, row_ranges, self.sentinels)
+
+    def locate(self, rows: Rows) -> LocatedRows:
+        """Where rows lie in their shards, and where documents begin in them."""
         n = len(rows)
         shard = np.zeros(n, np.int64)
         offset = np.zeros(n, np.int64)
@@ -248,7 +256,7 @@ class StepSource:
         self.shards[source].check_blocks(shard, first, stop)
         located.unchecked[row] = False
 
-    def _assemble(self, located: LocatedRows) -> Batch:
+    def assemble(self, located: LocatedRows) -> Batch:
         """The arrays of located rows."""
         windows = self._windows(located)
         if any(self.rates):
