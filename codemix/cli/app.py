@@ -21,6 +21,7 @@ COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in
     "validate": ("recipe", "validate"),
     "plan": ("recipe", "plan"),
     "diff": ("recipe", "diff"),
+    "ci": ("ci", "ci"),
     "lock": ("recipe", "lock"),
     "schema": ("recipe", "schema"),
     "components": ("recipe", "components"),

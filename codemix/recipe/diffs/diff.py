@@ -266,8 +266,11 @@ def _mixture(stage: StagePlan) -> Any:
 
 
 def _order(stage: StagePlan) -> Any:
-    starts = [(s.source, s.pool_fingerprint, s.start) for s in stage.sources]
-    return stage.seed, starts
+    pools = []
+    for s in stage.sources:
+        pool = (s.source, s.pool_fingerprint, s.pool_windows, s.start)
+        pools.append(pool)
+    return stage.seed, pools
 
 
 def _rate(stage: StagePlan) -> Any:

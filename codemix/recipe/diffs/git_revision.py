@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from pathlib import Path
 
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
+from codemix.recipe.diffs import repository
 from codemix.recipe.language import recipe_file, yaml_text
 from codemix.recipe.planning.plan import Plan
 
@@ -41,19 +41,10 @@ def at_revision(revision: str, path: str) -> str:
         raise CodemixError(
             f"there is no folder {folder}", hints=["give the path as it is from here"], rule="git"
         )
-    try:
-        done = subprocess.run(
-            ["git", "show", f"{revision}:./{name}"], cwd=folder, capture_output=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CodemixError(
-            f"cannot ask git: {error}", hints=["git must be installed to compare revisions"], rule="git"
-        ) from None
+    done = repository.show(folder, f"{revision}:./{name}")
     if done.returncode:
-        stderr = done.stderr.decode(errors="replace").strip()
-        reason = stderr.removeprefix("fatal: ").split("\n")[0]
         raise CodemixError(
-            f"git has no {name} at {revision}: {reason}",
+            f"git has no {name} at {revision}: {repository.reason(done)}",
             hints=["`git log -- PATH` lists the revisions of a file"],
             rule="git",
         )

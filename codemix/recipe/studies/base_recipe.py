@@ -37,7 +37,7 @@ class BaseRecipes:
             raise self._refusal("the base of a study is a recipe, and this is a study", at)
         if not isinstance(document.value, dict):
             raise self._refusal("the base of a study is a recipe", at)
-        for start in _starts(document.value):
+        for start in recipe_starts(document.value):
             beside_base = posixpath.join(inside.parent.as_posix(), start["recipe"])
             start["recipe"] = posixpath.normpath(beside_base)
         return document
@@ -59,7 +59,7 @@ class BaseRecipes:
         return CodemixError(problem)
 
 
-def _starts(recipe: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def recipe_starts(recipe: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The `init_from` of each stage that starts from another recipe; a recipe may still be malformed here."""
     stages = recipe.get("stages")
     if not isinstance(stages, list):

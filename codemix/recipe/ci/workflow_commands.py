@@ -1,0 +1,64 @@
+"""Problems as GitHub's workflow commands, which mark lines of a pull request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from codemix.errors import Problem
+from codemix.recipe.ci.review import Review
+
+PER_STEP = 10  # of a severity; GitHub drops the rest and says nothing
+
+
+def commands(review: Review) -> Iterator[str]:
+    """One line each, errors first; where there are more than GitHub shows, the last says how many."""
+    for severity in ("error", "warning"):
+        problems = located(review, severity)
+        shown = problems if len(problems) <= PER_STEP else problems[: PER_STEP - 1]
+        for problem in shown:
+            yield _command(problem)
+        more = len(problems) - len(shown)
+        if more:
+            yield f"::{severity} title=codemix::{more:,} more of these; the step's summary and log list all"
+
+
+def located(review: Review, severity: str) -> list[Problem]:
+    """The problems of a severity in all files, each once."""
+    problems = [problem for file in review.files for problem in file.problems]
+    unique = dict.fromkeys(problems)
+    return [problem for problem in unique if problem.severity == severity]
+
+
+def repository_path(path: str) -> str:
+    """A path as git and GitHub write it: from where the review ran, which is the top in CI."""
+    return os.path.relpath(path).replace(os.sep, "/")
+
+
+def message(problem: Problem) -> str:
+    """What is wrong, and the remedies."""
+    hints = [f"hint: {hint}" for hint in problem.hints]
+    return "\n".join([problem.what, *hints])
+
+
+def _command(problem: Problem) -> str:
+    properties = []
+    where = problem.where
+    if where is not None:
+        properties = [
+            f"file={_property(repository_path(where.file))}",
+            f"line={where.line}",
+            f"endLine={where.line}",
+            f"col={where.column}",
+            f"endColumn={where.column + where.length}",
+        ]
+    title = f"title={_property(problem.rule or 'codemix')}"
+    return f"::{problem.severity} {','.join([*properties, title])}::{_data(message(problem))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
