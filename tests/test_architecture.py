@@ -9,7 +9,11 @@ ROOT = Path(__file__).parents[1] / "codemix"
 # Each may import those before it.
 LAYERS = ["errors", "files", "progress", "tables", "sandbox", "recipe", "data", "train", "eval", "api", "cli"]
 OWNERS = {  # heavy package -> the files or folders that may import it
-    "yaml": {"recipe/language/yaml_text.py"},
+    "yaml": {
+        "recipe/language/yaml_text.py",
+        "recipe/language/yaml_format.py",
+        "recipe/language/yaml_layout.py",
+    },
     "typer": {"cli/"},
     "datatrove": {"data/datatrove_adapter/"},
     "loguru": {"data/datatrove_adapter/logs.py"},

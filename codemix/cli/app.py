@@ -19,6 +19,7 @@ from codemix.recipe.language.secrets import hidden
 
 COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in it
     "validate": ("recipe", "validate"),
+    "fmt": ("recipe", "fmt"),
     "plan": ("recipe", "plan"),
     "diff": ("recipe", "diff"),
     "ci": ("ci", "ci"),

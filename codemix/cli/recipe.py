@@ -1,4 +1,4 @@
-"""Commands that need no data and no accelerator: validate, plan, diff, lock, schema, components, init,
+"""Commands that need no data and no accelerator: validate, fmt, plan, diff, lock, schema, components, init,
 import, export.
 """
 
@@ -94,6 +94,39 @@ def _validate_recipe(document: YamlFile) -> _Validated:
     tokens = sum(stage.tokens for stage in checked.plan.stages)
     stages = _count(len(checked.plan.stages), "stage")
     return _Validated([*checked.problems, *missing_here], f"{stages}, {tokens:,} tokens")
+
+
+def fmt(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Recipes, folders of recipes, or - for a filter.", show_default=False),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Say which are not in the form; write none.")
+    ] = False,
+) -> int:
+    """Write recipes in the one form: spaces, indentation, quotes. What they say stays as it is."""
+    from codemix.recipe.language import yaml_format, yaml_text
+    from codemix.recipe.language.recipe_folders import recipe_paths
+
+    if paths == [Path("-")]:
+        document = yaml_text.parse(sys.stdin.read(), "<stdin>")
+        print(yaml_format.formatted(document), end="")
+        return 0
+    problems: list[Problem] = []
+    n_differing = 0
+    for path in recipe_paths(paths):
+        try:
+            differs = yaml_format.format_file(path, write=not check)
+        except CodemixError as error:
+            problems += error.problems
+            continue
+        if differs:
+            n_differing += 1
+            print(f"{path}: {'not in the form' if check else 'written anew'}")
+    for problem in problems:
+        print(problem.render() + "\n", file=sys.stderr)
+    return EXIT_PROBLEM if problems or (check and n_differing) else 0
 
 
 def _count(n: int, noun: str) -> str:
@@ -288,11 +321,12 @@ def components(
 def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("recipe.yaml")) -> None:
     """Write a commented recipe to start from; it runs on the embedded data."""
     from codemix.recipe.language import yaml_text
+    from codemix.recipe.language.recipe_folders import recipe_name
     from codemix.recipe.language.starter import starting_recipe
 
     if path.exists():
         raise refusal(f"{path} exists already", "give another path; nothing was written", rule="exists")
-    yaml_text.write(path, starting_recipe(path.stem))
+    yaml_text.write(path, starting_recipe(recipe_name(path)))
     print(f"{path}: now `codemix validate {path}`, then `codemix run {path}`")
 
 

@@ -93,7 +93,9 @@ def _renamed(changes: Diff) -> set[str]:
 
 def of_new(plan: Plan) -> list[Effect]:
     """The effects of a recipe that was not there."""
-    return [Effect("future", f"a new recipe: {_amount(plan.stages)}")]
+    amount = _amount(plan.stages)
+    effect = Effect("future", f"a new recipe: {amount}")
+    return [effect]
 
 
 def source_tokens(plan: Plan, name: str) -> int:
@@ -233,11 +235,13 @@ def _lost_limits(where: str, before: Sequence[Limit], after: Sequence[Limit]) ->
 
 def _as_tight(limit: Limit, other: Limit) -> bool:
     """Whether whatever keeps `limit` keeps `other`."""
-    same_where = limit.where == other.where
-    same_whole = limit.of == other.of
-    keeps_max = _at_most(limit.max, other.max, nothing=Fraction(1))
-    keeps_min = _at_most(other.min, limit.min, nothing=Fraction(0))
-    return same_where and same_whole and keeps_max and keeps_min
+    if limit.where != other.where:
+        return False
+    if limit.of != other.of:
+        return False
+    keeps_max = _at_most(limit.max, other.max, Fraction(1))
+    keeps_min = _at_most(other.min, limit.min, Fraction(0))
+    return keeps_max and keeps_min
 
 
 def _at_most(share: Fraction | None, bound: Fraction | None, nothing: Fraction) -> bool:

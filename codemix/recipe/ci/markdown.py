@@ -11,9 +11,11 @@ _TICKS = re.compile(r"`+")
 
 def code(text: str) -> str:
     """A text as inline code, whatever is in it; nothing in it mentions anybody."""
-    fence = "`" * (_longest_ticks(text) + 1)
-    padding = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{padding}{text}{padding}{fence}"
+    n_ticks = _longest_ticks(text) + 1
+    fence = "`" * n_ticks
+    edges = text[:1] + text[-1:]
+    padding = " " if "`" in edges else ""
+    return fence + padding + text + padding + fence
 
 
 def cell(text: str) -> str:
@@ -23,13 +25,17 @@ def cell(text: str) -> str:
 
 def block(text: str) -> list[str]:
     """Lines of a block of code, whatever is in them."""
-    fence = "`" * max(3, _longest_ticks(text) + 1)
-    return [f"{fence}text", text, fence]
+    n_ticks = _longest_ticks(text) + 1
+    fence = "`" * max(3, n_ticks)
+    start = fence + "text"
+    return [start, text, fence]
 
 
 def row(cells: Iterable[str]) -> str:
     """A row of a table."""
-    return f"| {' | '.join(map(cell, cells))} |"
+    escaped = map(cell, cells)
+    content = " | ".join(escaped)
+    return f"| {content} |"
 
 
 def size(text: str) -> int:

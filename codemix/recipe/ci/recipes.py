@@ -50,10 +50,16 @@ class Recipes:
     def starts_of(self, path: str) -> set[str]:
         """The files that a recipe or a study starts from."""
         document = self.documents.get(path)
-        if not isinstance(document, YamlFile) or not isinstance(document.value, dict):
-            return set()
+        starts: set[str] = set()
+        if not isinstance(document, YamlFile):
+            return starts
+        if not isinstance(document.value, dict):
+            return starts
         folder = posixpath.dirname(path)
-        return {posixpath.normpath(posixpath.join(folder, name)) for name in _named(document.value)}
+        for name in _named(document.value):
+            beside = posixpath.join(folder, name)
+            starts.add(posixpath.normpath(beside))
+        return starts
 
     def starting_from(self, paths: Iterable[str]) -> dict[str, str]:
         """The files that start from some of `paths`, however far off, with the file that they start from."""

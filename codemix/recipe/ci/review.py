@@ -49,7 +49,10 @@ class Reviewed:
     @property
     def effects(self) -> list[Effect]:
         """Those of all points, each once, the gravest first."""
-        return in_order([effect for point in self.points for effect in point.effects])
+        found: list[Effect] = []
+        for point in self.points:
+            found += point.effects
+        return in_order(found)
 
     @property
     def gravity(self) -> int:
@@ -145,7 +148,9 @@ def review(
 
 
 def _relative(path: Path, repo: Repository) -> str:
-    return os.path.relpath(path.resolve(), repo.top.resolve())
+    file = path.resolve()
+    top = repo.top.resolve()
+    return os.path.relpath(file, top)
 
 
 def _is_below(path: str, scope: Sequence[str]) -> bool:
@@ -210,28 +215,32 @@ def _reviewed(concern: _Concern, then: Recipes, now: Recipes) -> Reviewed:
 
 
 def _planned(recipes: Recipes, path: str | None) -> Planned:
-    return Planned({}) if path is None else recipes.planned(path)
+    if path is None:
+        return Planned({})
+    return recipes.planned(path)
 
 
 def _points(before: Mapping[str, Plan], after: Mapping[str, Plan]) -> list[Point]:
     """The recipes of a file side by side; a file with one recipe on both sides holds it under any name."""
+    names = [*after, *before]
     if len(before) == len(after) == 1:
-        name = next(iter(after))
-        was = next(iter(before.values()))
-        return [_point(name, was, after[name])]
+        now, then = names
+        return [_point(now, before[then], after[now])]
     points = []
-    for name in dict.fromkeys([*after, *before]):
-        point = _point(name, before.get(name), after.get(name))
+    for name in dict.fromkeys(names):
+        was = before.get(name)
+        point = _point(name, was, after.get(name))
         points.append(point)
     return points
 
 
 def _point(name: str, before: Plan | None, after: Plan | None) -> Point:
+    changes = None
     if after is None:
-        gone = Effect("removed", f"`{name}` is no longer there")
-        return Point(name, before, after, None, (gone,))
-    if before is None:
-        return Point(name, before, after, None, tuple(of_new(after)))
-    changes = diff(before, after)
-    effects = effects_of(before, after, changes)
+        effects = [Effect("removed", f"`{name}` is no longer there")]
+    elif before is None:
+        effects = of_new(after)
+    else:
+        changes = diff(before, after)
+        effects = effects_of(before, after, changes)
     return Point(name, before, after, changes, tuple(effects))

@@ -90,7 +90,13 @@ def cost_rows(review: Review) -> list[list[str]]:
 def _cost_row(name: str, amounts: Sequence[Any], show: Show) -> list[str]:
     before, after, to_make = amounts
     difference = change(after - before, show)
-    return [name, show(before), show(after), difference, show(to_make)]
+    return [
+        name,
+        show(before),
+        show(after),
+        difference,
+        show(to_make),
+    ]
 
 
 def change(amount: Any, show: Show) -> str:
@@ -132,15 +138,19 @@ def as_json(review: Review) -> dict[str, Any]:
         "merge_base": review.merge_base,
         "changed_files": review.n_changed_files,
         "effects": [_effect(effect) for effect in review.effects],
-        "costs": {name: _costs(side) for name, side in _sides(review).items()},
+        "costs": _sides(review),
         "chip": review.after.chip,
         "mfu": review.after.mfu,
         "files": [_file(file) for file in review.files],
     }
 
 
-def _sides(review: Review) -> dict[str, Costs]:
-    return {"before": review.before, "after": review.after, "to_make": review.to_make}
+def _sides(review: Review) -> dict[str, Any]:
+    return {
+        "before": _costs(review.before),
+        "after": _costs(review.after),
+        "to_make": _costs(review.to_make),
+    }
 
 
 def _effect(effect: Effect) -> dict[str, str]:
@@ -170,6 +180,11 @@ def _file(file: Reviewed) -> dict[str, Any]:
 
 
 def _point(point: Point) -> dict[str, Any]:
-    changes = None if point.changes is None else diff_tables.as_json(point.changes)
-    effects = [_effect(effect) for effect in point.effects]
-    return {"name": point.name, "effects": effects, "changes": changes}
+    changes = None
+    if point.changes is not None:
+        changes = diff_tables.as_json(point.changes)
+    return {
+        "name": point.name,
+        "effects": [_effect(effect) for effect in point.effects],
+        "changes": changes,
+    }

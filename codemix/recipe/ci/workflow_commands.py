@@ -25,9 +25,12 @@ def commands(review: Review) -> Iterator[str]:
 
 def located(review: Review, severity: str) -> list[Problem]:
     """The problems of a severity in all files, each once."""
-    problems = [problem for file in review.files for problem in file.problems]
-    unique = dict.fromkeys(problems)
-    return [problem for problem in unique if problem.severity == severity]
+    found: dict[Problem, None] = {}
+    for file in review.files:
+        for problem in file.problems:
+            if problem.severity == severity:
+                found[problem] = None
+    return list(found)
 
 
 def repository_path(path: str) -> str:

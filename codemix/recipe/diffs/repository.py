@@ -80,11 +80,13 @@ class Repository:
         """The regular files of a commit whose names end so: path and content."""
         paths: list[str] = []
         blobs: list[str] = []
-        for entry in _split(self._git("ls-tree", "-r", "-z", commit)):
+        listing = self._git("ls-tree", "-r", "-z", commit)
+        for entry in _split(listing):
             about, path = entry.split("\t", 1)
             mode, _, blob = about.split(" ")
             is_regular = mode.startswith("100")
-            if is_regular and path.lower().endswith(suffixes):
+            name = path.lower()
+            if is_regular and name.endswith(suffixes):
                 paths.append(path)
                 blobs.append(blob)
         contents = self._contents(blobs)
@@ -125,8 +127,9 @@ def show(folder: Path, name: str) -> subprocess.CompletedProcess[bytes]:
 
 def reason(done: subprocess.CompletedProcess[bytes]) -> str:
     """The first line of what git complained of."""
-    stderr = done.stderr.decode(errors="replace").strip()
-    return stderr.removeprefix("fatal: ").split("\n")[0]
+    stderr = done.stderr.decode(errors="replace")
+    first_line = stderr.strip().split("\n")[0]
+    return first_line.removeprefix("fatal: ")
 
 
 def _run(folder: Path, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -140,7 +143,9 @@ def _run(folder: Path, *words: str, given: bytes = b"") -> subprocess.CompletedP
 
 
 def _split(output: bytes) -> list[str]:
-    return os.fsdecode(output).split("\0")[:-1]
+    """The fields of what git writes under `-z`, where each ends with a NUL."""
+    fields = os.fsdecode(output)
+    return fields.split("\0")[:-1]
 
 
 def _name_status(fields: list[str]) -> Iterator[FileChange]:

@@ -26,15 +26,15 @@ MAX_NODES = 100_000
 MAX_PROBLEMS = 50  # shown of one file
 SAFE_OPENERS = 2000  # fewer openings than this cannot nest deeply enough to hurt
 if TYPE_CHECKING:
-    _LOADER = yaml.SafeLoader
+    YAML_LOADER = yaml.SafeLoader
 else:
-    _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML ends a line
 _WORD = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][\w./ %-]*(?<! )")
 
 
-class _Loader(_LOADER):
+class _Loader(YAML_LOADER):
     """Composes nodes without deciding what a plain scalar means; `_Reader` decides."""
 
     yaml_implicit_resolvers: dict = {}

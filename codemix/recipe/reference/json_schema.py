@@ -30,6 +30,18 @@ def study_schema() -> Schema:
     return _assemble(StudySpec, "A codemix study", component.built_in_kinds)
 
 
+def file_schema() -> Schema:
+    """The JSON Schema of a file named `*.codemix.yaml`, which holds a recipe or a study: for SchemaStore."""
+    return {
+        "$schema": DIALECT,
+        "title": "A codemix recipe or study",
+        "type": "object",
+        "if": {"required": ["study"]},
+        "then": {"$ref": "study.schema.json"},
+        "else": {"$ref": "recipe.schema.json"},
+    }
+
+
 def as_text(value: Schema) -> str:
     """The schema as the file holds it."""
     text = json.dumps(value, indent=1, ensure_ascii=False)

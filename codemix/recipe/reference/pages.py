@@ -170,6 +170,7 @@ def pages() -> dict[str, str]:
         "recipe.md": recipe_page(),
         "components.md": components_page(),
         "recipe.schema.json": json_schema.as_text(json_schema.recipe_schema(component.built_in_kinds)),
+        "codemix.schema.json": json_schema.as_text(json_schema.file_schema()),
         "study.schema.json": json_schema.as_text(json_schema.study_schema()),
     }
 
