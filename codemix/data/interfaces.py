@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,9 +69,17 @@ class Op(Component):
         fingerprint."""
         return []
 
+    def faults(self, root: Path) -> Iterable[Problem]:
+        """What is wrong with those files, found without reading a document."""
+        return ()
+
     def fingerprint_extra(self) -> dict[str, str]:
         """What, besides the fields and the inputs, decides the verdicts, such as the version of a grammar."""
         return {}
+
+    def trained_on(self) -> tuple[str, ...]:
+        """The sources of the recipe that the op learns from (codemix/data/scoring.py)."""
+        return ()
 
     def prepare(self, root: Path) -> Any:
         """Something costly and picklable, made once before the workers start; None when there is nothing."""

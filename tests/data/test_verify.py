@@ -181,7 +181,8 @@ def whole(folder):
     stand_in(store, "evals", "main", "b" * 64, stage_fingerprint="a" * 64)
     stand_in(store, "reports", "mine", "c" * 64, stages=[{"fingerprint": "a" * 64}])
     stand_in(store, "stages", "other", "d" * 64, sources={"code": {"fingerprint": "e" * 64}})
-    stand_in(store, "dedup", "f" * 12, "")
+    for kind, name in (("dedup", "f" * 12), ("classifiers", "1" * 12), ("scores", f"web-1-{'2' * 12}")):
+        stand_in(store, kind, name, "")
     return store
 
 

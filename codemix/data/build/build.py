@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from codemix.data.build.builder import Builder
@@ -40,7 +42,7 @@ def build(
     missing = [name for name in tokenized if not builder.has_tokens(name)]
     to_read = ids.graph.built_with(missing) if missing else set()
     for name in documents_only:
-        to_read |= set(ids.graph.chain(name))
+        to_read |= {name} | ids.graph.ancestors(name)
     _refuse(builder, tokenized, to_read)
     with warm_workers():
         if missing:
@@ -69,10 +71,25 @@ def _refuse(builder: Builder, tokenized: list[str], to_read: set[str]) -> None:
     for name in tokenized:
         error = builder.ids.tokens[name].problem
         problems += error.problems if error is not None else ()
+    problems += _faults_of_ops(builder, to_read)
     problems += _problems_of_first_rows(builder, to_read)
     if problems:
         distinct = {problem.what: problem for problem in problems}
         raise CodemixError(*distinct.values())
+
+
+def _faults_of_ops(builder: Builder, names: set[str]) -> Iterator[Problem]:
+    """What is wrong with the files of ops of those of `names` whose documents the store lacks."""
+    for name, source in builder.recipe.sources.items():
+        identity = builder.ids.documents[name]
+        if name not in names or identity.fingerprint is None:
+            continue
+        if builder.documents_folder(name).exists():
+            continue
+        for number, op in enumerate(source.ops):
+            place = f"source `{name}`, ops[{number}]"
+            for problem in op.faults(builder.root):
+                yield replace(problem, what=f"{place}: {problem.what}")
 
 
 def _problems_of_first_rows(builder: Builder, names: set[str]) -> list[Problem]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from codemix.data.build.documents import Documents
 from codemix.data.build.documents_job import DocumentsJob
 from codemix.data.build.identity import Identities, entries_before, entries_with
+from codemix.data.build.learning import Learning
 from codemix.data.encoding.tokenizer import Tokenizer, TokenizerFile, describe
 from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
 from codemix.data.execution.jobs import complete
@@ -94,16 +95,20 @@ class Builder:
         return entries[::-1]
 
     def build_documents(self, names: list[str]) -> None:
-        """The documents of these sources, and first of those that they read in turn, as far as the store
+        """The documents of these sources, and first of those that they need in turn, as far as the store
         lacks them."""
         waves: list[list[str]] = []
         wave = self._without_documents(names)
         while wave:
             waves.append(wave)
-            origins = dict.fromkeys(self._origin(name) for name in wave)
-            wave = self._without_documents([name for name in origins if name is not None])
+            parents: dict[str, None] = {}
+            for name in wave:
+                parents |= dict.fromkeys(self.ids.graph.parents(name))
+            wave = self._without_documents(list(parents))
+        learning = Learning(self.store, self.ids, self.resources, self.documents)
         for wave in reversed(waves):
-            jobs = [self._documents_job(name) for name in wave]
+            left = self._without_documents(wave)  # some are in an earlier wave as well
+            jobs = learning.ready([self._documents_job(name) for name in left])
             complete(self.store, jobs, label="reading documents", resources=self.resources)
 
     def _origin(self, name: str) -> str | None:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from codemix.data.document import Document
 from codemix.data.execution.task import tick
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
+from codemix.data.scoring import Learned
 from codemix.data.store.jsonl_zst import LineWriter
 from codemix.data.store.store import read_json, write_json
 from codemix.files import file_digest
@@ -139,6 +140,7 @@ class DocumentsTask:
     opener: Opener
     work: Path
     file_bytes: int  # of text in one file of documents, about
+    learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
 
     @property
     def name(self) -> str:
@@ -152,9 +154,16 @@ class DocumentsTask:
     def done(self) -> Path:
         return self.work / ".parts" / f"{self.number:05d}.json"
 
+    def steps(self) -> list[Step]:
+        """The ops, ready in this worker."""
+        states = [
+            self.learned.get(number) or _state(state_path(self.work, number))
+            for number, _ in enumerate(self.source.ops, 1)
+        ]
+        return steps_of(self.source, states)
+
     def run(self) -> None:
-        states = [_state(state_path(self.work, n)) for n, _ in enumerate(self.source.ops, 1)]
-        steps = steps_of(self.source, states)
+        steps = self.steps()
         strict = self.source.on_bad == "error"
         funnel = Funnel()
         dropped = Samples()

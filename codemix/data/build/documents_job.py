@@ -6,8 +6,8 @@ from __future__ import annotations
 import pickle
 import platform
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from codemix.data.build.identity import Identity
 from codemix.data.build.samples import Samples, sample_path, write_samples
 from codemix.data.inputs.frozen_inputs import Part, changed, freeze
 from codemix.data.inputs.opener import Opener
+from codemix.data.scoring import Learned
 from codemix.data.store.store import Store, write_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import replacing
@@ -47,6 +48,8 @@ class DocumentsJob:
     root: Path
     store: Store
     origin: Documents | None = None  # what it reads instead of inputs
+    learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
+    about_learned: Mapping[str, Any] = field(default_factory=dict)  # for the manifest
 
     @property
     def final(self) -> Path:
@@ -62,14 +65,16 @@ class DocumentsJob:
         file_bytes = max(limit, MIN_FILE_BYTES)
         groups = by_size(self._parts(opener, limit), limit, lambda part: part.size)
         return [
-            DocumentsTask(self.name, self.source, number, tuple(parts), opener, work, file_bytes)
+            DocumentsTask(
+                self.name, self.source, number, tuple(parts), opener, work, file_bytes, self.learned
+            )
             for number, parts in enumerate(groups)
         ]
 
     def _prepare_ops(self, work: Path) -> None:
         for number, op in enumerate(self.source.ops, 1):
             path = state_path(work, number)
-            if path.exists():
+            if path.exists() or number in self.learned:
                 continue
             state = op.prepare(self.root)
             if state is not None:
@@ -113,6 +118,7 @@ class DocumentsJob:
         return digests
 
     def _manifest(self, files: list[dict[str, Any]]) -> dict[str, Any]:
+        learned = {"learned": self.about_learned} if self.about_learned else {}
         return {
             "format": 1,
             "source": self.name,
@@ -121,6 +127,7 @@ class DocumentsJob:
             "files": files,
             "inputs": [given.as_json() for given in self.identity.inputs],
             "environment": {"python": platform.python_version()},
+            **learned,
         }
 
     def _check_inputs(self, work: Path) -> None:

@@ -1,7 +1,9 @@
 """What decides each phase's output: the identities that name the folders in the store. No numpy, no
 datatrove.
 
-    documents   how they are read, the ops, the content of every input          (one per source)
+    documents   how they are read, the ops, the content of every input, and     (one per source)
+                the models that the ops have trained
+    models      the op's training, the documents of each class                  (one per op that is trained)
     dedup       the entry, the documents it compares, the entries before it     (one per entry)
     tokenizer   its fields and files; what it is trained on, less what dedup    (one per recipe)
                 removes and what is held out
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.inputs.frozen_inputs import Hashes, Input, freeze, frozen
+from codemix.data.scoring import scoring_ops
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
@@ -27,6 +30,7 @@ from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.planning.source_identity import documents_content
 
 DOCUMENTS_FORMAT = 3
+MODELS_FORMAT = 1
 DEDUP_FORMAT = 4
 TOKENIZER_FORMAT = 1
 TOKENS_FORMAT = 2
@@ -48,10 +52,14 @@ class Identity:
         return self.fingerprint
 
 
+Models = dict[int, Identity]  # of a source's ops that are trained, by the op's number, from 1
+
+
 @dataclass(frozen=True)
 class Identities:
     graph: SourceGraph
     documents: dict[str, Identity]
+    models: dict[str, Models]  # by source
     dedup: tuple[Identity, ...]  # one per entry of the recipe
     tokenizer: Identity
     tokens: dict[str, Identity]
@@ -61,7 +69,8 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
     """The identities of everything the data phases of a recipe make. Hashes inputs that are new or
     touched."""
     graph = SourceGraph(recipe)
-    documents = _documents_identities(graph, _freeze_all(recipe, store, data_root))
+    inputs = _freeze_all(recipe, store, data_root)
+    documents, models = _documents_identities(graph, inputs)
     dedup: list[Identity] = []
     for entry in range(len(recipe.dedup)):
         dedup.append(_dedup_identity(recipe, entry, documents, dedup))
@@ -74,7 +83,7 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
         joined.add_list("dedup", [dedup[entry] for entry in entries_with(recipe, name)])
         joined.add("tokenizer", tokenizer)
         tokens[name] = joined.identity()
-    return Identities(graph, documents, tuple(dedup), tokenizer, tokens)
+    return Identities(graph, documents, models, tuple(dedup), tokenizer, tokens)
 
 
 def entries_with(recipe: schema.Recipe, *names: str) -> list[int]:
@@ -131,33 +140,55 @@ def _freeze_all(
 
 def _documents_identities(
     graph: SourceGraph, inputs: dict[str, FrozenInputs | CodemixError]
-) -> dict[str, Identity]:
+) -> tuple[dict[str, Identity], dict[str, Models]]:
     sources = graph.recipe.sources
     identities: dict[str, Identity] = {}
-    for reader in sources:
-        for name in reversed(graph.chain(reader)):  # what is read comes before who reads it
-            if name in identities:
-                continue
-            origin = sources[name].read.origin
-            if origin is None:
-                identities[name] = documents_identity(sources[name], inputs[name])
-            elif origin in identities:
-                identities[name] = documents_identity(sources[name], inputs[name], identities[origin])
-            else:  # `codemix validate` reports it at its place
-                problem = CodemixError(f"`{name}` cannot read the source `{origin}`", rule="unknown-source")
-                identities[name] = Identity(None, problem=problem)
-    return {name: identities[name] for name in sources}
+    models: dict[str, Models] = {}
+    for name in graph.in_order:  # what is needed comes before who needs it
+        source = sources[name]
+        models[name] = _models_of(source, graph, identities)
+        origin = identities.get(source.read.origin or "")
+        identities[name] = documents_identity(source, inputs[name], origin, models[name])
+    for name in sources:
+        if name not in identities:  # `codemix validate` reports it at its place
+            identities[name] = _without_documents(name, graph)
+            models[name] = {}
+    return {name: identities[name] for name in sources}, models
+
+
+def _without_documents(name: str, graph: SourceGraph) -> Identity:
+    """Of a source that waits for an unknown one, or for itself."""
+    quoted = [f"`{parent}`" for parent in graph.parents(name)]
+    parents = ", ".join(quoted)
+    problem = CodemixError(f"`{name}` cannot have the documents of {parents}", rule="unknown-source")
+    return Identity(None, problem=problem)
+
+
+def _models_of(source: schema.SourceSpec, graph: SourceGraph, documents: dict[str, Identity]) -> Models:
+    models: Models = {}
+    for number, op in scoring_ops(source.ops):
+        training = op.training()
+        if training is None:
+            continue
+        classes = {label: list(names) for label, names in training.classes.items()}
+        own = {"format": MODELS_FORMAT, "kind": op.kind, "version": op.version, "bytes": training.bytes}
+        joined = _Joined({**own, "classes": classes})
+        joined.add_named("documents", {name: documents[name] for name in training.sources})
+        joined.note("held_out", {name: graph.held_out_shares[name] for name in training.sources})
+        models[number] = joined.identity()
+    return models
 
 
 def documents_identity(
-    source: schema.SourceSpec, inputs: FrozenInputs | CodemixError, origin: Identity | None = None
+    source: schema.SourceSpec,
+    inputs: FrozenInputs | CodemixError,
+    origin: Identity | None = None,
+    models: Models | None = None,
 ) -> Identity:
     """`origin`: of the documents that the source reads instead of inputs; its inputs are then the
-    source's."""
+    source's. `models`: of its ops that are trained."""
     if isinstance(inputs, CodemixError):
         return Identity(None, problem=inputs)
-    if origin is not None and origin.fingerprint is None:
-        return origin
     content = documents_content(source)
     content |= {
         "format": DOCUMENTS_FORMAT,
@@ -166,10 +197,13 @@ def documents_identity(
         "op_inputs": [_as_content(of_op) for of_op in inputs.of_ops],
         "op_extra": [op.fingerprint_extra() for op in source.ops],
     }
+    joined = _Joined(content)
+    if models:
+        joined.add_named("models", {str(number): model for number, model in models.items()})
     if origin is None:
-        return Identity(fingerprint(content), content, tuple(inputs.inputs))
-    content["documents"] = origin.fingerprint
-    return Identity(fingerprint(content), content, origin.inputs)
+        return joined.identity(tuple(inputs.inputs))
+    joined.add("documents", origin)
+    return joined.identity(origin.inputs)
 
 
 def _as_content(inputs: list[Input]) -> list[list[str]]:
@@ -238,8 +272,12 @@ class _Joined:
             named.append([name, parent.fingerprint])
         self._content[key] = named
 
-    def identity(self) -> Identity:
+    def note(self, key: str, value: Any) -> None:
+        self._content[key] = identity(value)
+
+    def identity(self, inputs: tuple[Input, ...] = ()) -> Identity:
+        """`inputs`: whose content is in it."""
         for parent in self._parents:
             if parent.fingerprint is None:
                 return Identity(None, problem=parent.problem)
-        return Identity(fingerprint(self._content), self._content)
+        return Identity(fingerprint(self._content), self._content, inputs)

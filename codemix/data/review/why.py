@@ -16,6 +16,7 @@ from codemix.data.build.apply_ops import READ, Step, apply_ops
 from codemix.data.build.documents import Documents, steps_of
 from codemix.data.build.funnel import Funnel
 from codemix.data.build.inventory import SourceState
+from codemix.data.build.learning import learned_before
 from codemix.data.build.samples import Samples
 from codemix.data.document import Document, Item, Unreadable, row_of
 from codemix.data.inputs.frozen_inputs import Input, Part
@@ -115,9 +116,24 @@ class _Rereading:
         for item in self._items():
             if isinstance(item, Document) and steps is None:
                 # some ops prepare for minutes, and most sources do not hold the document
-                states = [op.prepare(self.root) for op in self.source.ops]
-                steps = steps_of(self.source, states)
+                steps = self._steps()
             yield from self._fates_of(item, steps or [])
+
+    def _steps(self) -> list[Step]:
+        """The ops, with what they had learnt when the documents were made."""
+        manifest = read_json(self._folder / "manifest.json")
+        learned = learned_before(manifest, self.source.ops, self.store, self.root)
+        states: list[Any] = []
+        for number, op in enumerate(self.source.ops, 1):
+            if number in learned:
+                states.append(learned[number])
+            else:
+                states.append(op.prepare(self.root))
+        return steps_of(self.source, states)
+
+    @property
+    def _folder(self) -> Path:
+        return self.state.documents_folder(self.store, self.name)
 
     def _fates_of(self, item: Item, steps: list[Step]) -> Iterator[Fate]:
         funnel = Funnel()
@@ -144,8 +160,7 @@ class _Rereading:
 
     def _items(self) -> Iterator[Item]:
         """What the source yields for the id, from the inputs that its documents were made of."""
-        folder = self.state.documents_folder(self.store, self.name)
-        manifest = read_json(folder / "manifest.json")
+        manifest = read_json(self._folder / "manifest.json")
         if self.source.read.origin is not None:
             fingerprint = manifest["identity"]["documents"]
             documents = Documents.load(self.store.path("documents", self.source.read.origin, fingerprint))

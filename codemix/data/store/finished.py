@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-MADE_FROM = ("documents", "dedup", "tokenizers", "data")  # made from each other
+MADE_FROM = ("documents", "classifiers", "scores", "dedup", "tokenizers", "data")  # made from each other
 MADE_OF = ("stages", "evals", "reports")  # made of data, and of each other
 KINDS = MADE_FROM + MADE_OF
 PREFIX = 12  # digits of a fingerprint at the end of a folder's name

@@ -17,6 +17,7 @@ WARNINGS = {  # the rules that only warn -> where the literature says so
     "cooldown-without-code": f"{_PAPER} 3.5: without code a cooldown gives up most of what it brings",
     "many-epochs": "Muennighoff et al., arXiv 2305.16264: beyond 4 epochs repeated tokens are worth little",
     "warmup-longer-than-stage": f"the peak is never reached; {_PAPER} 2.3 warms up for 1325 of 47,684 steps",
+    "classifier-overlap": "a model knows the documents that it was trained on better than others like them",
     "nothing-held-out": "bits per byte is scored on held-out documents only",
 }
 

@@ -40,6 +40,7 @@ class SourceGraph:
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
         self._chains: dict[str, tuple[str, ...]] = {}
+        self._ancestors: dict[str, frozenset[str]] = {}
 
     @functools.cached_property
     def mixed(self) -> frozenset[str]:
@@ -58,17 +59,52 @@ class SourceGraph:
 
     @functools.cached_property
     def readers(self) -> dict[str, list[str]]:
-        """For each source that others read, those that read its documents."""
+        """For each source whose documents others need, those that do: they read them, or train a model on
+        them."""
         readers: dict[str, list[str]] = {}
-        for name, source in self.recipe.sources.items():
-            origin = source.read.origin
-            if origin is not None:
-                readers.setdefault(origin, []).append(name)
+        for name in self.recipe.sources:
+            for parent in self.parents(name):
+                readers.setdefault(parent, []).append(name)
         return readers
+
+    def parents(self, name: str) -> tuple[str, ...]:
+        """The sources whose documents come first: the one that this one reads, those that train its ops."""
+        source = self.recipe.sources[name]
+        parents: dict[str, None] = {}
+        if source.read.origin is not None:
+            parents[source.read.origin] = None
+        for op in source.ops:
+            parents |= dict.fromkeys(op.trained_on())
+        return tuple(parents)
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """The known sources among a source's parents, their parents, ...; itself only in a circle."""
+        if name not in self._ancestors:
+            found: set[str] = set()
+            todo = list(self.parents(name))
+            while todo:
+                parent = todo.pop()
+                if parent in self.recipe.sources and parent not in found:
+                    found.add(parent)
+                    todo += self.parents(parent)
+            self._ancestors[name] = frozenset(found)
+        return self._ancestors[name]
+
+    @functools.cached_property
+    def in_order(self) -> tuple[str, ...]:
+        """The sources, parents first; those that wait for an unknown source or in a circle are left out."""
+        ordered: dict[str, None] = {}
+        size = -1
+        while size != len(ordered):
+            size = len(ordered)
+            for name in self.recipe.sources:
+                if ordered.keys() >= set(self.parents(name)):
+                    ordered[name] = None
+        return tuple(ordered)
 
     @functools.cached_property
     def tokenized(self) -> tuple[str, ...]:
-        """The sources that become tokens: all but those that other sources read and no mixture names."""
+        """The sources that become tokens: all but those that other sources need and no mixture names."""
         only_read = self.readers.keys() - self.mixed
         names = self.recipe.sources
         kept = [name for name in names if name not in only_read]
@@ -112,7 +148,7 @@ class SourceGraph:
 
     def built_with(self, names: Collection[str]) -> set[str]:
         """The sources whose documents the tokens of `names` depend on: those that train the tokenizer, those
-        that dedup compares, and those that these read."""
+        that dedup compares, and those that these need."""
         known = self.recipe.sources.keys()
         needed = {*names, *self.tokenizer_shares} & known
         for entry in reversed(self.recipe.dedup):
@@ -120,7 +156,7 @@ class SourceGraph:
                 needed |= known & set(entry.sources)
         built: set[str] = set()
         for name in needed:
-            built.update(self.chain(name))
+            built |= {name} | self.ancestors(name)
         return built
 
     def _chain(self, name: str) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ def identity_parts(graph: SourceGraph) -> dict[str, dict[str, Any]]:
         parts[name] = {
             **_documents_parts(source),
             "documents of the source it reads": [documents[origin] for origin in origins],
+            **_training_part(graph, documents, name),
             "held-out share": identity(source.held_out),
             "dedup": dedup.of({name}, without=name),
             "tokenizer": tokenizer,
@@ -72,14 +73,31 @@ def _documents_parts(source: schema.SourceSpec) -> dict[str, Any]:
     return values
 
 
+def _training_part(graph: SourceGraph, documents: Mapping[str, str], name: str) -> dict[str, list[str]]:
+    """What the models of a source's ops are trained on, where there are any."""
+    trained_on = _trained_on(graph, name)
+    if not trained_on:
+        return {}
+    return {"documents that train its ops": [documents[other] for other in trained_on]}
+
+
+def _trained_on(graph: SourceGraph, name: str) -> list[str]:
+    read = graph.chain(name)
+    others = graph.ancestors(name).difference(read)
+    return sorted(others)
+
+
 def _documents_fingerprints(graph: SourceGraph) -> dict[str, str]:
     own, prints = {}, {}
     for name, source in graph.recipe.sources.items():
         content = documents_content(source)
         own[name] = list(content.values())
     for name in own:
-        chain = graph.chain(name)
-        prints[name] = fingerprint([own[n] for n in chain])
+        decisive = [own[read] for read in graph.chain(name)]
+        for other in _trained_on(graph, name):
+            held_out = identity(graph.held_out_shares[other])
+            decisive.append([*own[other], held_out])
+        prints[name] = fingerprint(decisive)
     return prints
 
 
