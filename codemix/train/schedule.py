@@ -55,7 +55,9 @@ class Position:
 
     @property
     def end_of_run(self) -> int:
-        return self.run_tokens + self.stage_total if self.run_total is None else self.run_total
+        if self.run_total is None:
+            return self.run_tokens + self.stage_total
+        return self.run_total
 
     def in_tokens(self, length: Length, whole: int) -> float:
         """A recipe's length [tokens]; a share is a share of `whole`."""

@@ -197,10 +197,10 @@ def test_a_dummy_prefix_is_taken_off_a_text_and_off_nothing_behind_a_prompt(tmp_
 
 
 def test_a_boundary_lies_inside_no_token():
-    assert boundary([[(0, 2), (2, 5), (5, 6)]], 5) == 5
-    assert boundary([[(0, 2), (2, 5), (5, 6)]], 4) == 2
-    assert boundary([[(0, 2), (2, 5), (5, 6)], [(0, 1), (1, 3), (3, 6)]], 5) == 0  # 5, then 3, 2, 1, 0
+    assert boundary([(0, 2), (2, 5), (5, 6)], 5) == 5
+    assert boundary([(0, 2), (2, 5), (5, 6)], 4) == 2
+    assert boundary([(0, 2), (2, 5), (5, 6), (0, 1), (1, 3), (3, 6)], 5) == 0  # 5, then 3, 2, 1, 0
     assert (
-        boundary([[(0, 1), (0, 1), (0, 2)]], 1) == 0
+        boundary([(0, 1), (0, 1), (0, 2)], 1) == 0
     )  # a token of the last byte of one character and the first of another
-    assert boundary([[]], 0) == 0
+    assert boundary([], 0) == 0

@@ -5,7 +5,8 @@ sampling by seed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +23,11 @@ from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import Decoder, logits
 from codemix.train.model.shapes import Ids, Index
 
+Step = Index | int
+TextKey = UInt[Array, " 3"]  # seed, prompt, sample
+TextKeys = UInt[Array, "B 3"]
+Scores = Float[Array, "B V"]
+Written = tuple[Cache, Array, Array]  # cache, last tokens, all tokens of a chunk [B chunk]
 CHUNK = 16  # tokens between two looks at stop strings
 CACHE_BYTES = 2**31
 SMALLEST_PROMPT = 64  # columns; prompts are padded to this, times a power of two
@@ -46,7 +52,9 @@ class Decoding:
 
     def within(self, longest: int) -> Decoding:
         """The same, with at least half of what the model can look at left for the prompt."""
-        return dataclasses.replace(self, max_tokens=min(self.max_tokens, max(1, longest // 2)))
+        most = max(1, longest // 2)
+        fewer = min(self.max_tokens, most)
+        return dataclasses.replace(self, max_tokens=fewer)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,20 @@ class Request:
     sample: int
     truncated: bool
 
+    @property
+    def length(self) -> int:
+        """Of the prompt [tokens]."""
+        return len(self.prompt)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Requests that are written together, each in a row of its own."""
+
+    requests: list[Request]
+    columns: int  # for prompts
+    height: int  # rows, empty ones included
+
 
 def generate(
     engine: Engine, prompts: Sequence[str], decoding: Decoding, label: str = "generating"
@@ -75,29 +97,42 @@ def generate(
     """For each prompt its samples. A prompt that leaves no room for `max_tokens` is cut on the left."""
     decoding = decoding.within(engine.longest)
     room = engine.longest - decoding.max_tokens
-    waiting = sorted(_requests(engine, prompts, decoding, room), key=lambda r: len(r.prompt))
-    texts: dict[tuple[int, int], Generation] = {}
-    with progress(label, len(waiting), "texts") as advance:
-        while waiting:
-            columns = _columns(len(waiting[0].prompt), room)
-            height = _height(engine, columns + decoding.max_tokens)
-            batch = [request for request in waiting[:height] if len(request.prompt) <= columns]
-            waiting = waiting[len(batch) :]
-            if len(batch) <= height // 2:
-                height = 1 << (len(batch) - 1).bit_length()
-            for request, text in zip(batch, _write(engine, batch, columns, height, decoding), strict=True):
-                texts[request.prompt_index, request.sample] = text
-            advance(len(batch))
-    return [[texts[p, s] for s in range(decoding.samples)] for p in range(len(prompts))]
+    requests = _requests(engine, prompts, decoding, room)
+    texts: list[dict[int, Generation]] = [{} for _ in prompts]
+    with progress(label, len(requests), "texts") as advance:
+        for batch in _batches(engine, requests, decoding, room):
+            written = _write(engine, batch, decoding)
+            for request, text in zip(batch.requests, written, strict=True):
+                texts[request.prompt_index][request.sample] = text
+            advance(len(written))
+    samples = range(decoding.samples)
+    return [[of_prompt[sample] for sample in samples] for of_prompt in texts]
 
 
 def _requests(engine: Engine, prompts: Sequence[str], decoding: Decoding, room: int) -> list[Request]:
     requests = []
     for index, prompt in enumerate(prompts):
         ids = engine.text.encode(prompt) or [engine.text.eos_id]
+        last = ids[-room:]
+        is_cut = len(ids) > room
         for sample in range(decoding.samples):
-            requests.append(Request(ids[-room:], index, sample, len(ids) > room))
+            request = Request(last, index, sample, is_cut)
+            requests.append(request)
     return requests
+
+
+def _batches(engine: Engine, requests: Sequence[Request], decoding: Decoding, room: int) -> Iterator[Batch]:
+    """Every request once, those with short prompts first, so that a batch's prompts are of like lengths."""
+    waiting = sorted(requests, key=lambda request: request.length)
+    while waiting:
+        columns = _columns(waiting[0].length, room)
+        height = _height(engine, columns + decoding.max_tokens)
+        batch = [request for request in waiting[:height] if request.length <= columns]
+        size = len(batch)
+        waiting = waiting[size:]
+        if size <= height // 2:
+            height = 1 << (size - 1).bit_length()
+        yield Batch(batch, columns, height)
 
 
 def _columns(length: int, room: int) -> int:
@@ -110,11 +145,15 @@ def _columns(length: int, room: int) -> int:
 def _height(engine: Engine, columns: int) -> int:
     """Rows per batch: as many as the cache's share of memory holds, at most 32 on a CPU and 256 elsewhere."""
     L, _, K, H = engine.model.blocks.key.shape
-    row_bytes = 2 * L * columns * K * H * engine.compute.dtype.itemsize
+    column_bytes = 2 * L * K * H * engine.compute.dtype.itemsize
+    held = CACHE_BYTES // (columns * column_bytes)
     most = MOST_ROWS.get(jax.default_backend(), OTHER_MOST_ROWS)
-    height = max(1, min(most, CACHE_BYTES // row_bytes))
-    power_of_two = 1 << (height.bit_length() - 1)
-    return -(-power_of_two // engine.row_shards) * engine.row_shards
+    height = min(most, held)
+    bits = max(1, height.bit_length())
+    power_of_two = 1 << (bits - 1)
+    shards = engine.row_shards
+    per_shard = math.ceil(power_of_two / shards)
+    return per_shard * shards
 
 
 @dataclass(frozen=True)
@@ -126,14 +165,17 @@ class Prompts:
     keys: UInt[np.ndarray, "B 3"]  # seed, prompt, sample: what one text is does not depend on the others
 
 
-def _prompts(batch: Sequence[Request], columns: int, height: int, seed: int) -> Prompts:
+def _prompts(batch: Batch, seed: int) -> Prompts:
+    height, columns = batch.height, batch.columns
     tokens = np.zeros((height, columns), np.int32)
     pad = np.full(height, columns - 1, np.int32)
     keys = np.zeros((height, 3), np.uint32)
-    for row, request in enumerate(batch):
-        pad[row] = columns - len(request.prompt)
-        tokens[row, pad[row] :] = request.prompt
-        keys[row] = (seed & 0xFFFFFFFF, request.prompt_index, request.sample)
+    low_bits = seed & 0xFFFFFFFF
+    for row, request in enumerate(batch.requests):
+        n_pad = columns - request.length
+        pad[row] = n_pad
+        tokens[row, n_pad:] = request.prompt
+        keys[row] = (low_bits, request.prompt_index, request.sample)
     return Prompts(tokens, pad, keys)
 
 
@@ -144,54 +186,54 @@ class Sampling(NamedTuple):
     top_p: np.float32
 
 
-def _write(
-    engine: Engine, batch: Sequence[Request], columns: int, height: int, decoding: Decoding
-) -> list[Generation]:
+def _write(engine: Engine, batch: Batch, decoding: Decoding) -> list[Generation]:
     """The text of each request. Written CHUNK tokens at a time, until all have ended."""
     sampling = None
     if decoding.temperature:
         sampling = Sampling(np.float32(decoding.temperature), np.float32(decoding.top_p))
-    prompts = _prompts(batch, columns, height, decoding.seed)
+    prompts = _prompts(batch, decoding.seed)
     pad = engine.put(prompts.pad)
     keys = engine.put(prompts.keys)
-    chunks = -(-(decoding.max_tokens - 1) // CHUNK)
+    chunks = math.ceil((decoding.max_tokens - 1) / CHUNK)
     cache, token = _start(
         engine.model,
         engine.put(prompts.tokens),
         pad,
         keys,
         sampling,
-        width=columns + chunks * CHUNK,
+        width=batch.columns + chunks * CHUNK,
         compute=engine.compute,
     )
     written = np.asarray(token)[:, None]
-    texts = [_text(engine, request, written[row], decoding) for row, request in enumerate(batch)]
+    texts = [_text(engine, request, written[row], decoding) for row, request in enumerate(batch.requests)]
     for chunk in range(chunks):
-        if not any(_is_open(text, written, decoding) for text in texts):
+        is_open = [_is_open(text, written, decoding) for text in texts]
+        if not any(is_open):
             break
         cache, more = _continue(
             engine.model,
             cache,
             token,
-            np.int32(columns),
+            np.int32(batch.columns),
             np.int32(chunk * CHUNK),
             pad,
             keys,
             sampling,
             compute=engine.compute,
         )
-        before = written
         written = np.concatenate([written, np.asarray(more)], 1)
         token = more[:, -1]
-        for row, request in enumerate(batch):
-            if _is_open(texts[row], before, decoding):
+        for row, request in enumerate(batch.requests):
+            if is_open[row]:
                 texts[row] = _text(engine, request, written[row], decoding)
     return texts
 
 
 def _is_open(text: Generation, written: np.ndarray, decoding: Decoding) -> bool:
-    """Whether a text goes on after what is written."""
-    return text.finish == "length" and written.shape[1] < decoding.max_tokens
+    """Whether a text continues after what is written."""
+    n_written = written.shape[1]
+    has_room = n_written < decoding.max_tokens
+    return has_room and text.finish == "length"
 
 
 def _text(engine: Engine, request: Request, written: np.ndarray, decoding: Decoding) -> Generation:
@@ -217,7 +259,7 @@ def _start(
     model: Decoder,
     tokens: Ids,
     pad: Int[Array, " B"],
-    keys: UInt[Array, "B 3"],
+    keys: TextKeys,
     sampling: Sampling | None,
     *,
     width: int,
@@ -237,18 +279,23 @@ def _continue(
     columns: Index,
     done: Index,
     pad: Int[Array, " B"],
-    keys: UInt[Array, "B 3"],
+    keys: TextKeys,
     sampling: Sampling | None,
     *,
     compute: Compute,
 ) -> tuple[Cache, Int[Array, "B chunk"]]:
     """The cache and the next CHUNK tokens of each row, of which `done` + 1 are already there."""
 
-    def body(i: Index, carry: tuple[Cache, Array, Array]) -> tuple[Cache, Array, Array]:
+    def body(i: Index, carry: Written) -> Written:
         cache, token, out = carry
-        states, cache = cached_hidden(model, token[:, None], cache, columns + done + i, pad, compute)
-        token = _choose(logits(model, states[:, -1]), keys, done + i + 1, sampling)
-        return cache, token, out.at[:, i].set(token)
+        step = done + i
+        column = columns + step
+        tokens = token[:, None]
+        states, cache = cached_hidden(model, tokens, cache, column, pad, compute)
+        scores = logits(model, states[:, -1])
+        token = _choose(scores, keys, step + 1, sampling)
+        out = out.at[:, i].set(token)
+        return cache, token, out
 
     nothing = jnp.zeros((len(token), CHUNK), jnp.int32)
     cache, _, out = jax.lax.fori_loop(0, CHUNK, body, (cache, token, nothing))
@@ -256,9 +303,9 @@ def _continue(
 
 
 def _choose(
-    scores: Float[Array, "B V"],
-    keys: UInt[Array, "B 3"],
-    step: Index | int,
+    scores: Scores,
+    keys: TextKeys,
+    step: Step,
     sampling: Sampling | None,
 ) -> Int[Array, " B"]:
     """One id per row, -1 where a score is not a number."""
@@ -270,20 +317,25 @@ def _choose(
     return jnp.where(broken, -1, chosen).astype(jnp.int32)
 
 
-def _nucleus(scores: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B V"]:
+def _nucleus(scores: Scores, sampling: Sampling) -> Scores:
     """Scores by temperature, minus infinity outside the likeliest ids that hold `top_p` of the mass."""
     scores = scores / sampling.temperature
-    ordered = jnp.sort(scores, -1)[:, ::-1]
+    ascending = jnp.sort(scores, -1)
+    ordered = ascending[:, ::-1]
     mass = jax.nn.softmax(ordered, -1)
-    mass_before = jnp.cumsum(mass, -1) - mass
-    inside = (mass_before < sampling.top_p) | (sampling.top_p >= 1)
-    least = jnp.min(jnp.where(inside, ordered, jnp.inf), -1, keepdims=True)
+    mass_up_to = jnp.cumsum(mass, -1)
+    mass_before = mass_up_to - mass
+    takes_all = sampling.top_p >= 1
+    inside = (mass_before < sampling.top_p) | takes_all
+    likeliest = jnp.where(inside, ordered, jnp.inf)
+    least = jnp.min(likeliest, -1, keepdims=True)
     return jnp.where(scores >= least, scores, -jnp.inf)
 
 
-def _draw(key: UInt[Array, " 3"], scores: Float[Array, " V"], step: Index | int) -> Index:
+def _draw(key: TextKey, scores: Float[Array, " V"], step: Step) -> Index:
     seed, prompt, sample = key
-    folded = jax.random.key(seed)
-    for part in (prompt, sample, step):
-        folded = jax.random.fold_in(folded, part)
-    return jax.random.categorical(folded, scores)
+    random = jax.random.key(seed)
+    random = jax.random.fold_in(random, prompt)
+    random = jax.random.fold_in(random, sample)
+    random = jax.random.fold_in(random, step)
+    return jax.random.categorical(random, scores)

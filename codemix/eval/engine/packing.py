@@ -31,15 +31,17 @@ def rows(lengths: Sequence[int], room: int, items: Sequence[int]) -> list[list[i
     filled: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (room left, row), sorted
     for item in sorted(items, key=lambda i: (-lengths[i], i)):
-        at = bisect.bisect_left(open_rows, (lengths[item], -1))
-        if at == len(open_rows):
+        length = lengths[item]
+        fullest = bisect.bisect_left(open_rows, (length, -1))
+        if fullest == len(open_rows):
             left, row = room, len(filled)
             filled.append([])
         else:
-            left, row = open_rows.pop(at)
+            left, row = open_rows.pop(fullest)
         filled[row].append(item)
-        if left > lengths[item]:
-            bisect.insort(open_rows, (left - lengths[item], row))
+        left -= length
+        if left > 0:
+            bisect.insort(open_rows, (left, row))
     return filled
 
 
@@ -65,18 +67,20 @@ def batches(lengths: Sequence[int], longest: int, batch_tokens: int) -> Iterator
         waiting += [item for item, n in enumerate(lengths) if _first_fits(n, below, room, longest)]
         height = max(1, batch_tokens // room)
         packed = rows(lengths, room, waiting)
-        whole = len(packed) // height * height
-        for start in range(0, whole, height):
-            yield Batch(room, height, packed[start : start + height])
-        if room == longest and packed[whole:]:
-            yield Batch(room, height, packed[whole:])
-        waiting = [item for row in packed[whole:] for item in row]
+        while len(packed) >= height:
+            yield Batch(room, height, packed[:height])
+            del packed[:height]
+        waiting = [item for row in packed for item in row]
         below = room
+    if packed:
+        yield Batch(room, height, packed)
 
 
 def _first_fits(length: int, below: int, room: int, longest: int) -> bool:
     """Whether rows of `room` are the first for a sequence;
     those of `below` are the next shorter ones, 0 if none.
     """
-    fits = 4 * length <= room or room == longest
-    return fits and (4 * length > below or below == 0)
+    wanted = 4 * length
+    fits = wanted <= room or room == longest
+    fits_below = below > 0 and wanted <= below
+    return fits and not fits_below

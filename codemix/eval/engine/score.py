@@ -7,6 +7,8 @@ positions at a time, in float32. Where a text is cut into context and continuati
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -23,7 +25,7 @@ from codemix.progress import progress
 from codemix.train.model.compute import Compute, compute_for
 from codemix.train.model.decoder import Decoder, hidden, logits
 from codemix.train.model.mesh import BATCH
-from codemix.train.model.shapes import Index
+from codemix.train.model.shapes import Ids, Index, States
 
 LOGIT_VALUES = {"cpu": 2**20}  # float32 logits held at once: 4 MiB stay in a cache, and fault in no new pages
 OTHER_LOGIT_VALUES = 2**24
@@ -33,6 +35,7 @@ SMALLEST_CHUNK = (
 BATCH_TOKENS = {"cpu": 2048}
 OTHER_BATCH_TOKENS = 2**16
 Tokens = Sequence[int] | np.ndarray
+TokenPair = tuple[Tokens, Tokens]  # given, scored
 
 
 @dataclass(frozen=True)
@@ -81,37 +84,49 @@ class Engine:
 
     def score_continuations(self, pairs: Sequence[Pair], label: str = "scoring") -> list[Score]:
         """Score of each continuation after its context, in order. A context too long is cut on the left."""
-        cuts = [self.text.cut([pair])[0] for pair in pairs]
+        cuts = []
+        for pair in pairs:
+            cuts += self.text.cut([pair])
         return self._score_cuts(cuts, label)
 
     def score_choices(self, questions: Sequence[Sequence[Pair]], label: str = "scoring") -> list[list[Score]]:
         """Like `score_continuations` for the choices of each question,
         which are scored on comparable text.
         """
-        cuts = [self.text.cut(choices) for choices in questions]
-        all_cuts = [cut for of_question in cuts for cut in of_question]
-        scores = iter(self._score_cuts(all_cuts, label))
-        return [[next(scores) for _ in of_question] for of_question in cuts]
+        cuts: list[Cut] = []
+        ends = [0]
+        for choices in questions:
+            cuts += self.text.cut(choices)
+            ends.append(len(cuts))
+        scores = self._score_cuts(cuts, label)
+        ranges = itertools.pairwise(ends)
+        return [scores[first:end] for first, end in ranges]
 
     def _score_cuts(self, cuts: Sequence[Cut], label: str) -> list[Score]:
-        scores = self.score_tokens([(cut.given, cut.scored) for cut in cuts], label)
-        return [replace(score, n_bytes=cut.n_bytes) for score, cut in zip(scores, cuts, strict=True)]
+        pairs = [(cut.given, cut.scored) for cut in cuts]
+        scores = []
+        for cut, score in zip(cuts, self.score_tokens(pairs, label), strict=True):
+            measured = replace(score, n_bytes=cut.n_bytes)
+            scores.append(measured)
+        return scores
 
-    def score_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]], label: str = "scoring") -> list[Score]:
+    def score_tokens(self, pairs: Sequence[TokenPair], label: str = "scoring") -> list[Score]:
         """Like `score_continuations`, on tokens. A continuation longer than the model looks at is scored in
         windows of `longest`.
         """
         parts: list[Window] = []
         owners: list[int] = []
+        totals: list[Score] = []
         for number, (context, continuation) in enumerate(pairs):
-            if not len(continuation) or not len(context):
-                raise _nothing_to_score(number, "continuation" if len(context) else "context")
+            _refuse_empty(number, context, continuation)
             of_pair = windows(context, continuation, self.longest)
             parts += of_pair
             owners += [number] * len(of_pair)
-        totals = [Score(0.0, 0, True, len(c) + len(t) - 1 > self.longest) for c, t in pairs]
-        for number, result in zip(owners, self._run(parts, label), strict=True):
-            totals[number] = _added(totals[number], result)
+            inputs = len(context) + len(continuation) - 1
+            totals.append(Score(0.0, 0, True, truncated=inputs > self.longest))
+        results = self._run(parts, label)
+        for owner, result in zip(owners, results, strict=True):
+            totals[owner] = _added(totals[owner], result)
         return totals
 
     def score_documents(self, documents: Sequence[Tokens], label: str = "scoring") -> list[Score]:
@@ -120,9 +135,17 @@ class Engine:
         Long documents are scored in windows of `longest` tokens: a window sees the token before it, the last
         one as much as fits (lm-eval's rolling rule). No document sees another.
         """
-        pairs = [([self.text.eos_id], document) for document in documents if len(document)]
-        scores = iter(self.score_tokens(pairs, label))
-        return [next(scores) if len(document) else Score(0.0, 0, True) for document in documents]
+        start = [self.text.eos_id]
+        pairs: list[TokenPair] = []
+        places = []
+        scores = [Score(0.0, 0, True) for _ in documents]
+        for place, document in enumerate(documents):
+            if len(document):
+                pairs.append((start, document))
+                places.append(place)
+        for place, score in zip(places, self.score_tokens(pairs, label), strict=True):
+            scores[place] = score
+        return scores
 
     def _run(self, parts: Sequence[Window], label: str) -> list[TokenScores]:
         lengths = [len(window.tokens) - 1 for window in parts]
@@ -151,14 +174,20 @@ class Engine:
         divide."""
         if self.mesh is None or not value.ndim:
             return value
-        missing = -len(value) % self.row_shards
+        n_rows, *rest = value.shape
+        missing = -n_rows % self.row_shards
         if missing:
-            value = np.concatenate([value, np.zeros((missing, *value.shape[1:]), value.dtype)])
-        return jax.device_put(value, jax.sharding.NamedSharding(self.mesh, BATCH))
+            nobody = np.zeros((missing, *rest), value.dtype)
+            value = np.concatenate([value, nobody])
+        rows = jax.sharding.NamedSharding(self.mesh, BATCH)
+        return jax.device_put(value, rows)
 
     @property
     def row_shards(self) -> int:
-        return 1 if self.mesh is None else self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        if self.mesh is None:
+            return 1
+        sizes = self.mesh.shape
+        return sizes["data"] * sizes["fsdp"]
 
 
 def scores_not_finite() -> CodemixError:
@@ -169,12 +198,14 @@ def scores_not_finite() -> CodemixError:
     )
 
 
-def _nothing_to_score(number: int, what: str) -> CodemixError:
-    return CodemixError(
-        f"request {number} has no {what} to score: its text makes no token of its own",
-        hints=["look at that example of the task's file"],
-        rule="empty-continuation",
-    )
+def _refuse_empty(number: int, context: Tokens, continuation: Tokens) -> None:
+    for what, tokens in (("context", context), ("continuation", continuation)):
+        if not len(tokens):
+            raise CodemixError(
+                f"request {number} has no {what} to score: its text makes no token of its own",
+                hints=["look at that example of the task's file"],
+                rule="empty-continuation",
+            )
 
 
 class Window(NamedTuple):
@@ -213,11 +244,15 @@ def windows(context: Tokens, continuation: Tokens, longest: int) -> list[Window]
     >>> [(list(map(int, tokens)), n) for tokens, n in windows([0], [1, 2, 3, 4, 5], 3)]
     [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]
     """
-    whole = np.concatenate([np.asarray(context, np.int64), np.asarray(continuation, np.int64)])
+    parts = [np.asarray(part, np.int64) for part in (context, continuation)]
+    whole = np.concatenate(parts)
+    length = len(whole)
     found = []
-    for start in range(len(context), len(whole), longest):
-        end = min(len(whole), start + longest)
-        found.append(Window(whole[max(0, end - longest - 1) : end], end - start))
+    for start in range(len(context), length, longest):
+        end = min(length, start + longest)
+        first = max(0, end - longest - 1)
+        tokens = whole[first:end]
+        found.append(Window(tokens, end - start))
     return found
 
 
@@ -226,8 +261,7 @@ class Place(NamedTuple):
 
     item: int
     row: int
-    first: int
-    n: int
+    columns: slice
 
 
 @dataclass(frozen=True)
@@ -239,37 +273,50 @@ class Batch:
 
 
 def _fill(packed: packing.Batch, parts: Sequence[Window]) -> Batch:
-    names = ("inputs", "targets", "positions", "segments", "places")
-    arrays = {name: np.zeros((packed.height, packed.room), np.int32) for name in names}
+    shape = (5, packed.height, packed.room)
+    inputs, targets, positions, segments, scored = np.zeros(shape, np.int32)
     places: list[Place] = []
     most = 0
     for r, row in enumerate(packed.rows):
         column = count = 0
         for segment, item in enumerate(row, 1):
             tokens, n = parts[item]
-            end = column + len(tokens) - 1
-            arrays["inputs"][r, column:end] = tokens[:-1]
-            arrays["targets"][r, column:end] = tokens[1:]
-            arrays["positions"][r, column:end] = np.arange(len(tokens) - 1)
-            arrays["segments"][r, column:end] = segment
-            arrays["places"][r, count : count + n] = np.arange(end - n, end)
-            places.append(Place(item, r, count, n))
+            length = len(tokens) - 1
+            end = column + length
+            own = (r, slice(column, end))
+            inputs[own] = tokens[:-1]
+            targets[own] = tokens[1:]
+            positions[own] = np.arange(length)
+            segments[own] = segment
+            place = Place(item, r, slice(count, count + n))
+            places.append(place)
+            scored[r, place.columns] = np.arange(end - n, end)
             column = end
             count += n
         most = max(most, count)
-    return Batch(arrays | {"most": np.asarray(most, np.int32)}, places)
+    arrays = {
+        "inputs": inputs,
+        "targets": targets,
+        "positions": positions,
+        "segments": segments,
+        "places": scored,
+        "most": np.asarray(most, np.int32),
+    }
+    return Batch(arrays, places)
 
 
 def _unpack(scores: PlaceScores, places: Sequence[Place], results: dict[int, TokenScores]) -> int:
     """Enter the scores of a batch into `results`; how many tokens they are."""
-    log_p, greedy = np.asarray(scores.log_p), np.asarray(scores.greedy)
-    for place in places:
-        columns = slice(place.first, place.first + place.n)
-        result = TokenScores(log_p[place.row, columns], greedy[place.row, columns])
+    log_p = np.asarray(scores.log_p)
+    greedy = np.asarray(scores.greedy)
+    n_tokens = 0
+    for item, row, columns in places:
+        result = TokenScores(log_p[row, columns], greedy[row, columns])
         if not np.isfinite(result.log_p).all():
             raise scores_not_finite()
-        results[place.item] = result
-    return sum(place.n for place in places)
+        results[item] = result
+        n_tokens += len(result.log_p)
+    return n_tokens
 
 
 @functools.partial(jax.jit, static_argnames=("compute", "logits_at_once"))
@@ -277,21 +324,49 @@ def _log_probabilities(
     model: Decoder, batch: dict[str, Array], *, compute: Compute, logits_at_once: int
 ) -> PlaceScores:
     """log p of the targets at `places` [rows, tokens], and whether each is the likeliest token."""
-    states = hidden(model, batch["inputs"], batch["positions"], batch["segments"], compute=compute)
-    height, room = batch["inputs"].shape
-    smallest = -(-SMALLEST_CHUNK // height)
-    chunk = min(room, max(smallest, logits_at_once // (height * len(model.embedding))))
-    places = jnp.pad(batch["places"], ((0, 0), (0, -room % chunk)))
+    inputs = batch["inputs"]
+    targets = batch["targets"]
+    states = hidden(model, inputs, batch["positions"], batch["segments"], compute=compute)
+    height, room = inputs.shape
+    positions_at_once = logits_at_once // len(model.embedding)
+    chunk = _chunk_size(height, room, positions_at_once)
+    missing = -room % chunk
+    places = jnp.pad(batch["places"], ((0, 0), (0, missing)))
+    n_chunks = -(-batch["most"] // chunk)
 
     def body(i: Index, so_far: PlaceScores) -> PlaceScores:
-        at = jax.lax.dynamic_slice_in_dim(places, i * chunk, chunk, 1)
-        targets = jnp.take_along_axis(batch["targets"], at, 1)
-        scores = logits(model, jnp.take_along_axis(states, at[..., None], 1))
-        own = jnp.take_along_axis(scores, targets[..., None], -1)[..., 0]
-        best = scores.max(-1)
-        log_z = jnp.log(jnp.exp(scores - best[..., None]).sum(-1))
-        write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=i * chunk, axis=1)
-        return PlaceScores(write(so_far.log_p, own - best - log_z), write(so_far.greedy, own == best))
+        first = i * chunk
+        at = jax.lax.dynamic_slice_in_dim(places, first, chunk, 1)
+        of_chunk = _place_scores(model, states, targets, at)
+        write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=first, axis=1)
+        return jax.tree.map(write, so_far, of_chunk)
 
-    nothing = PlaceScores(jnp.zeros(places.shape, jnp.float32), jnp.zeros(places.shape, bool))
-    return jax.lax.fori_loop(0, -(-batch["most"] // chunk), body, nothing)
+    log_p = jnp.zeros(places.shape, jnp.float32)
+    greedy = jnp.zeros(places.shape, bool)
+    nothing = PlaceScores(log_p, greedy)
+    return jax.lax.fori_loop(0, n_chunks, body, nothing)
+
+
+def _chunk_size(height: int, room: int, positions: int) -> int:
+    """Positions of each row whose logits are made at once: so that all rows have at most `positions`, but
+    not too few.
+    """
+    smallest = math.ceil(SMALLEST_CHUNK / height)
+    wanted = max(smallest, positions // height)
+    return min(room, wanted)
+
+
+def _place_scores(model: Decoder, states: States, targets: Ids, at: Ids) -> PlaceScores:
+    """Scores of the targets at these positions of each row."""
+    targets = jnp.take_along_axis(targets, at, 1)
+    at_states = at[..., None]
+    states = jnp.take_along_axis(states, at_states, 1)
+    scores = logits(model, states)
+    at_scores = targets[..., None]
+    picked = jnp.take_along_axis(scores, at_scores, -1)
+    own = picked[..., 0]
+    best = scores.max(-1)
+    powers = jnp.exp(scores - best[..., None])
+    log_z = jnp.log(powers.sum(-1))
+    is_best = own == best
+    return PlaceScores(own - best - log_z, is_best)

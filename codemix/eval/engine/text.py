@@ -4,11 +4,14 @@ and texts cut in two.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 Pair = tuple[str, str]  # context, continuation
+TokenPair = tuple[list[int], list[int]]  # given, scored
+Span = tuple[int, int]  # of a token in a text: its first character, and the one after its last
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,19 @@ class Text:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that begins with `ids`; special tokens are left out."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        numbers = list(ids)
+        return self._tokenizer.decode(numbers, skip_special_tokens=True)
 
     def decode_after(self, ids: Sequence[int]) -> str:
         """What `ids` add to a text that they follow. A tokenizer with a dummy prefix (SentencePiece, Llama)
         takes one space off the start of a text when it decodes: after a prompt that space is the text's own.
         """
+        eos = [self.eos_id]
         written = [i for i in ids if i not in self._special]
-        before = self._tokenizer.decode([self.eos_id], skip_special_tokens=False)
-        whole = self._tokenizer.decode([self.eos_id, *written], skip_special_tokens=False)
-        return whole[len(before) :]
+        before = self._tokenizer.decode(eos, skip_special_tokens=False)
+        after = self._tokenizer.decode(eos + written, skip_special_tokens=False)
+        n_before = len(before)
+        return after[n_before:]
 
     def cut(self, pairs: Sequence[Pair]) -> list[Cut]:
         """Each pair as tokens. Pairs of one context are cut at one place:
@@ -62,27 +68,33 @@ class Text:
 
         Without a token that ends inside the context, EOS is given.
         """
+        contexts = [context for context, _ in pairs]
         texts = [context + continuation for context, continuation in pairs]
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        by_context: dict[str, list[list[tuple[int, int]]]] = {}
-        for (context, _), encoding in zip(pairs, encodings, strict=True):
-            by_context.setdefault(context, []).append(encoding.offsets)
-        boundaries = {context: boundary(places, len(context)) for context, places in by_context.items()}
+        spans: dict[str, list[Span]] = defaultdict(list)
+        for context, encoding in zip(contexts, encodings, strict=True):
+            spans[context] += encoding.offsets
+        boundaries = {context: boundary(found, len(context)) for context, found in spans.items()}
         cuts = []
-        for text, (context, _), encoding in zip(texts, pairs, encodings, strict=True):
+        for text, context, encoding in zip(texts, contexts, encodings, strict=True):
             at = boundaries[context]
             n = _tokens_up_to(at, encoding.offsets)
-            given = encoding.ids[:n] or [self.eos_id]
-            cuts.append(Cut(given, encoding.ids[n:], len(text[at:].encode())))
+            ids = encoding.ids
+            given = ids[:n] or [self.eos_id]
+            scored = ids[n:]
+            own_text = text[at:].encode()
+            cut = Cut(given, scored, len(own_text))
+            cuts.append(cut)
         return cuts
 
-    def pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def pair(self, context: str, continuation: str) -> TokenPair:
         """Tokens given and tokens scored of one text in two parts."""
-        [cut] = self.cut([(context, continuation)])
+        whole = (context, continuation)
+        [cut] = self.cut([whole])
         return cut.given, cut.scored
 
 
-def _tokens_up_to(at: int, places: Sequence[tuple[int, int]]) -> int:
+def _tokens_up_to(at: int, places: Sequence[Span]) -> int:
     """Tokens before the first one that ends after `at` [characters]."""
     for number, (_, end) in enumerate(places):
         if end > at:
@@ -90,15 +102,15 @@ def _tokens_up_to(at: int, places: Sequence[tuple[int, int]]) -> int:
     return len(places)
 
 
-def boundary(texts: Sequence[Sequence[tuple[int, int]]], at: int) -> int:
-    """The last place up to `at` [characters] that lies inside no token of any text;
-    tokens are (first place, end).
+def boundary(spans: Sequence[Span], at: int) -> int:
+    """The last place up to `at` [characters] that lies inside none of the tokens, which are of any number of
+    texts.
 
-    >>> boundary([[(0, 2), (2, 5), (5, 6)], [(0, 1), (1, 3), (3, 6)]], 4)
+    >>> boundary([(0, 2), (2, 5), (5, 6), (0, 1), (1, 3), (3, 6)], 4)
     0
-    >>> boundary([[(0, 2), (2, 5), (5, 6)]], 4)
+    >>> boundary([(0, 2), (2, 5), (5, 6)], 4)
     2
     """
-    while straddling := [start for places in texts for start, end in places if start < at < end]:
+    while straddling := [start for start, end in spans if start < at < end]:
         at = min(straddling)
     return at

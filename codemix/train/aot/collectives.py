@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 KINDS = (
     "all-gather",
@@ -75,44 +77,87 @@ def collectives(hlo: str) -> list[Collective]:
     is a computation `all-reduce-scatter`: an all-reduce of which each device keeps its slice.
     """
     bodies, entry = _computations(hlo)
-    found: dict[str, Collective] = {}
+    by_place: dict[str, Collective] = {}
     for name, times in _times(bodies, entry).items():
         for line in bodies[name]:
-            if (made := _collective(line, times)) is None:
+            collective = _collective(line, times)
+            if collective is None:
                 continue
-            if made.kind == "all-reduce" and name.startswith("all-reduce-scatter"):
-                made = dataclasses.replace(made, kind="reduce-scatter")
-            channel = re.search(r"channel_id=(\d+)", line)
-            place = f"channel {channel[1]}" if channel else f"{name} {line}"
-            if place not in found or found[place].total_bytes < made.total_bytes:
-                found[place] = made
-    merged: dict[tuple, Collective] = {}
-    for made in found.values():
-        same = (made.kind, made.array, made.origin)
-        before = merged[same].times if same in merged else 0
-        merged[same] = Collective(made.kind, made.array, made.size_bytes, made.times + before, made.origin)
-    return sorted(merged.values(), key=lambda c: (-c.total_bytes, c.kind, c.array, c.origin))
+            if collective.kind == "all-reduce" and name.startswith("all-reduce-scatter"):
+                collective = dataclasses.replace(collective, kind="reduce-scatter")
+            place = _place(line, name)
+            before = by_place.get(place, collective)
+            by_place[place] = max(before, collective, key=_total_bytes)
+    merged = _merged(by_place.values())
+    return sorted(merged, key=lambda c: (-c.total_bytes, c.kind, c.array, c.origin))
+
+
+def _total_bytes(collective: Collective) -> int:
+    return collective.total_bytes
+
+
+def _place(line: str, computation: str) -> str:
+    """Equal for what is one collective."""
+    channel = re.search(r"channel_id=(\d+)", line)
+    if channel is None:
+        return f"{computation} {line}"
+    return f"channel {channel[1]}"
+
+
+def _merged(found: Iterable[Collective]) -> Iterable[Collective]:
+    """Those that differ in nothing but their place as one."""
+    merged: dict[tuple[str, str, str], Collective] = {}
+    for collective in found:
+        kind = (collective.kind, collective.array, collective.origin)
+        times = collective.times
+        if kind in merged:
+            times += merged[kind].times
+        merged[kind] = dataclasses.replace(collective, times=times)
+    return merged.values()
 
 
 def _collective(line: str, times: int) -> Collective | None:
     match = _INSTRUCTION.match(line)
-    if match is None or (kind := match[3].removesuffix("-start")) not in KINDS:
+    if match is None:
         return None
-    arrays = [
-        (math.prod(map(int, dims.split(","))) * _WIDTH.get(dtype, 4) if dims else 0, f"{dtype}[{dims}]")
-        for dtype, dims in _ARRAY.findall(match[2])
-    ]
-    arrays = [a for a in arrays if a[0]] or [(4, "a scalar")]
-    if match[3].endswith("-start") and len(arrays) > 1 and kind != "all-reduce":
-        arrays = arrays[len(arrays) // 2 :]  # the first half are what it takes
-    size, array = (
-        sum(a[0] for a in arrays),
-        max(arrays)[1] + (f" and {len(arrays) - 1} more" if len(arrays) > 1 else ""),
-    )
+    instruction = match[3]
+    kind = instruction.removesuffix("-start")
+    if kind not in KINDS:
+        return None
+    arrays = [_array(dtype, dims) for dtype, dims in _ARRAY.findall(match[2])]
+    arrays = [array for array in arrays if array.size_bytes] or [_SCALAR]
+    n_arrays = len(arrays)
+    if kind != instruction and kind != "all-reduce" and n_arrays > 1:
+        arrays = arrays[n_arrays // 2 :]  # the first half are what it takes
+    size = sum(array.size_bytes for array in arrays)
     if kind == "reduce-scatter":  # what it takes is larger than what it makes
         size *= _group_size(line)
     origin = re.search(r'op_name="([^"]*)"', line)
-    return Collective(kind, array, int(size), times, _short(origin[1]) if origin else "")
+    place = _short(origin[1]) if origin else ""
+    return Collective(kind, _description(arrays), int(size), times, place)
+
+
+class _Array(NamedTuple):
+    size_bytes: float
+    text: str  # type and shape
+
+
+_SCALAR = _Array(4, "a scalar")
+
+
+def _array(dtype: str, dims: str) -> _Array:
+    text = f"{dtype}[{dims}]"
+    if not dims:
+        return _Array(0, text)
+    sizes = [int(size) for size in dims.split(",")]
+    width = _WIDTH.get(dtype, 4)
+    return _Array(math.prod(sizes) * width, text)
+
+
+def _description(arrays: list[_Array]) -> str:
+    largest = max(arrays)
+    more = len(arrays) - 1
+    return f"{largest.text} and {more} more" if more else largest.text
 
 
 def _group_size(line: str) -> int:

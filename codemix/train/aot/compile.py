@@ -8,6 +8,7 @@ from a stated utilisation, never measurements.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import time
@@ -158,9 +159,7 @@ def batch_shapes(stage: StagePlan, sharding: Any) -> dict[str, Any]:
     if stage.reset_positions:
         dtypes["positions"] = jnp.int32
 
-    def shape(dims: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(dims, dtype, sharding=sharding)
-
+    shape = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
     shapes = {name: shape((rows, stage.seq_len), dtype) for name, dtype in dtypes.items()}
     return shapes | {"source": shape((rows,), jnp.int32)}
 
@@ -188,7 +187,8 @@ def lower_for(platform: str, step: Step, stage: StagePlan) -> Any:
 
     Shows that model, loss and attention kernel can be expressed for such a device at all.
     """
-    return step.for_platform(platform).lower(batch_shapes(stage, step.batch_sharding), platform)
+    batch = batch_shapes(stage, step.batch_sharding)
+    return step.for_platform(platform).lower(batch, platform)
 
 
 @dataclass(frozen=True)
@@ -298,10 +298,12 @@ def _add_times(result: Result, flops_per_token: int) -> None:
     chip = CHIPS.get(kind)
     if chip is None:
         return
-    peak = chip.peak_flops
-    result.step_s = result.flops_per_step / (peak * result.mfu * result.chips)
-    result.chip_hours = result.tokens * flops_per_token / (peak * result.mfu) / 3600
+    flops_per_s = chip.peak_flops * result.mfu
+    result.step_s = result.flops_per_step / (flops_per_s * result.chips)
+    result.chip_hours = result.tokens * flops_per_token / flops_per_s / 3600
     for size, hours in PAPER:
-        if kind == "v5e" and abs(result.parameters / size - 1) < 0.05:
+        is_like = abs(result.parameters / size - 1) < 0.05
+        if kind == "v5e" and is_like:
             result.paper_chip_hours = hours * result.tokens / PAPER_TOKENS
-            result.paper_mfu = PAPER_TOKENS * flops_per_token / peak / 3600 / hours
+            paper_flops = PAPER_TOKENS * flops_per_token
+            result.paper_mfu = paper_flops / chip.peak_flops / 3600 / hours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -79,10 +80,12 @@ class Result:
 
     @property
     def chips(self) -> int:
-        return self.mesh["data"] * self.mesh["fsdp"] * self.mesh["model"]
+        return math.prod(self.mesh.values())
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"chips": self.chips, "collectives": [c.as_json() for c in self.collectives]}
+        collectives = [found.as_json() for found in self.collectives]
+        values = asdict(self)
+        return values | {"chips": self.chips, "collectives": collectives}
 
 
 def knobs(stage: StagePlan, setup: Setup, lack: Lack) -> tuple[str, ...]:
@@ -147,12 +150,16 @@ def _times(result: Result) -> str:
     if result.step_s is None or result.chip_hours is None:
         return ""
     digits = 0 if result.chip_hours >= 10 else 3
-    hours = f"{result.chip_hours:,.{digits}f} chip-hours for {show_tokens(result.tokens)} tokens"
-    return f"; at {result.mfu:.0%} MFU (assumed, not measured) {result.step_s:.3g} s per step, {hours}"
+    hours = f"{result.chip_hours:,.{digits}f} chip-hours"
+    tokens = show_tokens(result.tokens)
+    step = f"{result.step_s:.3g} s per step"
+    return f"; at {result.mfu:.0%} MFU (assumed, not measured) {step}, {hours} for {tokens} tokens"
 
 
 def show_memory(size: int) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB // 10 else f"{size / 2**20:.2f} MiB"
+    if size >= GIB // 10:
+        return f"{size / GIB:.2f} GiB"
+    return f"{size / 2**20:.2f} MiB"
 
 
 def memory_table(memory: Memory) -> Table:

@@ -12,6 +12,7 @@ hold it to `plain`, the same in four lines.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
+from codemix.train.model.layers import einsum_float32
 from codemix.train.model.shapes import Keys, Queries, Segments, Values
 
 # Queries at once. Measured on a CPU: smaller blocks cost more in calls than they save in scores.
@@ -50,9 +52,15 @@ def plain(
     segments: Segments | None = None,
 ) -> Queries:
     """The definition, all scores at once: what the tests hold the others to."""
-    scores = jnp.einsum("btkgh,bskh->bkgts", queries, keys) * queries.shape[-1] ** -0.5
-    weights = jax.nn.softmax(jnp.where(_visible(scores, segments, 0), scores, -jnp.inf), -1)
+    scores = jnp.einsum("btkgh,bskh->bkgts", queries, keys) * _scale(queries)
+    visible = _visible(scores, segments, 0)
+    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf), -1)
     return jnp.einsum("bkgts,bskh->btkgh", weights, values)
+
+
+def _scale(queries: Array) -> float:
+    """What scores are multiplied by: 1 / sqrt(H)."""
+    return queries.shape[-1] ** -0.5
 
 
 class _Saved(NamedTuple):
@@ -64,6 +72,38 @@ class _Saved(NamedTuple):
     segments: Array | None
     attended: Array  # heads first
     log_total: Array
+
+
+HeadsFirst = Float[Array, "B K _ H"]  # some keys or values
+
+
+class Part(NamedTuple):
+    """A block of queries."""
+
+    first: Any  # position of its first
+    seen: int  # number of keys that it meets
+    by_query: Sequence[Array]  # its part of each array that is cut by queries
+
+    def met(self, x: HeadsFirst) -> HeadsFirst:
+        """The keys or values that it meets."""
+        return x[:, :, : self.seen]
+
+
+class KeyGradients(NamedTuple):
+    """Of keys and values, from the blocks so far."""
+
+    keys: HeadsFirst
+    values: HeadsFirst
+
+
+def _plus_first(sums: HeadsFirst, part: HeadsFirst) -> HeadsFirst:
+    """`sums` with `part` added to those of the first keys."""
+    first = sums.at[:, :, : part.shape[2]]
+    return first.add(part)
+
+
+Turn = tuple[Any, Any]  # carry, outputs
+Block = Callable[[Any, Part], Turn]
 
 
 @jax.custom_vjp
@@ -85,56 +125,63 @@ def _forward(queries: Array, keys: Array, values: Array, segments: Array | None)
     k = keys.swapaxes(1, 2)
     v = values.swapaxes(1, 2)
 
-    def block(_: None, first: Any, seen: int, parts: Sequence[Array]) -> tuple[None, tuple[Array, Array]]:
-        [q] = parts
-        scores = _scores(q, k[:, :, :seen], segments, first)
+    def block(_: None, part: Part) -> Turn:
+        [q] = part.by_query
+        scores = _scores(q, part.met(k), segments, part.first)
         highest = scores.max(-1, keepdims=True)
         weights = jnp.exp(scores - highest)
         total = weights.sum(-1, keepdims=True)
-        attended = _einsum("bkgts,bksh->bkgth", weights.astype(v.dtype), v[:, :, :seen])
-        return None, ((attended / total).astype(v.dtype), highest + jnp.log(total))
+        rounded = weights.astype(v.dtype)
+        summed = einsum_float32("bkgts,bksh->bkgth", rounded, part.met(v))
+        attended = (summed / total).astype(v.dtype)
+        log_total = highest + jnp.log(total)
+        return None, (attended, log_total)
 
-    q = _heads_first(queries) * queries.shape[-1] ** -0.5
-    _, (attended, log_total) = _over_blocks(block, None, [q])
-    return _heads_last(attended), _Saved(queries, keys, values, segments, attended, log_total)
+    q = _heads_first(queries) * _scale(queries)
+    _, outputs = _over_blocks(block, None, [q])
+    attended, log_total = outputs
+    saved = _Saved(queries, keys, values, segments, attended, log_total)
+    return _heads_last(attended), saved
 
 
 def _backward(saved: _Saved, gradient: Queries) -> tuple[Array, Array, Array, None]:
     k = saved.keys.swapaxes(1, 2)
     v = saved.values.swapaxes(1, 2)
-    scale = saved.queries.shape[-1] ** -0.5
+    scale = _scale(saved.queries)
     d_attended = _heads_first(gradient)
     product = d_attended.astype(jnp.float32) * saved.attended.astype(jnp.float32)
     row_sum = product.sum(-1, keepdims=True)
 
-    def block(
-        sums: tuple[Array, Array], first: Any, seen: int, parts: Sequence[Array]
-    ) -> tuple[tuple[Array, Array], Array]:
-        q, d_attended, log_total, row_sum = parts
-        keys_seen = k[:, :, :seen]
-        weights = jnp.exp(_scores(q, keys_seen, saved.segments, first) - log_total)
-        d_weights = _einsum("bkgth,bksh->bkgts", d_attended, v[:, :, :seen])
-        d_scores = (weights * (d_weights - row_sum)).astype(q.dtype)
-        d_k = _einsum("bkgts,bkgth->bksh", d_scores, q)
-        d_v = _einsum("bkgts,bkgth->bksh", weights.astype(v.dtype), d_attended)
-        d_q = _einsum("bkgts,bksh->bkgth", d_scores, keys_seen) * scale
-        sum_k, sum_v = sums
-        return (sum_k.at[:, :, :seen].add(d_k), sum_v.at[:, :, :seen].add(d_v)), d_q.astype(q.dtype)
+    def block(sums: KeyGradients, part: Part) -> Turn:
+        q, d_attended, log_total, row_sum = part.by_query
+        keys = part.met(k)
+        scores = _scores(q, keys, saved.segments, part.first)
+        weights = jnp.exp(scores - log_total)
+        d_weights = einsum_float32("bkgth,bksh->bkgts", d_attended, part.met(v))
+        d_softmax = weights * (d_weights - row_sum)
+        d_scores = d_softmax.astype(q.dtype)
+        d_k = einsum_float32("bkgts,bkgth->bksh", d_scores, q)
+        rounded = weights.astype(v.dtype)
+        d_v = einsum_float32("bkgts,bkgth->bksh", rounded, d_attended)
+        d_q = einsum_float32("bkgts,bksh->bkgth", d_scores, keys) * scale
+        sums = jax.tree.map(_plus_first, sums, KeyGradients(d_k, d_v))
+        return sums, d_q.astype(q.dtype)
 
-    zeros = (jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32))
+    nothing_yet = KeyGradients(jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32))
     q = _heads_first(saved.queries) * scale
-    (d_k, d_v), d_q = _over_blocks(block, zeros, [q, d_attended, saved.log_total, row_sum])
-    d_keys = d_k.swapaxes(1, 2).astype(saved.keys.dtype)
-    d_values = d_v.swapaxes(1, 2).astype(saved.values.dtype)
-    return _heads_last(d_q), d_keys, d_values, None
+    by_query = [q, d_attended, saved.log_total, row_sum]
+    sums, d_q = _over_blocks(block, nothing_yet, by_query)
+    d_keys = sums.keys.swapaxes(1, 2)
+    d_values = sums.values.swapaxes(1, 2)
+    return (
+        _heads_last(d_q),
+        d_keys.astype(saved.keys.dtype),
+        d_values.astype(saved.values.dtype),
+        None,
+    )
 
 
 xla.defvjp(_forward, _backward)
-
-
-def _einsum(pattern: str, a: Array, b: Array) -> Array:
-    """In float32, whatever the inputs are."""
-    return jnp.einsum(pattern, a, b, preferred_element_type=jnp.float32)
 
 
 def _heads_first(x: Queries) -> Float[Array, "B K G T H"]:
@@ -145,11 +192,7 @@ def _heads_last(x: Float[Array, "B K G T H"]) -> Queries:
     return x.transpose(0, 3, 1, 2, 4)
 
 
-# (carry, first position, number of keys it meets, parts of the arrays by query) -> (carry, outputs)
-Block = Callable[[Any, Any, int, Sequence[Array]], tuple[Any, Any]]
-
-
-def _over_blocks(block: Block, carry: Any, by_query: Sequence[Float[Array, "B K G T _"]]) -> tuple[Any, Any]:
+def _over_blocks(block: Block, carry: Any, by_query: Sequence[Array]) -> Turn:
     """`block` over all blocks of queries in turn; the last carry and the outputs put together.
 
     Up to 2048 positions every block is written out and meets only the keys before its end, which halves the
@@ -157,38 +200,50 @@ def _over_blocks(block: Block, carry: Any, by_query: Sequence[Float[Array, "B K 
     on many blocks at once and hold the scores of all.
     """
     T = by_query[0].shape[3]
-    if T <= BLOCK * MOST_BLOCKS or T % LONG_BLOCK:
+    is_short = T <= BLOCK * MOST_BLOCKS
+    if is_short or T % LONG_BLOCK:
         return _blocks_written_out(block, carry, by_query, T)
     return _blocks_in_a_loop(block, carry, by_query, T)
 
 
-def _blocks_written_out(block: Block, carry: Any, by_query: Sequence[Array], T: int) -> tuple[Any, Any]:
-    size = max(BLOCK, -(-T // MOST_BLOCKS))
+def _blocks_written_out(block: Block, carry: Any, by_query: Sequence[Array], T: int) -> Turn:
+    size = max(BLOCK, math.ceil(T / MOST_BLOCKS))
     outputs = []
     for first in range(0, T, size):
         stop = min(first + size, T)
-        parts = [x[:, :, :, first:stop] for x in by_query]
-        carry, output = block(carry, first, stop, parts)
+        queries = [x[:, :, :, first:stop] for x in by_query]
+        part = Part(first, stop, queries)
+        carry, output = block(carry, part)
         outputs.append(output)
-    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts, 3), *outputs)
+
+    def joined(*parts: Array) -> Array:
+        return jnp.concatenate(parts, 3)
+
+    return carry, jax.tree.map(joined, *outputs)
 
 
-def _blocks_in_a_loop(block: Block, carry: Any, by_query: Sequence[Array], T: int) -> tuple[Any, Any]:
+def _blocks_in_a_loop(block: Block, carry: Any, by_query: Sequence[Array], T: int) -> Turn:
     def cut(x: Array) -> Array:
-        blocks = x.reshape(*x.shape[:3], -1, LONG_BLOCK, x.shape[-1])
+        B, K, G, _, H = x.shape
+        blocks = x.reshape(B, K, G, -1, LONG_BLOCK, H)
         return jnp.moveaxis(blocks, 3, 0)
 
     def joined(blocks: Array) -> Array:
+        _, B, K, G, _, H = blocks.shape
         x = jnp.moveaxis(blocks, 0, 3)
-        return x.reshape(*x.shape[:3], T, x.shape[-1])
+        return x.reshape(B, K, G, T, H)
 
-    def turn(carry: Any, part: tuple[Array, Sequence[Array]]) -> tuple[Any, Any]:
-        first, parts = part
-        return block(carry, first, T, parts)
+    def turn(carry: Any, cut: tuple[Any, list[Array]]) -> Turn:
+        first, queries = cut
+        part = Part(first, T, queries)
+        return block(carry, part)
 
-    parts = [cut(x) for x in by_query]
-    carry, outputs = jax.lax.scan(turn, carry, (jnp.arange(0, T, LONG_BLOCK), parts))
-    return carry, jax.tree.map(joined, outputs)
+    firsts = jnp.arange(0, T, LONG_BLOCK)
+    queries = [cut(x) for x in by_query]
+    parts = (firsts, queries)
+    carry, outputs = jax.lax.scan(turn, carry, parts)
+    outputs = jax.tree.map(joined, outputs)
+    return carry, outputs
 
 
 def _scores(
@@ -197,8 +252,9 @@ def _scores(
     """Scores of positions first, first + 1, ...
     with the first s, in float32; minus infinity where they do not see.
     """
-    scores = _einsum("bkgth,bksh->bkgts", q, k)
-    return jnp.where(_visible(scores, segments, first), scores, -jnp.inf)
+    scores = einsum_float32("bkgth,bksh->bkgts", q, k)
+    visible = _visible(scores, segments, first)
+    return jnp.where(visible, scores, -jnp.inf)
 
 
 def _visible(
@@ -206,11 +262,13 @@ def _visible(
 ) -> Bool[Array, "t s"] | Bool[Array, "B 1 1 t s"]:
     """Which of the first s positions each of t positions from `first` on sees."""
     t, s = scores.shape[-2:]
-    earlier = jnp.arange(s) <= first + jnp.arange(t)[:, None]
+    positions = first + jnp.arange(t)[:, None]
+    earlier = jnp.arange(s) <= positions
     if segments is None:
         return earlier
     own = jax.lax.dynamic_slice_in_dim(segments, first, t, 1)
-    same_document = own[:, :, None] == segments[:, None, :s]
+    others = segments[:, None, :s]
+    same_document = own[:, :, None] == others
     return (earlier & same_document)[:, None, None]
 
 
@@ -328,5 +386,7 @@ def for_platform(platform: str, mesh: Mesh | None = None) -> Attention:
     """The attention function for `cpu`, `gpu` (also `cuda`) or `tpu`;
     equal arguments give the same function.
     """
-    kernel = {"tpu": splash, "gpu": cudnn, "cuda": cudnn}.get(platform)
-    return xla if kernel is None else functools.partial(kernel, mesh=mesh)
+    kernels = {"tpu": splash, "gpu": cudnn, "cuda": cudnn}
+    if platform not in kernels:
+        return xla
+    return functools.partial(kernels[platform], mesh=mesh)

@@ -53,7 +53,9 @@ class Compute:
     @property
     def sharded(self) -> Mesh | None:
         """The mesh, if it has several devices: one device exchanges nothing."""
-        return None if self.mesh is None or self.mesh.size == 1 else self.mesh
+        if self.mesh is None or self.mesh.size == 1:
+            return None
+        return self.mesh
 
 
 def compute_for(
@@ -76,7 +78,9 @@ def compute_for(
 
 def platform_of(mesh: Mesh | None) -> str:
     """The platform of a mesh's devices, present or only described; without a mesh that of this process."""
-    return jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+    if mesh is None:
+        return jax.default_backend()
+    return mesh.devices.flat[0].platform
 
 
 def _dtype_name(asked: str, platform: str) -> str:

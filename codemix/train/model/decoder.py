@@ -17,10 +17,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from codemix.recipe.language import schema
 from codemix.train.model.compute import REMAT, Compute
-from codemix.train.model.layers import lookup, project, swiglu
+from codemix.train.model.layers import einsum_float32, lookup, project, swiglu
 from codemix.train.model.shapes import Ids, Index, Positions, RowKeys, Segments, States, Table
 
 PLAIN = Compute()
+Vectors = Float[Array, "*B D"]
+Scores = Float[Array, "*B V"]
+Heads = Float[Array, "B T *heads H"]  # queries or keys
+HeadsOrWeights = Float[Array, "*D H"]  # of them, or they
 
 
 class Blocks(eqx.Module):
@@ -65,6 +69,7 @@ class Angles(NamedTuple):
 Kept = TypeVar("Kept")
 # (queries, keys, values) of one layer -> (what they attend to, anything that the caller wants to keep)
 Attend = Callable[[Array, Array, Array], tuple[Array, Kept]]
+Layer = tuple[Blocks, RowKeys | None]
 # (addend, its number in the layer) -> the addend after dropout
 Drop = Callable[[Array, int], Array]
 
@@ -76,31 +81,38 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
     """
     L, D, F, H, K = spec.n_layers, spec.d_model, spec.d_ff, spec.head_size, spec.kv_heads
     G = spec.n_heads // K
-    keys = iter(jax.random.split(key, 9 - spec.tied_embeddings))
+    n_matrices = 9 - spec.tied_embeddings
+    keys = iter(jax.random.split(key, n_matrices))
 
-    def normal(shape: tuple[int, ...], std: float) -> Array:
-        return std * jax.random.normal(next(keys), shape, jnp.float32)
+    def normal(std: float, *shape: int) -> Array:
+        values = jax.random.normal(next(keys), shape, jnp.float32)
+        return std * values
 
-    def matrix(shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-        glorot = (2 / (fan_in + fan_out)) ** 0.5
-        return normal((L, *shape), glorot if spec.init == "glorot_normal" else spec.init_std)
+    def matrix(shape: tuple[int, ...], n_in: int, n_out: int) -> Array:
+        std = spec.init_std
+        if spec.init == "glorot_normal":
+            std = (2 / (n_in + n_out)) ** 0.5
+        return normal(std, L, *shape)
 
     def table() -> Array:
-        return normal((spec.vocab(vocab_size), D), spec.init_std)
+        rows = spec.vocab(vocab_size)
+        return normal(spec.init_std, rows, D)
 
+    heads = K * G * H
     blocks = Blocks(
         norm=jnp.ones((L, D), jnp.float32),
-        query=matrix((D, K, G, H), D, K * G * H),
+        query=matrix((D, K, G, H), D, heads),
         key=matrix((D, K, H), D, K * H),
         value=matrix((D, K, H), D, K * H),
-        out=matrix((K, G, H, D), K * G * H, D),
+        out=matrix((K, G, H, D), heads, D),
         gate=matrix((D, F), D, F),
         up=matrix((D, F), D, F),
         down=matrix((F, D), F, D),
     )
     embedding = table()
     unembedding = None if spec.tied_embeddings else table()
-    return decoder(spec, vocab_size, embedding, blocks, jnp.ones(D, jnp.float32), unembedding)
+    norm = jnp.ones(D, jnp.float32)
+    return decoder(spec, vocab_size, embedding, blocks, norm, unembedding)
 
 
 def decoder(
@@ -125,58 +137,73 @@ def decoder(
     )
 
 
-def normed(x: Float[Array, "*B D"], gain: Float[Array, " D"], kind: str, eps: float) -> Float[Array, "*B D"]:
+def normed(x: Vectors, gain: Float[Array, " D"], kind: str, eps: float) -> Vectors:
     """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first.
     In float32.
     """
     centred = x.astype(jnp.float32)
     if kind == "layer":
-        centred = centred - centred.mean(-1, keepdims=True)
-    variance = jnp.square(centred).mean(-1, keepdims=True)
-    return (centred * jax.lax.rsqrt(variance + eps) * gain.astype(jnp.float32)).astype(x.dtype)
+        mean = centred.mean(-1, keepdims=True)
+        centred = centred - mean
+    squares = jnp.square(centred)
+    variance = squares.mean(-1, keepdims=True)
+    unit = centred * jax.lax.rsqrt(variance + eps)
+    scaled = unit * gain.astype(jnp.float32)
+    return scaled.astype(x.dtype)
 
 
 def rope_angles(positions: Positions, head: int, theta: float | None) -> Angles | None:
     """The angles of the `head / 2` pairs at each position; None without `theta`."""
     if theta is None:
         return None
-    exponents = -jnp.arange(0, head, 2, dtype=jnp.float32) / head
-    angle = positions[..., None].astype(jnp.float32) * theta**exponents
+    even = jnp.arange(0, head, 2, dtype=jnp.float32)
+    frequencies = theta ** (-even / head)
+    exact = positions[..., None].astype(jnp.float32)
+    angle = exact * frequencies
     return Angles(jnp.cos(angle), jnp.sin(angle))
 
 
-def rotate(x: Float[Array, "B T *heads H"], angles: Angles) -> Float[Array, "B T *heads H"]:
+def rotate(x: Heads, angles: Angles) -> Heads:
     """x with pairs (0, H/2), (1, H/2 + 1), ... of H turned by their angle.
 
     RoPE is interleaved; `halves` puts its pairs so.
     """
+    exact = x.astype(jnp.float32)
     heads = tuple(range(2, x.ndim - 1))
     cos = jnp.expand_dims(angles.cos, heads)
     sin = jnp.expand_dims(angles.sin, heads)
-    a, b = jnp.split(x.astype(jnp.float32), 2, -1)
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1).astype(x.dtype)
+    a, b = jnp.split(exact, 2, -1)
+    first = a * cos - b * sin
+    second = a * sin + b * cos
+    both = [first, second]
+    turned = jnp.concatenate(both, -1)
+    return turned.astype(x.dtype)
 
 
-def halves(x: Float[Array, "*D H"]) -> Float[Array, "*D H"]:
+def halves(x: HeadsOrWeights) -> HeadsOrWeights:
     """Queries or keys, or their weights, with the even places of H before the odd: neighbours become pairs
     (0, H/2), (1, H/2 + 1), ...
 
     The order inside a head does not change the products of queries and keys, and turning two contiguous
     halves is cheaper than turning neighbours.
     """
-    pairs = x.reshape(*x.shape[:-1], -1, 2)
-    return pairs.swapaxes(-1, -2).reshape(x.shape)
+    shape = x.shape
+    pairs = x.reshape(*shape[:-1], -1, 2)
+    evens_first = pairs.swapaxes(-1, -2)
+    return evens_first.reshape(shape)
 
 
-def _turned(pattern: str, h: States, weights: Array, angles: Angles | None) -> Float[Array, "B T *heads H"]:
+def _turned(pattern: str, h: States, weights: Array, angles: Angles | None) -> Heads:
     """Queries or keys, turned by their angles if there are any. What is smaller is put in halves: weights in
     training and for prompts, activations where one token is written."""
     if angles is None:
         return project(pattern, h, weights)
     B, T, D = h.shape
     if B * T < D:
-        return rotate(halves(project(pattern, h, weights)), angles)
-    return rotate(project(pattern, h, halves(weights)), angles)
+        heads = project(pattern, h, weights)
+        return rotate(halves(heads), angles)
+    heads = project(pattern, h, halves(weights))
+    return rotate(heads, angles)
 
 
 def block(
@@ -206,7 +233,8 @@ def block(
 
 def fold_in(rngs: RowKeys, number: Index | int) -> RowKeys:
     """Other random keys for each row, made of its own and a number."""
-    return jax.vmap(jax.random.fold_in, (0, None))(rngs, number)
+    of_rows = jax.vmap(jax.random.fold_in, (0, None))
+    return of_rows(rngs, number)
 
 
 def apply_dropout(x: States, rate: float, rngs: RowKeys | None, place: int) -> States:
@@ -216,12 +244,15 @@ def apply_dropout(x: States, rate: float, rngs: RowKeys | None, place: int) -> S
     """
     if rngs is None:
         return x
+    share_kept = 1 - rate
 
     def draw(key: PRNGKeyArray) -> Array:
-        return jax.random.bernoulli(key, 1 - rate, x.shape[1:])
+        of_row = x.shape[1:]
+        return jax.random.bernoulli(key, share_kept, of_row)
 
-    kept = jax.vmap(draw)(fold_in(rngs, place))
-    return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
+    is_kept = jax.vmap(draw)(fold_in(rngs, place))
+    kept = jnp.where(is_kept, x / share_kept, 0)
+    return kept.astype(x.dtype)
 
 
 def hidden(
@@ -245,16 +276,16 @@ def hidden(
     angles = rope_angles(positions, H, model.rope_theta)
 
     def attend(queries: Array, keys: Array, values: Array) -> tuple[Array, None]:
-        return compute.attention(queries, keys, values, segments), None
+        attended = compute.attention(queries, keys, values, segments)
+        return attended, None
 
-    def one_layer(x: Array, part: tuple[Blocks, Array | None]) -> tuple[Array, None]:
+    def one_layer(x: Array, part: Layer) -> tuple[Array, None]:
         layer, rngs = part
 
         def drop(addend: Array, place: int) -> Array:
             return apply_dropout(addend, compute.dropout, rngs, place)
 
-        x, _ = block(model, layer, x, angles, attend, drop)
-        return x, None
+        return block(model, layer, x, angles, attend, drop)
 
     rngs_of_layers = None if rngs is None else jax.vmap(fold_in, (None, 0))(rngs, jnp.arange(L))
     rows = lookup(compute.dtype, compute.sharded, model.embedding, inputs)
@@ -264,9 +295,11 @@ def hidden(
     return normed(x, model.norm, model.norm_kind, model.norm_eps)
 
 
-def logits(model: Decoder, states: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
+def logits(model: Decoder, states: Vectors) -> Scores:
     """Scores of every id in float32; padding of the vocabulary gets minus infinity."""
     head = model.head.astype(states.dtype)
-    products = jnp.einsum("...d,vd->...v", states, head, preferred_element_type=jnp.float32)
-    is_padding = jnp.arange(products.shape[-1]) >= model.vocab_size
-    return jnp.where(is_padding, -jnp.inf, model.logit_scale * products)
+    products = einsum_float32("...d,vd->...v", states, head)
+    scores = model.logit_scale * products
+    ids = jnp.arange(scores.shape[-1])
+    is_padding = ids >= model.vocab_size
+    return jnp.where(is_padding, -jnp.inf, scores)

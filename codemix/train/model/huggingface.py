@@ -266,13 +266,17 @@ def _named(model: Decoder) -> Iterator[tuple[str, np.ndarray]]:
     """Every array by its Hugging Face name."""
     import numpy as np
 
-    yield "model.embed_tokens.weight", np.asarray(model.embedding)[: model.vocab_size]
+    vocabulary = slice(model.vocab_size)
+    yield "model.embed_tokens.weight", np.asarray(model.embedding)[vocabulary]
     if model.unembedding is not None:
-        yield "lm_head.weight", np.asarray(model.unembedding)[: model.vocab_size]
+        yield "lm_head.weight", np.asarray(model.unembedding)[vocabulary]
     yield "model.norm.weight", np.asarray(model.norm)
-    for i, norm in enumerate(np.asarray(model.blocks.norm)):
+    norms = np.asarray(model.blocks.norm)
+    for i, norm in enumerate(norms):
         yield f"model.layers.{i}.input_layernorm.weight", norm
     for ours, (theirs, n_in) in MATRICES.items():
-        for i, matrix in enumerate(np.asarray(getattr(model.blocks, ours))):
+        matrices = np.asarray(getattr(model.blocks, ours))
+        for i, matrix in enumerate(matrices):
             inputs = math.prod(matrix.shape[:n_in])
-            yield f"model.layers.{i}.{theirs}.weight", matrix.reshape(inputs, -1).T
+            columns = matrix.reshape(inputs, -1)
+            yield f"model.layers.{i}.{theirs}.weight", columns.T

@@ -16,12 +16,17 @@ from jaxtyping import Array, Bool, Float, Int
 from codemix.train.model.mesh import BATCH, TABLE
 from codemix.train.model.shapes import Ids, States, Table
 
+Hidden = Float[Array, "*B F"]  # in the MLP
 PRODUCT = "product"  # of activations and weights
+
+# in float32, whatever the inputs are
+einsum_float32 = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 def plain_project(pattern: str, x: Array, weights: Array) -> Array:
     """`einsum(pattern, x, weights)` in the dtype of x."""
-    return jnp.einsum(pattern, x, weights.astype(x.dtype))
+    rounded = weights.astype(x.dtype)
+    return jnp.einsum(pattern, x, rounded)
 
 
 def project(pattern: str, x: Array, weights: Array) -> Array:
@@ -31,61 +36,90 @@ def project(pattern: str, x: Array, weights: Array) -> Array:
     and then summed over devices. The result has a name for `--remat dots`, which cannot see into a
     hand-written gradient.
     """
-    return checkpoint_name(_project(pattern, x, weights), PRODUCT)
+    product = _project(pattern, x, weights)
+    return checkpoint_name(product, PRODUCT)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _project(pattern: str, x: Array, weights: Array) -> Array:
-    return plain_project(pattern, x, weights)
+_project = jax.custom_vjp(plain_project, nondiff_argnums=(0,))
 
 
-def _project_forward(pattern: str, x: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _project(pattern, x, weights), (x, weights)
+class _Factors(NamedTuple):
+    """What the backward pass of `_project` needs."""
+
+    x: Array
+    weights: Array
 
 
-def _project_backward(pattern: str, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _project_forward(pattern: str, x: Array, weights: Array) -> tuple[Array, _Factors]:
+    product = _project(pattern, x, weights)
+    saved = _Factors(x, weights)
+    return product, saved
+
+
+def _project_backward(pattern: str, saved: _Factors, gradient: Array) -> tuple[Array, Array]:
     x, weights = saved
     operands, out = pattern.split("->")
     left, right = operands.split(",")
+    einsum = functools.partial(jnp.einsum, preferred_element_type=weights.dtype)
 
     def d_weights(x: Array, gradient: Array) -> Array:
-        return jnp.einsum(f"{left},{out}->{right}", x, gradient, preferred_element_type=weights.dtype)
+        to_weights = f"{left},{out}->{right}"
+        return einsum(to_weights, x, gradient)
 
     def d_weights_on_cpu(x: Array, gradient: Array) -> Array:
-        """The same after turning x: XLA's matmuls on a CPU take twice as long along columns of their left
-        side.
-        """
-        turned = jax.lax.optimization_barrier(jnp.moveaxis(x, (0, 1), (-2, -1)))
-        rows_last = f"{left[2:]}{left[:2]},{out}->{right}"
-        return jnp.einsum(rows_last, turned, gradient, preferred_element_type=weights.dtype)
+        turned = _rows_last(x)
+        of_turned = left[2:] + left[:2]
+        to_weights = f"{of_turned},{out}->{right}"
+        return einsum(to_weights, turned, gradient)
 
-    d_x = jnp.einsum(f"{out},{right}->{left}", gradient, weights.astype(x.dtype))
-    return d_x, jax.lax.platform_dependent(x, gradient, cpu=d_weights_on_cpu, default=d_weights)
+    to_x = f"{out},{right}->{left}"
+    rounded = weights.astype(x.dtype)
+    d_x = jnp.einsum(to_x, gradient, rounded)
+    by_weights = jax.lax.platform_dependent(x, gradient, cpu=d_weights_on_cpu, default=d_weights)
+    return d_x, by_weights
+
+
+def _rows_last(x: Array) -> Array:
+    """[B, T, ...] -> [..., B, T], in memory too: XLA's matmuls on a CPU take twice as long along columns of
+    their left side.
+    """
+    turned = jnp.moveaxis(x, (0, 1), (-2, -1))
+    return jax.lax.optimization_barrier(turned)
 
 
 _project.defvjp(_project_forward, _project_backward)
 
 
-def plain_swiglu(gate: Float[Array, "*B F"], up: Float[Array, "*B F"]) -> Float[Array, "*B F"]:
+def plain_swiglu(gate: Hidden, up: Hidden) -> Hidden:
     """silu(gate) * up."""
     return jax.nn.silu(gate) * up
 
 
 @jax.custom_vjp
-def swiglu(gate: Float[Array, "*B F"], up: Float[Array, "*B F"]) -> Float[Array, "*B F"]:
+def swiglu(gate: Hidden, up: Hidden) -> Hidden:
     """silu(gate) * up; the backward pass keeps these two and nothing between."""
     return plain_swiglu(gate, up)
 
 
-def _swiglu_forward(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]:
-    return swiglu(gate, up), (gate, up)
+class _GateAndUp(NamedTuple):
+    """What the backward pass of `swiglu` needs."""
+
+    gate: Hidden
+    up: Hidden
 
 
-def _swiglu_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _swiglu_forward(gate: Hidden, up: Hidden) -> tuple[Hidden, _GateAndUp]:
+    product = swiglu(gate, up)
+    return product, _GateAndUp(gate, up)
+
+
+def _swiglu_backward(saved: _GateAndUp, gradient: Hidden) -> tuple[Hidden, Hidden]:
     gate, up = saved
     s = jax.nn.sigmoid(gate)
-    d_gate = gradient * up * s * (1 + gate * (1 - s))
-    return d_gate, gradient * gate * s
+    slope = 1 + gate * (1 - s)
+    d_gate = gradient * up * s * slope
+    d_up = gradient * gate * s
+    return d_gate, d_up
 
 
 swiglu.defvjp(_swiglu_forward, _swiglu_backward)
@@ -93,7 +127,8 @@ swiglu.defvjp(_swiglu_forward, _swiglu_backward)
 
 def plain_lookup(dtype: jnp.dtype, table: Table, ids: Ids) -> States:
     """Rows of the embedding in the compute dtype."""
-    return table[ids].astype(dtype)
+    rows = table[ids]
+    return rows.astype(dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -110,35 +145,53 @@ def lookup(dtype: jnp.dtype, mesh: Mesh | None, table: Table, ids: Ids) -> State
 
     def local(table: Array, ids: Array) -> Array:
         own = _own_ids(table, ids)
-        found = jnp.where(own.is_mine, table[own.rows], 0)
-        columns = jax.lax.psum(found.astype(dtype), "model")
+        rows = table[own.rows]
+        mine = jnp.where(own.is_mine, rows, 0)
+        rounded = mine.astype(dtype)
+        columns = jax.lax.psum(rounded, "model")
         return jax.lax.all_to_all(columns, "fsdp", 0, 2, tiled=True)
 
-    sharded = jax.shard_map(local, mesh=mesh, in_specs=(TABLE, BATCH), out_specs=BATCH, check_vma=False)
+    inputs = (TABLE, BATCH)
+    sharded = jax.shard_map(local, mesh=mesh, in_specs=inputs, out_specs=BATCH, check_vma=False)
     return sharded(table, ids)
 
 
-def _lookup_forward(
-    dtype: jnp.dtype, mesh: Mesh | None, table: Array, ids: Array
-) -> tuple[Array, tuple[Array, Array]]:
-    return lookup(dtype, mesh, table, ids), (ids, table)
+class _Looked(NamedTuple):
+    """What the backward pass of `lookup` needs."""
+
+    table: Table
+    ids: Ids
+
+
+_LookedUp = tuple[States, _Looked]
+
+
+def _lookup_forward(dtype: jnp.dtype, mesh: Mesh | None, table: Table, ids: Ids) -> _LookedUp:
+    saved = _Looked(table, ids)
+    rows = lookup(dtype, mesh, table, ids)
+    return rows, saved
 
 
 def _lookup_backward(
-    dtype: jnp.dtype, mesh: Mesh | None, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, None]:
-    ids, table = saved
+    dtype: jnp.dtype, mesh: Mesh | None, saved: _Looked, gradient: States
+) -> tuple[Table, None]:
+    table, ids = saved
+    zeros = jnp.zeros_like(table)
     if mesh is None:
-        return jnp.zeros_like(table).at[ids].add(gradient.astype(jnp.float32)), None
+        summed = zeros.at[ids].add(gradient.astype(jnp.float32))
+        return summed, None
 
     def local(table: Array, ids: Array, gradient: Array) -> Array:
         own = _own_ids(table, ids)
-        columns = jax.lax.all_to_all(gradient, "fsdp", 2, 0, tiled=True).astype(jnp.float32)
-        mine = jnp.where(own.is_mine, columns, 0)
-        return jax.lax.psum(jnp.zeros_like(table).at[own.rows].add(mine), "data")
+        columns = jax.lax.all_to_all(gradient, "fsdp", 2, 0, tiled=True)
+        exact = columns.astype(jnp.float32)
+        mine = jnp.where(own.is_mine, exact, 0)
+        zeros = jnp.zeros_like(table)
+        summed = zeros.at[own.rows].add(mine)
+        return jax.lax.psum(summed, "data")
 
-    specs = (TABLE, BATCH, BATCH)
-    sharded = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=TABLE, check_vma=False)
+    inputs = (TABLE, BATCH, BATCH)
+    sharded = jax.shard_map(local, mesh=mesh, in_specs=inputs, out_specs=TABLE, check_vma=False)
     return sharded(table, ids, gradient), None
 
 
@@ -153,7 +206,11 @@ class _OwnIds(NamedTuple):
 
 
 def _own_ids(table: Float[Array, "v d"], ids: Int[Array, "b T"]) -> _OwnIds:
+    size = len(table)
+    first = jax.lax.axis_index("model") * size
     of_group = jax.lax.all_gather(ids, "fsdp", tiled=True)
-    rows = of_group - jax.lax.axis_index("model") * len(table)
-    is_mine = (rows >= 0) & (rows < len(table))
-    return _OwnIds(jnp.where(is_mine, rows, 0), is_mine[..., None])
+    rows = of_group - first
+    is_mine = (rows >= 0) & (rows < size)
+    inside = jnp.where(is_mine, rows, 0)
+    per_row = is_mine[..., None]
+    return _OwnIds(inside, per_row)

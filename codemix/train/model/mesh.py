@@ -17,7 +17,11 @@ from codemix.errors import CodemixError, Problem
 from codemix.recipe.language import schema
 from codemix.recipe.planning.plan import Plan
 
+Rows = tuple[int, int]  # the first, and the one after the last
+Index = tuple[slice, ...]  # of an array
+Path = tuple[Any, ...]  # keys of a leaf in a tree
 AXES = ("data", "fsdp", "model")
+AXIS_TYPES = (AxisType.Auto,) * len(AXES)  # the compiler places the collectives
 BATCH = P(("data", "fsdp"))  # rows; every other dimension whole
 TABLE = P("model", "fsdp")  # of the embedding: the vocabulary over model, the width over fsdp
 SPECS = {  # by the last name of the path; the layer axis is never cut
@@ -35,25 +39,31 @@ SPECS = {  # by the last name of the path; the layer axis is never cut
 
 
 def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list | None = None) -> Mesh:
-    """A mesh of data x fsdp x model devices. Its axes are Auto: the compiler places the collectives."""
+    """A mesh of data x fsdp x model devices."""
     shape = (data, fsdp, model)
+    n_devices = math.prod(shape)
     if devices is None:
-        devices = jax.devices()[: math.prod(shape)]
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+        devices = jax.devices()[:n_devices]
+    return jax.make_mesh(shape, AXES, axis_types=AXIS_TYPES, devices=devices)
 
 
 def mesh_of(shape: Mapping[str, int], devices: list | None = None) -> Mesh:
     """The mesh of this shape; an axis that it does not name has one device."""
-    data, fsdp, model = (shape.get(axis, 1) for axis in AXES)
-    return make_mesh(data, fsdp, model, devices)
+    sizes = dict.fromkeys(AXES, 1)
+    sizes.update(shape)
+    return make_mesh(**sizes, devices=devices)
 
 
 def default_shape(n_devices: int, d_model: int) -> dict[str, int]:
-    """Every device: weights over the most of them (up to 16) that divide d_model, rows over the rest."""
-    fsdp = 1
-    while fsdp < 16 and n_devices % (2 * fsdp) == 0 and d_model % (2 * fsdp) == 0:
-        fsdp *= 2
-    return {"data": n_devices // fsdp, "fsdp": fsdp, "model": 1}
+    """Every device: weights over the most of them that divide d_model (a power of two up to 16), rows over
+    the rest.
+    """
+    fsdp = math.gcd(16, n_devices, d_model)
+    return {
+        "data": n_devices // fsdp,
+        "fsdp": fsdp,
+        "model": 1,
+    }
 
 
 def shape_of(asked: Mapping[str, int] | None, spec: schema.Model) -> dict[str, int]:
@@ -102,12 +112,20 @@ def shardings(mesh: Mesh, tree: Any) -> Any:
     scalars are whole.
     """
 
-    def sharding(path: tuple[Any, ...], _: Any) -> NamedSharding:
-        names = [key.name for key in path if hasattr(key, "name")]
-        known = [name for name in names if name in SPECS]
-        return NamedSharding(mesh, SPECS[known[-1]] if known else P())
+    def sharding(path: Path, _: Any) -> NamedSharding:
+        spec = _spec(path)
+        return NamedSharding(mesh, spec)
 
-    return jax.tree_util.tree_map_with_path(sharding, eqx.filter(tree, lambda x: hasattr(x, "shape")))
+    arrays = eqx.filter(tree, lambda x: hasattr(x, "shape"))
+    return jax.tree_util.tree_map_with_path(sharding, arrays)
+
+
+def _spec(path: Path) -> P:
+    for key in reversed(path):
+        name = getattr(key, "name", None)
+        if name in SPECS:
+            return SPECS[name]
+    return P()
 
 
 @dataclass(frozen=True)
@@ -173,7 +191,8 @@ def refuse_undivided(plan: Plan, vocab_size: int, shape: Mapping[str, int], micr
     sizes = {size for stage in plan.stages for _, size in stage.batches}
     found: dict[str, Problem] = {}
     for size in sorted(sizes):
-        for problem in problems(plan.recipe.model, vocab_size, size, microbatches, **shape):
+        of_size = problems(plan.recipe.model, vocab_size, size, microbatches, **shape)
+        for problem in of_size:
             found[problem.what] = problem
     if found:
         raise CodemixError(*found.values())
@@ -184,38 +203,43 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH)
 
 
-def host_rows(sharding: NamedSharding, batch_size: int) -> list[tuple[int, int]]:
+def host_rows(sharding: NamedSharding, batch_size: int) -> list[Rows]:
     """Half-open ranges of global rows that this process holds, ascending, each once.
 
     From the sharding's own map: a mesh may order devices as a ring, so `process_index * rows` would be wrong.
     """
-    indices = sharding.addressable_devices_indices_map((batch_size,)).values()
-    return sorted({_rows(index, batch_size) for index in indices})
+    indices = sharding.addressable_devices_indices_map((batch_size,))
+    rows = {_rows(index, batch_size) for index in indices.values()}
+    return sorted(rows)
 
 
-def _rows(index: tuple[slice, ...] | None, batch_size: int) -> tuple[int, int]:
-    """First and last + 1 of the rows that an index of a sharded array covers."""
+def _rows(index: Index | None, batch_size: int) -> Rows:
+    """The rows that an index of a sharded array covers."""
     assert index is not None  # only for devices of other processes
-    first, stop, _ = index[0].indices(batch_size)
+    rows = index[0]
+    first, stop, _ = rows.indices(batch_size)
     return first, stop
 
 
 def put(batch: dict[str, np.ndarray], sharding: NamedSharding, batch_size: int) -> dict[str, jax.Array]:
     """Global arrays of a batch from this host's rows, which lie in `batch` in the order of `host_rows`."""
-    starts: dict[int, int] = {}  # first global row of a range -> its place in `batch`
+    places: dict[Rows, slice] = {}  # global rows -> where they lie in `batch`
     held = 0
     for first, stop in host_rows(sharding, batch_size):
-        starts[first] = held
-        held += stop - first
+        end = held + stop - first
+        places[first, stop] = slice(held, end)
+        held = end
 
     def globally(local: np.ndarray) -> jax.Array:
-        if local.shape[0] != held:
-            raise ValueError(f"this host holds {held} rows of the batch and was given {local.shape[0]}")
+        given, *rest = local.shape
+        if given != held:
+            raise ValueError(f"this host holds {held} rows of the batch and was given {given}")
 
-        def part(index: tuple[slice, ...] | None) -> np.ndarray:
-            first, stop = _rows(index, batch_size)
-            return local[starts[first] : starts[first] + stop - first]
+        def part(index: Index | None) -> np.ndarray:
+            rows = _rows(index, batch_size)
+            return local[places[rows]]
 
-        return jax.make_array_from_callback((batch_size, *local.shape[1:]), sharding, part)
+        shape = (batch_size, *rest)
+        return jax.make_array_from_callback(shape, sharding, part)
 
     return {name: globally(local) for name, local in batch.items()}

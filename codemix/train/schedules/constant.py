@@ -37,9 +37,13 @@ class Constant(Schedule):
     )
 
     def lr(self, position: Position) -> float:
-        now, value = position.tokens_after, position.rate(self.value)
+        now = position.tokens_after
+        value = position.rate(self.value)
         warm = position.in_tokens(self.warmup, position.stage_total)
-        return between(position.rate(self.warmup_from), value, now / warm) if now < warm else value
+        if now < warm:
+            start = position.rate(self.warmup_from)
+            return between(start, value, now / warm)
+        return value
 
     def problems(self, position: Position) -> list[Problem]:
         whole = position.stage_total

@@ -77,10 +77,13 @@ class Cosine(Schedule):
         now, warm, end = self._span(position)
         peak = position.rate(self.peak)
         if now < warm:
-            return between(position.rate(self.warmup_from), peak, now / warm)
+            start = position.rate(self.warmup_from)
+            return between(start, peak, now / warm)
         if now >= end:
             return self.floor
-        return between(self.floor, peak, 0.5 + 0.5 * math.cos(math.pi * (now - warm) / (end - warm)))
+        x = (now - warm) / (end - warm)
+        kept = 0.5 + 0.5 * math.cos(math.pi * x)
+        return between(self.floor, peak, kept)
 
     def problems(self, position: Position) -> list[Problem]:
         _, warm, end = self._span(position)

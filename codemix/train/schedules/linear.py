@@ -39,11 +39,17 @@ class Linear(Schedule):
     )
 
     def lr(self, position: Position) -> float:
-        now, whole, start = position.tokens_after, position.stage_total, position.rate(self.start)
+        now = position.tokens_after
+        whole = position.stage_total
         warm = position.in_tokens(self.warmup, whole)
+        start = position.rate(self.start)
         if now < warm:
-            return between(position.rate(self.warmup_from), start, now / warm)
-        return self.floor if now >= whole else between(start, self.floor, (now - warm) / (whole - warm))
+            first = position.rate(self.warmup_from)
+            return between(first, start, now / warm)
+        if now >= whole:
+            return self.floor
+        x = (now - warm) / (whole - warm)
+        return between(start, self.floor, x)
 
     def problems(self, position: Position) -> list[Problem]:
         whole = position.stage_total

@@ -62,21 +62,36 @@ class Wsd(Schedule):
         return position.stage_total - position.tokens_before(position.steps - steps)
 
     def lr(self, position: Position) -> float:
-        now, whole, peak = position.tokens_after, position.stage_total, position.rate(self.peak)
-        warm, decay = position.in_tokens(self.warmup, whole), self._decay(position)
+        now = position.tokens_after
+        whole = position.stage_total
+        peak = position.rate(self.peak)
+        warm = position.in_tokens(self.warmup, whole)
+        decay = self._decay(position)
         if now < warm:
-            return between(position.rate(self.warmup_from), peak, now / warm)
-        if now <= whole - decay:
+            start = position.rate(self.warmup_from)
+            return between(start, peak, now / warm)
+        stable = whole - decay
+        if now <= stable:
             return peak
-        x = (now - (whole - decay)) / decay
+        x = (now - stable) / decay
+        if x >= 1:
+            return self.floor
+        return self._decayed(peak, x)
+
+    def _decayed(self, peak: float, x: float) -> float:
+        """The rate after a share `x` of the decay."""
         if self.shape == "exponential":
-            return self.floor if x >= 1 else peak * (self.floor / peak) ** x
-        kept = {"linear": 1 - x, "cosine": 0.5 + 0.5 * math.cos(math.pi * x), "sqrt": 1 - math.sqrt(x)}[
-            self.shape
-        ]
-        return between(self.floor, peak, 0.0 if x >= 1 else kept)
+            return peak * (self.floor / peak) ** x
+        kept = {
+            "linear": 1 - x,
+            "cosine": 0.5 + 0.5 * math.cos(math.pi * x),
+            "sqrt": 1 - math.sqrt(x),
+        }
+        return between(self.floor, peak, kept[self.shape])
 
     def problems(self, position: Position) -> list[Problem]:
         whole = position.stage_total
-        parts = {"warmup": position.in_tokens(self.warmup, whole), "decay": self._decay(position)}
-        return too_long(parts, whole, "stage") + needs_previous(position, self.peak, self.warmup_from)
+        warmup = position.in_tokens(self.warmup, whole)
+        parts = {"warmup": warmup, "decay": self._decay(position)}
+        found = too_long(parts, whole, "stage")
+        return found + needs_previous(position, self.peak, self.warmup_from)

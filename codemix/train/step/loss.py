@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import PLAIN, Decoder, hidden
+from codemix.train.model.layers import einsum_float32
 from codemix.train.model.mesh import BATCH, TABLE
 from codemix.train.model.shapes import Ids, Scalar, States, Table, Weights
 
@@ -87,6 +88,10 @@ def plain_head_loss(
     return ((log_z - of_target + head.z_loss * jnp.square(log_z)) * weights).sum()
 
 
+# the total, and of each row nats and log(Z)^2
+Loss = tuple[Scalar, Float[Array, " B"], Float[Array, " B"]]
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def head_loss(
     head: Head,
@@ -94,12 +99,12 @@ def head_loss(
     embedding: Table,
     targets: Ids,
     weights: Weights,
-) -> tuple[Scalar, Float[Array, " B"], Float[Array, " B"]]:
+) -> Loss:
     """Weighted nats plus `z_loss` times log(Z)^2 over the batch; and of each row both sums apart, through
     which no gradient flows.
     """
     sums = _sums_over_devices(head, states, embedding, targets, weights)
-    return _total(head, sums), sums.nats, sums.z
+    return _loss(head, sums)
 
 
 class RowSums(NamedTuple):
@@ -116,23 +121,28 @@ class HeadGradients(NamedTuple):
     embedding: Table
 
 
-def _total(head: Head, sums: RowSums) -> Scalar:
-    return sums.nats.sum() + head.z_loss * sums.z.sum()
+SumsAndGradients = tuple[RowSums, HeadGradients]
+
+
+def _loss(head: Head, sums: RowSums) -> Loss:
+    weighted = head.z_loss * sums.z.sum()
+    total = sums.nats.sum() + weighted
+    return total, sums.nats, sums.z
 
 
 def _forward(
     head: Head, states: Array, embedding: Array, targets: Array, weights: Array
-) -> tuple[tuple[Array, Array, Array], HeadGradients]:
+) -> tuple[Loss, HeadGradients]:
     sums, gradients = _gradients_over_devices(head, states, embedding, targets, weights)
-    return (_total(head, sums), sums.nats, sums.z), gradients
+    return _loss(head, sums), gradients
 
 
-def _backward(
-    head: Head, saved: HeadGradients, given: tuple[Array, Array, Array]
-) -> tuple[Array, Array, None, None]:
-    of_total = given[0]
-    d_states = (saved.states * of_total).astype(saved.states.dtype)
-    return d_states, saved.embedding * of_total, None, None
+def _backward(head: Head, saved: HeadGradients, given: Loss) -> tuple[States, Table, None, None]:
+    of_total, *_ = given
+    d_states, d_embedding = saved
+    by_states = d_states * of_total
+    by_embedding = d_embedding * of_total
+    return by_states.astype(d_states.dtype), by_embedding, None, None
 
 
 head_loss.defvjp(_forward, _backward)
@@ -148,9 +158,9 @@ def _sums_over_devices(
     if mesh is None:
         return _local_sums(head, None, states, embedding, targets, weights)
 
-    def local(states: Array, embedding: Array, targets: Array, weights: Array) -> RowSums:
+    def local(states: Array, embedding: Array, *targets_and_weights: Array) -> RowSums:
         table = _gathered(embedding, states.dtype)
-        return _local_sums(head, "model", states, table, targets, weights)
+        return _local_sums(head, "model", states, table, *targets_and_weights)
 
     inputs = (BATCH, TABLE, BATCH, BATCH)
     # check_vma: sums over `model` are made by hand below, and every device along it holds the same rows
@@ -160,7 +170,7 @@ def _sums_over_devices(
 
 def _gradients_over_devices(
     head: Head, states: Array, embedding: Array, targets: Array, weights: Array
-) -> tuple[RowSums, HeadGradients]:
+) -> SumsAndGradients:
     """`_local_gradients`, likewise. The embedding's gradient is summed over devices in float32,
     once per step.
     """
@@ -168,25 +178,31 @@ def _gradients_over_devices(
     if mesh is None:
         return _local_gradients(head, None, states, embedding, targets, weights)
 
-    def local(
-        states: Array, embedding: Array, targets: Array, weights: Array
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    def local(states: Array, embedding: Array, *targets_and_weights: Array) -> tuple[RowSums, States, Table]:
         table = _gathered(embedding, states.dtype)
-        sums, gradients = _local_gradients(head, "model", states, table, targets, weights)
-        own = jax.lax.psum_scatter(gradients.embedding, "fsdp", scatter_dimension=1, tiled=True)
-        return tuple(sums), (gradients.states, jax.lax.psum(own, "data"))
+        sums, gradients = _local_gradients(head, "model", states, table, *targets_and_weights)
+        d_states, d_table = gradients
+        own = _own_sum(d_table)
+        return sums, d_states, own
 
     inputs = (BATCH, TABLE, BATCH, BATCH)
-    outputs = ((BATCH, BATCH), (BATCH, TABLE))
+    outputs = (BATCH, BATCH, TABLE)
     # check_vma: as above
     sharded = jax.shard_map(local, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
-    sums, gradients = sharded(states, embedding, targets, weights)
-    return RowSums(*sums), HeadGradients(*gradients)
+    sums, *gradients = sharded(states, embedding, targets, weights)
+    return sums, HeadGradients(*gradients)
 
 
 def _gathered(embedding: Array, dtype: jnp.dtype) -> Array:
     """This device's rows of the embedding with all of their columns, in the compute dtype."""
-    return jax.lax.all_gather(embedding.astype(dtype), "fsdp", axis=1, tiled=True)
+    rounded = embedding.astype(dtype)
+    return jax.lax.all_gather(rounded, "fsdp", axis=1, tiled=True)
+
+
+def _own_sum(d_table: Array) -> Array:
+    """The gradient of this device's part of the embedding, of all rows of the batch."""
+    columns = jax.lax.psum_scatter(d_table, "fsdp", scatter_dimension=1, tiled=True)
+    return jax.lax.psum(columns, "data")
 
 
 @dataclass(frozen=True)
@@ -198,37 +214,50 @@ class TablePart:
     axis: str | None  # over which the rows are cut
 
     def sum(self, x: Array) -> Array:
-        return x if self.axis is None else jax.lax.psum(x, self.axis)
+        if self.axis is None:
+            return x
+        return jax.lax.psum(x, self.axis)
 
     def max(self, x: Array) -> Array:
-        return x if self.axis is None else jax.lax.pmax(x, self.axis)
+        if self.axis is None:
+            return x
+        return jax.lax.pmax(x, self.axis)
 
 
 def _table_part(table: Table, dtype: jnp.dtype, axis: str | None) -> TablePart:
     V = len(table)
-    first = 0 if axis is None else jax.lax.axis_index(axis) * V
-    return TablePart(table.astype(dtype), first + jnp.arange(V), axis)
+    ids = jnp.arange(V)
+    if axis is not None:
+        ids = jax.lax.axis_index(axis) * V + ids
+    return TablePart(table.astype(dtype), ids, axis)
+
+
+PerPosition = Float[Array, " C"]
+ChunkScores = Float[Array, "C V"]
+
+
+class Chunk(NamedTuple):
+    """C positions; before they are cut, all."""
+
+    states: Float[Array, "C D"] | States
+    targets: Int[Array, " C"] | Ids
+    weights: PerPosition | Weights
 
 
 class ChunkLoss(NamedTuple):
     """The loss of C positions, and what their gradient is made of."""
 
-    nats: Float[Array, " C"]
-    square: Float[Array, " C"]
-    log_z: Float[Array, " C"]
-    powers: Float[Array, "C V"]  # softmax, not yet divided by z
-    z: Float[Array, " C"]
+    nats: PerPosition
+    square: PerPosition
+    log_z: PerPosition
+    powers: ChunkScores  # softmax, not yet divided by z
+    z: PerPosition
     is_target: Bool[Array, "C V"]
 
 
-def _chunk_loss(
-    head: Head,
-    part: TablePart,
-    states: Float[Array, "C D"],
-    targets: Int[Array, " C"],
-    weights: Float[Array, " C"],
-) -> ChunkLoss:
-    products = jnp.einsum("cd,vd->cv", states, part.table, preferred_element_type=jnp.float32)
+def _chunk_loss(head: Head, part: TablePart, chunk: Chunk) -> ChunkLoss:
+    states, targets, weights = chunk
+    products = einsum_float32("cd,vd->cv", states, part.table)
     scores = jnp.where(part.ids < head.vocab_size, head.logit_scale * products, -jnp.inf)
     highest = part.max(scores.max(-1, keepdims=True))
     powers = jnp.exp(scores - highest)
@@ -246,12 +275,16 @@ def _chunk_loss(
     )
 
 
-def _d_scores(head: Head, loss: ChunkLoss, weights: Float[Array, " C"]) -> Float[Array, "C V"]:
+def _d_scores(head: Head, loss: ChunkLoss, weights: PerPosition) -> ChunkScores:
     """d nats = softmax - onehot; d log(Z)^2 = 2 log(Z) softmax."""
-    pull = 1 + 2 * head.z_loss * loss.log_z if head.z_loss else jnp.ones_like(loss.log_z)
-    of_softmax = pull * weights * head.logit_scale / loss.z
+    pull = jnp.ones_like(loss.log_z)
+    if head.z_loss:
+        pull = 1 + 2 * head.z_loss * loss.log_z
     of_target = weights * head.logit_scale
-    return loss.powers * of_softmax[:, None] - loss.is_target * of_target[:, None]
+    of_softmax = pull * weights * head.logit_scale / loss.z
+    softmax = loss.powers * of_softmax[:, None]
+    onehot = loss.is_target * of_target[:, None]
+    return softmax - onehot
 
 
 def _local_sums(
@@ -261,58 +294,73 @@ def _local_sums(
     part = _table_part(table, states.dtype, axis)
     chunks = _chunks_of(head, states, table)
 
-    def body(_: None, given: tuple[Array, Array, Array]) -> tuple[None, RowSums]:
-        loss = _chunk_loss(head, part, *given)
-        return None, RowSums(loss.nats, loss.square)
+    def body(_: None, chunk: Chunk) -> tuple[None, RowSums]:
+        loss = _chunk_loss(head, part, chunk)
+        sums = RowSums(loss.nats, loss.square)
+        return None, sums
 
-    given = (chunks.cut(states), chunks.cut(targets), chunks.cut(weights))
-    _, sums = jax.lax.scan(body, None, given)
-    return RowSums(*(chunks.joined(x).sum(-1) for x in sums))
+    given = Chunk(states, targets, weights)
+    cut = jax.tree.map(chunks.cut, given)
+    _, by_position = jax.lax.scan(body, None, cut)
+    return jax.tree.map(chunks.row_sums, by_position)
 
 
 def _local_gradients(
     head: Head, axis: str | None, states: Array, table: Array, targets: Array, weights: Array
-) -> tuple[RowSums, HeadGradients]:
+) -> SumsAndGradients:
     """The same with their gradients, in one pass."""
     part = _table_part(table, states.dtype, axis)
     chunks = _chunks_of(head, states, table)
 
-    def body(
-        d_table: Array, given: tuple[Array, Array, Array]
-    ) -> tuple[Array, tuple[RowSums, Float[Array, "C D"]]]:
-        h, _, weight = given
-        loss = _chunk_loss(head, part, *given)
-        d_scores = _d_scores(head, loss, weight).astype(h.dtype)
-        d_h = part.sum(jnp.einsum("cv,vd->cd", d_scores, part.table, preferred_element_type=jnp.float32))
-        d_table = d_table + jnp.einsum("cv,cd->vd", d_scores, h, preferred_element_type=jnp.float32)
-        return d_table, (RowSums(loss.nats, loss.square), d_h.astype(h.dtype))
+    def body(d_table: Table, chunk: Chunk) -> tuple[Table, tuple[RowSums, Array]]:
+        h = chunk.states
+        loss = _chunk_loss(head, part, chunk)
+        sums = RowSums(loss.nats, loss.square)
+        exact = _d_scores(head, loss, chunk.weights)
+        d_scores = exact.astype(h.dtype)
+        products = einsum_float32("cv,vd->cd", d_scores, part.table)
+        d_h = part.sum(products).astype(h.dtype)
+        of_chunk = einsum_float32("cv,cd->vd", d_scores, h)
+        d_table = d_table + of_chunk
+        return d_table, (sums, d_h)
 
     zeros = jnp.zeros(table.shape, jnp.float32)
-    given = (chunks.cut(states), chunks.cut(targets), chunks.cut(weights))
-    d_table, (sums, d_states) = jax.lax.scan(body, zeros, given)
-    rows = RowSums(*(chunks.joined(x).sum(-1) for x in sums))
-    return rows, HeadGradients(chunks.joined(d_states), d_table)
+    given = Chunk(states, targets, weights)
+    cut = jax.tree.map(chunks.cut, given)
+    d_table, outputs = jax.lax.scan(body, zeros, cut)
+    by_position, d_states = outputs
+    sums = jax.tree.map(chunks.row_sums, by_position)
+    gradients = HeadGradients(chunks.joined(d_states), d_table)
+    return sums, gradients
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """Rows of T positions as T / C chunks, each with C positions of every row."""
+    """B rows as `n` chunks, each with C positions of every row."""
 
     B: int
-    T: int
-    C: int
+    n: int
 
     def cut(self, x: Array) -> Array:
-        """[B, T, ...] -> [T / C, B * C, ...]"""
-        rest = x.shape[2:]
-        by_chunk = x.reshape(self.B, self.T // self.C, self.C, *rest).swapaxes(0, 1)
-        return by_chunk.reshape(self.T // self.C, self.B * self.C, *rest)
+        """[B, T, ...] -> [n, B * C, ...]"""
+        return _regrouped(x, self.B, self.n)
 
     def joined(self, x: Array) -> Array:
-        """[T / C, B * C, ...] -> [B, T, ...]"""
-        rest = x.shape[2:]
-        by_row = x.reshape(self.T // self.C, self.B, self.C, *rest).swapaxes(0, 1)
-        return by_row.reshape(self.B, self.T, *rest)
+        """[n, B * C, ...] -> [B, T, ...]"""
+        return _regrouped(x, self.n, self.B)
+
+    def row_sums(self, x: Array) -> Array:
+        """[n, B * C] -> [B]: over the positions of each row."""
+        rows = self.joined(x)
+        return rows.sum(-1)
+
+
+def _regrouped(x: Array, outer: int, inner: int) -> Array:
+    """[outer, inner * C, ...] -> [inner, outer * C, ...]"""
+    rest = x.shape[2:]
+    apart = x.reshape(outer, inner, -1, *rest)
+    swapped = apart.swapaxes(0, 1)
+    return swapped.reshape(inner, -1, *rest)
 
 
 def _chunks_of(head: Head, states: Array, table: Array) -> Chunks:
@@ -322,5 +370,7 @@ def _chunks_of(head: Head, states: Array, table: Array) -> Chunks:
     B, T, _ = states.shape
     at_once = LOGITS_AT_ONCE.get(head.compute.platform, OTHER_LOGITS_AT_ONCE)
     wanted = head.compute.chunk or at_once // (B * len(table))
-    divisors = [n for n in range(1, T + 1) if T % n == 0]
-    return Chunks(B, T, max(n for n in divisors if n <= max(1, wanted)))
+    C = min(T, max(1, wanted))
+    while T % C:
+        C -= 1
+    return Chunks(B, T // C)

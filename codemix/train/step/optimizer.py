@@ -24,12 +24,14 @@ def decayed(model: Decoder, embeddings: bool) -> PyTree[bool]:
     """True for each array that weight decay acts on: matrices, never norms.
     By name: a stacked norm is 2-D too.
     """
-    never = ("norm",) if embeddings else ("norm", "embedding", "unembedding")
+    never = {"norm"} if embeddings else {"norm", "embedding", "unembedding"}
 
     def is_decayed(path: tuple[Any, ...], _: Array) -> bool:
-        return path[-1].name not in never
+        name = path[-1].name
+        return name not in never
 
-    return jax.tree_util.tree_map_with_path(is_decayed, eqx.filter(model, eqx.is_array))
+    arrays = eqx.filter(model, eqx.is_array)
+    return jax.tree_util.tree_map_with_path(is_decayed, arrays)
 
 
 def make_optimizer(spec: schema.Optimizer) -> optax.GradientTransformation:
@@ -67,6 +69,7 @@ def apply(
 
 def _clipped(gradients: Decoder, norm: Scalar, clip: float) -> Decoder:
     def shrink(g: Array) -> Array:
-        return g * jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-16))
+        share = clip / jnp.maximum(norm, 1e-16)
+        return g * jnp.minimum(1.0, share)
 
     return jax.tree.map(shrink, gradients)

@@ -4,6 +4,7 @@ and a guard against NaN.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -18,11 +19,16 @@ from codemix.recipe.language import schema
 from codemix.train.model import mesh
 from codemix.train.model.compute import Compute, compute_for
 from codemix.train.model.decoder import Decoder, init_decoder
-from codemix.train.model.shapes import Scalar
+from codemix.train.model.shapes import RowKeys, Scalar
 from codemix.train.step import optimizer
 from codemix.train.step.loss import next_token_loss
 
+Shape = jax.ShapeDtypeStruct
+HostBatch = dict[str, np.ndarray]
 Batch = dict[str, Array]
+KeyWords = UInt[Array, " 2"]  # of a random key
+Metrics = dict[str, Array]
+Gradients = tuple[Decoder, Metrics]  # and the sums that the loss gives
 
 
 class TrainState(eqx.Module):
@@ -73,7 +79,8 @@ class Step:
 
     def _fresh(self, key: PRNGKeyArray) -> TrainState:
         model = init_decoder(self.spec, self.vocab_size, key)
-        return TrainState(model, optimizer.make_optimizer(self.optimizer_spec).init(model))
+        moments = optimizer.make_optimizer(self.optimizer_spec)
+        return TrainState(model, moments.init(model))
 
     def _shapes(self) -> TrainState:
         return eqx.filter_eval_shape(self._fresh, jax.random.key(0))
@@ -81,42 +88,48 @@ class Step:
     def shapes(self) -> TrainState:
         """The state as shapes, dtypes and shardings only: to restore into, or to compile against."""
 
-        def shape(x: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+        def shape(x: Shape, sharding: NamedSharding) -> Shape:
+            return Shape(x.shape, x.dtype, sharding=sharding)
 
-        return jax.tree.map(shape, self._shapes(), self.state_shardings)
+        whole = self._shapes()
+        return jax.tree.map(shape, whole, self.state_shardings)
 
     def init(self, seed: int) -> TrainState:
         """Fresh weights and moments, each device building only its part."""
-        return jax.jit(self._fresh, out_shardings=self.state_shardings)(jax.random.key(seed))
+        build = jax.jit(self._fresh, out_shardings=self.state_shardings)
+        return build(jax.random.key(seed))
 
     def fresh_optimizer(self, model: Decoder) -> TrainState:
         """These weights with moments at zero: `optimizer_state: reset`."""
-        init = optimizer.make_optimizer(self.optimizer_spec).init
-        return TrainState(model, jax.jit(init, out_shardings=self.state_shardings.opt_state)(model))
+        moments = optimizer.make_optimizer(self.optimizer_spec)
+        build = jax.jit(moments.init, out_shardings=self.state_shardings.opt_state)
+        return TrainState(model, build(model))
 
-    def host_rows(self, batch_size: int) -> list[tuple[int, int]]:
+    def host_rows(self, batch_size: int) -> list[mesh.Rows]:
         """The global rows that this process reads, as `mesh.host_rows`."""
         return mesh.host_rows(self.batch_sharding, batch_size)
 
-    def put(self, batch: dict[str, np.ndarray], batch_size: int) -> Batch:
+    def put(self, batch: HostBatch, batch_size: int) -> Batch:
         """This host's rows as global arrays."""
         return mesh.put(batch, self.batch_sharding, batch_size)
 
     def __call__(
         self, state: TrainState, batch: Batch, lr: float, draw: tuple[int, int] = (0, 0)
-    ) -> tuple[TrainState, dict[str, Array]]:
+    ) -> tuple[TrainState, Metrics]:
         # NumPy promises that these numbers stay
-        key = np.random.SeedSequence(draw).generate_state(2, np.uint32)
-        return self._jitted(state, batch, np.float32(lr), key)
+        words = np.random.SeedSequence(draw).generate_state(2, np.uint32)
+        rate = np.float32(lr)
+        return self._jitted(state, batch, rate, words)
 
-    def lower(self, batch: dict[str, jax.ShapeDtypeStruct], platform: str | None = None) -> Any:
+    def lower(self, batch: dict[str, Shape], platform: str | None = None) -> Any:
         """The step lowered for shapes alone, for the mesh's devices, present or not, or for a platform;
         `.compile()` it for the devices."""
-        lr = jax.ShapeDtypeStruct((), jnp.float32)
-        key = jax.ShapeDtypeStruct((2,), jnp.uint32)
-        platforms = None if platform is None else (platform,)
-        return self._jitted.trace(self.shapes(), batch, lr, key).lower(lowering_platforms=platforms)
+        state = self.shapes()
+        lr = Shape((), jnp.float32)
+        key = Shape((2,), jnp.uint32)
+        traced = self._jitted.trace(state, batch, lr, key)
+        platforms = (platform,) if platform else None
+        return traced.lower(lowering_platforms=platforms)
 
     def for_platform(self, platform: str) -> Step:
         """The same step as on another platform, with its attention and dtype: to lower, not to run."""
@@ -139,48 +152,65 @@ class Step:
             accumulate=self.accumulate,
         )
 
-    def _gradients(self, model: Decoder, batch: Batch) -> tuple[Decoder, dict[str, Array]]:
-        def loss(model: Decoder, batch: Batch) -> tuple[Array, dict[str, Array]]:
-            return next_token_loss(model, batch, self.n_sources, self.compute, self.z_loss)
-
+    def _gradients(self, model: Decoder, batch: Batch) -> Gradients:
+        loss = functools.partial(
+            next_token_loss, n_sources=self.n_sources, compute=self.compute, z_loss=self.z_loss
+        )
         gradients = jax.grad(loss, has_aux=True)
         if self.accumulate == 1:
             return gradients(model, batch)
 
-        def microbatches(x: Array) -> Array:
-            # Row i * accumulate + a goes to microbatch a: every device keeps the rows it has.
-            return x.reshape(-1, self.accumulate, *x.shape[1:]).swapaxes(0, 1)
+        def add(total: Gradients, batch: Batch) -> tuple[Gradients, None]:
+            more = gradients(model, batch)
+            total = jax.tree.map(jnp.add, total, more)
+            return total, None
 
-        def add(total: Any, batch: Batch) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, gradients(model, batch)), None
-
-        batches = jax.tree.map(microbatches, batch)
+        batches = jax.tree.map(self._microbatches, batch)
         first = jax.tree.map(lambda x: x[0], batches)
         shapes = jax.eval_shape(gradients, model, first)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        zeros = jax.tree.map(_zeros, shapes)
         total, _ = jax.lax.scan(add, zeros, batches)
         return total
 
+    def _microbatches(self, x: Array) -> Array:
+        """Row i * accumulate + a goes to microbatch a: every device keeps the rows it has."""
+        n_rows, *rest = x.shape
+        of_rows = x.reshape(n_rows // self.accumulate, self.accumulate, *rest)
+        return of_rows.swapaxes(0, 1)
+
     def _update(
-        self, state: TrainState, batch: Batch, lr: Scalar, key: UInt[Array, " 2"]
-    ) -> tuple[TrainState, dict[str, Array]]:
+        self, state: TrainState, batch: Batch, lr: Scalar, key: KeyWords
+    ) -> tuple[TrainState, Metrics]:
         self.traces += 1  # runs while tracing only
         if self.compute.dropout:
-            batch = batch | {"rngs": _rngs_of_rows(key, len(batch["source"]))}
+            n_rows = len(batch["source"])
+            batch = batch | {"rngs": _rngs_of_rows(key, n_rows)}
         gradients, sums = self._gradients(state.model, batch)
         # Divided once, by the tokens of the whole batch: a mean of means would weigh short microbatches more.
         n_tokens = jnp.maximum(sums["tokens"].sum(), 1.0)
         gradients = jax.tree.map(lambda g: g / n_tokens, gradients)
         update = optimizer.apply(self.optimizer_spec, state.model, state.opt_state, gradients, lr)
-        ok = jnp.isfinite(sums["nats"].sum()) & jnp.isfinite(update.gradient_norm)
+        norm = update.gradient_norm
+        nats = sums["nats"].sum()
+        ok = jnp.isfinite(nats) & jnp.isfinite(norm)
+
+        def kept(new: Array, old: Array) -> Array:
+            return jnp.where(ok, new, old)
+
         updated = TrainState(update.model, update.opt_state)
-        kept = jax.tree.map(lambda new, old: jnp.where(ok, new, old), updated, state)
-        return kept, sums | {"grad_norm": update.gradient_norm, "ok": ok}
+        state = jax.tree.map(kept, updated, state)
+        return state, sums | {"grad_norm": norm, "ok": ok}
 
 
-def _rngs_of_rows(key: UInt[Array, " 2"], n_rows: int) -> Array:
+def _zeros(like: Shape) -> Array:
+    return jnp.zeros(like.shape, like.dtype)
+
+
+def _rngs_of_rows(key: KeyWords, n_rows: int) -> RowKeys:
     of_step = jax.random.wrap_key_data(key, impl="threefry2x32")
-    return jax.vmap(jax.random.fold_in, (None, 0))(of_step, jnp.arange(n_rows))
+    by_row = jax.vmap(jax.random.fold_in, (None, 0))
+    rows = jnp.arange(n_rows)
+    return by_row(of_step, rows)
 
 
 def step_for_training(
