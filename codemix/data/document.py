@@ -42,8 +42,8 @@ class Unreadable(Exception):
     documents is unknown.
     """
 
-    def __init__(self, reason: str, where: str, detail: str = "", *, rest_lost: bool = False):
-        super().__init__(reason, where, detail, rest_lost)
+    def __init__(self, reason: str, where: str, detail: str = "", rest_lost: bool = False):
+        super().__init__(reason, where, detail, rest_lost)  # what pickle makes it from again
         self.reason = reason
         self.where = where
         self.detail = detail
@@ -52,13 +52,6 @@ class Unreadable(Exception):
     def __str__(self) -> str:
         what = f"{self.where}: {self.reason}"
         return f"{what} ({self.detail})" if self.detail else what
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _unreadable, self.args
-
-
-def _unreadable(reason: str, where: str, detail: str, rest_lost: bool) -> Unreadable:
-    return Unreadable(reason, where, detail, rest_lost=rest_lost)
 
 
 @dataclass(frozen=True, slots=True)

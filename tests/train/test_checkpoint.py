@@ -16,6 +16,7 @@ import pytest
 from codemix.errors import CodemixError
 from codemix.train.run import checkpoint
 from codemix.train.run.checkpoint import Checkpoints, load_model
+from codemix.train.run.leaves import checksums
 
 
 class State(eqx.Module):
@@ -185,7 +186,7 @@ def test_a_disk_that_does_not_take_it_is_said_in_plain_words(tmp_path, monkeypat
             patch.setattr(checkpoints._manager, "wait_until_finished", broken)
             with pytest.raises(CodemixError) as error:
                 checkpoints.wait()
-    assert error.value.problems[0].rule == rule and "the same command goes on" in str(error.value)
+    assert error.value.problems[0].rule == rule and "the same command resumes" in str(error.value)
 
 
 @pytest.mark.skipif(
@@ -326,12 +327,10 @@ def test_checksums_are_those_of_any_mesh_and_of_every_type(tmp_path):
         jnp.asarray([True, False]),
         jnp.zeros(0),
     ]
-    first = [int(x) for x in checkpoint._checksums_of(leaves)]
+    first = list(checksums(leaves).values())
     for i, leaf in enumerate(leaves[:4]):
         for place in range(leaf.size):
             raw = np.array(leaf)
             raw.reshape(-1)[place : place + 1].view(np.uint8)[0] ^= 1
-            changed = [
-                int(x) for x in checkpoint._checksums_of([*leaves[:i], jnp.asarray(raw), *leaves[i + 1 :]])
-            ]
+            changed = checksums([*leaves[:i], jnp.asarray(raw), *leaves[i + 1 :]]).values()
             assert [a == b for a, b in zip(changed, first, strict=True)] == [j != i for j in range(5)]

@@ -78,7 +78,7 @@ def test_mfu_is_of_known_devices_only():
 
 def test_plain_lines_are_few_and_end_with_the_last_step(capsys):
     view = progress_view.Lines(every_s=1000)
-    view.begin("init", 0, 3, 4, 0)
+    view.begin(progress_view.Beginning("init", 0, 3, 4, 0))
     for step in (1, 2, 3, 4):
         view.line(LINE | {"step": step}, 75.0 if step < 4 else None)
     view.close()
@@ -96,7 +96,7 @@ def test_the_panel_shows_stage_losses_by_source_speed_and_time_left(monkeypatch)
     monkeypatch.setenv("FORCE_COLOR", "1")
     view = progress_view.open_view(True)
     assert isinstance(view, progress_view.Panel)
-    view.begin("cooldown", 2, 3, 10, 4)
+    view.begin(progress_view.Beginning("cooldown", 2, 3, 10, 4))
     view.step(5)
     view.line(LINE | {"step": 6, "mfu": 0.456}, 125.0)
     view.note("saving [not markup]")
@@ -133,7 +133,7 @@ def test_time_is_shown_as_people_say_it(seconds, text):
 def test_quiet_says_nothing(monkeypatch, capsys):
     monkeypatch.setattr(progress, "QUIET", True)
     view = progress_view.open_view(True)
-    view.begin("init", 0, 1, 4, 0)
+    view.begin(progress_view.Beginning("init", 0, 1, 4, 0))
     view.line(LINE, 1.0)
     view.note("x")
     view.close()

@@ -24,6 +24,7 @@ from codemix.data.store.store import Store, read_json, write_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import file_digest
 
+Paths = Iterable[str]
 # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
 _RACY_S = 2.0
 
@@ -119,13 +120,13 @@ class Hashes:
             self.unsaved_bytes = 0
 
 
-def freeze(paths: Iterable[str], store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
+def freeze(paths: Paths, store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
     """`frozen` for one list of inputs."""
     with Hashes(store) as hashes:
         return frozen(paths, hashes, data_root, again=again)
 
 
-def frozen(paths: Iterable[str], hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
+def frozen(paths: Paths, hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
     """Size and content hash of each input, in the order given; only new or touched files are read. `again`
     asks the servers of remote ones again.
 

@@ -74,7 +74,12 @@ class Commits(RowSource):
 
     def _field_of(self, piece: Piece) -> str | None:
         """The field that holds a piece; None for a difference that is computed."""
-        fields = {"message": self.message, "before": self.before, "after": self.after, "diff": self.diff}
+        fields = {
+            "message": self.message,
+            "before": self.before,
+            "after": self.after,
+            "diff": self.diff,
+        }
         return fields[piece]
 
     def texter(self) -> Texter:

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from codemix.train.model.compute import Compute
-from codemix.train.model.decoder import Blocks, Decoder, block, normed, rope_angles
+from codemix.train.model.decoder import Blocks, Decoder, block, normed
 from codemix.train.model.layers import einsum_float32, lookup
+from codemix.train.model.rope import rope_angles
 from codemix.train.model.shapes import Ids, Index, Keys, Queries, States, Values
 
 

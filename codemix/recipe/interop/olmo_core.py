@@ -76,10 +76,11 @@ def _weights(listed: list[dict[str, Any]], document: YamlFile, at: tuple) -> Ite
     for i, source in enumerate(listed):
         paths = source.get("paths") or [called[i]]
         location = str(paths[0])
-        cap = float(source.get("max_repetition_ratio", 1.0))
+        cap = source.get("max_repetition_ratio", 1.0)
         place = (*at, i, key)
         ratio = fraction(source[key], document, place)
-        yield Weight(names[i], location, ratio, cap)
+        weight = Weight(names[i], location, ratio, float(cap))
+        yield weight
 
 
 def _name(source: dict[str, Any]) -> str:

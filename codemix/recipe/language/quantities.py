@@ -42,11 +42,12 @@ def _refuse(what: str, *hints: str) -> PydanticCustomError:
 
 
 def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
+    hint = f"for example `{example}`"
     if isinstance(value, bool) or not isinstance(value, (int, str, float)):
-        raise _refuse(f"expected a number of {noun}", f"for example `{example}`")
+        raise _refuse(f"expected a number of {noun}", hint)
     if isinstance(value, float):
         if value != int(value):
-            raise _refuse(f"`{value}` is not a whole number of {noun}", f"for example `{example}`")
+            raise _refuse(f"`{value}` is not a whole number of {noun}", hint)
         value = int(value)
     text = str(value)
     match = _NUMBER.match(text[:64])
@@ -55,7 +56,7 @@ def _scaled(value: Any, noun: str, example: str, units: dict[str, int]) -> int:
         short = [name for name in units if 0 < len(name) <= 3 and name != "tok"]
         listed = ", ".join(short)
         what = f"cannot read `{text[:40]}` as a number of {noun}"
-        raise _refuse(what, f"for example `{example}`; units: {listed}")
+        raise _refuse(what, f"{hint}; units: {listed}")
     exact = _digits(match[1]) * units[unit]
     if exact.denominator != 1:
         nearest = round(exact)

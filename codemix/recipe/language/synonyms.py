@@ -70,8 +70,10 @@ def meant(word: str, known: Collection[str], n: int = 1) -> list[str]:
     """Up to `n` of the keys `known` that a word may stand for: those of the same meaning, else those spelt
     like it."""
     plain = word.lower().replace("-", "_")
-    groups = [group for group in _GROUPS if plain in group]
-    synonyms = set().union(*groups)
+    synonyms: set[str] = set()
+    for group in _GROUPS:
+        if plain in group:
+            synonyms |= group
     same = [key for key in known if key in synonyms]
     if len(same) == 1:
         return same

@@ -124,10 +124,11 @@ class Planner:
         return stage
 
     def _too_short(self, index: int, budget: StageBudget, seq_len: int) -> None:
+        place = ("stages", index, "tokens")
         needed = budget.batches[0].size * seq_len
         what = f"the stage is shorter than one step ({needed:,} tokens)"
         hint = f"give it at least {tokens_at_least(needed)} tokens, or a smaller batch_size"
-        self.problems.report(("stages", index, "tokens"), "stage-too-short", what, hint)
+        self.problems.report(place, "stage-too-short", what, hint)
 
     def _start(self, index: int) -> _Start:
         spec = self.recipe.stages[index]

@@ -120,6 +120,9 @@ def _hash_of(name: str, documents: str) -> int:
     return int(digest, 16)
 
 
+Within = frozenset[int]  # numbers of entries
+
+
 class _DedupIdentity:
     """What decides which documents dedup removes. Each entry is hashed once, however many sources ask.
 
@@ -131,12 +134,15 @@ class _DedupIdentity:
         self.entries = [frozenset(entry.sources) for entry in entries]
         self.specs = [fingerprint(entry) for entry in entries]
         self.hashes: dict[str, int] = {}
-        self.reached: dict[frozenset[int], list[int]] = {}
+        self.reached: dict[Within, list[int]] = {}
         compared = frozenset().union(*self.entries)
-        known = compared & documents.keys()
-        for name in known:
-            self.hashes[name] = _hash_of(name, documents[name])
-        self.sums = [self._sum(entry) for entry in self.entries]
+        for name, of_source in documents.items():
+            if name in compared:
+                self.hashes[name] = _hash_of(name, of_source)
+        self.sums = []
+        for entry in self.entries:
+            summed = self._sum(entry)
+            self.sums.append(summed)
 
     def of(self, names: Set[str], without: str = "") -> list[list[str]]:
         """The entries that decide which documents of these sources are removed, each with what it compares.
@@ -152,7 +158,8 @@ class _DedupIdentity:
         for i in self.reached[within]:
             left_out = self.entries[i] & {without}
             compared = self.sums[i] - self._sum(left_out)
-            pairs.append([self.specs[i], f"{compared:x}"])
+            pair = [self.specs[i], f"{compared:x}"]
+            pairs.append(pair)
         return pairs
 
     def _sum(self, names: Set[str]) -> int:

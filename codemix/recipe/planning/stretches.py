@@ -57,5 +57,6 @@ def _bounds(stretches: Stretches, last_end: int) -> Iterator[_Bounded]:
     """The stretches, each up to the next; the last one ends at `last_end`."""
     starts = [first_step for first_step, _ in stretches]
     ends = [*starts[1:], last_end]
-    for (first_step, size), end in zip(stretches, ends, strict=True):
+    bounded = zip(stretches, ends, strict=True)
+    for (first_step, size), end in bounded:
         yield _Bounded(first_step, end, size)

@@ -8,7 +8,7 @@ shapes are those of `shapes`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -18,13 +18,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from codemix.recipe.language import schema
 from codemix.train.model.compute import REMAT, Compute
 from codemix.train.model.layers import einsum_float32, lookup, project, swiglu
+from codemix.train.model.rope import Angles, Heads, halves, rope_angles, rotate
 from codemix.train.model.shapes import Ids, Index, Positions, RowKeys, Segments, States, Table
 
 PLAIN = Compute()
 Vectors = Float[Array, "*B D"]
 Scores = Float[Array, "*B V"]
-Heads = Float[Array, "B T *heads H"]  # queries or keys
-HeadsOrWeights = Float[Array, "*D H"]  # of them, or they
 
 
 class Blocks(eqx.Module):
@@ -57,13 +56,6 @@ class Decoder(eqx.Module):
     def head(self) -> Table:
         """What makes logits of the final states."""
         return self.embedding if self.unembedding is None else self.unembedding
-
-
-class Angles(NamedTuple):
-    """Cosine and sine of the angle of each of the H / 2 pairs at each position, in float32."""
-
-    cos: Float[Array, "B T C"]
-    sin: Float[Array, "B T C"]
 
 
 Kept = TypeVar("Kept")
@@ -150,47 +142,6 @@ def normed(x: Vectors, gain: Float[Array, " D"], kind: str, eps: float) -> Vecto
     unit = centred * jax.lax.rsqrt(variance + eps)
     scaled = unit * gain.astype(jnp.float32)
     return scaled.astype(x.dtype)
-
-
-def rope_angles(positions: Positions, head: int, theta: float | None) -> Angles | None:
-    """The angles of the `head / 2` pairs at each position; None without `theta`."""
-    if theta is None:
-        return None
-    even = jnp.arange(0, head, 2, dtype=jnp.float32)
-    frequencies = theta ** (-even / head)
-    exact = positions[..., None].astype(jnp.float32)
-    angle = exact * frequencies
-    return Angles(jnp.cos(angle), jnp.sin(angle))
-
-
-def rotate(x: Heads, angles: Angles) -> Heads:
-    """x with pairs (0, H/2), (1, H/2 + 1), ... of H turned by their angle.
-
-    RoPE is interleaved; `halves` puts its pairs so.
-    """
-    exact = x.astype(jnp.float32)
-    heads = tuple(range(2, x.ndim - 1))
-    cos = jnp.expand_dims(angles.cos, heads)
-    sin = jnp.expand_dims(angles.sin, heads)
-    a, b = jnp.split(exact, 2, -1)
-    first = a * cos - b * sin
-    second = a * sin + b * cos
-    both = [first, second]
-    turned = jnp.concatenate(both, -1)
-    return turned.astype(x.dtype)
-
-
-def halves(x: HeadsOrWeights) -> HeadsOrWeights:
-    """Queries or keys, or their weights, with the even places of H before the odd: neighbours become pairs
-    (0, H/2), (1, H/2 + 1), ...
-
-    The order inside a head does not change the products of queries and keys, and turning two contiguous
-    halves is cheaper than turning neighbours.
-    """
-    shape = x.shape
-    pairs = x.reshape(*shape[:-1], -1, 2)
-    evens_first = pairs.swapaxes(-1, -2)
-    return evens_first.reshape(shape)
 
 
 def _turned(pattern: str, h: States, weights: Array, angles: Angles | None) -> Heads:

@@ -29,12 +29,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import digest
+from codemix.train.run.leaves import abstract, checksums, differences, leaves, refuse_changed
 
 if TYPE_CHECKING:
     from codemix.recipe.language import schema
@@ -62,16 +62,19 @@ class Checkpoints:
         """Begin to save `state` (anything with `model` and `opt_state`) as `step`;
         it may be donated, and `meta` changed, as soon as this returns.
         """
-        parts = {part: ocp.args.StandardSave(getattr(state, part)) for part in _PARTS}
-        trees = {part: getattr(state, part) for part in _PARTS}
-        content = dict(meta) | {"leaves": {part: _leaves(tree) for part, tree in trees.items()}}
-        content["checksums"] = {part: _checksums(tree) for part, tree in trees.items()}
+        content = {**meta, "leaves": {}, "checksums": {}}
+        saves = {}
+        for part in _PARTS:
+            tree = getattr(state, part)
+            content["leaves"][part] = leaves(tree)
+            content["checksums"][part] = checksums(tree)
+            saves[part] = ocp.args.StandardSave(tree)
         content = json.loads(json.dumps(content))  # a copy, and what will be read back
         content["digest"] = digest(content)
+        saves["meta"] = ocp.args.JsonSave(content)
+        whole = ocp.args.Composite(**saves)
         with _disk_errors(self.folder):
-            self._manager.save(
-                step, args=ocp.args.Composite(**parts, meta=ocp.args.JsonSave(content)), force=True
-            )
+            self._manager.save(step, args=whole, force=True)
 
     def steps(self) -> list[int]:
         """Steps that are there whole, ascending."""
@@ -84,13 +87,12 @@ class Checkpoints:
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved as `meta` with a step."""
         with self._damage(step):
-            found = dict(
-                self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-            )
-            written = found.pop("digest", None)
-            if written is not None and written != digest(found):
+            wanted = ocp.args.Composite(meta=ocp.args.JsonRestore())
+            meta = dict(self._manager.restore(step, args=wanted).meta)
+            written = meta.pop("digest", None)
+            if written is not None and written != digest(meta):
                 raise ValueError("its `meta` was changed: the digest in it differs")
-            return found
+            return meta
 
     def restore(self, step: int, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
         """The parts of a step, each shaped, typed and sharded as `like.<part>` (arrays,
@@ -100,31 +102,21 @@ class Checkpoints:
         when files are.
         """
         meta = self.meta(step)
-        saved, written = (
-            meta["leaves"],
-            meta.get("checksums", {}),
-        )  # none in what was saved before there were any
-        problems = [
-            problem
-            for part in parts
-            for problem in _differences(
-                self.folder / str(step), part, saved[part], _leaves(getattr(like, part))
-            )
-        ]
+        place = self.folder / str(step)
+        problems: list[Problem] = []
+        wanted = {}
+        for part in parts:
+            tree = getattr(like, part)
+            problems += differences(f"{place}: {part}", meta["leaves"][part], leaves(tree))
+            shapes = jax.tree.map(abstract, tree)
+            wanted[part] = ocp.args.StandardRestore(shapes)
         if problems:
             raise CodemixError(*problems)
+        written = meta.get("checksums", {})  # none in what was saved before there were any
         with self._damage(step):
-            wanted = {
-                part: ocp.args.StandardRestore(jax.tree.map(_abstract, getattr(like, part))) for part in parts
-            }
             restored = self._manager.restore(step, args=ocp.args.Composite(**wanted))
             for part in parts if written else ():
-                found = _checksums(restored[part])
-                if changed := [
-                    path for path, checksum in found.items() if checksum != written[part].get(path)
-                ]:
-                    more = f" and {len(changed) - 1:,} more arrays are" if len(changed) > 1 else " is"
-                    raise ValueError(f"{part}{changed[0]}{more} not what was saved: the checksum differs")
+                refuse_changed(part, written[part], restored[part])
         return {part: restored[part] for part in parts}
 
     def reached_preemption(self, step: int) -> bool:
@@ -160,24 +152,32 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            place, stage_dir = self.folder / str(step), self.folder.parent
-            hint = "delete that folder; training goes on from the checkpoint before it, or from the start of the stage"
+            stage_dir = self.folder.parent
+            hint = (
+                "delete that folder; training resumes from the checkpoint before it, "
+                "or from the start of the stage"
+            )
+            if (stage_dir / "done.json").exists():
+                hint = _again(stage_dir)
+            text = str(error) or type(error).__name__
             raise CodemixError(
-                f"the checkpoint {place} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-                hints=[_again(stage_dir) if (stage_dir / "done.json").exists() else hint],
+                f"the checkpoint {self.folder / str(step)} cannot be read: {text.splitlines()[0]}",
+                hints=[hint],
                 rule="checkpoint-damaged",
             ) from error
 
 
 def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:
     """The parts of a finished stage's last step, as `Checkpoints.restore`;
-    an earlier step, kept on purpose, never stands in for it.
+    an earlier step, kept on purpose, never takes its place.
     """
-    step, folder = read_json(Path(stage_dir) / "done.json")["steps"], Path(stage_dir) / "checkpoints"
-    if not (folder / str(step)).is_dir():
-        raise CodemixError(
-            f"there is no checkpoint {folder / str(step)}", hints=[_again(stage_dir)], rule="no-checkpoint"
-        )
+    stage_dir = Path(stage_dir)
+    step = read_json(stage_dir / "done.json")["steps"]
+    folder = stage_dir / "checkpoints"
+    place = folder / str(step)
+    if not place.is_dir():
+        hint = _again(stage_dir)
+        raise CodemixError(f"there is no checkpoint {place}", hints=[hint], rule="no-checkpoint")
     with Checkpoints(folder) as checkpoints:
         return checkpoints.restore(step, like, parts=parts)
 
@@ -247,58 +247,6 @@ def _again(stage_dir: Path) -> str:
     return f"delete {stage_dir} and train that stage again"
 
 
-def _leaves(tree: Any) -> dict[str, list]:
-    """Path of each leaf -> [shape, dtype], as JSON keeps them."""
-    return {
-        jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)]
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def _checksums(tree: Any) -> dict[str, int]:
-    """Path of each leaf -> a checksum of its bits, the same on any mesh."""
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    return dict(zip(paths, map(int, jax.device_get(_checksums_of(jax.tree.leaves(tree)))), strict=True))
-
-
-@jax.jit
-def _checksums_of(leaves: list[jax.Array]) -> list[jax.Array]:
-    """Of each array the sum of its bits, weighted by odd numbers that differ from place to place,
-    modulo 2^32.
-
-    Whole numbers, so the order of summing does not matter. An odd weight makes no changed value vanish.
-    """
-
-    def checksum(leaf: jax.Array) -> jax.Array:
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            leaf = jax.lax.bitcast_convert_type(leaf, jnp.dtype(f"uint{8 * leaf.dtype.itemsize}"))
-        place = jnp.zeros(leaf.shape, jnp.uint32)
-        for axis, size in enumerate(leaf.shape):
-            place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
-        return jnp.sum(leaf.astype(jnp.uint32) * (2 * place + 1), dtype=jnp.uint32)
-
-    return [checksum(leaf) for leaf in leaves]
-
-
-def _differences(
-    place: Path, part: str, saved: dict[str, list], wanted: dict[str, list]
-) -> Iterator[Problem]:
-    hint = ("restore with the model and optimizer it was saved from, or start from scratch",)
-    for path in sorted(saved.keys() | wanted.keys()):
-        have, want = saved.get(path), wanted.get(path)
-        if have != want:
-            has, needs = (f"{leaf[1]}{leaf[0]}" if leaf else "nothing" for leaf in (have, want))
-            yield Problem(
-                f"{place}: {part}{path}: the checkpoint has {has} but this recipe needs {needs}",
-                hints=hint,
-                rule="checkpoint-mismatch",
-            )
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
 _DISK_SIGNS = (  # in the text of an error -> what it means, rule
     ("No space left", "the disk is full", "disk-full"),
     ("quota exceeded", "the disk quota is used up", "disk-full"),
@@ -321,7 +269,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
                 raise CodemixError(
                     f"{what} while saving a checkpoint in {folder}",
                     hints=[
-                        "earlier checkpoints are kept; after making room the same command goes on from the newest"
+                        "earlier checkpoints are kept; "
+                        "after making room the same command resumes from the newest"
                     ],
                     rule=rule,
                 ) from error

@@ -45,7 +45,9 @@ class RunContext:
     @functools.cached_property
     def mesh_shape(self) -> dict[str, int]:
         """Raises CodemixError for what does not divide."""
-        return mesh.shape_for_plan(self.plan, self.options.mesh, self.vocab_size, self.options.microbatches)
+        asked = self.options.mesh
+        microbatches = self.options.microbatches
+        return mesh.shape_for_plan(self.plan, asked, self.vocab_size, microbatches)
 
     @functools.cached_property
     def step(self) -> Step:
@@ -74,5 +76,8 @@ class RunContext:
 @functools.cache
 def versions() -> dict[str, str]:
     """The packages that decide the last bits of a run."""
-    names = ("jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
-    return {"codemix": codemix.__version__} | {name: importlib.metadata.version(name) for name in names}
+    packages = ("jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
+    found = {"codemix": codemix.__version__}
+    for package in packages:
+        found[package] = importlib.metadata.version(package)
+    return found

@@ -78,12 +78,15 @@ def explain_lost_host() -> Iterator[None]:
 
 
 def _mentions(message: str, signs: Sequence[str]) -> bool:
-    return any(sign in message for sign in signs)
+    mentioned = [sign for sign in signs if sign in message]
+    return bool(mentioned)
 
 
 def _of_the_runtime(error: Exception) -> bool:
     """Whether JAX's runtime raised it: a ValueError with a status code in front is its error too."""
-    return isinstance(error, jax.errors.JaxRuntimeError) or re.match(r"[A-Z_]{5,}: ", str(error)) is not None
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return True
+    return re.match(r"[A-Z_]{5,}: ", str(error)) is not None
 
 
 def _leave() -> None:

@@ -22,8 +22,10 @@ class Ledger:
     def __init__(self, stage: StagePlan, rows: Mapping[str, int] | None = None, steps: int = 0):
         self.stage = stage
         self.steps = steps
-        counted = rows or {}
-        self.rows = {source.source: int(counted.get(source.source, 0)) for source in stage.sources}
+        self.rows = {source.source: 0 for source in stage.sources}
+        for name, n in (rows or {}).items():
+            if name in self.rows:
+                self.rows[name] = int(n)
 
     def add(self, rows_by_source: Sequence[int]) -> None:
         """Count one step: rows of each source, in the plan's order of sources."""

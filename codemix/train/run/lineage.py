@@ -61,7 +61,8 @@ def one_tokenizer(manifests: Mapping[str, Manifest]) -> Tokenizer:
 
 
 def _tokenizer_key(manifest: Manifest) -> tuple[str, int]:
-    return manifest.tokenizer["sha256"], manifest.tokenizer["vocab_size"]
+    tokenizer = manifest.tokenizer
+    return tokenizer["sha256"], tokenizer["vocab_size"]
 
 
 def lineage(

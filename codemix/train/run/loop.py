@@ -26,18 +26,23 @@ from codemix.train.run.checkpoint import Checkpoints
 from codemix.train.run.context import RunContext
 from codemix.train.run.metrics import Sums, mfu
 from codemix.train.run.options import StepMetrics
+from codemix.train.run.progress_view import Beginning
 from codemix.train.run.recorder import Recorder, open_recorder
 from codemix.train.run.speed import Speed
 from codemix.train.run.stage_state import StageState, start_state
+from codemix.train.step.step import Metrics
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import StagePlan
 
 
+Cause = signal.Signals | str
+
+
 class Stopped(Exception):
     """Training stops at a step's edge, with a checkpoint: `cause` is a signal, "preempted" or "until"."""
 
-    def __init__(self, cause: signal.Signals | str, stage: str, step: int):
+    def __init__(self, cause: Cause, stage: str, step: int):
         super().__init__(f"stopped after step {step:,} of `{stage}`")
         self.cause = cause
 
@@ -52,7 +57,8 @@ def run_stage(context: RunContext, stage: StagePlan, folder: Path) -> dict[str, 
         state = start_state(context, stage, checkpoints, belongs_to)
         done = state.ledger.steps
         with open_recorder(context, stage, folder, done) as recorder:
-            context.view.begin(stage.name, stage.index, len(context.plan.stages), stage.steps, done)
+            n_stages = len(context.plan.stages)
+            context.view.begin(Beginning(stage.name, stage.index, n_stages, stage.steps, done))
             if done < stage.steps:
                 StageRun(context, stage, folder, belongs_to, checkpoints, recorder, state).steps()
         ledger = state.ledger.close()
@@ -66,25 +72,31 @@ class InFlight:
 
     number: int
     lr: float
-    metrics: dict[str, jax.Array]
+    metrics: Metrics
 
 
 class StepNumbers:
     """The numbers of a finished step, by source where they are lists; reading them waits for the step."""
 
-    def __init__(self, metrics: dict[str, jax.Array], n_sources: int):
+    def __init__(self, metrics: Metrics, n_sources: int):
         values = jax.device_get(metrics)
+        own = slice(n_sources)
+
+        def by_source(name: str) -> list:
+            return values[name][own].tolist()
+
         self.ok = bool(values["ok"])
-        self.nats: list[float] = values["nats"][:n_sources].tolist()
-        self.tokens: list[float] = values["tokens"][:n_sources].tolist()
-        self.rows: list[int] = values["rows"][:n_sources].tolist()
+        self.nats: list[float] = by_source("nats")
+        self.tokens: list[float] = by_source("tokens")
+        self.rows: list[int] = by_source("rows")
         self.z = float(values["z"])
         self.grad_norm = float(values["grad_norm"])
 
     @property
     def loss(self) -> float:
         """[nats/token]"""
-        return math.fsum(self.nats) / max(math.fsum(self.tokens), 1)
+        tokens = math.fsum(self.tokens)
+        return math.fsum(self.nats) / max(tokens, 1)
 
 
 class StageRun:
@@ -156,7 +168,7 @@ class StageRun:
             self.checkpoints.wait()
             raise Stopped(cause, self.stage.name, done)
 
-    def _asked(self, done: int) -> signal.Signals | str | None:
+    def _asked(self, done: int) -> Cause | None:
         """Why to stop after `done` steps; the same answer in every process."""
         until = self.options.until
         if until is not None and self.stage.run_steps + done >= until and done < self.stage.steps:
@@ -252,11 +264,13 @@ class StageRun:
         self.context.view.line(line, None if rate is None else rate.left_s)
 
     def _mfu(self, tokens_per_s: float) -> float | None:
-        flops = self.stage.model.flops_per_token(self.context.vocab_size, self.stage.seq_len)
-        return mfu(tokens_per_s, flops, jax.devices())
+        vocab_size = self.context.vocab_size
+        flops_per_token = self.stage.model.flops_per_token(vocab_size, self.stage.seq_len)
+        return mfu(tokens_per_s, flops_per_token, jax.devices())
 
     def _wrong(self, rule: str, what: str, number: int, *hints: str) -> CodemixError:
-        self.checkpoints.wait()
-        saved = self.checkpoints.latest()
+        checkpoints = self.checkpoints
+        checkpoints.wait()
+        saved = checkpoints.latest()
         trouble = loss_alarm.Trouble(rule, what, self.stage, number, hints)
         return loss_alarm.stopped(trouble, self.shards, self.folder, saved)

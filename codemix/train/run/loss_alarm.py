@@ -106,11 +106,16 @@ def stopped(trouble: Trouble, shards: Mapping[str, Shards], folder: Path, saved:
 def rows_of(stage: StagePlan, step: int, shards: Mapping[str, Shards]) -> list[RowRead]:
     """What each row of a step read."""
     rows = Order(stage).rows(step)
-    places = zip(rows.source.tolist(), rows.epoch.tolist(), rows.window.tolist(), strict=True)
+    sources = rows.source.tolist()
+    epochs = rows.epoch.tolist()
+    windows = rows.window.tolist()
+    first = stage.first_row(step)
     found = []
-    for row, (source, epoch, window) in enumerate(places, stage.first_row(step)):
+    for i, source in enumerate(sources):
         name = stage.sources[source].source
-        found.append(RowRead(row, name, epoch, window, _documents(shards[name], window)))
+        documents = _documents(shards[name], windows[i])
+        row = RowRead(first + i, name, epochs[i], windows[i], documents)
+        found.append(row)
     return found
 
 

@@ -68,8 +68,10 @@ class RuntimeWords:
             self._passed_on += len(ready)
 
     def _rest(self) -> bytes:
-        size = os.fstat(self._file.fileno()).st_size
-        return os.pread(self._file.fileno(), size - self._passed_on, self._passed_on)
+        file = self._file.fileno()
+        size = os.fstat(file).st_size
+        n_new = size - self._passed_on
+        return os.pread(file, n_new, self._passed_on)
 
     def restore(self) -> None:
         """Give descriptor 2 back, with all that was written to it."""

@@ -19,6 +19,8 @@ from codemix.errors import CodemixError
 from codemix.files import write_whole
 from codemix.recipe.planning.chips import chip_of_device
 
+Line = Mapping[str, Any]  # of metrics, as JSON
+
 
 @dataclass
 class Sums:
@@ -48,14 +50,16 @@ class Sums:
         """Losses [nats/token], whole and by source.
         A source without tokens in these steps has no line entry.
         """
-        whole = max(sum(self.tokens), 1)
-        values = {"train/loss_nats_per_token": sum(self.nats) / whole}
+        n_tokens = max(sum(self.tokens), 1)
+        n_steps = max(self.steps, 1)
+        values = {"train/loss_nats_per_token": sum(self.nats) / n_tokens}
         if self.z_nats:
-            values["train/z_loss_nats_per_token"] = self.z_nats / whole
+            values["train/z_loss_nats_per_token"] = self.z_nats / n_tokens
         for name, nats, tokens in zip(sources, self.nats, self.tokens, strict=True):
             if tokens:
                 values[f"train/{name}/loss_nats_per_token"] = nats / tokens
-        return values | {"grad_norm": self.grad_norm / max(self.steps, 1)}
+        values["grad_norm"] = self.grad_norm / n_steps
+        return values
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,7 +105,7 @@ class MetricsFile:
             raise disk_problem(error, path) from error
         self.kept = kept
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Line) -> None:
         """Append one line, so that another process can read it at once."""
         try:
             self._file.write(_text(line))
@@ -125,5 +129,5 @@ def mfu(tokens_per_s: float, flops_per_token: float, devices: Sequence[Any]) -> 
     return tokens_per_s * flops_per_token / (chip.peak_flops * len(devices))
 
 
-def _text(line: Mapping[str, Any]) -> str:
+def _text(line: Line) -> str:
     return json.dumps(line, ensure_ascii=False) + "\n"

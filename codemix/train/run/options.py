@@ -84,12 +84,14 @@ class TrainOptions:
         """Steps per line of metrics for a stage of this length:
         about a hundred lines, at most 10 steps each.
         """
-        return self.log_every or min(10, max(1, steps // 100))
+        hundredth = max(1, steps // 100)
+        return self.log_every or min(10, hundredth)
 
     def saves_at(self, step: int) -> bool:
         """Whether a checkpoint is due after this step of a stage, whatever the time."""
-        intervals = (self.save_every_steps, self.keep_every_steps)
-        return any(every is not None and step % every == 0 for every in intervals)
+        intervals = [every for every in (self.save_every_steps, self.keep_every_steps) if every]
+        due = [step % every == 0 for every in intervals]
+        return any(due)
 
 
 def _invalid(what: str, hint: str) -> CodemixError:

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from codemix import progress
+from codemix.train.run.metrics import Line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import TaskID
 
 
+Seconds = float | None  # None: not known
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A stage that begins, or resumes after `done` of its steps."""
+
+    name: str
+    index: int
+    n_stages: int  # of the run
+    steps: int
+    done: int
+
+
 class View:
     """Says nothing; the base of the other two, and what every process but the first has."""
 
-    def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
-        """A stage begins, or resumes after `done` steps."""
+    def begin(self, stage: Beginning) -> None:
+        """A stage begins, or resumes."""
 
     def step(self, done: int) -> None:
         """This number of steps is done."""
 
-    def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
+    def line(self, line: Line, left_s: Seconds) -> None:
         """A new line of metrics."""
 
     def note(self, text: str) -> None:
@@ -42,21 +57,25 @@ class Lines(View):
         self._steps = 0
         self._last_s = 0.0
 
-    def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
-        self._name = stage
-        self._steps = steps
+    def begin(self, stage: Beginning) -> None:
+        self._name = stage.name
+        self._steps = stage.steps
         self._last_s = time.monotonic()
-        resumed = f", resuming after step {done:,}" if done else ""
-        self.note(f"train {stage} ({index + 1} of {stages}): {steps:,} steps{resumed}")
+        number = stage.index + 1
+        place = f"{number} of {stage.n_stages}"
+        resumed = f", resuming after step {stage.done:,}" if stage.done else ""
+        self.note(f"train {stage.name} ({place}): {stage.steps:,} steps{resumed}")
 
-    def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
+    def line(self, line: Line, left_s: Seconds) -> None:
         now = time.monotonic()
-        is_last = line["step"] >= self._steps
-        if now - self._last_s < self.every_s and not is_last:
+        step = line["step"]
+        is_early = now - self._last_s < self.every_s
+        if is_early and step < self._steps:
             return
         self._last_s = now
         left = f"  {show_time(left_s)} left" if left_s else ""
-        self.note(f"train {self._name}: step {line['step']:,} of {self._steps:,}  {describe(line)}{left}")
+        place = f"step {step:,} of {self._steps:,}"
+        self.note(f"train {self._name}: {place}  {describe(line)}{left}")
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -78,26 +97,27 @@ class Panel(View):
             TextColumn("{task.fields[left]}"),
         )
         self._bar = Progress(*columns, auto_refresh=False)
-        self._line: Mapping[str, Any] = {}
+        self._line: Line = {}
         self._task: TaskID | None = None  # none before the first stage
         self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
         self._live.start()
 
-    def begin(self, stage: str, index: int, stages: int, steps: int, done: int) -> None:
+    def begin(self, stage: Beginning) -> None:
         self._line = {}
-        self._task = self._bar.add_task(
-            f"{stage} ({index + 1}/{stages})", total=steps, completed=done, left=""
-        )
+        number = stage.index + 1
+        title = f"{stage.name} ({number}/{stage.n_stages})"
+        self._task = self._bar.add_task(title, total=stage.steps, completed=stage.done, left="")
 
     def step(self, done: int) -> None:
         if self._task is not None:
             self._bar.update(self._task, completed=done)
 
-    def line(self, line: Mapping[str, Any], left_s: float | None) -> None:
+    def line(self, line: Line, left_s: Seconds) -> None:
         self._line = line
+        done = line["step"]
         left = f"{show_time(left_s)} left" if left_s else ""
         if self._task is not None:
-            self._bar.update(self._task, completed=line["step"], left=left)
+            self._bar.update(self._task, completed=done, left=left)
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
@@ -127,7 +147,7 @@ def open_view(live: bool | None = None) -> View:
     return Panel() if live else Lines()
 
 
-def source_losses(line: Mapping[str, Any]) -> dict[str, float]:
+def source_losses(line: Line) -> dict[str, float]:
     """Source -> loss [nats/token] of a metrics line."""
     losses = {}
     for key, value in line.items():
@@ -137,7 +157,7 @@ def source_losses(line: Mapping[str, Any]) -> dict[str, float]:
     return losses
 
 
-def describe(line: Mapping[str, Any]) -> str:
+def describe(line: Line) -> str:
     """One line of text for one line of metrics."""
     parts = [f"loss {line['train/loss_nats_per_token']:.3f}"]
     sources = source_losses(line)

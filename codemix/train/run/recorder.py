@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codemix.train.run import hosts
 from codemix.train.run.context import RunContext
-from codemix.train.run.metrics import MetricsFile
+from codemix.train.run.metrics import Line, MetricsFile
 from codemix.train.run.trackers import TrackedStage, Tracker, open_trackers
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Recorder:
     """Writes nothing; the base, and what every process but the first has."""
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Line) -> None:
         """One line, everywhere."""
 
     def sync(self) -> None:
@@ -33,7 +33,7 @@ class FileRecorder(Recorder):
         self._metrics = metrics
         self._trackers = trackers
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Line) -> None:
         self._metrics.write(line)
         for tracker in self._trackers:
             tracker.write(line)

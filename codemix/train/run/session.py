@@ -41,7 +41,8 @@ def train(
     Raises KeyboardInterrupt (after Ctrl-C) and SystemExit(0) (after SIGTERM or a preemption), both after a
     checkpoint; CodemixError when something is wrong with the data, the store or the loss.
     """
-    with _session(plan, store, manifests, options or TrainOptions()) as session:
+    options = options or TrainOptions()
+    with _session(plan, store, manifests, options) as session:
         folders = [session.stage(stage) for stage in plan.stages]
     return [folder for folder in folders if folder is not None]
 

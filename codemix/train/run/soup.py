@@ -33,13 +33,16 @@ def members(stage: StagePlan) -> tuple[StagePlan, ...]:
     """The stages whose weights are averaged: this one with each seed, named by the fingerprint that the seed
     alone would give.
     """
-    return tuple(_member(stage, seed) for seed in stage.spec.average_seeds)
+    seeds = stage.spec.average_seeds
+    return tuple(_member(stage, seed) for seed in seeds)
 
 
 def _member(stage: StagePlan, seed: int) -> StagePlan:
-    spec = stage.spec.model_copy(update={"average_seeds": (), "seed": seed})
+    alone = {"average_seeds": (), "seed": seed}
+    spec = stage.spec.model_copy(update=alone)
     member = dataclasses.replace(stage, seed=seed, spec=spec)
-    return dataclasses.replace(member, fingerprint=stage_fingerprint(member))
+    fingerprint = stage_fingerprint(member)
+    return dataclasses.replace(member, fingerprint=fingerprint)
 
 
 def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> Path:
@@ -71,16 +74,24 @@ def mean_state(step: Step, folders: Sequence[Path]) -> TrainState:
     """The mean of the final states, in float32, summed in the order of `folders`; whole-number leaves (Adam's
     count) from the first.
     """
-
-    def add(x: jax.Array, y: jax.Array) -> jax.Array:
-        return x + y if jnp.issubdtype(x.dtype, jnp.floating) else x
+    n = len(folders)
+    shapes = step.shapes()
 
     def divide(x: jax.Array) -> jax.Array:
-        return x / len(folders) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        return x / n
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def add_states(total: TrainState, state: TrainState) -> TrainState:
-        return jax.tree.map(add, total, state)
+    states = (TrainState(**restore_final(folder, shapes)) for folder in folders)
+    total = functools.reduce(_sum, states)
+    return jax.tree.map(divide, total)
 
-    states = (TrainState(**restore_final(folder, step.shapes())) for folder in folders)
-    return jax.tree.map(divide, functools.reduce(add_states, states))
+
+def _plus(x: jax.Array, y: jax.Array) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x + y
+    return x
+
+
+# uses the first up, so that no third state exists
+_sum = jax.jit(functools.partial(jax.tree.map, _plus), donate_argnums=0)

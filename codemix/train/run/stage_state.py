@@ -28,7 +28,11 @@ class StageState:
 
     def meta(self) -> dict[str, Any]:
         """What a checkpoint says beside the arrays."""
-        return {"step": self.ledger.steps, "rows": self.ledger.rows, "sums": self.sums.as_json()}
+        return {
+            "step": self.ledger.steps,
+            "rows": self.ledger.rows,
+            "sums": self.sums.as_json(),
+        }
 
 
 def start_state(
@@ -39,11 +43,14 @@ def start_state(
     """
     saved = checkpoints.latest()
     if saved is None:
-        return StageState(_first_arrays(context, stage), Ledger(stage), Sums())
+        arrays = _first_arrays(context, stage)
+        return StageState(arrays, Ledger(stage), Sums())
     meta = checkpoints.meta(saved)
-    lineage.refuse_other(checkpoints.folder / str(saved), meta["belongs_to"], belongs_to)
+    place = checkpoints.folder / str(saved)
+    lineage.refuse_other(place, meta["belongs_to"], belongs_to)
     arrays = TrainState(**checkpoints.restore(saved, context.step.shapes()))
-    return StageState(arrays, Ledger(stage, meta["rows"], saved), Sums(**meta["sums"]))
+    ledger = Ledger(stage, meta["rows"], saved)
+    return StageState(arrays, ledger, Sums(**meta["sums"]))
 
 
 def _first_arrays(context: RunContext, stage: StagePlan) -> TrainState:

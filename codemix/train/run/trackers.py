@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.train.run.metrics import Line
 
-Line = Mapping[str, Any]
 _AXES = ("step", "run_step", "time")
 _INSTEAD = "or leave it out: metrics.jsonl in the stage's folder holds every value"
 
@@ -60,7 +60,10 @@ class Tracker:
 
 def values(line: Line) -> dict[str, float]:
     """What of a metrics line is plotted: everything but its axes."""
-    return {name: value for name, value in line.items() if name not in _AXES}
+    plotted = dict(line)
+    for axis in _AXES:
+        plotted.pop(axis, None)
+    return plotted
 
 
 class TensorBoard(Tracker):
@@ -78,8 +81,10 @@ class TensorBoard(Tracker):
             self.write(line)
 
     def write(self, line: Line) -> None:
+        step = line["run_step"]
+        time = line["time"]
         for name, value in values(line).items():
-            self._writer.add_scalar(name, value, line["run_step"], walltime=line["time"])
+            self._writer.add_scalar(name, value, step, walltime=time)
 
     def close(self) -> None:
         self._writer.close()
@@ -152,7 +157,11 @@ def check_trackers(names: Sequence[str]) -> dict[str, ModuleType]:
 
 def open_trackers(names: Sequence[str], tracked: TrackedStage) -> list[Tracker]:
     """The writers of one stage. Raises CodemixError where one does not start."""
-    return [_opened(name, module, tracked) for name, module in check_trackers(names).items()]
+    trackers = []
+    for name, module in check_trackers(names).items():
+        tracker = _opened(name, module, tracked)
+        trackers.append(tracker)
+    return trackers
 
 
 def _opened(name: str, module: ModuleType, tracked: TrackedStage) -> Tracker:
