@@ -36,6 +36,7 @@ _CODE_POINTS = [
     *range(0xE0000, 0xE0200),
 ]  # the rest is unassigned or private
 # a special token that is never allowed: searching a text for none at all stops at each character
+Texts = Sequence[str]
 _NEVER = "\U0010ffff<never>\U0010ffff"
 
 
@@ -52,7 +53,7 @@ class SlowEncoder:
         self._tokenizer.post_processor = None
         self.notice = ""
 
-    def encode(self, texts: Sequence[str]) -> list[ndarray]:
+    def encode(self, texts: Texts) -> list[ndarray]:
         """Token ids of each text: uint32 [n], no special tokens added."""
         try:
             with panics():
@@ -101,7 +102,7 @@ class FastEncoder:
             special_tokens={_NEVER: max(ranks.values()) + 1},
         )
 
-    def encode(self, texts: Sequence[str]) -> list[ndarray]:
+    def encode(self, texts: Texts) -> list[ndarray]:
         """Token ids of each text: uint32 [n], no special tokens added."""
         return [self._one(text) for text in texts]
 
@@ -145,7 +146,7 @@ class NotTheSame(Exception):
     """Why tiktoken cannot replace a tokenizer.json."""
 
 
-def disagreement(fast: FastEncoder, slow: SlowEncoder, texts: Sequence[str]) -> str:
+def disagreement(fast: FastEncoder, slow: SlowEncoder, texts: Texts) -> str:
     """The first text on which the two differ, described; empty when they agree."""
     encoded = zip(texts, fast.encode(texts), slow.encode(texts), strict=True)
     for text, fast_ids, slow_ids in encoded:

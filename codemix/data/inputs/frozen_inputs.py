@@ -46,6 +46,9 @@ class Input:
         return {"path": self.path, "bytes": self.bytes, "sha256": self.sha256}
 
 
+Inputs = list[Input]
+
+
 @dataclass(frozen=True)
 class Part:
     """A stretch of one input that can be read on its own: [start, stop) in the source's own unit (bytes, row
@@ -120,13 +123,13 @@ class Hashes:
             self.unsaved_bytes = 0
 
 
-def freeze(paths: Paths, store: Store, data_root: Path, *, again: bool = False) -> list[Input]:
+def freeze(paths: Paths, store: Store, data_root: Path, *, again: bool = False) -> Inputs:
     """`frozen` for one list of inputs."""
     with Hashes(store) as hashes:
         return frozen(paths, hashes, data_root, again=again)
 
 
-def frozen(paths: Paths, hashes: Hashes, data_root: Path, *, again: bool = False) -> list[Input]:
+def frozen(paths: Paths, hashes: Hashes, data_root: Path, *, again: bool = False) -> Inputs:
     """Size and content hash of each input, in the order given; only new or touched files are read. `again`
     asks the servers of remote ones again.
 

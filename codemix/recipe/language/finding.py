@@ -47,6 +47,13 @@ def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False
 class Findings(list[Finding]):
     """What is wrong, in the order in which it was noticed."""
 
-    def report(self, path: tuple, rule: str, what: str, *hints: str, on_key: bool = False) -> None:
-        problem = finding(path, rule, what, *hints, on_key=on_key)
+    def report(self, path: tuple, rule: str, what: str, *hints: str) -> None:
+        """Of the value at `path`."""
+        problem = finding(path, rule, what, *hints)
+        self.append(problem)
+
+    def report_key(self, path: tuple, rule: str, what: str, *hints: str) -> None:
+        """Of the key at `path`."""
+        of_value = finding(path, rule, what, *hints)
+        problem = replace(of_value, on_key=True)
         self.append(problem)

@@ -142,9 +142,7 @@ class _Flattener:
         if isinstance(weight, schema.Group):
             if name in self.recipe.sources:
                 what = f"`{name}` is a source; it cannot also be a group here"
-                self.problems.report(
-                    here, "group-name", what, "give the group a name of its own", on_key=True
-                )
+                self.problems.report_key(here, "group-name", what, "give the group a name of its own")
             return _OpenGroup(weight.of, (*here, "of"), True)
         if name in self.recipe.groups:
             return _OpenGroup(self.recipe.groups[name], ("groups", name), False)
@@ -162,7 +160,7 @@ class _Flattener:
         """The sources of a group, with their shares of the mapping around it."""
         if name in groups:
             what = f"the group `{name}` holds itself"
-            self.problems.report(here, "group-cycle", what, "remove one of the two", on_key=True)
+            self.problems.report_key(here, "group-cycle", what, "remove one of the two")
             return []
         relative_inside = relative and group.written_here
         inside = self.leaves(group.mixture, group.path, (*groups, name), relative_inside)

@@ -104,7 +104,7 @@ def _divide_by_sum(shares: Shares, mixture: dict[str, Any], plain: list[str], at
             (*at, name), "weight-unit", what, "write every weight as a number, or every share in %"
         )
     elif whole <= 0 or any(span.start < 0 for span in spans.values()):
-        shares.problems.report(at, "weight-unit", "relative weights must be positive", on_key=True)
+        shares.problems.report_key(at, "weight-unit", "relative weights must be positive")
     else:
         factor = 1 / whole
         shares.by_name = {name: span.scaled(factor) for name, span in spans.items()}
@@ -129,7 +129,7 @@ def _fill_rest(shares: Shares, rest: list[str], at: tuple) -> None:
         shares.problems.report((*at, rest[1]), "weights-sum", what, "one name takes what is left")
     elif max(taken.start, taken.end) > 1:
         hint = "lower one of the others: `rest` is what they leave"
-        shares.problems.report(at, "weights-sum", _not_whole(taken), hint, on_key=True)
+        shares.problems.report_key(at, "weights-sum", _not_whole(taken), hint)
     else:
         shares.by_name[name] = Span(1 - taken.start, 1 - taken.end)
         if taken == WHOLE:
@@ -144,7 +144,7 @@ def _check_sum(shares: Shares, at: tuple) -> None:
     if taken == WHOLE:
         return
     hints = [hint for hint in (_move_one(shares, taken), _divide_all(shares, taken)) if hint]
-    shares.problems.report(at, "weights-sum", _not_whole(taken), *hints, on_key=True)
+    shares.problems.report_key(at, "weights-sum", _not_whole(taken), *hints)
 
 
 def _not_whole(taken: Span) -> str:
