@@ -28,6 +28,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "fsspec": {"data/inputs/"},
     "safetensors": {"train/model/huggingface.py"},
     "numpy": {"data/", "train/", "eval/"},
+    "scipy": {"eval/mix/"},
     "jax": {"train/", "eval/engine/", "eval/measure/evaluate.py"},
     "equinox": {"train/"},
     "grain": {"data/loader/batches.py"},
@@ -56,6 +57,7 @@ LIGHT = {
     "matplotlib",
     "fasttext",
     "rich",
+    "scipy",
 }
 LIGHT_AT_IMPORT = (  # a folder ends in a slash
     "errors.py",

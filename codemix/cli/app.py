@@ -44,6 +44,7 @@ COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in
     "report": ("evaluation", "report"),
     "compare": ("evaluation", "compare"),
     "study": ("study", "group"),
+    "mix": ("mix", "group"),
 }
 COLLECT_EVERY = 50_000  # objects; Python's 700 spends a fifth of `validate` on looking for garbage
 

@@ -60,6 +60,12 @@ def points(study: Study) -> Iterator[Point]:
         yield Point("-".join(parts) or "base", document)
 
 
+def base_point(study: Study) -> Layered:
+    """The base recipe with what the study changes for every point."""
+    nothing = _Choice(None, (), None, None)
+    return _lay_over(study, BaseRecipes(study), nothing)
+
+
 def _choices(spec: StudySpec) -> Iterator[_Choice]:
     """The product of the axes, the last the fastest."""
     axes: list[list[tuple[str, str]]] = []

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -69,6 +69,33 @@ class Sweep(Spec):
         return self
 
 
+class Mix(Spec):
+    """A search for the best mixture: the shares of one or more stages vary, and `codemix mix` proposes the
+    best from what runs with other shares came to.
+    """
+
+    stages: tuple[Name, ...] = Field(
+        min_length=1, description="the stages whose shares vary: those of what their `mixture:` names"
+    )
+    objective: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {"bits_per_byte/*": 1.0},
+        min_length=1,
+        description="what the best mixture has the least of: metrics, or patterns, with their weights",
+    )
+    no_worse_than: Share | None = Field(
+        None, description="of any of these metrics over the base recipe's mixture, as a share of it"
+    )
+    kl: float = Field(
+        0.05, ge=0, le=100, description="weight of the divergence from the base recipe's mixture; ours"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self):
+        if len(set(self.stages)) != len(self.stages):
+            raise _refusal("a stage appears twice in `stages`", "give each stage once")
+        return self
+
+
 class StudySpec(Spec):
     """A question, a base recipe, and the variations that answer it."""
 
@@ -84,6 +111,7 @@ class StudySpec(Spec):
         {}, description="axis -> value name -> changes; points are the product of the axes"
     )
     sweep: Sweep | None = Field(None, description="points along a share")
+    mix: Mix | None = Field(None, description="a search for the best mixture")
     seeds: tuple[int, ...] = Field((), description="each point once per seed; default the base recipe's seed")
 
     @model_validator(mode="after")

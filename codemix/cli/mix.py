@@ -1,0 +1,103 @@
+"""Commands that search for a mixture: import, fit, propose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codemix.cli.context import (
+    DATA_ROOT,
+    STORE,
+    DataRootOption,
+    JsonOption,
+    MarkdownOption,
+    StoreOption,
+    print_json,
+)
+
+group = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Which mixture? From small runs to a recipe, with intervals.",
+)
+SpaceArg = Annotated[Path, typer.Argument(help="The study with `mix:`, a YAML file.", show_default=False)]
+EvidenceArg = Annotated[list[Path], typer.Argument(help="Files of evidence, JSON lines.", show_default=False)]
+MetricsOption = Annotated[
+    list[str], typer.Option("--metrics", help="Metrics to fit, or patterns; repeat the option for more.")
+]
+
+
+@group.command("import")
+def import_(
+    mixtures: Annotated[Path, typer.Argument(help="CSV of shares by run.", show_default=False)],
+    metrics: Annotated[Path, typer.Argument(help="CSV of losses by run.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of evidence to write.")],
+    stage: Annotated[str, typer.Option("--stage", help="The stage that had the shares.")] = "pretrain",
+) -> None:
+    """Rows of evidence from the tables of RegMix or Olmix: two CSV files, joined by run."""
+    from codemix.eval.evidence.layouts import read_tables
+    from codemix.eval.evidence.rows import write_rows
+
+    imported = read_tables(mixtures, metrics, stage)
+    write_rows(output, imported.rows)
+    for note in imported.notes:
+        print(f"note: {note}")
+    print(f"{len(imported.rows)} rows in {output}")
+
+
+@group.command("fit")
+def fit(
+    evidence: EvidenceArg,
+    metrics: MetricsOption = ["*"],  # noqa: B006 - typer copies it
+    json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
+    """How well the law `c + exp(t.w)` orders runs that it was not fitted on, metric by metric."""
+    from codemix.eval.evidence.rows import read_rows
+    from codemix.eval.evidence.table import caveats, table, varied
+    from codemix.eval.mix.quality import k_fold, quality_table
+
+    rows = read_rows(evidence)
+    fitted = table(rows, varied(rows), metrics)
+    quality = k_fold(fitted)
+    notes = caveats(fitted)
+    if json:
+        return print_json({"runs": len(rows), "quality": [vars(q) for q in quality], "notes": notes})
+    shown = quality_table(quality, notes)
+    return print(shown.markdown()) if markdown else shown.print()
+
+
+@group.command("propose")
+def propose(
+    space: SpaceArg,
+    evidence: EvidenceArg,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Write the proposed recipe, for `diff` and `run`.")
+    ] = None,
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
+    """The best mixture by the evidence, within caps and limits, with what the runs leave open."""
+    from codemix.eval.evidence.rows import read_rows
+    from codemix.eval.mix.search import search
+    from codemix.recipe.studies.mix_space import mix_space, write_recipe
+    from codemix.recipe.studies.study import load_study
+
+    study = load_study(space)
+    name = write.stem if write else f"{study.name}-proposed"
+    answer = search(mix_space(study), read_rows(evidence), store, data_root, name)
+    if write:
+        header = f"# The mixture that `codemix mix propose` found best for `{study.name}`.\n"
+        write_recipe(answer.recipe, write, header)
+    if json:
+        return print_json(answer.as_json())
+    for shown in answer.tables():
+        print(shown.markdown()) if markdown else shown.print()
+    if write:
+        print(f"written to {write}; see `codemix diff {answer.recipe.document.file} {write}`")
+    return None

@@ -1,0 +1,177 @@
+"""From a study's `mix:` and rows of evidence to the best recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codemix.data.store.store import Store
+from codemix.data.workspace import open_workspace
+from codemix.eval.evidence.rows import Row
+from codemix.eval.evidence.table import Domains, Table, caveats, table
+from codemix.eval.mix.intervals import RESAMPLES, Interval, Proposal, proposal
+from codemix.eval.mix.proposal import Objective, Region
+from codemix.eval.mix.quality import Quality, k_fold
+from codemix.eval.mix.region import region, rounded
+from codemix.recipe.language.quantities import exact_share
+from codemix.recipe.language.recipe_file import RecipeFile
+from codemix.recipe.studies.mix_space import MixSpace
+from codemix.recipe.studies.study_spec import Mix
+from codemix.tables import Table as Shown
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The proposed recipe, and what speaks for it."""
+
+    space: MixSpace
+    recipe: RecipeFile
+    region: Region
+    objective: Objective
+    evidence: Table
+    proposal: Proposal
+    shares: Sequence[Mapping[str, Fraction]]  # by stage
+    quality: Sequence[Quality]
+    notes: Sequence[str]
+
+    def tables(self) -> list[Shown]:
+        return [_shares_table(self), _gains_table(self)]
+
+    def as_json(self) -> dict[str, Any]:
+        stages = {}
+        for stage, shares in zip(self.space.stages, self.shares, strict=True):
+            written = {name: exact_share(share) for name, share in shares.items()}
+            stages[stage.name] = written
+        found = self.proposal
+        gain = vars(found.gain)
+        return {
+            "stages": stages,
+            "shares": _named(self.region.names, map(vars, found.shares)),
+            "prior": _named(self.region.names, self.region.prior.tolist()),
+            "gain": gain | {"can_tell": found.gain.excludes_zero},
+            "gains": _named(self.evidence.metrics, map(vars, found.gains)),
+            "at_prior": _named(self.evidence.metrics, found.at_prior.tolist()),
+            "quality": [vars(quality) for quality in self.quality],
+            "runs": len(self.evidence.runs),
+            "notes": list(self.notes),
+        }
+
+
+def _named(
+    names: Iterable[str],
+    values: Iterable[Any],
+) -> dict[str, Any]:
+    pairs = zip(names, values, strict=True)
+    return dict(pairs)
+
+
+def search(
+    space: MixSpace,
+    rows: Sequence[Row],
+    store: Path,
+    data_root: Path,
+    name: str,
+    *,
+    resamples: int = RESAMPLES,
+) -> Answer:
+    """The best mixture of a space by the rows, as a recipe called `name`, planned and judged.
+
+    Raises CodemixError with what is wrong with the rows or the space, and where the rounded mixture breaks a
+    rule of the recipe.
+    """
+    evidence = table(rows, domains(space), tuple(space.mix.objective))
+    objective = objective_of(space.mix, evidence.metrics)
+    base = open_workspace(space.base, Store(store), data_root)
+    allowed = region(space, base.plan)
+    found = proposal(evidence, objective, allowed, resamples=resamples)
+    shares = rounded(space, found.mixture)
+    recipe = space.with_shares(shares, name)
+    judged = open_workspace(recipe, Store(store), data_root)
+    judged.plan  # noqa: B018 - raises where a rule is broken
+    return Answer(
+        space=space,
+        recipe=recipe,
+        region=allowed,
+        objective=objective,
+        evidence=evidence,
+        proposal=found,
+        shares=shares,
+        quality=k_fold(evidence),
+        notes=caveats(evidence, allowed.prior),
+    )
+
+
+def domains(space: MixSpace) -> dict[str, Domains]:
+    """The domains of each stage, with the sources inside them."""
+    return {
+        stage.name: {domain.name: tuple(domain.inside) for domain in stage.domains} for stage in space.stages
+    }
+
+
+def objective_of(mix: Mix, metrics: Sequence[str]) -> Objective:
+    """The objective over these metrics: each has the weight of the last pattern that it matches, and the
+    weights sum to one."""
+    weights = np.zeros(len(metrics))
+    for pattern, weight in mix.objective.items():
+        for place, metric in enumerate(metrics):
+            if fnmatch(metric, pattern):
+                weights[place] = weight
+    no_worse = None
+    if mix.no_worse_than is not None:
+        no_worse = float(mix.no_worse_than)
+    return Objective(
+        metrics=tuple(metrics),
+        weights=weights / weights.sum(),
+        kl=mix.kl,
+        no_worse_than=no_worse,
+    )
+
+
+def _shares_table(answer: Answer) -> Shown:
+    columns = ["stage", "of", ">prior", ">proposed", ">interval (95 %)"]
+    rows = []
+    place = 0
+    for stage, shares in zip(answer.space.stages, answer.shares, strict=True):
+        for domain in stage.domains:
+            interval = answer.proposal.shares[place]
+            rows.append(
+                [
+                    stage.name,
+                    domain.name,
+                    f"{float(domain.prior):.2%}",
+                    f"{float(shares[domain.name]):.2%}",
+                    f"{interval.low:.2%} to {interval.high:.2%}",
+                ]
+            )
+            place += 1
+    return Shown("The proposed mixture", columns, rows, list(answer.notes))
+
+
+def _gains_table(answer: Answer) -> Shown:
+    columns = ["metric", ">at the prior", ">gain", ">interval (95 %)", "", ">ranking (Spearman)"]
+    rows = [_gain_row("objective", None, answer.proposal.gain, None)]
+    found = answer.proposal
+    for metric, level, gain, quality in zip(
+        answer.evidence.metrics, found.at_prior, found.gains, answer.quality, strict=True
+    ):
+        rows.append(_gain_row(metric, float(level), gain, quality.spearman))
+    n_runs = len(answer.evidence.runs)
+    notes = [f"predicted from {n_runs} runs; a gain is a fall of the loss from the base recipe's mixture"]
+    return Shown("What it should gain", columns, rows, notes)
+
+
+def _gain_row(name: str, level: float | None, gain: Interval, spearman: float | None) -> list[str]:
+    return [
+        name,
+        "" if level is None else f"{level:.4f}",
+        f"{gain.value:+.4f}",
+        f"{gain.low:+.4f} to {gain.high:+.4f}",
+        "" if gain.excludes_zero else "cannot tell from the prior",
+        "" if spearman is None else f"{spearman:.3f}",
+    ]
