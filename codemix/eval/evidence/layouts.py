@@ -40,7 +40,11 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
 
-def read_tables(mixtures: Path, metrics: Path, stage: str) -> Imported:
+def read_tables(
+    mixtures: Path,
+    metrics: Path,
+    stage: str,
+) -> Imported:
     """The runs that both files have, as rows whose only stage is called `stage`.
 
     Shares that miss one by rounding are divided by their sum, and a note says so. Raises CodemixError with
@@ -78,7 +82,11 @@ def read_tables(mixtures: Path, metrics: Path, stage: str) -> Imported:
     return imported
 
 
-def _bad_sum(table: CsvTable, run: str, total: float) -> Problem:
+def _bad_sum(
+    table: CsvTable,
+    run: str,
+    total: float,
+) -> Problem:
     what = f"the shares of run `{run}` sum to {total:.4g}"
     shares = table.values[run].values()
     if min(shares) < 0:
@@ -88,7 +96,10 @@ def _bad_sum(table: CsvTable, run: str, total: float) -> Problem:
     return Problem(what, where, (hint,), "evidence-sum")
 
 
-def _left_out(table: CsvTable, other: CsvTable) -> Iterator[str]:
+def _left_out(
+    table: CsvTable,
+    other: CsvTable,
+) -> Iterator[str]:
     """The runs that only one of two tables has, in a sentence."""
     missing = [run for run in table.values if run not in other.values]
     if not missing:
@@ -133,7 +144,11 @@ def _header(path: Path) -> list[str]:
 class _Reader:
     """Reads one file line by line; problems are collected."""
 
-    def __init__(self, path: Path, key: str):
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+    ):
         self.path = path
         self.key = key
         self.header = _header(path)
@@ -165,7 +180,11 @@ class _Reader:
         problem = Problem(what, where, (hint,), rule)
         self.problems.append(problem)
 
-    def _take(self, cells: Mapping[str, str], line: int) -> None:
+    def _take(
+        self,
+        cells: Mapping[str, str],
+        line: int,
+    ) -> None:
         run = cells[self.key]
         if run in self.values:
             what = f"the run `{run}` is there twice; first in line {self.lines[run]}"

@@ -256,7 +256,10 @@ class _Reading:
         return [name for name in names if name not in inside]
 
 
-def _chosen_metrics(rows: Sequence[Row], patterns: Sequence[str]) -> list[str]:
+def _chosen_metrics(
+    rows: Sequence[Row],
+    patterns: Sequence[str],
+) -> list[str]:
     known: dict[str, None] = {}
     for row in rows:
         known.update(dict.fromkeys(row.metrics))
@@ -274,7 +277,10 @@ def _chosen_metrics(rows: Sequence[Row], patterns: Sequence[str]) -> list[str]:
     return [name for name in known if name in chosen]
 
 
-def _missing_metrics(row: Row, names: Sequence[str]) -> Iterator[Problem]:
+def _missing_metrics(
+    row: Row,
+    names: Sequence[str],
+) -> Iterator[Problem]:
     missing = [name for name in names if name not in row.metrics]
     if not missing:
         return
@@ -357,7 +363,10 @@ def _wrong_with(
     return ""
 
 
-def caveats(evidence: Table, prior: np.ndarray | None = None) -> list[str]:
+def caveats(
+    evidence: Table,
+    prior: np.ndarray | None = None,
+) -> list[str]:
     """What the evidence hardly says: domains that few runs read, or none read much of."""
     notes = []
     absent = evidence.shares == 0

@@ -34,7 +34,13 @@ class Problem:
     shape: tuple[int, ...]  # of the fits, as they were given
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray, weights: np.ndarray, start: np.ndarray) -> Problem:
+    def of(
+        cls,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray,
+        start: np.ndarray,
+    ) -> Problem:
         """From y [rows, metrics], weights [resamples, rows] and start [resamples, metrics, 1 + columns]."""
         n_resamples, n_metrics, size = start.shape
         pairs = x[:, :, None] * x[:, None, :]
@@ -92,7 +98,11 @@ class Point:
     bend: np.ndarray  # [fits, rows]: by how much a residual is discounted
     cost: np.ndarray  # [fits]
 
-    def moved_to(self, other: Point, better: np.ndarray) -> Point:
+    def moved_to(
+        self,
+        other: Point,
+        better: np.ndarray,
+    ) -> Point:
         """The other point for the fits that are better there."""
         row = better[:, None]
         return Point(
@@ -162,7 +172,11 @@ def _floor(parameters: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(log_c, _LARGEST))
 
 
-def _step(problem: Problem, point: Point, damping: np.ndarray) -> np.ndarray:
+def _step(
+    problem: Problem,
+    point: Point,
+    damping: np.ndarray,
+) -> np.ndarray:
     """The step of each fit [fits, 1 + columns] that solves its damped normal equations.
 
     A row's derivative is (c, exp(t.x) x), so every sum over rows is a product with x or with its products.

@@ -142,12 +142,20 @@ class Objective:
     kl: float
     no_worse_than: float | None = None  # of any metric over the prior's, as a share of it
 
-    def value(self, laws: Laws, mixture: np.ndarray) -> float:
+    def value(
+        self,
+        laws: Laws,
+        mixture: np.ndarray,
+    ) -> float:
         """The weighted loss of a mixture, without the nearness to the prior."""
         [losses] = laws(mixture[None])
         return float(losses @ self.weights)
 
-    def bounds(self, laws: Laws, prior: np.ndarray) -> list[Bound]:
+    def bounds(
+        self,
+        laws: Laws,
+        prior: np.ndarray,
+    ) -> list[Bound]:
         """What `no_worse_than` asks of each metric."""
         if self.no_worse_than is None:
             return []
