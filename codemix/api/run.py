@@ -23,6 +23,7 @@ PathLike = str | Path
 
 if TYPE_CHECKING:
     from codemix.data.execution.runner import Executor
+    from codemix.data.export.export import Export
     from codemix.data.loader.batches import Batch, RowRanges
     from codemix.data.loader.stage_sequence import StageRows
     from codemix.data.store.manifest import Manifest
@@ -147,6 +148,25 @@ class Run:
         return batches(
             chosen, shards, start_step=start, row_ranges=rows, prefetch=prefetch, sentinels=sentinels
         )
+
+    def plan_export(self, format: str, *, materialize: str | None = None) -> Export:
+        """What `codemix export-data` writes for another trainer: `write_export` of
+        codemix/data/export/exporter.py writes it.
+
+        `materialize` names a stage whose rows are written in their order. Raises CodemixError
+        (`export-format`, `unknown-stage`, `not-built`).
+        """
+        from codemix.data.export.exporter import plan_export
+        from codemix.data.export.formats import format_named
+        from codemix.eval.measure.evaluate import tokenizer_file
+
+        writer = format_named(format)
+        workspace = self.workspace
+        stage = None if materialize is None else scoring.stage_named(workspace, materialize)
+        manifests = workspace.manifests
+        sha256 = next(iter(manifests.values())).tokenizer["sha256"]
+        tokenizer = tokenizer_file(workspace.store, sha256)
+        return plan_export(workspace.plan, manifests, writer, tokenizer.path, stage)
 
     def train(
         self,

@@ -35,6 +35,7 @@ COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in
     "show": ("data", "show"),
     "seen": ("data", "seen"),
     "why": ("data", "why"),
+    "export-data": ("export", "export_data"),
     "train": ("train", "train"),
     "run": ("train", "run"),
     "status": ("train", "status"),

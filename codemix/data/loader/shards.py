@@ -70,14 +70,14 @@ class Shards:
         self.seq_len = seq_len
         self.shards = manifest.shards(split)
         self.vocab_size = int(manifest.tokenizer["vocab_size"])
-        self._token_bytes = TOKEN_BYTES[manifest.dtype]
-        self._dtype = f"<u{self._token_bytes}"
+        self.token_bytes = TOKEN_BYTES[manifest.dtype]
+        self._dtype = f"<u{self.token_bytes}"
         self._paths = [str(self.folder / s.path) for s in self.shards]
         windows = [_windows_in(s.tokens, seq_len) for s in self.shards]
         self._before = np.cumsum([0, *windows], dtype=np.int64)  # windows before each shard, and all
         self._last = self._before[1:]  # windows up to and with each shard
         self.windows = sum(windows)
-        self._blocks = CheckedBlocks(self.shards, self._token_bytes)
+        self._blocks = CheckedBlocks(self.shards, self.token_bytes)
         self._sound_ends: set[int] = set()  # shards whose index needs no check any more
         for number, shard in enumerate(self.shards):
             if not shard.checks_sha256:
@@ -157,7 +157,7 @@ class Shards:
         """The checksums of a shard: of its index, then of each block."""
         path = f"{self._paths[shard]}{block_checksums.SUFFIX}"
         entry = self.shards[shard]
-        size = entry.tokens * self._token_bytes
+        size = entry.tokens * self.token_bytes
         count = 1 + block_checksums.blocks(size)
         return self._map(path, "<u8", count, "checksums")
 

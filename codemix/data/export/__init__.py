@@ -1,0 +1,1 @@
+"""Token shards and stages, written in the formats of other trainers."""
