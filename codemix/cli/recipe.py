@@ -183,7 +183,8 @@ def _existing(workspace: Workspace) -> dict[str, Any]:
     for stage in workspace.plan.stages:
         trained = workspace.is_trained(stage)
         reason = workspace.why_untrained(stage)
-        stages[stage.name] = {"trained": trained, "reason": reason}
+        renamed = workspace.renamed_since(stage)
+        stages[stage.name] = {"trained": trained, "reason": reason, "renamed": renamed}
     return {"sources": sources, "stages": stages}
 
 
@@ -198,7 +199,7 @@ def _store_table(workspace: Workspace) -> Table:
         table.rows.append([f"{what} {name}", built, state.reason])
     for stage in workspace.plan.stages:
         if workspace.is_trained(stage):
-            row = ["trained", stage.fingerprint[:12]]
+            row = ["trained", workspace.renamed_since(stage) or stage.fingerprint[:12]]
         else:
             row = ["to train", workspace.why_untrained(stage)]
         table.rows.append([f"stage {stage.name}", *row])

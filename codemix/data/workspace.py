@@ -9,7 +9,7 @@ from pathlib import Path
 from codemix.data.build.inventory import SourceState, take_inventory
 from codemix.data.build.stage_changes import stage_changes
 from codemix.data.store.manifest import Manifest
-from codemix.data.store.stages import is_done, stage_dir
+from codemix.data.store.stages import is_done, renamed_since, stage_dir
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
@@ -53,6 +53,10 @@ class Workspace:
 
     def is_trained(self, stage: StagePlan) -> bool:
         return is_done(self.stage_dir(stage))
+
+    def renamed_since(self, stage: StagePlan) -> str:
+        """Which sources have another name in the folder of a stage that is trained; empty for none."""
+        return renamed_since(self.stage_dir(stage), stage)
 
     def why_untrained(self, stage: StagePlan) -> str:
         """What differs from the nearest stage of this name in the store; empty when it is trained."""

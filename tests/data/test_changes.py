@@ -44,10 +44,7 @@ def save_stages(root: Path, context) -> None:
         folder = context.stage_dir(stage)
         folder.mkdir(parents=True)
         parent = stage.parent and {"stage": stage.parent.name, "fingerprint": stage.parent.fingerprint}
-        sources = {
-            s.source: {"fingerprint": s.pool_fingerprint, "start": s.start, "windows": s.windows}
-            for s in stage.sources
-        }
+        sources = {s.source: {"key": s.key, "start": s.start, "windows": s.windows} for s in stage.sources}
         lineage = {"parent": parent, "load": stage.load, "tokens": stage.tokens, "sources": sources}
         (folder / "lineage.json").write_text(json.dumps(lineage))
         (folder / "recipe.yaml").write_text(RECIPE)

@@ -323,7 +323,7 @@ def test_golden_order():
         + got.epoch.astype("<i4").tobytes()
         + got.window.astype("<i8").tobytes()
     ).hexdigest()
-    assert digest == "6dc3b6a0f2860339b204cac665350ed8ebc141fe9036294c213527a450779ec4"
+    assert digest == "318ef7ff437a000b90a0c7e2f93859941e5b6a852c96ed4d704417907c1715c9"
 
 
 def big_stage(rows_of_stage):

@@ -234,18 +234,20 @@ def test_long_curves_are_averaged_not_sampled(monkeypatch):
     lines = [
         {"step": i, "tokens": 10 * i, "train/loss_nats_per_token": float(i), "lr": 1.0} for i in range(1, 101)
     ]
-    whole = curves(lines, [])
+    whole = curves(lines, {})
     monkeypatch.setattr(curves_module, "MAX_POINTS", 10)
-    short = curves(lines, [])
+    short = curves(lines, {})
     assert len(whole.total) == 100 and len(short.total) == 10 and short.tokens[-1] == 1000
     assert sum(short.total) / 10 == pytest.approx(sum(whole.total) / 100)
-    gaps = curves([{"step": 1, "tokens": 1, "lr": float("nan")}, {"step": 2, "tokens": 2, "lr": 1.0}], ["a"])
+    gaps = curves(
+        [{"step": 1, "tokens": 1, "lr": float("nan")}, {"step": 2, "tokens": 2, "lr": 1.0}], {"a": "a"}
+    )
     assert gaps.lr == [None, 1.0] and "a" not in gaps.losses
 
 
 def test_a_source_may_bear_the_name_of_another_curve():
     line = {"step": 1, "tokens": 7, "lr": 0.5, "train/lr/loss_nats_per_token": 3.0}
-    made = curves([line | {"train/tokens/loss_nats_per_token": 4.0}], ["lr", "tokens"])
+    made = curves([line | {"train/tokens/loss_nats_per_token": 4.0}], {"lr": "lr", "tokens": "tokens"})
     assert made.lr == [0.5] and made.tokens == [7] and made.losses == {"lr": [3.0], "tokens": [4.0]}
 
 

@@ -53,7 +53,7 @@ def make_stage(
     steps += left // batches[-1][1]
     names = names or [f"s{i:03}" for i in range(len(pools))]
     sources = tuple(
-        StageSource(n, Fraction(t, rows), t, start, pool, {})
+        StageSource(n, Fraction(t, rows), t, start, pool, {}, pool_fingerprint=n)
         for n, t, start, pool in zip(names, totals, starts or [0] * len(pools), pools, strict=True)
     )
     return StagePlan(

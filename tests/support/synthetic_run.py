@@ -129,6 +129,7 @@ def write_run(
                 "fingerprint": stage.fingerprint,
                 "vocab_size": 4096,
                 "recipe": plan.recipe.name,
+                "sources": {source.source: {"key": source.key} for source in stage.sources},
             },
         )
         plan_tokens = stage.planned_tokens()

@@ -4,12 +4,16 @@ a change that comes to the same tokens trains nothing again.
 
 import json
 import random
+import re
 
 import pytest
+from support import tiny
 
 from codemix.cli.context import load
 from codemix.data.build.build import build
+from codemix.data.store.stages import read_ledger, renamed_since
 from codemix.data.store.store import Store
+from codemix.eval.pages.run_folders import run_facts
 from codemix.train.run.session import train
 
 RECIPE = """
@@ -66,12 +70,12 @@ CHANGES = {
 }
 
 
-def contexts_and_folders(root, text):
+def contexts_and_folders(root, text, place="store", **options):
     (root / "recipe.yaml").write_text(text)
-    store = Store(root / "store")
+    store = Store(root / place)
     build(load(root / "recipe.yaml", store.root, root).source.recipe, store, data_root=root)
     context = load(root / "recipe.yaml", store.root, root)
-    return context, train(context.plan, store, context.manifests)
+    return context, train(context.plan, store, context.manifests, options=tiny.options(**options))
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +118,68 @@ def test_a_plan_before_anything_is_built_goes_by_the_recipe(straight, tmp_path):
     assert [s.fingerprint for s in first] == [s.fingerprint for s in other]
     assert not {s.fingerprint for s in first} & {s.fingerprint for s in before.plan.stages}
     assert all(source.pool_fingerprint.startswith("spec:") for stage in first for source in stage.sources)
+
+
+RENAMES = {
+    "one renamed": {"code": "programs"},
+    "two exchanged": {"code": "web", "web": "code"},
+    "all, sorting in another order": {"code": "z", "web": "y", "spare": "a"},
+}
+
+
+def called(names: dict[str, str], text: str = RECIPE) -> str:
+    """The recipe with other names for its sources, the same files."""
+    return re.sub(r"\b(code|web|spare)\b(?!\.jsonl)", lambda found: names.get(found[0], found[0]), text)
+
+
+def reordered(text: str) -> str:
+    """The recipe with its sources listed the other way round."""
+    lines = text.splitlines()
+    first = lines.index("sources:") + 1
+    lines[first : first + 3] = reversed(lines[first : first + 3])
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("change", RENAMES)
+@pytest.mark.parametrize("order", [str, reordered])
+def test_a_name_trains_nothing_again(straight, change, order):
+    root, before, folders = straight
+    names = RENAMES[change]
+    after, now = contexts_and_folders(root, order(called(names)))
+    assert now == folders
+    tokens = before.plan.stages[0].planned_tokens()
+    renamed = {names.get(name, name): n for name, n in tokens.items()}
+    assert read_ledger(now[0], after.plan.stages[0])["consumed"] == renamed
+    said = after.renamed_since(after.plan.stages[0])
+    assert all(f"{new} (trained as {old})" in said for old, new in names.items() if old != "spare")
+    facts = run_facts(after.plan, after.manifests, now, [])
+    was = run_facts(before.plan, before.manifests, folders, [])
+    for stage, old in zip(facts.stages, was.stages, strict=True):
+        assert stage.training.ledger_equal and stage.training.renamed
+        losses = {names.get(name, name): column for name, column in old.training.curves.losses.items()}
+        assert stage.training.curves.losses == losses
+
+
+@pytest.mark.parametrize("change", RENAMES)
+def test_a_stage_stopped_half_way_goes_on_under_a_new_name(straight, change, capfd):
+    root, _, folders = straight
+    place = f"resumed {change}"
+    contexts_and_folders(root, RECIPE, place, until=4)
+    names = RENAMES[change]
+    after, now = contexts_and_folders(root, called(names), place)
+    assert "begins at step 0" not in capfd.readouterr().err
+    assert [folder.name for folder in now] == [folder.name for folder in folders]
+    for folder, other in zip(now, folders, strict=True):
+        assert tiny.same_bits(tiny.weights(folder), tiny.weights(other))
+    first, second = now
+    assert json.loads((first / "ledger.json").read_text())["consumed"].keys() == {"code", "web"}
+    lines = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
+    assert all("train/code/loss_nats_per_token" in line for line in lines)
+    assert renamed_since(first, after.plan.stages[0]) and not renamed_since(second, after.plan.stages[1])
+
+
+def test_what_differs_from_a_trained_stage_is_not_its_data(straight):
+    root, _, _ = straight
+    (root / "recipe.yaml").write_text(RECIPE.replace("peak: 3e-3", "peak: 2e-3"))
+    context = load(root / "recipe.yaml", root / "store", root)
+    assert context.why_untrained(context.plan.stages[0]) == "changed: learning_rate.peak 0.003 -> 0.002"

@@ -37,7 +37,7 @@ def _differences(folder: Path, then: Lineage, stage: StagePlan, recipe: schema.R
     yield from _start_differences(then, stage)
     if then["tokens"] != stage.tokens:
         yield f"tokens {then['tokens']:,} -> {stage.tokens:,}"
-    before: dict[str, Lineage] = then["sources"]
+    before = _by_names_of(stage, then["sources"])
     sources = {source.source: source for source in stage.sources}
     names = sources.keys() | before.keys()
     for name in sorted(names):
@@ -67,13 +67,23 @@ def _start_differences(then: Lineage, stage: StagePlan) -> Iterator[str]:
         yield f"it loads {then['load']} -> {stage.load}"
 
 
+def _by_names_of(stage: StagePlan, sources: dict[str, Lineage]) -> dict[str, Lineage]:
+    """What was read then, each under the name that the stage has for what it holds."""
+    today = {source.key: source.source for source in stage.sources}
+    renamed = {}
+    for name, read in sources.items():
+        key = read.get("key", "")
+        renamed[today.get(key, name)] = read
+    return renamed
+
+
 def _source_differences(name: str, then: Lineage | None, now: StageSource | None) -> Iterator[str]:
     if then is None:
         yield f"`{name}` is new"
     elif now is None:
         yield f"`{name}` is gone"
     else:
-        if then["fingerprint"] != now.pool_fingerprint:
+        if then.get("key") != now.key:
             yield f"the data of `{name}`"
         if then["windows"] != now.windows:
             yield f"windows of `{name}` {then['windows']:,} -> {now.windows:,}"

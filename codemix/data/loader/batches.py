@@ -179,7 +179,7 @@ class StepSource:
             window,
             ends,
             seed=self.stage.seed,
-            source=self.stage.sources[source].source,
+            source=self.stage.sources[source].key,
             epoch=int(rows.epoch[row]),
             number=int(rows.window[row]),
             rate=self.rates[source],

@@ -13,7 +13,7 @@ suffix), which are lost for that window. The token that ends a document stays at
 boundaries, positions and planned tokens are what they were, and the loss is exactly three tokens per
 rearranged piece. Pieces of fewer than `SHORTEST` tokens are left alone.
 
-Everything is decided by (seed, source name, epoch, window, number of the piece): no state, and a different
+Everything is decided by (seed, what the source holds, epoch, window, number of the piece): no state, and a different
 choice in each epoch.
 """
 
@@ -68,7 +68,7 @@ def rearrange(
     + 1] at which a document has just ended.
 
     `rate` is the chance of each piece, `spm` the share of the chosen ones in suffix-prefix-middle order,
-    `number` the window's.
+    `number` the window's, `source` the key of its source.
     """
     bounds = [0, *ends.tolist()]
     if bounds[-1] < len(window):
@@ -79,7 +79,7 @@ def rearrange(
         text = window[first : stop - has_end_token]
         if len(text) < SHORTEST:
             continue
-        draw = _draw(f"codemix fim 1\0{seed}\0{source}\0{epoch}\0{number}\0{piece}")
+        draw = _draw(f"codemix fim 2\0{seed}\0{source}\0{epoch}\0{number}\0{piece}")
         if _is_below(draw.chosen, rate):
             text[:] = _rearranged(text, draw, suffix_first=_is_below(draw.order, spm), sentinels=sentinels)
             changed += 1

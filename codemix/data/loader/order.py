@@ -3,7 +3,7 @@
     row -> (source, ordinal)     a balanced binary tree of floor splits over the segment's whole-number counts
     ordinal -> cursor            start of the stage + counts of earlier segments + ordinal
     cursor -> (epoch, position)  divmod by the windows of the source
-    position -> window           a permutation of the source's windows keyed by (seed, source name, epoch)
+    position -> window           a permutation of the source's windows keyed by (seed, source, epoch)
 
 **Exactness.** A node of the tree with `n` rows, `m` of them for its left half, has sent `floor((p*m + n//2) /
 n)` of its first `p` rows to the left: all `m` after `n` rows, and within 1/2 of the exact share before. A
@@ -11,9 +11,10 @@ level adds at most 1/2 to the error, so in any prefix of a segment each source i
 ceil(log2(sources)) / 2` rows of its share, and within `depth` rows in any stretch of rows: a batch, or the
 rows of one host.
 
-**Independence.** Sources enter the permutation by name, and a source's windows are read in the order of its
-own cursor: the order inside a source does not depend on which other sources exist, on their shares, or on the
-order in which the recipe lists them.
+**Independence.** A source enters by its key, which says what it holds (`StageSource.key`): the leaves of the
+tree are in the order of the keys, and the permutation is keyed by them. A source's windows are read in the
+order of its own cursor. So the order inside a source does not depend on which other sources exist, on their
+shares, or on the order in which the recipe lists them, and a source's name decides nothing.
 
 **Cost.** Memory is proportional to segments x sources; time to the rows asked for. Nothing depends on the
 number of tokens.
@@ -30,7 +31,7 @@ from numpy import ndarray
 
 from codemix.data.loader.permutation import Permutations
 from codemix.errors import CodemixError
-from codemix.recipe.planning.plan import StagePlan
+from codemix.recipe.planning.plan import ORDER, StagePlan
 from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tree
 
 MAX_SEGMENT_ROWS = 3_000_000_000  # (rows * count + rows / 2) stays below 2^63
@@ -65,9 +66,9 @@ def rows(stage: StagePlan, step: int) -> Rows:
 
 @lru_cache(maxsize=4096)
 def key(seed: int, source: str, epoch: int) -> bytes:
-    """The 32 bytes that decide the order of one epoch of one source. Hashed, never added: epoch 1 of seed 5
-    is not epoch 0 of seed 6."""
-    text = f"codemix order 1\0{seed}\0{source}\0{epoch}"
+    """The 32 bytes that decide the order of one epoch of a source, given by its key. Hashed, never added:
+    epoch 1 of seed 5 is not epoch 0 of seed 6."""
+    text = f"codemix order {ORDER}\0{seed}\0{source}\0{epoch}"
     digest = hashlib.sha256(text.encode())
     return digest.digest()
 
@@ -79,7 +80,7 @@ class Order:
         _require_known_sizes(stage)
         sources = stage.sources
         self.stage = stage
-        self.names = [s.source for s in sources]
+        self.keys = [s.key for s in sources]
         self.pool = np.array([s.pool_windows for s in sources], np.int64)
         self.start = np.array([s.start for s in sources], np.int64)
         self.first_row = np.array([s.first_row for s in stage.segments], np.int64)
@@ -87,9 +88,12 @@ class Order:
         self.before = np.cumsum(counts, 0) - counts  # [segments, sources] rows of earlier segments
         self.total = counts.sum(0)
         self._check_epochs()
-        self._leaf = leaves(len(self.names))
+        self.by_key = np.array(stage.by_key, np.int64)  # source of each leaf
+        self._place = np.argsort(self.by_key)  # leaf of each source
+        self._leaf = leaves(len(sources))
         self.depth = self._leaf.bit_length() - 1
-        self.tree = _split_trees(counts, self._leaf)
+        by_leaf = counts[:, self.by_key]
+        self.tree = _split_trees(by_leaf, self._leaf)
 
     def _check_epochs(self) -> None:
         last_epoch = (self.start + self.total) // np.maximum(self.pool, 1)
@@ -137,7 +141,7 @@ class Order:
             goes_left = rest + m >= n  # floor((scaled + m) / n) is one more than floor(scaled / n)
             p = np.where(goes_left, left, p - left)
             node += ~goes_left
-        source = node - self._leaf
+        source = self.by_key[node - self._leaf]
         first_cursor = self.start[source] + self.before[segment, source]
         return source, first_cursor + p
 
@@ -158,7 +162,7 @@ class Order:
         before = self.before[:, source]
         segment = _last_not_after(before, ordinal)  # of equal values the last: empty segments are passed over
         in_segment = row_of_ordinal(
-            self._leaf + source,
+            self._leaf + int(self._place[source]),
             ordinal - before[segment],
             lambda node: np.maximum(self.tree[segment, node], 1),  # 0 only where nothing is inside
         )
@@ -191,8 +195,8 @@ class Order:
         seed = self.stage.seed
         keys = []
         for source_number, epoch_number in zip(sources.tolist(), epochs.tolist(), strict=True):
-            name = self.names[source_number]
-            keys.append(key(seed, name, epoch_number))
+            source_key = self.keys[source_number]
+            keys.append(key(seed, source_key, epoch_number))
         return Permutations(keys, self.pool[sources], which)
 
 

@@ -35,10 +35,13 @@ class Curves:
         return {**self.losses, "tokens": self.tokens, **logged}
 
 
-def curves(lines: Sequence[Line], sources: Sequence[str]) -> Curves:
-    """Losses, learning rate and speed over the tokens of the run; long runs averaged in equal bins."""
+def curves(lines: Sequence[Line], sources: Mapping[str, str]) -> Curves:
+    """Losses, learning rate and speed over the tokens of the run; long runs averaged in equal bins.
+
+    `sources` gives for the name of each source the one that it has in the lines.
+    """
     bins = _bins(lines)
-    losses = {source: _column(bins, f"train/{source}/loss_nats_per_token") for source in sources}
+    losses = {name: _column(bins, f"train/{logged}/loss_nats_per_token") for name, logged in sources.items()}
     return Curves(
         tokens=[group[-1]["tokens"] for group in bins],
         losses={source: column for source, column in losses.items() if column},

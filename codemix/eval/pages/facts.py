@@ -139,6 +139,7 @@ class TrainingFacts:
     curves: Curves
     training_s: float | None
     lineage: Mapping[str, Any] | None
+    renamed: str  # sources that had another name then: `docs (trained as old_docs)`
 
     def as_json(self) -> dict[str, Any]:
         content = dict(vars(self))

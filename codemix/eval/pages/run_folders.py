@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codemix.data.store.manifest import Manifest
+from codemix.data.store.stages import names_in_folder, read_ledger, renamed_since
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError
 from codemix.eval.pages.curves import curves, training_seconds
@@ -129,7 +130,9 @@ def _split_facts(totals: Mapping[str, Any]) -> SplitFacts:
 
 
 def _stage_facts(stage: StagePlan, folder: Path | None, scores: EvalFacts) -> StageFacts:
-    ledger = _read_if_there(folder / "ledger.json") if folder else None
+    ledger = None
+    if folder is not None and (folder / "ledger.json").is_file():
+        ledger = read_ledger(folder, stage)
     return StageFacts(
         name=stage.name,
         fingerprint=stage.fingerprint,
@@ -195,7 +198,8 @@ def _training_facts(stage: StagePlan, folder: Path | None, ledger: Ledger | None
     return TrainingFacts(
         trained=ledger is not None,
         ledger_equal=None if ledger is None else _is_as_planned(ledger, stage.planned_tokens()),
-        curves=curves(lines, [source.source for source in stage.sources]),
+        curves=curves(lines, names_in_folder(folder, stage) if folder else {}),
+        renamed=renamed_since(folder, stage) if folder else "",
         training_s=training_seconds(lines, stage.run_tokens),
         lineage=read_json(folder / "lineage.json") if folder else None,
     )

@@ -30,6 +30,9 @@ def ledger_section(facts: RunFacts, shades: Mapping[str, str]) -> Section:
             f"Every one of the {len(trained)} trained stages consumed exactly the tokens that were planned."
         )
         blocks.insert(0, Note("good", text))
+    for stage in trained:
+        if stage.training.renamed:
+            blocks.append(Note("plain", f"{stage.name}: {stage.training.renamed}"))
     return Section("tokens", "Tokens read", LEAD, blocks)
 
 

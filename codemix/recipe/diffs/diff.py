@@ -8,7 +8,7 @@ and A is the diff of A and B with its sides exchanged.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 from codemix.recipe.diffs.identical_data import Prefix, fim_settings, identical_data
 from codemix.recipe.diffs.settings import Setting, settings
 from codemix.recipe.language.component import identity
-from codemix.recipe.language.schema import Recipe
+from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.planning.plan import Plan, StagePlan, StageSource, with_ancestors
 from codemix.recipe.planning.source_identity import identity_parts
 
+Names = Mapping[str, str]  # of renamed sources, what both sides call them here: `docs = old_docs`
 Parts = dict[str, Any]  # what decides a source or a stage, by the name that a reviewer reads
 
 
@@ -75,6 +76,7 @@ class StageChange:
 @dataclass(frozen=True)
 class Diff:
     names: tuple[str, str]
+    renamed: tuple[tuple[str, str], ...]  # sources that are the same but for their names
     prefix: Prefix
     shared: tuple[
         tuple[str, str], ...
@@ -87,13 +89,14 @@ class Diff:
     @property
     def empty(self) -> bool:
         """Nothing that either recipe builds, trains or measures would differ."""
-        changes = (self.moves, self.sources, self.stages, self.settings)
+        changes = (self.renamed, self.moves, self.sources, self.stages, self.settings)
         return not any(changes)
 
     def reversed(self) -> Diff:
         """The diff with its sides exchanged."""
         return Diff(
             names=self.names[::-1],
+            renamed=tuple(sorted(pair[::-1] for pair in self.renamed)),
             prefix=self.prefix,
             shared=tuple(pair[::-1] for pair in self.shared),
             moves=tuple(move.reversed() for move in self.moves),
@@ -120,19 +123,27 @@ class _StagePair:
 
 def diff(a: Plan, b: Plan) -> Diff:
     """The differences between two plans. `diff(a, a).empty`, and `diff(b, a) == diff(a, b).reversed()`."""
+    mine = identity_parts(SourceGraph(a.recipe))
+    theirs = identity_parts(SourceGraph(b.recipe))
+    renamed = _renamed(mine, theirs)
+    my_names = {before: _label(before, after, renamed, mine) for before, after in renamed.items()}
+    their_names = {after: my_names[before] for before, after in renamed.items()}
+    mine = {my_names.get(name, name): parts for name, parts in mine.items()}
+    theirs = {their_names.get(name, name): parts for name, parts in theirs.items()}
     moves: list[Move] = []
     stages: list[StageChange] = []
     for pair in _stage_pairs(a, b):
-        moves += _moves(pair)
-        stages += _stage_changes(pair)
+        moves += _moves(pair, my_names, their_names)
+        stages += _stage_changes(pair, my_names, their_names)
     return Diff(
         names=(a.recipe.name, b.recipe.name),
+        renamed=tuple(sorted(renamed.items())),
         prefix=identical_data(a, b),
         shared=_shared(a, b),
         moves=tuple(moves),
-        sources=tuple(_source_changes(a.recipe, b.recipe)),
+        sources=tuple(_source_changes(mine, theirs)),
         stages=tuple(stages),
-        settings=tuple(settings(a.recipe, b.recipe)),
+        settings=tuple(settings(a.recipe, b.recipe, my_names, their_names)),
     )
 
 
@@ -173,9 +184,9 @@ def _stage_pairs(a: Plan, b: Plan) -> list[_StagePair]:
     return sorted(pairs, key=lambda pair: pair.run_tokens)
 
 
-def _moves(pair: _StagePair) -> Iterator[Move]:
-    mine = _sources_of(pair.before)
-    theirs = _sources_of(pair.after)
+def _moves(pair: _StagePair, my_names: Names, their_names: Names) -> Iterator[Move]:
+    mine = _sources_of(pair.before, my_names)
+    theirs = _sources_of(pair.after, their_names)
     for name in sorted(mine.keys() | theirs.keys()):
         before = _reads(mine.get(name), pair.before)
         after = _reads(theirs.get(name), pair.after)
@@ -185,10 +196,10 @@ def _moves(pair: _StagePair) -> Iterator[Move]:
             yield Move(pair.name, name, tokens, epochs)
 
 
-def _sources_of(stage: StagePlan | None) -> dict[str, StageSource]:
+def _sources_of(stage: StagePlan | None, names: Names) -> dict[str, StageSource]:
     if stage is None:
         return {}
-    return {source.source: source for source in stage.sources}
+    return {names.get(source.source, source.source): source for source in stage.sources}
 
 
 @dataclass(frozen=True)
@@ -205,9 +216,41 @@ def _reads(source: StageSource | None, stage: StagePlan | None) -> _Reads:
     return _Reads(source.windows * stage.seq_len, source.epochs_after)
 
 
-def _source_changes(a: Recipe, b: Recipe) -> Iterator[SourceChange]:
-    mine = identity_parts(SourceGraph(a))
-    theirs = identity_parts(SourceGraph(b))
+def _renamed(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> dict[str, str]:
+    """For each source of A that B has under another name only, with everything that decides it the same, that
+    name."""
+    by_content: dict[str, list[str]] = defaultdict(list)
+    for name in _unlike(theirs, mine):
+        content = fingerprint(theirs[name])
+        by_content[content].append(name)
+    pairs = {}
+    for name in _unlike(mine, theirs):
+        content = fingerprint(mine[name])
+        same = by_content[content]
+        if same:
+            pairs[name] = same.pop(0)
+    return pairs
+
+
+def _unlike(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> list[str]:
+    """The names, sorted, that stand for something else on the other side, or for nothing."""
+    names = [name for name, parts in mine.items() if parts != theirs.get(name)]
+    return sorted(names)
+
+
+def _label(before: str, after: str, renamed: Names, mine: Mapping[str, Parts]) -> str:
+    """What both sides call a renamed source: the same in the diff of A and B as in that of B and A, and for
+    two that exchange their names not the same."""
+    names = sorted([before, after])
+    if renamed.get(after) == before:
+        own = fingerprint(mine[before])
+        other = fingerprint(mine[after])
+        if own > other:
+            names.reverse()
+    return " = ".join(names)
+
+
+def _source_changes(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> Iterator[SourceChange]:
     for name in sorted(mine.keys() | theirs.keys()):
         exists = (name in mine, name in theirs)
         if exists != (True, True):
@@ -218,14 +261,14 @@ def _source_changes(a: Recipe, b: Recipe) -> Iterator[SourceChange]:
             yield SourceChange(name, parts, exists)
 
 
-def _stage_changes(pair: _StagePair) -> Iterator[StageChange]:
+def _stage_changes(pair: _StagePair, mine: Names, theirs: Names) -> Iterator[StageChange]:
     before = pair.before
     after = pair.after
     if before is None or after is None:
         exists = (before is not None, after is not None)
         yield StageChange(pair.name, (), exists)
     elif before.fingerprint != after.fingerprint:
-        parts = _differing_keys(_stage_parts(before), _stage_parts(after))
+        parts = _differing_keys(_stage_parts(before, mine), _stage_parts(after, theirs))
         yield StageChange(pair.name, parts or ("inputs or versions",), (True, True))
 
 
@@ -237,7 +280,7 @@ def _differing_keys(mine: Parts, theirs: Parts) -> tuple[str, ...]:
     return tuple(differing)
 
 
-def _stage_parts(stage: StagePlan) -> Parts:
+def _stage_parts(stage: StagePlan, names: Names) -> Parts:
     model = stage.model.model_copy(update={"preset": None})
     training = stage.training.model_copy(update={"batch_size": 1, "seq_len": 8})  # they are in the budget
     return {
@@ -245,8 +288,8 @@ def _stage_parts(stage: StagePlan) -> Parts:
         "model": identity(model),
         "training": identity(training),
         "budget": (stage.steps, stage.batches, stage.seq_len),
-        "mixture": _mixture(stage),
-        "data": _order(stage),
+        "mixture": _mixture(stage, names),
+        "data": _order(stage, names),
         "learning rate": _rate(stage),
         "fill-in-the-middle": fim_settings(stage),
         "seeds to average": stage.spec.average_seeds,
@@ -259,18 +302,21 @@ def _start(stage: StagePlan) -> Any:
     return [stage.parent.fingerprint, stage.load]
 
 
-def _mixture(stage: StagePlan) -> Any:
-    windows = [(s.source, s.windows) for s in stage.sources]
-    counts = [segment.counts for segment in stage.segments]
-    return windows, counts
+def _mixture(stage: StagePlan, names: Names) -> Any:
+    """Counts by source: the same name, or the same data under another."""
+    counts = []
+    for index, source in enumerate(stage.sources):
+        of_segments = [segment.counts[index] for segment in stage.segments]
+        counts.append((names.get(source.source, source.source), of_segments))
+    return sorted(counts)
 
 
-def _order(stage: StagePlan) -> Any:
+def _order(stage: StagePlan, names: Names) -> Any:
     pools = []
-    for s in stage.sources:
-        pool = (s.source, s.pool_fingerprint, s.pool_windows, s.start)
-        pools.append(pool)
-    return stage.seed, pools
+    for source in stage.sources:
+        name = names.get(source.source, source.source)
+        pools.append((name, source.key, source.pool_windows, source.start))
+    return stage.seed, sorted(pools)
 
 
 def _rate(stage: StagePlan) -> Any:

@@ -55,6 +55,7 @@ def sentences(diff: Diff) -> list[str]:
     trained_once = {after for _, after in diff.shared}
     to_train = [s for s in diff.stages if s.exists[1] and s.stage not in trained_once]
     lists = {
+        "renamed": [f"`{before}` to `{after}`" for before, after in diff.renamed],
         "trained once for both": shared,
         "data to build": [_with_parts(s.source, s) for s in diff.sources if s.exists[1]],
         "no longer a source": [f"`{s.source}`" for s in diff.sources if not s.exists[1]],
@@ -62,6 +63,8 @@ def sentences(diff: Diff) -> list[str]:
         "no longer a stage": [f"`{s.stage}`" for s in diff.stages if not s.exists[1]],
     }
     said = [_prefix(diff.prefix)]
+    if diff.renamed and not diff.stages:
+        lists["renamed"][-1] += ", nothing is trained again"
     for label, names in lists.items():
         if names:
             said.append(f"{label}: {', '.join(names)}")

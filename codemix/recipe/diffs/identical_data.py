@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from codemix.recipe.planning.plan import Plan, StagePlan, lineage
+from codemix.recipe.planning.plan import Plan, StagePlan, arranged, lineage
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ def identical_data(a: Plan, b: Plan) -> Prefix:
 
 
 def _identical_steps(stage: StagePlan, other: StagePlan) -> int:
-    """Whole steps of two stages that read the same."""
+    """Whole steps of two stages that read the same, whatever the sources are called."""
+    stage = arranged(stage, stage.by_key)
+    other = arranged(other, other.by_key)
     if _reading(stage) != _reading(other):
         return 0
     rows = _identical_rows(stage, other)
@@ -59,7 +61,7 @@ def _reading(stage: StagePlan) -> tuple[Any, ...]:
     """Everything but counts that decides what a row is."""
     sources = []
     for s in stage.sources:
-        source = (s.source, s.pool_fingerprint, s.pool_windows, s.start)
+        source = (s.key, s.pool_windows, s.start)
         sources.append(source)
     seeds = stage.spec.average_seeds or (stage.seed,)
     return sources, stage.seq_len, seeds, fim_settings(stage)
@@ -69,7 +71,8 @@ def fim_settings(stage: StagePlan) -> tuple[Any, ...]:
     """How documents are rearranged for fill-in-the-middle; empty where none are."""
     if not stage.fim:
         return ()
-    return dict(stage.fim), stage.spec.fim_spm
+    rates = {source.key: stage.fim.get(source.source) for source in stage.sources}
+    return rates, stage.spec.fim_spm
 
 
 def _identical_rows(stage: StagePlan, other: StagePlan) -> int:

@@ -4,13 +4,14 @@ model, the optimizer, learning rates, seeds, caps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from codemix.recipe.language.component import Component, identity
 from codemix.recipe.language.schema import Recipe, SourceSpec, Stage
 
+Names = Mapping[str, str]  # of renamed sources, what both recipes call them here
 OpFields = dict[str, Any]  # what `identity` makes of an op
 
 # Fields of a stage that the tables of tokens, stages and sources show already, or that have no effect.
@@ -42,11 +43,40 @@ class Setting:
         return replace(self, values=self.values[::-1])
 
 
-def settings(a: Recipe, b: Recipe) -> Iterator[Setting]:
+def settings(
+    a: Recipe, b: Recipe, my_names: Names | None = None, their_names: Names | None = None
+) -> Iterator[Setting]:
     """Differing values, by path. Of a stage that only one recipe has, the learning rate is enough."""
+    a = _renamed(a, my_names or {})
+    b = _renamed(b, their_names or {})
     mine = _shown(a, b)
     theirs = _shown(b, a)
+    mine["tokenizer"] = _by_names(mine["tokenizer"], my_names or {})
+    theirs["tokenizer"] = _by_names(theirs["tokenizer"], their_names or {})
     return differing(mine, theirs)
+
+
+def _renamed(recipe: Recipe, names: Names) -> Recipe:
+    """A recipe whose sources, lists of dedup and rates of fill-in-the-middle say `names`."""
+    if not names:
+        return recipe
+    sources = {names.get(name, name): source for name, source in recipe.sources.items()}
+    dedup = []
+    for entry in recipe.dedup:
+        compared = tuple(names.get(name, name) for name in entry.sources)
+        dedup.append(entry.model_copy(update={"sources": compared}))
+    stages = []
+    for stage in recipe.stages:
+        stages.append(stage.model_copy(update={"fim": _by_names(stage.fim, names)}))
+    changed = {"sources": sources, "dedup": tuple(dedup), "stages": tuple(stages)}
+    return recipe.model_copy(update=changed)
+
+
+def _by_names(value: Any, names: Names) -> Any:
+    """A nested value whose keys say `names`."""
+    if not isinstance(value, dict):
+        return value
+    return {names.get(key, key): _by_names(inside, names) for key, inside in value.items()}
 
 
 def differing(a: Any, b: Any) -> Iterator[Setting]:

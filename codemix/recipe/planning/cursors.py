@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from codemix.recipe.language.finding import Finding, finding
 from codemix.recipe.planning.mixture import Leaf
-from codemix.recipe.planning.plan import Pool, StageSource
+from codemix.recipe.planning.plan import StageSource, copy_key
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,52 @@ class DataOrder:
 class Cursor:
     """How far a lineage has read one source."""
 
-    pool: str  # fingerprint
+    source: str  # its name when it was read last
+    copy: int  # which one of the lineage's sources of its content
     order: DataOrder
     position: int
     epochs: Fraction
     # no window from here on was read in this order; None: a `restart` left windows read in other orders too
     furthest: int | None
 
-    def epochs_of(self, pool: Pool | None) -> Fraction:
-        """Epochs read of a pool: none of it where the source was rebuilt in between."""
-        if pool is None or self.pool != pool.fingerprint:
-            return Fraction(0)
-        return self.epochs
+
+Cursors = Mapping[str, Cursor]  # of a lineage, by the key of the source
+
+
+def copies(leaves: Sequence[Leaf], identities: Mapping[str, str], cursors: Cursors) -> dict[str, int]:
+    """Which copy of its content each source of a stage is: 0 for all where no two hold the same.
+
+    A source is the copy that the lineage read under its name. Else it is one that the lineage read under a
+    name that does not stand for this content any more, so a renamed source goes on where it was. Else it is
+    a new one; of several, that with the largest share comes first.
+    """
+    largest_first = sorted(leaves, key=lambda leaf: (-leaf.mean, leaf.source))
+    of_content: dict[str, list[str]] = {}
+    for leaf in largest_first:
+        content = identities[leaf.source]
+        of_content.setdefault(content, []).append(leaf.source)
+    found: dict[str, int] = {}
+    for content, names in of_content.items():
+        own: dict[str, int] = {}  # under a name that still stands for this content
+        free: list[int] = []
+        read = list(_read_copies(content, cursors))
+        for cursor in read:
+            if identities.get(cursor.source) == content:
+                own[cursor.source] = cursor.copy
+            else:
+                free.append(cursor.copy)
+        unread = itertools.count(len(read))
+        for_new_names = itertools.chain(free, unread)
+        for name in names:
+            found[name] = own[name] if name in own else next(for_new_names)
+    return found
+
+
+def _read_copies(content: str, cursors: Cursors) -> Iterator[Cursor]:
+    copy = 0
+    while (key := copy_key(content, copy)) in cursors:
+        yield cursors[key]
+        copy += 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +109,7 @@ def moved_on(before: Cursor | None, source: StageSource, order: DataOrder) -> Cu
         is_known = was_known and before.order == order
         furthest_before = before.furthest or 0
         furthest = max(furthest_before, end) if is_known else None
-    return Cursor(source.pool_fingerprint, order, end, epochs, furthest)
+    return Cursor(source.source, source.copy, order, end, epochs, furthest)
 
 
 def _order_changes(leaf: Leaf, name: str, then: Sequence[int], now: Sequence[int]) -> Finding:

@@ -19,7 +19,7 @@ def max_epochs(source: schema.SourceSpec) -> Fraction:
 
 def windows_left(source: schema.SourceSpec, pool: Pool, cursor: Cursor | None, seq_len: int) -> int:
     """Windows that a lineage may still read of a source."""
-    used = cursor.epochs_of(pool) if cursor else Fraction(0)
+    used = cursor.epochs if cursor else Fraction(0)
     epochs = max_epochs(source) - used
     windows_per_epoch = pool.windows(seq_len)
     windows = int(epochs * windows_per_epoch)

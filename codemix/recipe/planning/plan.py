@@ -6,8 +6,8 @@ recipe/planning/planner.py makes it."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ from codemix.recipe.language import schema
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.planning import stretches
 from codemix.recipe.planning.stretches import Stretch
+
+# of the order in which a stage reads (data/loader/order.py). 2: sources enter by what they hold, not by name
+ORDER = 2
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class StageSource:
     tags: Mapping[str, str]
     epochs_before: Fraction = Fraction(0)  # over the whole lineage
     pool_fingerprint: str = ""  # of its `Pool`; of its spec where the size is unknown
+    copy: int = 0  # which one of the lineage's sources of this content
+
+    @property
+    def key(self) -> str:
+        """What the order, the cursors and the stage's identity know it by: what it holds, never its name."""
+        return copy_key(self.pool_fingerprint, self.copy)
 
     @property
     def epochs_after(self) -> Fraction | None:
@@ -104,6 +113,12 @@ class StagePlan:
         return (
             f"StagePlan({self.name}, {self.tokens:,} tokens in {self.steps:,} steps, {self.fingerprint[:12]})"
         )
+
+    @functools.cached_property
+    def by_key(self) -> tuple[int, ...]:
+        """The indices of its sources in the order of their keys, which no name changes."""
+        keys = [source.key for source in self.sources]
+        return sorting(keys)
 
     @property
     def tokens(self) -> int:
@@ -215,10 +230,51 @@ def with_ancestors(stages: Iterable[StagePlan]) -> list[StagePlan]:
     return ordered
 
 
+def copy_key(content: str, copy: int) -> str:
+    """The key of a source by its content: the first one of a lineage is `content`, the next `content#1`."""
+    return f"{content}#{copy}" if copy else content
+
+
+def sorting(values: Sequence[str]) -> tuple[int, ...]:
+    """The indices that sort values."""
+    indices = sorted(range(len(values)), key=values.__getitem__)
+    return tuple(indices)
+
+
+def by_name(stage: StagePlan) -> StagePlan:
+    """The same stage with its sources sorted by name, as tables and files list them."""
+    names = [source.source for source in stage.sources]
+    return arranged(stage, sorting(names))
+
+
+def arranged(stage: StagePlan, order: Sequence[int]) -> StagePlan:
+    """The same stage with its sources, and so the counts of its segments, in another order."""
+    sources = [stage.sources[index] for index in order]
+    segments = []
+    for segment in stage.segments:
+        counts = tuple(segment.counts[index] for index in order)
+        segments.append(replace(segment, counts=counts))
+    return replace(stage, sources=tuple(sources), segments=tuple(segments))
+
+
+def renamed(stage: StagePlan, names: Mapping[str, str]) -> StagePlan:
+    """The same stage, its sources called by the names that `names` gives for theirs, and sorted by them."""
+    sources = []
+    for source in stage.sources:
+        name = names[source.source]
+        sources.append(replace(source, source=name))
+    fim = {names[name]: rate for name, rate in stage.fim.items()}
+    redistributed = {names[name]: share for name, share in stage.redistributed.items()}
+    changed = replace(stage, sources=tuple(sources), fim=fim, redistributed=redistributed)
+    return by_name(changed)
+
+
 def stage_fingerprint(stage: StagePlan) -> str:
     """The identity of a stage by its effects: equal data, order, updates and start give an equal fingerprint,
-    however they were written."""
+    however they were written and whatever the sources are called."""
     schedule: Any = stage.spec.learning_rate
+    stage = arranged(stage, stage.by_key)
+    rates = [stage.fim.get(source.source, 0) for source in stage.sources]
     return fingerprint(
         {
             "parent": None if stage.parent is None else [stage.parent.fingerprint, stage.load],
@@ -231,11 +287,10 @@ def stage_fingerprint(stage: StagePlan) -> str:
             "average_seeds": stage.spec.average_seeds,
             "learning_rate": schedule,
             "run_total": stage.run_total if schedule.needs_run_total else None,
-            "fim": dict(stage.fim),
+            "fim": rates if stage.fim else None,
             "fim_spm": stage.spec.fim_spm if stage.fim else None,
-            "sources": [
-                [s.source, s.pool_fingerprint, s.start, s.windows, s.pool_windows] for s in stage.sources
-            ],
+            "order": ORDER,
+            "sources": [[s.key, s.start, s.windows, s.pool_windows] for s in stage.sources],
             "segments": [[s.first_row, s.rows, s.counts] for s in stage.segments],
         }
     )

@@ -44,8 +44,9 @@ def row_of(stage: StagePlan, index: int, ordinal: int) -> int:
         if ordinal < segment.counts[index]:
             break
         ordinal -= segment.counts[index]
-    tree = split_tree(segment.counts)
-    leaf = leaves(len(segment.counts)) + index
+    counts = [segment.counts[number] for number in stage.by_key]
+    tree = split_tree(counts)
+    leaf = leaves(len(counts)) + stage.by_key.index(index)
     return segment.first_row + row_of_ordinal(leaf, ordinal, tree.__getitem__)
 
 

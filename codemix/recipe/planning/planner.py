@@ -11,9 +11,15 @@ from codemix.recipe.language import schema
 from codemix.recipe.language.finding import Findings
 from codemix.recipe.language.quantities import tokens_at_least
 from codemix.recipe.planning.budget import StageBudget, stage_budget
-from codemix.recipe.planning.cursors import Cursor
+from codemix.recipe.planning.cursors import Cursors
 from codemix.recipe.planning.fim_rates import fim_rates
-from codemix.recipe.planning.plan import Plan, Pool, StagePlan, stage_fingerprint
+from codemix.recipe.planning.plan import (
+    Plan,
+    Pool,
+    StagePlan,
+    by_name,
+    stage_fingerprint,
+)
 from codemix.recipe.planning.source_identity import spec_fingerprints
 from codemix.recipe.planning.stage_reading import StageInputs, read_sources
 
@@ -25,7 +31,7 @@ class End:
     """A planned stage, and how far its lineage has read each source."""
 
     stage: StagePlan
-    cursors: Mapping[str, Cursor]
+    cursors: Cursors
 
 
 # finds the stage of another recipe that stage i starts from
@@ -37,7 +43,7 @@ class _Start:
     """What a stage starts from."""
 
     parent: StagePlan | None = None
-    cursors: Mapping[str, Cursor] = field(default_factory=dict)
+    cursors: Cursors = field(default_factory=dict)
     load: Literal["state", "weights"] | None = None
 
 
@@ -120,6 +126,7 @@ class Planner:
             run_total=0,
             redistributed=reading.redistributed,
         )
+        stage = by_name(stage)
         self.ends[spec.name] = End(stage, reading.cursors)
         return stage
 

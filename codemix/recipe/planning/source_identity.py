@@ -1,5 +1,5 @@
 """What decides the shards of a recipe's sources, as far as the recipe says: data/build/identity.py without
-the content of inputs.
+the content of inputs, and without the names of sources.
 
 Everything in a source counts unless it is left out here by name, so that a new field can only build once too
 often."""
@@ -54,17 +54,27 @@ def identity_parts(graph: SourceGraph) -> dict[str, dict[str, Any]]:
 
 
 def spec_fingerprints(recipe: schema.Recipe) -> dict[str, str]:
-    """The identity of each source by its spec alone, for plans made before it is built."""
+    """The identity of each source by its spec alone, whatever it is called, for plans made before it is
+    built."""
     prints = {}
     for name, parts in identity_parts(SourceGraph(recipe)).items():
-        prints[name] = "spec:" + fingerprint([name, parts])
+        prints[name] = "spec:" + fingerprint(parts)
     return prints
+
+
+def _nameless_content(source: schema.SourceSpec) -> dict[str, Any]:
+    """`documents_content` without the name of the source that it reads, whose documents count instead."""
+    content = documents_content(source)
+    origin = source.read.origin
+    if origin is not None:
+        content["read"] = {key: value for key, value in content["read"].items() if value != origin}
+    return content
 
 
 def _documents_parts(source: schema.SourceSpec) -> dict[str, Any]:
     """`documents_content` under the names that `codemix diff` shows."""
     values: dict[str, list[Any]] = {}
-    for name, value in documents_content(source).items():
+    for name, value in _nameless_content(source).items():
         part = _PART_OF_FIELD.get(name, name)
         values.setdefault(part, []).append(value)
     for part, inside in values.items():
@@ -90,7 +100,7 @@ def _trained_on(graph: SourceGraph, name: str) -> list[str]:
 def _documents_fingerprints(graph: SourceGraph) -> dict[str, str]:
     own, prints = {}, {}
     for name, source in graph.recipe.sources.items():
-        content = documents_content(source)
+        content = _nameless_content(source)
         own[name] = list(content.values())
     for name in own:
         decisive = [own[read] for read in graph.chain(name)]
@@ -107,20 +117,46 @@ def _tokenizer_fingerprint(
     dedup: _DedupIdentity,
 ) -> str:
     known = graph.recipe.sources.keys()
-    trained_on = sorted(known & graph.tokenizer_shares.keys())
+    trained_on = known & graph.tokenizer_shares.keys()
     held_out = graph.held_out_shares
-    text = [[name, documents[name], held_out[name]] for name in trained_on]
-    removed_by = dedup.of(set(trained_on))
-    return fingerprint([graph.recipe.tokenizer, removed_by, text])
+    text = sorted([documents[name], str(held_out[name])] for name in trained_on)
+    removed_by = dedup.of(trained_on)
+    tokenizer = _by_documents(identity(graph.recipe.tokenizer), documents)
+    return fingerprint([tokenizer, removed_by, text])
 
 
-def _hash_of(name: str, documents: str) -> int:
-    """What a source adds to the sum of an entry that compares it."""
-    digest = fingerprint([name, documents])
+def _by_documents(value: Any, documents: Mapping[str, str]) -> Any:
+    """A component's identity with the mappings of sources in it by their documents instead of their names."""
+    if not isinstance(value, dict):
+        return value
+    if value and value.keys() <= documents.keys():
+        by_documents = [(documents[name], str(inside)) for name, inside in value.items()]
+        return sorted(by_documents)
+    return {key: _by_documents(inside, documents) for key, inside in value.items()}
+
+
+def _hash_of(place: int, documents: str) -> int:
+    """What a source adds to the sum of an entry that compares it, as the `place`-th of its sources."""
+    digest = fingerprint([place, documents])
     return int(digest, 16)
 
 
 Within = frozenset[int]  # numbers of entries
+
+
+def _hashes(entry: schema.Dedup, documents: Mapping[str, str]) -> dict[str, int]:
+    """What each source adds to the sum of an entry: where copies meet, the place in the list decides."""
+    hashes = {}
+    for place, name in enumerate(entry.sources):
+        if name in documents:
+            hashes[name] = _hash_of(place, documents[name])
+    return hashes
+
+
+def _without_sources(entry: schema.Dedup) -> str:
+    content = identity(entry)
+    del content["sources"]
+    return fingerprint(content)
 
 
 class _DedupIdentity:
@@ -132,17 +168,16 @@ class _DedupIdentity:
     def __init__(self, recipe: schema.Recipe, documents: Mapping[str, str]):
         entries = recipe.dedup
         self.entries = [frozenset(entry.sources) for entry in entries]
-        self.specs = [fingerprint(entry) for entry in entries]
-        self.hashes: dict[str, int] = {}
+        self.specs: list[str] = []
+        self.hashes: list[dict[str, int]] = []
+        self.sums: list[int] = []
         self.reached: dict[Within, list[int]] = {}
-        compared = frozenset().union(*self.entries)
-        for name, of_source in documents.items():
-            if name in compared:
-                self.hashes[name] = _hash_of(name, of_source)
-        self.sums = []
-        for entry in self.entries:
-            summed = self._sum(entry)
-            self.sums.append(summed)
+        for entry in entries:
+            hashes = _hashes(entry, documents)
+            total = sum(hashes.values())
+            self.specs.append(_without_sources(entry))
+            self.hashes.append(hashes)
+            self.sums.append(total)
 
     def of(self, names: Set[str], without: str = "") -> list[list[str]]:
         """The entries that decide which documents of these sources are removed, each with what it compares.
@@ -156,15 +191,11 @@ class _DedupIdentity:
             self.reached[within] = self._reach(set(names))
         pairs = []
         for i in self.reached[within]:
-            left_out = self.entries[i] & {without}
-            compared = self.sums[i] - self._sum(left_out)
+            own = self.hashes[i].get(without, 0)
+            compared = self.sums[i] - own
             pair = [self.specs[i], f"{compared:x}"]
             pairs.append(pair)
         return pairs
-
-    def _sum(self, names: Set[str]) -> int:
-        hashes = self.hashes
-        return sum(hashes.get(name, 0) for name in names)
 
     def _reach(self, names: set[str]) -> list[int]:
         reached = []

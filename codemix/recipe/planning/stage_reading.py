@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -9,19 +10,20 @@ from fractions import Fraction
 from codemix.recipe.language import schema
 from codemix.recipe.language.finding import Finding, finding
 from codemix.recipe.planning.budget import StageBudget, segments, windows_of
-from codemix.recipe.planning.cursors import Cursor, DataOrder, Start, moved_on, start_of
+from codemix.recipe.planning.cursors import Cursor, Cursors, DataOrder, Start, copies, moved_on, start_of
 from codemix.recipe.planning.epoch_caps import Redistribution, redistribute, windows_left
-from codemix.recipe.planning.mixture import Leaf, flatten
-from codemix.recipe.planning.plan import Pool, Segment, StageSource
+from codemix.recipe.planning.mixture import FlatMixture, Leaf, flatten
+from codemix.recipe.planning.plan import Pool, Segment, StageSource, copy_key
 from codemix.recipe.planning.shares import Span, total
 from codemix.recipe.planning.source_findings import SourceReading, source_findings
 
 
 @dataclass(frozen=True)
 class StageReading:
-    """What a stage reads, in which stretches, and how far its lineage has read every source afterwards."""
+    """What a stage reads, in which stretches, and how far its lineage has read every source afterwards.
+    Sources are in the order of their keys."""
 
-    cursors: Mapping[str, Cursor]
+    cursors: Cursors
     leaves: Sequence[Leaf] = ()
     sources: tuple[StageSource, ...] = ()
     segments: tuple[Segment, ...] = ()
@@ -42,7 +44,7 @@ class StageInputs:
     seed: int
     pools: Mapping[str, Pool]
     identities: Mapping[str, str]  # source -> of its pool, or of its spec while its size is unknown
-    cursors: Mapping[str, Cursor]  # at the end of the parent
+    cursors: Cursors  # at the end of the parent
 
     @property
     def stage(self) -> schema.Stage:
@@ -57,18 +59,32 @@ class StageInputs:
     def source(self, name: str) -> schema.SourceSpec:
         return self.recipe.sources[name]
 
+    @functools.cached_property
+    def mixture(self) -> FlatMixture:
+        """What the stage reads, by name."""
+        return flatten(self.recipe, self.index)
+
+    @functools.cached_property
+    def copies(self) -> Mapping[str, int]:
+        """Which copy of its content each of its sources is."""
+        leaves = self.mixture.leaves
+        return copies(leaves, self.identities, self.cursors)
+
+    def key(self, name: str) -> str:
+        """What a source is known by."""
+        content = self.identities[name]
+        return copy_key(content, self.copies[name])
+
     def read_before(self, name: str) -> Cursor | None:
-        """How far the lineage has read a source, if it holds what it held then."""
-        cursor = self.cursors.get(name)
-        if cursor is None or cursor.pool != self.identities[name]:
-            return None
-        return cursor
+        """How far the lineage has read what a source holds."""
+        key = self.key(name)
+        return self.cursors.get(key)
 
 
 def read_sources(inputs: StageInputs) -> StageReading:
     """What the stage reads of each source. Problems are in the result; where the mixture has one, nothing is
     read."""
-    mixture = flatten(inputs.recipe, inputs.index)
+    mixture = inputs.mixture
     problems = list(mixture.problems)
     starts: dict[str, Start] = {}
     for leaf in mixture.leaves:
@@ -77,24 +93,32 @@ def read_sources(inputs: StageInputs) -> StageReading:
         problems += start.problems
     if mixture.problems or not mixture.leaves or not inputs.budget.rows:
         return StageReading(inputs.cursors, problems=problems)
-    asked = mixture.leaves
+    # a unit that two sources are equally due must not depend on their names
+    asked = tuple(sorted(mixture.leaves, key=lambda leaf: inputs.key(leaf.source)))
     if inputs.stage.by == "documents":
         tokens = _by_tokens(inputs, asked)
         asked = tokens.leaves
         problems += tokens.problems
     spread = _Spread(inputs, asked)
     given = spread.redistributed()
-    if given.stuck is not None:
+    if given.stuck is not None:  # what is said of it must not depend on what the sources hold
+        asked = tuple(sorted(asked, key=lambda leaf: leaf.source))
+        spread = _Spread(inputs, asked)
+        given = spread.redistributed()
+        assert given.stuck is not None  # every source is at its cap, in any order
         problems.append(_nothing_left(given.stuck))
     pieces = segments(given.leaves, inputs.budget.rows)
     sources: list[StageSource] = []
+    found: dict[str, list[Finding]] = {}
     cursors = dict(inputs.cursors)
     for leaf, before, windows in zip(given.leaves, asked, windows_of(pieces), strict=True):
         start_window = starts[leaf.source].window
         source = _stage_source(inputs, leaf.source, before.mean, windows, start_window)
         sources.append(source)
-        cursors[leaf.source] = moved_on(inputs.read_before(leaf.source), source, inputs.order)
-        problems += _source_problems(inputs, leaf, source, spread)
+        cursors[source.key] = moved_on(inputs.read_before(leaf.source), source, inputs.order)
+        found[leaf.source] = list(_source_problems(inputs, leaf, source, spread))
+    for leaf in mixture.leaves:
+        problems += found[leaf.source]
     return StageReading(
         cursors=cursors,
         leaves=given.leaves,
@@ -126,7 +150,7 @@ def _stage_source(
     windows: int,
     start: int,
 ) -> StageSource:
-    cursor = inputs.cursors.get(name)
+    cursor = inputs.read_before(name)
     pool = inputs.pools.get(name)
     return StageSource(
         name,
@@ -135,8 +159,9 @@ def _stage_source(
         start=start,
         pool_windows=pool.windows(inputs.seq_len) if pool else None,
         tags=inputs.source(name).tags,
-        epochs_before=cursor.epochs_of(pool) if cursor else Fraction(0),
+        epochs_before=cursor.epochs if cursor else Fraction(0),
         pool_fingerprint=inputs.identities[name],
+        copy=inputs.copies[name],
     )
 
 
@@ -171,7 +196,7 @@ class _Spread:
             name = leaf.source
             pool, source = inputs.pools.get(name), inputs.source(name)
             if pool is not None:
-                self.left[name] = windows_left(source, pool, inputs.cursors.get(name), inputs.seq_len)
+                self.left[name] = windows_left(source, pool, inputs.read_before(name), inputs.seq_len)
             if source.on_cap == "redistribute":
                 self.willing.add(name)
 

@@ -97,6 +97,7 @@ def lineage(
 
 def _source_read(source: StageSource, manifest: Manifest) -> dict[str, Any]:
     return {
+        "key": source.key,
         "fingerprint": manifest.fingerprint,
         "content": manifest.content,
         "windows": source.windows,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from codemix.data.store.manifest import Manifest
+from codemix.data.store.stages import renamed_since
 from codemix.data.store.store import Store
 from codemix.train.run import checkpoint, hosts, lineage, memory, soup
 from codemix.train.run.context import RunContext
@@ -26,7 +27,7 @@ from codemix.train.run.interrupt import Interrupts
 from codemix.train.run.loop import Stopped, run_stage
 from codemix.train.run.options import TrainOptions
 from codemix.train.run.progress_view import View, open_view
-from codemix.train.run.stage_folder import building, finish
+from codemix.train.run.stage_folder import as_begun, building, finish
 from codemix.train.run.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Session:
         context = self.context
         final = lineage.stage_dir(context.store, stage)
         if hosts.any_of(hosts.is_first() and lineage.is_done(final)):
-            context.view.note(f"train {stage.name}: in the store already ({final.name})")
+            note = f"train {stage.name}: in the store already ({final.name})"
+            renamed = renamed_since(final, stage)
+            context.view.note(f"{note}; {renamed}" if renamed else note)
             return final
         if stage.spec.average_seeds:
             return self._average(stage)
@@ -98,7 +101,8 @@ class Session:
         began = time.time()
         with building(self.context, stage) as work:
             if work is not None:
-                ledger = run_stage(self.context, stage, work)
+                begun = as_begun(self.context, stage, work)
+                ledger = run_stage(begun.context, begun.stage, work)
                 seconds = round(time.time() - began, 1)
                 finish(stage, work, ledger, {"seconds": seconds, **self.context.place()})
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from codemix.data.store.store import read_json
+from codemix.data.store.stages import read_ledger
 from codemix.recipe.planning.plan import stage_fingerprint
 from codemix.train.run import lineage
 from codemix.train.run.checkpoint import Checkpoints, restore_final
@@ -61,7 +61,7 @@ def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> P
                 if checkpoints.latest() is None:
                     checkpoints.save(stage.steps, mean_state(context.step, folders), meta | facts)
                 checkpoints.wait()
-            ledgers = [read_json(folder / "ledger.json") for folder in folders]
+            ledgers = [read_ledger(folder, stage) for folder in folders]
             seeds = [
                 {"seed": seed, "folder": folder.name, "consumed": ledger["consumed"]}
                 for seed, folder, ledger in zip(stage.spec.average_seeds, folders, ledgers, strict=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codemix.data.store.stages import names_in_folder
 from codemix.data.store.store import in_the_way, write_json, write_text
 from codemix.recipe.language.yaml_text import dump
+from codemix.recipe.planning.plan import renamed
 from codemix.train.run import hosts, lineage
 from codemix.train.run.context import RunContext
 
@@ -45,10 +48,29 @@ def _begin(context: RunContext, stage: StagePlan, work: Path, final: Path) -> No
     if not work.exists():
         _note_stopped(stage, work)
     work.mkdir(parents=True, exist_ok=True)
+    if (work / "lineage.json").exists():  # its files go on with the names that they began with
+        return
     record = lineage.lineage(context.plan, stage, context.manifests, context.tokenizer)
-    write_json(work / "lineage.json", record)
     recipe = context.plan.recipe.model_dump(mode="json", by_alias=True)
     write_text(work / "recipe.yaml", dump(recipe))
+    write_json(work / "lineage.json", record)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A stage with its data, its sources called as they were when it was begun."""
+
+    context: RunContext
+    stage: StagePlan
+
+
+def as_begun(context: RunContext, stage: StagePlan, work: Path) -> Begun:
+    """The stage by the names in its folder, so that a source renamed half-way keeps one name in all its
+    files."""
+    names = names_in_folder(work, stage)
+    manifests = {then: context.manifests[now] for now, then in names.items()}
+    same_data = dataclasses.replace(context, manifests=manifests)
+    return Begun(same_data, renamed(stage, names))
 
 
 def _note_stopped(stage: StagePlan, work: Path) -> None:
