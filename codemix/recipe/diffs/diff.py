@@ -234,8 +234,12 @@ def _renamed(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> dict[str
 
 def _unlike(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> list[str]:
     """The names, sorted, that stand for something else on the other side, or for nothing."""
-    names = [name for name, parts in mine.items() if parts != theirs.get(name)]
-    return sorted(names)
+    unlike = []
+    for name in sorted(mine):
+        other = theirs.get(name)
+        if mine[name] != other:
+            unlike.append(name)
+    return unlike
 
 
 def _label(before: str, after: str, renamed: Names, mine: Mapping[str, Parts]) -> str:

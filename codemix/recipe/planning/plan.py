@@ -237,8 +237,9 @@ def copy_key(content: str, copy: int) -> str:
 
 def sorting(values: Sequence[str]) -> tuple[int, ...]:
     """The indices that sort values."""
-    indices = sorted(range(len(values)), key=values.__getitem__)
-    return tuple(indices)
+    indices = range(len(values))
+    in_order = sorted(indices, key=values.__getitem__)
+    return tuple(in_order)
 
 
 def by_name(stage: StagePlan) -> StagePlan:
@@ -263,10 +264,22 @@ def renamed(stage: StagePlan, names: Mapping[str, str]) -> StagePlan:
     for source in stage.sources:
         name = names[source.source]
         sources.append(replace(source, source=name))
-    fim = {names[name]: rate for name, rate in stage.fim.items()}
-    redistributed = {names[name]: share for name, share in stage.redistributed.items()}
-    changed = replace(stage, sources=tuple(sources), fim=fim, redistributed=redistributed)
+    changed = replace(
+        stage,
+        sources=tuple(sources),
+        fim=_called(stage.fim, names),
+        redistributed=_called(stage.redistributed, names),
+    )
     return by_name(changed)
+
+
+def _called(by_source: Mapping[str, Fraction], names: Mapping[str, str]) -> dict[str, Fraction]:
+    """What is there for each source, by the name that `names` gives for its own."""
+    called = {}
+    for name, value in by_source.items():
+        now = names[name]
+        called[now] = value
+    return called
 
 
 def stage_fingerprint(stage: StagePlan) -> str:

@@ -129,10 +129,14 @@ def _by_documents(value: Any, documents: Mapping[str, str]) -> Any:
     """A component's identity with the mappings of sources in it by their documents instead of their names."""
     if not isinstance(value, dict):
         return value
-    if value and value.keys() <= documents.keys():
-        by_documents = [(documents[name], str(inside)) for name, inside in value.items()]
-        return sorted(by_documents)
-    return {key: _by_documents(inside, documents) for key, inside in value.items()}
+    names_sources = bool(value) and value.keys() <= documents.keys()
+    if names_sources:
+        shares = [(documents[name], str(share)) for name, share in value.items()]
+        return sorted(shares)
+    content = {}
+    for key, inside in value.items():
+        content[key] = _by_documents(inside, documents)
+    return content
 
 
 def _hash_of(place: int, documents: str) -> int:

@@ -68,9 +68,12 @@ def as_begun(context: RunContext, stage: StagePlan, work: Path) -> Begun:
     """The stage by the names in its folder, so that a source renamed half-way keeps one name in all its
     files."""
     names = names_in_folder(work, stage)
-    manifests = {then: context.manifests[now] for now, then in names.items()}
+    manifests = {}
+    for now, then in names.items():
+        manifests[then] = context.manifests[now]
     same_data = dataclasses.replace(context, manifests=manifests)
-    return Begun(same_data, renamed(stage, names))
+    same_stage = renamed(stage, names)
+    return Begun(same_data, same_stage)
 
 
 def _note_stopped(stage: StagePlan, work: Path) -> None:
