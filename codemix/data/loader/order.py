@@ -68,7 +68,8 @@ def rows(stage: StagePlan, step: int) -> Rows:
 def key(seed: int, source: str, epoch: int) -> bytes:
     """The 32 bytes that decide the order of one epoch of a source, given by its key. Hashed, never added:
     epoch 1 of seed 5 is not epoch 0 of seed 6."""
-    text = f"codemix order {ORDER}\0{seed}\0{source}\0{epoch}"
+    parts = [f"codemix order {ORDER}", str(seed), source, str(epoch)]
+    text = "\0".join(parts)
     digest = hashlib.sha256(text.encode())
     return digest.digest()
 
@@ -161,8 +162,9 @@ class Order:
         ordinal = np.where(inside, ordinal, 0)
         before = self.before[:, source]
         segment = _last_not_after(before, ordinal)  # of equal values the last: empty segments are passed over
+        leaf = self._leaf + int(self._place[source])
         in_segment = row_of_ordinal(
-            self._leaf + int(self._place[source]),
+            leaf,
             ordinal - before[segment],
             lambda node: np.maximum(self.tree[segment, node], 1),  # 0 only where nothing is inside
         )

@@ -55,6 +55,9 @@ def read_ledger(folder: Path, stage: StagePlan) -> dict[str, Any]:
     names = names_in_folder(folder, stage)
     today = {then: now for now, then in names.items()}
     for side in ("planned", "consumed"):
-        tokens = ledger[side]
-        ledger[side] = {today.get(then, then): n for then, n in tokens.items()}
+        tokens = {}
+        for then, n in ledger[side].items():
+            now = today.get(then, then)
+            tokens[now] = n
+        ledger[side] = tokens
     return ledger

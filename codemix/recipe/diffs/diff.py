@@ -126,10 +126,14 @@ def diff(a: Plan, b: Plan) -> Diff:
     mine = identity_parts(SourceGraph(a.recipe))
     theirs = identity_parts(SourceGraph(b.recipe))
     renamed = _renamed(mine, theirs)
-    my_names = {before: _label(before, after, renamed, mine) for before, after in renamed.items()}
-    their_names = {after: my_names[before] for before, after in renamed.items()}
-    mine = {my_names.get(name, name): parts for name, parts in mine.items()}
-    theirs = {their_names.get(name, name): parts for name, parts in theirs.items()}
+    my_names: dict[str, str] = {}
+    their_names: dict[str, str] = {}
+    for before, after in renamed.items():
+        label = _label(before, after, renamed, mine)
+        my_names[before] = label
+        their_names[after] = label
+    mine = _called(mine, my_names)
+    theirs = _called(theirs, their_names)
     moves: list[Move] = []
     stages: list[StageChange] = []
     for pair in _stage_pairs(a, b):
@@ -187,9 +191,12 @@ def _stage_pairs(a: Plan, b: Plan) -> list[_StagePair]:
 def _moves(pair: _StagePair, my_names: Names, their_names: Names) -> Iterator[Move]:
     mine = _sources_of(pair.before, my_names)
     theirs = _sources_of(pair.after, their_names)
-    for name in sorted(mine.keys() | theirs.keys()):
-        before = _reads(mine.get(name), pair.before)
-        after = _reads(theirs.get(name), pair.after)
+    names = mine.keys() | theirs.keys()
+    for name in sorted(names):
+        my_source = mine.get(name)
+        their_source = theirs.get(name)
+        before = _reads(my_source, pair.before)
+        after = _reads(their_source, pair.after)
         if before != after:
             tokens = (before.tokens, after.tokens)
             epochs = (before.epochs, after.epochs)
@@ -197,9 +204,14 @@ def _moves(pair: _StagePair, my_names: Names, their_names: Names) -> Iterator[Mo
 
 
 def _sources_of(stage: StagePlan | None, names: Names) -> dict[str, StageSource]:
+    sources: dict[str, StageSource] = {}
     if stage is None:
-        return {}
-    return {names.get(source.source, source.source): source for source in stage.sources}
+        return sources
+    for source in stage.sources:
+        name = source.source
+        called = names.get(name, name)
+        sources[called] = source
+    return sources
 
 
 @dataclass(frozen=True)
@@ -242,6 +254,15 @@ def _unlike(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> list[str]
     return unlike
 
 
+def _called(by_source: Mapping[str, Parts], names: Names) -> dict[str, Parts]:
+    """The parts of each source, by what it is called here."""
+    called = {}
+    for name, parts in by_source.items():
+        label = names.get(name, name)
+        called[label] = parts
+    return called
+
+
 def _label(before: str, after: str, renamed: Names, mine: Mapping[str, Parts]) -> str:
     """What both sides call a renamed source: the same in the diff of A and B as in that of B and A, and for
     two that exchange their names not the same."""
@@ -255,7 +276,8 @@ def _label(before: str, after: str, renamed: Names, mine: Mapping[str, Parts]) -
 
 
 def _source_changes(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> Iterator[SourceChange]:
-    for name in sorted(mine.keys() | theirs.keys()):
+    names = mine.keys() | theirs.keys()
+    for name in sorted(names):
         exists = (name in mine, name in theirs)
         if exists != (True, True):
             yield SourceChange(name, (), exists)
@@ -310,16 +332,20 @@ def _mixture(stage: StagePlan, names: Names) -> Any:
     """Counts by source: the same name, or the same data under another."""
     counts = []
     for index, source in enumerate(stage.sources):
+        name = source.source
+        called = names.get(name, name)
         of_segments = [segment.counts[index] for segment in stage.segments]
-        counts.append((names.get(source.source, source.source), of_segments))
+        counts.append((called, of_segments))
     return sorted(counts)
 
 
 def _order(stage: StagePlan, names: Names) -> Any:
     pools = []
     for source in stage.sources:
-        name = names.get(source.source, source.source)
-        pools.append((name, source.key, source.pool_windows, source.start))
+        name = source.source
+        called = names.get(name, name)
+        pool = (called, source.key, source.pool_windows, source.start)
+        pools.append(pool)
     return stage.seed, sorted(pools)
 
 

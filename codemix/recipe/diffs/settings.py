@@ -60,14 +60,20 @@ def _renamed(recipe: Recipe, names: Names) -> Recipe:
     """A recipe whose sources, lists of dedup and rates of fill-in-the-middle say `names`."""
     if not names:
         return recipe
-    sources = {names.get(name, name): source for name, source in recipe.sources.items()}
+    sources = {}
+    for name, source in recipe.sources.items():
+        called = names.get(name, name)
+        sources[called] = source
     dedup = []
     for entry in recipe.dedup:
-        compared = tuple(names.get(name, name) for name in entry.sources)
-        dedup.append(entry.model_copy(update={"sources": compared}))
+        compared = [names.get(name, name) for name in entry.sources]
+        renamed = entry.model_copy(update={"sources": tuple(compared)})
+        dedup.append(renamed)
     stages = []
     for stage in recipe.stages:
-        stages.append(stage.model_copy(update={"fim": _by_names(stage.fim, names)}))
+        rates = _by_names(stage.fim, names)
+        with_rates = stage.model_copy(update={"fim": rates})
+        stages.append(with_rates)
     changed = {"sources": sources, "dedup": tuple(dedup), "stages": tuple(stages)}
     return recipe.model_copy(update=changed)
 
@@ -76,7 +82,11 @@ def _by_names(value: Any, names: Names) -> Any:
     """A nested value whose keys say `names`."""
     if not isinstance(value, dict):
         return value
-    return {names.get(key, key): _by_names(inside, names) for key, inside in value.items()}
+    renamed = {}
+    for key, inside in value.items():
+        called = names.get(key, key)
+        renamed[called] = _by_names(inside, names)
+    return renamed
 
 
 def differing(a: Any, b: Any) -> Iterator[Setting]:

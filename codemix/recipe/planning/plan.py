@@ -253,8 +253,9 @@ def arranged(stage: StagePlan, order: Sequence[int]) -> StagePlan:
     sources = [stage.sources[index] for index in order]
     segments = []
     for segment in stage.segments:
-        counts = tuple(segment.counts[index] for index in order)
-        segments.append(replace(segment, counts=counts))
+        counts = [segment.counts[index] for index in order]
+        in_order = replace(segment, counts=tuple(counts))
+        segments.append(in_order)
     return replace(stage, sources=tuple(sources), segments=tuple(segments))
 
 
