@@ -27,7 +27,7 @@ EXIT_CODES = {  # category -> what `--fail-on` exits with; the gravest first
 MEANINGS = {
     "data": "changes data already trained on",
     "rebuild": "rebuilds the data of a source",
-    "retrain": "retrains a stage on the data it had",
+    "retrain": "trains a stage again that was there",
     "future": "future stages only: nothing that exists is made again",
     "settings": "measured again, or bound differently; nothing is built or trained again",
     "removed": "a recipe that is no longer there",
