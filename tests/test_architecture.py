@@ -15,6 +15,8 @@ OWNERS = {  # heavy package -> the files or folders that may import it
         "recipe/language/yaml_layout.py",
     },
     "typer": {"cli/"},
+    "pygls": {"cli/lsp_server.py"},
+    "lsprotocol": {"cli/lsp_server.py"},
     "datatrove": {"data/datatrove_adapter/"},
     "loguru": {"data/datatrove_adapter/logs.py"},
     "ray": {"data/execution/clusters.py"},

@@ -26,6 +26,7 @@ COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in
     "lock": ("recipe", "lock"),
     "schema": ("recipe", "schema"),
     "components": ("recipe", "components"),
+    "lsp": ("lsp", "lsp"),
     "init": ("recipe", "init"),
     "export": ("recipe", "export"),
     "import": ("recipe", "import_"),

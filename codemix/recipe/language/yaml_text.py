@@ -146,16 +146,32 @@ def load(path: str | Path) -> YamlFile:
 def parse(text: str, file: str) -> YamlFile:
     """The document in `text`. Raises CodemixError with every problem of the YAML itself, in file order."""
     document = YamlFile(file, text)
+    problems = _read_into(document)
+    if problems:
+        raise CodemixError(*problems[:MAX_PROBLEMS])
+    return document
+
+
+def parse_leniently(text: str, file: str) -> YamlFile | None:
+    """The document in a text that may hold bad values, for an editor; None where it is not YAML at all."""
+    document = YamlFile(file, text)
+    try:
+        _read_into(document)
+    except CodemixError:
+        return None
+    return document
+
+
+def _read_into(document: YamlFile) -> list[Problem]:
+    """Fill in the value and the places; the problems of single values, in file order. Raises CodemixError for
+    what is not YAML."""
     node = _composed(document)
     if node is None:
         hint = "`codemix init` writes a recipe to start from"
-        raise CodemixError(Problem("the file is empty", Where(file, 1, 1), (hint,), "yaml-syntax"))
+        raise CodemixError(Problem("the file is empty", Where(document.file, 1, 1), (hint,), "yaml-syntax"))
     reader = _Reader(document)
     document.value = reader.value(node, (), 0)
-    if reader.problems:
-        problems = in_file_order(reader.problems)
-        raise CodemixError(*problems[:MAX_PROBLEMS])
-    return document
+    return in_file_order(reader.problems)
 
 
 def _composed(document: YamlFile) -> yaml.Node | None:

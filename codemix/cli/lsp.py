@@ -1,0 +1,17 @@
+"""The language server: what recipe/editor knows, by the Language Server Protocol over standard input and
+output."""
+
+from __future__ import annotations
+
+from codemix.cli.context import refusal
+
+
+def lsp() -> int:
+    """Serve an editor: problems while you type, hover, completion, fixes, go to definition."""
+    try:
+        from codemix.cli.lsp_server import new_server
+    except ImportError as error:
+        what = f"the language server needs a package that is not installed: {error.name}"
+        raise refusal(what, "pip install 'codemix[lsp]'", rule="missing-extra") from None
+    new_server().start_io()
+    return 0

@@ -1,0 +1,130 @@
+"""What may be written at a position: keys, kinds of components, values, names of sources, groups and
+stages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from codemix.recipe.editor.names import candidates
+from codemix.recipe.editor.schema_at import Schema, shapes_at
+from codemix.recipe.language import yaml_text
+from codemix.recipe.language.finding import WARNINGS
+
+_HERE = "codemix-cursor"  # stands where the cursor is; no recipe says it
+_WORD_BEFORE = re.compile(r"[\w.+-]*\Z")
+_WORD_AFTER = re.compile(r"\A[\w.+-]*")
+_CLOSING = {"{": "}", "[": "]"}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A word that fits, what to insert for it, and what it means."""
+
+    label: str
+    insert: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """Where the cursor is in the values: at a key of `path`, or at the value of `path`."""
+
+    value: Any
+    path: tuple
+    is_key: bool
+
+
+def completions(text: str, line: int, column: int) -> list[Completion]:
+    """Everything that fits at a position; line and column count from 1. Nothing where YAML cannot be guessed."""
+    found: dict[str, Completion] = {}
+    for cursor in _cursors(text, line, column):
+        for completion in _at(cursor):
+            found.setdefault(completion.label, completion)
+        if found:
+            break
+    return list(found.values())
+
+
+def _at(cursor: _Cursor) -> Iterator[Completion]:
+    shapes = shapes_at(cursor.value, cursor.path)
+    if not cursor.is_key:
+        yield from _values(shapes)
+        for name in candidates(cursor.value, cursor.path, is_key=False):
+            yield Completion(name.name, name.name, name.kind)
+        return
+    for shape in shapes:
+        for key, inner in shape.get("properties", {}).items():
+            yield Completion(key, f"{key}: ", inner.get("description", ""))
+    for name in candidates(cursor.value, (*cursor.path, _HERE), is_key=True):
+        yield Completion(name.name, f"{name.name}: ", name.kind)
+    if cursor.path == ("silence",):
+        for rule, cite in WARNINGS.items():
+            yield Completion(rule, f"{rule}: ", cite)
+
+
+def _values(shapes: list[Schema]) -> Iterator[Completion]:
+    for shape in shapes:
+        values = list(shape.get("enum", ()))
+        if "const" in shape:
+            values.append(shape["const"])
+        if shape.get("type") == "boolean":
+            values += ["true", "false"]
+        for value in values:
+            yield Completion(str(value), str(value), shape.get("description", ""))
+        kind = shape.get("properties", {}).get("kind", {})
+        if "const" in kind:
+            name = kind["const"]
+            yield Completion(name, f"{{kind: {name}}}", shape.get("description", ""))
+
+
+def _cursors(text: str, line: int, column: int) -> Iterator[_Cursor]:
+    """The readings of a text that is being written, the likeliest first."""
+    lines = text.split("\n")
+    if line > len(lines):
+        return
+    earlier = lines[: line - 1]
+    current = lines[line - 1]
+    later = lines[line:]
+    before = _WORD_BEFORE.sub("", current[: column - 1])
+    after = _WORD_AFTER.sub("", current[column - 1 :])
+    brackets = _closed(before)
+    for mark in (_HERE, f"{_HERE}: ~"):
+        written = before + mark
+        yield from _reading([*earlier, written + after, *later])
+        yield from _reading([*earlier, written + brackets, *later])
+        yield from _reading([*earlier, written + brackets])
+
+
+def _closed(before: str) -> str:
+    """The brackets that a line leaves open, closed."""
+    open_ones: list[str] = []
+    for character in before:
+        if character in _CLOSING:
+            open_ones.append(_CLOSING[character])
+        elif open_ones and character == open_ones[-1]:
+            open_ones.pop()
+    return "".join(reversed(open_ones))
+
+
+def _reading(lines: list[str]) -> Iterator[_Cursor]:
+    document = yaml_text.parse_leniently("\n".join(lines), "")
+    if document is None:
+        return
+    for path in document.keys:
+        if path[-1] == _HERE:
+            yield _Cursor(document.value, path[:-1], is_key=True)
+    for path in document.marks:
+        if _value(document.value, path) == _HERE:
+            yield _Cursor(document.value, path, is_key=False)
+
+
+def _value(value: Any, path: tuple) -> Any:
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
