@@ -156,12 +156,17 @@ def _other_file(file: OpenFile, name: str) -> types.Location | None:
 def _code_actions(server: RecipeServer, params: types.CodeActionParams) -> list[types.CodeAction]:
     uri = params.text_document.uri
     file = server.file(uri)
-    actions = []
-    for problem in file.checked.problems if file.is_recipe else ():
-        line = problem.where.line - 1 if problem.where else -1
-        if params.range.start.line <= line <= params.range.end.line:
+    actions: list[types.CodeAction] = []
+    if not file.is_recipe:
+        return actions
+    first = params.range.start.line + 1
+    last = params.range.end.line + 1
+    for problem in file.checked.problems:
+        line = problem.where.line if problem.where else 0
+        if first <= line <= last:
             for fix in fixes.fixes(file, problem):
-                actions.append(_action(uri, file, fix))
+                action = _action(uri, file, fix)
+                actions.append(action)
     return actions
 
 

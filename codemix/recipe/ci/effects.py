@@ -216,12 +216,15 @@ def _loosened(before: Recipe, after: Recipe) -> Iterator[Effect]:
             yield from _lost_limits(f"`{stage.name}`", stage.limits, limits)
     for name, source in after.sources.items():
         then = before.sources.get(name, source)
-        if source.max_epochs > then.max_epochs:
-            caps = f"{source.max_epochs:g} times, before {then.max_epochs:g}"
+        cap = source.max_epochs
+        before_cap = then.max_epochs
+        if cap > before_cap:
+            caps = f"{cap:g} times, before {before_cap:g}"
             yield Effect("limits", f"`{name}` may be read {caps}")
-    for rule in after.silence:
-        if rule not in before.silence:
-            yield Effect("limits", f"the warning `{rule}` is silenced")
+    silenced = after.silence.keys() - before.silence.keys()
+    for rule in sorted(silenced):
+        what = f"the warning `{rule}` is silenced"
+        yield Effect("limits", what)
 
 
 def _lost_limits(where: str, before: Sequence[Limit], after: Sequence[Limit]) -> Iterator[Effect]:

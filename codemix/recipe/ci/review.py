@@ -223,13 +223,15 @@ def _planned(recipes: Recipes, path: str | None) -> Planned:
 def _points(before: Mapping[str, Plan], after: Mapping[str, Plan]) -> list[Point]:
     """The recipes of a file side by side; a file with one recipe on both sides holds it under any name."""
     names = [*after, *before]
-    if len(before) == len(after) == 1:
+    one_recipe = len(before) == len(after) == 1
+    if one_recipe:
         now, then = names
         return [_point(now, before[then], after[now])]
     points = []
     for name in dict.fromkeys(names):
         was = before.get(name)
-        point = _point(name, was, after.get(name))
+        now_is = after.get(name)
+        point = _point(name, was, now_is)
         points.append(point)
     return points
 

@@ -14,6 +14,7 @@ from codemix.recipe.language import yaml_text
 from codemix.recipe.language.finding import WARNINGS
 
 _HERE = "codemix-cursor"  # stands where the cursor is; no recipe says it
+_HERE_AS_KEY = f"{_HERE}: ~"
 _WORD_BEFORE = re.compile(r"[\w.+-]*\Z")
 _WORD_AFTER = re.compile(r"\A[\w.+-]*")
 _CLOSING = {"{": "}", "[": "]"}
@@ -50,52 +51,73 @@ def completions(text: str, line: int, column: int) -> list[Completion]:
 
 def _at(cursor: _Cursor) -> Iterator[Completion]:
     shapes = shapes_at(cursor.value, cursor.path)
-    if not cursor.is_key:
+    if cursor.is_key:
+        yield from _keys(shapes)
+        name_path = (*cursor.path, _HERE)
+        end = ": "
+    else:
         yield from _values(shapes)
-        for name in candidates(cursor.value, cursor.path, is_key=False):
-            yield Completion(name.name, name.name, name.kind)
-        return
-    for shape in shapes:
-        for key, inner in shape.get("properties", {}).items():
-            yield Completion(key, f"{key}: ", inner.get("description", ""))
-    for name in candidates(cursor.value, (*cursor.path, _HERE), is_key=True):
-        yield Completion(name.name, f"{name.name}: ", name.kind)
+        name_path = cursor.path
+        end = ""
+    for found in candidates(cursor.value, name_path, is_key=cursor.is_key):
+        yield Completion(found.name, found.name + end, found.kind)
     if cursor.path == ("silence",):
         for rule, cite in WARNINGS.items():
             yield Completion(rule, f"{rule}: ", cite)
 
 
+def _keys(shapes: list[Schema]) -> Iterator[Completion]:
+    for shape in shapes:
+        properties = shape.get("properties", {})
+        for key, inner in properties.items():
+            description = inner.get("description", "")
+            yield Completion(key, f"{key}: ", description)
+
+
 def _values(shapes: list[Schema]) -> Iterator[Completion]:
     for shape in shapes:
-        values = list(shape.get("enum", ()))
-        if "const" in shape:
-            values.append(shape["const"])
-        if shape.get("type") == "boolean":
-            values += ["true", "false"]
-        for value in values:
-            yield Completion(str(value), str(value), shape.get("description", ""))
-        kind = shape.get("properties", {}).get("kind", {})
-        if "const" in kind:
-            name = kind["const"]
-            yield Completion(name, f"{{kind: {name}}}", shape.get("description", ""))
+        description = shape.get("description", "")
+        for value in _literals(shape):
+            word = str(value)
+            yield Completion(word, word, description)
+        properties = shape.get("properties", {})
+        kind = properties.get("kind", {})
+        name = kind.get("const")
+        if name is not None:
+            yield Completion(name, f"{{kind: {name}}}", description)
+
+
+def _literals(shape: Schema) -> Iterator[Any]:
+    """The values that a schema names one by one."""
+    yield from shape.get("enum", ())
+    if "const" in shape:
+        yield shape["const"]
+    if shape.get("type") == "boolean":
+        yield "true"
+        yield "false"
 
 
 def _cursors(text: str, line: int, column: int) -> Iterator[_Cursor]:
     """The readings of a text that is being written, the likeliest first."""
     lines = text.split("\n")
-    if line > len(lines):
+    n_before = line - 1
+    if n_before >= len(lines):
         return
-    earlier = lines[: line - 1]
-    current = lines[line - 1]
+    earlier = lines[:n_before]
+    current = lines[n_before]
     later = lines[line:]
-    before = _WORD_BEFORE.sub("", current[: column - 1])
-    after = _WORD_AFTER.sub("", current[column - 1 :])
+    left = current[: column - 1]
+    right = current[column - 1 :]
+    before = _WORD_BEFORE.sub("", left)
+    after = _WORD_AFTER.sub("", right)
     brackets = _closed(before)
-    for mark in (_HERE, f"{_HERE}: ~"):
+    for mark in (_HERE, _HERE_AS_KEY):
         written = before + mark
-        yield from _reading([*earlier, written + after, *later])
-        yield from _reading([*earlier, written + brackets, *later])
-        yield from _reading([*earlier, written + brackets])
+        as_it_is = [written + after]
+        closed = [written + brackets]
+        yield from _reading(earlier + as_it_is + later)
+        yield from _reading(earlier + closed + later)
+        yield from _reading(earlier + closed)
 
 
 def _closed(before: str) -> str:

@@ -25,8 +25,11 @@ def shapes_at(value: Any, path: tuple) -> list[Schema]:
     shapes = list(_alternatives(root, root, value))
     for part in path:
         value = _inside(value, part)
-        steps = [step for shape in shapes for step in _step(shape, part)]
-        shapes = [found for step in steps for found in _alternatives(root, step, value)]
+        inner: list[Schema] = []
+        for shape in shapes:
+            for step in _step(shape, part):
+                inner += _alternatives(root, step, value)
+        shapes = inner
     return shapes
 
 
@@ -56,14 +59,19 @@ def _step(shape: Schema, part: Any) -> Iterator[Schema]:
 def _alternatives(root: Schema, shape: Schema, value: Any) -> Iterator[Schema]:
     """A schema with its references followed and its choices apart, each with the description around it."""
     yield shape
-    around = {key: shape[key] for key in ("description",) if key in shape}
-    for inner in [*shape.get("allOf", ()), *shape.get("anyOf", ())]:
-        yield from _alternatives(root, around | inner, value)
-    reference = shape.get("$ref")
-    if reference is not None:
-        target = root["$defs"][reference.removeprefix("#/$defs/")]
-        if _fits(target, value):
-            yield from _alternatives(root, target, value)
+    around = {}
+    if "description" in shape:
+        around["description"] = shape["description"]
+    for key in ("allOf", "anyOf"):
+        for inner in shape.get(key, ()):
+            described_inner = around | inner
+            yield from _alternatives(root, described_inner, value)
+    if "$ref" not in shape:
+        return
+    name = shape["$ref"].removeprefix("#/$defs/")
+    target = root["$defs"][name]
+    if _fits(target, value):
+        yield from _alternatives(root, target, value)
 
 
 def _fits(shape: Schema, value: Any) -> bool:

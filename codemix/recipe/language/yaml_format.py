@@ -160,9 +160,13 @@ class _Writer:
         for line in self.source[after_last:end]:
             text = line.strip()
             if text:
-                column = self.layout.comment_column(_indentation(line), token)
-                self.lines.append(" " * column + _comment(text))
-            elif self.lines and self.lines[-1]:
+                was = _indentation(line)
+                column = self.layout.comment_column(was, token)
+                margin = " " * column
+                self.lines.append(margin + _comment(text))
+                continue
+            last = self.lines[-1] if self.lines else ""
+            if last:
                 self.lines.append("")
 
     def _write_raw(self, raw: str) -> None:
