@@ -63,8 +63,7 @@ def _about_rows(format: Format, stage: StagePlan) -> Iterator[str]:
     yield (
         f"**The order.** `rows/{stage.name}` holds the {stage.rows:,} rows of stage `{stage.name}` in the order in "
         f"which codemix trains on them, {stage.seq_len + 1:,} tokens each: {stage.seq_len:,} inputs and the last "
-        f"target, which is the first input of no other row of its batch. {format.order_note[0].upper()}"
-        f"{format.order_note[1:]}."
+        f"target. {format.order_note[0].upper()}{format.order_note[1:]}."
     )
     yield "Steps are consecutive rows:"
     lines = ["| from step | rows per step |", "| ---: | ---: |"]
