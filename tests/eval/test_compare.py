@@ -125,7 +125,7 @@ def test_swapping_variant_and_reference_negates(variants):
     ba = difference(b.last, a.last, "code")
     assert ab.interval.difference == pytest.approx(-ba.interval.difference)
     assert ab.interval.low == pytest.approx(-ba.interval.high)
-    assert {ab.verdict, ba.verdict} == {"lower", "higher"}
+    assert {ab.verdict, ba.verdict} == {"better", "worse"}
     same = difference(a.last, a.last, "code")
     assert same.interval.difference == 0 and same.verdict == "no call"
 
@@ -174,7 +174,7 @@ def test_seeds_that_differ_as_much_stop_the_call(store):
         [run(store, f"noisy-{n}", MIXTURES[n], seed=s) for n in ("balanced", "text-only") for s in (0, 1)]
     )
     a, b = made
-    assert difference(a.last, b.last, "text").verdict == "higher"
+    assert difference(a.last, b.last, "text").verdict == "worse"
     scores = a.runs[1].stage(a.last.name).scores.sources
     for name, score in list(scores.items()):
         if SOURCES[name] == "text":
@@ -264,6 +264,27 @@ def test_the_page_opens_with_the_question_and_holds_every_part(written):
     assert content["baseline"] == "text-only" and content["answer"][0] in markdown
     row = next(r for r in content["last"] if r["variant"] == "balanced" and r["measure"] == "code")
     assert f"{row['value']:.4f}" in markdown and row["low"] < row["difference"] < row["high"] < 0
+
+
+def test_a_recipe_has_one_name_on_its_page(inputs, store):
+    seeds = [run for run in inputs if run.plan.recipe.name.startswith("balanced")][:2]
+    others = [run for run in inputs if run.plan.recipe.name == "text-only"]
+    markdown = compare([*seeds, *others], store, baseline="text-only").with_suffix(".md").read_text()
+    runs = markdown[markdown.index("**Runs**") :]
+    assert "\n| balanced | 0 |" in runs and "\n| balanced | 1 |" in runs and "| balanced-seed0" not in runs
+
+
+def test_a_stage_against_itself_is_no_row_and_no_section(store, tmp_path):
+    """Two recipes that differ only in their cooldown share what is before it: +0.0% is all to say there."""
+    early = MIXTURES["balanced"]
+    cooled = (*early[:2], ("cooldown", {"text": "100%"}, 48))
+    runs = []
+    for name, stages in (("with-code", early), ("text-cooldown", cooled)):
+        plan = planned("balanced", stages)
+        plan = replace(plan, recipe=plan.recipe.model_copy(update={"name": name}))
+        runs.append(RunInputs(plan, MANIFESTS, *write_run(store, plan)))
+    html = compare(runs, store).read_text()
+    assert '<section id="against"' in html and '<section id="init"' not in html
 
 
 def test_equal_inputs_give_equal_bytes_and_no_second_writing(written, inputs, store):

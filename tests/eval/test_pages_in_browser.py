@@ -19,12 +19,17 @@ pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="there is no Chromium on this machine"),
 ]
 VIEWS = {
-    "light": dict(width=1280),
-    "dark": dict(width=1280, scheme="dark"),
-    "narrow": dict(width=420),
-    "narrow-dark": dict(width=420, scheme="dark"),
-    "print": dict(width=800, media="print"),
-}
+    f"{width}-{scheme}": dict(width=width, scheme=scheme)
+    for width in (400, 1300, 2000)
+    for scheme in ("light", "dark")
+} | {"print": dict(width=800, media="print")}
+CLIPPED = """
+[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.className)
+"""
+FINDINGS = """
+axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
+  .filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes.map(n => n.html.slice(0, 120))]))
+"""
 CONTRASTS = """
 (() => {
   const parse = c => { const m = c.match(/[\\d.]+/g).map(Number); return c.startsWith('color(') ? m.slice(0, 4).map((v, i) => i < 3 ? v * 255 : v) : m; };
@@ -67,6 +72,37 @@ def pages(tmp_path_factory):
 def tab(tmp_path_factory):
     with browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """The accessibility checker axe-core, where npm has installed it."""
+    path = Path(os.environ.get("CODEMIX_AXE", "node_modules/axe-core/axe.min.js"))
+    if not path.is_file():
+        pytest.skip("there is no axe-core: `npm install axe-core`, or name its axe.min.js in CODEMIX_AXE")
+    return path.read_text()
+
+
+@pytest.mark.parametrize("view", ["400-light", "1300-dark", "2000-light"])
+@pytest.mark.parametrize("which", ["report", "compare"])
+def test_the_accessibility_checker_finds_nothing_serious(pages, tab, axe, which, view):
+    tab.open(pages[which], **VIEWS[view])
+    tab.value(f"{axe};1")
+    assert tab.promised(FINDINGS) == []
+
+
+@pytest.mark.parametrize("which", ["report", "compare"])
+def test_nothing_is_out_of_sight_without_a_sign(pages, tab, which):
+    """On a desk nothing scrolls; on a phone only figures do, and say so, and tables are lists of cards."""
+    tab.open(pages[which], width=1300)
+    assert tab.value(CLIPPED) == []
+    tab.open(pages[which], width=400)
+    assert {"plotbox" in name for name in tab.value(CLIPPED)} == {True}
+    assert "Swipe" in tab.value("getComputedStyle(document.querySelector('.plotbox'), '::before').content")
+    assert tab.value(
+        "[...document.querySelectorAll('.cards td')].filter(e => e.checkVisibility())"
+        ".every(e => e.getBoundingClientRect().right <= innerWidth)"
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS)

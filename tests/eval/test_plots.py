@@ -1,6 +1,4 @@
-"""Figures: colours that hold still and can be seen, labels that do not collide,
-SVG that is safe beside another.
-"""
+"""Figures: labels that do not collide, curves that can be read, SVG that is safe beside another."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -9,52 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.eval.pages import plots
-from codemix.eval.report import charts
+from codemix.eval.pages import palette, plots
+from codemix.eval.report import charts, loss_chart
+from codemix.eval.report.charts import FunnelPart
 from codemix.eval.report.loss_chart import Boundary, losses
 
-TAGS = {
-    "docs": {"kind": "text"},
-    "web": {"kind": "code"},
-    "stdlib": {"kind": "code"},
-    "maths": {},
-    "md": {"kind": "markup"},
-}
-
-
-def contrast(a: str, b: str) -> float:
-    def light(colour):
-        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-    low, high = sorted([light(a), light(b)])
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("name", plots.PALETTE)
-def test_every_colour_stands_out_on_its_card(name):
-    light, dark = plots.PALETTE[name]
-    assert contrast(light, "#ffffff") >= 3 and contrast(dark, "#171b21") >= 3
-
-
-def test_a_source_keeps_its_colour_whatever_the_order():
-    shades = plots.colours(TAGS)
-    assert shades == plots.colours(dict(reversed(TAGS.items())))
-    assert shades == {
-        "docs": "text-1",
-        "md": "code-1",
-        "stdlib": "code-2",
-        "web": "code-3",
-        "maths": "other-1",
-    }
-
-
-def test_more_sources_than_colours_differ_by_their_dashes():
-    tags = {f"lang{i:02}": {"kind": "code"} for i in range(12)}
-    shades = plots.colours(tags)
-    looks = {(shades[n], str(plots.dash(n, shades))) for n in tags}
-    assert len(looks) == 12
+TAGS = {"docs": {"kind": "text"}, "web": {"kind": "code"}}
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,14 +76,14 @@ def test_curves_with_gaps_and_without_points_are_drawn():
         [],
         [(0, 1e-3)],
         [Boundary("s", 0, 10)],
-        plots.colours(TAGS),
+        palette.shades(TAGS),
     )
     assert "web" in drawing and ">docs<" not in drawing
 
 
 def test_long_names_take_no_room_from_the_bars():
     def height(names):
-        shades = plots.colours({n: {"kind": "code"} for n in names})
+        shades = palette.shades({n: {"kind": "code"} for n in names})
         return float(
             re.search(
                 r'viewBox="0 0 [\d.]+ ([\d.]+)"',
@@ -134,3 +92,43 @@ def test_long_names_take_no_room_from_the_bars():
         )
 
     assert height([f"{'x' * 60}-{i}" for i in range(8)]) > height([f"x{i}" for i in range(8)]) + 300
+
+
+def funnel_texts(parts):
+    drawing = charts.funnel("f", "t", "d", {"docs": parts}, palette.shades(TAGS))
+    return re.findall(r"<text[^>]*>([^<]+)</text>", drawing)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(61, "short_doc_reason 61%"), (17, "short_doc_reason"), (8, "8%"), (2, None)],
+)
+def test_a_reason_is_written_only_as_far_as_its_part_of_the_bar_is_wide(share, expected):
+    parts = [FunnelPart("short_doc_reason", share), FunnelPart("kept", 100 - share)]
+    texts = funnel_texts(parts)
+    shown = [text for text in texts if text.startswith("short_doc") or text == f"{share}%"]
+    assert shown == ([expected] if expected else [])
+
+
+BOUNDARIES = [Boundary("one", 0, 100), Boundary("two", 100, 200)]
+
+
+def smoothed(y):
+    x = [float(tokens) for tokens in range(1, 201)]
+    return loss_chart.smoothed(loss_chart._Line("a", x, list(y), {}), BOUNDARIES)
+
+
+def test_smoothing_keeps_a_slope_and_flattens_noise():
+    slope = [5 - 0.01 * i for i in range(200)]
+    assert smoothed(slope) == pytest.approx(slope)
+    noisy = [v + (0.5 if i % 2 else -0.5) for i, v in enumerate(slope)]
+    inner = range(10, 90)
+    assert max(abs(smoothed(noisy)[i] - slope[i]) for i in inner) < 0.15
+
+
+def test_smoothing_stops_at_the_edges_of_stages_and_at_gaps():
+    step = [1.0] * 100 + [9.0] * 100
+    assert smoothed(step) == step
+    gap = [1.0] * 50 + [float("nan")] + [9.0] * 149
+    values = smoothed(gap)
+    assert values[49] == 1.0 and values[50] != values[50] and values[51] == 9.0

@@ -98,6 +98,12 @@ class Browser:
         """What a JavaScript expression gives."""
         return self.send("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
+    def promised(self, expression: str) -> Any:
+        """What the promise that a JavaScript expression gives comes to."""
+        answer = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
     def press(self, key: str, code: int, text: str = "") -> None:
         """One key, as a keyboard sends it."""
         for kind in ("keyDown", "keyUp"):

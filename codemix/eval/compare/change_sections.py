@@ -10,7 +10,7 @@ from codemix.eval.compare.findings import Findings
 from codemix.eval.pages.page import Cell, Figure, Mark, PageTable, Section, signed
 from codemix.recipe.language.quantities import show_tokens
 
-TONES = {"lower": "good", "higher": "bad"}
+TONES = {"better": "good", "worse": "bad"}
 HEADINGS = (
     "recipe",
     "measure",
@@ -73,8 +73,11 @@ def cooldown(findings: Findings) -> Section | None:
 
 
 def _by_variant(changes: Sequence[Change]) -> list[LabelledChange]:
+    """Changes under the names of their variants, without those of a stage against itself."""
     labelled = []
     for change in changes:
+        if change.is_of_one_stage:
+            continue
         labelled.append(LabelledChange(change.variant, change))
     return labelled
 

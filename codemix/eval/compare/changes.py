@@ -46,11 +46,18 @@ class Change:
     seeds: list[float]
     reference_seeds: list[float]
     interval: Interval | None = None
-    verdict: str = NO_CALL  # or "lower", "higher"
+    verdict: str = NO_CALL  # or "better", "worse"
 
     @property
     def variant(self) -> str:
         return self.stage.variant.name
+
+    @property
+    def is_of_one_stage(self) -> bool:
+        """Whether both sides are one stage, trained once, of which there is nothing to say but +0.0%."""
+        ours = [stage.fingerprint for stage in self.stage.runs]
+        theirs = [stage.fingerprint for stage in self.reference.runs]
+        return ours == theirs
 
     def as_json(self) -> dict[str, Any]:
         interval = asdict(self.interval) if self.interval else {}
@@ -100,8 +107,7 @@ def difference(stage: VariantStage, reference: VariantStage, measure: str) -> Ch
     if len(pairs) > 1:
         sample = bootstrap(pairs)
         interval = _interval(sample, pairs)
-        called = stats.verdict(sample, stats.seed_spread(reference_seeds), stats.seed_spread(seeds))
-        verdict = {"better": "lower", "worse": "higher"}.get(called, called)
+        verdict = stats.verdict(sample, stats.seed_spread(reference_seeds), stats.seed_spread(seeds))
         if len(pairs) < _n_scored(stage, sources):
             value = sample.b
             reference_value = sample.a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,36 +9,15 @@ from typing import TYPE_CHECKING
 from codemix.eval.compare.changes import NO_CALL
 from codemix.eval.pages import plots
 from codemix.eval.pages.page import signed
+from codemix.eval.pages.palette import Shade
 from codemix.eval.pages.plots import INK, MUTED, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RUN_COLOURS = (
-    "other-1",
-    "code-3",
-    "text-1",
-    "code-2",
-    "text-3",
-    "other-2",
-    "code-1",
-    "text-2",
-    "code-4",
-    "text-4",
-)
-FAMILY_COLOURS = {"code": "code-1", "text": "text-1", "other": "other-1"}
+FAMILY_SHADES = {"code": Shade("code-1"), "text": Shade("text-1"), "other": Shade("other-1")}
 PANEL_TITLES = {"code": "held-out code", "text": "held-out text", "other": "other held-out sources"}
 DASHED = (0, (4, 1.8))
-
-
-def run_colours(names: Sequence[str], baseline: str) -> dict[str, str]:
-    """A palette name for each variant but the baseline, which is drawn in neutral ink."""
-    colours = itertools.cycle(RUN_COLOURS)
-    shades = {}
-    for name in names:
-        if name != baseline:
-            shades[name] = next(colours)
-    return shades
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -81,13 +59,13 @@ def forest(
     with plots.drawing(10, height) as figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (measure, bars) in zip(grid, panels.items(), strict=True):
-            shade = plots.colour(FAMILY_COLOURS[measure])
+            shade = plots.ink(FAMILY_SHADES[measure])
             for bar in bars:
                 _forest_bar(axes, rows[bar.label], bar, shade)
             _scale_forest(axes, bars, rows)
             axes.axvline(0, color=INK, linewidth=1)
             _name_rows(axes, list(rows))
-            axes.set_title(PANEL_TITLES[measure], color=shade)
+            axes.set_title(PANEL_TITLES[measure])
         grid[0].set_ylim(len(rows) - 0.45, -0.55)
         figure.supxlabel(axis, fontsize=10, color=MUTED)
         return plots.svg(figure, key, title, description)
@@ -154,7 +132,7 @@ def paths(
     title: str,
     description: str,
     panels: Mapping[str, Mapping[str, Sequence[PathPoint]]],
-    shades: Mapping[str, str],
+    shades: Mapping[str, Shade],
 ) -> str:
     """A panel per measure: bits per byte over tokens, a line per variant, a bar where seeds spread."""
     with plots.drawing(10, 3.9) as figure:
@@ -173,14 +151,14 @@ def paths(
         return plots.svg(figure, key, title, description)
 
 
-def _path(axes: Axes, name: str, points: Sequence[PathPoint], shade: str | None) -> None:
+def _path(axes: Axes, name: str, points: Sequence[PathPoint], shade: Shade | None) -> None:
     """The line of one variant; dashed and in neutral ink for the baseline, which has no shade."""
-    colour = plots.colour(shade) if shade else INK
+    colour = plots.ink(shade) if shade else INK
     axes.plot(
         [point.tokens for point in points],
         [point.mean for point in points],
         color=colour,
-        linestyle="-" if shade else DASHED,
+        linestyle=shade.dash if shade else DASHED,
         marker="o",
         markersize=5,
         label=name,
@@ -229,7 +207,7 @@ def sweep(
     with plots.drawing(10, 3.1) as figure:
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (name, points) in zip(grid, panels.items(), strict=True):
-            family_shade = plots.colour(FAMILY_COLOURS.get(name, "other-1"))
+            family_shade = plots.ink(FAMILY_SHADES.get(name, FAMILY_SHADES["other"]))
             _sweep_line(axes, points, family_shade if style.is_ours else MUTED, style)
             if style.is_ours:
                 _label_points(axes, points)
@@ -344,7 +322,7 @@ def _win_bar(axes: Axes, y: int, bar: WinBar) -> None:
 
 def _win_parts(bar: WinBar) -> list[_WinPart]:
     return [
-        _WinPart(bar.wins, f"{bar.a} {bar.wins}", plots.colour("text-1")),
+        _WinPart(bar.wins, f"{bar.a} {bar.wins}", plots.ink(FAMILY_SHADES["text"])),
         _WinPart(bar.ties, f"ties {bar.ties}", plots.GRID, INK),
-        _WinPart(bar.losses, f"{bar.b} {bar.losses}", plots.colour("code-1")),
+        _WinPart(bar.losses, f"{bar.b} {bar.losses}", plots.ink(FAMILY_SHADES["code"])),
     ]

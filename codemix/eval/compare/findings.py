@@ -10,7 +10,7 @@ from codemix.eval.compare.changes import Best, Change, LabelledChange, best, dif
 from codemix.eval.compare.stage_roles import Sweep, SweepPoint, cooldowns, qualities, sweeps
 from codemix.eval.compare.variants import Variant, VariantStage, equally_long
 
-FORMAT = 1
+FORMAT = 2  # verdicts are better and worse
 MEASURES = {"code": "held-out code", "text": "held-out text", "other": "the other held-out sources"}
 
 

@@ -53,20 +53,22 @@ def provenance_section(variants: Sequence[Variant]) -> Section:
     table = PageTable("Runs", headings, "lrll")
     for variant in variants:
         for run in variant.runs:
-            table.rows.append(_fingerprints(run))
+            table.rows.append(_fingerprints(variant.name, run))
     lead = "A stage with the same fingerprint in two runs is one stage, trained once."
+    recipes = [variant.first.facts.recipe for variant in variants]
+    if any(variant.name != recipe for variant, recipe in zip(variants, recipes, strict=True)):
+        table.notes.append(f"The first recipe's whole name is `{recipes[0]}`.")
     return Section("origin", "Provenance", lead, [table])
 
 
-def _fingerprints(run: Run) -> list[Cell]:
+def _fingerprints(name: str, run: Run) -> list[Cell]:
     stages = []
     evaluations = []
     for stage in run.stages:
         stages.append(f"{stage.name} {_short(stage.fingerprint)}")
         if stage.scores.exists:
             evaluations.append(_short(stage.scores.fingerprint))
-    facts = run.facts
-    return [facts.recipe, f"{facts.seed}", ", ".join(stages), ", ".join(evaluations)]
+    return [name, f"{run.facts.seed}", ", ".join(stages), ", ".join(evaluations)]
 
 
 def _short(fingerprint: str) -> str:

@@ -116,7 +116,7 @@ def _change_cell(change: Change | None) -> Cell:
     text = signed(change.interval.relative)
     if change.verdict == NO_CALL:
         return Mark(f"no call ({text})", "muted")
-    return Mark(text, "good" if change.verdict == "lower" else "bad")
+    return Mark(text, "good" if change.verdict == "better" else "bad")
 
 
 def _languages_table(variants: Sequence[Variant]) -> PageTable:

@@ -6,6 +6,7 @@ from codemix.eval.compare import charts
 from codemix.eval.compare.findings import Findings
 from codemix.eval.compare.variants import Variant, VariantStage
 from codemix.eval.pages.page import Figure, PageTable, Section
+from codemix.eval.pages.palette import run_shades
 from codemix.eval.pages.score_tables import mean_text
 
 SHOWN_MEASURES = ("code", "text")
@@ -29,7 +30,7 @@ def trajectories_section(findings: Findings) -> Section | None:
                     lines.setdefault(variant.name, []).append(charts.PathPoint(tokens, seeds))
     if not panels:
         return None
-    shades = charts.run_colours([variant.name for variant in longer], findings.base.name)
+    shades = run_shades([variant.name for variant in longer], findings.base.name)
     title = "Bits per byte after each stage."
     words = (
         f"Lower is better; the dashed line is the baseline `{findings.base.name}`. "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from codemix.eval.pages.facts import FAMILIES, by_family, of_family
 from codemix.eval.pages.page import Cell, Mark, PageTable, percent, signed
+from codemix.eval.pages.palette import Shade
 from codemix.eval.pages.results import SourceScore, pooled
 from codemix.eval.pages.score_tables import OVERLAP_NOTE, Columns, largest_overlap, mean, present
 
@@ -36,7 +37,7 @@ class BitsRow:
 def bits_table(
     columns: Columns,
     families: Mapping[str, str],
-    shades: Mapping[str, str] | None = None,
+    shades: Mapping[str, Shade] | None = None,
     *,
     with_change: bool = False,
 ) -> PageTable:
@@ -64,7 +65,7 @@ def bits_table(
     return table
 
 
-def _head(row: BitsRow, shades: Mapping[str, str] | None) -> Cell:
+def _head(row: BitsRow, shades: Mapping[str, Shade] | None) -> Cell:
     if row.tone:
         return Mark(row.label, row.tone)
     if shades is None:

@@ -60,6 +60,7 @@ class SourceFacts:
     """What was built of a source."""
 
     fingerprint: str
+    tokenizer: str  # the fingerprint of its folder; of its content where no folder is known
     tokenizer_sha256: str
     splits: Mapping[str, SplitFacts]
     funnel: Mapping[str, Any]

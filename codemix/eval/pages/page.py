@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codemix import tables
+from codemix.eval.pages.palette import Shade
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A table cell with more than text: a tone ("good", "bad", "muted", "strong") or a source's colour."""
+    """A table cell with more than text: a tone ("good", "bad", "muted", "strong") or a source's shade."""
 
     text: str
     tone: str = ""
-    swatch: str = ""
+    swatch: Shade | None = None
 
 
 Cell = str | Mark

@@ -11,91 +11,21 @@ import contextlib
 import html
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from codemix.recipe.language.tags import family
+from codemix.eval.pages.palette import PALETTE, Shade
 
-# Colour-blind safe: text is cool, code is warm, anything else green and grey. (light, dark) pairs; each keeps
-# at least 3:1 contrast with its background, and the first two of each family stay apart under all three
-# dichromacies.
-PALETTE = {
-    "text-1": ("#0b62b0", "#4a9df0"),
-    "text-2": ("#2189b4", "#9be3f5"),
-    "text-3": ("#2a2566", "#7d77e8"),
-    "text-4": ("#5f83d6", "#2f8fa8"),
-    "code-1": ("#c2410c", "#ff7a45"),
-    "code-2": ("#a07400", "#f2c94c"),
-    "code-3": ("#d6336c", "#f2588f"),
-    "code-4": ("#6b2d0f", "#c98f5f"),
-    "other-1": ("#2f7d32", "#8cd17d"),
-    "other-2": ("#7a8490", "#d0d6de"),
-}
 _SENTINELS = {name: f"#01fe{i:02x}" for i, name in enumerate(PALETTE)}
 INK, MUTED, GRID, PAPER = "#01fd00", "#01fd01", "#01fd02", "#01fd03"
 _CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--card)"}
 _CSS |= {sentinel: f"var(--{name})" for name, sentinel in _SENTINELS.items()}
-DASHES = (
-    "-",
-    (0, (4, 1.6)),
-    (0, (1.4, 1.4)),
-    (0, (6, 1.5, 1.5, 1.5)),
-)  # the second, third, ... user of one colour
-HATCHES = ("", "///", "...", "xxx")
 MAX_SPREAD_ROUNDS = 200
 
 
-def colours(tags: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """A palette name for each source, the same in every figure of a page: by family, then by name."""
-    n_taken: dict[str, int] = {}
-    shades = {}
-    for source in sorted(tags):
-        kind = family(tags[source])
-        n = n_taken.get(kind, 0)
-        n_taken[kind] = n + 1
-        n_colours = sum(name.startswith(kind) for name in PALETTE)
-        shades[source] = f"{kind}-{n % n_colours + 1}"
-    return shades
-
-
-def colour(name: str) -> str:
-    """The sentinel that a palette name has inside a figure."""
-    return _SENTINELS[name]
-
-
-def dash(name: str, shades: Mapping[str, str]) -> Any:
-    """A line style that tells apart sources which share a colour."""
-    place = _place_in_colour(name, shades)
-    n_dashes = len(DASHES)
-    return DASHES[place % n_dashes]
-
-
-def hatch(name: str, shades: Mapping[str, str]) -> str:
-    """A hatching that tells apart bars of sources which share a colour."""
-    place = _place_in_colour(name, shades)
-    n_hatches = len(HATCHES)
-    return HATCHES[place % n_hatches]
-
-
-def _place_in_colour(name: str, shades: Mapping[str, str]) -> int:
-    """Which of the sources of one colour this is, by name."""
-    sharing = []
-    for source in sorted(shades):
-        if shades[source] == shades[name]:
-            sharing.append(source)
-    return sharing.index(name)
-
-
-def stylesheet() -> str:
-    """The palette as CSS custom properties: light, dark by preference, dark by class."""
-    light = "".join(f"--{name}:{colour};" for name, (colour, _) in PALETTE.items())
-    dark = "".join(f"--{name}:{colour};" for name, (_, colour) in PALETTE.items())
-    rules = [
-        f":root{{{light}}}",
-        f"@media screen and (prefers-color-scheme:dark){{:root:not(.light){{{dark}}}}}",
-        f"@media screen{{:root.dark{{{dark}}}}}",
-    ]
-    return "\n".join(rules)
+def ink(shade: Shade) -> str:
+    """The sentinel that the colour of a shade has inside a figure."""
+    return _SENTINELS[shade.colour]
 
 
 STYLE: dict[str, Any] = {  # of matplotlib's rcParams
@@ -146,6 +76,9 @@ def drawing(width: float = 10, height: float = 3.4, **layout: Any) -> Iterator[A
         yield Figure(figsize=(width, height), layout=layout.pop("layout", "constrained"), **layout)
 
 
+ON_BAR_SIZE = 9.5  # [points]
+
+
 def svg(figure: Any, key: str, title: str, description: str) -> str:
     """Inline SVG of a figure: responsive, labelled, its ids prefixed by `key`, its colours the page's."""
     import matplotlib
@@ -189,6 +122,30 @@ def _labelled(text: str, key: str, title: str, description: str) -> str:
     ]
     opening = re.compile(r"<svg\b[^>]*>", flags=re.S)
     return opening.sub(lambda _: "".join(head), text, count=1)
+
+
+POINTS_WIDE = 600  # [points] of the axes of a figure of full width
+CHARACTER = 0.62  # width of a character of a sans-serif font, over its size
+
+
+def fits(text: str, share: float, size: float) -> bool:
+    """Whether text of this size [points] fits into a share of the width of a figure's axes."""
+    margin = size
+    needed = margin + CHARACTER * size * len(text)
+    return needed <= share * POINTS_WIDE
+
+
+def on_bar(shade: Shade) -> dict[str, Any]:
+    """The style of text on a bar of this shade, readable whatever the pattern."""
+    background = {"facecolor": ink(shade), "edgecolor": "none", "pad": 1.5}
+    return {
+        "ha": "center",
+        "va": "center",
+        "color": PAPER,
+        "fontsize": ON_BAR_SIZE,
+        "fontweight": "bold",
+        "bbox": background if shade.pattern else None,
+    }
 
 
 def spread_labels(positions: list[float], gap: float) -> list[float]:

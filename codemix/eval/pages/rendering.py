@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codemix.eval.pages import plots
+from codemix.eval.pages import palette
 from codemix.eval.pages.page import Cell, Code, Figure, Fold, Mark, Note, Page, PageTable, plain_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def html(page: Page) -> str:
     """One file that opens anywhere: styles and figures inside, light and dark, printable."""
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     template = _environment(autoescape=True).get_template("page.html")
-    text = template.render(page=page, css=css, palette=plots.stylesheet())
+    text = template.render(page=page, css=css, palette=palette.stylesheet())
     return without_controls(re.sub(r"\n\s*\n+", "\n", text)) + "\n"
 
 

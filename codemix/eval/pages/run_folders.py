@@ -113,6 +113,7 @@ def _model_facts(model: Model, stages: Iterable[StageFacts]) -> ModelFacts:
 def _source_facts(manifest: Manifest) -> SourceFacts:
     return SourceFacts(
         fingerprint=manifest.fingerprint,
+        tokenizer=manifest.identity.get("tokenizer") or manifest.tokenizer["sha256"],
         tokenizer_sha256=manifest.tokenizer["sha256"],
         splits={name: _split_facts(manifest.splits.get(name, {})) for name in ("train", "held_out")},
         funnel=manifest.funnel,

@@ -7,21 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codemix.eval.pages import plots
-from codemix.eval.pages.plots import GRID, INK, MUTED, PAPER
+from codemix.eval.pages.palette import Shade
+from codemix.eval.pages.plots import GRID, INK, PAPER
 from codemix.eval.report.loss_chart import Boundary, Points, mark_boundaries, run_limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 THIN_PART = 0.02  # of the longest bar; thinner parts would be all edge
-LABELLED_PART = 0.055  # of the longest bar
-WHITE_BOLD: dict[str, Any] = {
-    "ha": "center",
-    "va": "center",
-    "color": PAPER,
-    "fontsize": 9.5,
-    "fontweight": "bold",
-}
+REASON_SIZE = 8.5  # [points] of the text on a dropped part
 
 
 def mixture(
@@ -30,7 +24,7 @@ def mixture(
     description: str,
     totals: Mapping[str, int],
     tokens: Mapping[str, Sequence[int]],
-    shades: Mapping[str, str],
+    shades: Mapping[str, Shade],
 ) -> str:
     """One bar per stage, as long as its tokens, divided by source; shares written where they fit."""
     names = list(totals)
@@ -49,14 +43,15 @@ def mixture(
                 height=0.62,
                 linewidth=[1.2 if n / longest > THIN_PART else 0 for n in counts],
                 label=source,
-                color=plots.colour(shades[source]),
-                hatch=plots.hatch(source, shades),
+                color=plots.ink(shades[source]),
+                hatch=shades[source].hatch,
                 edgecolor=PAPER,
             )
             for row, n in enumerate(counts):
-                if n / longest > LABELLED_PART:
-                    share = n / totals[names[row]]
-                    axes.text(lefts[row] + n / 2, row, f"{share:.0%}", **WHITE_BOLD)
+                share = n / totals[names[row]]
+                text = f"{share:.0%}"
+                if plots.fits(text, n / longest, plots.ON_BAR_SIZE):
+                    axes.text(lefts[row] + n / 2, row, text, **plots.on_bar(shades[source]))
                 lefts[row] += n
         _name_rows(axes, names)
         axes.set_xlim(0, longest * 1.005)
@@ -81,7 +76,7 @@ def scores(
     description: str,
     values: Mapping[str, Sequence[float | None]],
     stages: Sequence[str],
-    shades: Mapping[str, str],
+    shades: Mapping[str, Shade],
     unit: str,
 ) -> str:
     """A group of bars per source, one bar per stage, paler for earlier stages; bars carry their number."""
@@ -99,8 +94,16 @@ def scores(
                     continue
                 x = group + (i - (len(stages) - 1) / 2) * width
                 axes.bar(x, value, width * 0.9, color=PAPER)  # so that the grid does not shine through
-                colour = plots.colour(shades[source])
-                axes.bar(x, value, width * 0.9, color=colour, alpha=_opacity(i, len(stages)))
+                axes.bar(
+                    x,
+                    value,
+                    width * 0.9,
+                    color=plots.ink(shades[source]),
+                    hatch=shades[source].hatch,
+                    edgecolor=PAPER,
+                    linewidth=0,
+                    alpha=_opacity(i, len(stages)),
+                )
                 if n_bars <= 24:
                     axes.text(x, value, f"{value:.{digits}f}", ha="center", va="bottom", fontsize=9)
         alignment = "right" if turn == 30 else "center"
@@ -161,13 +164,13 @@ def funnel(
     title: str,
     description: str,
     rows: Mapping[str, Sequence[FunnelPart]],
-    shades: Mapping[str, str],
+    shades: Mapping[str, Shade],
 ) -> str:
     """One bar per source: what was kept in its colour, then each reason to drop, as shares."""
     with plots.drawing(10, 0.55 * len(rows) + 1.0) as figure:
         axes = figure.subplots()
         for row, (source, parts) in enumerate(rows.items()):
-            _funnel_bar(axes, row, parts, plots.colour(shades[source]))
+            _funnel_bar(axes, row, parts, shades[source])
         _name_rows(axes, list(rows))
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -175,29 +178,31 @@ def funnel(
         return plots.svg(figure, key, title, description)
 
 
-def _funnel_bar(axes: Axes, row: int, parts: Sequence[FunnelPart], shade: str) -> None:
+def _funnel_bar(axes: Axes, row: int, parts: Sequence[FunnelPart], shade: Shade) -> None:
     read = sum(part.documents for part in parts) or 1
     left = 0.0
     for i, part in enumerate(parts):
         share = part.documents / read
         is_kept = part.fate == "kept"
-        grey = GRID if i % 2 else MUTED
-        axes.barh(
-            row,
-            share,
-            left=left,
-            height=0.58,
-            color=shade if is_kept else grey,
-            alpha=1 if is_kept else 0.75,
-            edgecolor=PAPER,
-            linewidth=1,
-        )
+        bar: dict[str, Any] = {"left": left, "height": 0.58, "edgecolor": PAPER, "linewidth": 1}
         centre = left + share / 2
-        if is_kept and share > 0.08:
-            axes.text(centre, row, f"kept {share:.1%}", **WHITE_BOLD)
-        elif share > 0.13:
-            axes.text(centre, row, f"{part.fate} {share:.0%}", ha="center", va="center", fontsize=8.5)
+        if is_kept:
+            axes.barh(row, share, color=plots.ink(shade), hatch=shade.hatch, **bar)
+            text = _fitting(share, [f"kept {share:.1%}", f"{share:.0%}"], plots.ON_BAR_SIZE)
+            axes.text(centre, row, text, **plots.on_bar(shade))
+        else:
+            axes.barh(row, share, color=GRID, alpha=1 if i % 2 else 0.55, **bar)
+            text = _fitting(share, [f"{part.fate} {share:.0%}", part.fate, f"{share:.0%}"], REASON_SIZE)
+            axes.text(centre, row, text, ha="center", va="center", fontsize=REASON_SIZE)
         left += share
+
+
+def _fitting(share: float, texts: Sequence[str], size: float) -> str:
+    """The first text that fits into a part of the bar; none where none does."""
+    for text in texts:
+        if plots.fits(text, share, size):
+            return text
+    return ""
 
 
 def throughput(key: str, title: str, description: str, speed: Points, boundaries: Sequence[Boundary]) -> str:
@@ -207,7 +212,7 @@ def throughput(key: str, title: str, description: str, speed: Points, boundaries
         known = [(tokens, value) for tokens, value in speed if value is not None]
         tokens = [x for x, _ in known]
         values = [y for _, y in known]
-        axes.plot(tokens, values, color=plots.colour("other-1"), linewidth=1.5)
+        axes.plot(tokens, values, color=INK, linewidth=1.5)
         mark_boundaries(axes, boundaries)
         axes.set_ylim(bottom=0)
         axes.set_xlim(*run_limits(boundaries))

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 
 from codemix.eval.pages.facts import DocumentCounts, RunFacts, by_family
 from codemix.eval.pages.page import Figure, Mark, Note, PageTable, Section
+from codemix.eval.pages.palette import Shade
 from codemix.eval.report import charts
 from codemix.eval.report.charts import FunnelPart
 
 SHOWN_REASONS = 6  # per source; the rest are summed in the figure and listed in the table
 
 
-def funnel_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
+def funnel_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section | None:
     """What happened to the documents of each source."""
     known: dict[str, DocumentCounts] = {}
     for name in by_family(facts.sources, facts.families):
@@ -64,7 +65,7 @@ def _parts(counts: DocumentCounts) -> list[FunnelPart]:
     return parts
 
 
-def _documents_table(counts: Mapping[str, DocumentCounts], shades: Mapping[str, str]) -> PageTable:
+def _documents_table(counts: Mapping[str, DocumentCounts], shades: Mapping[str, Shade]) -> PageTable:
     headings = ["source", "what", "documents", "share"]
     table = PageTable("Documents", headings, "llrr", id="funnel")
     for name, count in counts.items():
@@ -87,7 +88,7 @@ def _fates(count: DocumentCounts) -> dict[str, int]:
     return fates
 
 
-def _pools_table(facts: RunFacts, names: Iterable[str], shades: Mapping[str, str]) -> PageTable:
+def _pools_table(facts: RunFacts, names: Iterable[str], shades: Mapping[str, Shade]) -> PageTable:
     table = PageTable(
         "Tokens that were built",
         ["source", "train tokens", "train documents", "held-out tokens", "held-out documents"],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from codemix.eval.pages.facts import RunFacts, SourceUse
 from codemix.eval.pages.page import Block, Cell, Mark, Note, PageTable, Section
+from codemix.eval.pages.palette import Shade
 
 LEAD = (
     "The consumed side is counted from the batches that were trained on. "
@@ -14,7 +15,7 @@ LEAD = (
 )
 
 
-def ledger_section(facts: RunFacts, shades: Mapping[str, str]) -> Section:
+def ledger_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section:
     """Planned and consumed tokens of each source in each stage."""
     headings = ["stage", "source", "planned tokens", "consumed tokens", "difference", "epochs so far"]
     table = PageTable("Ledger", headings, "llrrrr", id="ledger")

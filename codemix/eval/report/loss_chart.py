@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from codemix.eval.pages import plots
+from codemix.eval.pages.palette import Shade
 from codemix.eval.pages.plots import INK, MUTED
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ Points = Sequence[
 ]  # (tokens of the run, value); NaN breaks a line, None is left out
 ALL_SOURCES = "all sources"
 DOTTED = {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (1, 1.5))}
+AS_LOGGED = {"linewidth": 0.7, "alpha": 0.3}
+SMOOTHED_SHARE = 0.08  # of a stage's points that one mean is over
 MAX_END_LABELS = 9  # more lines are named in a legend
 SHOWN_SHARE = 0.97  # of a line's points set the top of the axis: the first few tower over everything
 
@@ -70,14 +75,15 @@ def losses(
     total: Points,
     rate: Points,
     boundaries: Sequence[Boundary],
-    shades: Mapping[str, str],
+    shades: Mapping[str, Shade],
 ) -> str:
     """Training loss by source over the tokens of the run, stages marked, the learning rate below."""
     with plots.drawing(10, 5.2) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
         lines = [line for line in _lines(curves, total, shades) if line.finite]
         for line in lines:
-            upper.plot(line.x, line.y, label=line.name, **line.style)
+            upper.plot(line.x, line.y, **{**line.style, **AS_LOGGED})
+            upper.plot(line.x, smoothed(line, boundaries), label=line.name, **line.style)
         _limit(upper, lines, boundaries)
         if len(lines) <= MAX_END_LABELS:
             _label_ends(upper, lines, boundaries)
@@ -90,12 +96,12 @@ def losses(
         return plots.svg(figure, key, title, description)
 
 
-def _lines(curves: Mapping[str, Points], total: Points, shades: Mapping[str, str]) -> Iterable[_Line]:
+def _lines(curves: Mapping[str, Points], total: Points, shades: Mapping[str, Shade]) -> Iterable[_Line]:
     """A line per source, then a dotted one for all of them."""
     for name, points in curves.items():
         style = {
-            "color": plots.colour(shades[name]),
-            "linestyle": plots.dash(name, shades),
+            "color": plots.ink(shades[name]),
+            "linestyle": shades[name].dash,
         }
         yield _line(name, points, style)
     yield _line(ALL_SOURCES, total, DOTTED)
@@ -109,6 +115,34 @@ def _line(name: str, points: Points, style: Mapping[str, Any]) -> _Line:
             x.append(tokens)
             y.append(value)
     return _Line(name, x, y, style)
+
+
+def smoothed(line: _Line, boundaries: Sequence[Boundary]) -> list[float]:
+    """The mean of each value and its neighbours in the same stage; NaN stays, and breaks the line."""
+    starts = [stage.start for stage in boundaries]
+
+    def stretch(point: tuple[float, float]) -> tuple[int, bool]:
+        tokens, value = point
+        return bisect_left(starts, tokens), math.isfinite(value)
+
+    means: list[float] = []
+    points = zip(line.x, line.y, strict=True)
+    for (_, is_finite), stretch_points in groupby(points, stretch):
+        values = [value for _, value in stretch_points]
+        means += _moving_mean(values) if is_finite else values
+    return means
+
+
+def _moving_mean(values: Sequence[float]) -> list[float]:
+    """Means over as many values on one side as on the other, so that a slope is not bent at its ends."""
+    n = len(values)
+    reach = max(1, round(n * SMOOTHED_SHARE / 2))
+    means = []
+    for i in range(n):
+        near = min(reach, i, n - 1 - i)
+        neighbours = values[i - near : i + near + 1]
+        means.append(sum(neighbours) / len(neighbours))
+    return means
 
 
 def run_limits(boundaries: Sequence[Boundary]) -> tuple[float, float]:
@@ -151,7 +185,6 @@ def _label_ends(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundar
             (right + 0.025 * (right - left), height),
             textcoords="data",
             va="center",
-            color=colour,
             fontsize=9.5,
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 1},

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from codemix.eval.pages.facts import FAMILIES, PlanFacts, RunFacts, StageFacts
 from codemix.eval.pages.page import Cell, Figure, Mark, PageTable, Section
+from codemix.eval.pages.palette import Shade
 from codemix.eval.report import charts
 from codemix.recipe.language.quantities import show_tokens
 
 
-def mixture_section(facts: RunFacts, shades: Mapping[str, str]) -> Section:
+def mixture_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section:
     """The mixture and the stages."""
     title = "Mixture by stage."
     words = "Each bar is a stage, as long as its tokens, divided by source."
@@ -33,7 +34,7 @@ def _planned_tokens(source: str, stages: Sequence[StageFacts]) -> list[int]:
     return tokens
 
 
-def _share_table(facts: RunFacts, shades: Mapping[str, str]) -> PageTable:
+def _share_table(facts: RunFacts, shades: Mapping[str, Shade]) -> PageTable:
     headings = ["source"]
     headings += [stage.name for stage in facts.stages]
     align = "l" + "r" * len(facts.stages)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
-from codemix.eval.pages import plots
+from codemix.eval.pages import palette
 from codemix.eval.pages.facts import RunFacts, StageFacts
 from codemix.eval.pages.page import Note, Page, Tile
 from codemix.eval.pages.publishing import publish
@@ -53,7 +53,7 @@ def report(
 
 def page(facts: RunFacts, yaml: str = "") -> Page:
     """The report of a run's facts."""
-    shades = plots.colours(facts.tags)
+    shades = palette.shades(facts.tags)
     sections = [
         mixture_section(facts, shades),
         bits_section(facts, shades),

@@ -16,7 +16,10 @@ def provenance_section(facts: RunFacts, yaml: str) -> Section:
     blocks: list[Block] = [table]
     if yaml:
         blocks.append(Code("The recipe, resolved: every default written out", yaml.rstrip("\n")))
-    lead = "Everything is named by a hash of all that could change it; the whole hashes are in the JSON twin."
+    lead = (
+        "Everything is named by a hash of all that could change it, and its folder in the store by the start of "
+        "that hash, as below; the whole hashes are in the JSON twin."
+    )
     return Section("origin", "Provenance", lead, blocks)
 
 
@@ -37,8 +40,8 @@ def _fingerprints(facts: RunFacts) -> Iterator[list[Cell]]:
         yield ["source", name, short(source.fingerprint), _environment(source.environment)]
     vocab_size = facts.model.vocab_size
     ids = f"{vocab_size:,} ids" if vocab_size else ""
-    for sha256 in sorted({source.tokenizer_sha256 for source in facts.sources.values()}):
-        yield ["tokenizer", "", short(sha256), ids]
+    for fingerprint in sorted({source.tokenizer for source in facts.sources.values()}):
+        yield ["tokenizer", "–", short(fingerprint), ids]
 
 
 def _seed_and_parent(stage: StageFacts) -> str:

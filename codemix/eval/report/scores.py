@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from codemix.eval.pages.bits_table import bits_table
 from codemix.eval.pages.facts import RunFacts, by_family
 from codemix.eval.pages.page import Figure, Section
+from codemix.eval.pages.palette import Shade
 from codemix.eval.pages.score_tables import task_tables
 from codemix.eval.report import charts
 
 
-def bits_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
+def bits_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section | None:
     """Bits per byte by source and stage."""
     stages = facts.scored_stages
     if not stages:

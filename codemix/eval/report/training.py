@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from codemix.eval.pages.curves import Column, Curves
 from codemix.eval.pages.facts import RunFacts, StageFacts
 from codemix.eval.pages.page import Block, Figure, PageTable, Section
+from codemix.eval.pages.palette import Shade
 from codemix.eval.report import charts, loss_chart
 from codemix.eval.report.loss_chart import Boundary, Points
 
@@ -18,7 +19,7 @@ LEAD = (
 )
 
 
-def training_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | None:
+def training_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section | None:
     """Losses by source with the learning rate, and speed."""
     stages = [stage for stage in facts.stages if stage.training.curves.tokens]
     if not stages:
@@ -34,14 +35,14 @@ def training_section(facts: RunFacts, shades: Mapping[str, str]) -> Section | No
 
 
 def _losses(
-    stages: Sequence[StageFacts], boundaries: Sequence[Boundary], shades: Mapping[str, str]
+    stages: Sequence[StageFacts], boundaries: Sequence[Boundary], shades: Mapping[str, Shade]
 ) -> Figure:
     logged = {source for stage in stages for source in stage.training.curves.losses}
     sources = [source for source in sorted(shades) if source in logged]
     title = "Loss by source."
     words = (
-        "Training loss over the tokens of the run; dashed lines are stage boundaries, "
-        "below is the learning rate. Lines cut off "
+        "Training loss over the tokens of the run: thick lines are means over neighbouring steps, pale ones "
+        "what was logged. Dashed lines are stage boundaries, below is the learning rate. Lines cut off "
         "at the top belong to the first steps."
     )
     by_source = {source: _points(stages, _loss_of(source)) for source in sources}

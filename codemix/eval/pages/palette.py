@@ -1,0 +1,100 @@
+"""The colours and patterns of sources and runs, the same in every figure and table of a page.
+
+A shade is a colour and a pattern. Text is cool, code is warm, anything else grey and green. Any two colours stay
+apart under the three kinds of dichromacy, and each has at least 3:1 contrast with its background; where a family
+has more sources than colours, the colours come again under another pattern. So no two of thirty are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codemix.recipe.language.tags import family
+
+# (light, dark), found by a search for the largest least distance in OKLab over normal vision, protanopia,
+# deuteranopia and tritanopia (simulated as Machado, Oliveira and Fernandes 2009 do).
+PALETTE = {
+    "text-1": ("#3f81bd", "#64a4e9"),
+    "text-2": ("#4f4acb", "#70d3fc"),
+    "text-3": ("#2b2e6c", "#5e69e8"),
+    "code-1": ("#e66b14", "#ef8f03"),
+    "code-2": ("#92570e", "#fdd345"),
+    "code-3": ("#661000", "#c55a00"),
+    "other-1": ("#4d4e4e", "#b6f5d4"),
+    "other-2": ("#8c9391", "#919493"),
+    "other-3": ("#6f7272", "#abbf9e"),
+}
+COLOURS_OF_A_FAMILY = 3
+# The first pattern is plain. Each as matplotlib's hatch for areas and its dashes for lines; page.css draws the
+# same ones beside names.
+HATCHES = ("", "///", "\\\\\\", "|||", "---", "xxx", "+++", "...", "oo", "/")
+DASHES = (
+    "-",
+    (0, (4, 1.6)),
+    (0, (1.4, 1.4)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (9, 2)),
+    (0, (1, 3)),
+    (0, (4, 1, 1, 1, 1, 1)),
+    (0, (8, 1.5, 3, 1.5)),
+    (0, (2.5, 2.5)),
+    (0, (12, 2, 1.2, 2)),
+)
+RUN_COLOURS = ("other-1", "code-2", "text-1", "code-1", "text-3", "other-2", "code-3", "text-2", "other-3")
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A name of the palette, and the number of a pattern."""
+
+    colour: str
+    pattern: int = 0
+
+    @property
+    def hatch(self) -> str:
+        """How an area is filled."""
+        return HATCHES[self.pattern]
+
+    @property
+    def dash(self) -> Any:
+        """How a line is drawn."""
+        return DASHES[self.pattern]
+
+
+def shades(tags: Mapping[str, Mapping[str, str]]) -> dict[str, Shade]:
+    """A shade for each source: by family, then by name, whatever the order."""
+    n_taken: dict[str, int] = {}
+    shades = {}
+    for source in sorted(tags):
+        kind = family(tags[source])
+        n = n_taken.get(kind, 0)
+        n_taken[kind] = n + 1
+        colours = [f"{kind}-{i + 1}" for i in range(COLOURS_OF_A_FAMILY)]
+        shades[source] = _nth(colours, n)
+    return shades
+
+
+def run_shades(names: Sequence[str], baseline: str) -> dict[str, Shade]:
+    """A shade for each run but the baseline, which is drawn in neutral ink."""
+    others = [name for name in names if name != baseline]
+    return {name: _nth(RUN_COLOURS, i) for i, name in enumerate(others)}
+
+
+def _nth(colours: Sequence[str], n: int) -> Shade:
+    """All the colours plain, then all of them under the next pattern."""
+    round, place = divmod(n, len(colours))
+    return Shade(colours[place], round % len(HATCHES))
+
+
+def stylesheet() -> str:
+    """The palette as CSS custom properties: light, dark by preference, dark by class."""
+    light = "".join(f"--{name}:{colour};" for name, (colour, _) in PALETTE.items())
+    dark = "".join(f"--{name}:{colour};" for name, (_, colour) in PALETTE.items())
+    rules = [
+        f":root{{{light}}}",
+        f"@media screen and (prefers-color-scheme:dark){{:root:not(.light){{{dark}}}}}",
+        f"@media screen{{:root.dark{{{dark}}}}}",
+    ]
+    return "\n".join(rules)
