@@ -321,8 +321,10 @@ def _win_bar(axes: Axes, y: int, bar: WinBar) -> None:
 
 
 def _win_parts(bar: WinBar) -> list[_WinPart]:
+    ink_a = plots.ink(FAMILY_SHADES["text"])
+    ink_b = plots.ink(FAMILY_SHADES["code"])
     return [
-        _WinPart(bar.wins, f"{bar.a} {bar.wins}", plots.ink(FAMILY_SHADES["text"])),
+        _WinPart(bar.wins, f"{bar.a} {bar.wins}", ink_a),
         _WinPart(bar.ties, f"ties {bar.ties}", plots.GRID, INK),
-        _WinPart(bar.losses, f"{bar.b} {bar.losses}", plots.ink(FAMILY_SHADES["code"])),
+        _WinPart(bar.losses, f"{bar.b} {bar.losses}", ink_b),
     ]

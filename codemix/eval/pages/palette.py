@@ -78,14 +78,20 @@ def shades(tags: Mapping[str, Mapping[str, str]]) -> dict[str, Shade]:
 
 def run_shades(names: Sequence[str], baseline: str) -> dict[str, Shade]:
     """A shade for each run but the baseline, which is drawn in neutral ink."""
-    others = [name for name in names if name != baseline]
-    return {name: _nth(RUN_COLOURS, i) for i, name in enumerate(others)}
+    shades: dict[str, Shade] = {}
+    for name in names:
+        if name != baseline:
+            shades[name] = _nth(RUN_COLOURS, len(shades))
+    return shades
 
 
 def _nth(colours: Sequence[str], n: int) -> Shade:
     """All the colours plain, then all of them under the next pattern."""
-    round, place = divmod(n, len(colours))
-    return Shade(colours[place], round % len(HATCHES))
+    n_colours = len(colours)
+    n_patterns = len(HATCHES)
+    colour = colours[n % n_colours]
+    pattern = n // n_colours % n_patterns
+    return Shade(colour, pattern)
 
 
 def stylesheet() -> str:

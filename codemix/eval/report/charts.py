@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 THIN_PART = 0.02  # of the longest bar; thinner parts would be all edge
+FUNNEL_BAR: dict[str, Any] = {"height": 0.58, "edgecolor": PAPER, "linewidth": 1}
+GREYS = (0.55, 1.0)  # opacities of neighbouring dropped parts
 REASON_SIZE = 8.5  # [points] of the text on a dropped part
 
 
@@ -183,16 +185,16 @@ def _funnel_bar(axes: Axes, row: int, parts: Sequence[FunnelPart], shade: Shade)
     left = 0.0
     for i, part in enumerate(parts):
         share = part.documents / read
-        is_kept = part.fate == "kept"
-        bar: dict[str, Any] = {"left": left, "height": 0.58, "edgecolor": PAPER, "linewidth": 1}
+        percent = f"{share:.0%}"
         centre = left + share / 2
-        if is_kept:
-            axes.barh(row, share, color=plots.ink(shade), hatch=shade.hatch, **bar)
-            text = _fitting(share, [f"kept {share:.1%}", f"{share:.0%}"], plots.ON_BAR_SIZE)
+        if part.fate == "kept":
+            axes.barh(row, share, left=left, color=plots.ink(shade), hatch=shade.hatch, **FUNNEL_BAR)
+            text = _fitting(share, [f"kept {share:.1%}", percent], plots.ON_BAR_SIZE)
             axes.text(centre, row, text, **plots.on_bar(shade))
         else:
-            axes.barh(row, share, color=GRID, alpha=1 if i % 2 else 0.55, **bar)
-            text = _fitting(share, [f"{part.fate} {share:.0%}", part.fate, f"{share:.0%}"], REASON_SIZE)
+            opacity = GREYS[i % 2]
+            axes.barh(row, share, left=left, color=GRID, alpha=opacity, **FUNNEL_BAR)
+            text = _fitting(share, [f"{part.fate} {percent}", part.fate, percent], REASON_SIZE)
             axes.text(centre, row, text, ha="center", va="center", fontsize=REASON_SIZE)
         left += share
 

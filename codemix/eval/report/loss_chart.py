@@ -120,15 +120,15 @@ def _line(name: str, points: Points, style: Mapping[str, Any]) -> _Line:
 def smoothed(line: _Line, boundaries: Sequence[Boundary]) -> list[float]:
     """The mean of each value and its neighbours in the same stage; NaN stays, and breaks the line."""
     starts = [stage.start for stage in boundaries]
-
-    def stretch(point: tuple[float, float]) -> tuple[int, bool]:
-        tokens, value = point
-        return bisect_left(starts, tokens), math.isfinite(value)
-
+    stretches = []
+    for tokens, value in zip(line.x, line.y, strict=True):
+        stage = bisect_left(starts, tokens)
+        stretches.append((stage, math.isfinite(value)))
     means: list[float] = []
-    points = zip(line.x, line.y, strict=True)
-    for (_, is_finite), stretch_points in groupby(points, stretch):
-        values = [value for _, value in stretch_points]
+    for (_, is_finite), stretch in groupby(stretches):
+        first = len(means)
+        last = first + len(list(stretch))
+        values = line.y[first:last]
         means += _moving_mean(values) if is_finite else values
     return means
 
