@@ -185,18 +185,47 @@ def _funnel_bar(axes: Axes, row: int, parts: Sequence[FunnelPart], shade: Shade)
     left = 0.0
     for i, part in enumerate(parts):
         share = part.documents / read
-        percent = f"{share:.0%}"
-        centre = left + share / 2
+        place = _Place(row, left, share)
         if part.fate == "kept":
-            axes.barh(row, share, left=left, color=plots.ink(shade), hatch=shade.hatch, **FUNNEL_BAR)
-            text = _fitting(share, [f"kept {share:.1%}", percent], plots.ON_BAR_SIZE)
-            axes.text(centre, row, text, **plots.on_bar(shade))
+            _draw_kept(axes, place, shade)
         else:
-            opacity = GREYS[i % 2]
-            axes.barh(row, share, left=left, color=GRID, alpha=opacity, **FUNNEL_BAR)
-            text = _fitting(share, [f"{part.fate} {percent}", part.fate, percent], REASON_SIZE)
-            axes.text(centre, row, text, ha="center", va="center", fontsize=REASON_SIZE)
+            _draw_dropped(axes, place, part.fate, GREYS[i % 2])
         left += share
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a part of a funnel's bar is."""
+
+    row: int
+    left: float
+    share: float
+
+    @property
+    def centre(self) -> float:
+        return self.left + self.share / 2
+
+
+def _draw_kept(axes: Axes, place: _Place, shade: Shade) -> None:
+    share = place.share
+    text = _fitting(share, [f"kept {share:.1%}", f"{share:.0%}"], plots.ON_BAR_SIZE)
+    axes.barh(
+        place.row,
+        share,
+        left=place.left,
+        color=plots.ink(shade),
+        hatch=shade.hatch,
+        **FUNNEL_BAR,
+    )
+    axes.text(place.centre, place.row, text, **plots.on_bar(shade))
+
+
+def _draw_dropped(axes: Axes, place: _Place, reason: str, opacity: float) -> None:
+    share = place.share
+    percent = f"{share:.0%}"
+    text = _fitting(share, [f"{reason} {percent}", reason, percent], REASON_SIZE)
+    axes.barh(place.row, share, left=place.left, color=GRID, alpha=opacity, **FUNNEL_BAR)
+    axes.text(place.centre, place.row, text, ha="center", va="center", fontsize=REASON_SIZE)
 
 
 def _fitting(share: float, texts: Sequence[str], size: float) -> str:
