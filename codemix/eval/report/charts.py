@@ -18,6 +18,7 @@ THIN_PART = 0.02  # of the longest bar; thinner parts would be all edge
 FUNNEL_BAR: dict[str, Any] = {"height": 0.58, "edgecolor": PAPER, "linewidth": 1}
 GREYS = (0.55, 1.0)  # opacities of neighbouring dropped parts
 REASON_SIZE = 8.5  # [points] of the text on a dropped part
+REASON_TEXT: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": REASON_SIZE}
 
 
 def mixture(
@@ -224,8 +225,15 @@ def _draw_dropped(axes: Axes, place: _Place, reason: str, opacity: float) -> Non
     share = place.share
     percent = f"{share:.0%}"
     text = _fitting(share, [f"{reason} {percent}", reason, percent], REASON_SIZE)
-    axes.barh(place.row, share, left=place.left, color=GRID, alpha=opacity, **FUNNEL_BAR)
-    axes.text(place.centre, place.row, text, ha="center", va="center", fontsize=REASON_SIZE)
+    axes.barh(
+        place.row,
+        share,
+        left=place.left,
+        color=GRID,
+        alpha=opacity,
+        **FUNNEL_BAR,
+    )
+    axes.text(place.centre, place.row, text, **REASON_TEXT)
 
 
 def _fitting(share: float, texts: Sequence[str], size: float) -> str:
