@@ -21,8 +21,9 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "loguru": {"data/datatrove_adapter/logs.py"},
     "ray": {"data/execution/clusters.py"},
     "tokenizers": {"data/encoding/", "data/tokenizers/", "eval/engine/text.py"},
-    "tiktoken": {"data/encoding/encoders.py"},
     "fasttext": {"data/text/fasttext_model.py"},
+    "fastokens": {"data/encoding/fastokens_adapter.py"},
+    "tiktoken": set(),  # its files are converted
     "sentencepiece": {"data/tokenizers/sentencepiece.py"},
     "pyarrow": {
         "data/export/parquet.py",
@@ -58,7 +59,7 @@ LIGHT = {
     "grain",
     "pyarrow",
     "tokenizers",
-    "tiktoken",
+    "fastokens",
     "equinox",
     "optax",
     "orbax",

@@ -60,7 +60,7 @@ def test_special_tokens_are_never_made_from_text(trained, tmp_path):
             encoders.load_encoder(tmp_path / "t.json"),
             encoders.SlowEncoder(tmp_path / "t.json"),
         ):
-            assert not set(encoder.encode([text])[0].tolist()) & set(meta["special"].values())
+            assert not set(encoder.encode([text]).ids.tolist()) & set(meta["special"].values())
     assert dict(map(tuple, [(t, tuple(i)) for t, i in meta["probe"]]))["<|endoftext|>"][0] != 0
 
 
@@ -152,45 +152,13 @@ def test_files_that_are_not_ranks(tmp_path, content):
         Tiktoken(path="r.tiktoken").make((tmp_path / "r.tiktoken",), lambda: iter(()))
 
 
-def test_last_merges_are_the_merges_that_were_trained(trained):
+def test_last_merges_are_the_merges_that_were_trained(trained, tmp_path):
     content = json.loads(trained.to_str())
-    ranks = encoders.ranked_merges(content).ranks
+    ranks = ranks_file(tmp_path / "r.tiktoken", trained)
     byte_of = {c: b for b, c in bytes_to_unicode().items()}
     for left, right in content["model"]["merges"]:
         a, b = (bytes(byte_of[c] for c in part) for part in (left, right))
         assert last_merge(a + b, ranks) == [a, b]
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"normalizer": {"type": "NFC"}}, "normalizes"),
-        ({"pre_tokenizer": {"type": "Whitespace"}}, "byte-level"),
-        ({"model": {"type": "Unigram"}}, "not plain BPE"),
-        ({"added_tokens": [{"content": "zz", "special": False}]}, "added tokens"),
-        ({"pre_tokenizer": None}, "byte-level"),
-    ],
-)
-def test_what_tiktoken_cannot_stand_in_for(trained, change, why):
-    content = json.loads(trained.to_str()) | change
-    with pytest.raises(encoders.NotTheSame, match=why):
-        encoders.cutting_pattern(content)
-        encoders.ranked_merges(content)
-
-
-def test_merges_whose_bytes_merge_another_way_are_found(trained):
-    """`abc` made of (ab, c), but `bc` ranks first:
-    tiktoken would make abc of (a, bc), the tokenizer.json would not.
-    """
-    content = json.loads(trained.to_str())
-    content["model"] = {
-        "type": "BPE",
-        "vocab": {c: i for i, c in enumerate(bytes_to_unicode().values())}
-        | {"bc": 256, "ab": 257, "abc": 258},
-        "merges": [["b", "c"], ["a", "b"], ["ab", "c"]],
-    }
-    with pytest.raises(encoders.NotTheSame, match="a different order"):
-        encoders.ranked_merges(content)
 
 
 def test_patterns_cover_every_text():
@@ -242,20 +210,20 @@ def test_sentencepiece_gives_the_same_ids_and_the_text_back(tmp_path, prefix):
         theirs.vocab_size(),
     )
     encoder = encoders.load_encoder(tmp_path / "t.json")
-    assert "normalizes" in encoder.notice
+    assert not encoder.fast and encoder.notice  # one would make markers of text, or there are added words
     for text in (*TEXTS, "  a   b\n\n\n", "\x00\ufeff", "東京 🦊\u200d", " ", "</s><s><pad><0x0A><unk>"):
-        (ids,) = encoder.encode([text])
+        ids = encoder.encode([text]).ids
         assert ids.tolist() == theirs.encode(text) and ids.max() < meta["vocab_size"]
         assert made.decode(ids.tolist(), skip_special_tokens=False) == text == theirs.decode(ids.tolist())
         assert meta["eos_id"] not in ids
-    (ids,) = encoder.encode(["x <fn> y"])  # a marker stays text, and comes back
+    ids = encoder.encode(["x <fn> y"]).ids  # a marker stays text, and comes back
     assert (
         theirs.piece_to_id("<fn>") not in ids
         and made.decode(ids.tolist(), skip_special_tokens=False) == "x <fn> y"
     )
-    (ids,) = encoder.encode(
+    ids = encoder.encode(
         ["x foo y"]
-    )  # a user-defined word comes from text where each cut would not get a blank
+    ).ids  # a user-defined word comes from text where each cut would not get a blank
     assert (theirs.piece_to_id("foo") in ids) is not prefix and made.decode(
         ids.tolist(), skip_special_tokens=False
     ) == "x foo y"

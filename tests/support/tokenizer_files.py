@@ -30,3 +30,8 @@ def written(model=(), added_tokens=(), **parts):
         "decoder": DECODER,
         "model": plain_model | dict(model),
     } | parts
+
+
+def split(pattern, behavior="Isolated", invert=False):
+    cut = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": behavior, "invert": invert}
+    return {"type": "Sequence", "pretokenizers": [cut, BYTE_LEVEL | {"use_regex": False}]}

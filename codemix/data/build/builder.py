@@ -212,7 +212,7 @@ class Builder:
             removed=tuple(removed),
             tokenizer=TokenizerFile(tokenizer.folder, facts),
             store=self.store,
-            environment=environment("datatrove", "tokenizers", "tiktoken"),
+            environment=environment("datatrove", "tokenizers", "fastokens"),
         )
 
     def _removal_key(self, entry: int) -> str:

@@ -4,8 +4,9 @@ document."""
 from __future__ import annotations
 
 import array
+import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from codemix.data.build.documents import held_out
 from codemix.data.datatrove_adapter.token_files import open_token_file
 from codemix.data.encoding import encoders
+from codemix.data.encoding.encoded import Encoded
 from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.store import block_checksums
 from codemix.data.store.jsonl_zst import LineWriter
@@ -25,7 +27,7 @@ from codemix.files import file_digest
 BATCH_BYTES = 2**20  # of text: encoding objects of the slow path cost about 30 bytes per byte of text
 BATCH_DOCUMENTS = 256
 SELF_CHECKED = 16  # documents of each task that both encoders encode,
-SELF_CHECKED_CHARS = 4000  # and how much of each
+SELF_CHECKED_CHARS = 1000  # and how much of each
 # what is kept of a document's metadata beside the tokens
 SIDECAR = ("path", "language", "licence", "url", "repo", "size", "set")
 
@@ -68,18 +70,14 @@ class ShardWriter:
     def documents(self) -> int:
         return len(self._tokens.doc_ends)
 
-    def write(self, row: Row, ids: np.ndarray, eos: int) -> None:
-        tokens = np.empty(len(ids) + 1, self._numpy_dtype)
-        tokens[:-1] = ids
-        tokens[-1] = eos
-        self._tokens.write_bytes(tokens.tobytes())
-        meta = row["meta"]
-        size = row["bytes"]
-        kept = {key: meta[key] for key in SIDECAR if meta.get(key) is not None}
-        self._sidecar.write({"id": row["id"], "bytes": size, **kept})
-        self._text_bytes += size
-        id_check = block_checksums.id_check(row["id"])
-        self._ids.append(id_check)
+    def write(self, rows: Sequence[Row], tokens: Encoded) -> None:
+        """Write some documents; `tokens` end with EOS."""
+        numbers = tokens.ids.astype(self._numpy_dtype)
+        self._tokens.write_bytes(numbers.tobytes(), tokens.ends.tolist())
+        for row in rows:
+            self._sidecar.write(_about(row))
+            self._text_bytes += row["bytes"]
+            self._ids.append(block_checksums.id_check(row["id"]))
 
     def close(self) -> None:
         self._tokens.close()
@@ -112,6 +110,16 @@ class ShardWriter:
         )
 
 
+def _about(row: Row) -> Row:
+    """The line about a document beside its tokens."""
+    line: Row = {"id": row["id"], "bytes": row["bytes"]}
+    for key in SIDECAR:
+        value = row["meta"].get(key)
+        if value is not None:
+            line[key] = value
+    return line
+
+
 @dataclass
 class ShardTokenizer:
     """Tokenizes rows into at most one shard per split. Ids that cannot be right are refused before they are
@@ -133,23 +141,37 @@ class ShardTokenizer:
         """Write the shards of task `number`; returns those that hold documents, by split."""
         shards: dict[str, ShardWriter] = {}
         for batch in batches(rows):
-            texts = [row["text"] for row in batch]
-            self._self_check(texts)
-            encoded = self._encoder.encode(texts)
-            self._check_ids(batch, encoded)
-            for row, ids in zip(batch, encoded, strict=True):
-                split = self._split(row["text"])
+            tokens = self._tokens(batch)
+            for split, chosen in self._splits(batch).items():
                 if split not in shards:
                     shards[split] = ShardWriter(self.folder, f"{split}-{number:05d}", self.dtype)
-                shards[split].write(row, ids, self._eos)
+                rows_of_split = list(itertools.compress(batch, chosen))
+                shards[split].write(rows_of_split, tokens.of_texts(chosen))
         for shard in shards.values():
             shard.close()
         return shards
 
-    def _split(self, text: str) -> str:
-        if self.held_out_share and held_out(text.encode(), self.held_out_share):
-            return "held_out"
-        return "train"
+    def _tokens(self, batch: list[Row]) -> Encoded:
+        """The tokens of each row, EOS included."""
+        texts = [row["text"] for row in batch]
+        self._self_check(texts)
+        encoded = self._encoder.encode(texts)
+        self._check_ids(batch, encoded)
+        return encoded.with_end_token(self._eos)
+
+    def _splits(self, batch: list[Row]) -> dict[str, np.ndarray]:
+        """The rows of each split that has any: bool [rows]."""
+        if not self.held_out_share:
+            everything = np.ones(len(batch), bool)
+            return {"train": everything}
+        fates = map(self._is_held_out, batch)
+        is_held_out = np.fromiter(fates, bool)
+        splits = {"train": ~is_held_out, "held_out": is_held_out}
+        return {split: chosen for split, chosen in splits.items() if chosen.any()}
+
+    def _is_held_out(self, row: Row) -> bool:
+        text = row["text"].encode()
+        return held_out(text, self.held_out_share)
 
     def _self_check(self, texts: list[str]) -> None:
         """Encode the first documents with both encoders; the slow one goes on alone where they differ."""
@@ -159,13 +181,13 @@ class ShardTokenizer:
         checked = [text[:SELF_CHECKED_CHARS] for text in texts[:SELF_CHECKED]]
         difference = encoders.disagreement(self._encoder, self._encoder.slow, checked)
         if difference:
-            print(f"notice: encoding with `tokenizers` instead of tiktoken: {difference}", file=sys.stderr)
+            print(f"notice: {encoders.fallback_notice(difference)}", file=sys.stderr)
             self._encoder = self._encoder.slow
 
-    def _check_ids(self, batch: list[Row], encoded: list[np.ndarray]) -> None:
-        if not self._any_wrong(np.concatenate(encoded)):
+    def _check_ids(self, batch: list[Row], encoded: Encoded) -> None:
+        if not self._any_wrong(encoded.ids):
             return
-        rows = zip(batch, encoded, strict=True)
+        rows = zip(batch, encoded.parts(), strict=True)
         name = next(row["id"] for row, ids in rows if self._any_wrong(ids))
         raise ValueError(
             f"{name}: the tokenizer made an id outside its vocabulary of {self._vocab_size}, "
