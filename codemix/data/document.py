@@ -20,6 +20,7 @@ class Document:
     id: str
     text: str
     meta: dict[str, Any] = field(default_factory=dict)
+    edits: tuple[str, ...] = field(default=(), compare=False)  # kinds of what the last op changed, if it says
 
     def with_text(self, text: str) -> Document:
         return Document(self.id, text, self.meta)

@@ -93,6 +93,10 @@ class Op(Component):
         """The document (the same, or a changed copy), or why it is dropped."""
         raise NotImplementedError
 
+    def shown(self, text: str) -> str:
+        """A text as samples of what its source drops may show it to people."""
+        return text
+
     def refuses(self, tags: dict[str, str]) -> Problem | None:
         """Why this op should not run on a source with these tags, or None."""
         return None

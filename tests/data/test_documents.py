@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemix.data.build.apply_ops import READ, apply_ops
+from codemix.data.build.apply_ops import READ, Step, apply_ops
 from codemix.data.build.documents import by_size
 from codemix.data.build.funnel import Funnel, after_dedup, total
 from codemix.data.build.samples import SAMPLE_CHARS, SAMPLES, Samples
@@ -20,7 +20,7 @@ from codemix.errors import CodemixError
 
 def run(read, steps=(), strict=False):
     funnel, dropped = Funnel(), Samples()
-    kept = list(apply_ops(read, list(steps), funnel, dropped, strict=strict))
+    kept = list(apply_ops(read, [Step(*step) for step in steps], funnel, dropped, strict=strict))
     funnel.check()
     return kept, funnel, dropped
 

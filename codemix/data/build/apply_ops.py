@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from codemix.data.build.funnel import UNKNOWN, Funnel
-from codemix.data.build.samples import Samples
+from codemix.data.build.samples import Samples, Shown
 from codemix.data.document import Apply, Document, Drop, Item, Unreadable, utf8_bytes
 from codemix.errors import CodemixError, Problem
 
@@ -23,6 +23,7 @@ class Step(NamedTuple):
 
     name: str  # `<position>-<kind>`, as the funnel has it
     apply: Apply
+    shown: Shown | None = None  # where the op hides something from samples
 
 
 class Judged(NamedTuple):
@@ -51,6 +52,7 @@ def apply_ops(
         meta = {"rest_lost": True} if bad.rest_lost else {}
         dropped.add(f"{UNREADABLE}/{bad.reason}", Document(bad.where, bad.detail, meta))
 
+    shown = _shown_by(steps)
     for item in read:
         if isinstance(item, Unreadable):
             count_unreadable(item)
@@ -70,23 +72,38 @@ def apply_ops(
         language = str(doc.meta.get("language") or UNKNOWN)  # after the ops: one of them may have noted it
         if judged.drop is not None:
             funnel.add_dropped(language, size, judged.step, judged.drop.reason)
-            dropped.add(f"{judged.step}/{judged.drop.reason}", item)
+            dropped.add(f"{judged.step}/{judged.drop.reason}", item, shown)
             continue
         kept_size = size if doc is item else utf8_bytes(doc.text)
         funnel.add_kept(language, size, kept_size)
         yield doc
 
 
+def _shown_by(steps: Sequence[Step]) -> Shown | None:
+    """What hides from samples all that any of the ops hides; None where nothing is hidden."""
+    hiding = [step.shown for step in steps if step.shown is not None]
+    if not hiding:
+        return None
+
+    def shown(text: str) -> str:
+        for hide in hiding:
+            text = hide(text)
+        return text
+
+    return shown
+
+
 def _judge(doc: Document, steps: Sequence[Step], funnel: Funnel) -> Judged:
     """Apply the ops until one drops the document. Edits are counted."""
     if _is_empty(doc.text):
         return Judged(doc, READ, Drop(EMPTY))
-    for name, apply in steps:
-        outcome = apply(doc)
+    for step in steps:
+        name = step.name
+        outcome = step.apply(doc)
         if isinstance(outcome, Drop):
             return Judged(doc, name, outcome)
         if outcome.text != doc.text:
-            funnel.edited[name] += 1
+            funnel.add_edited(name, outcome.edits)
             if _is_empty(outcome.text):
                 return Judged(doc, name, Drop(EMPTY))
         doc = outcome

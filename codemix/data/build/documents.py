@@ -30,6 +30,7 @@ from codemix.data.document import Document
 from codemix.data.execution.task import tick
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
+from codemix.data.interfaces import Op
 from codemix.data.scoring import Learned
 from codemix.data.store.jsonl_zst import LineWriter
 from codemix.data.store.store import read_json, write_json
@@ -202,7 +203,11 @@ def steps_of(source: schema.SourceSpec, states: list[Any]) -> list[Step]:
     steps: list[Step] = []
     for op, state in zip(source.ops, states, strict=True):
         position = len(steps) + 1
-        step = Step(f"{position:02d}-{op.kind}", op.start(state))
+        name = f"{position:02d}-{op.kind}"
+        hides = type(op).shown is not Op.shown
+        shown = op.shown if hides else None
+        apply = op.start(state)
+        step = Step(name, apply, shown)
         steps.append(step)
     return steps
 

@@ -27,7 +27,7 @@ class Funnel:
     dropped: Counter = field(default_factory=Counter)
     dropped_bytes: Counter = field(default_factory=Counter)
     unreadable: Counter = field(default_factory=Counter)  # by reason
-    # documents whose text an op changed, by `<position>-<op kind>`
+    # documents whose text an op changed, by `<position>-<op kind>`, and `<position>-<op kind>/<what>` where it says
     edited: Counter = field(default_factory=Counter)
     # language -> {"read", "kept", "<op>/<reason>"}
     languages: dict[str, Counter] = field(default_factory=dict)
@@ -52,6 +52,12 @@ class Funnel:
         self.dropped[key] += 1
         self.dropped_bytes[key] += read_bytes
         self.languages.setdefault(language, Counter()).update(("read", key))
+
+    def add_edited(self, step: str, kinds: Iterable[str] = ()) -> None:
+        """`kinds`: of what was changed."""
+        self.edited[step] += 1
+        for kind in kinds:
+            self.edited[f"{step}/{kind}"] += 1
 
     def check(self) -> None:
         """Nothing may vanish. Raises AssertionError: a lost document is a bug, not a user's mistake."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from codemix.data.store.jsonl_zst import LineWriter
 SAMPLES = 50  # kept for each reason
 SAMPLE_CHARS = 20_000  # of text in a sample
 
+Shown = Callable[[str], str]
 Entry = tuple[int, str]  # rank, the sample as JSON: whole entries compare, also where ids are equal
 
 
@@ -27,11 +28,14 @@ class Samples:
     def __init__(self) -> None:
         self._held: dict[str, list[Entry]] = {}
 
-    def add(self, key: str, doc: Document) -> None:
+    def add(self, key: str, doc: Document, shown: Shown | None = None) -> None:
+        """`shown` makes of its text what people may see."""
         rank = -hash_rank(doc.id)
         held = self._held.setdefault(key, [])
         if len(held) == SAMPLES and rank < held[0][0]:
             return
+        if shown is not None:
+            doc = doc.with_text(shown(doc.text))
         sample = json.dumps(_sample(doc))
         self._push(held, (rank, sample))
 
