@@ -99,10 +99,12 @@ def _examples(cls: type[Component]) -> str:
     if not cls.EXAMPLES:
         return ""
     lines: list[str] = []
+    was_long = False
     for example in cls.EXAMPLES:
         is_long = len(str(example)) > LONG_EXAMPLE
         if lines:
-            lines.append("---" if is_long else "")
+            lines.append("---" if is_long or was_long else "")
+        was_long = is_long
         lines.append(yaml_text.dump(dict(example)).rstrip() if is_long else in_one_line(example))
     return "\n".join(["```yaml", *lines, "```"])
 
