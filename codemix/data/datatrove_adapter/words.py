@@ -12,7 +12,7 @@ from datatrove.utils.text import TextNormConfig, simplify_text
 from datatrove.utils.word_tokenizers import WordTokenizer
 
 from codemix.data.text.unicode_forms import normalized
-from codemix.data.text.words import pieces, prose_words, words
+from codemix.data.text.words import words
 
 _BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 
@@ -31,26 +31,6 @@ class Words:
 
     def __hash__(self) -> int:
         return hash(type(self))
-
-
-class ProseWords(Words):
-    """Words close to spaCy's, for rules whose thresholds were set with it: Gopher's and FineWeb's.
-
-    On 250 documents of manuals, encyclopedia and web text, Gopher's quality rules gave the verdict they give
-    with spaCy on 96 %, FineWeb's on all, at 6 and 16 times the speed; where they differ, more punctuation
-    counts as words here.
-    """
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return prose_words(text)
-
-
-class WhitespaceWords(Words):
-    """Words as the Gopher paper and most re-implementations of its rules count them: separated by
-    whitespace."""
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return pieces(text)
 
 
 WordTokenizer.register(Words)  # not by inheritance: nothing here splits sentences or spans

@@ -1,22 +1,25 @@
-"""FineWeb's own quality rules for prose, by datatrove's block with a regular-expression word tokenizer in
-place of spaCy.
+"""FineWeb's own quality rules for prose, with the verdicts and reasons of datatrove's filter on the same words.
 
 FineWeb (arXiv 2406.17557), section 3.6: lines that end in punctuation, short lines, repeated lines, lists.
 Code fails all of them, so the op is refused there.
 """
 
-from typing import Any, ClassVar, Literal
+from functools import lru_cache
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Apply
+from codemix.data.document import Document, Drop
 from codemix.data.interfaces import ProseOp
+from codemix.data.text.prose import COUNTED_BY, CountedBy, prose_text, repeated_parts
+from codemix.data.text.words import has_words
 
 
 class FinewebQuality(ProseOp):
-    """Drops prose that fails FineWeb's rules: punctuation, short lines, repeated lines, lists (datatrove)."""
+    """Drops prose that fails FineWeb's rules: punctuation, short lines, repeated lines, lists."""
 
     kind: Literal["fineweb_quality"] = "fineweb_quality"
+    words: CountedBy = COUNTED_BY
     min_frac_lines_punctuated: float = Field(
         0.12, ge=0, le=1, description="lines that end in terminal punctuation [fraction]"
     )
@@ -31,20 +34,37 @@ class FinewebQuality(ProseOp):
         0.01, ge=0, le=1, description="characters in repeated lines [fraction]"
     )
     max_lines_per_word: float = Field(0.3, ge=0, description="newlines per word; more is a list")
-    version: ClassVar[int] = 2  # words of scripts without whitespace
+    version: ClassVar[int] = 3  # words are pieces between whitespace, unless `words:` says otherwise
     EXAMPLES: ClassVar = (
         {"kind": "fineweb_quality"},
         {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1},
     )
 
-    def start(self, state: Any) -> Apply:
-        from codemix.data.datatrove_adapter.filters import fineweb_quality
+    def apply(self, doc: Document) -> Document | Drop:
+        if not has_words(doc.text):
+            return Drop("no_words")
+        lines = [line for line in doc.text.split("\n") if line and not line.isspace()]
+        n_newlines = doc.text.count("\n")
+        stops = _stops()
+        frac_punctuated = sum([line[-1] in stops for line in lines]) / len(lines)
+        tolerated = self.keep_unpunctuated and frac_punctuated == 0
+        if frac_punctuated < self.min_frac_lines_punctuated and not tolerated:
+            return Drop("line_punct_ratio")
+        most = self.short_line_chars
+        short = sum([len(line) <= most for line in lines])
+        if short / len(lines) > self.max_frac_short_lines:
+            return Drop("short_line_ratio")
+        _, characters = repeated_parts(lines)
+        if characters / (len(doc.text) - n_newlines) > self.max_frac_chars_in_dup_lines:
+            return Drop("char_dup_ratio")
+        prose = prose_text(doc.text, self.words)
+        if n_newlines / prose.n_words > self.max_lines_per_word:
+            return Drop("list_ratio")
+        return doc
 
-        return fineweb_quality(
-            line_punct_thr=self.min_frac_lines_punctuated,
-            line_punct_exclude_zero=self.keep_unpunctuated,
-            short_line_thr=self.max_frac_short_lines,
-            short_line_length=self.short_line_chars,
-            char_duplicates_ratio=self.max_frac_chars_in_dup_lines,
-            new_line_ratio=self.max_lines_per_word,
-        )
+
+@lru_cache(1)
+def _stops() -> frozenset[str]:
+    from codemix.data.datatrove_adapter.punctuation import TERMINAL_PUNCTUATION
+
+    return frozenset(TERMINAL_PUNCTUATION)

@@ -1,4 +1,4 @@
-"""Gopher's quality rules for prose, by datatrove's block.
+"""Gopher's quality rules for prose, with the verdicts and reasons of datatrove's filter on the same words.
 
 Gopher (arXiv 2112.11446), Table A1. Made for English web text: on code nearly everything is dropped, so it is
 refused there. `null` switches one rule off. A word is a piece between whitespace, as in the paper. datatrove
@@ -6,23 +6,25 @@ counts punctuation marks as words as well, and so drops most good texts by `min_
 datatrove` does as it does, with a regular expression in place of spaCy.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from codemix.data.document import Apply
+from codemix.data.document import Document, Drop
 from codemix.data.interfaces import ProseOp
+from codemix.data.text.prose import COUNTED_BY, LETTER, NO_SYMBOL, CountedBy, ProseText, prose_text
+from codemix.data.text.words import has_words
+
+_BULLETS = ("•", "-")
+_ELLIPSES = ("...", "…")
 
 
 class GopherQuality(ProseOp):
-    """Drops prose that fails Gopher's quality rules: words, symbols, bullets, stop words (datatrove)."""
+    """Drops prose that fails Gopher's quality rules: words, symbols, bullets, stop words."""
 
     kind: Literal["gopher_quality"] = "gopher_quality"
-    words: Literal["whitespace", "datatrove"] = Field(
-        "whitespace",
-        description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and "
-        "parts of contractions too",
-    )
+    words: CountedBy = COUNTED_BY
     min_words: int | None = Field(50, ge=1, description="words that are not symbols")
     max_words: int | None = Field(100_000, ge=1, description="words that are not symbols")
     min_mean_word_chars: float | None = Field(3, gt=0, description="mean length of a word [characters]")
@@ -48,19 +50,70 @@ class GopherQuality(ProseOp):
         {"kind": "gopher_quality", "min_words": 20, "min_stop_words": None},
     )
 
-    def start(self, state: Any) -> Apply:
-        from codemix.data.datatrove_adapter.filters import gopher_quality
-
-        return gopher_quality(
-            whitespace_words=self.words == "whitespace",
-            min_doc_words=self.min_words,
-            max_doc_words=self.max_words,
-            min_avg_word_length=self.min_mean_word_chars,
-            max_avg_word_length=self.max_mean_word_chars,
-            max_symbol_word_ratio=self.max_symbols_per_word,
-            max_bullet_lines_ratio=self.max_frac_bullet_lines,
-            max_ellipsis_lines_ratio=self.max_frac_ellipsis_lines,
-            max_non_alpha_words_ratio=self.min_frac_alpha_words,
-            min_stop_words=self.min_stop_words,
-            stop_words=list(self.stop_words),
+    def apply(self, doc: Document) -> Document | Drop:
+        if not has_words(doc.text):
+            return Drop("no_words")
+        prose = prose_text(doc.text, self.words)
+        classes = prose.classes_of_words
+        broken = (
+            self._lengths(prose, classes & NO_SYMBOL != 0)
+            or self._symbols(prose)
+            or self._lines(prose)
+            or self._kinds_of_words(prose, classes & LETTER != 0)
         )
+        return Drop(f"gopher_{broken}") if broken else doc
+
+    def _lengths(self, prose: ProseText, is_word: np.ndarray) -> str | None:
+        """The rules for the number and the mean length of words that are not symbols."""
+        n_words = int(np.count_nonzero(is_word))
+        if self.min_words is not None and n_words < self.min_words:
+            return "short_doc"
+        if self.max_words is not None and n_words > self.max_words:
+            return "long_doc"
+        if n_words == 0:
+            return None
+        lengths = prose.word_runs.ends - prose.word_runs.starts
+        mean_chars = int(lengths[is_word].sum()) / n_words
+        if self.min_mean_word_chars is not None and mean_chars < self.min_mean_word_chars:
+            return "below_avg_threshold"
+        if self.max_mean_word_chars is not None and mean_chars > self.max_mean_word_chars:
+            return "above_avg_threshold"
+        return None
+
+    def _symbols(self, prose: ProseText) -> str | None:
+        most = self.max_symbols_per_word
+        if most is None:
+            return None
+        n_words = prose.n_words
+        if prose.text.count("#") / n_words > most:
+            return "too_many_hashes"
+        return "too_many_ellipsis" if _ellipses(prose.text) / n_words > most else None
+
+    def _lines(self, prose: ProseText) -> str | None:
+        """The rules for how lines begin and end. Few marks in the whole text settle them."""
+        lines = prose.text.splitlines()
+        if (most := self.max_frac_bullet_lines) is not None:
+            marks = sum(map(prose.text.count, _BULLETS))
+            if marks / len(lines) > most:
+                begin = sum(line.lstrip().startswith(_BULLETS) for line in lines)
+                if begin / len(lines) > most:
+                    return "too_many_bullets"
+        if (most := self.max_frac_ellipsis_lines) is not None and _ellipses(prose.text) / len(lines) > most:
+            end = sum(line.rstrip().endswith(_ELLIPSES) for line in lines)
+            if end / len(lines) > most:
+                return "too_many_end_ellipsis"
+        return None
+
+    def _kinds_of_words(self, prose: ProseText, has_letter: np.ndarray) -> str | None:
+        """The rules for words with letters and for stop words."""
+        least = self.min_frac_alpha_words
+        if least is not None and int(np.count_nonzero(has_letter)) / prose.n_words < least:
+            return "below_alpha_threshold"
+        least_words = self.min_stop_words
+        if least_words is not None and not prose.mentions(frozenset(self.stop_words), least_words):
+            return "enough_stop_words"
+        return None
+
+
+def _ellipses(text: str) -> int:
+    return sum(map(text.count, _ELLIPSES))

@@ -56,24 +56,50 @@ ZERO_WIDTH_SPACE = "\u200b"
 
 
 @dataclasses.dataclass(frozen=True)
+class Characters:
+    """A set of characters to look for. Within 16 bits a class of an expression is a table; beyond, a slow
+    list."""
+
+    near: re.Pattern[str]
+    far: re.Pattern[str]
+
+    def are_in(self, text: str) -> bool:
+        if self.near.search(text):
+            return True
+        beyond = "".join(_BEYOND_16_BITS.findall(text))
+        return self.far.search(beyond) is not None
+
+
+@dataclasses.dataclass(frozen=True)
 class Wide:
     """Both expressions for texts that hold a mark, or a letter of a script without whitespace."""
 
-    needed: tuple[re.Pattern[str], ...]  # within 16 bits such a class is a table; beyond, a slow list
+    needed: Characters  # what asks for these expressions
+    needed_for_pieces: Characters
     word: re.Pattern[str]
     prose_word: re.Pattern[str]
     piece: re.Pattern[str]
 
 
-@lru_cache(1)
-def _wide() -> Wide:
-    letters = [
+def unspaced_characters() -> set[int]:
+    """Code points at which words end without whitespace: letters of such scripts, and the blank of no
+    width."""
+    return {*_unspaced_letters(), ord(ZERO_WIDTH_SPACE)}
+
+
+def _unspaced_letters() -> list[int]:
+    return [
         i for a, b in _NO_WHITESPACE for i in range(a, b + 1) if chr(i).isalnum() and not chr(i).isdecimal()
     ]
+
+
+@lru_cache(1)
+def _wide() -> Wide:
+    letters = _unspaced_letters()
     signs = [
         i for i in range(sys.maxunicode + 1) if unicodedata.category(chr(i)) in ("Mn", "Mc") or i in _JOINERS
     ]
-    needed = sorted({*letters, *signs, ord(ZERO_WIDTH_SPACE)})
+    unspaced = unspaced_characters()
     alone, marks = _ranges(letters), _ranges(signs)
     one = f"[{alone}][{marks}]*+(?:(?<=[{_STACKERS}])[{alone}][{marks}]*+)*+"
     word = rf"(?:[^\W{alone}]++[{marks}]*+)++"
@@ -84,13 +110,23 @@ def _wide() -> Wide:
         rf"|{one}|(?:(?:(?<![\w)/-])|(?<=[\w)][-/]))[-/]++)?{word}(?:[.(@&+$]{word}|[-/,]\d{rest})*(?:\((?=\)))?|{sign}"
     )
     return Wide(
-        tuple(re.compile(f"[{_ranges(needed, *plane)}]") for plane in ((0, 0xFFFF), (0x10000, 0x10FFFF))),
+        _characters({*unspaced, *signs}),
+        _characters(unspaced),
         re.compile(rf"\d+(?:[.,]\d+)+|{one}|{word}(?:['’]{word})*|{sign}"),
         re.compile(prose),
         re.compile(
             rf"[^\w\s{ZERO_WIDTH_SPACE}]*+{one}[^\w\s{ZERO_WIDTH_SPACE}]*+|[^\s{alone}{ZERO_WIDTH_SPACE}]+"
         ),
     )
+
+
+def _characters(code_points: set[int]) -> Characters:
+    ascending = sorted(code_points)
+    near = _ranges(ascending, 0, 0xFFFF)
+    far = _ranges(ascending, 0x10000, 0x10FFFF)
+    near_class = f"[{near}]"
+    far_class = f"[{far}]"
+    return Characters(re.compile(near_class), re.compile(far_class))
 
 
 def _ranges(code_points: Iterable[int], least: int = 0, most: int = sys.maxunicode) -> str:
@@ -109,29 +145,32 @@ def _ranges(code_points: Iterable[int], least: int = 0, most: int = sys.maxunico
 def words(text: str) -> list[str]:
     """Words for comparing texts: each punctuation mark is a word, numbers and words with apostrophes stay
     whole."""
-    pattern = _wide().word if _needs_wide(text) else WORD
+    pattern = WORD
+    if _has_other(text) and _wide().needed.are_in(text):
+        pattern = _wide().word
     return pattern.findall(text)
 
 
 def prose_words(text: str) -> list[str]:
     """Words as rules for English prose count them."""
-    pattern = _wide().prose_word if _needs_wide(text) else PROSE_WORD
+    pattern = PROSE_WORD
+    if _has_other(text) and _wide().needed.are_in(text):
+        pattern = _wide().prose_word
     return pattern.findall(text)
 
 
-def _needs_wide(text: str) -> bool:
-    if text.isascii() or _OTHER.search(text) is None:
-        return False
-    near, far = _wide().needed
-    if near.search(text):
-        return True
-    beyond = "".join(_BEYOND_16_BITS.findall(text))
-    return far.search(beyond) is not None
+def _has_other(text: str) -> bool:
+    return not text.isascii() and _OTHER.search(text) is not None
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has a word at all; one of whitespace has none."""
+    return WORD.search(text) is not None
 
 
 def pieces(text: str) -> list[str]:
     """What is between whitespace; in scripts without it each letter, with its marks and the punctuation
     around it."""
-    if not _needs_wide(text):
-        return text.split()
-    return _wide().piece.findall(text)
+    if _has_other(text) and _wide().needed_for_pieces.are_in(text):
+        return _wide().piece.findall(text)
+    return text.split()

@@ -1,0 +1,126 @@
+"""Runs of neighbouring words (n-grams) of a text, compared by hashes in arrays instead of strings in a loop.
+
+A hash is a polynomial over the characters of a run, modulo 2**64 or 2**32 (Karp and Rabin, 1987): with the sums of
+`character * BASE**position` up to each place, the hash of any run is one subtraction and one product. Equal
+runs have equal hashes, always; the other way round a caller compares the characters where it matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64 and 2**32
+_INVERSE = pow(_BASE, -1, 2**64)
+U32, U64 = np.dtype(np.uint32), np.dtype(np.uint64)
+_TABLE = 2**16
+_BLANK = ord(" ")
+
+
+class WordRuns:
+    """The words of a text: what is between blanks. Their characters stand one after the other, without blanks.
+
+    Offsets are into the characters. Runs are in the order of their first words, one for each word: where fewer
+    words follow than a run has, it ends with the text, so that a caller looks at the first ones only.
+    """
+
+    def __init__(self, code_points: np.ndarray, is_blank: np.ndarray, number: np.dtype):
+        """`number`: of the hashes, U32 where unlike runs may look alike, rarely, or U64."""
+        self.characters = code_points[~is_blank]  # (characters,) uint8 or uint32
+        blank_around = np.ones(len(is_blank) + 2, bool)
+        blank_around[1:-1] = is_blank
+        changes = blank_around[1:] != blank_around[:-1]
+        edges = np.flatnonzero(changes)
+        first_characters = edges[::2]
+        characters_behind = edges[1::2]
+        lengths = characters_behind - first_characters
+        self.ends = np.cumsum(lengths)  # (words,) int64
+        self.starts = self.ends - lengths
+        self._number = number
+
+    @classmethod
+    def of(cls, words: Iterable[str], number: np.dtype) -> WordRuns:
+        """Of words none of which has a blank in it."""
+        joined = " ".join(words)
+        characters = code_points(joined)
+        is_blank = characters == _BLANK
+        return cls(characters, is_blank, number)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def longest(self, n: int) -> int:
+        """Characters in the longest run of `n` words; there must be one."""
+        ends = self.ends[n - 1 :]
+        starts = self.starts[: len(ends)]
+        lengths = ends - starts
+        return int(lengths.max())
+
+    def hashes(self, sizes: range) -> np.ndarray:
+        """The hash of each run of so many words, (sizes, words)."""
+        sums_up_to_words = self._sums[self.starts]
+        sums_up_to_ends = self._sums[self.ends]
+        sums = _windows(sums_up_to_ends, sizes) - sums_up_to_words
+        sums *= self._scales
+        return sums
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        """Before each character, the sum of `character * BASE**position` up to it."""
+        n = len(self.characters)
+        products = self.characters.astype(self._number)
+        products *= _powers(_BASE, n, self._number)
+        sums = np.zeros(n + 1, self._number)
+        behind_first = sums[1:]
+        np.cumsum(products, dtype=self._number, out=behind_first)
+        return sums
+
+    @cached_property
+    def _scales(self) -> np.ndarray:
+        """What makes the sums of a run that begins at a word those of a run at the text's beginning."""
+        n = len(self.characters)
+        scales = _powers(_INVERSE, n, self._number)
+        return scales[self.starts]
+
+
+def code_points(text: str) -> np.ndarray:
+    """The code points of a text, uint8 where all are of ASCII, else uint32."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _windows(values: np.ndarray, sizes: range) -> np.ndarray:
+    """For each size the values from its last word on, the text's last value repeated: (sizes, words)."""
+    n = len(values)
+    last = values[-1]
+    padded = np.full(n + sizes.stop, last)
+    padded[:n] = values
+    item = padded.itemsize
+    first_end = sizes.start - 1
+    shape = (len(sizes), n)
+    return np.ndarray(shape, padded.dtype, padded, offset=first_end * item, strides=(item, item))
+
+
+def _powers(base: int, n: int, number: np.dtype) -> np.ndarray:
+    """`base**0` to `base**(n - 1)`, modulo the numbers that a type has."""
+    table = _power_table(base, number)
+    if n <= _TABLE:
+        return table[:n]
+    of_block_starts: list[int] = []
+    for start in range(0, n, _TABLE):
+        power = pow(base, start, 2**64)
+        of_block_starts.append(power)
+    factors = np.array(of_block_starts, U64).astype(number)
+    powers = np.multiply.outer(factors, table)
+    return powers.ravel()[:n]
+
+
+@lru_cache(4)
+def _power_table(base: int, number: np.dtype) -> np.ndarray:
+    factors = np.full(_TABLE, base, U64)
+    factors[0] = 1
+    powers = np.multiply.accumulate(factors)
+    return powers.astype(number)
