@@ -17,7 +17,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "typer": {"cli/"},
     "pygls": {"cli/lsp_server.py"},
     "lsprotocol": {"cli/lsp_server.py"},
-    "datatrove": {"data/datatrove_adapter/"},
+    "datatrove": {"data/datatrove_adapter/", "data/text/punctuation.py"},
     "loguru": {"data/datatrove_adapter/logs.py"},
     "ray": {"data/execution/clusters.py"},
     "tokenizers": {"data/encoding/", "data/tokenizers/", "eval/engine/text.py"},

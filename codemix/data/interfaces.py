@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -121,3 +121,13 @@ class ProseOp(Op):
             ),
             rule="prose-op-on-code",
         )
+
+
+class ProseWordsOp(ProseOp):
+    """An op for prose that counts words."""
+
+    words: Literal["whitespace", "datatrove"] = Field(
+        "whitespace",
+        description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and "
+        "parts of contractions too",
+    )

@@ -16,7 +16,8 @@ from codemix.data.document import Document, Drop
 from codemix.data.ops.fineweb_quality import FinewebQuality
 from codemix.data.ops.gopher_quality import GopherQuality
 from codemix.data.ops.gopher_repetition import GopherRepetition
-from codemix.data.text.prose import ProseText, lines_between, paragraphs, repeated_parts
+from codemix.data.text.lines import lines_between, paragraphs, repeated_parts
+from codemix.data.text.prose import ProseText
 from codemix.data.text.words import has_words, pieces, prose_words
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")

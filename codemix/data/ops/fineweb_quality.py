@@ -10,16 +10,15 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.interfaces import ProseOp
-from codemix.data.text.prose import COUNTED_BY, CountedBy, prose_text, repeated_parts
+from codemix.data.interfaces import ProseWordsOp
+from codemix.data.text.lines import repeated_parts
 from codemix.data.text.words import has_words
 
 
-class FinewebQuality(ProseOp):
+class FinewebQuality(ProseWordsOp):
     """Drops prose that fails FineWeb's rules: punctuation, short lines, repeated lines, lists."""
 
     kind: Literal["fineweb_quality"] = "fineweb_quality"
-    words: CountedBy = COUNTED_BY
     min_frac_lines_punctuated: float = Field(
         0.12, ge=0, le=1, description="lines that end in terminal punctuation [fraction]"
     )
@@ -57,14 +56,18 @@ class FinewebQuality(ProseOp):
         _, characters = repeated_parts(lines)
         if characters / (len(doc.text) - n_newlines) > self.max_frac_chars_in_dup_lines:
             return Drop("char_dup_ratio")
-        prose = prose_text(doc.text, self.words)
-        if n_newlines / prose.n_words > self.max_lines_per_word:
+        if n_newlines / self._n_words(doc.text) > self.max_lines_per_word:
             return Drop("list_ratio")
         return doc
+
+    def _n_words(self, text: str) -> int:
+        from codemix.data.text.prose import prose_text
+
+        return prose_text(text, self.words).n_words
 
 
 @lru_cache(1)
 def _stops() -> frozenset[str]:
-    from codemix.data.datatrove_adapter.punctuation import TERMINAL_PUNCTUATION
+    from codemix.data.text.punctuation import TERMINAL_PUNCTUATION
 
     return frozenset(TERMINAL_PUNCTUATION)

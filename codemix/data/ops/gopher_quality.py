@@ -6,25 +6,25 @@ counts punctuation marks as words as well, and so drops most good texts by `min_
 datatrove` does as it does, with a regular expression in place of spaCy.
 """
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.interfaces import ProseOp
-from codemix.data.text.prose import COUNTED_BY, LETTER, NO_SYMBOL, CountedBy, ProseText, prose_text
+from codemix.data.interfaces import ProseWordsOp
 from codemix.data.text.words import has_words
+
+if TYPE_CHECKING:
+    from codemix.data.text.prose import ProseText
 
 _BULLETS = ("•", "-")
 _ELLIPSES = ("...", "…")
 
 
-class GopherQuality(ProseOp):
+class GopherQuality(ProseWordsOp):
     """Drops prose that fails Gopher's quality rules: words, symbols, bullets, stop words."""
 
     kind: Literal["gopher_quality"] = "gopher_quality"
-    words: CountedBy = COUNTED_BY
     min_words: int | None = Field(50, ge=1, description="words that are not symbols")
     max_words: int | None = Field(100_000, ge=1, description="words that are not symbols")
     min_mean_word_chars: float | None = Field(3, gt=0, description="mean length of a word [characters]")
@@ -53,34 +53,34 @@ class GopherQuality(ProseOp):
     def apply(self, doc: Document) -> Document | Drop:
         if not has_words(doc.text):
             return Drop("no_words")
+        from codemix.data.text.prose import prose_text
+
         prose = prose_text(doc.text, self.words)
-        classes = prose.classes_of_words
         broken = (
-            self._lengths(prose, classes & NO_SYMBOL != 0)
-            or self._symbols(prose)
-            or self._lines(prose)
-            or self._kinds_of_words(prose, classes & LETTER != 0)
+            self._lengths(prose) or self._symbols(prose) or self._lines(prose) or self._kinds_of_words(prose)
         )
         return Drop(f"gopher_{broken}") if broken else doc
 
-    def _lengths(self, prose: ProseText, is_word: np.ndarray) -> str | None:
+    def _lengths(self, prose: "ProseText") -> str | None:
         """The rules for the number and the mean length of words that are not symbols."""
-        n_words = int(np.count_nonzero(is_word))
+        from codemix.data.text.prose import NO_SYMBOL
+
+        counted = prose.words_with(NO_SYMBOL)
+        n_words = counted.words
         if self.min_words is not None and n_words < self.min_words:
             return "short_doc"
         if self.max_words is not None and n_words > self.max_words:
             return "long_doc"
         if n_words == 0:
             return None
-        lengths = prose.word_runs.ends - prose.word_runs.starts
-        mean_chars = int(lengths[is_word].sum()) / n_words
+        mean_chars = counted.characters / n_words
         if self.min_mean_word_chars is not None and mean_chars < self.min_mean_word_chars:
             return "below_avg_threshold"
         if self.max_mean_word_chars is not None and mean_chars > self.max_mean_word_chars:
             return "above_avg_threshold"
         return None
 
-    def _symbols(self, prose: ProseText) -> str | None:
+    def _symbols(self, prose: "ProseText") -> str | None:
         most = self.max_symbols_per_word
         if most is None:
             return None
@@ -89,7 +89,7 @@ class GopherQuality(ProseOp):
             return "too_many_hashes"
         return "too_many_ellipsis" if _ellipses(prose.text) / n_words > most else None
 
-    def _lines(self, prose: ProseText) -> str | None:
+    def _lines(self, prose: "ProseText") -> str | None:
         """The rules for how lines begin and end. Few marks in the whole text settle them."""
         lines = prose.text.splitlines()
         if (most := self.max_frac_bullet_lines) is not None:
@@ -104,10 +104,12 @@ class GopherQuality(ProseOp):
                 return "too_many_end_ellipsis"
         return None
 
-    def _kinds_of_words(self, prose: ProseText, has_letter: np.ndarray) -> str | None:
+    def _kinds_of_words(self, prose: "ProseText") -> str | None:
         """The rules for words with letters and for stop words."""
+        from codemix.data.text.prose import LETTER
+
         least = self.min_frac_alpha_words
-        if least is not None and int(np.count_nonzero(has_letter)) / prose.n_words < least:
+        if least is not None and prose.words_with(LETTER).words / prose.n_words < least:
             return "below_alpha_threshold"
         least_words = self.min_stop_words
         if least_words is not None and not prose.mentions(frozenset(self.stop_words), least_words):

@@ -9,26 +9,18 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from codemix.data.document import Document, Drop
-from codemix.data.interfaces import ProseOp
-from codemix.data.text.prose import (
-    COUNTED_BY,
-    CountedBy,
-    lines_between,
-    paragraphs,
-    prose_text,
-    repeated_parts,
-)
+from codemix.data.interfaces import ProseWordsOp
+from codemix.data.text.lines import lines_between, paragraphs, repeated_parts
 from codemix.data.text.words import has_words
 
 NGram = Annotated[int, Field(ge=1, le=100)]  # words
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class GopherRepetition(ProseOp):
+class GopherRepetition(ProseWordsOp):
     """Drops prose that repeats lines, paragraphs or n-grams too much (Gopher's rules)."""
 
     kind: Literal["gopher_repetition"] = "gopher_repetition"
-    words: CountedBy = COUNTED_BY
     max_frac_dup_lines: float | None = Field(
         0.3, gt=0, le=1, description="lines that were there before [fraction]"
     )
@@ -79,6 +71,8 @@ class GopherRepetition(ProseOp):
         return None
 
     def _n_grams(self, text: str) -> str | None:
+        from codemix.data.text.prose import prose_text
+
         prose = prose_text(text, self.words)
         sizes = self.max_frac_top_n_gram.keys() | self.max_frac_dup_n_grams.keys()
         if sizes:

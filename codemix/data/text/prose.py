@@ -9,34 +9,32 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
 from codemix.data.text.word_runs import U32, WordRuns, code_points
 from codemix.data.text.words import pieces, prose_words, unspaced_characters
 
-CountedBy = Literal["whitespace", "datatrove"]  # what a word is
-COUNTED_BY: Any = Field(
-    "whitespace",
-    description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and "
-    "parts of contractions too",
-)
 NO_SYMBOL, LETTER, BLANK, UNSPACED = 1, 2, 4, 8  # classes of characters
 _BEGINNING = 1000  # characters that mostly hold the words which are looked for
 _RUNS_TOGETHER = 2**16  # runs of several sizes in one array
 
 
+@dataclass(frozen=True)
+class WordCounts:
+    words: int
+    characters: int
+
+
 @lru_cache(2)
-def prose_text(text: str, counted_by: CountedBy) -> ProseText:
+def prose_text(text: str, counted_by: str) -> ProseText:
     return ProseText(text, counted_by)
 
 
 class ProseText:
     """A text that has at least one word."""
 
-    def __init__(self, text: str, counted_by: CountedBy):
+    def __init__(self, text: str, counted_by: str):
         self.text = text
         self._counted_by = counted_by
         self._runs_by_size: dict[int, RunsOfSize] = {}
@@ -71,10 +69,19 @@ class ProseText:
         return len(self.word_runs)
 
     @cached_property
-    def classes_of_words(self) -> np.ndarray:
+    def _classes_of_words(self) -> np.ndarray:
         """The classes that each word has a character of, as bits: (words,) uint8."""
         of_characters = character_classes(self.word_runs.characters)
         return np.bitwise_or.reduceat(of_characters, self.word_runs.starts)
+
+    def words_with(self, character_class: int) -> WordCounts:
+        """The words that have a character of a class."""
+        in_class = self._classes_of_words & character_class
+        is_word = in_class.astype(bool)
+        words = np.count_nonzero(is_word)
+        lengths = self.word_runs.ends - self.word_runs.starts
+        characters = lengths[is_word].sum()
+        return WordCounts(int(words), int(characters))
 
     def mentions(self, wanted: frozenset[str], at_least: int) -> bool:
         """Whether at least so many different words of a set are among the words."""
@@ -202,8 +209,9 @@ class RunsOfSize:
 def _runs_of_sizes(runs: WordRuns, sizes: range) -> dict[int, RunsOfSize]:
     hashes = runs.hashes(sizes)
     ascending = np.sort(hashes, axis=1)
+    earlier = ascending[:, :-1]
     later = ascending[:, 1:]
-    is_repeated = later == ascending[:, :-1]
+    is_repeated = earlier == later
     n_repeated = is_repeated.sum(axis=1)
     counts = n_repeated.tolist()
     by_size = zip(hashes, ascending, counts, strict=True)
@@ -227,7 +235,7 @@ def character_classes(characters: np.ndarray) -> np.ndarray:
 
 @lru_cache(1)
 def _class_table() -> np.ndarray:
-    from codemix.data.datatrove_adapter.punctuation import PUNCTUATION_SET
+    from codemix.data.text.punctuation import PUNCTUATION_SET
 
     everything = list(map(chr, range(sys.maxunicode + 1)))
     table = np.full(len(everything), NO_SYMBOL, np.uint8)
@@ -236,31 +244,3 @@ def _class_table() -> np.ndarray:
     table[list(map(str.isspace, everything))] |= BLANK
     table[sorted(unspaced_characters())] |= UNSPACED
     return table
-
-
-def repeated_parts(parts: list[str]) -> tuple[int, int]:
-    """How many of the parts stood before, and the characters in those."""
-    different = set(parts)
-    repeated = len(parts) - len(different)
-    if repeated == 0:
-        return 0, 0
-    characters = sum(map(len, parts))
-    characters_once = sum(map(len, different))
-    return repeated, characters - characters_once
-
-
-def paragraphs(text: str) -> list[str]:
-    """What is between two newlines or more, the outer whitespace left out."""
-    parts = text.strip().split("\n\n")
-    if "\n\n\n" not in text:
-        return parts
-    return [part.lstrip("\n") for part in parts if part]
-
-
-def lines_between(text: str) -> list[str]:
-    """What is between newlines, of which several are as one: nothing but at the beginning and the end."""
-    parts = text.split("\n")
-    lines = list(filter(None, parts))
-    outer = text.startswith("\n") + text.endswith("\n")
-    nothing = [""] * outer
-    return lines + nothing
