@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codemix.eval.pages import palette, plots
+from codemix.eval.pages.run_axis import Boundary
 from codemix.eval.report import charts, loss_chart
 from codemix.eval.report.charts import FunnelPart
-from codemix.eval.report.loss_chart import Boundary, losses
+from codemix.eval.report.loss_chart import losses
 
 TAGS = {"docs": {"kind": "text"}, "web": {"kind": "code"}}
 

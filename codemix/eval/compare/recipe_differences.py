@@ -55,10 +55,6 @@ def _worth_reading(change: Diff) -> Diff:
 
 
 def _page_table(table: Table, base: Variant, variant: Variant) -> PageTable:
-    return PageTable(
-        title=f"{table.title}: {base.name} → {variant.name}",
-        columns=[name.lstrip(">") for name in table.columns],
-        align="".join("r" if name.startswith(">") else "l" for name in table.columns),
-        rows=[list(row) for row in table.rows],
-        notes=list(table.notes),
-    )
+    page_table = PageTable.of(table)
+    page_table.title = f"{table.title}: {base.name} → {variant.name}"
+    return page_table

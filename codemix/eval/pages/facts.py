@@ -48,6 +48,18 @@ class DocumentCounts:
     dropped: Mapping[str, int]
     unreadable: int
 
+    @classmethod
+    def of(cls, funnel: Mapping[str, Any]) -> DocumentCounts | None:
+        """The counts of a funnel; None for one into which nothing was read."""
+        if not funnel.get("read"):
+            return None
+        return cls(
+            read=funnel["read"],
+            kept=funnel["kept"],
+            dropped=funnel["dropped"],
+            unreadable=funnel["unreadable"],
+        )
+
     @property
     def adds_up(self) -> bool:
         n_dropped = sum(self.dropped.values())
@@ -70,15 +82,7 @@ class SourceFacts:
     @property
     def documents(self) -> DocumentCounts | None:
         """The funnel's counts; None for a source of which nothing was read."""
-        counts = self.funnel
-        if not counts.get("read"):
-            return None
-        return DocumentCounts(
-            read=counts["read"],
-            kept=counts["kept"],
-            dropped=counts["dropped"],
-            unreadable=counts["unreadable"],
-        )
+        return DocumentCounts.of(self.funnel)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,18 @@ class PageTable:
     notes: list[str] = field(default_factory=list)
     id: str = ""
 
+    @classmethod
+    def of(cls, table: tables.Table, id: str = "") -> PageTable:
+        """A table of the terminal."""
+        return cls(
+            title=table.title,
+            columns=table.headers,
+            align="".join("r" if name.startswith(">") else "l" for name in table.columns),
+            rows=[list(row) for row in table.rows],
+            notes=list(table.notes),
+            id=id,
+        )
+
     def plain(self) -> tables.Table:
         """The same for a terminal."""
         columns = []

@@ -26,6 +26,23 @@ PALETTE = {
     "other-2": ("#8c9391", "#919493"),
     "other-3": ("#6f7272", "#abbf9e"),
 }
+THEME = {  # the other colours of a page: (light, dark)
+    "page": ("#f6f5f1", "#101318"),
+    "card": ("#ffffff", "#171b21"),
+    "ink": ("#1d2127", "#e6e9ee"),
+    "muted": ("#5d6673", "#9aa5b4"),
+    "grid": ("#dcdfe4", "#323945"),
+    "rule": ("#e4e3dd", "#2a303a"),
+    "accent": ("#0b62b0", "#7db8f7"),
+    "good": ("#1f6b3a", "#7fd49b"),
+    "good-bg": ("#e9f5ec", "#14291c"),
+    "warn": ("#7a4b00", "#f0c05a"),
+    "warn-bg": ("#fdf3dc", "#2c2412"),
+    "bad": ("#a3161b", "#ff8f8f"),
+    "bad-bg": ("#fdeaea", "#351719"),
+    "code-bg": ("#f0efe9", "#20252d"),
+    "shade": ("#1d212733", "#ffffff38"),
+}
 COLOURS_OF_A_FAMILY = 3
 # The first pattern is plain. Each as matplotlib's hatch for areas and its dashes for lines; page.css draws the
 # same ones beside names.
@@ -95,12 +112,17 @@ def _nth(colours: Sequence[str], n: int) -> Shade:
 
 
 def stylesheet() -> str:
-    """The palette as CSS custom properties: light, dark by preference, dark by class."""
-    light = "".join(f"--{name}:{colour};" for name, (colour, _) in PALETTE.items())
-    dark = "".join(f"--{name}:{colour};" for name, (_, colour) in PALETTE.items())
+    """Palette and theme as CSS custom properties: light, dark by preference, dark by class."""
+    light = _properties(0)
+    dark = _properties(1)
     rules = [
         f":root{{{light}}}",
         f"@media screen and (prefers-color-scheme:dark){{:root:not(.light){{{dark}}}}}",
         f"@media screen{{:root.dark{{{dark}}}}}",
     ]
     return "\n".join(rules)
+
+
+def _properties(theme: int) -> str:
+    colours = PALETTE | THEME
+    return "".join(f"--{name}:{pair[theme]};" for name, pair in colours.items())

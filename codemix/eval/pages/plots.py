@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from codemix.eval.pages import palette
 from codemix.eval.pages.palette import PALETTE, Shade
 
 _SENTINELS = {name: f"#01fe{i:02x}" for i, name in enumerate(PALETTE)}
@@ -92,6 +93,15 @@ def svg(figure: Any, key: str, title: str, description: str) -> str:
     styled = _page_style(tag + rest)
     labelled = _labelled(_own_ids(styled, key), key, title, description)
     return re.sub(r"\n\s*", "\n", labelled).strip()
+
+
+def standalone(drawing: str) -> str:
+    """Inline SVG as a file of its own, with the page's colours inside: light, and dark where that is preferred."""
+    style = f"{palette.stylesheet()}\nsvg{{color:var(--ink);font-family:sans-serif}}"
+    background = '<rect width="100%" height="100%" fill="var(--card)"/>'
+    opening, rest = drawing.split(">", 1)
+    names = 'xmlns="http://www.w3.org/2000/svg"'
+    return f"{opening} {names}>\n<style>{style}</style>\n{background}{rest}\n"
 
 
 def _own_ids(text: str, key: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codemix.eval.pages import plots
 from codemix.eval.pages.palette import Shade
 from codemix.eval.pages.plots import GRID, INK, PAPER
-from codemix.eval.report.loss_chart import Boundary, Points, mark_boundaries, run_limits
+from codemix.eval.pages.run_axis import Boundary, Points, mark_boundaries, run_limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,11 +22,7 @@ def funnel_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section | No
             known[name] = counts
     if not known:
         return None
-    title = "Kept and dropped documents."
-    words = "Shares of the documents read; grey parts were dropped, each by its reason."
-    parts = {name: _parts(count) for name, count in known.items()}
-    svg = charts.funnel("funnel", title, words, parts, shades)
-    figure = Figure(title, svg, words, _documents_table(known, shades))
+    figure = funnel_figure(known, shades)
     lead = "Read = kept + dropped by reason + unreadable, for every source."
     section = Section("data", "Where the documents went", lead, [figure, _pools_table(facts, known, shades)])
     lost = [f"`{name}`" for name, count in known.items() if not count.adds_up]
@@ -38,6 +34,15 @@ def funnel_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section | No
         )
         section.blocks.insert(0, Note("bad", warning))
     return section
+
+
+def funnel_figure(counts: Mapping[str, DocumentCounts], shades: Mapping[str, Shade]) -> Figure:
+    """What was kept and dropped of each source."""
+    title = "Kept and dropped documents."
+    words = "Shares of the documents read; grey parts were dropped, each by its reason."
+    parts = {name: _parts(count) for name, count in counts.items()}
+    svg = charts.funnel("funnel", title, words, parts, shades)
+    return Figure(title, svg, words, _documents_table(counts, shades))
 
 
 def _by_count(dropped: Mapping[str, int]) -> dict[str, int]:

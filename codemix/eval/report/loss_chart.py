@@ -11,29 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.eval.pages import plots
 from codemix.eval.pages.palette import Shade
-from codemix.eval.pages.plots import INK, MUTED
+from codemix.eval.pages.plots import MUTED
+from codemix.eval.pages.run_axis import Boundary, Points, draw_rate, name_stages, run_limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Points = Sequence[
-    tuple[float, float | None]
-]  # (tokens of the run, value); NaN breaks a line, None is left out
 ALL_SOURCES = "all sources"
 DOTTED = {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (1, 1.5))}
 AS_LOGGED = {"linewidth": 0.7, "alpha": 0.3}
 SMOOTHED_SHARE = 0.08  # of a stage's points that one mean is over
 MAX_END_LABELS = 9  # more lines are named in a legend
 SHOWN_SHARE = 0.97  # of a line's points set the top of the axis: the first few tower over everything
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """A stage on the axis of the run's tokens."""
-
-    name: str
-    start: float
-    stop: float
 
 
 @dataclass(frozen=True)
@@ -89,9 +78,9 @@ def losses(
             _label_ends(upper, lines, boundaries)
         else:
             figure.legend(loc="outside right upper", fontsize=9)
-        _name_stages(upper, lower, boundaries)
+        name_stages(upper, lower, boundaries)
         upper.set_ylabel("loss [nats per token]")
-        _draw_rate(lower, rate, boundaries)
+        draw_rate(lower, rate, boundaries)
         figure.align_ylabels([upper, lower])
         return plots.svg(figure, key, title, description)
 
@@ -145,15 +134,6 @@ def _moving_mean(values: Sequence[float]) -> list[float]:
     return means
 
 
-def run_limits(boundaries: Sequence[Boundary]) -> tuple[float, float]:
-    """The first and the last token of the stages."""
-    starts = [stage.start for stage in boundaries]
-    stops = [stage.stop for stage in boundaries]
-    left = min(starts, default=0)
-    right = max(stops, default=0)
-    return left, right or 1
-
-
 def _limit(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundary]) -> None:
     """Axes that hold all the lines, with room on the right for their names."""
     if lines:
@@ -189,68 +169,3 @@ def _label_ends(axes: Axes, lines: Sequence[_Line], boundaries: Sequence[Boundar
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 1},
         )
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Where the name of a stage is written."""
-
-    centre: float
-    half: float
-
-    def meets(self, other: _Span) -> bool:
-        distance = abs(self.centre - other.centre)
-        reach = self.half + other.half
-        return distance < reach
-
-
-def _name_stages(upper: Axes, lower: Axes, boundaries: Sequence[Boundary]) -> None:
-    """Stage names above the lines; one that would run into another goes above it."""
-    for axes in (upper, lower):
-        mark_boundaries(axes, boundaries)
-    left, right = run_limits(boundaries)
-    rows: list[list[_Span]] = []
-    for stage in boundaries:
-        half = 0.006 * (right - left) * (len(stage.name) + 1)
-        span = _Span((stage.start + stage.stop) / 2, half)
-        free = [level for level, row in enumerate(rows) if not any(span.meets(other) for other in row)]
-        level = free[0] if free else len(rows)
-        if level == len(rows):
-            rows.append([])
-        rows[level].append(span)
-        upper.text(
-            span.centre,
-            1.02 + 0.06 * level,
-            stage.name,
-            transform=upper.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=10,
-            fontweight="bold",
-        )
-
-
-def mark_boundaries(axes: Axes, boundaries: Sequence[Boundary]) -> None:
-    """A dashed line where each stage but the first starts."""
-    for stage in boundaries[1:]:
-        axes.axvline(
-            stage.start,
-            color=MUTED,
-            linewidth=1,
-            linestyle=(0, (2, 3)),
-        )
-
-
-def _draw_rate(axes: Axes, rate: Points, boundaries: Sequence[Boundary]) -> None:
-    tokens = [x for x, _ in rate]
-    rates = [math.nan if value is None else value for _, value in rate]
-    axes.plot(tokens, rates, color=INK, linewidth=1.4)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("learning rate")
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.yaxis.get_offset_text().set_color(MUTED)
-    axes.locator_params(axis="y", nbins=3)
-    plots.tokens_axis(axes.xaxis)
-    left, right = run_limits(boundaries)
-    axes.set_xticks([tick for tick in axes.get_xticks() if left <= tick <= right])
-    axes.set_xlabel("tokens of the run")

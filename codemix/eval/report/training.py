@@ -9,8 +9,8 @@ from codemix.eval.pages.curves import Column, Curves
 from codemix.eval.pages.facts import RunFacts, StageFacts
 from codemix.eval.pages.page import Block, Figure, PageTable, Section
 from codemix.eval.pages.palette import Shade
+from codemix.eval.pages.run_axis import Boundary, Points
 from codemix.eval.report import charts, loss_chart
-from codemix.eval.report.loss_chart import Boundary, Points
 
 TABLE_INTERVALS = 6  # per stage, between the lines of the table of losses
 LEAD = (
