@@ -45,6 +45,8 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "orbax": {"train/run/checkpoint.py"},
     "matplotlib": {
         "eval/pages/plots.py",
+        "eval/pages/run_axis.py",
+        "eval/plan/charts.py",
         "eval/report/charts.py",
         "eval/report/loss_chart.py",
         "eval/compare/charts.py",

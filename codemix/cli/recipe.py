@@ -140,6 +140,12 @@ def plan(
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
     markdown: MarkdownOption = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write the plan as a page: mixture, epochs, funnel, cost.")
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Write the mixture over the run as a picture.")
+    ] = None,
     chip: ChipOption = "v5e",
     mfu: MfuOption = 0.4,
 ) -> None:
@@ -154,9 +160,16 @@ def plan(
     if recipe_file.is_study(document):
         from codemix.cli.study import print_study_plan
 
+        if html or svg:
+            raise refusal(
+                "`--html` and `--svg` draw the plan of one recipe, and this is a study",
+                f"`codemix study expand {recipe}` writes its points as recipes",
+            )
+
         return print_study_plan(document, json=json, markdown=markdown, chip=chip, mfu=mfu)
     workspace = load(document, store, data_root)
     planned = workspace.plan
+    _write_pictures(workspace, html, svg, chip, mfu)
     missing = preflight.missing_here(workspace)
     not_exportable = huggingface.problems(planned.recipe.model)
     if json:
@@ -173,6 +186,27 @@ def plan(
     for note in not_exportable:
         print(f"note: {note.what}", file=sys.stderr)
     return None
+
+
+def _write_pictures(workspace: Workspace, html: Path | None, svg: Path | None, chip: str, mfu: float) -> None:
+    """The plan as a page and as a picture, where they were asked for."""
+    from codemix.files import write_whole
+
+    if html is not None:
+        from codemix.eval.pages import rendering
+        from codemix.eval.plan.page import page
+
+        content = page(workspace, _store_table(workspace), chip, mfu)
+        write_whole(html, rendering.html(content))
+        print(f"wrote {html}", file=sys.stderr)
+    if svg is not None:
+        from codemix.eval.pages import plots
+        from codemix.eval.plan import charts
+        from codemix.eval.plan.page import source_shades
+
+        picture = charts.mixture(workspace.plan, source_shades(workspace.plan))
+        write_whole(svg, plots.standalone(picture))
+        print(f"wrote {svg}", file=sys.stderr)
 
 
 def _existing(workspace: Workspace) -> dict[str, Any]:

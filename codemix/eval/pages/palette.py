@@ -124,5 +124,7 @@ def stylesheet() -> str:
 
 
 def _properties(theme: int) -> str:
-    colours = PALETTE | THEME
-    return "".join(f"--{name}:{pair[theme]};" for name, pair in colours.items())
+    properties = []
+    for name, colours in (PALETTE | THEME).items():
+        properties.append(f"--{name}:{colours[theme]};")
+    return "".join(properties)

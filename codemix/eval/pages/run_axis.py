@@ -13,9 +13,8 @@ from codemix.eval.pages.plots import INK, MUTED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Points = Sequence[
-    tuple[float, float | None]
-]  # (tokens of the run, value); NaN breaks a line, None is left out
+Point = tuple[float, float | None]  # (tokens of the run, value); NaN breaks a line, None is left out
+Points = Sequence[Point]
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,12 @@ def funnel_figure(counts: Mapping[str, DocumentCounts], shades: Mapping[str, Sha
     """What was kept and dropped of each source."""
     title = "Kept and dropped documents."
     words = "Shares of the documents read; grey parts were dropped, each by its reason."
-    parts = {name: _parts(count) for name, count in counts.items()}
+    table = _documents_table(counts, shades)
+    parts = {}
+    for name, count in counts.items():
+        parts[name] = _parts(count)
     svg = charts.funnel("funnel", title, words, parts, shades)
-    return Figure(title, svg, words, _documents_table(counts, shades))
+    return Figure(title, svg, words, table)
 
 
 def _by_count(dropped: Mapping[str, int]) -> dict[str, int]:
