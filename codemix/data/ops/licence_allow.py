@@ -2,7 +2,8 @@
 
 The Stack (arXiv 2211.15533, section 3) keeps permissively licensed repositories; the default list holds the
 permissive licences most used there, by SPDX name. A document may carry one licence or a list of them in
-`licence`.
+`licence`; each may be an SPDX expression, as package registries have them: `MIT OR Apache-2.0` is allowed where one
+of the two is, `MIT AND BSD-3-Clause` where both are, `X WITH Y` and `X+` where X is.
 """
 
 from typing import ClassVar, Literal
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from codemix.data.document import Document, Drop
 from codemix.data.interfaces import Op
+from codemix.data.text.spdx import is_allowed
 
 PERMISSIVE = (
     "MIT",
@@ -45,6 +47,7 @@ class LicenceAllow(Op):
     """Keeps documents under one of the allowed licences."""
 
     kind: Literal["licence_allow"] = "licence_allow"
+    version: ClassVar[int] = 2  # SPDX expressions
     allow: tuple[str, ...] = Field(
         PERMISSIVE,
         min_length=1,
@@ -61,14 +64,12 @@ class LicenceAllow(Op):
 
     def apply(self, doc: Document) -> Document | Drop:
         found = doc.meta.get("licence")
-        names = [
-            str(name).strip().lower() for name in (found if isinstance(found, list) else [found]) if name
-        ]
+        licences = found if isinstance(found, list) else [found]
+        names = [str(licence) for licence in licences if licence]
         if not names:
             return doc if self.unknown == "keep" else Drop("no_licence")
-        allowed = {name.lower() for name in self.allow}
-        return (
-            doc
-            if (any if self.of_many == "any" else all)(name in allowed for name in names)
-            else Drop("licence_not_allowed")
-        )
+        allowed = frozenset(name.lower() for name in self.allow)
+        enough = any if self.of_many == "any" else all
+        if enough(is_allowed(name, allowed) for name in names):
+            return doc
+        return Drop("licence_not_allowed")
