@@ -32,7 +32,7 @@ FailOnOption = Annotated[
 ]
 MaxUsdOption = Annotated[
     float | None,
-    typer.Option("--max-usd", min=0, help="What `--fail-on cost` allows for what is trained anew."),
+    typer.Option("--max-usd", min=0, help="What `--fail-on cost` allows for what is trained again."),
 ]
 OutputOption = Annotated[
     Path | None,

@@ -25,7 +25,7 @@ def test_whole_windows_and_running_cursors():
     assert windows(init) == {"markup": 1562, "prose": 7812, "web": 6250}
     assert sum(windows(cooldown).values()) == cooldown.rows == 390 * 8
     assert {s.source: s.start for s in cooldown.sources} == windows(init), (
-        "each source goes on where the parent stage stopped"
+        "each source continues where the parent stage stopped"
     )
     assert cooldown.parent is init or cooldown.parent == init
     assert cooldown.run_tokens == init.tokens and init.run_total == init.tokens + cooldown.tokens

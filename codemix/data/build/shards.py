@@ -174,7 +174,7 @@ class ShardTokenizer:
         return held_out(text, self.held_out_share)
 
     def _self_check(self, texts: list[str]) -> None:
-        """Encode the first documents with both encoders; the slow one goes on alone where they differ."""
+        """Encode the first documents with both encoders; the slow one continues alone where they differ."""
         if not isinstance(self._encoder, encoders.FastEncoder) or self._self_checked >= SELF_CHECKED:
             return
         self._self_checked += len(texts)

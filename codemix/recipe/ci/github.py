@@ -66,7 +66,7 @@ class _Api:
 
 
 def _write_comment(text: str, environment: Mapping[str, str]) -> str:
-    """Write the comment anew or over the one before; why that cannot be, or nothing."""
+    """Write a new comment, or over the one before; why that cannot be, or nothing."""
     token = environment.get("GITHUB_TOKEN", "")
     repository = environment.get("GITHUB_REPOSITORY", "")
     number = _pull_request(environment.get("GITHUB_EVENT_PATH", ""))

@@ -170,7 +170,7 @@ class _Writer:
                 self.lines.append("")
 
     def _write_raw(self, raw: str) -> None:
-        """The text of a token; where it has several lines, the later ones are indented anew."""
+        """The text of a token; where it has several lines, the later ones are indented again."""
         first, *more = raw.split("\n")
         begins_line = not self.line.strip()
         column = self.indent if begins_line else self.indent + INDENT

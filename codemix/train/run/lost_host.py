@@ -52,7 +52,7 @@ class RuntimeWords:
         if any(sign in held_back for sign in _LOST):
             os.write(self._terminal, self._words.encode())
             os._exit(EXIT_PROBLEM)
-        os.write(self._terminal, held_back)  # and abort() goes on
+        os.write(self._terminal, held_back)  # and abort() continues
 
     def _pass_on_forever(self) -> None:
         while True:
