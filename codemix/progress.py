@@ -1,5 +1,5 @@
-"""Progress on anything that takes more than a moment: a bar in a terminal, a line every few seconds
-elsewhere.
+"""Progress on anything that takes more than a moment: a bar in a terminal, elsewhere at most a line every ten
+seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from typing import Protocol
 QUIET = False  # set by the command line under --quiet and --json
 
 
-REPORT_EVERY_S = 5
+REPORT_EVERY_S = 10  # in a log, whatever goes on at the same time
+_last_line_s = 0.0  # when the last one was due
+
+
+def line_is_due() -> bool:
+    """Whether a log may have another line of progress now; who asks has to write it."""
+    global _last_line_s
+    now = time.monotonic()
+    if now - _last_line_s < REPORT_EVERY_S:
+        return False
+    _last_line_s = now
+    return True
 
 
 class Advance(Protocol):
@@ -63,25 +74,36 @@ def _bar(label: str, total: float | None) -> Iterator[Advance]:
 
 
 class _Lines:
-    """A line on standard error every few seconds, for logs."""
+    """Lines on standard error, for logs."""
 
     def __init__(self, label: str, total: float | None, unit: str):
         self.label = label
-        self.of_total = f" of {total:,.0f}" if total else ""
+        self.total = total
         self.unit = unit
         self.done = 0.0
-        self.last_report = time.monotonic()
+        self.began_s = time.monotonic()
 
     def advance(self, n: float = 1, note: str = "") -> None:
         self.done += n
-        now = time.monotonic()
-        if now - self.last_report >= REPORT_EVERY_S:
-            self.last_report = now
-            self._print(f"{self.done:,.0f}{self.of_total} {self.unit} {note}".rstrip())
+        if self._is_due():
+            self._print(f"{self._amount()} {note}")
 
     def finish(self) -> None:
+        if self._is_due():
+            self._print(f"done, {self.done:,.0f} {self.unit}")
+
+    def _is_due(self) -> bool:
+        """Whether this takes long enough to be spoken of, and no other line was just written."""
+        seconds = time.monotonic() - self.began_s
+        return seconds >= REPORT_EVERY_S and line_is_due()
+
+    def _amount(self) -> str:
         amount = f"{self.done:,.0f} {self.unit}".rstrip()
-        self._print(f"done ({amount})")
+        if not self.total:
+            return amount
+        share = min(1.0, self.done / self.total)
+        return f"{share:.0%}, {amount} of {self.total:,.0f}"
 
     def _print(self, text: str) -> None:
-        print(f"{self.label}: {text}", file=sys.stderr, flush=True)
+        line = f"{self.label}: {text}".rstrip()
+        print(line, file=sys.stderr, flush=True)

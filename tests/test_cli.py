@@ -261,3 +261,18 @@ others = {"codemix.cli.data", "codemix.cli.train", "codemix.cli.evaluation", "co
 assert not others & set(sys.modules), others & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("codemix va", {"validate"}), ("codemix ci --fail", {"--fail-on"}), ("codemix study pl", {"plan"})],
+)
+def test_a_shell_completes_commands_and_options(words, offered):
+    environment = os.environ | {
+        "_CODEMIX_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    codemix = Path(sys.executable).with_name("codemix")
+    done = subprocess.run([codemix], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and offered <= set(done.stdout.split())

@@ -106,7 +106,7 @@ def new_app() -> typer.Typer:
         name="codemix",
         cls=LazyGroup,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         help=codemix.__doc__,

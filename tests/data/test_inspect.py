@@ -171,3 +171,33 @@ def test_brackets_in_anything_are_text(text, capsys):
     render({"a": one})
     shown = capsys.readouterr().out
     assert shown.count(text) >= 8 and "\x1b" not in shown
+
+
+def test_a_pipe_gets_everything_and_each_sample_once(capsys, monkeypatch):
+    long = "\n".join(f"line {i} {'x' * 60}" for i in range(200))
+    name = "hf://datasets/" + "very-long/" * 30 + "file.parquet#12"
+    kept = {"id": name, "text": long}
+    other = {"id": "b#1", "text": "short"}
+    funnel = {
+        "read": 3,
+        "kept": 1,
+        "dropped": {"01-a/x": 1, "01-a/y": 1},
+        "unreadable": 0,
+        "dropped_bytes": {},
+    }
+    one = {
+        "funnel": funnel,
+        "attrition": attrition(funnel),
+        "languages": [],
+        "kept": [kept],
+        "dropped": {"01-a/x": [other], "01-a/y": [{"id": "c#2", "text": long}]},
+    }
+    render({"a": one})
+    piped = capsys.readouterr().out
+    lines = [line.strip() for line in piped.split("\n")]
+    assert lines.count(name) == 1 and lines.count("b#1") == 1  # alone in their lines, so they can be pasted
+    assert piped.count(f"line 199 {'x' * 60}") == 2 and "..." not in piped
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    render({"a": one})
+    shown = capsys.readouterr().out
+    assert "line 199" not in shown and shown.count("more characters: all in a pipe") == 2

@@ -153,16 +153,18 @@ class Builder:
         """The recipe's tokenizer, made when the store lacks it."""
         folder = self.tokenizer_folder()
         if not folder.exists():
-            label = "training the tokenizer" if self._tokenizer.train_bytes() else "loading the tokenizer"
-            with self.store.building(folder) as work, progress(label, None, "bytes") as advance:
+            total = self._tokenizer.train_bytes() or None
+            label = "training the tokenizer" if total else "loading the tokenizer"
+            with self.store.building(folder) as work, progress(label, total, "bytes") as advance:
                 self._make_tokenizer(work, advance)
         return TokenizerFile.load(folder)
 
     def _make_tokenizer(self, work: Path, advance: Any) -> None:
         def texts() -> Iterator[str]:
             for text in self._training_text():
-                advance(len(text))
+                advance(len(text.encode("utf-8", "surrogatepass")))
                 yield text
+            advance(0, note="read; merging")
 
         component = self._tokenizer
         files = tuple(locate(path, self.root) for path in component.files())

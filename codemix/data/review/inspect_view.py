@@ -1,133 +1,116 @@
-"""The tables of `codemix inspect`. Names, reasons and documents are strangers' text: shown as it is, never as
+"""What `codemix inspect` prints. Names, reasons and documents are strangers' text: shown as it is, never as
 markup."""
 
 from __future__ import annotations
 
-import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
-
 from codemix.data.review.inspect import AttritionRow, Inspection, LanguageRow, Sample
+from codemix.tables import Table, terminal_width
 
-SHOWN_LINES = 14  # of a sample
+SHOWN_LINES = 14  # of a sample, in a terminal; elsewhere all
 SHOWN_CHARS = 900
 SHOWN_LANGUAGES = 30
 
 
+@dataclass(frozen=True)
+class _View:
+    """For whom it is written: a terminal shows the start of a document, a pipe gets all of it."""
+
+    width: int
+    is_whole: bool
+
+    def lines(self, name: str, inspection: Inspection) -> Iterator[str]:
+        """Everything about one source."""
+        yield _headline(name, inspection["funnel"])
+        yield ""
+        if inspection["attrition"]:
+            yield _attrition_table(inspection["attrition"]).text(self.width)
+        languages = inspection["languages"]
+        if len(languages) > 1:
+            shown = languages if self.is_whole else languages[:SHOWN_LANGUAGES]
+            yield _languages_table(shown).text(self.width)
+        yield from self.samples("kept", inspection["kept"])
+        for key, dropped in inspection["dropped"].items():
+            yield from self.samples(f"dropped by {plain(key)}", dropped)
+
+    def samples(self, title: str, samples: Sequence[Sample]) -> Iterator[str]:
+        """Documents one below the other, each under its id; of a duplicate, also the one that was kept."""
+        if not samples:
+            return
+        yield title
+        for sample in samples:
+            yield from self.sample("  ", sample["id"], sample["text"])
+            if "kept_text" in sample:
+                yield "  duplicates, in the one that was kept:"
+                yield from self.sample("  ", sample["kept_id"], sample["kept_text"])
+
+    def sample(self, margin: str, name: str, text: str) -> Iterator[str]:
+        """The id alone in its line, to be copied, then the text behind a bar."""
+        yield margin + plain(name)
+        shown = text if self.is_whole else _start(text)
+        for line in plain(shown).split("\n"):
+            yield f"{margin}│ {line}".rstrip()
+        if shown != text:
+            more = len(text) - len(shown)
+            yield f"{margin}└ {more:,} more characters: all in a pipe, `codemix inspect ... | less`"
+        yield ""
+
+
 def render(inspections: Mapping[str, Inspection]) -> None:
     """Print what `inspect` gave."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    view = _View(terminal_width(), is_whole=not sys.stdout.isatty())
     for name, inspection in inspections.items():
-        for part in _parts(name, inspection):
-            console.print(part)
+        for line in view.lines(name, inspection):
+            print(line)
 
 
-def _parts(name: str, inspection: Inspection) -> Iterator[Text | Table]:
-    languages = inspection["languages"]
-    yield _headline(name, inspection["funnel"])
-    if inspection["attrition"]:
-        yield _attrition_table(inspection["attrition"])
-    if len(languages) > 1:
-        yield _languages_table(languages[:SHOWN_LANGUAGES])
-    for key, dropped in inspection["dropped"].items():
-        yield _samples_table(key, dropped, inspection["kept"])
+def _start(text: str) -> str:
+    """As much of a text as a terminal shows."""
+    lines = text[:SHOWN_CHARS].split("\n")
+    return "\n".join(lines[:SHOWN_LINES])
 
 
-def _headline(name: str, funnel: Mapping[str, Any]) -> Text:
+def _headline(name: str, funnel: Mapping[str, Any]) -> str:
     read = funnel["read"]
     kept = funnel["kept"]
     dropped = sum(funnel["dropped"].values())
     unreadable = funnel["unreadable"]
-    counts = f"  {read:,} read = {kept:,} kept + {dropped:,} dropped + {unreadable:,} unreadable"
-    return Text.assemble((name, "bold"), counts)
+    counts = f"{read:,} read = {kept:,} kept + {dropped:,} dropped + {unreadable:,} unreadable"
+    return f"{plain(name)}  {counts}"
 
 
 def _attrition_table(rows: Sequence[AttritionRow]) -> Table:
-    table = Table(
-        _column("op"),
-        _column("reason"),
-        _numbers("in"),
-        _numbers("dropped"),
-        _numbers("share"),
-        _numbers("bytes"),
-        title=_text("Attrition"),
-    )
+    table = Table("Attrition", ["op", "reason", ">in", ">dropped", ">share", ">bytes"])
     for row in rows:
-        table.add_row(
-            _text(row["op"]),
-            _text(row["reason"]),
+        cells = [
+            plain(row["op"]),
+            plain(row["reason"]),
             f"{row['in']:,}",
             f"{row['dropped']:,}",
             f"{row['share']:.2%}",
             f"{row['bytes']:,}",
-        )
+        ]
+        table.rows.append(cells)
     return table
 
 
 def _languages_table(rows: Sequence[LanguageRow]) -> Table:
-    table = Table(
-        _column("language"),
-        _numbers("read"),
-        _numbers("kept"),
-        _numbers("share kept"),
-        _column("dropped by op"),
-        title=_text("Languages"),
-    )
+    table = Table("Languages", ["language", ">read", ">kept", ">share kept", "dropped by op"])
     for row in rows:
         dropped = [f"{op} {documents:,}" for op, documents in row["dropped"].items()]
-        table.add_row(
-            _text(row["language"]),
+        cells = [
+            plain(row["language"]),
             f"{row['read']:,}",
             f"{row['kept']:,}",
             f"{row['share_kept']:.1%}",
-            _text(", ".join(dropped)),
-        )
+            plain(", ".join(dropped)),
+        ]
+        table.rows.append(cells)
     return table
-
-
-def _samples_table(key: str, dropped: Sequence[Sample], kept: Sequence[Sample]) -> Table:
-    """Samples that were dropped beside some that were kept, or beside what each duplicates."""
-    table = Table(
-        _column("kept"),
-        _column(f"dropped by {key}"),
-        title=_text(key),
-        expand=True,
-        show_lines=True,
-    )
-    beside = kept[: len(dropped)]
-    for sample, other in itertools.zip_longest(dropped, beside):
-        if "kept_text" in sample:
-            other = {"id": sample["kept_id"], "text": sample["kept_text"]}
-        table.add_row(_sample(other), _sample(sample))
-    return table
-
-
-def _column(header: str) -> Column:
-    return Column(_text(header))
-
-
-def _numbers(header: str) -> Column:
-    return Column(_text(header), justify="right")
-
-
-def _sample(sample: Sample | None) -> Text:
-    if sample is None:
-        return Text()
-    text = sample["text"]
-    lines = plain(text[:SHOWN_CHARS]).split("\n")
-    is_cut = len(lines) > SHOWN_LINES or len(text) > SHOWN_CHARS
-    shown = "\n".join(lines[:SHOWN_LINES])
-    more = " ..." if is_cut else ""
-    return Text.assemble((plain(sample["id"]), "bold"), f"\n{shown}{more}")
-
-
-def _text(text: str) -> Text:
-    """Text that rich shows as it is: a `str` in a table's cell, header or title would be read as markup."""
-    return Text(plain(text))
 
 
 def plain(text: str) -> str:

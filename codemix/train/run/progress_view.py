@@ -51,7 +51,7 @@ class View:
 class Lines(View):
     """Plain lines on stderr, at most one in `every_s` seconds, and the last of each stage."""
 
-    def __init__(self, every_s: float = 5.0):
+    def __init__(self, every_s: float = progress.REPORT_EVERY_S):
         self.every_s = every_s
         self._name = ""
         self._steps = 0
