@@ -367,12 +367,24 @@ def components(
     return table.print()
 
 
-def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("recipe.yaml")) -> None:
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("recipe.yaml"),
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME", help="Start from a shipped recipe or study instead."),
+    ] = None,
+) -> None:
     """Write a commented recipe to start from; it runs on the embedded data."""
     from codemix.recipe.language import yaml_text
     from codemix.recipe.language.recipe_folders import recipe_name
     from codemix.recipe.language.starter import starting_recipe
+    from codemix.recipe.studies.shipped import copy_shipped
 
+    if from_ is not None:
+        for written in copy_shipped(from_, path):
+            print(written)
+        print(f"now `codemix validate {path}`, then `codemix plan {path}`")
+        return
     if path.exists():
         raise refusal(f"{path} exists already", "give another path; nothing was written", rule="exists")
     yaml_text.write(path, starting_recipe(recipe_name(path)))

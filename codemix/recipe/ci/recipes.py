@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.checks import validation
@@ -17,7 +16,7 @@ from codemix.recipe.language import recipe_file, yaml_text
 from codemix.recipe.language.yaml_text import YamlFile
 from codemix.recipe.planning.plan import Plan
 from codemix.recipe.studies import study
-from codemix.recipe.studies.base_recipe import recipe_starts
+from codemix.recipe.studies.base_recipe import named_files
 
 SUFFIXES = (".yaml", ".yml")
 _KEY = re.compile(r"^[\"']?codemix[\"']?\s*:", re.M)
@@ -53,10 +52,8 @@ class Recipes:
         starts: set[str] = set()
         if not isinstance(document, YamlFile):
             return starts
-        if not isinstance(document.value, dict):
-            return starts
         folder = posixpath.dirname(path)
-        for name in _named(document.value):
+        for name in named_files(document.value):
             beside = posixpath.join(folder, name)
             starts.add(posixpath.normpath(beside))
         return starts
@@ -142,14 +139,3 @@ def _bytes(file: Path) -> bytes:
             return opened.read(yaml_text.MAX_BYTES)
     except OSError:
         return b""
-
-
-def _named(content: dict[str, Any]) -> Iterator[str]:
-    """The recipes that a recipe or a study names, which may still be malformed."""
-    for start in recipe_starts(content):
-        yield start["recipe"]
-    variations = content.get("variations")
-    for holder in [content, *(variations if isinstance(variations, list) else ())]:
-        base = holder.get("base") if isinstance(holder, dict) else None
-        if isinstance(base, str):
-            yield base

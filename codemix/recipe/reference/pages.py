@@ -17,6 +17,7 @@ from codemix.recipe.language.component import Component, Spec
 from codemix.recipe.language.finding import WARNINGS
 from codemix.recipe.reference import json_schema
 from codemix.recipe.reference.fields_table import FAMILY_HEADINGS, cell, fields_table, in_one_line
+from codemix.recipe.reference.gallery import gallery
 from codemix.recipe.reference.prose import COMPONENTS_INTRO, RECIPE_INTRO, STUDY_INTRO
 from codemix.recipe.studies.study_spec import StudySpec
 
@@ -174,11 +175,13 @@ def pages() -> dict[str, str]:
         "recipe.schema.json": json_schema.as_text(json_schema.recipe_schema(component.built_in_kinds)),
         "codemix.schema.json": json_schema.as_text(json_schema.file_schema()),
         "study.schema.json": json_schema.as_text(json_schema.study_schema()),
+        **gallery(),
     }
 
 
 def write() -> None:
     """Write them all into docs/."""
     for name, content in pages().items():
+        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
         (FOLDER / name).write_text(content, encoding="utf-8")
         print(FOLDER / name)

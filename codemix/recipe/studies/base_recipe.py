@@ -68,3 +68,19 @@ def recipe_starts(recipe: dict[str, Any]) -> Iterator[dict[str, Any]]:
         start = stage.get("init_from") if isinstance(stage, dict) else None
         if isinstance(start, dict) and isinstance(start.get("recipe"), str):
             yield start
+
+
+def named_files(content: Any) -> Iterator[str]:
+    """The other recipes that a recipe or a study names; it may still be malformed."""
+    if not isinstance(content, dict):
+        return
+    for start in recipe_starts(content):
+        yield start["recipe"]
+    variations = content.get("variations")
+    holders = [content]
+    if isinstance(variations, list):
+        holders += variations
+    for holder in holders:
+        base = holder.get("base") if isinstance(holder, dict) else None
+        if isinstance(base, str):
+            yield base
