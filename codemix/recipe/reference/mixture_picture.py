@@ -24,15 +24,6 @@ COLOURS = {  # of Okabe and Ito, told apart by the colour-blind; the same kind i
 }
 FURTHER = ("#332288", "#882255", "#117733")  # for kinds of a recipe's own
 OTHER = "#999999"
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#d55e00",
-    "#f0e442",
-    "#999999",
-)  # Okabe, Ito
 
 
 @dataclass(frozen=True)
