@@ -1,5 +1,6 @@
-"""What each op drops of labelled text at its defaults.
-Last line: one JSON object of drop rates measured in this run.
+"""What each op drops of labelled text at its defaults, and what it costs.
+Last line: one JSON object of drop rates and CPU seconds a megabyte measured in this run. `classifier` is in
+benchmarks/quality.py.
 
     CODEMIX_CORPUS=FOLDER python benchmarks/ops.py [--samples 3] [OP ...]
 
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -35,6 +37,7 @@ SKIPPED = (
     "decontaminate",
     "where",
     "hash_sample",
+    "classifier",
 )  # need files or conditions of a recipe's own, or judge nothing
 
 
@@ -73,11 +76,16 @@ def main() -> None:
     if not root or not Path(root).is_dir():
         sys.exit("CODEMIX_CORPUS does not name the corpus folder")
     documents = list(corpus(Path(root)))
+    n_bytes = sum(len(doc.text.encode("utf-8", "replace")) for _, doc in documents)
     sizes, rates = Counter(label for label, _ in documents), {}
     for name, apply in ops(asked.ops):
         dropped = defaultdict(list)
-        for label, doc in documents:
-            verdict = apply(doc)
+        start = time.process_time()
+        verdicts = [apply(doc) for _, doc in documents]
+        cost = (time.process_time() - start) / n_bytes * 1e6
+        rates[f"{name}/s_per_mb"] = round(cost, 4)
+        print(f"{name:20} {cost:.4f} s a MB")
+        for (label, doc), verdict in zip(documents, verdicts, strict=True):
             if isinstance(verdict, Drop):
                 dropped[label, verdict.reason].append(doc.id)
         for (label, reason), ids in sorted(dropped.items()):

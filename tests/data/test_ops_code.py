@@ -156,7 +156,10 @@ BY_META = [  # kind, text, meta, expected, fields
     ("where", "x", {}, "missing_set", {"fields": {"set": {"not_in": ["Github"]}}}),
     ("where", "x", {"stars": 10}, "kept", {"fields": {"stars": {"min": 10}}}),
     ("where", "x", {"stars": 9.5}, "where", {"fields": {"stars": {"min": 10}}}),
-    ("where", "x", {"stars": "many"}, "where", {"fields": {"stars": {"min": 10}}}),
+    ("where", "x", {"stars": "many"}, "not_a_number", {"fields": {"stars": {"min": 10}}}),
+    ("where", "x", {"stars": [50]}, "not_a_number", {"fields": {"stars": {"max": 10}}}),
+    ("where", "x", {"stars": True}, "not_a_number", {"fields": {"stars": {"min": 0}}}),
+    ("where", "x", {"stars": float("nan")}, "not_a_number", {"fields": {"stars": {"min": 0}}}),
     ("where", "x", {"stars": True}, "where", {"fields": {"stars": [1]}}),
 ]
 

@@ -198,3 +198,12 @@ def test_metadata_of_parquet_is_written_as_json_however_deep(tmp_path):
         "day": "2020-01-02",
     }
     assert json.loads(json.dumps(doc.meta)) == doc.meta
+
+
+def test_a_threshold_on_what_is_no_number_is_told(tmp_path):
+    rows = [{"text": "a", "score": score} for score in (0.9, 0.1, "0.9", True, [1], None)]
+    jsonl(tmp_path / "a.jsonl", rows)
+    made = read(tmp_path, source("jsonl", paths="a.jsonl", where={"score": {"min": 0.5}}))
+    assert made[0].text == "a" and made[1] == Drop("where")
+    assert [item.reason for item in made[2:]] == ["not_a_number"] * 3 + ["missing_field"]
+    assert made[2].where == "a.jsonl, row 3" and "found str" in made[2].detail

@@ -125,6 +125,7 @@ HINTS = {  # by reason, where another remedy is likelier than another file
     "missing_column": _FIELD_HINT,
     "column_type": _FIELD_HINT,
     "missing_field": _CONDITION_HINT,
+    "not_a_number": "name a field of numbers in the condition, or compare values with `in`",
     "duplicate_column": "rename one of the columns",
     "bad_id": _FIELD_HINT,
     "lfs_pointer": "fetch the file itself with `git lfs pull`",

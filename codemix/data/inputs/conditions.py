@@ -3,12 +3,14 @@ known of a document)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from codemix.data.inputs.decompression import Damaged
 from codemix.data.inputs.values import SURE, plain
 from codemix.recipe.language.component import Spec
 
@@ -57,7 +59,8 @@ class Condition(Spec):
         return self
 
     def holds(self, value: Any) -> bool:
-        """Whether a value that is there satisfies the condition."""
+        """Whether a value that is there satisfies the condition. Raises Damaged for no number where `min` or
+        `max` wants one."""
         items = value if isinstance(value, list) else (value,)
         if self.in_ is not None and not any(_among(i, self.in_) for i in items):
             return False
@@ -71,8 +74,11 @@ class Condition(Spec):
 
     def _is_between(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return False
-        if self.min is not None and not value >= self.min:  # as it reads also for NaN
+            kind = type(value).__name__
+            raise Damaged("not_a_number", f"`min` and `max` compare numbers, and found {kind}")
+        if math.isnan(value):
+            raise Damaged("not_a_number", "`min` and `max` compare numbers, and found NaN")
+        if self.min is not None and value < self.min:
             return False
         return self.max is None or value <= self.max
 
@@ -128,7 +134,7 @@ def field_getter(path: str) -> Callable[[dict], Any]:
 def compiled(where: Where, *, rounded: bool = False) -> Callable[[dict], tuple[bool, str]]:
     """A function of a row: (whether it passes, the field that is missing and must not be).
 
-    It raises what `plain` raises; `rounded` is as there.
+    It raises what `plain` and `Condition.holds` raise; `rounded` is as there.
     """
     checks = [(path, field_getter(path), condition) for path, condition in where.items()]
 

@@ -3,7 +3,7 @@
 DCLM (arXiv 2406.11794, section 4.4) keeps the top 10 % by a fastText classifier that tells instructions and good
 answers from the web; FineWeb-Edu (arXiv 2406.17557) keeps what a classifier trained on judged pages scores high;
 Olmo 3 (arXiv 2512.13961) repeats the better buckets more often. The model is either trained here, on the documents
-of sources of this recipe (logistic regression over hashed words and their pairs, 15 MB a second), or read from a
+of sources of this recipe (logistic regression over hashed words and their pairs; a megabyte costs 0.07 s), or read from a
 file: one that such a training left in the store, or a supervised fastText model, which needs `codemix[fasttext]`.
 
 The score is noted in the document as `quality` (or another name), its bucket as `quality_bucket`, 0 for the worst:
