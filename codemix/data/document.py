@@ -60,11 +60,14 @@ class Drop:
     """An op's verdict against a document; `reason` is what the funnel counts (from a small, fixed set of
     names).
 
-    `id` names the document where a source drops it before there is one.
+    `id` names the document where a source drops it before there is one. `measured` is what the op found, with
+    its unit ("43 words"), and `limit` the field of the op that it is held against: for `codemix why`, never counted.
     """
 
     reason: str
     id: str = field(default="", compare=False)
+    measured: str = field(default="", compare=False)
+    limit: str = field(default="", compare=False)
 
 
 Item = Document | Unreadable | Drop  # what a source yields

@@ -14,10 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from codemix.data.build.packages import build_lacks
+from codemix.data.datatrove_adapter.executors import SlurmOptions
 from codemix.data.execution import runner, workers
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
+from codemix.data.store.store import Store
 from codemix.errors import CodemixError, Problem
+from codemix.recipe.language.recipe_file import read_recipe
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,17 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
         pytest.skip(f"{executor} is installed here")
     with pytest.raises(CodemixError, match=f"`--executor {executor}` needs"):
         run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
+
+
+@pytest.mark.parametrize("value", ["abc", "", "1.5", "0", "-3", "\u00b2"])
+def test_a_variable_of_slurm_that_is_no_number_is_said_before_anything_runs(monkeypatch, tmp_path, value):
+    monkeypatch.setenv("CODEMIX_SLURM_MEM_GB", value)
+    source = read_recipe(Path(__file__).parents[2] / "recipes/quickstart.yaml")
+    problems = build_lacks(source, Store(tmp_path / "store"), tmp_path, executor="slurm")
+    [problem] = [problem for problem in problems if problem.rule == "environment-variable"]
+    assert "CODEMIX_SLURM_MEM_GB" in problem.what and problem.hints
+    monkeypatch.setenv("CODEMIX_SLURM_MEM_GB", "4")
+    assert SlurmOptions().mem_per_cpu_gb == 4
 
 
 def failures_over(executor, tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ from support.small_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
-from codemix.data.document import Drop, Unreadable, row_of
+from codemix.data.document import Document, Drop, Unreadable, row_of
 from codemix.data.review.why import _lost_with, _places, sentence, why
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
+from codemix.recipe.language.component import component_class
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +126,10 @@ def test_what_an_op_says(made):
         "step": "01-size",
         "reason": "too_small",
         "op": {"kind": "size", "min_bytes": 20, "max_bytes": None},
+        "measured": "4 bytes",
+        "limit": "min_bytes",
     }
-    assert sentence(fate) == "a: dropped by 01-size: too_small (min_bytes: 20)"
+    assert sentence(fate) == "a: dropped by 01-size: too_small: 4 bytes, min_bytes 20"
     assert sentence(why(*made, "doc-4")[0]) == "a: dropped by 00-read: where"
     assert sentence(why(*made, "a.jsonl#14")[0]) == "a: unreadable: bad_text (`text` holds int, not a text)"
 
@@ -152,3 +155,21 @@ def test_a_source_that_is_not_built(made, tmp_path):
     store = Store(tmp_path / "store")
     with pytest.raises(CodemixError, match="not built yet: a, b, tree, raw, part"):
         why(r, store, take_inventory(r, store, root), root, "doc-1")
+
+
+MEASURED = [
+    ({"kind": "size", "max_bytes": 10}, "twelve bytes", "12 bytes", "max_bytes"),
+    ({"kind": "line_lengths"}, "x" * 1001, "1,001 characters", "max_line_chars"),
+    ({"kind": "line_lengths", "max_mean_chars": 2}, "xx\nxxxx\n", "3 characters", "max_mean_chars"),
+    ({"kind": "alphabetic"}, "abc1234567" * 2 + "8" * 80, "0.06 of the characters", "min_frac"),
+    ({"kind": "alphanum"}, "abc" + "!?" * 30, "0.04762 of the characters", "min_frac"),
+    ({"kind": "max_floats", "max_floats": 2}, "1.5 2.5 3.5 4.5", "4 floats", "max_floats"),
+]
+
+
+@pytest.mark.parametrize(("op", "text", "measured", "limit"), MEASURED)
+def test_a_drop_says_what_was_measured_against_which_field(op, text, measured, limit):
+    made_op = component_class("op", op["kind"])(**{k: v for k, v in op.items() if k != "kind"})
+    drop = made_op.start(made_op.prepare(None))(Document("d", text, {}))
+    assert (drop.measured, drop.limit) == (measured, limit)
+    assert limit in type(made_op).model_fields

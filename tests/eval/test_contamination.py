@@ -17,7 +17,9 @@ SEQ_LEN = 16
 
 
 def stage(name, windows, pool, start=0, parent=None):
-    source = SimpleNamespace(source=name, windows=windows, pool_windows=pool, start=start)
+    source = SimpleNamespace(
+        source=name, key=f"what {name} holds", windows=windows, pool_windows=pool, start=start
+    )
     return SimpleNamespace(name="s", sources=(source,), seq_len=SEQ_LEN, seed=3, parent=parent)
 
 
@@ -36,7 +38,7 @@ def test_windows_read_are_those_of_the_order(pool, windows, start):
 
     [*found] = contamination.windows_read(stage("a", windows, pool, start))
     expected = {
-        int(permutation.permute(order.key(3, "a", c // pool), pool, np.array([c % pool]))[0])
+        int(permutation.permute(order.key(3, "what a holds", c // pool), pool, np.array([c % pool]))[0])
         for c in range(start, start + windows)
     }
     assert {int(w) for reading in found for w in reading.windows} == expected

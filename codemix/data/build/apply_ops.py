@@ -67,7 +67,7 @@ def apply_ops(
         ) as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
             count_unreadable(Unreadable("lone_surrogate", item.id, f"character {error.start}"))
             continue
-        judged = _judge(item, steps, funnel)
+        judged = judge(item, steps, funnel)
         doc = judged.document
         language = str(doc.meta.get("language") or UNKNOWN)  # after the ops: one of them may have noted it
         if judged.drop is not None:
@@ -93,7 +93,7 @@ def _shown_by(steps: Sequence[Step]) -> Shown | None:
     return shown
 
 
-def _judge(doc: Document, steps: Sequence[Step], funnel: Funnel) -> Judged:
+def judge(doc: Document, steps: Sequence[Step], funnel: Funnel) -> Judged:
     """Apply the ops until one drops the document. Edits are counted."""
     if _is_empty(doc.text):
         return Judged(doc, READ, Drop(EMPTY))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from codemix.data.store.store import Store
-from codemix.errors import Problem
+from codemix.errors import CodemixError, Problem
 from codemix.recipe.language.finding import Finding
 from codemix.recipe.language.recipe_file import RecipeFile
 from codemix.recipe.language.requirements import lacking, located, package
@@ -36,7 +36,20 @@ def build_lacks(
     problems = located(absent, recipe_file.document)
     if executor in _EXECUTORS and _EXECUTORS[executor].absent:
         problems.append(_EXECUTORS[executor].problem())
+    if executor == "slurm":
+        problems += _slurm_faults()
     return problems
+
+
+def _slurm_faults() -> list[Problem]:
+    """What is wrong with the environment variables that jobs of Slurm go by."""
+    from codemix.data.datatrove_adapter.executors import SlurmOptions
+
+    try:
+        SlurmOptions()
+    except CodemixError as error:
+        return list(error.problems)
+    return []
 
 
 def _is_needed(finding: Finding, wanted: set[str], built: set[str]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.datatrove_adapter.logs import silence
+from codemix.errors import CodemixError
 
 Step = Callable[[Any, int, int], None]
 
@@ -23,13 +24,22 @@ def _variable(name: str, default: str) -> str:
     return os.environ.get(name, default)
 
 
+def _whole_number(name: str, default: int) -> int:
+    text = _variable(name, str(default))
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    what = f"the environment variable {name} is `{text}`, not a whole number above 0"
+    hint = f"`export {name}={default}`, or unset it"
+    raise CodemixError(what, hints=[hint], rule="environment-variable")
+
+
 @dataclass(frozen=True)
 class SlurmOptions:
     """What `sbatch` is given. Read from CODEMIX_SLURM_* variables: they say where, and change no output."""
 
     partition: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_PARTITION", "normal"))
     time: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_TIME", "24:00:00"))
-    mem_per_cpu_gb: int = field(default_factory=lambda: int(_variable("CODEMIX_SLURM_MEM_GB", "2")))
+    mem_per_cpu_gb: int = field(default_factory=lambda: _whole_number("CODEMIX_SLURM_MEM_GB", 2))
     qos: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_QOS", ""))
     env_command: str = field(  # a shell line that activates codemix's environment
         default_factory=lambda: _variable("CODEMIX_SLURM_ENV", _environment_of_this_python())

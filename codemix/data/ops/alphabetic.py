@@ -39,4 +39,5 @@ class Alphabetic(Op):
             return doc
         if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
             return doc
-        return Drop("few_alphabetic")
+        share = found / max(len(doc.text) - layout_chars(doc.text), 1)
+        return Drop("few_alphabetic", measured=f"{share:.4g} of the characters", limit="min_frac")

@@ -218,7 +218,11 @@ class Classifier(ScoringOp):
             score = scored(doc)
             key = sort_key(score, doc.id)
             if score < lowest or key < lowest_key:
-                return Drop("low_score")
+                is_too_low = score < lowest
+                limit = "min_score" if is_too_low else "keep"
+                exact = score / MILLION
+                measured = f"score {exact}"
+                return Drop("low_score", measured=measured, limit=limit)
             found: dict[str, Any] = {self.score: score / MILLION}
             if self.buckets is not None:
                 found[f"{self.score}_bucket"] = bisect_right(bounds, key)

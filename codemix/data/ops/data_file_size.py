@@ -32,4 +32,7 @@ class DataFileSize(Op):
             languages.canonical, self.languages
         ):
             return doc
-        return Drop("small_data_file" if n_chars < self.min_chars else "large_data_file")
+        measured = f"{n_chars:,} characters"
+        if n_chars < self.min_chars:
+            return Drop("small_data_file", measured=measured, limit="min_chars")
+        return Drop("large_data_file", measured=measured, limit="max_chars")

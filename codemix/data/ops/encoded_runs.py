@@ -110,5 +110,9 @@ class EncodedRuns(Op):
         if not runs:
             return doc
         if max(runs) > self.max_run_chars:
-            return Drop("long_encoded_run")
-        return Drop("mostly_encoded") if sum(runs) > self.max_frac * len(doc.text) else doc
+            longest = f"a run of {max(runs):,} characters"
+            return Drop("long_encoded_run", measured=longest, limit="max_run_chars")
+        if sum(runs) <= self.max_frac * len(doc.text):
+            return doc
+        share = sum(runs) / len(doc.text)
+        return Drop("mostly_encoded", measured=f"{share:.4g} of the characters", limit="max_frac")

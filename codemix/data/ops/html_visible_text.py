@@ -29,5 +29,10 @@ class HtmlVisibleText(Op):
             return doc
         n_visible = len(visible_text(doc.text))
         if n_visible < self.min_chars:
-            return Drop("little_visible_text")
-        return doc if n_visible >= self.min_frac * len(doc.text) else Drop("small_visible_share")
+            measured = f"{n_visible:,} visible characters"
+            return Drop("little_visible_text", measured=measured, limit="min_chars")
+        if n_visible >= self.min_frac * len(doc.text):
+            return doc
+        share = n_visible / len(doc.text)
+        measured = f"{share:.4g} of the characters visible"
+        return Drop("small_visible_share", measured=measured, limit="min_frac")

@@ -78,9 +78,9 @@ class Language(ProseOp):
             code = label[_PREFIX:]
             score = round(min(probability, 1.0), 4)
             if kept and code not in kept:
-                return Drop("other_language")
+                return Drop("other_language", measured=code, limit="keep")
             if score < self.min_score:
-                return Drop("uncertain_language")
+                return Drop("uncertain_language", measured=f"{code} at {score}", limit="min_score")
             found = {"natural_language": code, "natural_language_score": score}
             return Document(doc.id, doc.text, doc.meta | found)
 

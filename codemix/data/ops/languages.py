@@ -50,7 +50,7 @@ class Languages(Op):
             language in _SETS[name] if name in _SETS else language == languages.canonical(name)
             for name in self.allow
         ):
-            return Drop("other_language")
+            return Drop("other_language", measured=language, limit="allow")
         return (
             doc
             if doc.meta.get("language") == language

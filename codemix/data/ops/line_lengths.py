@@ -32,11 +32,15 @@ class LineLengths(Op):
         lines = doc.text.split("\n")
         if len(lines) > 1 and not lines[-1]:
             lines.pop()  # a text that ends with a newline has no empty line after it
-        too_long = max(map(len, lines)) > self.max_line_chars
+        longest = max(map(len, lines))
+        too_long = longest > self.max_line_chars
         n_chars = len(doc.text) - doc.text.count("\n")
         if not too_long and n_chars <= self.max_mean_chars * len(lines):
             return doc
         excepted = map(languages.canonical, self.except_languages)
         if self.except_languages and languages.of(doc) in excepted:
             return doc
-        return Drop("long_line" if too_long else "long_mean_line")
+        if too_long:
+            return Drop("long_line", measured=f"{longest:,} characters", limit="max_line_chars")
+        mean = f"{n_chars / len(lines):,.4g} characters"
+        return Drop("long_mean_line", measured=mean, limit="max_mean_chars")

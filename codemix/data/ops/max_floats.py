@@ -43,7 +43,11 @@ class MaxFloats(Op):
             for found in _FLOAT.finditer(doc.text)
             if found["bare"] is None or _is_number(doc.text, found)
         )
-        return doc if next(islice(floats, self.max_floats, None), None) is None else Drop("too_many_floats")
+        one_too_many = next(islice(floats, self.max_floats, None), None)
+        if one_too_many is None:
+            return doc
+        n_floats = self.max_floats + 1 + sum(1 for _ in floats)
+        return Drop("too_many_floats", measured=f"{n_floats:,} floats", limit="max_floats")
 
 
 def _is_number(text: str, found: re.Match) -> bool:

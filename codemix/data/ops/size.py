@@ -40,6 +40,9 @@ class Size(Op):
         if n_chars >= self.min_bytes and (self.max_bytes is None or 4 * n_chars <= self.max_bytes):
             return doc
         n_bytes = len(doc.text.encode())
+        measured = f"{n_bytes:,} bytes"
         if n_bytes < self.min_bytes:
-            return Drop("too_small")
-        return doc if self.max_bytes is None or n_bytes <= self.max_bytes else Drop("too_large")
+            return Drop("too_small", measured=measured, limit="min_bytes")
+        if self.max_bytes is None or n_bytes <= self.max_bytes:
+            return doc
+        return Drop("too_large", measured=measured, limit="max_bytes")

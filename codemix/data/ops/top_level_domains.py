@@ -54,4 +54,7 @@ class TopLevelDomains(Op):
         ):
             return doc
         known = sum(word in COUNTRY or word in _GENERIC for word in words)
-        return Drop("list_of_domains") if known >= self.min_frac_words * len(words) else doc
+        if known < self.min_frac_words * len(words):
+            return doc
+        share = known / len(words)
+        return Drop("list_of_domains", measured=f"{share:.4g} of the words", limit="min_frac_words")

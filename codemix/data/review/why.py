@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codemix.data.build.apply_ops import READ, Step, apply_ops
+from codemix.data.build.apply_ops import READ, Step, apply_ops, judge
 from codemix.data.build.documents import Documents, steps_of
 from codemix.data.build.funnel import Funnel
 from codemix.data.build.inventory import SourceState
@@ -36,7 +36,7 @@ _ONE_PART = 1 << 62  # bytes: an input is read in one part
 class Fate:
     """What became of a document in one source: `kept`, `held_out`, `duplicate`, `dropped` or `unreadable`.
 
-    `facts`: shard and tokens; the entry of dedup and whom it duplicates; the op, its fields and the reason.
+    `facts`: shard and tokens; the entry of dedup and whom it duplicates; the op, its fields, the reason and what was measured.
     """
 
     source: str
@@ -141,7 +141,10 @@ class _Rereading:
         if kept:
             yield Fate(self.name, "kept", {"read_by": list(self.state.read_by)})
         for key in funnel.dropped:
-            yield Fate(self.name, "dropped", self._verdict(key))
+            verdict = self._verdict(key)
+            if isinstance(item, Document):
+                verdict |= _measured(item, steps)
+            yield Fate(self.name, "dropped", verdict)
         for reason in funnel.unreadable:
             facts: dict[str, Any] = {"reason": reason}
             if isinstance(item, Unreadable):
@@ -184,6 +187,15 @@ class _Rereading:
             if self.source.read.may_hold(given, self.document_id):
                 parts += self.source.read.parts(given, opener, _ONE_PART)
         return parts
+
+
+def _measured(document: Document, steps: list[Step]) -> dict[str, Any]:
+    """What the op that drops a document found, and the field that this is held against; empty where an op
+    has nothing to measure."""
+    drop = judge(document, steps, Funnel()).drop
+    if drop is None or not drop.measured:
+        return {}
+    return {"measured": drop.measured, "limit": drop.limit}
 
 
 def _places(document_id: str) -> tuple[str, ...]:
@@ -233,6 +245,10 @@ def _predicate(outcome: str, facts: dict[str, Any]) -> str:
         detail = f" ({facts['detail']})" if facts.get("detail") else ""
         return f"unreadable{rest}: {facts['reason']}{detail}"
     if outcome == "dropped":
+        if facts.get("measured"):
+            limit = facts["limit"]
+            bound = facts["op"].get(limit)
+            return f"dropped by {facts['step']}: {facts['reason']}: {facts['measured']}, {limit} {bound}"
         fields = _op_fields(facts)
         return f"dropped by {facts['step']}: {facts['reason']}{fields}"
     kept = outcome.replace("_", " ")

@@ -159,7 +159,7 @@ def _windows_of(source: StageSource, pool: int, seed: int) -> np.ndarray:
     parts = []
     for epoch in range(epochs[0], epochs[-1] + 1):
         inside = cursors[epochs == epoch] % pool
-        key = order.key(seed, source.source, epoch)
+        key = order.key(seed, source.key, epoch)
         windows = permutation.permute(key, pool, inside)
         parts.append(windows)
     return np.unique(np.concatenate(parts))
