@@ -28,8 +28,7 @@ from codemix.recipe.language.component import identity
 
 FOOTER = (
     "Made by codemix. Intervals: 95%, paired bootstrap over documents; "
-    "bits are summed over documents and divided once by their "
-    "bytes. Lower is better for bits per byte."
+    "bits are summed over documents and divided once by their bytes. For bits per byte, lower is better."
 )
 
 

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan
 
 FOOTER = (
-    "Made by codemix from the folders whose fingerprints appear above. Sums travel, "
-    "ratios are made once; bits per byte are on "
-    "documents that were never trained on."
+    "Made by codemix from the folders whose fingerprints appear above. Bits and bytes are summed first and "
+    "divided once; bits per byte are measured on documents that were never trained on."
 )
 
 
