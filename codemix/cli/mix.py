@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,11 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    ChipOption,
     DataRootOption,
     JsonOption,
     MarkdownOption,
+    MfuOption,
     StoreOption,
     print_json,
 )
@@ -25,6 +28,12 @@ group = typer.Typer(
 )
 SpaceArg = Annotated[Path, typer.Argument(help="The study with `mix:`, a YAML file.", show_default=False)]
 EvidenceArg = Annotated[list[Path], typer.Argument(help="Files of evidence, JSON lines.", show_default=False)]
+OwnEvidenceArg = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="Files of evidence; default the study's own points in the store.", show_default=False
+    ),
+]
 MetricsOption = Annotated[
     list[str], typer.Option("--metrics", help="Metrics to fit, or patterns; repeat the option for more.")
 ]
@@ -44,8 +53,51 @@ def import_(
     imported = read_tables(mixtures, metrics, stage)
     write_rows(output, imported.rows)
     for note in imported.notes:
-        print(f"note: {note}")
+        print(f"note: {note}", file=sys.stderr)
     print(f"{len(imported.rows)} rows in {output}")
+
+
+@group.command("swarm")
+def swarm(
+    space: SpaceArg,
+    chip: ChipOption = "v5e",
+    mfu: MfuOption = 0.4,
+    json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
+    """The points that `study run` would train, and what they cost."""
+    from codemix.recipe.studies.mix_space import mix_space
+    from codemix.recipe.studies.stage_tree import tree
+    from codemix.recipe.studies.study import check, load_study
+    from codemix.recipe.studies.swarm import draw_swarm
+
+    study = load_study(space)
+    drawn = draw_swarm(mix_space(study))
+    plans = check(study).require()
+    stages = tree(plans, chip=chip, mfu=mfu)
+    if json:
+        return print_json(drawn.as_json() | {"cost": stages.notes()})
+    shown = drawn.table()
+    shown.notes += stages.notes()
+    return print(shown.markdown()) if markdown else shown.print()
+
+
+@group.command("rows")
+def rows(
+    study: SpaceArg,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of evidence to write.")],
+    store: StoreOption = STORE,
+    data_root: DataRootOption = DATA_ROOT,
+) -> None:
+    """The evidence of a study's points, trained and scored in the store, as a file to keep or share."""
+    from codemix.eval.evidence.rows import write_rows
+    from codemix.eval.mix.collect import rows_of_study
+
+    collected = rows_of_study(study, store, data_root)
+    write_rows(output, collected.rows)
+    for note in collected.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{len(collected.rows)} rows in {output}")
 
 
 @group.command("fit")
@@ -73,7 +125,7 @@ def fit(
 @group.command("propose")
 def propose(
     space: SpaceArg,
-    evidence: EvidenceArg,
+    evidence: OwnEvidenceArg = None,
     write: Annotated[
         Path | None, typer.Option("--write", help="Write the proposed recipe, for `diff` and `run`.")
     ] = None,
@@ -83,14 +135,17 @@ def propose(
     markdown: MarkdownOption = False,
 ) -> None:
     """The best mixture by the evidence, within caps and limits, with what the runs leave open."""
-    from codemix.eval.evidence.rows import read_rows
+    from codemix.eval.mix.collect import collect
     from codemix.eval.mix.search import search
     from codemix.recipe.studies.mix_space import mix_space, write_recipe
     from codemix.recipe.studies.study import load_study
 
     study = load_study(space)
     name = write.stem if write else f"{study.name}-proposed"
-    answer = search(mix_space(study), read_rows(evidence), store, data_root, name)
+    collected = collect(evidence or [], space, store, data_root)
+    for note in collected.notes:
+        print(f"note: {note}", file=sys.stderr)
+    answer = search(mix_space(study), collected.rows, store, data_root, name)
     if write:
         header = f"# The mixture that `codemix mix propose` found best for `{study.name}`.\n"
         write_recipe(answer.recipe, write, header)

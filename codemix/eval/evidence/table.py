@@ -52,13 +52,14 @@ def table(
     rows: Sequence[Row],
     domains: Mapping[str, Domains],
     metrics: Sequence[str] = ("*",),
+    weights: Sequence[float] | None = None,
 ) -> Table:
     """The table of some rows. `domains` says for each stage which domains it has; `metrics` are names or
-    patterns such as `bits_per_byte/*`.
+    patterns such as `bits_per_byte/*`; `weights` how much each row counts, where some are of other data.
 
     Raises CodemixError with everything because of which no law could be fitted, with the numbers.
     """
-    require_comparable(rows)
+    require_comparable(rows, any_data=weights is not None)
     chosen = _chosen_metrics(rows, metrics)
     problems: list[Problem] = []
     shares = []
@@ -91,7 +92,7 @@ def table(
         metrics=tuple(chosen),
         shares=np.array(shares),
         losses=np.array(losses),
-        weights=np.ones(len(rows)),
+        weights=np.array(weights or [1.0] * len(rows)),
     )
     require_fit(whole)
     return whole
@@ -125,15 +126,20 @@ def _sources(shares: Sequence[Mapping[str, float]]) -> list[str]:
     return sorted(found)
 
 
-def require_comparable(rows: Sequence[Row]) -> None:
-    """Raises CodemixError unless all rows are of one model, tokenizer, training text and measurement."""
+def require_comparable(
+    rows: Sequence[Row],
+    *,
+    any_data: bool = False,
+) -> None:
+    """Raises CodemixError unless all rows are of one model, tokenizer and measurement, and, without
+    `any_data`, one training text."""
     problems = []
     for what, of in _SAME.items():
         problem = _different(rows, what, of)
         if problem is not None:
             problems.append(problem)
     for source, fingerprints in _data_by_source(rows).items():
-        if len(fingerprints) > 1:
+        if len(fingerprints) > 1 and not any_data:
             changed = f"`{source}` held different text in different rows"
             hint = "score the older runs again on the new text, or leave their rows out"
             problems.append(Problem(changed, hints=(hint,), rule="evidence-stale"))

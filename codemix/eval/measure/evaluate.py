@@ -15,6 +15,8 @@ from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
+from codemix.eval.evidence import scored
+from codemix.eval.evidence.rows import row_text
 from codemix.eval.options import EvalOptions
 from codemix.eval.task_shapes.example_files import Row, json_lines
 from codemix.eval.task_shapes.task import ExampleFile, Task
@@ -40,6 +42,7 @@ class Request:
     tasks: dict[str, Task]
     files: dict[str, ExampleFile]
     fingerprint: str
+    measurement: str  # the identity of what is measured, whatever the weights
 
     @classmethod
     def of(cls, plan: Plan, index: int, manifests: Mapping[str, Manifest], options: EvalOptions) -> Request:
@@ -51,8 +54,15 @@ class Request:
             file = task.find(options)
             files[name] = file
             digests[name] = file.sha256
-        identity = evaluation_fingerprint(plan, index, manifests, digests, options)
-        return cls(tasks, files, identity)
+        what = measurement(plan, manifests, digests, options)
+        stage = plan.stages[index]
+        whole = what | {"stage": stage.fingerprint}
+        return cls(
+            tasks,
+            files,
+            fingerprint=fingerprint(whole),
+            measurement=fingerprint(what),
+        )
 
     def rows(self) -> RowsByTask:
         rows = {}
@@ -113,9 +123,26 @@ def evaluate(
             for key, overlap in overlaps.items():
                 family, _, name = key.partition("/")
                 results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = overlap
+        _write_evidence(work, plan, index, store, manifests, results, request.measurement)
         write_json(work / "results.json", results)
         shutil.rmtree(work / "parts", ignore_errors=True)
     return final / "results.json"
+
+
+def _write_evidence(
+    work: Path,
+    plan: Plan,
+    index: int,
+    store: Store,
+    manifests: Mapping[str, Manifest],
+    results: Mapping[str, Any],
+    measurement: str,
+) -> None:
+    """What the stage read and how it scored, for `codemix mix`."""
+    vocab_size = one_tokenizer(manifests)["vocab_size"]
+    row = scored.scored_row(plan, index, store, results, measurement, vocab_size)
+    if row is not None:
+        write_text(work / scored.FILE, row_text(row) + "\n")
 
 
 def _empty_results(stage: StagePlan, evaluation: str, tokenizer_sha256: str) -> dict[str, Any]:
@@ -160,11 +187,14 @@ def named_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
     return named
 
 
-def evaluation_fingerprint(
-    plan: Plan, index: int, manifests: Mapping[str, Manifest], data: Mapping[str, str], options: EvalOptions
-) -> str:
-    """The identity of an evaluation: the weights, what is measured,
-    and the content of the text it is measured on.
+def measurement(
+    plan: Plan,
+    manifests: Mapping[str, Manifest],
+    data: Mapping[str, str],
+    options: EvalOptions,
+) -> dict[str, Any]:
+    """What is measured, and the content of the text it is measured on; with the stage, the identity of an
+    evaluation.
     """
     evaluation = plan.recipe.evaluation
     held_out: dict[str, list[list[str]]] = {}
@@ -172,18 +202,15 @@ def evaluation_fingerprint(
         for source, manifest in manifests.items():
             shards = manifest.shards("held_out")
             held_out[source] = [[shard.sha256, shard.docs_sha256] for shard in shards]
-    return fingerprint(
-        {
-            "engine": ENGINE_VERSION,
-            "stage": plan.stages[index].fingerprint,
-            "evaluation": evaluation,
-            "data": dict(data),
-            "names": list(data),
-            "held_out": held_out,
-            "contamination": options.contamination,
-            "harness": options.harness,
-        }
-    )
+    return {
+        "engine": ENGINE_VERSION,
+        "evaluation": evaluation,
+        "data": dict(data),
+        "names": list(data),
+        "held_out": held_out,
+        "contamination": options.contamination,
+        "harness": options.harness,
+    }
 
 
 def make_engine(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from codemix.data.store.store import Store
-from codemix.data.workspace import open_workspace
+from codemix.data.workspace import Workspace, open_workspace
+from codemix.errors import CodemixError, Problem
 from codemix.eval.evidence.rows import Row
 from codemix.eval.evidence.table import Domains, Table, caveats, table
 from codemix.eval.mix.intervals import RESAMPLES, Interval, Proposal, proposal
@@ -85,9 +86,10 @@ def search(
     Raises CodemixError with what is wrong with the rows or the space, and where the rounded mixture breaks a
     rule of the recipe.
     """
-    evidence = table(rows, domains(space), tuple(space.mix.objective))
-    objective = objective_of(space.mix, evidence.metrics)
     base = open_workspace(space.base, Store(store), data_root)
+    weights = _weights(space, rows, base)
+    evidence = table(rows, domains(space), tuple(space.mix.objective), weights)
+    objective = objective_of(space.mix, evidence.metrics)
     allowed = region(space, base.plan)
     found = proposal(evidence, objective, allowed, resamples=resamples)
     shares = rounded(space, found.mixture)
@@ -105,6 +107,37 @@ def search(
         quality=k_fold(evidence),
         notes=caveats(evidence, allowed.prior),
     )
+
+
+def _weights(
+    space: MixSpace,
+    rows: Sequence[Row],
+    base: Workspace,
+) -> list[float] | None:
+    """How much each row counts, where the data of some have changed; None where none have. Raises CodemixError
+    for changed data without `stale_weight:`."""
+    now = {}
+    for name, state in base.found.items():
+        if state.manifest is not None:
+            now[name] = state.manifest.content
+    weights = []
+    changed: dict[str, int] = {}
+    for row in rows:
+        stale = [source for source, was in row.data.items() if now.get(source, was) != was]
+        for source in stale:
+            changed[source] = 1 + changed.get(source, 0)
+        weights.append(space.mix.stale_weight or 1.0 if stale else 1.0)
+    if not changed:
+        return None
+    if space.mix.stale_weight is None:
+        raise CodemixError(*[_stale(source, n) for source, n in changed.items()])
+    return weights
+
+
+def _stale(source: str, n: int) -> Problem:
+    what = f"{n} rows of evidence were made when `{source}` held other text than now"
+    hint = "run them again, or let them count less: `stale_weight: 0.5` under `mix:`"
+    return Problem(what, hints=(hint,), rule="evidence-stale")
 
 
 def domains(space: MixSpace) -> dict[str, Domains]:

@@ -42,6 +42,11 @@ class VariedStage:
     index: int
     domains: tuple[Domain, ...]
 
+    def prior_of(self, name: str) -> Fraction:
+        """A domain's share in the base recipe."""
+        priors = {domain.name: domain.prior for domain in self.domains}
+        return priors[name]
+
     @property
     def sources(self) -> set[str]:
         """The sources of all its domains."""

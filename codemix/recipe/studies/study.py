@@ -7,7 +7,8 @@
     sweep: {stage: pretrain, of: code, shares: [0%, 25%, 50%], kind: competitive}
     seeds: [0, 1]
 
-Points are the product of `variations`, `grid`, `sweep` and `seeds`. The tree of their stages is in
+Points are the product of `variations`, `grid`, `sweep` and `seeds`, or the swarm of `mix`
+(recipe/studies/swarm.py). The tree of their stages is in
 recipe/studies/stage_tree.py.
 """
 
@@ -26,6 +27,7 @@ from codemix.recipe.planning.plan import Plan
 from codemix.recipe.studies.points import points
 from codemix.recipe.studies.stage_tree import tree
 from codemix.recipe.studies.study_spec import Study, StudySpec
+from codemix.recipe.studies.swarm import swarm_points
 
 __all__ = [
     "Study",
@@ -101,7 +103,8 @@ def recipes(study: Study) -> dict[str, RecipeFile]:
     """
     problems = _SharedProblems()
     expanded: dict[str, RecipeFile] = {}
-    for point in points(study):
+    of_study = points(study) if study.spec.mix is None else swarm_points(study)
+    for point in of_study:
         try:
             recipe = validate(schema.Recipe, point.document)
         except CodemixError as error:

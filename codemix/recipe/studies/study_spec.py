@@ -77,6 +77,16 @@ class Mix(Spec):
     stages: tuple[Name, ...] = Field(
         min_length=1, description="the stages whose shares vary: those of what their `mixture:` names"
     )
+    points: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_POINTS,
+        description="runs of the swarm; default the larger of three times the domains and 20 more than they",
+    )
+    prior_seeds: int = Field(
+        3, ge=1, le=100, description="runs of the base recipe's own mixture, each with a seed of its own"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="decides the random mixtures")
     objective: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"bits_per_byte/*": 1.0},
         min_length=1,
@@ -87,6 +97,13 @@ class Mix(Spec):
     )
     kl: float = Field(
         0.05, ge=0, le=100, description="weight of the divergence from the base recipe's mixture; ours"
+    )
+
+    stale_weight: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="how much a row of evidence counts whose data have changed; default: it is refused",
     )
 
     @model_validator(mode="after")
@@ -116,6 +133,10 @@ class StudySpec(Spec):
 
     @model_validator(mode="after")
     def _points(self):
+        others = [self.variations, self.grid, self.sweep, self.seeds]
+        if self.mix is not None and any(others):
+            what = "a study with `mix:` has its own points"
+            raise _refusal(what, "move variations, grid, sweep or seeds to another study")
         names = Counter(variation.name for variation in self.variations)
         for name, count in names.items():
             if count > 1:
