@@ -137,8 +137,8 @@ def propose(
     """The best mixture by the evidence, within caps and limits, with what the runs leave open."""
     from codemix.eval.mix.collect import collect
     from codemix.eval.mix.search import search
-    from codemix.recipe.studies.mix_space import mix_space, write_recipe
-    from codemix.recipe.studies.study import load_study
+    from codemix.recipe.studies.mix_space import mix_space
+    from codemix.recipe.studies.study import load_study, write_recipe
 
     study = load_study(space)
     name = write.stem if write else f"{study.name}-proposed"
@@ -148,11 +148,11 @@ def propose(
     answer = search(mix_space(study), collected.rows, store, data_root, name)
     if write:
         header = f"# The mixture that `codemix mix propose` found best for `{study.name}`.\n"
-        write_recipe(answer.recipe, write, header)
+        write_recipe(study, answer.recipe, write, header)
     if json:
         return print_json(answer.as_json())
     for shown in answer.tables():
         print(shown.markdown()) if markdown else shown.print()
     if write:
-        print(f"written to {write}; see `codemix diff {answer.recipe.document.file} {write}`")
+        print(f"written to {write}; see `codemix diff {study.folder / study.spec.base} {write}`")
     return None

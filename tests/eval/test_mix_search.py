@@ -316,6 +316,16 @@ def test_propose_writes_a_recipe_that_diff_and_validate_read(make, tmp_path, mon
     assert "prose" in capsys.readouterr().out
 
 
+def test_what_is_written_keeps_no_silence_that_it_does_not_need(make, tmp_path, monkeypatch):
+    """The study's silences are for its points; a silence that nothing needs is an error in a recipe."""
+    study = STUDY + "set: {silence: {code-share-high: points from none to all}}\n"
+    make(study=study)
+    write_rows(tmp_path / "e.jsonl", evidence_rows())
+    monkeypatch.chdir(tmp_path)
+    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--write", "mine.yaml"]) == 0
+    assert not validation.check(read_recipe(tmp_path / "mine.yaml")).errors
+
+
 def test_evidence_of_other_domains_is_refused(make, tmp_path):
     rows = evidence_rows(sources=("prose", "web", "other"))
     with pytest.raises(CodemixError) as caught:

@@ -34,7 +34,7 @@ def rows_of_study(
     what was run on other data is missing, not taken.
     """
     by_stage = _rows_by_stage(store)
-    collected = Collected()
+    found: dict[str, Row] = {}  # points that round to the same windows are one run
     missing = []
     points = contexts(study, store, data_root)
     for point in points:
@@ -43,12 +43,13 @@ def rows_of_study(
         if row is None:
             missing.append(point.source.recipe.name)
         else:
-            collected.rows.append(row)
-    if not collected.rows:
+            found[last.fingerprint] = row
+    if not found:
         what = f"none of the {len(points)} points of {study} is trained and scored in {store}"
         hint = f"run `codemix study run {study}`, or name files of evidence"
         problem = Problem(what, hints=(hint,), rule="evidence")
         raise CodemixError(problem)
+    collected = Collected(list(found.values()))
     if missing:
         named = ", ".join(missing[:_SHOWN])
         more = ", ..." if len(missing) > _SHOWN else ""

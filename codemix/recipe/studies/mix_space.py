@@ -5,15 +5,13 @@ A group is one domain: its inside stays as it is, so a settled set of sources is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from codemix.errors import CodemixError, Problem, did_you_mean
-from codemix.recipe.language import schema, yaml_text
+from codemix.recipe.language import schema
 from codemix.recipe.language.layered_file import Layered, copied
 from codemix.recipe.language.quantities import exact_share
 from codemix.recipe.language.recipe_file import RecipeFile, validate
@@ -232,22 +230,3 @@ def with_shares(
         is_group = isinstance(weight, dict) and "of" in weight
         changed[name] = {**weight, "share": shown} if is_group else shown
     return changed
-
-
-def write_recipe(
-    recipe_file: RecipeFile,
-    path: Path,
-    header: str,
-) -> None:
-    """Write a recipe whose parts may come from several files; paths of recipes that it starts from are as
-    seen from its new place."""
-    value = copied(recipe_file.document.value)
-    folder = Path(recipe_file.document.file).parent
-    for stage in value["stages"]:
-        start = stage.get("init_from")
-        if isinstance(start, dict) and "recipe" in start:
-            other = folder / start["recipe"]
-            relative = os.path.relpath(other, path.parent)
-            start["recipe"] = Path(relative).as_posix()
-    text = yaml_text.dump(value)
-    yaml_text.write(path, header + text)

@@ -14,6 +14,7 @@ recipe/studies/stage_tree.py.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.checks import validation
 from codemix.recipe.language import schema, yaml_text
+from codemix.recipe.language.layered_file import copied
 from codemix.recipe.language.recipe_file import RecipeFile, is_study, validate
 from codemix.recipe.planning.plan import Plan
 from codemix.recipe.studies.points import points
@@ -38,6 +40,7 @@ __all__ = [
     "of_document",
     "recipes",
     "tree",
+    "write_recipe",
     "write_recipes",
 ]
 
@@ -165,6 +168,26 @@ def write_recipes(study: Study, folder: Path) -> list[Path]:
         yaml_text.write(path, header + yaml_text.dump(kept))
         written.append(path)
     return written
+
+
+def write_recipe(
+    study: Study,
+    recipe_file: RecipeFile,
+    path: Path,
+    header: str,
+) -> None:
+    """Write a recipe that comes from a study as a file of its own; paths of recipes that it starts from are as
+    seen from there."""
+    value = copied(_without_unused_silences(study, recipe_file, path.name))
+    for stage in value["stages"]:
+        start = stage.get("init_from")
+        if isinstance(start, dict) and "recipe" in start:
+            other = study.folder / start["recipe"]
+            relative = os.path.relpath(other, path.parent)
+            start["recipe"] = Path(relative).as_posix()
+    kept = {key: inside for key, inside in value.items() if inside != {}}
+    text = yaml_text.dump(kept)
+    yaml_text.write(path, header + text)
 
 
 def _without_unused_silences(study: Study, point: RecipeFile, file: str) -> dict[str, Any]:
