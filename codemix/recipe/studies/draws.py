@@ -38,7 +38,8 @@ class Draws:
         return _normalised(kept)
 
     def _between(self, low: float, high: float) -> float:
-        return low + (high - low) * self._random.random()
+        width = high - low
+        return low + width * self._random.random()
 
     def _log_gamma(self, shape: float) -> float:
         """The logarithm of a gamma variate (Marsaglia and Tsang 2000); of a small shape by a larger one's,

@@ -187,18 +187,21 @@ def _rounded(exact: Mapping[str, Fraction]) -> dict[str, Fraction]:
 
 def _is_allowed(space: MixSpace, point: SwarmPoint) -> bool:
     """Whether the point's plan, in whole windows, keeps every rule."""
-    recipe = space.with_shares(point.shares, space.base.recipe.name)
-    return not validation.check(recipe).errors
+    name = space.base.recipe.name
+    recipe = space.with_shares(point.shares, name)
+    checked = validation.check(recipe)
+    return not checked.errors
 
 
 def _document(space: MixSpace, point: SwarmPoint) -> Point:
     study = space.study
     document = layered(space.base.document, study.document.file)
-    for place, (stage, shares) in enumerate(zip(space.stages, point.shares, strict=True)):
+    for place, stage in enumerate(space.stages):
         at = ("stages", stage.index, "mixture")
         written = copied(get(document.value, at))
-        mixture = with_shares(written, shares)
-        put(document, at, mixture, study.document, ("mix", "stages", place))
+        mixture = with_shares(written, point.shares[place])
+        origin = ("mix", "stages", place)
+        put(document, at, mixture, study.document, origin)
     if point.seed is not None:
         put(document, ("seed",), point.seed, study.document, ("mix",))
     name = f"{study.name}-{point.name}"
