@@ -316,3 +316,54 @@ def test_diagnostics_of_the_largest_recipe_take_less_than_150_ms():
     start = time.process_time()
     OpenFile(str(PAPER / "x.yaml"), text + "# more\n").checked  # noqa: B018
     assert time.process_time() - start < 0.15
+
+
+YAML_SERVER = shutil.which("yaml-language-server")
+
+
+@pytest.mark.optional("yaml-language-server, from npm, on PATH")
+@pytest.mark.skipif(YAML_SERVER is None, reason="yaml-language-server is not on PATH")
+def test_yaml_language_server_takes_the_schema_by_the_files_name(tmp_path):
+    """As an editor without codemix has it: docs/codemix.schema.json for `*.codemix.yaml`."""
+    schema = (ROOT / "docs" / "codemix.schema.json").as_uri()
+    settings = {"validate": True, "schemas": {schema: "*.codemix.yaml"}, "schemaStore": {"enable": False}}
+
+    async def session():
+        editor = Editor(tmp_path)
+
+        @editor.client.feature(types.WORKSPACE_CONFIGURATION)
+        def configuration(params):
+            return [settings if item.section == "yaml" else {} for item in params.items]
+
+        @editor.client.feature(types.CLIENT_REGISTER_CAPABILITY)
+        def register(params):
+            return None
+
+        await editor.client.start_io(YAML_SERVER, "--stdio")
+        abilities = types.ClientCapabilities(
+            workspace=types.WorkspaceClientCapabilities(
+                configuration=True,
+                did_change_configuration=types.DidChangeConfigurationClientCapabilities(True),
+            )
+        )
+        await editor.client.initialize_async(
+            types.InitializeParams(capabilities=abilities, root_uri=tmp_path.as_uri())
+        )
+        editor.client.initialized(types.InitializedParams())
+        changed = types.DidChangeConfigurationParams({"yaml": settings})
+        editor.client.workspace_did_change_configuration(changed)
+        await asyncio.sleep(2)
+        try:
+            found = {}
+            for path in sorted((ROOT / "recipes").rglob("*.yaml")):
+                text = path.read_text().split("\n", 1)[1]  # without the line that names the schema
+                found[path.stem] = await editor.open(f"{path.stem}.codemix.yaml", text)
+            broken = BALANCED.replace("held_out: 1%", "helt_out: 1%").split("\n", 1)[1]
+            found["broken"] = await editor.open("broken.codemix.yaml", broken)
+            return found
+        finally:
+            await editor.stop()
+
+    found = asyncio.run(session())
+    assert [problem.message for problem in found.pop("broken")] == ["Property helt_out is not allowed."]
+    assert {name: problems for name, problems in found.items() if problems} == {}
