@@ -354,6 +354,15 @@ def test_sarif_names_every_problem_at_its_place(repo):
     assert "recipes/a%20b.yaml" in places
 
 
+def test_places_are_from_the_top_wherever_it_runs(repo, monkeypatch):
+    repo.write({"recipes/base.yaml": BROKEN})
+    monkeypatch.chdir(repo.top / "recipes")
+    found = review(repo.top / "recipes", "main")
+    assert next(workflow_commands.commands(found)).startswith("::error file=recipes/base.yaml,")
+    (result,) = sarif.log(found)["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": "recipes/base.yaml"}
+
+
 class GitHub(http.server.BaseHTTPRequestHandler):
     """The part of GitHub that keeps comments."""
 
@@ -406,8 +415,9 @@ def github(tmp_path, monkeypatch):
 
 def test_one_comment_is_written_and_then_written_again(repo, run, github, tmp_path):
     repo.write({"recipes/base.yaml": BROKEN})
-    code, out, _ = run("--comment")
-    assert code == 1 and "::error file=recipes/base.yaml,line=17," in out
+    code, out, err = run("--comment", "--json")
+    assert code == 1 and "::error file=recipes/base.yaml,line=17," in err
+    assert json.loads(out)["files"][0]["failed"]
     assert "cannot be planned" in github.comments[2]
     repo.write({"recipes/base.yaml": RECIPE + "# words\n"})
     assert run("--comment")[0] == 0

@@ -24,7 +24,7 @@ def report(review: Review, environment: Mapping[str, str], *, in_comment: bool) 
     A comment that cannot be written is a warning: from a fork there is no token that may."""
     if environment.get("GITHUB_ACTIONS") == "true":
         for command in workflow_commands.commands(review):
-            print(command)
+            print(command, file=sys.stderr)
     step_summary = environment.get("GITHUB_STEP_SUMMARY")
     if step_summary:
         with open(step_summary, "a", encoding="utf-8", errors="replace") as file:

@@ -66,6 +66,7 @@ class Reviewed:
 class Review:
     """The concerned files, the gravest first, and the costs before and after."""
 
+    top: Path  # of the repository
     base: str
     merge_base: str
     n_changed_files: int
@@ -144,7 +145,7 @@ def review(
     for file in files:
         costs_before.add(point.before for point in file.points if point.before)
         costs_after.add(point.after for point in file.points if point.after)
-    return Review(base, merge_base, len(changes), tuple(files), costs_before, costs_after, max_usd)
+    return Review(repo.top, base, merge_base, len(changes), tuple(files), costs_before, costs_after, max_usd)
 
 
 def _relative(path: Path, repo: Repository) -> str:

@@ -21,7 +21,7 @@ def log(review: Review) -> dict[str, Any]:
         "version": codemix.__version__,
         "rules": [{"id": rule} for rule in rules],
     }
-    results = [_result(problem, rules) for problem in problems]
+    results = [_result(review, problem, rules) for problem in problems]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
@@ -30,7 +30,7 @@ def _rule(problem: Problem) -> str:
     return problem.rule or "codemix"
 
 
-def _result(problem: Problem, rules: list[str]) -> dict[str, Any]:
+def _result(review: Review, problem: Problem, rules: list[str]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": _rule(problem),
         "ruleIndex": rules.index(_rule(problem)),
@@ -44,7 +44,7 @@ def _result(problem: Problem, rules: list[str]) -> dict[str, Any]:
             "startColumn": where.column,
             "endColumn": where.column + where.length,
         }
-        artifact = {"uri": _uri(repository_path(where.file))}
+        artifact = {"uri": _uri(repository_path(review, where.file))}
         result["locations"] = [{"physicalLocation": {"artifactLocation": artifact, "region": region}}]
     return result
 

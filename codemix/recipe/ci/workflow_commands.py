@@ -17,7 +17,7 @@ def commands(review: Review) -> Iterator[str]:
         problems = located(review, severity)
         shown = problems if len(problems) <= PER_STEP else problems[: PER_STEP - 1]
         for problem in shown:
-            yield _command(problem)
+            yield _command(review, problem)
         more = len(problems) - len(shown)
         if more:
             yield f"::{severity} title=codemix::{more:,} more of these; the step's summary and log list all"
@@ -33,9 +33,11 @@ def located(review: Review, severity: str) -> list[Problem]:
     return list(found)
 
 
-def repository_path(path: str) -> str:
-    """A path as git and GitHub write it: from where the review ran, which is the top in CI."""
-    return os.path.relpath(path).replace(os.sep, "/")
+def repository_path(review: Review, path: str) -> str:
+    """A path as git and GitHub write it, wherever the review ran: from the top of the repository."""
+    file = os.path.abspath(path)
+    inside = os.path.relpath(file, review.top)
+    return inside.replace(os.sep, "/")
 
 
 def message(problem: Problem) -> str:
@@ -44,12 +46,13 @@ def message(problem: Problem) -> str:
     return "\n".join([problem.what, *hints])
 
 
-def _command(problem: Problem) -> str:
+def _command(review: Review, problem: Problem) -> str:
     properties = []
     where = problem.where
     if where is not None:
+        file = repository_path(review, where.file)
         properties = [
-            f"file={_property(repository_path(where.file))}",
+            f"file={_property(file)}",
             f"line={where.line}",
             f"endLine={where.line}",
             f"col={where.column}",
