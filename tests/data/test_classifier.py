@@ -166,6 +166,17 @@ def test_why_judges_as_the_build_did(root, tmp_path):
     assert outcomes == {("kept", None): 60, ("dropped", "low_score"): 140, ("dropped", "empty"): 1}
 
 
+def test_what_a_model_is_trained_on_is_among_the_inputs_and_a_change_of_it_is_named(tmp_path):
+    for name, numbers in (("good", range(60)), ("bad", range(60)), ("pool", range(100, 140))):
+        write_jsonl(tmp_path / f"{name}.jsonl", rows("bad" if name == "bad" else "good", numbers))
+    asked, store = made(tmp_path, TRAINED | {"keep": "top 50%"}), Store(tmp_path / "store")
+    [manifest] = build(asked, store, data_root=tmp_path).values()
+    assert {given["path"] for given in manifest.inputs} == {"pool.jsonl", "good.jsonl", "bad.jsonl"}
+    write_jsonl(tmp_path / "bad.jsonl", rows("bad", range(70)))
+    found = take_inventory(asked, store, tmp_path)["pool"]
+    assert found.manifest is None and "what the model of an op is trained on" in found.reason
+
+
 def fingerprints(root, tmp_path, op, more=None):
     ids = identify(made(root, op, more), Store(tmp_path), root)
     return {name: identity.fingerprint for name, identity in ids.documents.items()}

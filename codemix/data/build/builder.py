@@ -210,12 +210,22 @@ class Builder:
             share=source.held_out,
             identity=self.ids.tokens[name],
             documents=documents,
-            inputs=read_json(documents.folder / "manifest.json")["inputs"],
+            inputs=self._inputs(name),
             removed=tuple(removed),
             tokenizer=TokenizerFile(tokenizer.folder, facts),
             store=self.store,
             environment=environment("datatrove", "tokenizers", "fastokens"),
         )
+
+    def _inputs(self, name: str) -> list[dict[str, Any]]:
+        """The files that a source's documents were made of, each once: its own, and those that train its ops."""
+        by_path: dict[str, dict[str, Any]] = {}
+        ancestors = self.ids.graph.ancestors(name)
+        for other in (name, *sorted(ancestors)):
+            inputs = self.ids.documents[other].inputs
+            for given in inputs:
+                by_path.setdefault(given.path, given.as_json())
+        return list(by_path.values())
 
     def _removal_key(self, entry: int) -> str:
         """The funnel's key for what a dedup entry removes."""

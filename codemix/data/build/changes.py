@@ -122,6 +122,8 @@ def documents_differences(then: Content, now: Content) -> Iterator[str]:
         yield from _inputs("input of an op", earlier, current)
     if then.get("documents") != now.get("documents"):
         yield "the documents of the source that it reads"
+    if then.get("models") != now.get("models"):
+        yield "what the model of an op is trained on"
     if _versions(then) != _versions(now):
         yield "a different version of codemix or Python wrote it"
 
