@@ -222,9 +222,10 @@ class Builder:
         by_path: dict[str, dict[str, Any]] = {}
         ancestors = self.ids.graph.ancestors(name)
         for other in (name, *sorted(ancestors)):
-            inputs = self.ids.documents[other].inputs
-            for given in inputs:
-                by_path.setdefault(given.path, given.as_json())
+            identity = self.ids.documents[other]
+            for given in identity.inputs:
+                content = given.as_json()
+                by_path.setdefault(given.path, content)
         return list(by_path.values())
 
     def _removal_key(self, entry: int) -> str:
