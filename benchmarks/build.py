@@ -1,26 +1,26 @@
-"""The data engine against the least that could be done and against stock datatrove,
-in one run over the same files.
+"""The data engine against the least that could be done, against its encoders' peers, stock datatrove and its
+own past, in one run over the same files.
 
-    python benchmarks/build.py                  # 60 MB; the last line is one JSON object of ratios
-    python benchmarks/build.py --scale 50 2000  # also the cost of a token at 50 MB and at 2 GB
-
-For every ratio larger is better, but for `cost_at_scale`, which should not move.
+python benchmarks/build.py                   # 60 MB; the last line is one JSON object of ratios, larger is
+better python benchmarks/build.py --scale 50 2000   # also the cost of a token at 50 MB and at 2 GB, which
+should not move python benchmarks/build.py --before FOLDER   # also against the checkout of an older release
 
 Text comes from the folder that CODEMIX_CORPUS names, repeated up to `--mb`, or from the installed packages'
 own files. Ratios of CPU time where one process works (other work on the machine disturbs them least), of wall
 time for two workers. What a missing package or option leaves out is null, and said.
 
-- `tokenize_vs_tiktoken`: source files to finished shards (read, count, freeze, tokenize), against tiktoken
-  over the same texts in memory
-- `shards_vs_tiktoken`: the same from frozen documents
-- `tokenize_vs_datatrove`: source files to shards, against datatrove's JsonlReader and DocumentTokenizer
-- `reader_vs_bound`: the jsonl source against a loop of zstandard and orjson
-- `prose_vs_datatrove`: Gopher's two filters and MinHash signatures over prose, against datatrove's with spaCy
-- `two_workers_vs_one`: a whole build of `--workers-mb` with a ready tokenizer, starting the workers included;
-  wants two idle cores
-- `peak_mb_per_worker`: the largest resident memory of a worker in that build [MB]
-- `cost_at_scale`: CPU time of a token at the largest of `--scale` over that at the smallest, one worker each;
-  1 is flat
+`encode_vs_tiktoken`     texts in memory to ids, each text once in a fresh process, against tiktoken
+`build_vs_bound`         source files to finished shards (read, count, freeze, tokenize), against a loop of
+zstandard, orjson, the same encoder and a raw write `shards_vs_bound`        the same from frozen documents
+`build_vs_before`        the same build by the checkout that `--before` names, over ours
+`tokenize_vs_datatrove`  source files to shards, against datatrove's JsonlReader and DocumentTokenizer
+`reader_vs_bound`        the jsonl source against a loop of zstandard and orjson
+`bpe_train_vs_tokenizers` training a tokenizer on the corpus, against `tokenizers` on the same texts
+`prose_vs_datatrove`     Gopher's two filters and MinHash signatures over prose, against datatrove's with
+spaCy `two_workers_vs_one`     a whole build of `--workers-mb` with a ready tokenizer, starting the workers
+included; wants two idle cores `peak_mb_per_worker`     the largest resident memory of a worker in that build
+[MB] `cost_at_scale`          CPU time of a token at the largest of `--scale` over that at the smallest, one
+worker each; 1 is flat
 """
 
 from __future__ import annotations
@@ -40,9 +40,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from codemix import progress
 from codemix.data.build.build import build
+from codemix.data.encoding import encoders
+from codemix.data.encoding.merges import bytes_to_unicode
 from codemix.data.store.store import Store
 from codemix.recipe.language.schema import Recipe
 
@@ -182,26 +185,123 @@ def prose(root: Path, texts: list[str], work: Path) -> float | None:
     return cpu(stock) / cpu(ours)
 
 
-def measure(
-    mb: int, vocab_size: int, quick: bool, workers_mb: int, scale: list[int]
-) -> dict[str, float | None]:
+def bound_of_build(paths: list[Path], tokenizer: Path, out: Path) -> None:
+    """The bound for a build: decompress, parse, encode in batches, write."""
+    import orjson
+    import zstandard
+
+    encoder = encoders.load_encoder(tokenizer)
+    batch: list[str] = []
+    size = 0
+
+    def write() -> None:
+        file.write(encoder.encode(batch).ids.astype("<u2").tobytes())
+
+    with open(out, "wb") as file:
+        for path in paths:
+            with open(path, "rb") as source:
+                for line in io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(source), 2**20):
+                    batch.append(orjson.loads(line)["text"])
+                    size += len(batch[-1])
+                    if size >= 2**20:
+                        write()
+                        batch.clear()
+                        size = 0
+        write()
+
+
+def encode_once(tokenizer: Path, package: str) -> dict[str, float]:
+    """Each text of the corpus once, so that no cache has seen it; meant for a process of its own."""
+    texts = corpus_texts()
+    batches = [texts[i : i + 64] for i in range(0, len(texts), 64)]
+    if package == "tiktoken":
+        encode = tiktoken_encoder(tokenizer)
+    else:
+        encoder = encoders.load_encoder(tokenizer)
+        assert encoder.fast, encoder.notice
+
+        def encode(batch: list[str]) -> int:
+            return len(encoder.encode(batch).ids)
+
+    tokens = 0
+    began = time.process_time()
+    for batch in batches:
+        tokens += encode(batch)
+    return {"cpu_s": time.process_time() - began, "tokens": tokens}
+
+
+def tiktoken_encoder(tokenizer: Path) -> Callable[[list[str]], int]:
+    """Tokens of a batch by tiktoken, with the merges and the pattern of a tokenizer.json."""
     import tiktoken
+
+    from codemix.data.encoding.cutting import cutting_patterns
+
+    content = json.loads(tokenizer.read_text())
+    byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    for left, right in content["model"]["merges"]:
+        ranks[bytes(byte_of[character] for character in left + right)] = len(ranks)
+    encoding = tiktoken.Encoding(
+        "benchmark", pat_str=cutting_patterns(content)[0], mergeable_ranks=ranks, special_tokens={}
+    )
+    return lambda batch: sum(len(encoding.encode_to_numpy(text, disallowed_special=())) for text in batch)
+
+
+def bpe_training(vocab_size: int) -> float:
+    """Training by `tokenizers` alone over what our kind of tokenizer costs."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+    from codemix.data.tokenizers.bpe import PATTERN, Bpe
+
+    texts = corpus_texts()
+
+    def stock() -> None:
+        tokenizer = Tokenizer(models.BPE())
+        as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        cut = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, as_bytes])
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False, min_frequency=2)
+        tokenizer.train_from_iterator(texts, trainer)
+
+    return cpu(stock) / cpu(lambda: Bpe(vocab_size=vocab_size).make((), lambda: iter(texts)))
+
+
+def datatrove_cost(folder: Path, path: Path, tokenizer: Path) -> float:
+    """CPU seconds of stock datatrove from a source file to its tokens."""
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens import DocumentTokenizer
 
+    few = folder / "few"
+    few.mkdir()
+    (few / path.name).write_bytes(path.read_bytes())
+
+    def stock() -> None:
+        reader = JsonlReader(str(few), compression="zstd")
+        step = DocumentTokenizer(
+            str(folder / "stock"), str(tokenizer), eos_token="<|endoftext|>", shuffle_documents=False
+        )
+        step.run(reader.run(None, 0, 1), 0)
+
+    return cpu(stock)
+
+
+Ratios = dict[str, float | None]
+
+
+def measure(args: argparse.Namespace) -> Ratios:
     from codemix.data.datatrove_adapter.logs import silence
-    from codemix.data.encoding import encoders
     from codemix.data.inputs.frozen_inputs import Part, freeze
     from codemix.data.inputs.opener import Opener
 
     silence()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    out: dict[str, float | None] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        root, store = Path(folder) / "in", Store(Path(folder) / "store")
+    out: Ratios = {}
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        root, store = folder / "in", Store(folder / "store")
         root.mkdir()
-        n_bytes = write_sources(root, corpus_texts(), mb * 10**6)
-        paths, r = sorted(root.glob("*.zst")), recipe(vocab_size)
+        n_bytes = write_sources(root, corpus_texts(), args.mb * 10**6)
+        paths, r = sorted(root.glob("*.zst")), recipe(args.vocab_size)
         source, opener = r.sources["all"].read, Opener(root)
         inputs = freeze(source.inputs(root), store, root)
 
@@ -210,14 +310,15 @@ def measure(
         out["reader_vs_bound"] = bound / reader
         print(f"reader: {n_bytes / reader / 1e6:,.0f} MB/s, bound {n_bytes / bound / 1e6:,.0f}", flush=True)
 
-        manifest = build(r, store, data_root=root)[
-            "all"
-        ]  # the tokenizer and the documents, and everything imported
+        # the tokenizer and the documents, and everything imported
+        manifest = build(r, store, data_root=root)["all"]
         tokens = manifest.tokens("train")
         (tokenizer,) = store.root.glob("tokenizers/*/tokenizer.json")
-        fast = encoders.load_encoder(tokenizer)
-        assert fast.fast and isinstance(fast._encoding, tiktoken.Encoding)
-        texts = read_texts(paths)
+        once = {name: child("--encode", tokenizer, name) for name in ("fastokens", "tiktoken")}
+        assert once["fastokens"]["tokens"] == once["tiktoken"]["tokens"], "the two do not encode alike"
+        out["encode_vs_tiktoken"] = once["tiktoken"]["cpu_s"] / once["fastokens"]["cpu_s"]
+        for name, cost in once.items():
+            print(f"{name}: {cost['tokens'] / cost['cpu_s'] / 1e6:.2f} M tokens/s", flush=True)
 
         def again(*what: str) -> None:
             for each in what:
@@ -225,64 +326,63 @@ def measure(
             build(r, store, data_root=root)
 
         turns = []
-        for _ in range(
-            3 if quick else 7
-        ):  # in turns, so that all meet the same machine; the median, because no turn is alone on it
-            bare = cpu(lambda: [len(fast._encoding.encode_ordinary(text)) for text in texts])
+        # in turns, so that all meet the same machine; the median, because no turn is alone on it
+        for _ in range(3 if args.quick else 7):
+            bare = cpu(lambda: bound_of_build(paths, tokenizer, folder / "raw"))
             turns.append((bare, cpu(lambda: again("data")), cpu(lambda: again("data", "documents"))))
         bare, shards, whole = map(statistics.median, zip(*turns, strict=True))
-        out["tokenize_vs_tiktoken"], out["shards_vs_tiktoken"] = bare / whole, bare / shards
+        out["build_vs_bound"], out["shards_vs_bound"] = bare / whole, bare / shards
+        speeds = [f"{tokens / cost / 1e6:.2f}" for cost in (bare, shards, whole)]
         print(
-            f"tokens: tiktoken alone {tokens / bare / 1e6:.2f} M/s, documents to shards {tokens / shards / 1e6:.2f}, files to shards {tokens / whole / 1e6:.2f}",
-            flush=True,
+            f"tokens [M/s]: bound {speeds[0]}, from documents {speeds[1]}, from files {speeds[2]}", flush=True
         )
 
-        few = Path(folder) / "few"
-        few.mkdir()
-        (few / paths[0].name).write_bytes(paths[0].read_bytes())
-
-        def stock() -> None:
-            reader = JsonlReader(str(few), compression="zstd")
-            DocumentTokenizer(
-                str(Path(folder) / "stock"),
-                str(tokenizer),
-                eos_token="<|endoftext|>",
-                shuffle_documents=False,
-            ).run(reader.run(None, 0, 1), 0)
-
-        theirs = cpu(stock)
-        few_tokens = sum(
-            len(fast._encoding.encode_ordinary(text)) + 1 for text in read_texts([few / paths[0].name])
-        )
+        texts = read_texts(paths[:1])
+        few_tokens = len(encoders.load_encoder(tokenizer).encode(texts).ids) + len(texts)
+        theirs = datatrove_cost(folder, paths[0], tokenizer)
         out["tokenize_vs_datatrove"] = (theirs / few_tokens) / (whole / tokens)
         print(f"datatrove: {few_tokens / theirs / 1e6:.2f} M tokens/s", flush=True)
-        out["prose_vs_datatrove"] = prose(root, prose_texts(texts), Path(folder) / "prose")
+        out["prose_vs_datatrove"] = prose(root, prose_texts(texts), folder / "prose")
         del texts
+        out["bpe_train_vs_tokenizers"] = bpe_training(args.vocab_size)
+        out |= by_processes(folder, tokenizer, args)
+    return out
 
-        ready = Path(folder) / "large"
-        large_source(ready, workers_mb, tokenizer)
-        one, two = (child(Path(folder) / f"workers{n}", ready, n) for n in (1, 2))
-        assert one["shards"] == two["shards"], "another number of workers made other shards"
-        out["two_workers_vs_one"], out["peak_mb_per_worker"] = one["wall_s"] / two["wall_s"], two["peak_mb"]
-        print(f"{workers_mb} MB: one worker {one['wall_s']:.1f} s, two {two['wall_s']:.1f} s", flush=True)
 
-        out["cost_at_scale"] = None
-        if scale:
-            costs = {}
-            for size in sorted(scale):
-                for left in ("large", f"scale{size}"):
-                    shutil.rmtree(Path(folder) / left, ignore_errors=True)
-                large_source(ready, size, tokenizer)
-                made = child(Path(folder) / f"scale{size}", ready, 1)
-                costs[size] = made["cpu_s"] / made["tokens"]
-                print(
-                    f"{size} MB: {costs[size] * 1e9:.0f} ns a token of CPU time, peak {made['peak_mb']:.0f} MB",
-                    flush=True,
-                )
-                shutil.rmtree(Path(folder) / f"scale{size}")
-            out["cost_at_scale"] = costs[max(costs)] / costs[min(costs)]
-        else:
-            print("skipped: cost_at_scale (give --scale)")
+def by_processes(folder: Path, tokenizer: Path, args: argparse.Namespace) -> Ratios:
+    """What builds in processes of their own cost, by release, workers and size."""
+    out: Ratios = {}
+    ready = folder / "large"
+    large_source(ready, args.workers_mb, tokenizer)
+    one, two = (child("--build", folder / f"workers{n}", ready, n) for n in (1, 2))
+    assert one["shards"] == two["shards"], "another number of workers made other shards"
+    out["two_workers_vs_one"], out["peak_mb_per_worker"] = one["wall_s"] / two["wall_s"], two["peak_mb"]
+    print(f"{args.workers_mb} MB: one worker {one['wall_s']:.1f} s, two {two['wall_s']:.1f} s", flush=True)
+
+    out["build_vs_before"] = None
+    if args.before:
+        now = child("--rebuild", folder / "now", ready)
+        before = child("--rebuild", folder / "before", ready, checkout=args.before)
+        assert before["shards"] == now["shards"], "the release before made other shards"
+        out["build_vs_before"] = before["cpu_s"] / now["cpu_s"]
+        print(f"CPU time of a build [s]: before {before['cpu_s']:.1f}, now {now['cpu_s']:.1f}", flush=True)
+    else:
+        print("skipped: build_vs_before (give --before)")
+
+    out["cost_at_scale"] = None
+    if not args.scale:
+        print("skipped: cost_at_scale (give --scale)")
+        return out
+    costs = {}
+    for size in sorted(args.scale):
+        shutil.rmtree(ready)
+        large_source(ready, size, tokenizer)
+        made = child("--build", folder / "scale", ready, 1)
+        costs[size] = made["cpu_s"] / made["tokens"]
+        ns = costs[size] * 1e9
+        print(f"{size} MB: {ns:.0f} ns a token of CPU time, peak {made['peak_mb']:.0f} MB", flush=True)
+        shutil.rmtree(folder / "scale")
+    out["cost_at_scale"] = costs[max(costs)] / costs[min(costs)]
     return out
 
 
@@ -293,13 +393,12 @@ def large_source(root: Path, mb: int, tokenizer: Path) -> None:
     shutil.copyfile(tokenizer, root / "tokenizer.json")
 
 
-def child(store: Path, root: Path, workers: int) -> dict:
-    """A whole build in a process of its own: wall and CPU time [s], peak memory of its largest worker [MB],
-    and what it made.
-    """
+def child(*what: object, checkout: str | None = None) -> dict[str, Any]:
+    """What this program prints in a process of its own, and its wall time [s]; `checkout`: of codemix."""
     began = time.perf_counter()
-    command = [sys.executable, __file__, "--build", str(store), str(root), str(workers)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, __file__, *map(str, what)]
+    environment = os.environ | {"PYTHONPATH": checkout or str(Path(__file__).parents[1])}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1]) | {"wall_s": time.perf_counter() - began}
 
 
@@ -316,6 +415,18 @@ def run_child(store: Path, root: Path, workers: int) -> None:
             }
         )
     )
+
+
+def run_again(store: Path, root: Path) -> None:
+    """A second build in one process, which has imported everything and has the tokenizer."""
+    made = Store(store)
+    r = recipe(0, "tokenizer.json")
+    build(r, made, data_root=root)
+    for folder in ("data", "documents"):
+        shutil.rmtree(made.root / folder)
+    seconds = cpu(lambda: build(r, made, data_root=root))
+    shards = build(r, made, data_root=root)["all"].shards("train")
+    print(json.dumps({"cpu_s": seconds, "shards": [shard.sha256 for shard in shards]}))
 
 
 def main() -> None:
@@ -336,12 +447,19 @@ def main() -> None:
         metavar="MB",
         help="sizes at which to measure the cost of a token",
     )
+    parser.add_argument("--before", metavar="FOLDER", help="a checkout of an older release")
     parser.add_argument("--build", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--rebuild", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--encode", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     progress.QUIET = True
     if given := args.build:
         return run_child(Path(given[0]), Path(given[1]), int(given[2]))
-    result = measure(args.mb, args.vocab_size, args.quick, args.workers_mb, args.scale)
+    if given := args.rebuild:
+        return run_again(Path(given[0]), Path(given[1]))
+    if given := args.encode:
+        return print(json.dumps(encode_once(Path(given[0]), given[1])))
+    result = measure(args)
     print(json.dumps({name: value if value is None else round(value, 3) for name, value in result.items()}))
     return None
 
