@@ -248,15 +248,21 @@ def export_model(
     ],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32 loses nothing; or bfloat16.")] = "float32",
+    architecture: Annotated[
+        str | None,
+        typer.Option("--architecture", help="cohere or llama; default the one that `model.block` is."),
+    ] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """Write a trained stage as a Hugging Face model (CohereForCausalLM)."""
+    """Write a trained stage as a Hugging Face model: CohereForCausalLM, or LlamaForCausalLM."""
     from codemix.eval.measure.evaluate import tokenizer_file
+    from codemix.train.model.architectures import architecture_named
     from codemix.train.model.huggingface import check, export
 
     context = load(recipe, store, data_root)
-    check(context.plan.recipe.model, dtype)
+    asked = None if architecture is None else architecture_named(architecture)
+    check(context.plan.recipe.model, dtype, asked)
     names = [s.name for s in context.plan.stages]
     if stage not in (None, *names):
         raise refusal(f"there is no stage `{stage}`", f"stages: {', '.join(names)}")

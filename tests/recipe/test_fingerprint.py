@@ -163,3 +163,9 @@ def test_what_changes_no_effect_keeps_the_stages(change):
     assert [s.fingerprint for s in checked(change).plan.stages] == [
         s.fingerprint for s in checked().plan.stages
     ]
+
+
+def test_a_field_that_was_added_later_changes_no_identity_until_it_is_used():
+    plain = schema.Model(d_model=16, n_layers=1, n_heads=1, d_ff=16)
+    assert "block" not in identity(plain)
+    assert identity(plain.model_copy(update={"block": "sequential"}))["block"] == "sequential"

@@ -27,6 +27,8 @@ CHOICES = {
     "untied": {"tied_embeddings": False},
     "rms": {"norm": "rms"},
     "no positions": {"positions": "none", "d_head": 5},  # pairs turn no more, so a head may be odd
+    "sequential": {"block": "sequential"},
+    "llama": {"block": "sequential", "norm": "rms", "tied_embeddings": False},
     "all": {"tied_embeddings": False, "norm": "rms", "positions": "none"},
 }
 each_choice = pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
@@ -68,8 +70,10 @@ def plain_loss(spec, model, rows):
         scores = jnp.einsum("btkgh,bskh->bkgts", q, k) / spec.head_size**0.5
         seen = jax.nn.softmax(jnp.where(np.tri(T, dtype=bool), scores, -jnp.inf), -1)
         attended = jnp.einsum("bkgts,bsd,dkh,khgz->btz", seen, h, w.value, w.out.swapaxes(1, 2))
+        x = x + attended
+        h = norm(x, w.mlp_norm) if spec.block == "sequential" else h
         gate = h @ w.gate
-        x = x + attended + (gate / (1 + jnp.exp(-gate)) * (h @ w.up)) @ w.down
+        x = x + (gate / (1 + jnp.exp(-gate)) * (h @ w.up)) @ w.down
     table = model.embedding if spec.tied_embeddings else model.unembedding
     log_p = jax.nn.log_softmax(spec.logit_scale * norm(x, model.norm) @ table[:VOCAB].T)
     return -jnp.take_along_axis(log_p, rows["targets"][..., None], -1).sum()
@@ -124,6 +128,7 @@ def test_trains_and_comes_back_from_its_checkpoint(choice, tmp_path):
             "tied_embeddings": st.booleans(),
             "norm": st.sampled_from(["layer", "rms"]),
             "positions": st.sampled_from(["rope", "none"]),
+            "block": st.sampled_from(["parallel", "sequential"]),
         }
     ),
     shape=st.fixed_dictionaries(

@@ -19,6 +19,8 @@ from codemix.eval.engine.generate import Decoding, generate
 from codemix.eval.engine.score import Engine
 from codemix.eval.engine.text import Text
 from codemix.recipe.language import schema
+from codemix.train.model import weight_files
+from codemix.train.model.architectures import ARCHITECTURES, architecture_of
 from codemix.train.model.decoder import hidden, init_decoder, logits
 from codemix.train.model.huggingface import check, export, load_exported
 
@@ -37,9 +39,18 @@ TIED = schema.Model(
 VOCAB, EOS = 70, "<|end|>"
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+LLAMA = {"block": "sequential", "norm": "rms", "logit_scale": 1.0}
+KINDS = {
+    "tied": {},
+    "untied": {"tied_embeddings": False},
+    "llama": LLAMA,
+    "untied llama": LLAMA | {"tied_embeddings": False},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def spec(request):
-    return TIED.model_copy(update={"tied_embeddings": request.param})
+    return TIED.model_copy(update=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +80,13 @@ def test_what_is_exported_comes_back_to_the_bit(model, spec, tmp_path):
             want, got = want[:VOCAB], got[:VOCAB]
         np.testing.assert_array_equal(want, got, err_msg=str(path))
     config = json.loads((folder / "config.json").read_text())
-    assert (
-        config["architectures"] == ["CohereForCausalLM"]
-        and config["vocab_size"] == VOCAB
-        and config["logit_scale"] == 0.25
-    )
+    assert config["architectures"] == [architecture_of(spec).model_class]
+    assert config["vocab_size"] == VOCAB
+    assert config.get("logit_scale", 1.0) == spec.logit_scale
     assert config["tie_word_embeddings"] is spec.tied_embeddings
     names = load_file(folder / "model.safetensors")
-    assert len(names) == 2 + 8 * spec.n_layers + (not spec.tied_embeddings)
+    per_layer = 9 if spec.block == "sequential" else 8
+    assert len(names) == 2 + per_layer * spec.n_layers + (not spec.tied_embeddings)
     np.testing.assert_array_equal(
         names.get("lm_head.weight", names["model.embed_tokens.weight"]), model.head[:VOCAB]
     )
@@ -180,6 +190,41 @@ def test_what_forbids_an_export_is_told_at_once():
     check(TIED, "bfloat16")
 
 
+@pytest.mark.parametrize(
+    ("choice", "architecture", "fields"),
+    [
+        ({}, "llama", ["block", "norm", "logit_scale"]),
+        (LLAMA, "cohere", ["block", "norm"]),
+        ({"block": "sequential"}, "llama", ["norm", "logit_scale"]),
+    ],
+)
+def test_an_architecture_names_every_choice_that_it_lacks(choice, architecture, fields):
+    with pytest.raises(CodemixError) as error:
+        check(TIED.model_copy(update=choice), "float32", ARCHITECTURES[architecture])
+    told = [problem.what for problem in error.value.problems]
+    assert [next(f for f in fields if f"`model.{f}:" in what) for what in told] == fields
+
+
+def test_weights_above_a_files_size_are_several_with_an_index(model, spec, tmp_path, monkeypatch):
+    whole = export(model, spec, tmp_path / "whole", seq_len=128, eos_id=1)
+    monkeypatch.setattr(weight_files, "FILE_BYTES", 20_000)
+    folder = export(model, spec, tmp_path / "several", seq_len=128, eos_id=1)
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    files = sorted(set(index["weight_map"].values()))
+    assert len(files) > 2 and files[0] == f"model-00001-of-{len(files):05}.safetensors"
+    assert not (folder / "model.safetensors").exists()
+    together = {}
+    for file in files:
+        together |= load_file(folder / file)
+    for name, array in load_file(whole / "model.safetensors").items():
+        np.testing.assert_array_equal(together[name], array)
+    back, want = load_exported(folder, spec, VOCAB), load_exported(whole, spec, VOCAB)
+    jax.tree.map(np.testing.assert_array_equal, back, want)
+    (folder / files[1]).unlink()
+    with pytest.raises(CodemixError, match="is not there"):
+        load_exported(folder, spec, VOCAB)
+
+
 @pytest.mark.optional("needs torch and transformers")
 def test_transformers_scores_the_same(model, spec, tmp_path):
     torch = pytest.importorskip("torch")
@@ -188,7 +233,7 @@ def test_transformers_scores_the_same(model, spec, tmp_path):
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()
-    assert type(theirs).__name__ == "CohereForCausalLM"
+    assert type(theirs).__name__ == architecture_of(spec).model_class
     ids = np.random.default_rng(0).integers(0, VOCAB, (2, 40)).astype(np.int32)
     with torch.no_grad():
         want = theirs(torch.from_numpy(ids).long()).logits.numpy()

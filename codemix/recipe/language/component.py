@@ -48,6 +48,8 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
+    # added after outputs had been named without it: at its default a field changes no name
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset()
 
     @field_validator("*", mode="before")
     @classmethod
@@ -224,13 +226,21 @@ def field(family: str) -> Any:
     ]
 
 
+def _fields_of_identity(spec: Spec) -> dict[str, Any]:
+    content = {}
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        is_new_default = name in spec.ADDED_LATER and value == field.default
+        if name not in spec.NOT_IDENTITY and not is_new_default:
+            content[name] = identity(value)
+    return content
+
+
 def identity(value: Any) -> Any:
     """The JSON-able content that decides what is built: everything but `NOT_IDENTITY`, plus component
     versions."""
     if isinstance(value, Spec):
-        content = {
-            k: identity(getattr(value, k)) for k in type(value).model_fields if k not in value.NOT_IDENTITY
-        }
+        content = _fields_of_identity(value)
         if isinstance(value, Component):
             content["version"] = value.version
             if provider := plugins.provider_of(type(value)):

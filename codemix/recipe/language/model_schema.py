@@ -1,7 +1,7 @@
 """What a recipe may say about its model, with the parameters and FLOPs that follow."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,8 @@ class Model(Spec):
     """A decoder with parallel attention and MLP, SwiGLU, no biases (by default as Hugging Face's
     `CohereForCausalLM`). The paper states the block, not the shape; shapes are ours."""
 
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"block"})
+
     preset: Literal["470M", "2.8B", "120M"] | None = Field(
         None, description="a named shape (ours); other fields override it"
     )
@@ -30,6 +32,12 @@ class Model(Spec):
     n_kv_heads: int | None = Field(None, ge=1, description="grouped-query attention; default n_heads")
     d_head: int | None = Field(None, ge=2, le=1024, description="default d_model / n_heads")
     d_ff: int = Field(ge=8, le=262144)
+    block: Literal["parallel", "sequential"] = Field(
+        "parallel",
+        description="parallel: attention and MLP read one norm of the same input (the paper's); sequential: the "
+        "MLP reads a norm of its own after attention, as in `LlamaForCausalLM` (ours: with `norm: rms` such a "
+        "model can be exported for Llama's readers)",
+    )
     positions: Literal["rope", "none"] = Field(
         "rope",
         description="rope: queries and keys turn with their position; none: no encoding at all; "
@@ -104,12 +112,14 @@ class Model(Spec):
         return multiples * self.vocab_multiple
 
     def block_parameters(self) -> int:
-        """Parameters of one layer: four projections of attention, three of the MLP, and a norm."""
+        """Parameters of one layer: four projections of attention, three of the MLP, and its norms."""
         query_width = self.n_heads * self.head_size
         key_width = self.kv_heads * self.head_size
         attention = self.d_model * (2 * query_width + 2 * key_width)
         mlp = 3 * self.d_model * self.d_ff
-        return attention + mlp + self.d_model
+        n_norms = 2 if self.block == "sequential" else 1
+        norms = n_norms * self.d_model
+        return attention + mlp + norms
 
     def parameters(self, vocab_size: int) -> int:
         """All parameters; a tied embedding counts once."""

@@ -1,4 +1,4 @@
-"""The decoder: parallel attention and MLP from one norm, SwiGLU, no biases.
+"""The decoder: attention and MLP from one norm (or, a choice of ours, one after the other), SwiGLU, no biases.
 
 The block is the paper's (arXiv 2408.10914, section 2.3). With LayerNorm and interleaved RoPE, our defaults
 where the paper does not say, it is name by name that of Hugging Face's `CohereForCausalLM`. The letters of
@@ -37,6 +37,7 @@ class Blocks(eqx.Module):
     gate: Float[Array, "L D F"]
     up: Float[Array, "L D F"]
     down: Float[Array, "L F D"]
+    mlp_norm: Float[Array, "L D"] | None = None  # None: the MLP reads what attention reads
 
 
 class Decoder(eqx.Module):
@@ -100,6 +101,7 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
         gate=matrix((D, F), D, F),
         up=matrix((D, F), D, F),
         down=matrix((F, D), F, D),
+        mlp_norm=jnp.ones((L, D), jnp.float32) if spec.block == "sequential" else None,
     )
     embedding = table()
     unembedding = None if spec.tied_embeddings else table()
@@ -165,8 +167,10 @@ def block(
     attend: Attend[Kept],
     drop: Drop = lambda addend, place: addend,
 ) -> tuple[States, Kept]:
-    """One layer: x + attention(norm(x)) + mlp(norm(x));
-    and what `attend` gives to keep, for example a cache.
+    """One layer, and what `attend` gives to keep, for example a cache.
+
+    Parallel: x + attention(norm(x)) + mlp(norm(x)). With a norm of the MLP's own, y + mlp(mlp_norm(y)) where
+    y = x + attention(norm(x)).
     """
     # The parts of the norm cost less to compute again than to keep.
     norm = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))
@@ -176,10 +180,13 @@ def block(
     values = project("btd,dkh->btkh", h, layer.value)
     attended, kept = attend(queries, keys, values)
     attention = project("btkgh,kghd->btd", attended, layer.out)
+    x = x + drop(attention, 0)
+    if layer.mlp_norm is not None:
+        h = norm(x, layer.mlp_norm, model.norm_kind, model.norm_eps)
     gate = project("btd,df->btf", h, layer.gate)
     up = project("btd,df->btf", h, layer.up)
     mlp = project("btf,fd->btd", swiglu(gate, up), layer.down)
-    return x + drop(attention, 0) + drop(mlp, 1), kept
+    return x + drop(mlp, 1), kept
 
 
 def fold_in(rngs: RowKeys, number: Index | int) -> RowKeys:

@@ -1,5 +1,5 @@
-"""A trained decoder as a Hugging Face folder, `CohereForCausalLM` name by name, and back. Standard library
-and pydantic at import.
+"""A trained decoder as a Hugging Face folder, name by name that of `CohereForCausalLM` or `LlamaForCausalLM`
+(architectures.py), and back. Standard library and pydantic at import.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.data.store.store import disk_problem
 from codemix.errors import CodemixError, Problem
-from codemix.files import replacing
 from codemix.recipe.language import schema
+from codemix.train.model.architectures import MATRICES, TURNED, Architecture, architecture_of
+from codemix.train.model.weight_files import read_weights, write_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,36 +24,15 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16")  # the first loses nothing
 
-# Their matrices are [out, in] and flat; ours are [in..., out...].
-# One entry per matrix: (their name, dimensions of ours that are `in`).
-MATRICES = {
-    "query": ("self_attn.q_proj", 1),
-    "key": ("self_attn.k_proj", 1),
-    "value": ("self_attn.v_proj", 1),
-    "out": ("self_attn.o_proj", 3),
-    "gate": ("mlp.gate_proj", 1),
-    "up": ("mlp.up_proj", 1),
-    "down": ("mlp.down_proj", 1),
-}
-
 
 def problems(spec: schema.Model) -> list[Problem]:
-    """Each choice of a model that `CohereForCausalLM` has no name for; known from the recipe alone."""
-    found = []
-    for name, theirs, ours in (("norm", "layer", spec.norm), ("positions", "rope", spec.positions)):
-        if ours != theirs:
-            what = (
-                f"`model.{name}: {ours}` cannot be a Hugging Face model: "
-                f"CohereForCausalLM has `{name}: {theirs}` only"
-            )
-            hint = f"train with `{name}: {theirs}` to export it; `codemix eval` reads this one as it is"
-            found.append(Problem(what, hints=(hint,), rule="export-unsupported"))
-    return found
+    """Each choice of a model that their architecture has no name for; known from the recipe alone."""
+    return architecture_of(spec).problems(spec)
 
 
-def check(spec: schema.Model, dtype: str) -> None:
+def check(spec: schema.Model, dtype: str, architecture: Architecture | None = None) -> None:
     """Raises CodemixError with everything that forbids an export, before anything is read or written."""
-    found = problems(spec)
+    found = (architecture or architecture_of(spec)).problems(spec)
     if dtype not in DTYPES:
         hint = "use `float32`, which loses nothing, or `bfloat16`"
         found.append(Problem(f"weights are not exported as `{dtype}`", hints=(hint,), rule="export-dtype"))
@@ -70,74 +50,41 @@ def export(
     dtype: str = "float32",
     tokenizer: Path | None = None,
 ) -> Path:
-    """The folder, holding config.json, generation_config.json, model.safetensors and, when given, the
-    tokenizer's two files.
+    """The folder, holding config.json, generation_config.json, the weights (in several files above 5 GB) and,
+    when given, the tokenizer's two files.
 
     `dtype` is `float32` (nothing is lost) or `bfloat16`. The padding of the vocabulary is cut off.
     """
     check(spec, dtype)
-    import numpy as np
-    from safetensors.numpy import save_file
-
+    architecture = architecture_of(spec)
     files = {
-        "config.json": config(spec, model.vocab_size, seq_len, eos_id, dtype),
+        "config.json": architecture.config(spec, model.vocab_size, seq_len, eos_id, dtype),
         "generation_config.json": generation_config(eos_id),
     }
     if tokenizer is not None:
-        files |= _tokenizer_files(json.loads(tokenizer.read_text(encoding="utf-8")), seq_len, eos_id)
+        content = json.loads(tokenizer.read_text(encoding="utf-8"))
+        files |= _tokenizer_files(content, seq_len, eos_id)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        tensors = {name: np.ascontiguousarray(value.astype(dtype)) for name, value in _named(model)}
-        with replacing(folder / "model.safetensors") as temporary:
-            temporary.touch()
-            mode = (
-                temporary.stat().st_mode
-            )  # what the umask says; safetensors makes a file for the owner alone
-            save_file(tensors, temporary, metadata={"format": "pt"})
-            temporary.chmod(mode)
+        _write_weights(model, architecture, dtype, folder)
     except OSError as error:
         raise disk_problem(error, folder) from error
     return folder
 
 
-def config(
-    spec: schema.Model, vocab_size: int, seq_len: int, eos_id: int, dtype: str = "float32"
-) -> dict[str, Any]:
-    """What config.json says. `rope_theta` appears twice: transformers 5 reads `rope_parameters`, older ones
-    the bare key.
+def _write_weights(model: Decoder, architecture: Architecture, dtype: str, folder: Path) -> None:
+    import numpy as np
 
-    A document begins after the EOS of the one before, so EOS is BOS too. It is not padding here: the
-    embedding of a padding token gets no gradient, and a model that is trained further would never learn to
-    end.
-    """
-    return {
-        "architectures": ["CohereForCausalLM"],
-        "model_type": "cohere",
-        "vocab_size": vocab_size,
-        "hidden_size": spec.d_model,
-        "intermediate_size": spec.d_ff,
-        "num_hidden_layers": spec.n_layers,
-        "num_attention_heads": spec.n_heads,
-        "num_key_value_heads": spec.kv_heads,
-        "head_dim": spec.head_size,
-        "hidden_act": "silu",
-        "layer_norm_eps": spec.norm_eps,
-        "logit_scale": spec.logit_scale,
-        "rope_theta": spec.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": spec.rope_theta},
-        "max_position_embeddings": seq_len,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_qk_norm": False,
-        "tie_word_embeddings": spec.tied_embeddings,
-        "bos_token_id": eos_id,
-        "eos_token_id": eos_id,
-        "pad_token_id": None,
-        "initializer_range": spec.init_std,
-        "torch_dtype": dtype,
-    }
+    width = 4 if dtype == "float32" else 2
+    sizes = {}
+    for name, array in _named(model, architecture):
+        sizes[name] = array.size * width
+    tensors = (
+        (name, np.ascontiguousarray(array.astype(dtype))) for name, array in _named(model, architecture)
+    )
+    write_weights(tensors, sizes, folder)
 
 
 def generation_config(eos_id: int) -> dict[str, Any]:
@@ -174,11 +121,10 @@ def _tokenizer_files(tokenizer: dict[str, Any], seq_len: int, eos_id: int) -> di
 
 def load_exported(folder: Path, spec: schema.Model, vocab_size: int) -> Decoder:
     """The decoder that `export` wrote. Raises CodemixError where names or shapes are not this model's."""
-    if unsupported := problems(spec):
-        raise CodemixError(*unsupported)
+    check(spec, "float32")
     from codemix.train.model.decoder import Blocks, decoder
 
-    tensors = _Tensors(folder / "model.safetensors", spec)
+    tensors = _Tensors(folder, spec)
     unembedding = None
     if not spec.tied_embeddings:
         unembedding = tensors.table("lm_head.weight", vocab_size)
@@ -187,26 +133,27 @@ def load_exported(folder: Path, spec: schema.Model, vocab_size: int) -> Decoder:
             f"{tensors.path} has an `lm_head.weight`, this model's embeddings are tied",
             rule="export-mismatch",
         )
-    matrices = {name: tensors.matrices(name) for name in MATRICES}
+    layers = {name: tensors.matrices(name) for name in MATRICES}
+    for ours, theirs in tensors.architecture.norms.items():
+        layers[ours] = tensors.stacked(theirs)
     return decoder(
         spec,
         vocab_size,
         tensors.table("model.embed_tokens.weight", vocab_size),
-        Blocks(norm=tensors.norms(), **matrices),
+        Blocks(**layers),
         tensors.array("model.norm.weight"),
         unembedding,
     )
 
 
 class _Tensors:
-    """The arrays of model.safetensors in our shapes."""
+    """The arrays of an exported folder in our shapes."""
 
-    def __init__(self, path: Path, spec: schema.Model):
-        from safetensors.numpy import load_file
-
-        self.path = path
+    def __init__(self, folder: Path, spec: schema.Model):
+        self.path = folder
         self.spec = spec
-        self.by_name = load_file(path)
+        self.architecture = architecture_of(spec)
+        self.by_name = read_weights(folder)
 
     def array(self, name: str) -> Array:
         """One, under its Hugging Face name, in float32."""
@@ -225,21 +172,22 @@ class _Tensors:
         missing = self.spec.vocab(vocab_size) - len(table)
         return jnp.pad(table, ((0, missing), (0, 0)))
 
-    def norms(self) -> Array:
-        return self._stacked("input_layernorm")
-
     def matrices(self, ours: str) -> Array:
         """One of `MATRICES` of all layers."""
         theirs, _ = MATRICES[ours]
-        stacked = self._stacked(theirs).swapaxes(1, 2)
+        stacked = self.stacked(theirs).swapaxes(1, 2)
         shape = _layer_shape(self.spec, ours)
         if stacked[0].size != math.prod(shape):
             raise CodemixError(
                 f"`{theirs}` is {stacked.shape[1:]}, this model's is {shape}", rule="export-mismatch"
             )
-        return stacked.reshape(self.spec.n_layers, *shape)
+        layers = stacked.reshape(self.spec.n_layers, *shape)
+        if ours in TURNED and self.architecture.pairs == "halves":
+            return _neighbours(layers)
+        return layers
 
-    def _stacked(self, theirs: str) -> Array:
+    def stacked(self, theirs: str) -> Array:
+        """The arrays of all layers under one of their names."""
         import jax.numpy as jnp
 
         layers = range(self.spec.n_layers)
@@ -262,20 +210,34 @@ def _layer_shape(spec: schema.Model, ours: str) -> tuple[int, ...]:
     return shapes[ours]
 
 
-def _named(model: Decoder) -> Iterator[tuple[str, np.ndarray]]:
-    """Every array by its Hugging Face name."""
+def _neighbours(weights: Array) -> Array:
+    """Queries' or keys' weights whose pairs are halves of a head, with the pairs as neighbours: ours."""
+    *shape, head = weights.shape
+    as_halves = weights.reshape(*shape, 2, head // 2)
+    as_pairs = as_halves.swapaxes(-1, -2)
+    return as_pairs.reshape(weights.shape)
+
+
+def _named(model: Decoder, architecture: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+    """Every array by its Hugging Face name, in float32."""
     import numpy as np
+
+    from codemix.train.model.rope import halves
 
     vocabulary = slice(model.vocab_size)
     yield "model.embed_tokens.weight", np.asarray(model.embedding)[vocabulary]
     if model.unembedding is not None:
         yield "lm_head.weight", np.asarray(model.unembedding)[vocabulary]
     yield "model.norm.weight", np.asarray(model.norm)
-    norms = np.asarray(model.blocks.norm)
-    for i, norm in enumerate(norms):
-        yield f"model.layers.{i}.input_layernorm.weight", norm
+    for ours, theirs in architecture.norms.items():
+        norms = np.asarray(getattr(model.blocks, ours))
+        for i, norm in enumerate(norms):
+            yield f"model.layers.{i}.{theirs}.weight", norm
     for ours, (theirs, n_in) in MATRICES.items():
-        matrices = np.asarray(getattr(model.blocks, ours))
+        weights = getattr(model.blocks, ours)
+        if ours in TURNED and architecture.pairs == "halves":
+            weights = halves(weights)
+        matrices = np.asarray(weights)
         for i, matrix in enumerate(matrices):
             inputs = math.prod(matrix.shape[:n_in])
             columns = matrix.reshape(inputs, -1)

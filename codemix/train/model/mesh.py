@@ -28,6 +28,7 @@ SPECS = {  # by the last name of the path; the layer axis is never cut
     "embedding": TABLE,
     "unembedding": TABLE,
     "norm": P(),
+    "mlp_norm": P(),
     "query": P(None, "fsdp", "model"),
     "key": P(None, "fsdp", "model"),
     "value": P(None, "fsdp", "model"),

@@ -24,7 +24,9 @@ def decayed(model: Decoder, embeddings: bool) -> PyTree[bool]:
     """True for each array that weight decay acts on: matrices, never norms.
     By name: a stacked norm is 2-D too.
     """
-    never = {"norm"} if embeddings else {"norm", "embedding", "unembedding"}
+    never = {"norm", "mlp_norm"}
+    if not embeddings:
+        never |= {"embedding", "unembedding"}
 
     def is_decayed(path: tuple[Any, ...], _: Array) -> bool:
         name = path[-1].name
