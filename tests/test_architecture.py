@@ -34,7 +34,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "xxhash": {"data/store/block_checksums.py"},
     "zstandard": {"data/store/jsonl_zst.py", "data/inputs/decompression.py", "data/loader/shards.py"},
     "fsspec": {"data/inputs/"},
-    "safetensors": {"train/model/huggingface.py"},
+    "safetensors": {"train/model/weight_files.py"},
     "numpy": {"data/", "train/", "eval/"},
     "scipy": {"eval/mix/"},
     "jax": {"train/", "eval/engine/", "eval/measure/evaluate.py"},

@@ -72,7 +72,7 @@ def replacements(value):
         ]
         return [*words, value + "x"]
     return (
-        [1, 64, 0.5, 2, "x", [3], ["x"], {"code": "5%"}, "2%", "scratch", {"x": "y"}, "segment"]
+        [1, 64, 0.5, 2, "x", [3], ["x"], {"code": "5%"}, "2%", "scratch", {"x": "y"}, "segment", "sequential"]
         if value is None
         else [["x"], [5], {"x": "y"}, {"code": "5%"}]
     )
