@@ -68,11 +68,12 @@ def replacements(value):
             "prose",
             "rms",
             "none",
+            "sequential",
             "x",
         ]
         return [*words, value + "x"]
     return (
-        [1, 64, 0.5, 2, "x", [3], ["x"], {"code": "5%"}, "2%", "scratch", {"x": "y"}, "segment", "sequential"]
+        [1, 64, 0.5, 2, "x", [3], ["x"], {"code": "5%"}, "2%", "scratch", {"x": "y"}, "segment"]
         if value is None
         else [["x"], [5], {"x": "y"}, {"code": "5%"}]
     )

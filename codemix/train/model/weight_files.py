@@ -32,10 +32,16 @@ def write_weights(tensors: Iterable[Named], sizes: Mapping[str, int], folder: Pa
     places: dict[str, str] = {}
     for number, names in enumerate(groups, 1):
         file = f"model-{number:05}-of-{len(groups):05}.safetensors"
-        _save(dict(_take(arrays, len(names))), folder / file)
+        of_file = _take(arrays, len(names))
+        _save(dict(of_file), folder / file)
         places |= dict.fromkeys(names, file)
-    index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": places}
-    write_whole(folder / INDEX, json.dumps(index, indent=2) + "\n")
+    _write_index(places, sum(sizes.values()), folder)
+
+
+def _write_index(places: Mapping[str, str], total: int, folder: Path) -> None:
+    index = {"metadata": {"total_size": total}, "weight_map": places}
+    text = json.dumps(index, indent=2)
+    write_whole(folder / INDEX, f"{text}\n")
 
 
 def read_weights(folder: Path) -> dict[str, np.ndarray]:
