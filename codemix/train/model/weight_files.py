@@ -39,7 +39,8 @@ def write_weights(tensors: Iterable[Named], sizes: Mapping[str, int], folder: Pa
 
 
 def _write_index(places: Mapping[str, str], total: int, folder: Path) -> None:
-    index = {"metadata": {"total_size": total}, "weight_map": places}
+    metadata = {"total_size": total}
+    index = {"metadata": metadata, "weight_map": places}
     text = json.dumps(index, indent=2)
     write_whole(folder / INDEX, f"{text}\n")
 
