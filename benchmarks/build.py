@@ -1,32 +1,36 @@
 """The data engine against the least that could be done, against its encoders' peers, stock datatrove and its
 own past, in one run over the same files.
 
-python benchmarks/build.py                   # 60 MB; the last line is one JSON object of ratios, larger is
-better python benchmarks/build.py --scale 50 2000   # also the cost of a token at 50 MB and at 2 GB, which
-should not move python benchmarks/build.py --before FOLDER   # also against the checkout of an older release
+    python benchmarks/build.py                  # 60 MB; the last line is one JSON object of ratios
+    python benchmarks/build.py --scale 50 2000  # also the cost of a token at 50 MB and at 2 GB
+    python benchmarks/build.py --before FOLDER  # also against the checkout of an older release
+
+For every ratio larger is better, but for `cost_at_scale`, which should not move.
 
 Text comes from the folder that CODEMIX_CORPUS names, repeated up to `--mb`, or from the installed packages'
 own files. Ratios of CPU time where one process works (other work on the machine disturbs them least), of wall
 time for two workers. What a missing package or option leaves out is null, and said.
 
-`encode_vs_tiktoken`     texts in memory to ids, each text once in a fresh process, against tiktoken
-`build_vs_bound`         source files to finished shards (read, count, freeze, tokenize), against a loop of
-zstandard, orjson, the same encoder and a raw write `shards_vs_bound`        the same from frozen documents
-`build_vs_before`        the same build by the checkout that `--before` names, over ours
-`tokenize_vs_datatrove`  source files to shards, against datatrove's JsonlReader and DocumentTokenizer
-`reader_vs_bound`        the jsonl source against a loop of zstandard and orjson
-`bpe_train_vs_tokenizers` training a tokenizer on the corpus, against `tokenizers` on the same texts
-`prose_vs_datatrove`     Gopher's two filters and MinHash signatures over prose, against datatrove's with
-spaCy `two_workers_vs_one`     a whole build of `--workers-mb` with a ready tokenizer, starting the workers
-included; wants two idle cores `peak_mb_per_worker`     the largest resident memory of a worker in that build
-[MB] `cost_at_scale`          CPU time of a token at the largest of `--scale` over that at the smallest, one
-worker each; 1 is flat
+- `encode_vs_tiktoken`: texts in memory to ids, each text once in a fresh process, against tiktoken
+- `build_vs_bound`: source files to finished shards (read, count, freeze, tokenize), against a loop of zstandard,
+  orjson, the same encoder and a raw write
+- `shards_vs_bound`: the same from frozen documents
+- `build_vs_before`: the same build by the checkout that `--before` names, over ours
+- `tokenize_vs_datatrove`: source files to shards, against datatrove's JsonlReader and DocumentTokenizer
+- `reader_vs_bound`: the jsonl source against a loop of zstandard and orjson
+- `bpe_train_vs_tokenizers`: training a tokenizer on the corpus, against `tokenizers` on the same texts
+- `prose_vs_datatrove`: Gopher's two filters and FineWeb's over prose, against datatrove's on the same words
+- `minhash_vs_datatrove`: near-duplicates of prose, from texts to clusters, against datatrove's stages (no spaCy)
+- `two_workers_vs_one`: a whole build of `--workers-mb` with a ready tokenizer, starting the workers included;
+  wants two idle cores
+- `peak_mb_per_worker`: the largest resident memory of a worker in that build [MB]
+- `cost_at_scale`: CPU time of a token at the largest of `--scale` over that at the smallest, one worker each;
+  1 is flat
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import io
 import json
 import os
@@ -148,41 +152,81 @@ def prose_texts(texts: list[str], n: int = 150) -> list[str]:
     ][:n]
 
 
-def prose(root: Path, texts: list[str], work: Path) -> float | None:
-    """Gopher and MinHash: datatrove with spaCy over ours."""
-    if importlib.util.find_spec("spacy") is None:
-        print("skipped: prose_vs_datatrove (the package spacy is not installed)", flush=True)
-        return None
+def prose(texts: list[str]) -> float:
+    """Gopher's two filters and FineWeb's: datatrove's over ours, on the same words (what whitespace parts)."""
     from datatrove.data import Document as Doc
-    from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
-    from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
+    from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
 
-    from codemix.data.datatrove_adapter.minhash_dedup import write_signatures
+    from codemix.data.datatrove_adapter.words import Words
     from codemix.data.document import Document
+    from codemix.data.ops.fineweb_quality import FinewebQuality
     from codemix.data.ops.gopher_quality import GopherQuality
     from codemix.data.ops.gopher_repetition import GopherRepetition
-    from codemix.recipe.language.schema import Dedup
+    from codemix.data.text.words import pieces
+
+    class Pieces(Words):
+        def word_tokenize(self, text: str) -> list[str]:
+            return pieces(text)
+
+    filters = [
+        kind(language=Pieces())
+        for kind in (GopherRepetitionFilter, GopherQualityFilter, FineWebQualityFilter)
+    ]
+    ops = GopherRepetition(), GopherQuality(), FinewebQuality()
 
     def stock() -> None:
-        filters = GopherRepetitionFilter(), GopherQualityFilter()
         for text in texts:
             for each in filters:
                 each.filter(Doc(text, "x"))
-        MinhashDedupSignature(str(work / "stock"), MinhashConfig()).run(
-            (Doc(text, str(i)) for i, text in enumerate(texts)), 0
-        )
 
     def ours() -> None:
-        steps = [
-            op.start(op.prepare(root))
-            for op in (GopherRepetition(even_on_code=True), GopherQuality(even_on_code=True))
-        ]
         for text in texts:
-            for step in steps:
-                step(Document("x", text))
-        write_signatures(Dedup(kind="minhash", sources=("a",)), work / "ours", 0, enumerate(texts))
+            for op in ops:
+                op.apply(Document("x", text))
 
-    return cpu(stock) / cpu(ours)
+    ours()  # tables that a worker makes once
+    return cpu(stock, 3) / cpu(ours, 3)
+
+
+def minhash(texts: list[str], work: Path) -> float:
+    """Signatures, matches and clusters: datatrove's stages over ours, its words by our expressions (no spaCy)."""
+    from datatrove.data import Document as Doc
+    from datatrove.pipeline.dedup.minhash import (
+        MinhashConfig,
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupSignature,
+    )
+
+    from codemix.data.datatrove_adapter.words import Words
+    from codemix.data.dedup import key_files
+    from codemix.data.dedup.clusters import survivors
+    from codemix.data.dedup.signature_writer import SignatureWriter
+    from codemix.recipe.language.schema import Dedup
+
+    entry, config = Dedup(kind="minhash", sources=("a",)), MinhashConfig()
+
+    def stock() -> None:
+        shutil.rmtree(work / "stock", ignore_errors=True)
+        parts = [str(work / "stock" / name) for name in ("signatures", "matches", "clusters")]
+        documents = (Doc(text, str(i)) for i, text in enumerate(texts))
+        MinhashDedupSignature(parts[0], config, language=Words()).run(documents, 0)
+        for bucket in range(entry.buckets):
+            MinhashDedupBuckets(parts[0], parts[1], config=config).run(None, bucket, entry.buckets)
+        MinhashDedupCluster(parts[1], parts[2], config).run(None, 0, 1)
+
+    def ours() -> None:
+        writer = SignatureWriter(entry, str)
+        for i, text in enumerate(texts):
+            writer.add(i, text)
+        writer.save(work / "keys", 0)
+        matches = [work / "matches" / f"{bucket:03d}" for bucket in range(entry.buckets)]
+        for path in matches:
+            key_files.write_matches(work / "keys" / path.name, path)
+        survivors(map(key_files.read_matches, matches))
+
+    ours()
+    return cpu(stock, 3) / cpu(ours, 3)
 
 
 def bound_of_build(paths: list[Path], tokenizer: Path, out: Path) -> None:
@@ -342,7 +386,8 @@ def measure(args: argparse.Namespace) -> Ratios:
         theirs = datatrove_cost(folder, paths[0], tokenizer)
         out["tokenize_vs_datatrove"] = (theirs / few_tokens) / (whole / tokens)
         print(f"datatrove: {few_tokens / theirs / 1e6:.2f} M tokens/s", flush=True)
-        out["prose_vs_datatrove"] = prose(root, prose_texts(texts), folder / "prose")
+        out["prose_vs_datatrove"] = prose(prose_texts(texts))
+        out["minhash_vs_datatrove"] = minhash(prose_texts(texts), Path(folder) / "minhash")
         del texts
         out["bpe_train_vs_tokenizers"] = bpe_training(args.vocab_size)
         out |= by_processes(folder, tokenizer, args)

@@ -31,7 +31,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
         "eval/measure/fetch_data.py",
         "eval/task_shapes/example_files.py",
     },
-    "xxhash": {"data/store/block_checksums.py"},
+    "xxhash": {"data/store/block_checksums.py", "data/dedup/signature_writer.py"},
     "zstandard": {"data/store/jsonl_zst.py", "data/inputs/decompression.py", "data/loader/shards.py"},
     "fsspec": {"data/inputs/"},
     "safetensors": {"train/model/weight_files.py"},

@@ -14,8 +14,11 @@ from support.small_recipes import recipe, words, write_jsonl
 from codemix.data.build import dedup as dedup_module
 from codemix.data.build import signatures
 from codemix.data.build.build import build
-from codemix.data.datatrove_adapter import minhash_dedup
-from codemix.data.datatrove_adapter.words import Words, simplified
+from codemix.data.datatrove_adapter.words import simplified
+from codemix.data.dedup import key_files
+from codemix.data.dedup.clusters import survivors
+from codemix.data.dedup.minhash import MinHash
+from codemix.data.dedup.signature_writer import SignatureWriter
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store
 from codemix.recipe.language import schema
@@ -131,31 +134,95 @@ def test_minhash_finds_most_near_copies_and_few_others(tmp_path):
     st.booleans(),
 )
 def test_simplified_text_is_datatroves(text, code):
-    from datatrove.utils.text import simplify_text
+    from datatrove.utils.text import TextNormConfig, simplify_text
 
-    norm = minhash_dedup.minhash_config(
-        schema.Dedup(kind="minhash", sources=("a",), normalize="code" if code else "prose")
-    ).norm_config
+    norm = TextNormConfig(lowercase=not code, norm_numbers=not code, remove_punctuation=not code)
     assert simplified(text, norm) == simplify_text(text, norm)
 
 
-@pytest.mark.parametrize("normalize", ["code", "prose"])
-def test_signatures_in_blocks_are_datatroves_signatures(tmp_path, monkeypatch, normalize):
-    documents = frozen(tmp_path, {"a": [words(i, 40 + 13 * i) for i in range(12)] + ["short"]})
-    monkeypatch.setattr(minhash_dedup, "BLOCK_SHINGLES", 7)  # many blocks
-    entry = schema.Dedup(kind="minhash", sources=("a",), buckets=3, hashes_per_bucket=4, normalize=normalize)
-    files = dedup_module.files_in_order(documents, [])
-    signatures.SignatureTask(entry, 0, tuple(files), tmp_path / "ours").run()
-    from datatrove.data import Document
-    from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
+def some_texts():
+    texts = [words(i % 30, 40 + i % 30) for i in range(60)]
+    edited = [text.replace("stone", "rock", 1) for text in texts[:20]]
+    return [*texts, *edited, "short", "", "short"]
 
-    stock = MinhashDedupSignature(
-        str(tmp_path / "stock"), minhash_dedup.minhash_config(entry), language=Words()
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 4), st.sampled_from(["code", "prose"]), st.integers(1, 40))
+def test_clusters_are_datatroves_on_the_same_signatures(
+    tmp_path_factory, buckets, hashes, normalize, together
+):
+    """datatrove's own stages over files of the same least hashes, in its format."""
+    from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupBuckets, MinhashDedupCluster
+    from datatrove.utils.hashing import HashConfig
+
+    folder = tmp_path_factory.mktemp("clusters")
+    entry = schema.Dedup(
+        kind="minhash", sources=("a",), buckets=buckets, hashes_per_bucket=hashes, normalize=normalize
     )
-    stock.run((Document(row["text"], "x") for _, row in files[0].rows()), 0)
-    for path in sorted((tmp_path / "stock").rglob("*.sig")):
-        ours = tmp_path / "ours" / "minhash" / path.relative_to(tmp_path / "stock")
-        assert path.stat().st_size and np.array_equal(np.fromfile(path, "u1"), np.fromfile(ours, "u1"))
+    minhash, texts = MinHash(entry), some_texts()
+    least = {i: row for i, text in enumerate(texts) if (row := minhash.least_hashes(text)) is not None}
+    record = np.dtype([(f"h{i}", "<u4") for i in range(hashes)] + [("doc", "<u4")])
+    for bucket in range(buckets):
+        path = folder / "stock" / f"bucket_{bucket:03d}" / "00000.minhash.sig"
+        path.parent.mkdir(parents=True)
+        own = slice(bucket * hashes, (bucket + 1) * hashes)
+        np.array(sorted((*row[own].tolist(), i) for i, row in least.items()), record).tofile(path)
+    config = MinhashConfig(
+        num_buckets=buckets, hashes_per_bucket=hashes, hash_config=HashConfig(precision=32)
+    )
+    for bucket in range(buckets):
+        MinhashDedupBuckets(str(folder / "stock"), str(folder / "dups"), config=config).run(
+            None, bucket, buckets
+        )
+    MinhashDedupCluster(str(folder / "dups"), str(folder / "clusters"), config, save_cluster_id=True).run(
+        None, 0, 1
+    )
+    stock = {}
+    for path in (folder / "clusters").glob("*.clusters"):
+        for doc, cluster in np.fromfile(path, "<u4").reshape(-1, 2).tolist():
+            stock.setdefault(cluster, set()).add(doc)
+
+    writer = SignatureWriter(entry, str)
+    for i, text in enumerate(texts):
+        writer.add(i, text)
+    writer.save(folder / "keys", 0)
+    pairs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_files, "TOGETHER", together)  # in many stretches
+        for bucket in range(buckets):
+            key_files.write_matches(folder / "keys" / f"{bucket:03d}", folder / "pairs")
+            pairs.append(key_files.read_matches(folder / "pairs"))
+    ours = {}
+    for later, first in survivors(pairs).items():
+        ours.setdefault(first.position, {first.position}).add(later.position)
+    assert sorted(map(sorted, ours.values())) == sorted(map(sorted, stock.values())) and ours
+
+
+def test_buckets_match_as_often_as_the_theory_says():
+    """The share of equal least hashes is the share of common shingles, in every bucket alike."""
+    entry = schema.Dedup(kind="minhash", sources=("a",), n_grams=1, buckets=50, hashes_per_bucket=20)
+    minhash = MinHash(entry)
+    for n_common, expected in ((180, 0.818), (100, 1 / 3), (20, 0.053)):  # of 200 each
+        shares = []
+        for seed in range(20):
+            names = [f"w{chr(97 + i % 26)}{seed}x{i}" for i in range(400 - n_common)]
+            names = [name.translate(str.maketrans("0123456789", "abcdefghij")) for name in names]
+            both = [minhash.least_hashes(" ".join(part)) for part in (names[:200], names[-200:])]
+            shares.append(np.mean(both[0] == both[1]))
+        assert abs(np.mean(shares) - expected) < 0.02
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40), st.integers(1, 5))
+def test_clusters_are_connected_components(edges, n_parts):
+    pairs = np.array(edges, np.int64).reshape(-1, 2)
+    found = survivors(np.array_split(pairs, n_parts))
+    clusters = {i: {i} for i in range(31)}
+    for a, b in edges:
+        union = clusters[a] | clusters[b]
+        clusters |= dict.fromkeys(union, union)
+    expected = {i: min(c) for i, c in clusters.items() if i != min(c)}
+    assert {later.position: first.position for later, first in found.items()} == expected
 
 
 def test_a_later_entry_sees_what_the_earlier_left(tmp_path):

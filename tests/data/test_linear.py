@@ -18,8 +18,7 @@ from support.source_files import jsonl, read, source
 from support.tokenizer_files import written
 
 from codemix.data.build.signatures import without_licence
-from codemix.data.datatrove_adapter import minhash_dedup as signatures
-from codemix.data.datatrove_adapter import words as datatrove_words
+from codemix.data.dedup.minhash import MinHash
 from codemix.data.document import Document
 from codemix.data.encoding import encoders
 from codemix.data.sources import _discussion_threads, _notebook_text
@@ -184,8 +183,7 @@ def test_ops(kind, tmp_path):
 
 def minhash(normalize):
     entry = schema.Dedup(kind="minhash", sources=("a",), normalize=normalize)
-    norm = signatures.minhash_config(entry).norm_config
-    return lambda text: words.words(datatrove_words.simplified(without_licence(text), norm))
+    return MinHash(entry, without_licence).least_hashes
 
 
 STEPS = {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.dedup_runs import frozen, removed_ids
 
 from codemix.data.document import Document, Drop
+from codemix.data.text.comparison import compared_words
 from codemix.data.text.unicode_forms import normalized
 from codemix.data.text.words import PROSE_WORD, WORD, _wide, prose_words, words
 from codemix.recipe.language.component import component_class
@@ -50,6 +51,39 @@ def test_other_scripts_are_cut_as_ever_and_nothing_is_lost(text):
     kept = [c for c in text if not c.isspace() and c not in "\u200b\x1c\x1d\x1e\x1f"]
     for found in (words(text), prose_words(text)):
         assert [c for c in "".join(found) if c in kept] == kept
+
+
+COMPARED = [  # text, the words that are compared, folded and as written
+    ("It's 3.14, isn't it?", "it s 0 isn t it", "It ' s 3 . 14 , isn ' t it ?"),
+    ("Élan e\u0301tait İ", "elan etait i", "Elan etait I"),
+    ("x_1 == y12;", "x 0 y0", "x_1 = = y12 ;"),
+    ("1,000 2. ٣٤", "0 0 0", "1 , 000 2 . ٣٤"),
+    ("東京abc タ", "東 京 abc タ", "東 京 abc タ"),
+    ("한국어 텍스트", "한국어 텍스트", "한국어 텍스트"),
+    ("a\u200bb 🦊🦊 𠮷x", "a b 🦊 🦊 𠮷 x", "a b 🦊 🦊 𠮷 x"),
+    ("→ a", "→ a", "→ a"),
+    ("", "", ""),
+    (" \n", "", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "folded", "as_written"), COMPARED)
+def test_words_that_are_compared(text, folded, as_written):
+    for expected, fold in ((folded, True), (as_written, False)):
+        runs = compared_words(text, fold=fold)
+        characters = "".join(map(chr, runs.characters.tolist()))
+        found = [characters[a:b] for a, b in zip(runs.starts, runs.ends, strict=True)]
+        assert found == expected.split()
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.booleans())
+@settings(max_examples=100)
+def test_words_beside_a_blank_are_those_of_both_sides(before, behind, fold):
+    def hashes(text):
+        return compared_words(text, fold=fold).hashes(range(1, 2))[0].tolist() if text.strip() else []
+
+    if (before + "a").strip() and (behind + "a").strip():
+        assert hashes(before + "a b" + behind) == hashes(before + "a") + hashes("b" + behind)
 
 
 def sentence(seed, n):

@@ -3,14 +3,13 @@
     dedup/<fp12>/removed/<source>/<file of documents>.jsonl.zst    {"row", "id", "kept"} per removed document
                  manifest.json                                     documents and bytes removed, by source
 
-Signatures, matching and clustering are datatrove's exact and MinHash stages. The survivor is ours: datatrove
-keeps the root of the largest union, whichever that is, while a recipe promises that the source named first
-keeps its copy. So the last stage takes each cluster's first document in the order of the entry (source, file,
-row), and datatrove's filter, which would read everything once more to drop by position, is not needed: the
-tokens phase skips the rows listed here.
+As in datatrove's stages: a key per document and bucket, sorted on disk; documents that share a key match, and
+what is connected by matches is a cluster. Of each, the first in the order of the entry (source, file, row)
+survives, since a recipe promises that the source named first keeps its copy. The tokens phase skips the rows
+listed here.
 
-Texts are equal when their 64-bit hashes are: among a billion documents, one chance in 37 of a single false
-match. `minhash` includes `exact`. Documents shorter than a shingle have no signature, and documents above
+Texts, and least hashes in a bucket, are equal when their 64-bit keys are: among a billion documents, one chance
+in 37 of a single false match a bucket. `minhash` includes `exact`. Documents shorter than a shingle have no signature, and documents above
 `MAX_TEXT` get none; those are compared for equality only. A document equal to another always shares its
 cluster, so the first of the cluster is the first of its equals, and both stages keep the same one.
 """
@@ -34,9 +33,10 @@ from codemix.data.store.store import Store, write_json
 from codemix.recipe.language import schema
 
 if TYPE_CHECKING:
-    from codemix.data.datatrove_adapter.exact_dedup import Place
+    from codemix.data.dedup.clusters import Place
 
-TEMPORARY = (".parts", "exact", "exact-found", "minhash", "matches", "clusters")
+TEMPORARY = (".parts", "keys", "matches")
+RECORD_BYTES = 12  # a key and a position
 
 
 def files_in_order(documents: Sequence[Documents], before: Sequence[Path]) -> list[ComparedFile]:
@@ -70,13 +70,11 @@ def ranks_of(files: list[ComparedFile]) -> list[Rank]:
 
 @dataclass(frozen=True)
 class MatchTask:
-    """Stage 2: equal signatures, found by merging sorted files. One task for `exact`, one per bucket for
-    `minhash`."""
+    """Stage 2 for one bucket: the documents with equal keys."""
 
-    entry: schema.Dedup
-    bucket: int | None  # None: exact
+    bucket: int | None  # None: that of equal texts
     work: Path
-    size: int  # of the signatures [bytes], roughly
+    size: int  # of the keys [bytes], roughly
 
     @property
     def name(self) -> str:
@@ -84,18 +82,17 @@ class MatchTask:
 
     @property
     def done(self) -> Path:
-        stage = "exact" if self.bucket is None else str(self.bucket)
-        name = f"matches-{stage}.json"
+        from codemix.data.dedup.signature_writer import bucket_name
+
+        name = f"matches-{bucket_name(self.bucket)}.json"
         return self.work / ".parts" / name
 
     def run(self) -> None:
-        from codemix.data.datatrove_adapter.exact_dedup import find_duplicates
-        from codemix.data.datatrove_adapter.minhash_dedup import match_bucket
+        from codemix.data.dedup.key_files import write_matches
+        from codemix.data.dedup.signature_writer import bucket_name
 
-        if self.bucket is None:
-            find_duplicates(self.work / "exact", self.work / "exact-found")
-        else:
-            match_bucket(self.entry, self.work / "minhash", self.work / "matches", self.bucket)
+        name = bucket_name(self.bucket)
+        write_matches(self.work / "keys" / name, self.work / "matches" / name)
         tick(self.size)
         write_json(self.done, {})
 
@@ -117,8 +114,8 @@ def deduplicate(
         (work / ".parts").mkdir(exist_ok=True)
         signatures = [SignatureTask(entry, number, rank, work) for number, rank in enumerate(ranks)]
         run_tasks(signatures, label="dedup signatures", resources=resources, work=jobs)
-        size = 100 * sum(file.documents for file in files)
-        matches = [MatchTask(entry, bucket, work, size) for bucket in _buckets(entry)]
+        size = RECORD_BYTES * sum(file.documents for file in files)
+        matches = [MatchTask(bucket, work, size) for bucket in _buckets(entry)]
         run_tasks(matches, label="dedup matches", resources=resources, work=jobs)
         removed = _removed(entry, work)
         counts = write_removal_lists(removed, ranks, work)
@@ -137,23 +134,19 @@ def deduplicate(
             shutil.rmtree(work / name, ignore_errors=True)
 
 
+def _removed(entry: schema.Dedup, work: Path) -> dict[Place, Place]:
+    """Stage 3: the documents to remove, and the one that is kept for each."""
+    from codemix.data.dedup.clusters import survivors
+    from codemix.data.dedup.key_files import read_matches
+    from codemix.data.dedup.signature_writer import bucket_name
+
+    files = [work / "matches" / bucket_name(bucket) for bucket in _buckets(entry)]
+    pairs = map(read_matches, files)
+    return survivors(pairs)
+
+
 def _buckets(entry: schema.Dedup) -> list[int | None]:
-    """The matching tasks of an entry: None for exact matches, which `minhash` includes."""
+    """The matching tasks of an entry: None for equal texts, which `minhash` includes."""
     if entry.kind == "exact":
         return [None]
     return [None, *range(entry.buckets)]
-
-
-def _removed(entry: schema.Dedup, work: Path) -> dict[Place, Place | None]:
-    """Stage 3: the documents to remove and, where known, the one that is kept for each.
-
-    An exact duplicate's priority falls with its rank, so the earliest of equal texts is kept.
-    """
-    from codemix.data.datatrove_adapter.exact_dedup import read_duplicates
-    from codemix.data.datatrove_adapter.minhash_dedup import cluster, read_clusters
-
-    removed: dict[Place, Place | None] = dict.fromkeys(read_duplicates(work / "exact-found"))
-    if entry.kind == "minhash":
-        cluster(entry, work / "matches", work / "clusters")
-        removed |= read_clusters(work / "clusters")
-    return removed

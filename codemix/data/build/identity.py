@@ -31,7 +31,7 @@ from codemix.recipe.planning.source_identity import documents_content
 
 DOCUMENTS_FORMAT = 3
 MODELS_FORMAT = 1
-DEDUP_FORMAT = 4
+DEDUP_FORMAT = 5
 TOKENIZER_FORMAT = 1
 TOKENS_FORMAT = 2
 

@@ -16,7 +16,7 @@ from codemix.data.document import utf8_bytes
 from codemix.data.store.jsonl_zst import LineWriter, read_lines
 
 if TYPE_CHECKING:
-    from codemix.data.datatrove_adapter.exact_dedup import Place
+    from codemix.data.dedup.clusters import Place
 
 Rank = tuple[ComparedFile, ...]
 

@@ -4,7 +4,6 @@ compared."""
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from codemix.data.store.jsonl_zst import read_lines, removed_rows
 from codemix.data.store.store import write_json
 from codemix.recipe.language import schema
 
-MAX_RANKS = 512  # files of signatures that the matching stages hold open at once
+MAX_RANKS = 512  # files of keys that the matching stage holds open at once
 
 
 class NumberedRow(NamedTuple):
@@ -44,8 +43,8 @@ class ComparedFile:
 
 @dataclass(frozen=True)
 class SignatureTask:
-    """Stage 1 for one rank: an exact signature of every document and, for `minhash`, a MinHash signature
-    where one exists."""
+    """Stage 1 for one rank: the key of every document's text and, for `minhash`, of its buckets where it has
+    shingles."""
 
     entry: schema.Dedup
     rank: int
@@ -65,23 +64,14 @@ class SignatureTask:
         return self.work / ".parts" / f"signatures-{self.rank:05d}.json"
 
     def run(self) -> None:
-        from codemix.data.datatrove_adapter.exact_dedup import ExactSignatures
-        from codemix.data.datatrove_adapter.minhash_dedup import write_signatures
+        from codemix.data.dedup.signature_writer import SignatureWriter
 
-        exact = ExactSignatures(self.work / "exact", self.rank, priority=MAX_RANKS + 1 - self.rank)
-
-        def texts() -> Iterator[tuple[int, str]]:
-            for position, text in self._texts():
-                exact.add(text, position)
-                yield position, text
-
-        if self.entry.kind == "minhash":
-            compared = without_licence if self.entry.normalize == "code" else str
-            write_signatures(self.entry, self.work / "minhash", self.rank, texts(), compared)
-        else:
-            deque(texts(), maxlen=0)  # one after the other, for the exact signatures alone
-        exact.save()
-        write_json(self.done, {"documents": len(exact)})
+        compared = without_licence if self.entry.normalize == "code" else str
+        writer = SignatureWriter(self.entry, compared)
+        for position, text in self._texts():
+            writer.add(position, text)
+        writer.save(self.work / "keys", self.rank)
+        write_json(self.done, {"documents": len(writer)})
 
     def _texts(self) -> Iterator[tuple[int, str]]:
         """Each document's position among the rank's rows, and its text.

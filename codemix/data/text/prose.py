@@ -61,7 +61,7 @@ class ProseText:
     @cached_property
     def word_runs(self) -> WordRuns:
         if self._counted_by == "whitespace" and self._is_spaced:
-            return WordRuns(self._characters, self._classes & BLANK != 0, U32)
+            return WordRuns.between(self._characters, self._classes & BLANK != 0, U32)
         return WordRuns.of(self.words, U32)
 
     @cached_property
@@ -238,9 +238,13 @@ def _class_table() -> np.ndarray:
     from codemix.data.text.punctuation import PUNCTUATION_SET
 
     everything = list(map(chr, range(sys.maxunicode + 1)))
+    symbols = list(map(ord, PUNCTUATION_SET))
+    letters = list(map(str.isalpha, everything))
+    blanks = list(map(str.isspace, everything))
+    unspaced = sorted(unspaced_characters())
     table = np.full(len(everything), NO_SYMBOL, np.uint8)
-    table[list(map(ord, PUNCTUATION_SET))] = 0
-    table[list(map(str.isalpha, everything))] |= LETTER
-    table[list(map(str.isspace, everything))] |= BLANK
-    table[sorted(unspaced_characters())] |= UNSPACED
+    table[symbols] = 0
+    table[letters] |= LETTER
+    table[blanks] |= BLANK
+    table[unspaced] |= UNSPACED
     return table

@@ -20,25 +20,34 @@ _BLANK = ord(" ")
 
 
 class WordRuns:
-    """The words of a text: what is between blanks. Their characters stand one after the other, without blanks.
+    """The words of a text. Their characters stand one after the other, without blanks.
 
     Offsets are into the characters. Runs are in the order of their first words, one for each word: where fewer
     words follow than a run has, it ends with the text, so that a caller looks at the first ones only.
     """
 
-    def __init__(self, code_points: np.ndarray, is_blank: np.ndarray, number: np.dtype):
-        """`number`: of the hashes, U32 where unlike runs may look alike, rarely, or U64."""
-        self.characters = code_points[~is_blank]  # (characters,) uint8 or uint32
-        blank_around = np.ones(len(is_blank) + 2, bool)
-        blank_around[1:-1] = is_blank
-        changes = blank_around[1:] != blank_around[:-1]
-        edges = np.flatnonzero(changes)
-        first_characters = edges[::2]
-        characters_behind = edges[1::2]
-        lengths = characters_behind - first_characters
-        self.ends = np.cumsum(lengths)  # (words,) int64
-        self.starts = self.ends - lengths
+    def __init__(self, code_points: np.ndarray, is_blank: np.ndarray, is_first: np.ndarray, number: np.dtype):
+        """`is_first`: whether a character begins a word, unless it is a blank.
+
+        `number`: of the hashes, U32 where unlike runs may look alike, rarely, or U64.
+        """
+        is_kept = ~is_blank
+        self.characters = code_points[is_kept]  # (characters,) unsigned integers
+        begins_word = is_first[is_kept]
+        self.starts = np.flatnonzero(begins_word)  # (words,) int64
+        n_words = len(self.starts)
+        later_starts = self.starts[1:]
+        ends = np.append(later_starts, len(self.characters))
+        self.ends = ends[:n_words]
         self._number = number
+
+    @classmethod
+    def between(cls, code_points: np.ndarray, is_blank: np.ndarray, number: np.dtype) -> WordRuns:
+        """Of the words between blanks."""
+        blank_before = is_blank[:-1]
+        is_first = np.ones_like(is_blank)
+        is_first[1:] = blank_before
+        return cls(code_points, is_blank, is_first, number)
 
     @classmethod
     def of(cls, words: Iterable[str], number: np.dtype) -> WordRuns:
@@ -46,7 +55,7 @@ class WordRuns:
         joined = " ".join(words)
         characters = code_points(joined)
         is_blank = characters == _BLANK
-        return cls(characters, is_blank, number)
+        return cls.between(characters, is_blank, number)
 
     def __len__(self) -> int:
         return len(self.starts)
