@@ -2,6 +2,9 @@
 what is exported comes back.
 """
 
+import copy
+import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
 from codemix.recipe.interop.mixtures import KINDS, export_mixture, import_mixture, parse_mixture, recipe_text
-from codemix.recipe.interop.values import Imported, names_for
+from codemix.recipe.interop.values import Imported, at_path, names_for
 from codemix.recipe.language import recipe_file, yaml_text
 
 FILES = Path(__file__).parent / "files"
@@ -63,6 +66,7 @@ def test_smollm3_as_published_does_not_sum_to_one():
     rates = [p.learning_rate["kind"] for p in imported.phases]
     assert rates == ["constant", "constant", "linear"]
     assert [p.what for p in imported.problems] == [
+        "not imported: `data_stages[].data.num_loading_workers`, `data_stages[].data.seed`; a recipe says such things elsewhere, or not at all",
         "the weights of `stable-2` sum to 1.00005, not 1",
         "the weights of `decay` sum to 1.00565, not 1",
     ]
@@ -180,7 +184,10 @@ trainer: {train_batch_size: 256, num_train_steps: 1200}
     )
     assert [w.name for w in imported.phases[0].weights] == ["web", "code"]
     assert [w.location for w in imported.phases[0].weights] == ["gs://x/web-*.jsonl.gz", "bigcode/thing"]
-    assert [p.rule for p in imported.problems] == ["import-block-rounding", "import-relative"]
+    rules = ["import-block-rounding", "import-zero", "import-left-out", "import-relative"]
+    assert [p.rule for p in imported.problems] == rules
+    assert "`paloma/c4`" in imported.problems[1].what
+    assert "not imported: `data.configs.paloma/c4`;" in imported.problems[2].what
     assert "never reads `code`" in imported.problems[0].what
     check_imported(imported)
     single = parse_mixture("levanter", "train_weights: {a: 0.5, b: 0.4}\n", "l.yaml")
@@ -222,6 +229,8 @@ trainer: {train_batch_size: 256, num_train_steps: 1200}
         ("megatron", "9" * 5000 + " a 1 b", "not a Megatron blend"),
         ("megatron", "[" * 100_000, "not shaped like"),
         ("levanter", "train_weights: 3\n", "neither a mapping nor a list"),
+        ("levanter", "train_weights: [[0, {a: 1}], {b: 1}]\n", "neither a mapping nor a list"),
+        ("levanter", "train_weights: [[0, {a: 1}], [later, {b: 1}]]\n", "neither a mapping nor a list"),
     ],
 )
 def test_what_cannot_be_read_is_a_problem(kind, content, says):
@@ -367,8 +376,136 @@ def test_olmo_cookbook_names_tokens_and_a_sum_that_is_one_but_for_rounding():
     written = recipe_text(imported)
     assert "weights: relative" not in written and "web: rest # 0.3333333333333333" in written
     assert any("which is 1 but for rounding" in note for note in imported.notes)
-    assert any("not imported: `seed`, `wandb`" in note for note in imported.notes)
+    assert any("not imported: `name`, `seed`, `wandb`" in note for note in imported.notes)
     assert sum(s.share for s in plan.stages[0].sources) == 1
+
+
+LEAVES = {
+    "nanotron": """\
+data_stages:
+- name: stable
+  start_training_step: 1
+  data: {seed: 3, dataset: {dataset_folder: [a, b], dataset_weights: [0.25, 0.75], vocab_size: 9}}
+- name: decay
+  start_training_step: 11
+  data: {dataset: {dataset_folder: {c: 1.0}, dataset_weights: [0.5]}}
+tokens: {train_steps: 20, sequence_length: 64, micro_batch_size: 2, batch_accumulation_per_replica: 3, val: -1}
+parallelism: {dp: 4, tp: 2}
+optimizer:
+  zero_stage: 0
+  learning_rate_scheduler: {learning_rate: 0.001, lr_warmup_steps: 2, lr_warmup_style: linear,
+    lr_decay_style: linear, lr_decay_starting_step: 15, lr_decay_steps: 6, min_decay_lr: 0.0001}
+model: {dtype: bf16, model_config: {hidden_size: 64, vocab_size: 8, num_hidden_layers: 2}}
+tokenizer: {tokenizer_name_or_path: x, tokenizer_max_length: 5}
+general: {run: r}
+""",
+    "levanter": """\
+data:
+  tokenizer: t
+  shuffle: true
+  mixture_block_size: 2
+  configs:
+    web: {train_urls: [u, v], format: text}
+    code: {source: {id: c, splits: [s]}}
+    idle: {train_urls: [w]}
+    unused: gs://x
+    plain: gs://y
+  components: {web: {cache_dir: z}}
+  train_weights:
+  - [0, {web: 0.5, code: 0.25, plain: 0.25, idle: 0.0}]
+  - [10, {web: 0.25, code: 0.5, plain: 0.25, idle: 0.0}]
+trainer: {train_batch_size: 8, num_train_steps: 20, seed: 1, mesh: {data: 3}}
+train_seq_len: 64
+model: {seq_len: 32, type: llama}
+""",
+    "olmo-core": """\
+dataset:
+  requested_tokens: 100000
+  global_batch_size: 640
+  sequence_length: 64
+  source_list:
+    seed: 4
+    sources:
+    - {source_name: web, name: other, target_ratio: 0.5, paths: [p, q], max_repetition_ratio: 2.0, extra: {a: 1}}
+    - {name: code, target_ratio: 0.5, max_source_fraction: 0.5}
+max_tokens: 5
+train: {lr: 0.1}
+""",
+    "megatron": '{"train": ["3", "a", "7", "b"], "valid": ["1", "c"], "test": null}',
+}
+
+
+def leaves(value, at=()):
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, child in inside:
+        if isinstance(child, (dict, list)):
+            yield from leaves(child, (*at, key))
+        elif child is not None:
+            yield (*at, key)
+
+
+def other(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value}1"
+    return value * 2 + (1 if isinstance(value, int) else 0.0625)
+
+
+def replaced(value, path, new):
+    value = copy.deepcopy(value)
+    around = at_path(value, path[:-1])
+    around[path[-1]] = new
+    return value
+
+
+def imported_or_refused(kind, value) -> str:
+    try:
+        return recipe_text(parse_mixture(kind, json.dumps(value), "x.yaml"))
+    except CodemixError as error:
+        return str(error)
+
+
+def named_in(note: str, path) -> bool:
+    """Whether the note names the leaf, or a branch that it is in."""
+    shown = re.findall(r"`([^`]*)`", note)
+    names = [
+        "".join("[]" if isinstance(part, int) else f".{part}" for part in path[:n])[1:]
+        for n in range(1, len(path) + 1)
+    ]
+    return any(name in shown for name in names)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_value_of_a_file_is_used_or_named(kind):
+    value = yaml_text.parse(LEAVES[kind], "x.yaml").value
+    before = imported_or_refused(kind, value)
+    (note,) = [line for line in before.splitlines() if "not imported" in line]
+    for path in leaves(value):
+        changed = imported_or_refused(kind, replaced(value, path, other(at_path(value, path))))
+        assert changed != before or named_in(note, path), path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_that_nothing_reads_is_named_wherever_it_is(kind):
+    value = yaml_text.parse(LEAVES[kind], "x.yaml").value
+    for around in {path[:n] for path in leaves(value) for n in range(len(path))}:
+        if not isinstance(at_path(value, around), dict):
+            continue
+        added = (*around, "nobody")
+        said = imported_or_refused(kind, replaced(value, added, {"reads": "this"}))
+        notes = [line for line in said.splitlines() if "not imported" in line]
+        assert "is not a weight" in said or named_in(notes[0], added), added
+
+
+@pytest.mark.parametrize(
+    "path", [("tokens", "train_steps"), ("data_stages", 1, "start_training_step"), ("parallelism", "dp")]
+)
+def test_a_value_of_a_wrong_type_is_not_read_and_named(path):
+    value = yaml_text.parse(LEAVES["nanotron"], "x.yaml").value
+    for wrong in ("many", True, {"a": 1}):
+        said = imported_or_refused("nanotron", replaced(value, path, wrong))
+        assert named_in(said, path), wrong
 
 
 def test_olmo_core_is_not_said_to_divide_in_silence():

@@ -8,6 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from codemix.errors import Problem, Where
+from codemix.recipe.interop.left_out import ANY, NUMBER, Patterns, left_out
+from codemix.recipe.interop.recipe_text import one_line
 from codemix.recipe.interop.values import (
     Imported,
     Phase,
@@ -53,7 +55,8 @@ def levanter(content: str, file: str) -> Imported:
     if not stages:
         what = "`train_weights` is neither a mapping nor a list of [step, mapping]"
         raise refusal(what, where=document.where(at))
-    places = data.get("configs") or data.get("components") or {}
+    places_key = "configs" if data.get("configs") else "components"
+    places = data.get(places_key) or {}
     block = whole(data.get("mixture_block_size"), BLOCK)
     names = _source_names(stages)
     train_steps = whole_or_none(trainer.get("num_train_steps"))
@@ -81,6 +84,21 @@ def levanter(content: str, file: str) -> Imported:
     if train_steps is None:
         what = "`trainer.num_train_steps` is missing, so the last stage has no length"
         problems.append(warning(what, rule="import-no-budget", where=document.where(("trainer",))))
+    problems += _of_no_weight(stages)
+    seq_at = ("train_seq_len",) if value.get("train_seq_len") else ("model", "seq_len")
+    read: dict[tuple, Any] = {
+        seq_at: int,
+        ("trainer", "num_train_steps"): int,
+        ("trainer", "train_batch_size"): int,
+        (*at[:-1], "tokenizer"): object,
+        (*at[:-1], "mixture_block_size"): int,
+    }
+    read |= _weight_fields(stages, at)
+    for key in _weighed(stages):
+        path = _location_path(places.get(key))
+        if path:
+            read[*at[:-1], places_key, key, *path] = object
+    problems += left_out(value, read)
     seq_len = value.get("train_seq_len") or mapping(value.get("model")).get("seq_len")
     return Imported(
         "levanter",
@@ -94,19 +112,20 @@ def levanter(content: str, file: str) -> Imported:
 
 
 def _stages(weights: Any, at: tuple) -> list[_Stage]:
-    """The entries of `train_weights`; none when one of them is not a mapping."""
+    """The entries of `train_weights`; none when one of them is not a step and a mapping."""
     if isinstance(weights, dict):
         return [_Stage("train", 0, weights, at)]
-    entries = []
-    for i, entry in enumerate(weights if isinstance(weights, list) else []):
-        if isinstance(entry, list) and len(entry) == 2:
-            entries.append((i, *entry))
+    if not isinstance(weights, list):
+        return []
     stages = []
-    for n, (i, first_step, by_name) in enumerate(entries, 1):
-        if not isinstance(by_name, dict):
+    for i, entry in enumerate(weights):
+        if not isinstance(entry, list) or len(entry) != 2:
             return []
-        name = f"stage-{n}" if len(entries) > 1 else "train"
-        stages.append(_Stage(name, whole(first_step, 0), by_name, (*at, i, 1)))
+        first_step = whole_or_none(entry[0])
+        if first_step is None or not isinstance(entry[1], dict):
+            return []
+        name = f"stage-{i + 1}" if len(weights) > 1 else "train"
+        stages.append(_Stage(name, first_step, entry[1], (*at, i, 1)))
     return stages
 
 
@@ -144,13 +163,48 @@ def _rounds_down(stage: _Stage, unread: Sequence[str], block: int, where: Where)
     )
 
 
+def _weighed(stages: Sequence[_Stage]) -> set[Any]:
+    """Its names of the data sets that have a weight in any stage."""
+    return {key for stage in stages for key, weight in stage.weights.items() if weight}
+
+
+def _of_no_weight(stages: Sequence[_Stage]) -> Iterator[Problem]:
+    """A note of the data sets that have no weight in any stage."""
+    weighed = _weighed(stages)
+    idle: dict[str, None] = {}
+    for stage in stages:
+        for key in stage.weights:
+            if key not in weighed:
+                idle[f"`{one_line(key)}`"] = None
+    if idle:
+        what = f"a weight of zero in every stage, as validation sets have: {', '.join(idle)}; left out"
+        yield warning(what, rule="import-zero")
+
+
+def _weight_fields(stages: Sequence[_Stage], at: tuple) -> Patterns:
+    """What is read of `train_weights`; of what `_of_no_weight` names, that it is zero."""
+    read: dict[tuple, Any] = {(*at, ANY, 0): int}
+    for stage in stages:
+        read[*stage.at, ANY] = NUMBER
+    return read
+
+
 def _location(config: Any, name: str) -> str:
     """Where a data set is, as far as its config says."""
+    path = _location_path(config)
+    return str(at_path(config, path)) if path else name
+
+
+def _location_path(config: Any) -> tuple:
+    """The place in the config of what says where its data set is; empty where nothing does."""
     if not isinstance(config, dict):
-        return name
-    inside = config.get("source")
-    source = inside if isinstance(inside, dict) else config
+        return ()
+    at = ("source",) if isinstance(config.get("source"), dict) else ()
+    source = at_path(config, at)
     urls = source.get("train_urls")
     if isinstance(urls, list) and urls:
-        return str(urls[0])
-    return str(source.get("id") or source.get("cache_dir") or name)
+        return (*at, "train_urls", 0)
+    for key in ("id", "cache_dir"):
+        if source.get(key):
+            return (*at, key)
+    return ()

@@ -8,7 +8,9 @@ import json
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
+from codemix.recipe.interop.left_out import left_out
 from codemix.recipe.interop.values import (
     Imported,
     Phase,
@@ -51,7 +53,11 @@ def megatron(content: str, file: str) -> Imported:
     """`--data-path` pairs of weight and prefix, or the JSON of `--per-split-data-args-path`, of which `train`
     is read.
     """
-    words = blend_words(content) or _json_words(content, file)
+    words = blend_words(content)
+    splits: Any = {}
+    if not words:
+        splits = _json(content, file)
+        words = _train_words(splits)
     if not words or not _has_weights(words):
         raise refusal(
             f"{file} gives prefixes without weights",
@@ -63,6 +69,7 @@ def megatron(content: str, file: str) -> Imported:
     for number, location, name in zip(numbers, locations, names_for(locations), strict=True):
         weights.append(Weight(name, location, Fraction(number)))
     kept = without_zeros(weights, "blend")
+    unread = left_out(splits, {("train",): object}) if isinstance(splits, dict) else ()
     no_budget = warning(
         "a Megatron blend holds one mixture; stages, budgets and learning rates are in its command line",
         "fill them in in the recipe",
@@ -72,20 +79,24 @@ def megatron(content: str, file: str) -> Imported:
         "megatron",
         stem(file),
         (Phase("train", kept.weights),),
-        problems=(*kept.problems, no_budget),
+        problems=(*kept.problems, no_budget, *unread),
     )
 
 
-def _json_words(content: str, file: str) -> list[str]:
-    """The words of the split `train`. Raises CodemixError when the text is not JSON."""
+def _json(content: str, file: str) -> Any:
+    """The value of JSON text. Raises CodemixError when it is not JSON."""
     try:
-        value = json.loads(content)
+        return json.loads(content)
     except ValueError:
         hint = "write `weight prefix weight prefix`, or the JSON of --per-split-data-args-path"
         if "data-path" in content:  # a launch script
             hint = "this is a whole command line; save what follows --data-path in a file, and import that"
         raise refusal(f"{file} is not a Megatron blend", hint) from None
-    train = value.get("train") if isinstance(value, dict) else value
+
+
+def _train_words(splits: Any) -> list[str]:
+    """The words of the split `train`; without splits, all."""
+    train = splits.get("train") if isinstance(splits, dict) else splits
     if isinstance(train, list):
         return [str(word) for word in train]
     return str(train or "").split()

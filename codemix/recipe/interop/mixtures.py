@@ -9,7 +9,6 @@ documents, so where the documents are is left to you. `export_mixture` writes a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from codemix.recipe.interop.levanter import levanter
 from codemix.recipe.interop.megatron import blend_words, megatron
 from codemix.recipe.interop.nanotron import nanotron
 from codemix.recipe.interop.olmo_core import olmo_core, sources_path
-from codemix.recipe.interop.recipe_text import number_text, one_line, recipe_text
+from codemix.recipe.interop.recipe_text import number_text, recipe_text
 from codemix.recipe.interop.values import Exported, Imported, Phase, find_key, refusal, warning
 from codemix.recipe.language import yaml_text
 from codemix.recipe.language.quantities import show_share
@@ -74,7 +73,7 @@ def parse_mixture(kind: str | None, content: str, file: str) -> Imported:
         raise CodemixError(*map(_included, error.problems)) from None
     except _ANY_SHAPE as error:
         raise refusal(f"{file} is not shaped like a {kind} file", f"reading it stopped at: {error}") from None
-    problems = [*imported.problems, *_left_out(kind, content, file)]
+    problems = list(imported.problems)
     for phase in imported.phases:
         problems += _adds_up(phase, kind)
     return replace(imported, problems=tuple(problems))
@@ -100,51 +99,6 @@ def detect(content: str, file: str) -> str:
         "others: `data_stages:`, `train_weights:` or `target_ratio:`",
         rule="import-kind",
     )
-
-
-READ = {  # the top-level keys of which something is read; anything else of a file is named as left out
-    "nanotron": {"data_stages", "tokens", "parallelism", "optimizer", "model", "tokenizer"},
-    "levanter": {
-        "data",
-        "trainer",
-        "train_seq_len",
-        "model",
-        "train_weights",
-        "configs",
-        "components",
-        "tokenizer",
-    },
-    "olmo-core": {
-        "dataset",
-        "sources",
-        "source_configs",
-        "name",
-        "max_tokens",
-        "requested_tokens",
-        "sequence_length",
-        "global_batch_size",
-        "source_mixture",
-        "data_loader",
-        "train",
-    },
-    "megatron": {"train"},
-}
-
-
-def _left_out(kind: str, content: str, file: str) -> Iterator[Problem]:
-    """A note of the top-level keys that are not read."""
-    value = None
-    with suppress(CodemixError):  # words of a Megatron blend
-        value = yaml_text.parse(content, file).value
-    if not isinstance(value, dict):
-        return
-    ignored = sorted(str(key) for key in value if key not in READ[kind])
-    if ignored:
-        shown = [f"`{one_line(key)[:40]}`" for key in ignored[:12]]
-        if len(ignored) > 12:
-            shown.append("...")
-        what = f"not imported: {', '.join(shown)}; a recipe says such things elsewhere, or not at all"
-        yield warning(what, rule="import-left-out")
 
 
 def _included(problem: Problem) -> Problem:

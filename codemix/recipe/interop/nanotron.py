@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from codemix.recipe.interop.nanotron_rates import learning_rates
+from codemix.recipe.interop.left_out import Patterns, left_out
+from codemix.recipe.interop.nanotron_rates import FIELDS, learning_rates
 from codemix.recipe.interop.values import (
     Imported,
     Phase,
@@ -32,6 +33,17 @@ _MODEL_FIELDS = {  # ours -> theirs
     "n_heads": "num_attention_heads",
     "n_kv_heads": "num_key_value_heads",
     "d_ff": "intermediate_size",
+}
+
+_RUN_FIELDS: Patterns = {
+    ("tokens", "train_steps"): int,
+    ("tokens", "sequence_length"): int,
+    ("tokenizer", "tokenizer_name_or_path"): object,
+}
+_BATCH_FIELDS: Patterns = {  # of use only together
+    ("parallelism", "dp"): int,
+    ("tokens", "micro_batch_size"): int,
+    ("tokens", "batch_accumulation_per_replica"): int,
 }
 
 
@@ -85,13 +97,23 @@ def nanotron(content: str, file: str) -> Imported:
     if tokens.get("train_steps") is None:
         what = "`tokens.train_steps` is missing, so the last stage has no length"
         problems.append(warning(what, rule="import-no-budget", where=document.where(("tokens",))))
+    batch_size = _batch_size(value, tokens)
+    model = _model(value)
+    read = _stage_fields(listed) | _RUN_FIELDS
+    if batch_size is not None:
+        read |= _BATCH_FIELDS
+    if model:
+        read |= {("model", "model_config", theirs): int for theirs in _MODEL_FIELDS.values()}
+    if any(rates.by_stage):
+        read |= {("optimizer", "learning_rate_scheduler", name): kind for name, kind in FIELDS.items()}
+    problems += left_out(value, read)
     return Imported(
         "nanotron",
         stem(file),
         tuple(phases),
-        seq_len=tokens.get("sequence_length"),
-        batch_size=_batch_size(value, tokens),
-        model=_model(value),
+        seq_len=whole_or_none(tokens.get("sequence_length")),
+        batch_size=batch_size,
+        model=model,
         tokenizer=mapping(value.get("tokenizer")).get("tokenizer_name_or_path"),
         problems=tuple(problems),
     )
@@ -110,6 +132,20 @@ def _stages(listed: list[Any], document: YamlFile) -> list[_Stage]:
     return sorted(stages, key=lambda stage: stage.first_step)
 
 
+def _stage_fields(listed: list[Any]) -> Patterns:
+    """What is read of the stages."""
+    read: dict[tuple, Any] = {}
+    for i, stage in enumerate(listed):
+        at = ("data_stages", i)
+        data = stage["data"]["dataset"]
+        folders = "dataset_folder" if "dataset_folder" in data else "dataset_path"
+        read |= {(*at, "name"): object, (*at, "start_training_step"): int}
+        read[*at, "data", "dataset", folders] = object
+        if not isinstance(data[folders], dict):  # which holds the weights
+            read[*at, "data", "dataset", "dataset_weights"] = list
+    return read
+
+
 def _source_names(stages: Iterable[_Stage]) -> dict[str, str]:
     """Folder -> our name."""
     folders: dict[str, None] = {}
@@ -125,8 +161,8 @@ def _batch_size(value: dict[str, Any], tokens: dict[str, Any]) -> int | None:
     per_worker = tokens.get("micro_batch_size")
     accumulation = tokens.get("batch_accumulation_per_replica")
     size = 1
-    for factor in (workers, per_worker, accumulation):
-        if not isinstance(factor, int):
+    for factor in map(whole_or_none, (workers, per_worker, accumulation)):
+        if factor is None:
             return None
         size *= factor
     return size
@@ -137,8 +173,8 @@ def _model(value: dict[str, Any]) -> dict[str, int]:
     config = mapping(mapping(value.get("model")).get("model_config"))
     model = {}
     for ours, theirs in _MODEL_FIELDS.items():
-        size = config.get(theirs)
-        if not isinstance(size, int):
+        size = whole_or_none(config.get(theirs))
+        if size is None:
             return {}
         model[ours] = size
     return model

@@ -7,9 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from codemix.errors import Problem
+from codemix.recipe.interop.left_out import NUMBER
 from codemix.recipe.interop.values import mapping, warning, whole, whole_or_none
 
 SHAPES = {"linear": "linear", "cosine": "cosine", "1-sqrt": "sqrt"}  # its decay styles -> our names
+WARMUPS = (None, "linear", "constant")
+
+FIELDS: dict[str, Any] = {  # of its scheduler, with their types
+    "learning_rate": float,
+    "min_decay_lr": NUMBER,
+    "lr_warmup_steps": int,
+    "lr_warmup_style": str,
+    "lr_decay_style": str,
+    "lr_decay_starting_step": int,
+    "lr_decay_steps": int,
+}
 
 Schedule = dict[str, Any]  # as a recipe writes it
 
@@ -94,16 +106,17 @@ def learning_rates(
 
 
 def _read(described: dict[str, Any]) -> _Curve | None:
-    """The curve; None without a peak."""
+    """The curve; None without a peak, or with a warm-up of another form."""
     peak = described.get("learning_rate")
-    if not isinstance(peak, float):
+    rising = described.get("lr_warmup_style", "linear")
+    if not isinstance(peak, float) or rising not in WARMUPS:
         return None
     floor = described.get("min_decay_lr")
     return _Curve(
         peak=peak,
         floor=peak if floor is None else floor,  # nanotron then takes the peak, so nothing decays
         warmup_steps=whole(described.get("lr_warmup_steps"), 0),
-        rises=described.get("lr_warmup_style") != "constant",
+        rises=rising != "constant",
         style=described.get("lr_decay_style") or "linear",
         first_decay=whole_or_none(described.get("lr_decay_starting_step")),
         decay_steps=described.get("lr_decay_steps"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from codemix.errors import Problem
+from codemix.recipe.interop.left_out import ANY, NUMBER, left_out
 from codemix.recipe.interop.values import (
     Imported,
     Phase,
@@ -17,6 +18,7 @@ from codemix.recipe.interop.values import (
     refusal,
     stem,
     warning,
+    whole_or_none,
     without_zeros,
 )
 from codemix.recipe.language import yaml_text
@@ -50,21 +52,27 @@ def olmo_core(content: str, file: str) -> Imported:
     weights = list(_weights(listed, document, at))
     kept = without_zeros(weights, "mixture")
     problems = [*kept.problems, *_partly_used(listed, weights, document, at)]
-    around = [at_path(value, path) for path in (at[:-1], at[:-2]) if len(at) > 1]
-    tokens = _first_whole(around, "requested_tokens")
-    if tokens is None:
-        tokens = _first_whole([value], "max_tokens")  # olmo-cookbook
-    if tokens is None:
+    around = [at[:-1], at[:-2]] if len(at) > 1 else [at[:-1]]
+    tokens_at = _first_whole(value, around, "requested_tokens")
+    if tokens_at is None:
+        tokens_at = _first_whole(value, [()], "max_tokens")  # olmo-cookbook
+    if tokens_at is None:
         what = "`requested_tokens` (or `max_tokens`) is missing, so the stage has no length"
         problems.append(warning(what, rule="import-no-budget"))
     seq_at = find_key(value, "sequence_length")
-    seq_len = at_path(value, seq_at) if seq_at else None
+    seq_len = whole_or_none(_at(value, seq_at))
+    batch_at = _first_whole(value, around, "global_batch_size")
+    rows = _rows(_at(value, batch_at), seq_len)
+    read = _source_fields(listed, at) | {place: int for place in (tokens_at, seq_at) if place}
+    if rows is not None and batch_at:
+        read[batch_at] = int
+    problems += left_out(value, read)
     return Imported(
         "olmo-core",
         stem(file),
-        (Phase("train", kept.weights, tokens=tokens),),
+        (Phase("train", kept.weights, tokens=_at(value, tokens_at)),),
         seq_len=seq_len,
-        batch_size=_rows(_first_whole(around, "global_batch_size"), seq_len),
+        batch_size=rows,
         problems=tuple(problems),
     )
 
@@ -84,8 +92,11 @@ def _weights(listed: list[dict[str, Any]], document: YamlFile, at: tuple) -> Ite
 
 
 def _name(source: dict[str, Any]) -> str:
-    name = source.get("source_name") or source.get("name")  # olmo-cookbook says `name:`
-    return str(name or "source")
+    return str(source.get(_name_key(source)) or "source")
+
+
+def _name_key(source: dict[str, Any]) -> str:
+    return "source_name" if source.get("source_name") else "name"  # as olmo-cookbook says
 
 
 def _partly_used(
@@ -106,13 +117,30 @@ def _partly_used(
         )
 
 
-def _first_whole(values: Iterable[Any], key: str) -> int | None:
-    """The whole number under `key` in the first mapping that has one."""
-    for value in values:
-        inside = value.get(key) if isinstance(value, dict) else None
-        if isinstance(inside, int):
-            return inside
+def _source_fields(listed: list[dict[str, Any]], at: tuple) -> dict[tuple, Any]:
+    """What is read of the sources: of several paths, the first."""
+    read: dict[tuple, Any] = {
+        (*at, ANY, "target_ratio"): NUMBER,
+        (*at, ANY, "max_repetition_ratio"): NUMBER,
+        (*at, ANY, "max_source_fraction"): NUMBER,
+        (*at, ANY, "paths", 0): object,
+    }
+    for i, source in enumerate(listed):
+        read[*at, i, _name_key(source)] = object
+    return read
+
+
+def _first_whole(value: Any, places: Iterable[tuple], key: str) -> tuple | None:
+    """Where the first of the places that are mappings with a whole number under `key` has it."""
+    for place in places:
+        around = at_path(value, place)
+        if isinstance(around, dict) and whole_or_none(around.get(key)) is not None:
+            return (*place, key)
     return None
+
+
+def _at(value: Any, place: tuple | None) -> Any:
+    return None if place is None else at_path(value, place)
 
 
 def _rows(batch_tokens: int | None, seq_len: Any) -> int | None:

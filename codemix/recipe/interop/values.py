@@ -195,7 +195,9 @@ def whole(value: Any, default: int) -> int:
 
 def whole_or_none(value: Any) -> int | None:
     """A whole number, or None for anything else."""
-    return value if isinstance(value, int) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value
 
 
 def slug(name: str) -> str:

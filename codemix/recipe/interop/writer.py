@@ -43,15 +43,13 @@ def megatron(plan: Plan) -> Exported:
         for name, share in decimals(stage).items():
             words += [share, f"{name}_text_document"]
         files[f"{stage.name}.json"] = json.dumps({"train": words}, indent=1) + "\n"
-    lost = list(_lost(plan, "Megatron"))
-    if len(plan.stages) > 1:
-        lost.append(
-            _note(
-                "Megatron has no stages: run it once per file, with the checkpoint of the stage before",
-                "its blend draws again from the start of each source; `cursor: continue` is lost",
-            )
-        )
-    return Exported(files, tuple(lost))
+    return _one_file_per_stage(
+        files,
+        plan,
+        "Megatron",
+        "Megatron has no stages: run it once per file, with the checkpoint of the stage before",
+        "its blend draws again from the start of each source; `cursor: continue` is lost",
+    )
 
 
 def nanotron(plan: Plan) -> Exported:
@@ -129,15 +127,13 @@ def olmo_core(plan: Plan) -> Exported:
     files = {}
     for stage in plan.stages:
         files[f"{stage.name}.yaml"] = _text(_olmo_core_stage(stage))
-    lost = list(_lost(plan, "OLMo-core"))
-    if len(plan.stages) > 1:
-        lost.append(
-            _note(
-                "OLMo-core has one script per stage; each file is one",
-                "each stage then starts its sources again; `cursor: continue` is lost",
-            )
-        )
-    return Exported(files, tuple(lost))
+    return _one_file_per_stage(
+        files,
+        plan,
+        "OLMo-core",
+        "OLMo-core has one script per stage; each file is one",
+        "each stage then starts its sources again; `cursor: continue` is lost",
+    )
 
 
 def _olmo_core_stage(stage: StagePlan) -> Iterator[str]:
@@ -155,6 +151,15 @@ def _olmo_core_stage(stage: StagePlan) -> Iterator[str]:
         if pool and windows > pool:
             millionths = ceil(Fraction(windows * 10**6, pool))
             yield f"    max_repetition_ratio: {millionths / 10**6:g}"
+
+
+def _one_file_per_stage(
+    files: dict[str, str], plan: Plan, system: str, how_stages_run: str, what_is_lost: str
+) -> Exported:
+    lost = list(_lost(plan, system))
+    if len(plan.stages) > 1:
+        lost.append(_note(how_stages_run, what_is_lost))
+    return Exported(files, tuple(lost))
 
 
 def _text(lines: Iterable[str]) -> str:
