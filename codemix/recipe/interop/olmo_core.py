@@ -92,7 +92,8 @@ def _weights(listed: list[dict[str, Any]], document: YamlFile, at: tuple) -> Ite
 
 
 def _name(source: dict[str, Any]) -> str:
-    return str(source.get(_name_key(source)) or "source")
+    key = _name_key(source)
+    return str(source.get(key) or "source")
 
 
 def _name_key(source: dict[str, Any]) -> str:
