@@ -165,7 +165,7 @@ def _rounds_down(stage: _Stage, unread: Sequence[str], block: int, where: Where)
 
 def _weighed(stages: Sequence[_Stage]) -> set[Any]:
     """Its names of the data sets that have a weight in any stage."""
-    weighed = set()
+    weighed: set[Any] = set()
     for stage in stages:
         weighed.update(key for key, weight in stage.weights.items() if weight)
     return weighed
