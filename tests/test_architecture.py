@@ -7,7 +7,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "codemix"
 # Each may import those before it.
-LAYERS = ["errors", "files", "progress", "tables", "sandbox", "recipe", "data", "train", "eval", "api", "cli"]
+LAYERS = [
+    "errors",
+    "files",
+    "environment",
+    "progress",
+    "tables",
+    "sandbox",
+    "recipe",
+    "data",
+    "train",
+    "eval",
+    "api",
+    "cli",
+]
 OWNERS = {  # heavy package -> the files or folders that may import it
     "yaml": {
         "recipe/language/yaml_text.py",

@@ -142,3 +142,23 @@ def test_only_what_is_asked_for_is_needed(run, bare):
     assert code == 1 and "there is no file t.json" in err and "not installed" not in err
     code, _, err = run("build-data", "r.yaml", "--only", "stack")
     assert code == 1 and "pyarrow" in err and "s3fs" not in err
+
+
+def test_validate_of_a_study_warns_as_validate_of_a_recipe(run, bare):
+    study = "codemix: 1\nstudy: two\nquestion: which?\nbase: r.yaml\nseeds: [0, 1]\n"
+    (bare / "s.yaml").write_text(study)
+    code, out, err = run("validate", "s.yaml")
+    assert code == 0 and "2 recipes" in out
+    assert err.count("warning:") == 5 and "in the points" in err
+    for name in (*ABSENT, "git"):
+        assert f"`{name}`, which is not installed" in err
+
+
+def test_plan_shows_what_scoring_lacks(run, bare):
+    tasks = "evaluation: {tasks: [{kind: humaneval}, {kind: mbpp}]}\n"
+    (bare / "r.yaml").write_text(RECIPE + tasks)
+    code, out, _ = run("plan", "r.yaml", "--json")
+    missing = {problem["rule"]: problem["where"]["path"] for problem in json.loads(out)["missing"]}
+    assert code == 0 and missing["task-data"] == "evaluation.tasks"
+    assert missing["no-sandbox"].startswith("evaluation.tasks")
+    run("plan", "r.yaml", "--json")

@@ -73,9 +73,9 @@ def before_scoring(source: recipe_file.RecipeFile, options: EvalOptions) -> list
     return problems(source, options)
 
 
-def missing_here(context: Workspace) -> list[Problem]:
+def missing_here(context: Workspace, options: EvalOptions) -> list[Problem]:
     """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks;
-    and a disk too small.
+    a disk too small; and what `eval` would stop at.
     """
     from codemix.data.build.packages import build_lacks
 
@@ -83,7 +83,7 @@ def missing_here(context: Workspace) -> list[Problem]:
     disk = disk_warning(context.plan, context.store)
     if disk is not None:
         lacking.append(disk)
-    return lacking
+    return lacking + before_scoring(context.source, options)
 
 
 def refuse(problems: Iterable[Problem]) -> None:

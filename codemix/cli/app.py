@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import codemix
+from codemix import environment
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
 from codemix.recipe.language.secrets import hidden
 
@@ -164,6 +165,6 @@ def _usage_or_bug(error: Exception) -> int:
     what = f"error: a bug in codemix: {type(error).__name__}: {hidden(str(error))}"
     hint = f"hint: the traceback is in {f.name}; please report it"
     print(f"{what}\n{hint}", file=sys.stderr)
-    if os.environ.get("CODEMIX_DEBUG"):
+    if environment.is_set(environment.DEBUG):
         traceback.print_exc()
     return EXIT_BUG

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codemix import environment
 from codemix.cli.context import ChipOption, JsonOption, MarkdownOption, MfuOption, print_json, refusal
 from codemix.errors import did_you_mean
 
@@ -19,13 +20,14 @@ PathsArg = Annotated[
     list[Path] | None, typer.Argument(help="Files and folders to review; default, the whole repository.")
 ]
 BaseOption = Annotated[
-    str, typer.Option("--base", envvar="CODEMIX_BASE", help="Compare with the last commit shared with this.")
+    str,
+    typer.Option("--base", envvar=environment.BASE, help="Compare with the last commit shared with this."),
 ]
 FailOnOption = Annotated[
     str,
     typer.Option(
         "--fail-on",
-        envvar="CODEMIX_FAIL_ON",
+        envvar=environment.FAIL_ON,
         help="Categories to refuse, by commas: data, rebuild, retrain, future, settings, removed, notes, "
         "epochs, limits, cost. The exit code tells which.",
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from codemix import environment
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.checks import validation
 from codemix.recipe.language import recipe_file, yaml_text
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="CODEMIX_STORE", help="Folder of everything that is built.")
+    Path, typer.Option("--store", envvar=environment.STORE, help="Folder of everything that is built.")
 ]
 DataRootOption = Annotated[
     Path,
     typer.Option(
-        "--data-root", envvar="CODEMIX_DATA_ROOT", help="Local paths in the recipe are below this folder."
+        "--data-root", envvar=environment.DATA_ROOT, help="Local paths in the recipe are below this folder."
     ),
 ]
 WorkersOption = Annotated[
@@ -40,7 +41,7 @@ MeshOption = Annotated[
 ]
 EvalDataOption = Annotated[
     Path | None,
-    typer.Option("--eval-data", envvar="CODEMIX_EVAL_DATA", help="Folder of `eval fetch-data`, for tasks."),
+    typer.Option("--eval-data", envvar=environment.EVAL_DATA, help="Folder of `eval fetch-data`, for tasks."),
 ]
 UnsafeExecOption = Annotated[
     str | None,

@@ -18,6 +18,7 @@ from codemix.cli.context import (
     STORE,
     ChipOption,
     DataRootOption,
+    EvalDataOption,
     JsonOption,
     MarkdownOption,
     MfuOption,
@@ -82,7 +83,7 @@ def _validate_study(document: YamlFile) -> _Validated:
     from codemix.recipe.studies import study
 
     checked = study.check(study.of_document(document))
-    return _Validated(checked.problems, f"{len(checked.points)} recipes")
+    return _Validated([*checked.problems, *checked.missing_here], f"{len(checked.points)} recipes")
 
 
 def _validate_recipe(document: YamlFile) -> _Validated:
@@ -148,10 +149,12 @@ def plan(
     ] = None,
     chip: ChipOption = "v5e",
     mfu: MfuOption = 0.4,
+    eval_data: EvalDataOption = None,
 ) -> None:
     """Say what a recipe will do, in whole tokens, before any compute."""
     from codemix.api import preflight
     from codemix.cli.context import load
+    from codemix.eval.options import EvalOptions
     from codemix.recipe.language import recipe_file, yaml_text
     from codemix.recipe.planning import plan_tables
     from codemix.train.model import huggingface
@@ -170,7 +173,7 @@ def plan(
     workspace = load(document, store, data_root)
     planned = workspace.plan
     _write_pictures(workspace, html, svg, chip, mfu)
-    missing = preflight.missing_here(workspace)
+    missing = preflight.missing_here(workspace, EvalOptions(data=eval_data, data_root=data_root))
     not_exportable = huggingface.problems(planned.recipe.model)
     if json:
         content = plan_tables.as_json(planned, _existing(workspace), chip, mfu)

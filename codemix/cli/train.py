@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from codemix import environment
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
@@ -112,8 +112,7 @@ def _warn_of_scoring(context: Workspace) -> None:
     from codemix.api import preflight
     from codemix.eval.options import EvalOptions
 
-    folder = os.environ.get("CODEMIX_EVAL_DATA")
-    options = EvalOptions(data=Path(folder) if folder else None, data_root=context.data_root)
+    options = EvalOptions(data=environment.folder(environment.EVAL_DATA), data_root=context.data_root)
     if not preflight.all_trained(context.plan, context.store):
         for lacking in preflight.before_scoring(context.source, options):
             warning = replace(lacking, severity="warning")

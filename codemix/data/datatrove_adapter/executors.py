@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codemix import environment
 from codemix.data.datatrove_adapter.logs import silence
-from codemix.errors import CodemixError
 
 Step = Callable[[Any, int, int], None]
 
@@ -20,29 +19,16 @@ def _environment_of_this_python() -> str:
     return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
 
 
-def _variable(name: str, default: str) -> str:
-    return os.environ.get(name, default)
-
-
-def _whole_number(name: str, default: int) -> int:
-    text = _variable(name, str(default))
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    what = f"the environment variable {name} is `{text}`, not a whole number above 0"
-    hint = f"`export {name}={default}`, or unset it"
-    raise CodemixError(what, hints=[hint], rule="environment-variable")
-
-
 @dataclass(frozen=True)
 class SlurmOptions:
     """What `sbatch` is given. Read from CODEMIX_SLURM_* variables: they say where, and change no output."""
 
-    partition: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_PARTITION", "normal"))
-    time: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_TIME", "24:00:00"))
-    mem_per_cpu_gb: int = field(default_factory=lambda: _whole_number("CODEMIX_SLURM_MEM_GB", 2))
-    qos: str = field(default_factory=lambda: _variable("CODEMIX_SLURM_QOS", ""))
+    partition: str = field(default_factory=lambda: environment.text(environment.SLURM_PARTITION, "normal"))
+    time: str = field(default_factory=lambda: environment.slurm_duration(environment.SLURM_TIME, "24:00:00"))
+    mem_per_cpu_gb: int = field(default_factory=lambda: environment.whole_number(environment.SLURM_MEM_GB, 2))
+    qos: str = field(default_factory=lambda: environment.text(environment.SLURM_QOS, ""))
     env_command: str = field(  # a shell line that activates codemix's environment
-        default_factory=lambda: _variable("CODEMIX_SLURM_ENV", _environment_of_this_python())
+        default_factory=lambda: environment.text(environment.SLURM_ENV, _environment_of_this_python())
     )
 
 

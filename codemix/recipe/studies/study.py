@@ -22,7 +22,7 @@ from typing import Any
 
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.checks import validation
-from codemix.recipe.language import schema, yaml_text
+from codemix.recipe.language import requirements, schema, yaml_text
 from codemix.recipe.language.layered_file import copied
 from codemix.recipe.language.recipe_file import RecipeFile, is_study, validate
 from codemix.recipe.planning.plan import Plan
@@ -137,6 +137,7 @@ class CheckedStudy:
 
     points: dict[str, validation.Checked]
     problems: tuple[Problem, ...]
+    missing_here: tuple[Problem, ...] = ()  # the packages that this machine lacks, as warnings
 
     def require(self) -> dict[str, Plan]:
         """The plans. Raises CodemixError when a point has an error."""
@@ -149,12 +150,15 @@ class CheckedStudy:
 def check(study: Study) -> CheckedStudy:
     """Plan and judge every point, with sizes as declared."""
     problems = _SharedProblems()
+    missing_here = _SharedProblems()
     checked = {}
     for name, recipe_file in recipes(study).items():
         checked[name] = validation.check(recipe_file)
         point = name.removeprefix(f"{study.name}-")
         problems.add(checked[name].problems, point)
-    return CheckedStudy(checked, problems.listed())
+        absent = requirements.warnings(recipe_file.recipe, recipe_file.document)
+        missing_here.add(absent, point)
+    return CheckedStudy(checked, problems.listed(), missing_here.listed())
 
 
 def write_recipes(study: Study, folder: Path) -> list[Path]:
