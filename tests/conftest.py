@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 settings.register_profile("codemix", deadline=None)  # a busy machine is not a failure
 settings.load_profile("codemix")
@@ -14,6 +15,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # programs only.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
+# Shapes and dtypes that annotations state are checked at every call, also inside traced programs.
+CHECKED = ["codemix.train.model", "codemix.train.step", "codemix.eval.engine"]
+install_import_hook(CHECKED, "beartype.beartype")
 
 TESTS = Path(__file__).parent
 # for `pytest -m quick`: the recipe language, its plan and the rules of the house, in under a minute

@@ -125,7 +125,7 @@ def test_every_array_has_a_place():
         assert path[-1].name in mesh.SPECS
 
 
-class Scattered:
+class Scattered(jax.sharding.Sharding):
     """A sharding whose process holds rows 4-5 and 0-1, in that order, the latter on two devices."""
 
     def addressable_devices_indices_map(self, shape):

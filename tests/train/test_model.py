@@ -180,8 +180,9 @@ def test_half_precision_compute_keeps_float32_masters_and_gradients(model, ids):
 
 
 def test_the_embedding_gradient_of_a_frequent_id_adds_up_in_float32(model):
-    ids = np.zeros((1, 3000), np.int32)  # in bfloat16 a sum of ones stops at 256
-    gradient = jax.grad(lambda table: lookup(jnp.bfloat16, None, table, ids).astype(jnp.float32).sum())(
+    ids = jnp.zeros((1, 3000), np.int32)  # in bfloat16 a sum of ones stops at 256
+    half = jnp.dtype(jnp.bfloat16)
+    gradient = jax.grad(lambda table: lookup(half, None, table, ids).astype(jnp.float32).sum())(
         model.embedding
     )
     assert float(gradient[0, 0]) == 3000

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from codemix.train.model.shapes import Keys, Queries, Segments, Values
 SPLASH_BLOCKS = (512, 256, 128)  # the largest that divides T
 
 
+@runtime_checkable
 class Attention(Protocol):
     """An attention function."""
 

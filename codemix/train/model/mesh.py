@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 
 from codemix.errors import CodemixError, Problem
@@ -204,7 +204,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH)
 
 
-def host_rows(sharding: NamedSharding, batch_size: int) -> list[Rows]:
+def host_rows(sharding: Sharding, batch_size: int) -> list[Rows]:
     """Half-open ranges of global rows that this process holds, ascending, each once.
 
     From the sharding's own map: a mesh may order devices as a ring, so `process_index * rows` would be wrong.
@@ -222,7 +222,7 @@ def _rows(index: Index | None, batch_size: int) -> Rows:
     return first, stop
 
 
-def put(batch: dict[str, np.ndarray], sharding: NamedSharding, batch_size: int) -> dict[str, jax.Array]:
+def put(batch: dict[str, np.ndarray], sharding: Sharding, batch_size: int) -> dict[str, jax.Array]:
     """Global arrays of a batch from this host's rows, which lie in `batch` in the order of `host_rows`."""
     places: dict[Rows, slice] = {}  # global rows -> where they lie in `batch`
     held = 0
