@@ -18,6 +18,7 @@ from support.long_stages import make_stage
 
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
+from codemix.recipe.planning.plan import Plan
 from codemix.train.aot import compile
 from codemix.train.aot.collectives import collectives
 from codemix.train.aot.report import Lack, Memory, Result, Setup, knobs, render
@@ -122,12 +123,8 @@ def test_the_compilers_words_for_too_much(message, amounts):
 
 
 def plan_of(*stages, vocab_size=256_000):
-    return SimpleNamespace(
-        stages=stages,
-        recipe=SimpleNamespace(
-            model=stages[0].model, tokenizer=SimpleNamespace(declared_vocab_size=lambda: vocab_size)
-        ),
-    )
+    tokenizer = SimpleNamespace(declared_vocab_size=lambda: vocab_size)
+    return Plan(SimpleNamespace(model=stages[0].model, tokenizer=tokenizer), stages)
 
 
 def test_mesh_is_the_trainers_default_and_must_divide():

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 
 from codemix.errors import CodemixError
 from codemix.eval.engine import packing
-from codemix.eval.engine.text import Cut, Pair, Text
+from codemix.eval.engine.text import Cut, Pair, Text, Tokens
 from codemix.progress import progress
 from codemix.train.model.compute import Compute, compute_for
 from codemix.train.model.decoder import Decoder, hidden, logits
@@ -34,7 +34,6 @@ SMALLEST_CHUNK = (
 )
 BATCH_TOKENS = {"cpu": 2048}
 OTHER_BATCH_TOKENS = 2**16
-Tokens = Sequence[int] | np.ndarray
 TokenPair = tuple[Tokens, Tokens]  # given, scored
 
 

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+Tokens = Sequence[int] | np.ndarray
 Pair = tuple[str, str]  # context, continuation
 TokenPair = tuple[list[int], list[int]]  # given, scored
 Span = tuple[int, int]  # of a token in a text: its first character, and the one after its last
@@ -46,7 +49,7 @@ class Text:
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Tokens) -> str:
         """The text that begins with `ids`; special tokens are left out."""
         numbers = list(ids)
         return self._tokenizer.decode(numbers, skip_special_tokens=True)
