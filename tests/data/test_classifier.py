@@ -387,6 +387,30 @@ def test_a_fasttext_model(tmp_path, root):
     assert problem.rule == "bad-model"
 
 
+def test_its_examples(root, tmp_path):
+    top, read_in, buckets = Classifier.EXAMPLES
+    more = {
+        name: {"read": {"kind": "jsonl", "paths": file}}
+        for name, file in (("textbooks", "good.jsonl"), ("docs", "good.jsonl"), ("web", "bad.jsonl"))
+    }
+    for example, n_kept in ((top, 20), (buckets, 200)):
+        asked = made(root, example, more)
+        store = Store(tmp_path)
+        build(asked, store, data_root=root)
+        assert documents(store, asked, root).funnel.kept == n_kept
+    pytest.importorskip("fasttext", reason='needs pip install "codemix[fasttext]"')
+    from codemix.data.ops.language import _model_path
+
+    path = tmp_path / read_in["path"]
+    path.parent.mkdir()
+    path.write_bytes(_model_path().read_bytes())
+    judge = Classifier.model_validate(read_in | {"label": "en"})  # the label of this model
+    assert list(judge.faults(tmp_path)) == []
+    apply = judge.start(judge.prepare(tmp_path))
+    assert apply(Document("x", "This is an English text, and more of it.")).meta["quality"] > 0.5
+    assert apply(Document("x", "Dies ist ein deutscher Text und noch mehr davon.")) == Drop("low_score")
+
+
 def test_the_example_in_the_docs_builds(tmp_path):
     """Each document is in one bucket, and a mixture can weigh them."""
     import yaml
