@@ -61,7 +61,7 @@ class Drop:
     names).
 
     `id` names the document where a source drops it before there is one. `measured` is what the op found, with
-    its unit ("43 words"), and `limit` the field of the op that it is held against: for `codemix why`, never counted.
+    its unit ("43 words"), and `limit` the field of the op that it is held against (`a.2`: the entry 2 of `a`): for `codemix why`, never counted.
     """
 
     reason: str

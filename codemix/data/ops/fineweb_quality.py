@@ -48,16 +48,24 @@ class FinewebQuality(ProseWordsOp):
         frac_punctuated = sum([line[-1] in stops for line in lines]) / len(lines)
         tolerated = self.keep_unpunctuated and frac_punctuated == 0
         if frac_punctuated < self.min_frac_lines_punctuated and not tolerated:
-            return Drop("line_punct_ratio")
+            measured = f"{frac_punctuated:.6g} of the lines end in punctuation"
+            return Drop("line_punct_ratio", measured=measured, limit="min_frac_lines_punctuated")
         most = self.short_line_chars
         short = sum([len(line) <= most for line in lines])
-        if short / len(lines) > self.max_frac_short_lines:
-            return Drop("short_line_ratio")
+        frac_short = short / len(lines)
+        if frac_short > self.max_frac_short_lines:
+            measured = f"{frac_short:.6g} of the lines are short"
+            return Drop("short_line_ratio", measured=measured, limit="max_frac_short_lines")
         _, characters = repeated_parts(lines)
-        if characters / (len(doc.text) - n_newlines) > self.max_frac_chars_in_dup_lines:
-            return Drop("char_dup_ratio")
-        if n_newlines / self._n_words(doc.text) > self.max_lines_per_word:
-            return Drop("list_ratio")
+        frac_repeated = characters / (len(doc.text) - n_newlines)
+        if frac_repeated > self.max_frac_chars_in_dup_lines:
+            measured = f"{frac_repeated:.6g} of the characters are in repeated lines"
+            return Drop("char_dup_ratio", measured=measured, limit="max_frac_chars_in_dup_lines")
+        per_word = n_newlines / self._n_words(doc.text)
+        if per_word > self.max_lines_per_word:
+            return Drop(
+                "list_ratio", measured=f"{per_word:.6g} newlines per word", limit="max_lines_per_word"
+            )
         return doc
 
     def _n_words(self, text: str) -> int:

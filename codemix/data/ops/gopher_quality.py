@@ -59,62 +59,81 @@ class GopherQuality(ProseWordsOp):
         broken = (
             self._lengths(prose) or self._symbols(prose) or self._lines(prose) or self._kinds_of_words(prose)
         )
-        return Drop(f"gopher_{broken}") if broken else doc
+        return broken or doc
 
-    def _lengths(self, prose: "ProseText") -> str | None:
+    def _lengths(self, prose: "ProseText") -> Drop | None:
         """The rules for the number and the mean length of words that are not symbols."""
         from codemix.data.text.prose import NO_SYMBOL
 
         counted = prose.words_with(NO_SYMBOL)
         n_words = counted.words
         if self.min_words is not None and n_words < self.min_words:
-            return "short_doc"
+            return _drop("short_doc", f"{n_words:,} words", "min_words")
         if self.max_words is not None and n_words > self.max_words:
-            return "long_doc"
+            return _drop("long_doc", f"{n_words:,} words", "max_words")
         if n_words == 0:
             return None
         mean_chars = counted.characters / n_words
         if self.min_mean_word_chars is not None and mean_chars < self.min_mean_word_chars:
-            return "below_avg_threshold"
+            measured = f"{mean_chars:.6g} characters per word"
+            return _drop("below_avg_threshold", measured, "min_mean_word_chars")
         if self.max_mean_word_chars is not None and mean_chars > self.max_mean_word_chars:
-            return "above_avg_threshold"
+            measured = f"{mean_chars:.6g} characters per word"
+            return _drop("above_avg_threshold", measured, "max_mean_word_chars")
         return None
 
-    def _symbols(self, prose: "ProseText") -> str | None:
+    def _symbols(self, prose: "ProseText") -> Drop | None:
         most = self.max_symbols_per_word
         if most is None:
             return None
         n_words = prose.n_words
-        if prose.text.count("#") / n_words > most:
-            return "too_many_hashes"
-        return "too_many_ellipsis" if _ellipses(prose.text) / n_words > most else None
+        hashes = prose.text.count("#") / n_words
+        if hashes > most:
+            return _drop("too_many_hashes", f"{hashes:.6g} `#` per word", "max_symbols_per_word")
+        ellipses = _ellipses(prose.text) / n_words
+        if ellipses > most:
+            return _drop("too_many_ellipsis", f"{ellipses:.6g} ellipses per word", "max_symbols_per_word")
+        return None
 
-    def _lines(self, prose: "ProseText") -> str | None:
+    def _lines(self, prose: "ProseText") -> Drop | None:
         """The rules for how lines begin and end. Few marks in the whole text settle them."""
         lines = prose.text.splitlines()
         if (most := self.max_frac_bullet_lines) is not None:
             marks = sum(map(prose.text.count, _BULLETS))
             if marks / len(lines) > most:
                 begin = sum(line.lstrip().startswith(_BULLETS) for line in lines)
-                if begin / len(lines) > most:
-                    return "too_many_bullets"
+                share = begin / len(lines)
+                if share > most:
+                    measured = f"{share:.6g} of the lines begin with a bullet"
+                    return _drop("too_many_bullets", measured, "max_frac_bullet_lines")
         if (most := self.max_frac_ellipsis_lines) is not None and _ellipses(prose.text) / len(lines) > most:
             end = sum(line.rstrip().endswith(_ELLIPSES) for line in lines)
-            if end / len(lines) > most:
-                return "too_many_end_ellipsis"
+            share = end / len(lines)
+            if share > most:
+                measured = f"{share:.6g} of the lines end in an ellipsis"
+                return _drop("too_many_end_ellipsis", measured, "max_frac_ellipsis_lines")
         return None
 
-    def _kinds_of_words(self, prose: "ProseText") -> str | None:
+    def _kinds_of_words(self, prose: "ProseText") -> Drop | None:
         """The rules for words with letters and for stop words."""
         from codemix.data.text.prose import LETTER
 
         least = self.min_frac_alpha_words
-        if least is not None and prose.words_with(LETTER).words / prose.n_words < least:
-            return "below_alpha_threshold"
+        if least is not None:
+            with_letters = prose.words_with(LETTER).words / prose.n_words
+            if with_letters < least:
+                measured = f"{with_letters:.6g} of the words have a letter"
+                return _drop("below_alpha_threshold", measured, "min_frac_alpha_words")
         least_words = self.min_stop_words
-        if least_words is not None and not prose.mentions(frozenset(self.stop_words), least_words):
-            return "enough_stop_words"
+        stop_words = frozenset(self.stop_words)
+        if least_words is not None and not prose.mentions(stop_words, least_words):
+            found = stop_words.intersection(prose.words)
+            return _drop("enough_stop_words", f"{len(found)} different stop words", "min_stop_words")
         return None
+
+
+def _drop(reason: str, measured: str, limit: str) -> Drop:
+    return Drop(f"gopher_{reason}", measured=measured, limit=limit)
 
 
 def _ellipses(text: str) -> int:

@@ -50,27 +50,35 @@ class GopherRepetition(ProseWordsOp):
         if not has_words(doc.text):
             return Drop("no_words")
         repeated = self._paragraphs(doc.text) or self._lines(doc.text) or self._n_grams(doc.text)
-        return Drop(repeated) if repeated else doc
+        return repeated or doc
 
-    def _paragraphs(self, text: str) -> str | None:
+    def _paragraphs(self, text: str) -> Drop | None:
         parts = paragraphs(text)
         repeated, characters = repeated_parts(parts)
-        if _above(repeated / len(parts), self.max_frac_dup_paragraphs):
-            return "dup_para_frac"
-        if _above(characters / len(text), self.max_frac_chars_in_dup_paragraphs):
-            return "dup_para_char_frac"
+        of_paragraphs = repeated / len(parts)
+        if _above(of_paragraphs, self.max_frac_dup_paragraphs):
+            measured = f"{of_paragraphs:.6g} of the paragraphs stood before"
+            return Drop("dup_para_frac", measured=measured, limit="max_frac_dup_paragraphs")
+        of_characters = characters / len(text)
+        if _above(of_characters, self.max_frac_chars_in_dup_paragraphs):
+            measured = f"{of_characters:.6g} of the characters are in repeated paragraphs"
+            return Drop("dup_para_char_frac", measured=measured, limit="max_frac_chars_in_dup_paragraphs")
         return None
 
-    def _lines(self, text: str) -> str | None:
+    def _lines(self, text: str) -> Drop | None:
         lines = lines_between(text)
         repeated, characters = repeated_parts(lines)
-        if _above(repeated / len(lines), self.max_frac_dup_lines):
-            return "dup_line_frac"
-        if _above(characters / len(text), self.max_frac_chars_in_dup_lines):
-            return "dup_line_char_frac"
+        of_lines = repeated / len(lines)
+        if _above(of_lines, self.max_frac_dup_lines):
+            measured = f"{of_lines:.6g} of the lines stood before"
+            return Drop("dup_line_frac", measured=measured, limit="max_frac_dup_lines")
+        of_characters = characters / len(text)
+        if _above(of_characters, self.max_frac_chars_in_dup_lines):
+            measured = f"{of_characters:.6g} of the characters are in repeated lines"
+            return Drop("dup_line_char_frac", measured=measured, limit="max_frac_chars_in_dup_lines")
         return None
 
-    def _n_grams(self, text: str) -> str | None:
+    def _n_grams(self, text: str) -> Drop | None:
         from codemix.data.text.prose import prose_text
 
         prose = prose_text(text, self.words)
@@ -78,11 +86,15 @@ class GopherRepetition(ProseWordsOp):
         if sizes:
             prose.look_at(range(min(sizes), max(sizes) + 1))
         for n, most in sorted(self.max_frac_top_n_gram.items()):
-            if prose.top_run_exceeds(n, most):
-                return f"top_{n}_gram"
+            above = prose.top_run_above(n, most)
+            if above is not None:
+                measured = f"{above:.6g} of the characters are in the most frequent run of {n} words"
+                return Drop(f"top_{n}_gram", measured=measured, limit=f"max_frac_top_n_gram.{n}")
         for n, most in sorted(self.max_frac_dup_n_grams.items()):
-            if prose.repeated_runs_exceed(n, most):
-                return f"duplicated_{n}_n_grams"
+            above = prose.repeated_runs_above(n, most)
+            if above is not None:
+                measured = f"{above:.6g} of the characters are in repeated runs of {n} words"
+                return Drop(f"duplicated_{n}_n_grams", measured=measured, limit=f"max_frac_dup_n_grams.{n}")
         return None
 
 

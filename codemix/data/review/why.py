@@ -247,7 +247,7 @@ def _predicate(outcome: str, facts: dict[str, Any]) -> str:
     if outcome == "dropped":
         if facts.get("measured"):
             limit = facts["limit"]
-            bound = facts["op"].get(limit)
+            bound = _bound(facts["op"], limit)
             return f"dropped by {facts['step']}: {facts['reason']}: {facts['measured']}, {limit} {bound}"
         fields = _op_fields(facts)
         return f"dropped by {facts['step']}: {facts['reason']}{fields}"
@@ -256,6 +256,14 @@ def _predicate(outcome: str, facts: dict[str, Any]) -> str:
         return f"{kept}, {facts['tokens']:,} tokens in {facts['shard']}"
     readers = ", ".join(facts["read_by"])
     return f"{kept}, for {readers or 'no tokens'}"
+
+
+def _bound(op: dict[str, Any], limit: str) -> Any:
+    """The value of the op's field that a document was held against; `a.2` is the entry 2 of `a`."""
+    value: Any = op
+    for part in limit.split("."):
+        value = value[part]
+    return value
 
 
 def _op_fields(facts: dict[str, Any]) -> str:

@@ -94,15 +94,15 @@ class ProseText:
         found = wanted.intersection(self.words)
         return len(found) >= at_least
 
-    def top_run_exceeds(self, n: int, fraction: float) -> bool:
-        """Whether the characters in all copies of the most frequent run of `n` words, with one between words,
-        are more than a fraction of the text; of equally frequent runs the first one counts."""
+    def top_run_above(self, n: int, fraction: float) -> float | None:
+        """The characters in all copies of the most frequent run of `n` words, with one between words, as a
+        fraction of the text; None unless above `fraction`. Of equally frequent runs the first one counts."""
         if self.n_words < n:
-            return False
+            return None
         most = self._most(fraction)
         longest = self.word_runs.longest(n) + n - 1
         if self._runs(n).copies_at_most(most // longest):
-            return False
+            return None
         repeated = self._repeat_candidates(n)
         candidates = sorted({0, *repeated.tolist()})  # the first run, where each occurs once
         copies: Counter[str] = Counter()
@@ -110,29 +110,32 @@ class ProseText:
             run = self.words[word : word + n]
             copies[" ".join(run)] += 1
         ((top, n_copies),) = copies.most_common(1)
-        characters = len(top) * n_copies
-        return characters / len(self.text) > fraction
+        return self._if_above(fraction, len(top) * n_copies)
 
-    def repeated_runs_exceed(self, n: int, fraction: float) -> bool:
-        """Whether the characters in runs of `n` words that stood before are more than a fraction of the text.
+    def repeated_runs_above(self, n: int, fraction: float) -> float | None:
+        """The characters in runs of `n` words that stood before, as a fraction of the text; None unless above
+        `fraction`.
 
         Runs are compared by their characters alone, and do not overlap: after one that stood before, the next
         one begins behind it.
         """
         if self.n_words < n:
-            return False
+            return None
         most = self._most(fraction)
         longest = self.word_runs.longest(n)
         if self._runs(n).n_repeated * longest <= most:
-            return False
+            return None
         candidates = self._repeat_candidates(n)
         starts = self.word_runs.starts[candidates]
         last_words = candidates + (n - 1)
         ends = self.word_runs.ends[last_words]
         if _covered(starts, ends) <= most:
-            return False
-        characters = self._repeated(n, candidates, starts, ends)
-        return characters / len(self.text) > fraction
+            return None
+        return self._if_above(fraction, self._repeated(n, candidates, starts, ends))
+
+    def _if_above(self, fraction: float, characters: int) -> float | None:
+        of_text = characters / len(self.text)
+        return of_text if of_text > fraction else None
 
     def _repeat_candidates(self, n: int) -> np.ndarray:
         """First words, ascending, of the runs that may occur more than once; no other run does."""
