@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codemix.errors import CodemixError
-from codemix.sandbox import sandbox
+from codemix.sandbox import bubblewrap, sandbox
 from codemix.sandbox.sandbox import run_many, run_python
 
 needs_bubblewrap = pytest.mark.skipif(
@@ -115,7 +115,7 @@ for i in range(200):
     time.sleep(0.2)
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if marker in _text(p)]
     assert not left
-    if os.geteuid() != 0 or sandbox._open_to_all(sandbox._interpreter()):
+    if os.geteuid() != 0 or bubblewrap.open_to_all(bubblewrap.interpreter()):
         assert "refused" in result.stdout
 
 

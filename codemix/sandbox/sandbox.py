@@ -17,15 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import json
 import os
 import secrets
-import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -35,18 +32,10 @@ from pathlib import Path
 
 from codemix.errors import CodemixError
 from codemix.progress import progress
-from codemix.sandbox.memory import TMP_BYTES, WRITABLE, seccomp_filter, too_much
+from codemix.sandbox.bubblewrap import a_user, filter_pipe, interpreter, isolating_command, open_to_all
+from codemix.sandbox.supervision import KEPT_BYTES, Watch, exchange
 
-NOBODY = 65534
-# Users that systemd keeps for services and gives to no person: root runs each program as one of its own, since the
-# limit on processes counts all that a user has, finished ones included that nobody has waited for yet.
-FIRST_USER = 61_184
-USERS = 4_336
-_programs = itertools.count()
 PROCESSES = 16  # memory is limited per process, so processes are limited too
-OUTPUT_BYTES = 2**20  # more is taken for a flood and stops the program
-KEPT_BYTES = 2**14
-LOOK_S = 0.1  # between two looks at the memory of a program
 
 # The driver keeps out of the module `__main__`, which is the program's.
 _DRIVER = Path(__file__).with_name("driver.py").read_text(encoding="utf-8")
@@ -147,87 +136,6 @@ def bubblewrap_problem() -> str | None:
     return "bubblewrap could not be started"
 
 
-@functools.cache
-def _interpreter() -> str:
-    """A Python that the sandboxed user may execute:
-    this one, or the system's when this one lies in a closed home.
-    """
-    own = os.path.realpath(sys.executable)
-    if (
-        os.geteuid() == 0
-        and not _open_to_all(own)
-        and (system := shutil.which("python3", path="/usr/bin:/usr/local/bin"))
-    ):
-        return os.path.realpath(system)
-    return own
-
-
-def _a_user() -> int:
-    """A user that no other program of this process has, and likely none of another process."""
-    process = os.getpid() * 64
-    program = process + next(_programs)
-    return FIRST_USER + program % USERS
-
-
-def _open_to_all(path: str) -> bool:
-    file = Path(path)
-    places = [file, *file.parents]
-    modes = [place.stat().st_mode for place in places]
-    return all(mode & 0o001 for mode in modes)
-
-
-@functools.cache
-def _bubblewrap(python: str) -> tuple[str, ...]:
-    command: list[str] = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--disable-userns",
-        "--die-with-parent",
-        "--new-session",
-        "--clearenv",
-        "--uid",
-        str(NOBODY),
-        "--gid",
-        str(NOBODY),
-        "--hostname",
-        "sandbox",
-        "--cap-drop",
-        "ALL",
-        "--ro-bind",
-        "/usr",
-        "/usr",
-    ]
-    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(name):
-            command += ["--symlink", os.readlink(name), name]
-        else:
-            command += ["--ro-bind-try", name, name]
-    command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    prefix = str(Path(python).parent.parent)
-    if not Path(prefix).is_relative_to("/usr") and prefix != "/":
-        command += ["--ro-bind", prefix, prefix]
-    command += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in WRITABLE:
-        command += ["--size", str(TMP_BYTES), "--tmpfs", folder]
-    for folder in ("/dev", "/"):  # both live in memory, as large as one likes
-        command += ["--remount-ro", folder]
-    command += [
-        "--chdir",
-        "/tmp",
-        "--setenv",
-        "PATH",
-        "/usr/bin:/bin",
-        "--setenv",
-        "LANG",
-        "C.UTF-8",
-        "--setenv",
-        "HOME",
-        "/tmp",
-    ]
-    return tuple(command)
-
-
 def _run(program: str, isolation: str, folder: str | None, timeout_s: float, memory_bytes: int) -> Result:
     secret, started = secrets.token_hex(32), time.monotonic()
     verdict_in, verdict_out = os.pipe()
@@ -244,15 +152,15 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
             "RLIMIT_CORE": 0,
         },
     }
-    python = _interpreter()
-    filter_in = _seccomp() if isolation == "bubblewrap" else None
-    around = _bubblewrap(python) if isolation == "bubblewrap" else ()
+    python = interpreter()
+    filter_in = filter_pipe() if isolation == "bubblewrap" else None
+    around = isolating_command(python) if isolation == "bubblewrap" else ()
     if filter_in is not None:
         around += ("--seccomp", str(filter_in))
     command = (*around, python, "-I", "-S", "-c", _START)
     handed = [fd for fd in (verdict_out, filter_in) if fd is not None]
     # Root is exempt from the limit on processes, so root becomes another user first.
-    user = _a_user() if os.geteuid() == 0 and _open_to_all(python) else None
+    user = a_user() if os.geteuid() == 0 and open_to_all(python) else None
     if user is not None and folder:
         os.chown(folder, user, user)
     try:
@@ -275,9 +183,9 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
     finally:
         for fd in handed:
             os.close(fd)
-    watch = _Watch(process, started + timeout_s, memory_bytes)
+    watch = Watch(process, started + timeout_s, memory_bytes)
     try:
-        stopped, said, output = _exchange(process, verdict_in, json.dumps(job).encode(), watch)
+        stopped, said, output = exchange(process, verdict_in, json.dumps(job).encode(), watch)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -304,91 +212,3 @@ def _words(said: bytes, secret: str, status: int) -> str:
     if number in set(signal.Signals):
         return f"crashed ({signal.Signals(number).name})"
     return f"exited with status {status} before the tests ended"
-
-
-def _seccomp() -> int | None:
-    """A pipe that holds the filter of system calls, for bubblewrap to read; None where there is no filter."""
-    program = seccomp_filter()
-    if program is None:
-        return None
-    out, into = os.pipe()
-    os.write(into, program)
-    os.close(into)
-    return out
-
-
-class _Watch:
-    """Stops a program at its deadline, and when its processes together hold more memory than it may."""
-
-    def __init__(self, process: subprocess.Popen, deadline: float, memory_bytes: int):
-        self._process, self._memory_bytes = process, memory_bytes
-        self._deadline = deadline
-        self._next_look = time.monotonic() + LOOK_S
-
-    def reason(self) -> str:
-        """Why it must be stopped now, or ""."""
-        now = time.monotonic()
-        if now >= self._deadline:
-            return "timeout"
-        if now < self._next_look:
-            return ""
-        exceeded = too_much(self._process.pid, self._memory_bytes)
-        self._next_look = time.monotonic() + LOOK_S
-        return "memory" if exceeded else ""
-
-    def patience(self) -> float:
-        """How long one may wait for something else before asking again [seconds]."""
-        remaining = self._deadline - time.monotonic()
-        return max(0.0, min(LOOK_S, remaining))
-
-
-def _exchange(process: subprocess.Popen, verdict: int, job: bytes, watch: _Watch) -> tuple[str, bytes, bytes]:
-    """Hands the job over and gathers verdict and output, bounded.
-    First of the three: why it was stopped, or "".
-    """
-    assert process.stdin is not None and process.stdout is not None  # both are pipes
-    said = b""
-    output = b""
-    size = 0
-    stdin, stdout = process.stdin.fileno(), process.stdout.fileno()
-    for fd in (stdin, stdout, verdict):
-        os.set_blocking(fd, False)
-    with selectors.DefaultSelector() as waiting:
-        waiting.register(stdin, selectors.EVENT_WRITE)
-        waiting.register(stdout, selectors.EVENT_READ)
-        waiting.register(verdict, selectors.EVENT_READ)
-        ended = False
-        while {stdout, verdict} & set(waiting.get_map()):
-            if stopped := watch.reason():
-                return stopped, said, output
-            ready = waiting.select(0 if ended else watch.patience())
-            if not ready and ended:
-                break  # a child left behind holds the pipes open
-            ended = process.poll() is not None
-            for key, _ in ready:
-                if key.fd == stdin:
-                    try:
-                        job = job[os.write(stdin, job[: 2**16]) :]
-                    except BrokenPipeError:
-                        job = b""
-                    if not job:
-                        waiting.unregister(stdin)
-                        process.stdin.close()
-                    continue
-                chunk = os.read(key.fd, 2**16)
-                if not chunk:
-                    waiting.unregister(key.fd)
-                elif key.fd == verdict:
-                    said = (said + chunk)[:1024]
-                else:
-                    size += len(chunk)
-                    output = (output + chunk)[:KEPT_BYTES]
-                    if size > OUTPUT_BYTES:
-                        return "output", said, output
-    # Pipes may close a moment before the process does, or long before.
-    while process.poll() is None:
-        if stopped := watch.reason():
-            return stopped, said, output
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(watch.patience())
-    return "", said, output
