@@ -173,3 +173,20 @@ def test_a_drop_says_what_was_measured_against_which_field(op, text, measured, l
     drop = made_op.start(made_op.prepare(None))(Document("d", text, {}))
     assert (drop.measured, drop.limit) == (measured, limit)
     assert limit in type(made_op).model_fields
+
+
+def test_a_source_that_dropped_nothing_is_not_read_again(tmp_path, monkeypatch):
+    write_jsonl(tmp_path / "a.jsonl", [{"id": f"doc-{i % 9}", "text": words(i % 9, 40)} for i in range(10)])
+    sources = {"a": {"read": {"kind": "jsonl", "paths": "a.jsonl", "id": "id"}, "held_out": "20%"}}
+    r, store = recipe(sources, dedup=[{"kind": "exact", "sources": ["a"]}]), Store(tmp_path / "store")
+    build(r, store, data_root=tmp_path)
+    inventory = take_inventory(r, store, tmp_path)
+    assert sum(inventory["a"].funnel["dropped"].values()) == 1
+
+    def read_again(self):
+        raise AssertionError("the inputs are read again")
+
+    monkeypatch.setattr("codemix.data.review.why._Rereading.fates", read_again)
+    with pytest.raises(CodemixError, match="no source of this recipe has read a document `nobody`"):
+        why(r, store, inventory, tmp_path, "nobody")
+    assert {fate.outcome for fate in why(r, store, inventory, tmp_path, "doc-3")} <= {"kept", "held_out"}

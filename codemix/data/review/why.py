@@ -1,7 +1,7 @@
 """What became of one document: kept, held out, removed as a duplicate, dropped by which op, or unreadable.
 
-What was kept or removed by dedup is in the store, by id. What was dropped while reading is not, so the inputs
-that may hold the document are read again, and it goes through the ops again. They are the same inputs, or the
+What was kept or removed by dedup is in the store, by id. What was dropped while reading is not, so where
+a source has dropped any, the inputs that may hold the document are read again, and it goes through the ops again. They are the same inputs, or the
 source would have a different fingerprint: the answer is exact, whatever was sampled.
 """
 
@@ -64,7 +64,9 @@ def why(
     for name, source in recipe.sources.items():
         state = inventory[name]
         stored = [] if state.manifest is None else list(_in_store(store, state.manifest, document_id))
-        fates += stored or _Rereading(name, source, store, state, Path(root), document_id).fates()
+        fates += stored
+        if not stored and not _holds_all(state.manifest):
+            fates += _Rereading(name, source, store, state, Path(root), document_id).fates()
     if not fates:
         ids = "an id is `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
         raise CodemixError(
@@ -73,6 +75,13 @@ def why(
             rule="unknown-document",
         )
     return fates
+
+
+def _holds_all(manifest: Manifest | None) -> bool:
+    """Whether every document that the source has read is in the store, kept or removed by dedup."""
+    if manifest is None or manifest.funnel["unreadable"]:
+        return False
+    return all(step.startswith("dedup") for step in manifest.funnel["dropped"])
 
 
 def _in_store(store: Store, manifest: Manifest, document_id: str) -> Iterator[Fate]:
