@@ -4,6 +4,9 @@ StarCoder (arXiv 2305.06161, section 3.1) keeps files in which at least a quarte
 letters, but for languages where that fails too often (name those in `except_languages`). Letters are
 Unicode's, so that comments in any script count. Indentation, rulers and banners are not among the characters:
 they say nothing about what a file holds.
+
+Misfires, measured at the defaults on good documents of a labelled corpus: 21 of 3,443 code files, 3 of 1,066
+markup files, 2 of 11 arXiv papers; tables of numbers among them.
 """
 
 from typing import ClassVar, Literal

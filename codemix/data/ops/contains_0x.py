@@ -3,6 +3,9 @@
 Paper (arXiv 2408.10914) App. A.1, second of its four filters, against tables of hexadecimal data. It also
 drops ordinary C and Go: look at what it takes with `codemix inspect`, or use `encoded_runs`, which asks for
 long runs.
+
+Misfires, measured at the defaults on good documents of a labelled corpus: 205 of 3,443 code files, 22 of 1,066
+markup files, 6 of 197 StackExchange threads.
 """
 
 from typing import ClassVar, Literal

@@ -2,6 +2,10 @@
 
 Gopher (arXiv 2112.11446), Table A1. Code repeats itself by nature, so the op is refused there. Cap the size
 of documents first (`size`): the n-grams of one very long text take much memory, some 50 bytes a character.
+
+Misfires, measured at the defaults on good documents of a labelled corpus: 22 of 22 books
+(`max_frac_dup_lines`), 128 of 627 C4 pages and 124 of 1,068 CommonCrawl pages (most by runs of 5 words), 27 of 197
+StackExchange threads, 1 of 121 Wikipedia pages.
 """
 
 from typing import Annotated, ClassVar, Literal
