@@ -4,7 +4,7 @@ The Stack (arXiv 2211.15533) and StarCoder (arXiv 2305.06161, section 3.1) keep 
 100 characters on average and at most 1000 at the longest; Codex (arXiv 2107.03374) had the same two numbers.
 StarCoder leaves HTML, JSON, Markdown and the like out of it: name those in `except_languages`.
 
-Misfires, measured at the defaults on good prose of a labelled corpus, where a paragraph is a line: 21 of 22 books,
+Misfires, measured at the defaults on good prose of a labelled corpus: 21 of 22 books,
 120 of 121 Wikipedia pages, 132 of 627 C4 pages; of good code, 41 of 3,443 files.
 """
 
