@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, minimize
+from support.mixture_laws import LAWS, METRICS, PRIOR, evidence_rows, mixtures
 
 from codemix.errors import CodemixError
 from codemix.eval.evidence.layouts import read_tables
@@ -15,7 +16,6 @@ from codemix.eval.evidence.table import Table, table, varied
 from codemix.eval.mix import intervals, quality
 from codemix.eval.mix.proposal import Bound, Objective, Region, propose
 from codemix.eval.mix.surrogate import Laws, fit
-from tests.support.mixture_laws import LAWS, METRICS, PRIOR, evidence_rows, mixtures
 
 ONE_STAGE = np.zeros(3, int)
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.base_recipe import recipe_text
+from support.mixture_laws import SPLIT, STUDY, evidence_rows
 
 from codemix.cli.app import run
 from codemix.errors import CodemixError
@@ -21,8 +23,6 @@ from codemix.recipe.checks import validation
 from codemix.recipe.language.recipe_file import read_recipe
 from codemix.recipe.studies.mix_space import mix_space
 from codemix.recipe.studies.study import load_study
-from tests.support.base_recipe import recipe_text
-from tests.support.mixture_laws import SPLIT, STUDY, evidence_rows
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import threading
 import time
 
 import pytest
+from support.git_repository import GitRepository
 
 from codemix import cli
 from codemix.recipe.ci import comment, sarif, workflow_commands
 from codemix.recipe.ci.effects import EXIT_CODES, MEANINGS
 from codemix.recipe.ci.review import review
 from codemix.recipe.ci.review_tables import as_json
-from tests.support.git_repository import GitRepository
 
 RECIPE = """\
 codemix: 1

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.git_repository import GitRepository
 
 from codemix.recipe.ci.effects import EXIT_CODES, MEANINGS
-from tests.support.git_repository import GitRepository
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "review"

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.base_recipe import recipe_text
 
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
@@ -12,7 +13,6 @@ from codemix.recipe.studies.draws import Draws
 from codemix.recipe.studies.mix_space import mix_space
 from codemix.recipe.studies.study import check, load_study, recipes
 from codemix.recipe.studies.swarm import draw_swarm
-from tests.support.base_recipe import recipe_text
 
 FIRST = [[0.529154, 0.367618, 0.103228], [0.104158, 0.151376, 0.744466]]
 SPLIT = {"mixture: {prose: 50%, code: 50%}": "mixture: {prose: 50%, web: 40%, markup: 10%}"}

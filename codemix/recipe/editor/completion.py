@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from codemix.recipe.editor.names import candidates
+from codemix.recipe.editor.names import candidates, value_at
 from codemix.recipe.editor.schema_at import Schema, shapes_at
 from codemix.recipe.language import yaml_text
 from codemix.recipe.language.finding import WARNINGS
@@ -139,14 +139,5 @@ def _reading(lines: list[str]) -> Iterator[_Cursor]:
         if path[-1] == _HERE:
             yield _Cursor(document.value, path[:-1], is_key=True)
     for path in document.marks:
-        if _value(document.value, path) == _HERE:
+        if value_at(document.value, path) == _HERE:
             yield _Cursor(document.value, path, is_key=False)
-
-
-def _value(value: Any, path: tuple) -> Any:
-    for part in path:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value

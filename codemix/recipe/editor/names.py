@@ -28,7 +28,7 @@ def named(file: OpenFile, place: Place) -> Named | None:
     document = file.document
     if document is None or not place.path:
         return None
-    text = place.path[-1] if place.is_key else _value(document.value, place.path)
+    text = place.path[-1] if place.is_key else value_at(document.value, place.path)
     if not isinstance(text, str):
         return None
     if not place.is_key and place.path[-1] in _FILES:
@@ -89,7 +89,8 @@ def file_named(file: OpenFile, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _value(value: Any, path: tuple) -> Any:
+def value_at(value: Any, path: tuple) -> Any:
+    """What a parsed file has at a path; None where it has nothing."""
     for part in path:
         try:
             value = value[part]
