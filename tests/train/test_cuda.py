@@ -13,9 +13,11 @@ import jax
 import jax._src.cudnn.fused_attention_stablehlo as fused
 import jax.numpy as jnp
 import pytest
+from support import byte_store
 from support.long_stages import make_stage
 
 from codemix.eval.engine import generate, score
+from codemix.eval.engine.text import Text
 from codemix.recipe.language import schema
 from codemix.train.aot import compile as aot
 from codemix.train.model import attention
@@ -149,9 +151,11 @@ def lowered_for_cuda(monkeypatch, module, name: str) -> list[str]:
 
 
 @pytest.fixture
-def engine():
+def engine(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(byte_store.byte_tokenizer_json())
     model = init_decoder(MODEL, 300, jax.random.key(0))
-    return score.Engine(model, None, longest=64, compute_dtype="bfloat16")
+    return score.Engine(model, Text(path, 256), longest=64, compute_dtype="bfloat16")
 
 
 def test_scoring_lowers_for_cuda(monkeypatch, engine):
@@ -162,9 +166,6 @@ def test_scoring_lowers_for_cuda(monkeypatch, engine):
 
 
 def test_generation_lowers_for_cuda(monkeypatch, engine):
-    engine.text = SimpleNamespace(
-        eos_id=299, encode=lambda text: list(text.encode()), decode=str, decode_after=str
-    )
     texts = [lowered_for_cuda(monkeypatch, generate, name) for name in ("_start", "_continue")]
     generate.generate(engine, ["a", "bc"], generate.Decoding(max_tokens=4, temperature=1.0))
     for [text] in texts:
