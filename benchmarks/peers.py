@@ -12,6 +12,7 @@ repeated or cut to `--mb`; without CODEMIX_CORPUS text files of the installed pa
 level BPE of 32,768 entries trained on that text; a token ends each document.
 
 A document is lost where the tokens, cut at the ends of documents and decoded, do not give its exact text.
+(codemix leaves out empty ones and counts them in its funnel.)
 
 CPU time and wall time are those of the program and all processes that it waited for; peak memory that of its
 largest process. Last line: one JSON object, codemix over each peer in tokens per CPU second.
@@ -158,50 +159,63 @@ def losses(texts: list[str], ids: np.ndarray, end: int, tokenizer: Tokenizer) ->
     return f"{lost.total():9,} {empty:7,} {n_bytes - n_back:9,}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--mb", type=int, default=50, help="text of the source files")
-    parser.add_argument("--environments", type=Path, default=Path("peers-environments"), metavar="FOLDER")
-    parser.add_argument("--only", nargs="+", choices=[*PEERS][1:], default=[*PEERS][1:], metavar="NAME")
-    args = parser.parse_args()
-    home = args.environments.resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    speeds: dict[str, float | None] = {}
+def row(name: str, ids: np.ndarray, cost: Cost, lost: str) -> str:
+    speed = len(ids) / cost.cpu_s
+    work = f"{len(ids) / 1e6:8.3f} {speed / 1e6:8.3f} {cost.cpu_s:7.1f} {cost.wall_s:7.1f}"
+    return f"{name:9} {work} {cost.peak_mb:8.0f} {lost}"
+
+
+def measure(names: list[str], n_bytes: int, environments: Path) -> dict[str, float]:
+    """Tokens per CPU second of each that ran; prints a line for each."""
+    speeds = {}
     with tempfile.TemporaryDirectory() as made:
         files, programs = Path(made) / "in", Path(made) / "programs"
         files.mkdir()
         programs.mkdir()
-        texts, tokenizer = prepare(files, args.mb * 10**6)
+        texts, tokenizer = prepare(files, n_bytes)
         end = tokenizer.token_to_id(END)
         print(f"{len(texts):,} documents, {sum(len(text.encode()) for text in texts):,} bytes")
         print("          M tokens  M/CPU s   CPU s  wall s  peak MB  not given back: documents, empty, bytes")
-        for name in ("codemix", *args.only):
+        for name in names:
+            # a file called datasets.py would be imported for the package
             peer, program, out = PEERS[name], programs / f"with_{name}.py", Path(made) / name
             program.write_text(peer.program)
-            speeds[name] = None
+            python = Path(sys.executable)
             try:
-                python = environment(home / name, peer.packages) if peer.packages else Path(sys.executable)
+                if peer.packages:
+                    python = environment(environments / name, peer.packages)
                 cost = run(python, program, files, end, out)
                 ids = tokens_of(peer, out, texts)
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired, Unusable) as error:
-                wrote = getattr(error, "stderr", None) or ""
-                print(f"skipped: {name}: {error}\n{wrote[-2000:]}", flush=True)
+                print(f"skipped: {name}: {error}", str(getattr(error, "stderr", ""))[-2000:], sep="\n")
                 continue
             speeds[name] = len(ids) / cost.cpu_s
-            print(
-                f"{name:9} {len(ids) / 1e6:8.3f} {speeds[name] / 1e6:8.3f} {cost.cpu_s:7.1f} {cost.wall_s:7.1f} "
-                f"{cost.peak_mb:8.0f} {losses(texts, ids, end, tokenizer)}",
-                flush=True,
-            )
+            print(row(name, ids, cost, losses(texts, ids, end, tokenizer)), flush=True)
             shutil.rmtree(out)
-    ours = speeds.pop("codemix")
-    print(
-        json.dumps(
-            {f"codemix_vs_{name}": ours and each and round(ours / each, 2) for name, each in speeds.items()}
-        )
+    return speeds
+
+
+def main() -> None:
+    peers = [name for name in PEERS if name != "codemix"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--mb", type=int, default=50, help="text of the source files")
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "codemix-peers",
+        metavar="FOLDER",
+        help="where the peers' environments are kept",
+    )
+    parser.add_argument("--only", nargs="+", choices=peers, default=peers)
+    args = parser.parse_args()
+    args.environments.mkdir(parents=True, exist_ok=True)
+    speeds = measure(["codemix", *args.only], args.mb * 10**6, args.environments.resolve())
+    ratios: dict[str, float | None] = {f"codemix_vs_{name}": None for name in args.only}
+    if ours := speeds.pop("codemix", None):
+        ratios |= {f"codemix_vs_{name}": round(ours / speed, 2) for name, speed in speeds.items()}
+    print(json.dumps(ratios))
 
 
 if __name__ == "__main__":
