@@ -228,7 +228,7 @@ def test_with_a_lock_and_without_inputs_it_is_said_what_was_checked_and_what_was
     path, store = tmp_path / "made.yaml", tmp_path / "store"
     path.write_text(dump(recipe({"web": "web.jsonl"}).model_dump(mode="json", by_alias=True)))
     commands.build_data(path, store, tmp_path)
-    recipes.lock(path, store, tmp_path)
+    recipes.lock([path], store, tmp_path)
     (tmp_path / "web.jsonl").unlink()
     capsys.readouterr()
     assert commands.verify(path, store, tmp_path) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from codemix.data.ops.gopher_quality import GopherQuality
-from codemix.eval.pages import plots
+from codemix.eval.pages.palette import shades
 from codemix.recipe.checks.limits import matches
 from codemix.recipe.language import tags
 from codemix.recipe.reference.pages import recipe_page
@@ -13,7 +13,7 @@ from codemix.recipe.reference.pages import recipe_page
 def test_warnings_and_reports_agree_about_code(kind):
     is_code = tags.KINDS[kind].family == "code"
     assert matches({"kind": kind}, tags.CODE) == is_code
-    assert plots.colours({"s": {"kind": kind}})["s"] == ("code-1" if is_code else "text-1")
+    assert shades({"s": {"kind": kind}})["s"].colour == ("code-1" if is_code else "text-1")
 
 
 @pytest.mark.parametrize("kind", tags.KINDS)
