@@ -14,6 +14,7 @@ from codemix.data.inputs.packages import needed_for
 from codemix.recipe.checks import validation
 from codemix.recipe.language.recipe_file import parse_recipe
 from codemix.recipe.language.requirements import Requirement, package
+from codemix.sandbox.sandbox import bubblewrap_problem
 
 RECIPE = """\
 codemix: 1
@@ -43,7 +44,9 @@ def bare(tmp_path, monkeypatch):
     for name in ABSENT:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    return tmp_path
+    bubblewrap_problem.cache_clear()  # whether there is a sandbox is tried once per process
+    yield tmp_path
+    bubblewrap_problem.cache_clear()
 
 
 @pytest.fixture

@@ -60,7 +60,9 @@ def repo(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
+def run(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
     def call(*words):
         with pytest.raises(SystemExit) as stop:
             cli.main(["ci", "--base", "main", *map(str, words)])

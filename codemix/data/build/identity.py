@@ -15,10 +15,11 @@ often.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from codemix.data.build.stored_inputs import FrozenInputs, are_absent, of_documents, of_tokenizers
 from codemix.data.inputs.frozen_inputs import Hashes, Input, freeze, frozen
 from codemix.data.scoring import scoring_ops
 from codemix.data.store.store import Store
@@ -39,12 +40,13 @@ TOKENS_FORMAT = 2
 @dataclass(frozen=True)
 class Identity:
     """A fingerprint, what it was made from, and the inputs whose content is in it. `problem` says why there
-    is none."""
+    is none. `is_remembered`: the inputs are not on this machine, and the store says what they were."""
 
     fingerprint: str | None
     content: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     problem: CodemixError | None = None
+    is_remembered: bool = False
 
     def require(self) -> str:
         if self.fingerprint is None:
@@ -70,7 +72,7 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
     touched."""
     graph = SourceGraph(recipe)
     inputs = _freeze_all(recipe, store, data_root)
-    documents, models = _documents_identities(graph, inputs)
+    documents, models = _documents_identities(graph, inputs, store)
     dedup: list[Identity] = []
     for entry in range(len(recipe.dedup)):
         dedup.append(_dedup_identity(recipe, entry, documents, dedup))
@@ -114,14 +116,6 @@ def _dedup_identity(
     return joined.identity()
 
 
-@dataclass(frozen=True)
-class FrozenInputs:
-    """What a source reads, and what each of its ops reads."""
-
-    inputs: list[Input]
-    of_ops: list[list[Input]]
-
-
 def _freeze_all(
     recipe: schema.Recipe, store: Store, data_root: Path
 ) -> dict[str, FrozenInputs | CodemixError]:
@@ -139,7 +133,7 @@ def _freeze_all(
 
 
 def _documents_identities(
-    graph: SourceGraph, inputs: dict[str, FrozenInputs | CodemixError]
+    graph: SourceGraph, inputs: dict[str, FrozenInputs | CodemixError], store: Store
 ) -> tuple[dict[str, Identity], dict[str, Models]]:
     sources = graph.recipe.sources
     identities: dict[str, Identity] = {}
@@ -148,12 +142,43 @@ def _documents_identities(
         source = sources[name]
         models[name] = _models_of(source, graph, identities)
         origin = identities.get(source.read.origin or "")
-        identities[name] = documents_identity(source, inputs[name], origin, models[name])
+        identity = documents_identity(source, inputs[name], origin, models[name])
+        if identity.problem is not None and are_absent(identity.problem):
+            identity = _remembered_documents(name, source, identity, origin, models[name], store)
+        identities[name] = identity
     for name in sources:
         if name not in identities:  # `codemix validate` reports it at its place
             identities[name] = _without_documents(name, graph)
             models[name] = {}
     return {name: identities[name] for name in sources}, models
+
+
+def _remembered_documents(
+    name: str,
+    source: schema.SourceSpec,
+    absent: Identity,
+    origin: Identity | None,
+    models: Models,
+    store: Store,
+) -> Identity:
+    """Of a source whose inputs are not here: of the documents that the store has made of such a source.
+
+    Unknown where it has none, or several, of which nobody can tell which inputs are meant.
+    """
+    by_fingerprint: dict[str, Identity] = {}
+    for remembered in of_documents(store, name, len(source.ops)):
+        candidate = documents_identity(source, remembered.inputs, origin, models)
+        if candidate.fingerprint == remembered.fingerprint:
+            by_fingerprint[remembered.fingerprint] = replace(candidate, is_remembered=True)
+    if len(by_fingerprint) > 1:
+        folders = ", ".join(f"{name}-{fingerprint[:12]}" for fingerprint in by_fingerprint)
+        problem = CodemixError(
+            f"the inputs of `{name}` are not here, and the store has documents of {len(by_fingerprint)} versions",
+            hints=[f"remove all but one of documents/: {folders}"],
+            rule="inputs-ambiguous",
+        )
+        return Identity(None, problem=problem)
+    return next(iter(by_fingerprint.values()), absent)
 
 
 def _without_documents(name: str, graph: SourceGraph) -> Identity:
@@ -220,12 +245,26 @@ def _tokenizer_identity(
     store: Store,
     data_root: Path,
 ) -> Identity:
-    recipe = graph.recipe
     try:
-        files = freeze(recipe.tokenizer.files(), store, data_root)
-        shares = graph.tokenizer_shares
+        frozen_files = freeze(graph.recipe.tokenizer.files(), store, data_root)
+        files = [file.sha256 for file in frozen_files]
+        return _tokenizer_of_files(files, graph, documents, dedup)
     except CodemixError as error:
+        if are_absent(error):
+            for remembered in of_tokenizers(store):
+                candidate = _tokenizer_of_files(remembered.files, graph, documents, dedup)
+                if candidate.fingerprint == remembered.fingerprint:
+                    return replace(candidate, is_remembered=True)
         return Identity(None, problem=error)
+
+
+def _tokenizer_of_files(
+    files: list[str], graph: SourceGraph, documents: dict[str, Identity], dedup: list[Identity]
+) -> Identity:
+    """`files`: the hashes of the files that the tokenizer is made of. Raises CodemixError where its mixture is
+    not one."""
+    recipe = graph.recipe
+    shares = graph.tokenizer_shares
     unknown = [name for name in shares if name not in recipe.sources]
     if unknown:
         problem = CodemixError(
@@ -237,7 +276,7 @@ def _tokenizer_identity(
     own = {
         "format": TOKENIZER_FORMAT,
         "tokenizer": identity(recipe.tokenizer),
-        "files": [file.sha256 for file in files],
+        "files": files,
         "shares": identity(shares),
     }
     names = sorted(shares)

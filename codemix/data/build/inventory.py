@@ -89,7 +89,18 @@ def _state_of_tokens(
     folder = store.path("data", name, fingerprint)
     if not (folder / "manifest.json").exists():
         return SourceState(fingerprint, None, data_changes(store, ids, recipe, name))
-    return SourceState(fingerprint, Manifest.load(folder), "built")
+    reason = "its inputs are not here" if _is_remembered(ids, name) else "built"
+    return SourceState(fingerprint, Manifest.load(folder), reason)
+
+
+def _is_remembered(ids: Identities, name: str) -> bool:
+    """Whether any inputs of a source are known from the store alone."""
+    ancestors = ids.graph.ancestors(name)
+    for other in (name, *ancestors):
+        identity = ids.documents[other]
+        if identity.is_remembered:
+            return True
+    return False
 
 
 def _state_of_documents(
