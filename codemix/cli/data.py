@@ -202,10 +202,14 @@ def _fingerprints(workspace: Workspace, lock: Lock | None) -> set[str]:
 
 
 def _not_looked_up(workspace: Workspace) -> list[str]:
+    from codemix.data.build.inventory import NOT_HERE
+
     notes = []
     for name, state in workspace.found.items():
         if state.fingerprint is None:
             notes.append(f"`{name}` was not looked up by its inputs: {state.reason}")
+        elif state.reason == NOT_HERE:
+            notes.append(f"`{name}` was looked up by what the store says of its inputs: they are not here")
     return notes
 
 

@@ -16,6 +16,7 @@ from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
 
+NOT_HERE = "its inputs are not here"  # why a source that is built was looked up in the store alone
 SHOWN = 3  # names of sources in one reason
 
 
@@ -89,7 +90,7 @@ def _state_of_tokens(
     folder = store.path("data", name, fingerprint)
     if not (folder / "manifest.json").exists():
         return SourceState(fingerprint, None, data_changes(store, ids, recipe, name))
-    reason = "its inputs are not here" if _is_remembered(ids, name) else "built"
+    reason = NOT_HERE if _is_remembered(ids, name) else "built"
     return SourceState(fingerprint, Manifest.load(folder), reason)
 
 
