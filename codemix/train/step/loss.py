@@ -148,11 +148,11 @@ def _gradients_over_devices(
     if mesh is None:
         return local_gradients(head, None, states, embedding, targets, weights)
 
-    def local(states: Array, embedding: Array, *targets_and_weights: Array) -> tuple[RowSums, States, Table]:
+    def local(states: Array, embedding: Array, *targets_and_weights: Array) -> tuple[RowSums, States, Array]:
         table = _gathered(embedding, states.dtype)
         sums, gradients = local_gradients(head, "model", states, table, *targets_and_weights)
         d_states, d_table = gradients
-        own = _own_sum(d_table)
+        own = _own_sum(d_table)  # the columns of the table that this device holds
         return sums, d_states, own
 
     inputs = (BATCH, TABLE, BATCH, BATCH)
