@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from support.built_run import built_run
+from support.built_run import built_run, documents, exported, windows
 
 import codemix
 from codemix.cli import main
@@ -27,38 +27,17 @@ def manifests(run):
     return run.workspace.manifests
 
 
-def documents(manifest, split):
-    """Every document of a split, as arrays."""
-    shards = Shards(manifest, split, 1)
-    return [
-        np.array(shards.document(number, document))
-        for number, shard in enumerate(shards.shards)
-        for document in range(shard.documents)
-    ]
-
-
 def exit_code(words):
     with pytest.raises(SystemExit) as ended:
         main(words)
     return ended.value.code
 
 
-def exported(run, format, folder, **more):
-    write_export(run.plan_export(format, **more), folder)
-    return folder
-
-
-def windows(run):
-    """The rows of stage `init` with their last targets: [rows, T + 1]."""
-    rows = run.stage("init")[:]
-    return np.concatenate([rows["inputs"][:, :1], rows["targets"]], axis=1)
-
-
 def test_megatron_has_the_documents_and_their_lengths(run, manifests, tmp_path):
     folder = exported(run, "megatron", tmp_path / "out")
-    for source, manifest in manifests.items():
+    for source in manifests:
         for split in ("train", "held_out"):
-            expected = documents(manifest, split)
+            expected = documents(run, source, split)
             tokens = np.fromfile(folder / split / f"{source}.bin", "<u2")
             index = (folder / split / f"{source}.idx").read_bytes()
             count = len(expected)
@@ -98,7 +77,7 @@ def test_one_shard_is_linked_and_several_are_joined(run, manifests, tmp_path, mo
     assert (copied / "SHA256SUMS").read_text() == (folder / "SHA256SUMS").read_text()
 
 
-def test_litdata_chunks_are_a_header_and_tokens(run, manifests, tmp_path, monkeypatch):
+def test_litdata_chunks_are_a_header_and_tokens(run, tmp_path, monkeypatch):
     monkeypatch.setattr("codemix.data.export.litdata.CHUNK_BYTES", 2000)
     monkeypatch.setattr("codemix.data.export.token_sets.BLOCK_TOKENS", 300)
     folder = exported(run, "litdata", tmp_path / "out") / "train" / "code"
@@ -114,11 +93,11 @@ def test_litdata_chunks_are_a_header_and_tokens(run, manifests, tmp_path, monkey
         tokens = np.frombuffer(content, "<u2", offset=12)
         assert chunk["dim"] == len(tokens)
         read.append(tokens)
-    expected = np.concatenate(documents(manifests["code"], "train"))
+    expected = np.concatenate(documents(run, "code", "train"))
     np.testing.assert_array_equal(np.concatenate(read), expected)
 
 
-def test_mds_samples_are_arrays_with_their_shape(run, manifests, tmp_path, monkeypatch):
+def test_mds_samples_are_arrays_with_their_shape(run, tmp_path, monkeypatch):
     monkeypatch.setattr("codemix.data.export.mds.SHARD_BYTES", 2000)
     monkeypatch.setattr("codemix.data.export.token_sets.BLOCK_TOKENS", 300)
     folder = exported(run, "mds", tmp_path / "out") / "train" / "docs"
@@ -141,26 +120,26 @@ def test_mds_samples_are_arrays_with_their_shape(run, manifests, tmp_path, monke
             values = np.frombuffer(sample, "<u2", offset=5 + np.dtype(shape).itemsize)
             assert (size, len(values)) == (len(sample) - 4, length)
             read.append(values)
-    for got, want in zip(read, documents(manifests["docs"], "train"), strict=True):
+    for got, want in zip(read, documents(run, "docs", "train"), strict=True):
         np.testing.assert_array_equal(got, want)
 
 
-def test_array_records_are_tokens(run, manifests, tmp_path):
+def test_array_records_are_tokens(run, tmp_path):
     module = pytest.importorskip("array_record.python.array_record_module")
     folder = exported(run, "arrayrecord", tmp_path / "out")
     reader = module.ArrayRecordReader(str(folder / "train" / "code.arrayrecord"))
     records = [np.frombuffer(record, "<u2") for record in reader.read_all()]
-    for got, want in zip(records, documents(manifests["code"], "train"), strict=True):
+    for got, want in zip(records, documents(run, "code", "train"), strict=True):
         np.testing.assert_array_equal(got, want)
 
 
-def test_parquet_has_a_row_per_document(run, manifests, tmp_path):
+def test_parquet_has_a_row_per_document(run, tmp_path):
     import pyarrow.parquet
 
     folder = exported(run, "parquet", tmp_path / "out")
     table = pyarrow.parquet.read_table(folder / "held_out" / "docs.parquet")
     rows = [row.as_py() for row in table["tokens"]]
-    assert rows == [document.tolist() for document in documents(manifests["docs"], "held_out")]
+    assert rows == [document.tolist() for document in documents(run, "docs", "held_out")]
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -5,10 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from support.built_run import built_run
-
-from codemix.data.export.exporter import write_export
-from codemix.data.loader.shards import Shards
+from support.built_run import built_run, documents, exported, windows
 
 pytestmark = pytest.mark.optional("needs the readers of other trainers")
 
@@ -16,22 +13,6 @@ pytestmark = pytest.mark.optional("needs the readers of other trainers")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return built_run(tmp_path_factory.mktemp("readers"))
-
-
-def documents(run, source, split="train"):
-    shards = Shards(run.workspace.manifests[source], split, 1)
-    counts = [shard.documents for shard in shards.shards]
-    return [np.array(shards.document(n, d)) for n, count in enumerate(counts) for d in range(count)]
-
-
-def windows(run):
-    rows = run.stage("init")[:]
-    return np.concatenate([rows["inputs"][:, :1], rows["targets"]], axis=1)
-
-
-def exported(run, format, folder, **more):
-    write_export(run.plan_export(format, **more), folder)
-    return folder
 
 
 def same(got, want):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 import codemix
+from codemix.data.export.exporter import write_export
+from codemix.data.loader.shards import Shards
 
 RECIPE = """\
 codemix: 1
@@ -41,3 +45,22 @@ def built_run(folder: Path, batch_size: str = "{from: 2, to: 6, over: 100%, n_st
     run = codemix.open(path, store=folder / "store", data_root=folder)
     run.build()
     return run
+
+
+def documents(run: codemix.Run, source: str, split: str = "train") -> list[np.ndarray]:
+    """The tokens of every document of a split."""
+    shards = Shards(run.workspace.manifests[source], split, 1)
+    counts = [shard.documents for shard in shards.shards]
+    return [np.array(shards.document(n, d)) for n, count in enumerate(counts) for d in range(count)]
+
+
+def windows(run: codemix.Run) -> np.ndarray:
+    """The rows of stage `init` with their last targets: [rows, T + 1]."""
+    rows = run.stage("init")[:]
+    return np.concatenate([rows["inputs"][:, :1], rows["targets"]], axis=1)
+
+
+def exported(run: codemix.Run, format: str, folder: Path, **more: str) -> Path:
+    """The folder, with an export of the run in it."""
+    write_export(run.plan_export(format, **more), folder)
+    return folder

@@ -7,7 +7,6 @@ which names the sets whose files are whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def finish(root: Path, identity: Identity, files: Sequence[WrittenFile]) -> None
 def _as_json(files: Sequence[WrittenFile]) -> list[dict[str, Any]]:
     entries = []
     for file in files:
-        entries.append(asdict(file))
+        entries.append(file.as_json())
     return entries
 
 

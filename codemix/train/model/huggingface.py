@@ -78,12 +78,11 @@ def _write_weights(model: Decoder, architecture: Architecture, dtype: str, folde
     import numpy as np
 
     width = 4 if dtype == "float32" else 2
+    named = list(_named(model, architecture))
     sizes = {}
-    for name, array in _named(model, architecture):
+    for name, array in named:
         sizes[name] = array.size * width
-    tensors = (
-        (name, np.ascontiguousarray(array.astype(dtype))) for name, array in _named(model, architecture)
-    )
+    tensors = ((name, np.ascontiguousarray(array.astype(dtype))) for name, array in named)
     write_weights(tensors, sizes, folder)
 
 
