@@ -220,6 +220,11 @@ def test_weights_above_a_files_size_are_several_with_an_index(model, spec, tmp_p
         np.testing.assert_array_equal(together[name], array)
     back, want = load_exported(folder, spec, VOCAB), load_exported(whole, spec, VOCAB)
     jax.tree.map(np.testing.assert_array_equal, back, want)
+    export(model, spec, whole, seq_len=128, eos_id=1)
+    assert not (whole / "model.safetensors").exists()  # what was here before is not beside it
+    monkeypatch.undo()
+    export(model, spec, whole, seq_len=128, eos_id=1)
+    assert not (whole / "model.safetensors.index.json").exists()
     (folder / files[1]).unlink()
     with pytest.raises(CodemixError, match="is not there"):
         load_exported(folder, spec, VOCAB)

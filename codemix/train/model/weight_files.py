@@ -27,6 +27,7 @@ def write_weights(tensors: Iterable[Named], sizes: Mapping[str, int], folder: Pa
     groups = _groups(sizes)
     if len(groups) == 1:
         _save(dict(tensors), folder / WHOLE)
+        (folder / INDEX).unlink(missing_ok=True)  # of a larger model that was here before
         return
     arrays = iter(tensors)
     places: dict[str, str] = {}
@@ -36,6 +37,7 @@ def write_weights(tensors: Iterable[Named], sizes: Mapping[str, int], folder: Pa
         _save(dict(of_file), folder / file)
         places |= dict.fromkeys(names, file)
     _write_index(places, sum(sizes.values()), folder)
+    (folder / WHOLE).unlink(missing_ok=True)
 
 
 def _write_index(places: Mapping[str, str], total: int, folder: Path) -> None:
