@@ -9,13 +9,12 @@ the same size, in turns within one run, the best of several turns each: a ratio 
 than either.
 
 - `vs_numpy_gather`: the loader, with order, masks, positions and source tags, against a loop that copies the
-  same windows of the same memory-mapped files into `inputs` and `targets` and knows nothing else. Both copy in
-  the caller's thread (the loader locates and checks the next 2,048 rows in a second one).
+  same windows of the same memory-mapped files into `inputs` and `targets` and knows nothing else. Both work in
+  the caller's thread alone.
 - `vs_numpy_gather_with_thread`: the loader as the trainer uses it, two batches ahead in a thread of its own.
 - `vs_numpy_copy`: against the least that can be done, one [B, T + 1] array written again and again.
 - `first_read_vs_later`: the loader over shards whose blocks are checked as they are first touched, against the
-  same when all were; every token is read once, so this is the first epoch against a later one. The checks run
-  in the second thread: without a second idle core this shows their whole cost.
+  same when all were; every token is read once, so this is the first epoch against a later one.
 - `rows_ms`: the rows of a step of 512, 128 sources, 500B tokens; `seek_ms`: the same with nothing prepared.
 - `vs_litdata`, `vs_mosaicml_streaming`, `vs_grain_mix`: tokens per second of the loader over theirs (they make
   no masks and tags).

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
 from fractions import Fraction
 
 import numpy as np
@@ -167,8 +165,8 @@ def test_the_source_can_be_pickled_small(shards):
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 5, 8, 2048])
-def test_blocks_prepared_ahead_change_nothing(shards, rows_at_once, monkeypatch):
-    """In sequence, backwards, with repeats, and after a pickle that leaves the second thread behind."""
+def test_how_many_rows_are_located_at_once_changes_nothing(shards, rows_at_once, monkeypatch):
+    """In sequence, backwards, with repeats, and after a pickle."""
     stage = stage_of(shards, doc_mask="segment", batches=((0, 2), (10, 4)))
     one_by_one = [StepSource(stage, shards)[step] for step in range(stage.steps)]
     monkeypatch.setattr(batches_module, "_BLOCK", rows_at_once)
@@ -181,7 +179,7 @@ def test_blocks_prepared_ahead_change_nothing(shards, rows_at_once, monkeypatch)
 
 
 def test_a_bad_block_is_met_by_the_batch_that_reads_it(tmp_path, monkeypatch):
-    """Never by a batch before it, though the next steps are checked ahead in a second thread."""
+    """Never by a batch before it, though the rows of later steps are located with it."""
     monkeypatch.setattr(block_checksums, "BLOCK", 16)
     monkeypatch.setattr(batches_module, "_BLOCK", 2)
     manifest = make_manifest(tmp_path / "a", "a", [[400]], checked=True)
@@ -207,23 +205,6 @@ def overwrite(path, content: bytes) -> None:
     """In place: a mapped file that is cut short under a reader is a bus error."""
     with open(path, "r+b") as f:
         f.write(content)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_reader_does_not_wait_for_the_thread_of_its_parent(shards, monkeypatch):
-    monkeypatch.setattr(batches_module, "_BLOCK", 4)
-    stage = stage_of(shards)
-    source = StepSource(stage, shards)
-    wanted = [source[step]["inputs"].tobytes() for step in range(stage.steps)]
-    source[0]
-    source[1]  # the next block is on its way
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        read = [source[step]["inputs"].tobytes() for step in range(stage.steps)]
-        os._exit(0 if read == wanted else 1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 @settings(max_examples=10, deadline=None)

@@ -23,7 +23,6 @@ import numpy as np
 from numpy import ndarray
 
 from codemix.data.loader import fill_in_the_middle as fim
-from codemix.data.loader.block_ahead import BlockAhead
 from codemix.data.loader.located_rows import LocatedRows, StepBlock
 from codemix.data.loader.order import Order, Rows
 from codemix.data.loader.shards import Shards, groups
@@ -72,7 +71,6 @@ def batches(
             yield step, next(iterator).batch
     finally:
         iterator.close()
-        source.close()
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,6 @@ class StepSource:
             self._require_sentinels()
         self._places = np.arange(stage.seq_len, dtype=np.int32)
         self._block: StepBlock | None = None
-        self._ahead = BlockAhead(self._locate_steps, self._mark_checked)
 
     def _require_sentinels(self) -> None:
         if self.sentinels is None or not all(0 <= s < self.vocab_size for s in self.sentinels):
@@ -132,19 +129,10 @@ class StepSource:
 
     def __getitem__(self, step: int) -> Batch:
         block = self._block  # read once: a thread sees a whole block, old or new
-        if block is not None and block.holds(step):
-            in_sequence = step == block.first_step + 1
-        else:
-            in_sequence = block is not None and step == block.stop_step
-            block = self._ahead.take(step) or self._locate_steps(step)
+        if block is None or not block.holds(step):
+            block = self._locate_steps(step)
             self._block = block
-        if in_sequence and block.stop_step < len(self):
-            self._ahead.start(block.stop_step)
         return self.assemble(block.rows_of(step))
-
-    def close(self) -> None:
-        """Stop the second thread's checks of steps to come. Batches can still be read."""
-        self._ahead.stop()
 
     def row_ids(self, step: int) -> ndarray:
         """This host's rows of a step, as rows of the stage."""
@@ -237,27 +225,9 @@ class StepSource:
             unchecked=unchecked,
         )
 
-    def _mark_checked(self, block: StepBlock) -> None:
-        """Check the rows of a block ahead of their batches, up to the first one that fails: its batch says
-        so."""
-        for row in np.flatnonzero(block.rows.unchecked).tolist():
-            if self._ahead.stopped:
-                return
-            try:
-                self._check_row(block.rows, row)
-            except CodemixError:
-                return
-
-    def _check_row(self, located: LocatedRows, row: int) -> None:
-        source = int(located.rows.source[row])
-        shard = int(located.shard[row])
-        first = int(located.offset[row])
-        stop = first + self.stage.seq_len + 1
-        self.shards[source].check_blocks(shard, first, stop)
-        located.unchecked[row] = False
-
     def assemble(self, located: LocatedRows) -> Batch:
         """The arrays of located rows."""
+        self._check(located)
         windows = self._windows(located)
         if any(self.rates):
             self._rearrange(located, windows)
@@ -269,10 +239,19 @@ class StepSource:
         }
         return batch | self._segments_and_positions(located)
 
+    def _check(self, located: LocatedRows) -> None:
+        """Compare the checksums of the blocks that the rows are the first to touch."""
+        length = self.stage.seq_len + 1
+        touched_first = np.flatnonzero(located.unchecked)
+        for row in touched_first.tolist():
+            source = located.rows.source.item(row)
+            shard = located.shard.item(row)
+            begin = located.offset.item(row)
+            shards = self.shards[source]
+            shards.check_blocks(shard, begin, begin + length)
+
     def _windows(self, located: LocatedRows) -> ndarray:
-        """The tokens of the rows, checked: int32 [B, T + 1]."""
-        for row in np.flatnonzero(located.unchecked).tolist():
-            self._check_row(located, row)
+        """The tokens of the rows: int32 [B, T + 1]."""
         length = self.stage.seq_len + 1
         windows = np.empty((len(located), length), np.int32)
         sources = located.rows.source.tolist()

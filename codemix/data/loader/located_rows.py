@@ -23,7 +23,7 @@ class LocatedRows:
     begin: ndarray  # [E] in [0, T + 1]: 0 once per row, then where documents have just ended
     document: ndarray  # [E] 0, 1, ... inside each row
     bounds: ndarray  # [B + 1] row i has the beginnings bounds[i] to bounds[i + 1] - 1
-    unchecked: ndarray  # [B] rows with tokens that no checksum has been compared for; cleared when it was
+    unchecked: ndarray  # [B] rows with tokens in a block that had not been checked when the row was located
 
     def __len__(self) -> int:
         return len(self.rows)
