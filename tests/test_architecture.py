@@ -47,6 +47,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "xxhash": {"data/store/block_checksums.py", "data/dedup/signature_writer.py"},
     "zstandard": {"data/store/jsonl_zst.py", "data/inputs/decompression.py", "data/loader/shards.py"},
     "fsspec": {"data/inputs/"},
+    "obstore": {"data/remote/bucket.py"},
     "safetensors": {"train/model/weight_files.py"},
     "numpy": {"data/", "train/", "eval/"},
     "scipy": {"eval/mix/"},

@@ -1,0 +1,27 @@
+"""Addresses of buckets, told from folders. Standard library only."""
+
+from __future__ import annotations
+
+import re
+
+from codemix.errors import CodemixError
+from codemix.recipe.language.secrets import hidden, secret_in
+
+SCHEMES = ("s3", "gs")
+_ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)})://[^/?#@:\s]+(?:/[^?#]*)?")
+_ALMOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|(?:s3|gs|gcs|s3a):")
+
+
+def is_address(place: str) -> bool:
+    """Whether a place is an address of a bucket, not a folder.
+
+    Raises CodemixError for what is meant as an address and is not one codemix reads: taken for a folder, it
+    would be made, with a name like `s3:`.
+    """
+    if _ADDRESS.fullmatch(place) and not secret_in(place):
+        return True
+    if _ALMOST.match(place):
+        hints = ["write `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`; credentials come from the environment"]
+        what = f"`{hidden(place)}` is not an address of a bucket that codemix reads"
+        raise CodemixError(what, hints=hints, rule="bucket-address")
+    return False
