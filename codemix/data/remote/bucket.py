@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from codemix.data.remote import refusals
@@ -123,7 +124,8 @@ class Bucket:
         """One try at it."""
         import obstore
 
-        answer = obstore.get(self._reading, key, options={"range": (start, end)})
+        asked: dict[str, Any] = {"range": (start, end)}
+        answer = obstore.get(self._reading, key, options=asked)
         if answer.range != (start, end):
             raise FileNotFoundError(f"it has {answer.meta['size']:,} bytes, not {end:,}")
         for chunk in answer.stream(min_chunk_size=CHUNK):
@@ -147,7 +149,9 @@ class Bucket:
 
         def names() -> list[str]:
             answer = obstore.list_with_delimiter(self._reading, prefix)
-            return sorted(path.rsplit("/", 1)[-1] for path in answer["common_prefixes"])
+            below = map(PurePosixPath, answer["common_prefixes"])
+            last = [path.name for path in below]
+            return sorted(last)
 
         return self._patiently("list", prefix, names)
 
@@ -177,7 +181,9 @@ class Bucket:
 
     def _wait_or_refuse(self, verb: str, key: str, error: Exception, tries: int) -> None:
         if tries == TRIES or not refusals.passes(error):
-            place = f"{self.address}/{key}".rstrip("/")
-            raise refusals.refusal(verb, place, error) from None
-        longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tries)
-        time.sleep(random.uniform(0, longest))
+            place = f"{self.address}/{key}"
+            raise refusals.refusal(verb, place.rstrip("/"), error) from None
+        growing = FIRST_PAUSE_S * 2**tries
+        longest = min(LONGEST_PAUSE_S, growing)
+        pause = random.uniform(0, longest)
+        time.sleep(pause)

@@ -11,6 +11,7 @@ interrupted upload has sent already is not sent again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,11 +60,22 @@ class Contents:
 
     @property
     def total_bytes(self) -> int:
-        return sum(file.bytes for file in self.files)
+        sizes = [file.bytes for file in self.files]
+        return sum(sizes)
 
+    @functools.cached_property
     def spans(self) -> list[list[Span]]:
         """For each piece, what it consists of."""
-        return list(_spans(self.files, self.piece_bytes))
+        cut = _spans(self.files, self.piece_bytes)
+        return list(cut)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each piece, by its name."""
+        by_name = {}
+        for name, spans in zip(self.pieces, self.spans, strict=True):
+            by_name[name] = _size(spans)
+        return by_name
 
     def as_json(self) -> bytes:
         content = asdict(self) | {"format": FORMAT}
@@ -118,7 +130,7 @@ def _contents(content: dict[str, Any]) -> Contents:
         path = PurePosixPath(file.path)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(f"{file.path} leads outside of the folder")
-    if len(contents.spans()) != len(contents.pieces):
+    if len(contents.spans) != len(contents.pieces):
         raise ValueError("its pieces are not its files")
     return contents
 
@@ -139,7 +151,7 @@ def upload(
     """
     sizes = {name: (source / name).stat().st_size for name in sorted(digests)}
     files = tuple(File(name, size, digests[name]) for name, size in sizes.items())
-    there = {entry.key: entry.bytes for entry in bucket.entries(folder)}
+    there = _sizes_there(bucket, folder)
     pieces = _send_pieces(bucket, folder, source, files, there, advance)
     contents = Contents(files, pieces, PIECE, notes or {})
     _refuse_lost(bucket, folder, contents)
@@ -164,9 +176,8 @@ def _send_pieces(
 
     def send(piece: bytes) -> str:
         name = hashlib.sha256(piece).hexdigest()
-        key = f"{folder}/{name}"
-        if there.get(key) != len(piece):
-            bucket.put(key, piece)
+        if there.get(name) != len(piece):
+            bucket.put(f"{folder}/{name}", piece)
         advance(len(piece))
         return name
 
@@ -213,16 +224,29 @@ def _read(folder: Path, span: Span) -> bytes:
 
 def _refuse_lost(bucket: Bucket, folder: str, contents: Contents) -> None:
     """Raises CodemixError where a piece that was sent, or was there, is gone or short."""
-    there = {entry.key: entry.bytes for entry in bucket.entries(folder)}
-    for name, spans in zip(contents.pieces, contents.spans(), strict=True):
-        if there.get(f"{folder}/{name}") != _size(spans):
-            what = f"{bucket.address}/{folder}/{name} is not there as it was sent"
-            hint = "something deleted or replaced it meanwhile; run the same command again"
-            raise CodemixError(what, hints=[hint], rule="bucket-lost")
+    there = _sizes_there(bucket, folder)
+    for name, size in contents.sizes.items():
+        if there.get(name) == size:
+            continue
+        what = f"{bucket.address}/{folder}/{name} is not there as it was sent"
+        hint = "something deleted or replaced it meanwhile; run the same command again"
+        raise CodemixError(what, hints=[hint], rule="bucket-lost")
+
+
+def _sizes_there(bucket: Bucket, folder: str) -> dict[str, int]:
+    """The bytes of each object of a folder, by its name."""
+    by_name = {}
+    for entry in bucket.entries(folder):
+        name = entry.key.removeprefix(f"{folder}/")
+        by_name[name] = entry.bytes
+    return by_name
 
 
 def _size(spans: Iterable[Span]) -> int:
-    return sum(span.end - span.start for span in spans)
+    size = 0
+    for span in spans:
+        size += span.end - span.start
+    return size
 
 
 def download(
@@ -246,7 +270,7 @@ def download(
 
     with ThreadPoolExecutor(CONCURRENT) as pool:
         try:
-            for _ in pool.map(fetch, contents.pieces, contents.spans()):
+            for _ in pool.map(fetch, contents.pieces, contents.spans):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)

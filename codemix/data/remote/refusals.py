@@ -30,7 +30,10 @@ _CREDENTIALS = {
 
 def is_missing(error: Exception) -> bool:
     """Whether the bucket says that there is no such object."""
-    return isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(str(error))
+    said = str(error)
+    if _NO_BUCKET.search(said):
+        return False
+    return isinstance(error, FileNotFoundError)
 
 
 def passes(error: Exception) -> bool:
