@@ -116,6 +116,8 @@ class Bucket:
                     yield chunk
                     start += len(chunk)
                     tries = 0
+            except CodemixError:
+                raise
             except Exception as error:
                 tries += 1
                 self._wait_or_refuse("read", key, error, tries)
@@ -124,12 +126,20 @@ class Bucket:
         """One try at it."""
         import obstore
 
-        asked: dict[str, Any] = {"range": (start, end)}
-        answer = obstore.get(self._reading, key, options=asked)
-        if answer.range != (start, end):
-            raise FileNotFoundError(f"it has {answer.meta['size']:,} bytes, not {end:,}")
+        asked = (start, end)
+        answer = obstore.get(self._reading, key, options={"range": asked})
+        if answer.range != asked:
+            size = answer.meta["size"]
+            raise self._too_short(key, size, end)
         for chunk in answer.stream(min_chunk_size=CHUNK):
             yield bytes(chunk)
+
+    def _too_short(self, key: str, size: int, end: int) -> CodemixError:
+        return CodemixError(
+            f"cannot read {self.address}/{key}: it has {size:,} bytes, and {end:,} were put there",
+            hints=["something replaced it; delete its folder from the bucket and push it again"],
+            rule="bucket-lost",
+        )
 
     def entries(self, prefix: str = "") -> list[Entry]:
         """The objects under a prefix of whole names, a thousand in a request."""
