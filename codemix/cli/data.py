@@ -226,19 +226,38 @@ def inspect(
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     samples: Annotated[
-        int, typer.Option("--samples", min=0, help="Kept and dropped documents to show for each reason.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--samples",
+            min=0,
+            help="Kept and dropped documents to show for each reason: 2, on a page 20.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page: documents side by side, to search and order.")
+    ] = None,
 ) -> None:
     """Show what each op kept and dropped, side by side, with attrition by op and language."""
     from codemix.data.review.inspect import inspect as inspect_sources
     from codemix.data.review.inspect_view import render
 
     context = load(recipe, store, data_root)
+    if samples is None:
+        samples = 20 if html else 2
     found = inspect_sources(
         context.source.recipe, context.store, context.found, source=source, samples=samples
     )
-    print_json(found) if json else render(found)
+    if html is not None:
+        from codemix.eval.inspection.page import page
+        from codemix.eval.pages import rendering
+        from codemix.files import write_whole
+
+        write_whole(html, rendering.html(page(context.source.recipe, found)))
+        print(f"wrote {html}", file=sys.stderr)
+    if json or html is None:
+        print_json(found) if json else render(found)
 
 
 def show(

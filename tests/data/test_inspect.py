@@ -2,6 +2,8 @@
 and documents cannot move the terminal's cursor.
 """
 
+from pathlib import Path
+
 import pytest
 from support.small_recipes import recipe, words, write_jsonl
 
@@ -60,6 +62,15 @@ def test_attrition_by_op_and_language(made):
     assert {row["text"] for row in seen["a"]["dropped"]["01-size/too_small"]} == {"tiny", "\x1b[2Jx"} and len(
         seen["a"]["kept"]
     ) == 2
+
+
+def test_a_store_may_be_named_from_the_working_directory(made, monkeypatch):
+    r, store, _, root = made
+    monkeypatch.chdir(store.root.parent)
+    relative = Store(Path(store.root.name))
+    seen = inspect(r, relative, take_inventory(r, relative, root), samples=9)
+    assert seen == inspect(r, store, take_inventory(r, store, root), samples=9)
+    assert len(seen["a"]["dropped"]["01-size/too_small"]) == 2
 
 
 def test_duplicates_stand_beside_what_was_kept(made):

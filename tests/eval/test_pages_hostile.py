@@ -7,7 +7,19 @@ from html.parser import HTMLParser
 
 import pytest
 
-from codemix.eval.pages.page import Code, Figure, Fold, Mark, Note, Page, PageTable, Section, Tile
+from codemix.eval.pages.page import (
+    Code,
+    Figure,
+    Fold,
+    Mark,
+    Note,
+    Page,
+    PageSample,
+    PageTable,
+    Samples,
+    Section,
+    Tile,
+)
 from codemix.eval.pages.rendering import html, markdown
 
 MarkdownIt = pytest.importorskip("markdown_it", reason="needs markdown-it-py (it comes with rich)").MarkdownIt
@@ -48,6 +60,8 @@ def page_of(text):
     table = PageTable(
         text, [text, text], "lr", [[text, Mark(text, "bad")], [Mark(text), text]], [text], id="t"
     )
+    kept = PageSample(text, text, text, remark=text)
+    duplicate = PageSample(text, text, text, text, text, {text: 0.5}, text, kept)
     blocks = [
         table,
         Figure(text, "<svg></svg>", text, table),
@@ -55,6 +69,7 @@ def page_of(text):
         Note("plain", text),
         Code(text, text),
         Fold(text, [table]),
+        Samples([kept], [duplicate]),
     ]
     return Page(
         "kind",

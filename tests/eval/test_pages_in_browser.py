@@ -2,16 +2,20 @@
 usable by keyboard.
 """
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from support.browser import browser, chromium
+from support.inspections import inspection_of
 from support.synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store
 from codemix.eval.compare.page import compare
 from codemix.eval.compare.run_inputs import RunInputs
+from codemix.eval.inspection.page import page as inspection_page
+from codemix.eval.pages.rendering import html
 from codemix.eval.report.page import report
 
 pytestmark = [
@@ -23,6 +27,7 @@ VIEWS = {
     for width in (400, 1300, 2000)
     for scheme in ("light", "dark")
 } | {"print": dict(width=800, media="print")}
+INSPECTED = {name: inspection_of(name, language) for name, language in (("docs", "en"), ("stdlib", "Python"))}
 CLIPPED = """
 [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.className)
 """
@@ -56,7 +61,10 @@ def pages(tmp_path_factory):
         plan = planned(name)
         runs.append(RunInputs(plan, manifests, *write_run(store, plan)))
     one = runs[0]
+    inspection = store.root / "inspection.html"
+    inspection.write_text(html(inspection_page(one.plan.recipe, INSPECTED)))
     return {
+        "inspection": inspection,
         "report": report(one.plan, store, manifests, one.stage_dirs, one.eval_paths),
         "compare": compare(
             runs,
@@ -84,7 +92,7 @@ def axe():
 
 
 @pytest.mark.parametrize("view", ["400-light", "1300-dark", "2000-light"])
-@pytest.mark.parametrize("which", ["report", "compare"])
+@pytest.mark.parametrize("which", ["report", "compare", "inspection"])
 def test_the_accessibility_checker_finds_nothing_serious(pages, tab, axe, which, view):
     tab.open(pages[which], **VIEWS[view])
     tab.value(f"{axe};1")
@@ -106,7 +114,7 @@ def test_nothing_is_out_of_sight_without_a_sign(pages, tab, which):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("which", ["report", "compare"])
+@pytest.mark.parametrize("which", ["report", "compare", "inspection"])
 def test_a_page_in_every_view(pages, tab, which, view):
     tab.requests.clear()
     tab.complaints.clear()
@@ -148,3 +156,38 @@ def test_it_prints_with_its_tables_unfolded(pages, tab):
     assert content.startswith(b"%PDF") and len(content) > 30_000
     if folder := os.environ.get("CODEMIX_SCREENSHOTS"):
         (Path(folder) / "report.pdf").write_bytes(content)
+
+
+def pick(tab, **values):
+    """Fill in the form of the samples; which ids are shown then, in their order, kept ones first."""
+    for name, value in values.items():
+        tab.value(f"document.querySelector('.samples form').elements['{name}'].value = {json.dumps(value)}")
+    tab.value("document.querySelector('.samples form').dispatchEvent(new Event('input'))")
+    return tab.value(
+        "[...document.querySelectorAll('.samples article')].filter(e => e.checkVisibility())"
+        ".map(e => e.querySelector('h4').textContent)"
+    )
+
+
+def test_samples_are_picked_found_and_ordered(pages, tab):
+    tab.open(pages["inspection"])
+    all_ids = pick(tab)
+    assert len(all_ids) == 2 * (4 + 4 + 2)
+    of_docs = pick(tab, source="docs")
+    assert of_docs and all(name.startswith("docs") for name in of_docs)
+    kept = [name for name in of_docs if "kept" in name]
+    by_reason = pick(tab, reason="01-size/too_small")  # what was kept stays beside it
+    assert by_reason == [*kept, *(name for name in of_docs if "small" in name)]
+    assert pick(tab, reason="", words="NEEDLE") == ["docs/kept#1"]
+    assert tab.value("CSS.highlights.get('found').size") == 2
+    assert "1 kept and 0 dropped" in tab.value("document.querySelector('.samples output').value")
+    assert pick(tab, words="", order="score, highest first")[:4] == [f"docs/kept#{n}" for n in (3, 2, 1, 0)]
+    assert pick(tab, order="score, lowest first")[:4] == [f"docs/kept#{n}" for n in (0, 1, 2, 3)]
+    assert pick(tab, source="", language="Python", order="") == [n for n in all_ids if n.startswith("stdlib")]
+    tab.value("document.querySelector('.samples button').click()")
+    assert pick(tab) == all_ids
+
+
+def test_without_scripts_the_samples_are_all_there(pages):
+    text = pages["inspection"].read_text()
+    assert text.count("<article ") == 20 and "<form hidden>" in text and text.count("<script>") == 1

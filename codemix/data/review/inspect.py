@@ -82,7 +82,7 @@ def _inspect_source(name: str, store: Store, state: SourceState, n_samples: int)
         funnel=funnel,
         attrition=attrition(funnel),
         languages=languages(funnel),
-        kept=samples.read("kept.jsonl.zst"),
+        kept=samples.kept(),
         dropped={key: rows for key, rows in dropped.items() if rows},
     )
 
@@ -161,8 +161,10 @@ class _Samples:
     folder: Path  # of the source's documents
     n: int
 
-    def read(self, name: str | Path) -> list[Sample]:
-        path = self.folder / name
+    def kept(self) -> list[Sample]:
+        return self._read(self.folder / "kept.jsonl.zst")
+
+    def _read(self, path: Path) -> list[Sample]:
         if not path.exists():
             return []
         rows = read_lines(path)
@@ -177,7 +179,7 @@ class _Samples:
         samples: dict[str, list[Sample]] = {}
         for key in keys:
             path = sample_path(self.folder, key)
-            samples[key] = self.read(path)
+            samples[key] = self._read(path)
         return samples
 
     def duplicates(self, manifest: Manifest) -> dict[str, list[Sample]]:

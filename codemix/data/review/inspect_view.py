@@ -28,11 +28,11 @@ class _View:
         yield _headline(name, inspection["funnel"])
         yield ""
         if inspection["attrition"]:
-            yield _attrition_table(inspection["attrition"]).text(self.width)
+            yield attrition_table(inspection["attrition"]).text(self.width)
         languages = inspection["languages"]
         if len(languages) > 1:
             shown = languages if self.is_whole else languages[:SHOWN_LANGUAGES]
-            yield _languages_table(shown).text(self.width)
+            yield languages_table(shown).text(self.width)
         yield from self.samples("kept", inspection["kept"])
         for key, dropped in inspection["dropped"].items():
             yield from self.samples(f"dropped by {plain(key)}", dropped)
@@ -83,7 +83,7 @@ def _headline(name: str, funnel: Mapping[str, Any]) -> str:
     return f"{plain(name)}  {counts}"
 
 
-def _attrition_table(rows: Sequence[AttritionRow]) -> Table:
+def attrition_table(rows: Sequence[AttritionRow]) -> Table:
     table = Table("Attrition", ["op", "reason", ">in", ">dropped", ">share", ">bytes"])
     for row in rows:
         cells = [
@@ -98,7 +98,7 @@ def _attrition_table(rows: Sequence[AttritionRow]) -> Table:
     return table
 
 
-def _languages_table(rows: Sequence[LanguageRow]) -> Table:
+def languages_table(rows: Sequence[LanguageRow]) -> Table:
     table = Table("Languages", ["language", ">read", ">kept", ">share kept", "dropped by op"])
     for row in rows:
         dropped = [f"{op} {documents:,}" for op, documents in row["dropped"].items()]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codemix import tables
 from codemix.eval.pages.palette import Shade
+
+KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,29 @@ class Fold:
     tables: Sequence[PageTable]
 
 
-Block = PageTable | Figure | Note | Code | Fold
+@dataclass(frozen=True)
+class PageSample:
+    """A document for a person to judge. `numbers` are those of its metadata, to order by."""
+
+    id: str
+    text: str
+    source: str
+    reason: str = KEPT  # or the op and the reason that dropped it
+    language: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    remark: str = ""
+    kept_instead: PageSample | None = None  # of a duplicate
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Documents that were kept beside documents that were dropped."""
+
+    kept: list[PageSample]
+    dropped: list[PageSample]
+
+
+Block = PageTable | Figure | Note | Code | Fold | Samples
 
 
 @dataclass
@@ -130,6 +154,13 @@ class Page:
     notes: list[Note] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
     footer: str = ""
+
+    @property
+    def has_samples(self) -> bool:
+        blocks: list[Block] = []
+        for section in self.sections:
+            blocks += section.blocks
+        return any(isinstance(block, Samples) for block in blocks)
 
 
 def signed(share: float) -> str:

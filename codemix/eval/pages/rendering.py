@@ -1,16 +1,30 @@
 """The two readable forms of a page: self-contained HTML, and Markdown.
 
-The HTML needs no network and no script: its Content-Security-Policy forbids both.
+The HTML needs no network, and no script but for finding samples: its Content-Security-Policy forbids all
+others.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codemix.eval.pages import palette
-from codemix.eval.pages.page import Cell, Code, Figure, Fold, Mark, Note, Page, PageTable, plain_text
+from codemix.eval.pages.page import (
+    Cell,
+    Code,
+    Figure,
+    Fold,
+    Mark,
+    Note,
+    Page,
+    PageTable,
+    Samples,
+    plain_text,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,16 +36,28 @@ TEMPLATES = Path(__file__).parent / "templates"
 def html(page: Page) -> str:
     """One file that opens anywhere: styles and figures inside, light and dark, printable."""
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    script = (TEMPLATES / "samples.js").read_text(encoding="utf-8") if page.has_samples else ""
     template = _environment(autoescape=True).get_template("page.html")
-    text = template.render(page=page, css=css, palette=palette.stylesheet())
-    return without_controls(re.sub(r"\n\s*\n+", "\n", text)) + "\n"
+    text = template.render(
+        page=page, css=css, palette=palette.stylesheet(), script=script, script_hash=_csp_hash(script)
+    )
+    return without_controls(text) + "\n"
+
+
+def _csp_hash(script: str) -> str:
+    """By which a Content-Security-Policy allows this script and no other."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return "sha256-" + base64.b64encode(digest).decode()
+
+
+_LISTING_OR_BLANKS = re.compile(r"(^(`{3,})yaml\n.*?^\2$)|\n{3,}", re.MULTILINE | re.DOTALL)
 
 
 def markdown(page: Page) -> str:
     """The same page for a terminal or a pull request; figures become their tables."""
     template = _environment(autoescape=False).get_template("page.md")
     text = template.render(page=page)
-    paragraphs = re.sub(r"\n{3,}", "\n\n", text)
+    paragraphs = _LISTING_OR_BLANKS.sub(lambda match: match[1] or "\n\n", text)
     return without_controls(paragraphs).strip() + "\n"
 
 
@@ -69,6 +95,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "note": lambda block: isinstance(block, Note),
         "code": lambda block: isinstance(block, Code),
         "fold": lambda block: isinstance(block, Fold),
+        "samples": lambda block: isinstance(block, Samples),
         "mark": lambda cell: isinstance(cell, Mark),
     }
     return environment
