@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import codemix
 from codemix.errors import Problem
@@ -19,7 +20,7 @@ def log(review: Review) -> dict[str, Any]:
     driver = {
         "name": "codemix",
         "version": codemix.__version__,
-        "rules": [{"id": rule} for rule in rules],
+        "rules": [_described(rule) for rule in rules],
     }
     results = [_result(review, problem, rules) for problem in problems]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
@@ -30,26 +31,38 @@ def _rule(problem: Problem) -> str:
     return problem.rule or "codemix"
 
 
+def _described(rule: str) -> dict[str, Any]:
+    """A rule as code scanning asks for it: a result's own message says what is wrong and what to do."""
+    words = rule.replace("-", " ")
+    return {
+        "id": rule,
+        "shortDescription": {"text": words},
+        "fullDescription": {"text": f"codemix found this in a recipe or a study: {words}."},
+        "help": {"text": "The message of each result names the cause and the remedy."},
+    }
+
+
 def _result(review: Review, problem: Problem, rules: list[str]) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "ruleId": _rule(problem),
-        "ruleIndex": rules.index(_rule(problem)),
+    rule = _rule(problem)
+    return {
+        "ruleId": rule,
+        "ruleIndex": rules.index(rule),
         "level": problem.severity,
         "message": {"text": message(problem)},
+        "locations": [{"physicalLocation": _place(review, problem)}],
     }
+
+
+def _place(review: Review, problem: Problem) -> dict[str, Any]:
+    """Where it is; of a problem that has no place, the first file that has the problem."""
     where = problem.where
-    if where is not None:
-        region = {
-            "startLine": where.line,
-            "startColumn": where.column,
-            "endColumn": where.column + where.length,
-        }
-        artifact = {"uri": _uri(repository_path(review, where.file))}
-        result["locations"] = [{"physicalLocation": {"artifactLocation": artifact, "region": region}}]
-    return result
-
-
-def _uri(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(path)
+    if where is None:
+        file = next(file for file in review.files if problem in file.problems)
+        return {"artifactLocation": {"uri": quote(file.path)}}
+    region = {
+        "startLine": where.line,
+        "startColumn": where.column,
+        "endColumn": where.column + where.length,
+    }
+    path = repository_path(review, where.file)
+    return {"artifactLocation": {"uri": quote(path)}, "region": region}
