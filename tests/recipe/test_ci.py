@@ -346,6 +346,17 @@ def test_annotations_stay_within_what_github_shows(repo):
     )
 
 
+def test_the_comment_draws_the_mixture_of_each_stage_before_and_after(repo):
+    repo.write({"recipes/base.yaml": RECIPE.replace("{text: 80%, web: 20%}", "{text: 60%, web: 40%}")})
+    text = comment.comment(review(repo.top, "main"))
+    drawn = text[text.index("```diff\n") :].split("```")[1].splitlines()[1:]
+    assert drawn == [
+        f"  {'█' * 15}{'▒' * 15}  init: 8.192M, 50.0% text : 50.0% code",
+        f"- {'█' * 24}{'▒' * 6}  cooldown: 819.2k, 80.0% text : 20.0% code",
+        f"+ {'█' * 18}{'▒' * 12}  cooldown: 819.2k, 60.0% text : 40.0% code",
+    ]
+
+
 def test_sarif_names_every_problem_at_its_place(repo):
     repo.write({"recipes/base.yaml": BROKEN, "recipes/a b.yaml": "codemix: ["})
     log = sarif.log(review(repo.top, "main"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from codemix.recipe.ci import markdown
+from codemix.recipe.ci import markdown, mixture_bars
 from codemix.recipe.ci.effects import MEANINGS, listed
 from codemix.recipe.ci.review import Point, Review, Reviewed
 from codemix.recipe.ci.review_tables import change, cost_rows, headline, one_line, phrases, why
@@ -127,7 +127,9 @@ def _point(point: Point) -> list[str]:
     lines += [f"- {sentence}" for sentence in sentences(point.changes)]
     lines.append("")
     lines += _settings(point.changes)
-    lines += _moves(point.changes.moves)
+    if point.changes.moves and point.after is not None:
+        lines += mixture_bars.bars(point.before, point.after)
+        lines += _moves(point.changes.moves)
     return lines
 
 
@@ -188,8 +190,6 @@ def _made_again(sources: Sequence[str], stages: Sequence[str]) -> str:
 
 
 def _moves(moves: Sequence[Move]) -> list[str]:
-    if not moves:
-        return []
     lines = [
         "| stage | source | tokens before | after | change | epochs before | after |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
