@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -187,26 +187,15 @@ def status(store: StoreOption = STORE, json: JsonOption = False) -> None:
     import dataclasses
 
     from codemix.data.store.store import Store
-    from codemix.tables import Table
     from codemix.train.run.status import status as read_status
+    from codemix.train.run.status import status_table
 
     stages = read_status(Store(store))
     if json:
         return print_json([dataclasses.asdict(stage) for stage in stages])
     if not stages:
         return print(f"{store}: no stages")
-    names = [field.name for field in dataclasses.fields(stages[0])]
-    table = Table("", names)
-    for stage in stages:
-        row = [_status_cell(getattr(stage, name)) for name in names]
-        table.rows.append(row)
-    return table.print()
-
-
-def _status_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return status_table(stages).print()
 
 
 def aot(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError
+from codemix.tables import Table
 from codemix.train.run.metrics import read_metrics
+from codemix.train.run.progress_view import show_time
 
 State = Literal["done", "training", "stopped"]
 
@@ -51,6 +54,36 @@ def status(store: Store) -> list[StageStatus]:
                 if folder.exists():
                     raise
     return sorted(found, key=lambda s: (_ORDER.index(s.state), s.name, s.fingerprint))
+
+
+def status_table(stages: Sequence[StageStatus]) -> Table:
+    """The same for a terminal."""
+    columns = ["stage", "recipe", "state", ">step", ">loss", ">tokens/s", ">written", "folder"]
+    table = Table("Stages", columns)
+    for stage in stages:
+        table.rows.append(
+            [
+                stage.name,
+                stage.recipe,
+                _state_words(stage),
+                f"{stage.step:,} of {stage.steps:,}",
+                "" if stage.loss is None else f"{stage.loss:.4f}",
+                "" if stage.tokens_per_s is None else f"{stage.tokens_per_s:,.0f}",
+                "" if stage.age_s is None else f"{show_time(stage.age_s)} ago",
+                stage.folder,
+            ]
+        )
+    return table
+
+
+def _state_words(stage: StageStatus) -> str:
+    if stage.state == "done":
+        return "done"
+    if stage.state == "training":
+        return f"training, process {stage.process}"
+    resumes = "begins again" if stage.checkpoint is None else f"resumes from step {stage.checkpoint:,}"
+    cause = f" by {stage.stopped_by}" if stage.stopped_by else ""
+    return f"stopped{cause}, {resumes}"
 
 
 def _read(folder: Path, store: Store) -> StageStatus:
