@@ -70,6 +70,7 @@ class Drop:
     limit: str = field(default="", compare=False)
 
 
+NOT_SAMPLED = "not_sampled"  # why a document is dropped that `subsample:` leaves out
 Item = Document | Unreadable | Drop  # what a source yields
 Apply = Callable[[Document], Document | Drop]  # an op, ready in one worker
 

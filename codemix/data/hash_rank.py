@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
+
+SUBSAMPLE = b"subsample"  # a hash of its own, so that a sample is not what a tokenizer is trained on
 
 
 def hash_rank(document_id: str) -> int:
@@ -10,3 +13,12 @@ def hash_rank(document_id: str) -> int:
     encoded = document_id.encode("utf-8", "replace")
     digest = hashlib.blake2b(encoded, digest_size=8).digest()
     return int.from_bytes(digest)
+
+
+def is_sampled(document_id: str, share: Fraction) -> bool:
+    """Whether a document is in a sample of this share: what is in a smaller one is in every larger one."""
+    encoded = document_id.encode("utf-8", "replace")
+    digest = hashlib.blake2b(encoded, digest_size=8, person=SUBSAMPLE).digest()
+    hashed = int.from_bytes(digest)
+    threshold = share.numerator * 2**64
+    return hashed * share.denominator < threshold

@@ -4,12 +4,14 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Apply, Document, Drop, Item
+from codemix.data.document import NOT_SAMPLED, Apply, Document, Drop, Item
+from codemix.data.hash_rank import is_sampled
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.errors import Problem
@@ -37,6 +39,15 @@ class DocumentReader(Component):
         """The stretches in which one input can be read on its own, in order. They depend on the input only,
         never on workers."""
         return [Part(given)]
+
+    def sampled(self, part: Part, opener: Opener, share: Fraction) -> Iterator[Item]:
+        """`read`, with a `Drop` in place of every document that is not in the sample of this share. A source
+        that knows ids before it reads texts makes the texts of the others not at all."""
+        for item in self.read(part, opener):
+            if isinstance(item, Document) and not is_sampled(item.id, share):
+                yield Drop(NOT_SAMPLED, item.id)
+            else:
+                yield item
 
     def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         """The documents of one part, in a fixed order. What cannot be read is yielded as `Unreadable`, and a
@@ -80,6 +91,11 @@ class Op(Component):
     def trained_on(self) -> tuple[str, ...]:
         """The sources of the recipe that the op learns from (codemix/data/scoring.py)."""
         return ()
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether all documents must be read before the first is judged."""
+        return False
 
     def prepare(self, root: Path) -> Any:
         """Something costly and picklable, made once before the workers start; None when there is nothing."""

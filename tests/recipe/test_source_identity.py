@@ -2,6 +2,7 @@
 the plan, the store and diff agree.
 """
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,20 @@ def test_shards_do_not_depend_on_labels_and_the_plan():
     name, source = next(iter(RECIPE.sources.items()))
     update = {"tags": {"kind": "docs"}, "max_epochs": 3.5, "notes": "n", "tokens": 5, "documents": 2}
     assert spec_fingerprints(with_source(source.model_copy(update=update))) == spec_fingerprints(RECIPE)
+
+
+SAMPLES = [  # what else the source says -> the parts of its identity that `subsample: 1/4` moves
+    ({"held_out": Fraction(1, 50)}, ["subsample"]),
+    ({"held_out": Fraction(0)}, ["subsample"]),
+]
+
+
+@pytest.mark.parametrize(("also", "moved"), SAMPLES)
+def test_a_subsample_is_part_of_the_identity_and_the_whole_is_what_it_was(also, moved):
+    name, source = next(iter(RECIPE.sources.items()))
+    whole = with_source(source.model_copy(update=also))
+    part = with_source(source.model_copy(update={**also, "subsample": Fraction(1, 4)}))
+    before, after = (identity_parts(SourceGraph(recipe))[name] for recipe in (whole, part))
+    assert "subsample" not in before
+    assert [key for key in after if before.get(key) != after[key]] == moved
+    assert spec_fingerprints(whole)[name] != spec_fingerprints(part)[name]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from codemix.data.inputs.locations import locate
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.progress import progress
 from codemix.recipe.language import schema
+from codemix.recipe.language.subsample import read_shares, trained_share
 
 if TYPE_CHECKING:
     from codemix.data.build.tokens import TokensJob
@@ -111,6 +114,10 @@ class Builder:
             jobs = learning.ready([self._documents_job(name) for name in left])
             complete(self.store, jobs, label="reading documents", resources=self.resources)
 
+    @functools.cached_property
+    def _read_shares(self) -> dict[str, Fraction]:
+        return read_shares(self.ids.graph)
+
     def _origin(self, name: str) -> str | None:
         return self.recipe.sources[name].read.origin
 
@@ -129,6 +136,7 @@ class Builder:
             identity=self.ids.documents[name],
             root=self.root,
             store=self.store,
+            read_share=self._read_shares[name],
             origin=self.documents(origin) if origin is not None else None,
         )
 
@@ -208,6 +216,7 @@ class Builder:
             name=name,
             tags=dict(source.tags),
             share=source.held_out,
+            subsample=trained_share(self.ids.graph, name),
             identity=self.ids.tokens[name],
             documents=documents,
             inputs=self._inputs(name),

@@ -12,6 +12,7 @@ from codemix.data.build.identity import Identities, entries_with
 from codemix.data.store.store import Store
 from codemix.recipe.diffs.settings import differing, ops_by_name
 from codemix.recipe.language import schema
+from codemix.recipe.language.subsample import ALL
 
 Content = dict[str, Any]  # of an identity
 
@@ -52,6 +53,8 @@ class _DataChanges:
             yield from self._of_documents(self.name, then.get("documents", ""))
         if then.get("held_out") != now["held_out"]:
             yield f"held_out {then.get('held_out')} -> {now['held_out']}"
+        if then.get("subsample") != now.get("subsample"):
+            yield f"subsample {then.get('subsample', ALL)} -> {now.get('subsample', ALL)}"
         if dedup != now["dedup"]:
             yield from self._of_dedup(dedup or [])
         if tokenizer != now["tokenizer"]:
@@ -135,6 +138,7 @@ def _compared(content: Content, others: Content) -> Content:
         "ops": ops_by_name(content.get("ops", []), others.get("ops", [])),
         "on_bad": content.get("on_bad"),
         "max_bad": content.get("max_bad"),
+        "subsample": content.get("subsample"),
     }
 
 

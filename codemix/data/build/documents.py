@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from codemix.data.build.apply_ops import Step, apply_ops
 from codemix.data.build.funnel import Funnel
 from codemix.data.build.samples import Samples
-from codemix.data.document import Document
+from codemix.data.document import Document, Item
 from codemix.data.execution.task import tick
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
@@ -36,8 +36,9 @@ from codemix.data.store.jsonl_zst import LineWriter
 from codemix.data.store.store import read_json, write_json
 from codemix.files import file_digest
 from codemix.recipe.language import schema
+from codemix.recipe.language.subsample import ALL
 
-Item = TypeVar("Item")
+Sized = TypeVar("Sized")
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class DocumentsTask:
     opener: Opener
     work: Path
     file_bytes: int  # of text in one file of documents, about
+    read_share: Fraction = ALL
     learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
 
     @property
@@ -163,6 +165,13 @@ class DocumentsTask:
         ]
         return steps_of(self.source, states)
 
+    def read(self, part: Part) -> Iterator[Item]:
+        """What the source has in a part of its inputs, as far as it is needed."""
+        reader = self.source.read
+        if self.read_share == ALL:
+            return reader.read(part, self.opener)
+        return reader.sampled(part, self.opener, self.read_share)
+
     def run(self) -> None:
         steps = self.steps()
         strict = self.source.on_bad == "error"
@@ -171,7 +180,7 @@ class DocumentsTask:
         kept = Samples()
         writer = DocumentsWriter(self.work, self.number, self.file_bytes)
         for part in self.parts:
-            read = self.source.read.read(part, self.opener)
+            read = self.read(part)
             for doc in apply_ops(read, steps, funnel, dropped, strict=strict):
                 writer.write(doc, funnel.kept_bytes)
                 kept.add("kept", doc)
@@ -237,10 +246,10 @@ def remove_leftovers(folder: Path, known: Collection[str]) -> None:
             path.unlink()
 
 
-def by_size(items: Iterable[Item], limit: int, size: Callable[[Item], int]) -> list[list[Item]]:
+def by_size(items: Iterable[Sized], limit: int, size: Callable[[Sized], int]) -> list[list[Sized]]:
     """Consecutive items in groups of about `limit`: a group ends once it has reached it. Depends on the items
     alone."""
-    groups: list[list[Item]] = []
+    groups: list[list[Sized]] = []
     held = limit
     for item in items:
         if held >= limit:

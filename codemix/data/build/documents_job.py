@@ -8,6 +8,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from codemix.errors import CodemixError, Problem
 from codemix.files import replacing
 from codemix.recipe.language import schema
 from codemix.recipe.language.quantities import show_share
+from codemix.recipe.language.subsample import ALL
 
 MIN_TASK_BYTES = 2**22  # of input
 MAX_TASK_BYTES = 2**30
@@ -47,6 +49,7 @@ class DocumentsJob:
     identity: Identity
     root: Path
     store: Store
+    read_share: Fraction = ALL  # of the documents, by `subsample:`
     origin: Documents | None = None  # what it reads instead of inputs
     learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
     about_learned: Mapping[str, Any] = field(default_factory=dict)  # for the manifest
@@ -66,7 +69,15 @@ class DocumentsJob:
         groups = by_size(self._parts(opener, limit), limit, lambda part: part.size)
         return [
             DocumentsTask(
-                self.name, self.source, number, tuple(parts), opener, work, file_bytes, self.learned
+                source_name=self.name,
+                source=self.source,
+                number=number,
+                parts=tuple(parts),
+                opener=opener,
+                work=work,
+                file_bytes=file_bytes,
+                read_share=self.read_share,
+                learned=self.learned,
             )
             for number, parts in enumerate(groups)
         ]

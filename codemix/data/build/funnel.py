@@ -12,7 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from codemix.data.document import NOT_SAMPLED
+
 UNKNOWN = "(unknown)"
+SUBSAMPLE = "subsample"  # the step after dedup
+SUBSAMPLE_KEY = f"{SUBSAMPLE}/{NOT_SAMPLED}"
 
 
 @dataclass

@@ -7,7 +7,7 @@ datatrove.
     dedup       the entry, the documents it compares, the entries before it     (one per entry)
     tokenizer   its fields and files; what it is trained on, less what dedup    (one per recipe)
                 removes and what is held out
-    tokens      all three of the above, and the held-out share                  (one per source trained on)
+    tokens      all three of the above, the held-out share, the subsample       (one per source trained on)
 
 Everything counts unless it is left out here by name, so a new field is safe: it can only build once too
 often.
@@ -16,6 +16,7 @@ often.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from codemix.recipe.language import schema
 from codemix.recipe.language.component import identity
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
+from codemix.recipe.language.subsample import ALL, read_shares, trained_share
 from codemix.recipe.planning.source_identity import documents_content
 
 DOCUMENTS_FORMAT = 3
@@ -81,6 +83,9 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
     for name in graph.tokenized:
         held_out = identity(recipe.sources[name].held_out)
         joined = _Joined({"format": TOKENS_FORMAT, "held_out": held_out})
+        share = trained_share(graph, name)
+        if share != ALL:
+            joined.note("subsample", share)
         joined.add("documents", documents[name])
         joined.add_list("dedup", [dedup[entry] for entry in entries_with(recipe, name)])
         joined.add("tokenizer", tokenizer)
@@ -138,13 +143,15 @@ def _documents_identities(
     sources = graph.recipe.sources
     identities: dict[str, Identity] = {}
     models: dict[str, Models] = {}
+    read = read_shares(graph)
     for name in graph.in_order:  # what is needed comes before who needs it
         source = sources[name]
         models[name] = _models_of(source, graph, identities)
         origin = identities.get(source.read.origin or "")
-        identity = documents_identity(source, inputs[name], origin, models[name])
+        made = _Making(source, origin, models[name], read[name])
+        identity = made.identity(inputs[name])
         if identity.problem is not None and are_absent(identity.problem):
-            identity = _remembered_documents(name, source, identity, origin, models[name], store)
+            identity = _remembered_documents(name, made, identity, store)
         identities[name] = identity
     for name in sources:
         if name not in identities:  # `codemix validate` reports it at its place
@@ -155,10 +162,8 @@ def _documents_identities(
 
 def _remembered_documents(
     name: str,
-    source: schema.SourceSpec,
+    made: _Making,
     absent: Identity,
-    origin: Identity | None,
-    models: Models,
     store: Store,
 ) -> Identity:
     """Of a source whose inputs are not here: of the documents that the store has made of such a source.
@@ -166,8 +171,8 @@ def _remembered_documents(
     Unknown where it has none, or several, of which nobody can tell which inputs are meant.
     """
     by_fingerprint: dict[str, Identity] = {}
-    for remembered in of_documents(store, name, len(source.ops)):
-        candidate = documents_identity(source, remembered.inputs, origin, models)
+    for remembered in of_documents(store, name, len(made.source.ops)):
+        candidate = made.identity(remembered.inputs)
         if candidate.fingerprint == remembered.fingerprint:
             by_fingerprint[remembered.fingerprint] = replace(candidate, is_remembered=True)
     if len(by_fingerprint) > 1:
@@ -204,14 +209,34 @@ def _models_of(source: schema.SourceSpec, graph: SourceGraph, documents: dict[st
     return models
 
 
+@dataclass(frozen=True)
+class _Making:
+    """How the documents of a source are made, but for the content of its inputs."""
+
+    source: schema.SourceSpec
+    origin: Identity | None
+    models: Models
+    read_share: Fraction
+
+    def identity(self, inputs: FrozenInputs | CodemixError) -> Identity:
+        return documents_identity(
+            self.source,
+            inputs,
+            self.origin,
+            self.models,
+            self.read_share,
+        )
+
+
 def documents_identity(
     source: schema.SourceSpec,
     inputs: FrozenInputs | CodemixError,
     origin: Identity | None = None,
     models: Models | None = None,
+    read_share: Fraction = ALL,
 ) -> Identity:
     """`origin`: of the documents that the source reads instead of inputs; its inputs are then the
-    source's. `models`: of its ops that are trained."""
+    source's. `models`: of its ops that are trained. `read_share`: of the documents, by `subsample:`."""
     if isinstance(inputs, CodemixError):
         return Identity(None, problem=inputs)
     content = documents_content(source)
@@ -222,6 +247,8 @@ def documents_identity(
         "op_inputs": [_as_content(of_op) for of_op in inputs.of_ops],
         "op_extra": [op.fingerprint_extra() for op in source.ops],
     }
+    if read_share != ALL:
+        content["subsample"] = identity(read_share)
     joined = _Joined(content)
     if models:
         joined.add_named("models", {str(number): model for number, model in models.items()})

@@ -56,7 +56,7 @@ class ScoresTask:
         strict = task.source.on_bad == "error"
         keys: list[int] = []
         for part in task.parts:
-            read = task.source.read.read(part, task.opener)
+            read = task.read(part)
             for doc in apply_ops(read, steps, Funnel(), Samples(), strict=strict):
                 key = sort_key(score(doc), doc.id)
                 keys.append(key)

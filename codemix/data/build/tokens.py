@@ -16,18 +16,27 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from codemix.data.build.documents import Documents, DocumentsFile, by_size, read_marks, remove_leftovers
-from codemix.data.build.funnel import UNKNOWN, Funnel, after_dedup, total
+from codemix.data.build.documents import (
+    Documents,
+    DocumentsFile,
+    by_size,
+    held_out,
+    read_marks,
+    remove_leftovers,
+)
+from codemix.data.build.funnel import SUBSAMPLE_KEY, UNKNOWN, Funnel, after_dedup, total
 from codemix.data.build.identity import Identity
 from codemix.data.build.shards import Row, ShardTokenizer
 from codemix.data.document import utf8_bytes
 from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.execution.task import tick
+from codemix.data.hash_rank import is_sampled
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
 from codemix.data.store.manifest import SPLITS, Manifest, Shard, dtype_for, ids_file, split_summary
 from codemix.data.store.store import Store, write_json
 from codemix.errors import CodemixError
 from codemix.files import move_into_place
+from codemix.recipe.language.subsample import ALL
 
 MIN_TASK_BYTES = 2**24  # of text; a shard is a task's documents of one split
 MAX_TASK_BYTES = 2**30
@@ -52,7 +61,8 @@ class TokensTask:
     files: tuple[DocumentsFile, ...]
     removed: tuple[Removal, ...]
     tokenizer: Path
-    share: Fraction
+    share: Fraction  # that is held out
+    subsample: Fraction  # of the others, that is trained on
     work: Path
 
     @property
@@ -95,8 +105,8 @@ class TokensTask:
         shutil.rmtree(temporary, ignore_errors=True)
 
     def _rows(self, funnel: Funnel) -> Iterator[Row]:
-        """The documents that no dedup entry removed, with their `bytes` of text; the removed ones are
-        counted."""
+        """The documents that no dedup entry removed and `subsample:` did not leave out, with their `bytes` of
+        text; the others are counted."""
         for file in self.files:
             removed_by = self._removed_by(file)
             path = self.documents / file.path
@@ -104,9 +114,9 @@ class TokensTask:
             for row in read_lines(path):
                 size = utf8_bytes(row["text"])
                 tick(size)
-                key = removed_by.get(rows)
+                key = removed_by.get(rows) or self._not_sampled(row)
                 rows += 1
-                if key is None:
+                if not key:
                     row["bytes"] = size
                     yield row
                     continue
@@ -119,6 +129,13 @@ class TokensTask:
                     hints=["delete its folder and build the data again"],
                     rule="store-damaged",
                 )
+
+    def _not_sampled(self, row: Row) -> str:
+        """The funnel's key for a document that `subsample:` leaves out; empty for every other."""
+        if self.subsample == ALL or is_sampled(row["id"], self.subsample):
+            return ""
+        is_held_out = held_out(row["text"].encode(), self.share)
+        return "" if is_held_out else SUBSAMPLE_KEY
 
     def _removed_by(self, file: DocumentsFile) -> dict[int, str]:
         """The funnel's key for each row of a file that a dedup entry removed."""
@@ -135,7 +152,8 @@ class TokensJob:
 
     name: str
     tags: dict[str, str]
-    share: Fraction
+    share: Fraction  # that is held out
+    subsample: Fraction
     identity: Identity
     documents: Documents
     inputs: list[dict[str, Any]]
@@ -165,6 +183,7 @@ class TokensJob:
             removed=self.removed,
             tokenizer=self.tokenizer.folder,
             share=self.share,
+            subsample=self.subsample,
             work=work,
         )
 

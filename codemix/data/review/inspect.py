@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from codemix.data.build.funnel import SUBSAMPLE_KEY
 from codemix.data.build.inventory import SourceState
 from codemix.data.build.samples import SAMPLE_CHARS, sample_path
 from codemix.data.review.stored_documents import DedupEntry, dedup_entries
@@ -117,11 +118,13 @@ def _attrition_row(op: str, reason: str, entered: int, dropped: int, dropped_byt
     }
 
 
-def _order(key: str) -> tuple[bool, int, str]:
-    """Keys of the funnel in the order of the steps: dedup after the ops, and dedup10 after dedup9."""
+def _order(key: str) -> tuple[bool, bool, int, str]:
+    """Keys of the funnel in the order of the steps: dedup after the ops, dedup10 after dedup9, then the
+    subsample."""
     position = key.partition("-")[0]
     is_dedup = key.startswith("dedup")
-    return is_dedup, len(position), key
+    is_last = key == SUBSAMPLE_KEY
+    return is_last, is_dedup, len(position), key
 
 
 def languages(funnel: Mapping[str, Any]) -> list[LanguageRow]:
@@ -174,7 +177,7 @@ class _Samples:
         """Of what was unreadable or dropped by an op, by the funnel's key."""
         keys = [f"unreadable/{reason}" for reason in funnel["unreadable_by_reason"]]
         for key in funnel["dropped"]:
-            if not key.startswith("dedup"):
+            if not key.startswith("dedup") and key != SUBSAMPLE_KEY:
                 keys.append(key)
         samples: dict[str, list[Sample]] = {}
         for key in keys:

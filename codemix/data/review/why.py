@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from codemix.data.build.apply_ops import READ, Step, apply_ops, judge
 from codemix.data.build.documents import Documents, steps_of
-from codemix.data.build.funnel import Funnel
+from codemix.data.build.funnel import SUBSAMPLE, SUBSAMPLE_KEY, Funnel
 from codemix.data.build.inventory import SourceState
 from codemix.data.build.learning import learned_before
 from codemix.data.build.samples import Samples
-from codemix.data.document import Document, Item, Unreadable, row_of
+from codemix.data.document import NOT_SAMPLED, Document, Item, Unreadable, row_of
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.loader.shards import Shards
@@ -28,6 +29,8 @@ from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError
 from codemix.progress import progress
 from codemix.recipe.language import schema
+from codemix.recipe.language.source_graph import SourceGraph
+from codemix.recipe.language.subsample import read_shares
 
 _ONE_PART = 1 << 62  # bytes: an input is read in one part
 
@@ -61,12 +64,13 @@ def why(
             f"not built yet: {', '.join(missing)}", hints=["run `codemix build-data`"], rule="not-built"
         )
     fates: list[Fate] = []
+    shares = read_shares(SourceGraph(recipe))
     for name, source in recipe.sources.items():
         state = inventory[name]
         stored = [] if state.manifest is None else list(_in_store(store, state.manifest, document_id))
         fates += stored
         if not stored and not _holds_all(state.manifest):
-            fates += _Rereading(name, source, store, state, Path(root), document_id).fates()
+            fates += _Rereading(name, source, shares[name], store, state, Path(root), document_id).fates()
     if not fates:
         ids = "an id is `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
         raise CodemixError(
@@ -115,6 +119,7 @@ class _Rereading:
 
     name: str
     source: schema.SourceSpec
+    read_share: Fraction
     store: Store
     state: SourceState
     root: Path
@@ -147,7 +152,9 @@ class _Rereading:
     def _fates_of(self, item: Item, steps: list[Step]) -> Iterator[Fate]:
         funnel = Funnel()
         kept = list(apply_ops([item], steps, funnel, Samples(), strict=False))
-        if kept:
+        if kept and self.state.manifest is not None:  # and it is not in the shards
+            yield Fate(self.name, "dropped", self._verdict(SUBSAMPLE_KEY))
+        elif kept:
             yield Fate(self.name, "kept", {"read_by": list(self.state.read_by)})
         for key in funnel.dropped:
             verdict = self._verdict(key)
@@ -164,7 +171,7 @@ class _Rereading:
         """A key of the funnel, with the fields of the op that it names."""
         step, _, reason = key.partition("/")
         verdict: dict[str, Any] = {"step": step, "reason": reason}
-        if step != READ:
+        if step not in (READ, SUBSAMPLE):
             position = int(step.partition("-")[0])
             op = self.source.ops[position - 1]
             verdict["op"] = op.model_dump(mode="json")
@@ -184,7 +191,7 @@ class _Rereading:
         places = _places(self.document_id)
         with progress(f"reading {self.name} again", sum(part.size for part in parts), "bytes") as advance:
             for part in parts:
-                for item in self.source.read.read(part, opener):
+                for item in self.source.read.sampled(part, opener, self.read_share):
                     if _is_at(item, places) or _lost_with(item, places):
                         yield item
                 advance(part.size)
@@ -253,6 +260,8 @@ def _predicate(outcome: str, facts: dict[str, Any]) -> str:
         rest = ", with the rest of its input" if facts.get("rest_lost") else ""
         detail = f" ({facts['detail']})" if facts.get("detail") else ""
         return f"unreadable{rest}: {facts['reason']}{detail}"
+    if facts.get("reason") == NOT_SAMPLED:
+        return "left out by `subsample:`"
     if outcome == "dropped":
         if facts.get("measured"):
             limit = facts["limit"]

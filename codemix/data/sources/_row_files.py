@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from codemix.data.document import Item, Unreadable, row_of
+from codemix.data.document import NOT_SAMPLED, Drop, Item, Unreadable, row_of
 from codemix.data.inputs.decompression import EXPANSION_FREE, Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
@@ -18,6 +18,7 @@ ROW_SUFFIXES = JSON_SUFFIXES + PARQUET_SUFFIXES
 _BATCH_ROWS = 256
 
 Convert = Callable[[Any, int], Item]
+Wanted = Callable[[int], bool]  # whether the row of this number is in the sample
 
 
 def is_parquet(name: str) -> bool:
@@ -49,18 +50,24 @@ def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
 
 
 def read_rows(
-    part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str] | None = None
+    part: Part,
+    opener: Opener,
+    convert: Convert,
+    fields: list[str],
+    optional: list[str] | None = None,
+    wanted: Wanted | None = None,
 ) -> Iterator[Item]:
     """`convert(row, number)` of every row of a part, in order; of Parquet only the columns that hold `fields`
-    (all must be there, the first with text) and `optional` ones are read."""
+    (all must be there, the first with text) and `optional` ones are read. Rows that are not `wanted` are not
+    decoded: they are dropped."""
     return (
-        _parquet(part, opener, convert, fields, optional or [])
+        _parquet(part, opener, convert, fields, optional or [], wanted)
         if is_parquet(part.input.path)
-        else _json_lines(part, opener, convert)
+        else _json_lines(part, opener, convert, wanted)
     )
 
 
-def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Item]:
+def _json_lines(part: Part, opener: Opener, convert: Convert, wanted: Wanted | None) -> Iterator[Item]:
     from orjson import JSONDecodeError, loads
 
     name = part.input.path
@@ -68,6 +75,8 @@ def _json_lines(part: Part, opener: Opener, convert: Convert) -> Iterator[Item]:
     for line in opener.lines(part):
         if isinstance(line, Unreadable):
             yield line
+        elif wanted is not None and not line.isspace() and not wanted(number):
+            yield Drop(NOT_SAMPLED, f"{name}#{number}")
         elif line != b"\n":  # a blank line holds no document
             if number == 0:
                 line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark is not part of the JSON
@@ -115,23 +124,42 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
 
 
 def _parquet(
-    part: Part, opener: Opener, convert: Convert, fields: list[str], optional: list[str]
+    part: Part,
+    opener: Opener,
+    convert: Convert,
+    fields: list[str],
+    optional: list[str],
+    wanted: Wanted | None,
 ) -> Iterator[Item]:
-    from codemix.data.sources._arrow_values import python_rows
-
     number = part.first_row
     where = part.input.path  # until there are rows
     with opener.open(part.input) as file:
         try:
             for batch in _batches(file, part, opener, fields, optional):
-                for row in python_rows(batch):
-                    yield convert(row, number)
-                    number += 1
+                yield from _of_batch(batch, part.input.path, number, convert, wanted)
+                number += batch.num_rows
                 where = row_of(part.input.path, number)
         except Damaged as damage:
             yield Unreadable(damage.reason, where, damage.detail, rest_lost=True)
         except _arrow_errors() as error:
             yield Unreadable("damaged", where, f"Parquet: {str(error)[:200]}", rest_lost=True)
+
+
+def _of_batch(batch: Any, name: str, first: int, convert: Convert, wanted: Wanted | None) -> Iterator[Item]:
+    """What becomes of the rows of a batch, the first of which has the number `first`."""
+    from codemix.data.sources._arrow_values import python_rows
+
+    numbers = range(first, first + batch.num_rows)
+    if wanted is None:
+        for number, row in zip(numbers, python_rows(batch), strict=True):
+            yield convert(row, number)
+        return
+    import pyarrow
+
+    chosen = [wanted(number) for number in numbers]
+    rows = iter(python_rows(batch.filter(pyarrow.array(chosen, pyarrow.bool_()))))
+    for number, is_wanted in zip(numbers, chosen, strict=True):
+        yield convert(next(rows), number) if is_wanted else Drop(NOT_SAMPLED, f"{name}#{number}")
 
 
 def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional: list[str]) -> Iterator[Any]:

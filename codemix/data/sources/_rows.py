@@ -2,12 +2,14 @@
 which rows count."""
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from pydantic import Field
 
 from codemix.data.document import Document, Drop, Item, Unreadable, row_of
+from codemix.data.hash_rank import is_sampled
 from codemix.data.inputs.conditions import MISSING, Where, compiled, field_getter
 from codemix.data.inputs.decompression import MAX_EXPANSION, Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
@@ -16,7 +18,7 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.inputs.packages import needed_for
 from codemix.data.inputs.values import SURE, id_text, plain
 from codemix.data.interfaces import DocumentReader
-from codemix.data.sources._row_files import ROW_SUFFIXES, Convert, is_parquet, read_rows, row_parts
+from codemix.data.sources._row_files import ROW_SUFFIXES, Convert, Wanted, is_parquet, read_rows, row_parts
 from codemix.errors import did_you_mean
 from codemix.recipe.language.requirements import Requirement
 
@@ -99,7 +101,21 @@ class RowSource(FileSource):
     def parts(self, given: Input, opener: Opener, part_bytes: int) -> list[Part]:
         return row_parts(given, opener, part_bytes)
 
+    def sampled(self, part: Part, opener: Opener, share: Fraction) -> Iterator[Item]:
+        if self.id is not None:  # it is in the row, so the row must be read
+            return super().sampled(part, opener, share)
+        name = part.input.path
+
+        def wanted(number: int) -> bool:
+            document_id = f"{name}#{number}"
+            return is_sampled(document_id, share)
+
+        return self._rows(part, opener, wanted)
+
     def read(self, part: Part, opener: Opener) -> Iterator[Item]:
+        return self._rows(part, opener, None)
+
+    def _rows(self, part: Part, opener: Opener, wanted: Wanted | None) -> Iterator[Item]:
         fields = list(self.text_fields())
         if self.id:
             fields.append(self.id)
@@ -110,7 +126,7 @@ class RowSource(FileSource):
         needed = list(dict.fromkeys(fields))
         optional = [*self.optional_fields(), *self.where]
         convert = self.converter(part.input.path)
-        yield from read_rows(part, self.bounded(opener), convert, needed, optional)
+        return read_rows(part, self.bounded(opener), convert, needed, optional, wanted)
 
     def converter(self, name: str) -> Convert:
         """A function of (row, its number) for the rows of the input `name`; made once, since it runs a

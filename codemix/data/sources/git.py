@@ -8,19 +8,22 @@ and submodules are not read; what is not text is dropped and counted as by `sour
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Drop, Item
+from codemix.data.document import NOT_SAMPLED, Drop, Item
+from codemix.data.hash_rank import is_sampled
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.locations import escaped_name, locate
 from codemix.data.inputs.opener import Opener
 from codemix.data.sources._file_trees import TreeSource
 from codemix.errors import CodemixError
 from codemix.recipe.language.requirements import Requirement
+from codemix.recipe.language.subsample import ALL
 
 if TYPE_CHECKING:
     from codemix.data.sources._git_objects import Entry
@@ -81,6 +84,9 @@ class Git(TreeSource):
         return parts
 
     def read(self, part: Part, opener: Opener) -> Iterator[Item]:
+        return self.sampled(part, opener, ALL)
+
+    def sampled(self, part: Part, opener: Opener, share: Fraction) -> Iterator[Item]:
         from codemix.data.sources._git_objects import contents
 
         repository = self._repository(opener.root)
@@ -91,7 +97,9 @@ class Git(TreeSource):
             for entry in islice(entries, part.start, part.stop):
                 inside = escaped_name(entry.path)
                 file_name = f"{name}/{inside}"
-                if self.max_bytes is not None and entry.bytes > self.max_bytes:
+                if not is_sampled(f"{file_name}#0", share):
+                    yield Drop(NOT_SAMPLED, f"{file_name}#0")
+                elif self.max_bytes is not None and entry.bytes > self.max_bytes:
                     yield Drop("too_large", f"{file_name}#0")
                 else:
                     data = content.of(entry.object)

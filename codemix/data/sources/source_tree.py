@@ -8,12 +8,14 @@ a file name that is not UTF-8 appears in the id as `\xe9`.
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Item
+from codemix.data.document import NOT_SAMPLED, Drop, Item
+from codemix.data.hash_rank import is_sampled
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.locations import escaped_name, locate
 from codemix.data.inputs.opener import Opener
@@ -79,6 +81,12 @@ class SourceTree(TreeSource):
     @property
     def _folder(self) -> str:
         return os.path.normpath(self.path)
+
+    def sampled(self, part: Part, opener: Opener, share: Fraction) -> Iterator[Item]:
+        document_id = f"{part.input.path}#0"
+        if is_sampled(document_id, share):
+            return self.read(part, opener)
+        return iter([Drop(NOT_SAMPLED, document_id)])
 
     def read(self, part: Part, opener: Opener) -> Iterator[Item]:
         enough = -1 if self.max_bytes is None else self.max_bytes + 1

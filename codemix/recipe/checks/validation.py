@@ -18,6 +18,8 @@ from codemix.recipe.language import schema, yaml_text
 from codemix.recipe.language.finding import WARNINGS, Finding, finding
 from codemix.recipe.language.overrides import Layered
 from codemix.recipe.language.recipe_file import RecipeFile, as_meant, of_document, read_recipe
+from codemix.recipe.language.source_graph import SourceGraph
+from codemix.recipe.language.subsample import trained_share
 from codemix.recipe.planning.plan import Plan, Pool
 from codemix.recipe.planning.planner import End, Planner
 from codemix.recipe.planning.source_identity import spec_fingerprints
@@ -167,12 +169,15 @@ class _RecipeCheck:
 def declared_pools(recipe: schema.Recipe, specs: Mapping[str, str]) -> dict[str, Pool]:
     """Pools of the sources that declare their size, used until a source is built."""
     pools = {}
+    graph = SourceGraph(recipe)
     for name, source in recipe.sources.items():
         if source.tokens is None:
             continue
+        share = trained_share(graph, name)
+        documents = source.documents
         pools[name] = Pool(
-            (source.tokens,),
-            source.documents,
+            (int(source.tokens * share),),
+            None if documents is None else max(1, int(documents * share)),
             exact=False,
             fingerprint=specs[name],
         )

@@ -200,6 +200,7 @@ def _source(source: SourceSpec, other: SourceSpec) -> dict[str, Any]:
         "read": read,
         "ops": ops_by_name(ops, other_ops),
         "held_out": identity(source.held_out),
+        "subsample": identity(source.subsample),
         "on_bad": identity(source.on_bad),
         "max_bad": identity(source.max_bad),
     }

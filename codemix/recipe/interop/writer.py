@@ -11,6 +11,7 @@ from math import ceil
 
 from codemix.errors import Problem
 from codemix.recipe.interop.values import Exported, warning
+from codemix.recipe.language.subsample import subsampled
 from codemix.recipe.language.yaml_text import name_text
 from codemix.recipe.planning.apportion import apportion
 from codemix.recipe.planning.plan import Plan, StagePlan
@@ -173,6 +174,13 @@ def _lost(plan: Plan, system: str) -> Iterator[Problem]:
         yield _note(
             f"{system} has no ramps: {ramped} gets the mean of its ramp",
             "split the stage into several with constant shares",
+        )
+    samples = subsampled(plan.recipe)
+    if samples:
+        listed = ", ".join(f"`{name}` ({share})" for name, share in samples.items())
+        yield _note(
+            f"the samples that `subsample:` takes are not exported: {listed}",
+            "build the recipe and use `codemix export-data`, whose files hold the sample only",
         )
     rearranged = _named([s for s in plan.stages if s.fim])
     if rearranged:

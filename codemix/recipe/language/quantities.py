@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _SI = {
@@ -130,6 +130,12 @@ def read_share(value: Any) -> Fraction:
         raise _refuse(f"cannot read `{text[:40]}` as a share", "for example `90%` or `1/3`")
     if share > 1:
         raise _refuse(f"`{text}` is more than the whole", "a share lies between 0% and 100%")
+    return share
+
+
+def _refuse_nothing(share: Fraction) -> Fraction:
+    if not share:
+        raise _refuse("a share of nothing", "for example `1/16`")
     return share
 
 
@@ -266,6 +272,7 @@ Share = Annotated[
         }
     ),
 ]
+PositiveShare = Annotated[Share, AfterValidator(_refuse_nothing)]
 LengthField = Annotated[
     Length,
     BeforeValidator(read_length),

@@ -13,7 +13,7 @@ from codemix.recipe.language import component
 from codemix.recipe.language.component import Spec
 from codemix.recipe.language.mixture_schema import Group, Limit, Mixture, Name, Ramp, Replace
 from codemix.recipe.language.model_schema import PRESETS, Model
-from codemix.recipe.language.quantities import Bytes, Share, Tokens
+from codemix.recipe.language.quantities import Bytes, PositiveShare, Share, Tokens
 from codemix.recipe.language.training_schema import BatchRamp, BatchSize, Optimizer, Training
 
 __all__ = [
@@ -80,6 +80,12 @@ class SourceSpec(Spec):
     )
     held_out: Share = Field(
         Fraction(0), description="documents (by hash) never trained on and used for bits per byte"
+    )
+    subsample: PositiveShare = Field(
+        Fraction(1),
+        description="share of the documents that is trained on, by the hash of their ids, nested: 1/32 is inside "
+        "1/16; taken after ops, dedup and hold-out, and what then nobody needs is not read; "
+        "`tokens` and `documents` are those of the whole",
     )
     on_bad: Literal["error", "skip"] = Field(
         "error", description="an unreadable document: stop the build, or skip and count it"

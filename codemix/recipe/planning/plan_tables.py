@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from codemix.recipe.language.quantities import exact_share, show_share
+from codemix.recipe.language.subsample import subsampled
 from codemix.recipe.planning import cost_estimate
 from codemix.recipe.planning.chips import chip_named
 from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tree
@@ -60,6 +61,10 @@ def mixture_table(plan: Plan) -> Table:
         for i in range(len(stage.sources)):
             table.rows.append(_source_row(stage, i))
     table.notes += _mixture_notes(plan.stages)
+    samples = subsampled(plan.recipe)
+    if samples:
+        listed = ", ".join(f"{name} {share}" for name, share in samples.items())
+        table.notes.append(f"subsampled, and epochs are those of the sample: {listed}")
     return table
 
 
@@ -204,6 +209,7 @@ def as_json(
         "parameters": plan.recipe.model.parameters(vocab),
         "vocab_size": vocab or None,
         "tokens": sum(stage.tokens for stage in plan.stages),
+        "subsample": {name: exact_share(share) for name, share in subsampled(plan.recipe).items()},
         "chip": chip,
         "mfu": mfu,
         "shard_bytes": cost_estimate.shard_bytes(plan, vocab),

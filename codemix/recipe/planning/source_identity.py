@@ -7,16 +7,20 @@ often."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from fractions import Fraction
 from typing import Any
 
 from codemix.recipe.language import schema
 from codemix.recipe.language.component import identity
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
+from codemix.recipe.language.subsample import ALL, read_shares, trained_share
 
 # of a source, what its documents do not depend on: the plan's business, labels, and what the tokens phase
 # adds for itself
-NOT_DOCUMENTS = frozenset({"tokens", "documents", "max_epochs", "on_cap", "held_out", "tags", "notes"})
+NOT_DOCUMENTS = frozenset(
+    {"tokens", "documents", "max_epochs", "on_cap", "held_out", "subsample", "tags", "notes"}
+)
 _PART_OF_FIELD = {
     "read": "inputs",
     "on_bad": "bad documents",
@@ -47,6 +51,7 @@ def identity_parts(graph: SourceGraph) -> dict[str, dict[str, Any]]:
             "documents of the source it reads": [documents[origin] for origin in origins],
             **_training_part(graph, documents, name),
             "held-out share": identity(source.held_out),
+            **_subsample_part(trained_share(graph, name)),
             "dedup": dedup.of({name}, without=name),
             "tokenizer": tokenizer,
         }
@@ -60,6 +65,13 @@ def spec_fingerprints(recipe: schema.Recipe) -> dict[str, str]:
     for name, parts in identity_parts(SourceGraph(recipe)).items():
         prints[name] = "spec:" + fingerprint(parts)
     return prints
+
+
+def _subsample_part(share: Fraction) -> dict[str, str]:
+    """Nothing of a source that is not subsampled: its identity is what it was before there were samples."""
+    if share == ALL:
+        return {}
+    return {"subsample": identity(share)}
 
 
 def _nameless_content(source: schema.SourceSpec) -> dict[str, Any]:
@@ -99,8 +111,9 @@ def _trained_on(graph: SourceGraph, name: str) -> list[str]:
 
 def _documents_fingerprints(graph: SourceGraph) -> dict[str, str]:
     own, prints = {}, {}
+    read = read_shares(graph)
     for name, source in graph.recipe.sources.items():
-        content = _nameless_content(source)
+        content = _nameless_content(source) | _subsample_part(read[name])
         own[name] = list(content.values())
     for name in own:
         decisive = [own[read] for read in graph.chain(name)]
