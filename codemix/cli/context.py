@@ -105,6 +105,20 @@ def mesh_of(text: str | None) -> dict[str, int] | None:
     return axes
 
 
+def count_of(option: str, text: str | None) -> int | None:
+    """A number of tokens or parameters that an option gives, such as 60M."""
+    from pydantic_core import PydanticCustomError
+
+    from codemix.recipe.language.quantities import read_tokens
+
+    if text is None:
+        return None
+    try:
+        return read_tokens(text)
+    except PydanticCustomError:
+        raise refusal(f"cannot read `{option} {text}`", "for example 60M, 1.3B or 250000") from None
+
+
 def show_warnings(checked: validation.Checked) -> None:
     for warning in checked.warnings:
         print(warning.render() + "\n", file=sys.stderr)

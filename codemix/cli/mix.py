@@ -1,4 +1,4 @@
-"""Commands that search for a mixture: import, fit, propose."""
+"""Commands that search for a mixture: import, fit, propose, decide."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from codemix.cli.context import (
     MarkdownOption,
     MfuOption,
     StoreOption,
+    count_of,
     print_json,
 )
 
@@ -45,12 +46,20 @@ def import_(
     metrics: Annotated[Path, typer.Argument(help="CSV of losses by run.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file of evidence to write.")],
     stage: Annotated[str, typer.Option("--stage", help="The stage that had the shares.")] = "pretrain",
+    parameters: Annotated[
+        str | None, typer.Option("--parameters", help="Of the runs' model, such as 60M.")
+    ] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="That each run read, such as 1B.")] = None,
 ) -> None:
     """Rows of evidence from the tables of RegMix or Olmix: two CSV files, joined by run."""
-    from codemix.eval.evidence.layouts import read_tables
+    from codemix.eval.evidence.layouts import RunSize, read_tables
     from codemix.eval.evidence.rows import write_rows
 
-    imported = read_tables(mixtures, metrics, stage)
+    size = RunSize(
+        parameters=count_of("--parameters", parameters),
+        tokens=count_of("--tokens", tokens),
+    )
+    imported = read_tables(mixtures, metrics, stage, size)
     write_rows(output, imported.rows)
     for note in imported.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -155,4 +164,24 @@ def propose(
         print(shown.markdown()) if markdown else shown.print()
     if write:
         print(f"written to {write}; see `codemix diff {study.folder / study.spec.base} {write}`")
+    return None
+
+
+@group.command("decide")
+def decide(
+    evidence: EvidenceArg,
+    metrics: MetricsOption = ["*"],  # noqa: B006 - typer copies it
+    json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
+    """What the seeds tell apart, and whether the order of candidates carries over from small runs to large."""
+    from codemix.eval.decide.decision import decide as decided
+    from codemix.eval.decide.outcomes import read_each
+    from codemix.eval.decide.tables import decision_tables
+
+    decision = decided(read_each(evidence), metrics)
+    if json:
+        return print_json(decision.as_json())
+    for shown in decision_tables(decision):
+        print(shown.markdown()) if markdown else shown.print()
     return None

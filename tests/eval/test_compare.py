@@ -18,6 +18,7 @@ from codemix.eval.compare.changes import Best, best, difference, paired
 from codemix.eval.compare.findings import Findings, Question, compare_variants
 from codemix.eval.compare.page import compare
 from codemix.eval.compare.run_inputs import RunInputs, load
+from codemix.eval.compare.seeds_section import seeds_section
 from codemix.eval.compare.stage_roles import cooldowns, qualities, sweeps
 from codemix.eval.compare.variant_names import short_names
 from codemix.eval.judge.winrate import WinRate
@@ -180,6 +181,25 @@ def test_seeds_that_differ_as_much_stop_the_call(store):
         if SOURCES[name] == "text":
             scores[name] = replace(score, bits=score.bits * 1.2)
     assert difference(a.last, b.last, "text").verdict == "no call"
+
+
+def test_seeds_say_which_metrics_decide_and_how_many_more_are_needed(variants, written):
+    ranked = [v for v in variants if len(v.seeds) == 2]
+    findings = compare_variants(ranked, named(variants, "balanced"))
+    [web] = [found for found in findings.seeds.separations if found.metric == "bits_per_byte/web"]
+    assert (web.candidates, web.runs, web.freedom, web.pairs) == (3, 6, 3, 3)
+    assert web.verdict == "decides" and web.first == "code-first"
+    told = read_json(written.with_suffix(".json"))["seeds"]
+    assert {found["metric"] for found in told["separations"]} >= {"bits_per_byte/web", "bits_per_byte/docs"}
+    assert "balanced" in {found["variant"] for found in told["needed"]}
+    page = written.read_text()
+    assert 'id="seeds"' in page and "What the seeds can tell" in written.with_suffix(".md").read_text()
+
+
+def test_one_seed_each_says_nothing_about_seeds(variants):
+    alone = [named(variants, name) for name in ("share-0", "share-25")]
+    findings = compare_variants(alone, alone[0])
+    assert not findings.seeds.separations and seeds_section(findings.seeds, alone[0]) is None
 
 
 def test_structure_is_found_without_names(variants):

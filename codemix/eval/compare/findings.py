@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codemix.eval.compare.changes import Best, Change, LabelledChange, best, difference
+from codemix.eval.compare.seeds_section import SeedFindings, seed_findings
 from codemix.eval.compare.stage_roles import Sweep, SweepPoint, cooldowns, qualities, sweeps
 from codemix.eval.compare.variants import Variant, VariantStage, equally_long
 
@@ -55,6 +56,7 @@ class Findings:
     best: Mapping[str, Best | None]  # by measure
     sweeps: Sequence[Sweep]
     other_length: Sequence[str] = field(default_factory=tuple)  # variants that are not ranked
+    seeds: SeedFindings = field(default_factory=SeedFindings)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -71,6 +73,7 @@ class Findings:
             "quality": [change.as_json() for change in self.quality],
             "best": {measure: asdict(top) if top else {} for measure, top in self.best.items()},
             "sweep": [_sweep_json(sweep) for sweep in self.sweeps],
+            "seeds": self.seeds.as_json(),
             "other_length": self.other_length,
         }
 
@@ -123,6 +126,7 @@ def compare_variants(
         quality=list(_quality_changes(variants)),
         best={measure: best(ranked, measure) for measure in scored},
         sweeps=sweeps(variants),
+        seeds=seed_findings(ranked, base),
         other_length=[variant.name for variant in variants if variant not in ranked],
     )
 

@@ -16,6 +16,7 @@ from codemix.eval.compare.provenance import ledger_section, provenance_section
 from codemix.eval.compare.recipe_differences import recipes_section
 from codemix.eval.compare.run_inputs import RunInputs, load
 from codemix.eval.compare.score_sections import bits_section, tasks_section
+from codemix.eval.compare.seeds_section import seeds_section
 from codemix.eval.compare.sweep_section import sweep_section
 from codemix.eval.compare.trajectories import trajectories_section
 from codemix.eval.compare.variant_names import find_baseline
@@ -76,6 +77,7 @@ def page(findings: Findings) -> Page:
         change_sections.quality(findings),
         change_sections.cooldown(findings),
         tasks_section(findings),
+        seeds_section(findings.seeds, findings.base),
         winrate_section(findings),
         recipes_section(findings),
         ledger_section(findings.variants),

@@ -32,6 +32,14 @@ class CsvTable:
         return Where(str(self.path), self.lines[run], 1)
 
 
+@dataclass(frozen=True)
+class RunSize:
+    """What all runs of a table have in common; the tables do not say it."""
+
+    parameters: int | None = None
+    tokens: int | None = None
+
+
 @dataclass
 class Imported:
     """Rows, and what the reader should know about how they came about."""
@@ -44,12 +52,14 @@ def read_tables(
     mixtures: Path,
     metrics: Path,
     stage: str,
+    size: RunSize | None = None,
 ) -> Imported:
     """The runs that both files have, as rows whose only stage is called `stage`.
 
     Shares that miss one by rounding are divided by their sum, and a note says so. Raises CodemixError with
     all that is wrong: a run that is there twice, a number that is none, shares that are far from one.
     """
+    size = size or RunSize()
     key = _key(mixtures, metrics)
     shares = _Reader(mixtures, key).read()
     losses = _Reader(metrics, key).read()
@@ -69,9 +79,14 @@ def read_tables(
             problems.append(_bad_sum(shares, run, total))
             continue
         even = {name: share / total for name, share in of_run.items()}
-        read = StageRead(name=stage, shares=even)
+        read = StageRead(name=stage, tokens=size.tokens, shares=even)
         metrics_of_run = dict(losses.values[run])
-        row = Row(run=run, stages=(read,), metrics=metrics_of_run)
+        row = Row(
+            run=run,
+            stages=(read,),
+            metrics=metrics_of_run,
+            parameters=size.parameters,
+        )
         imported.rows.append(row)
     if problems:
         raise CodemixError(*problems)

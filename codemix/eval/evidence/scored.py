@@ -12,6 +12,9 @@ from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.planning.plan import Plan, StagePlan, lineage
 
 FILE = "evidence.json"  # in the folder of the scores
+BITS = "bits_per_byte"
+GOLD = "gold_bits_per_byte"
+ERROR = "error"
 _STEPS = 100  # at which the learning rate is looked at
 
 
@@ -61,12 +64,12 @@ def measured(results: Mapping[str, Any]) -> dict[str, float]:
     bits per byte of its right answers and the share of wrong ones, `error/<task>`."""
     metrics = {}
     for source, score in results["bits_per_byte"].items():
-        metrics[f"bits_per_byte/{source}"] = score["bits_per_byte"]
+        metrics[f"{BITS}/{source}"] = score["bits_per_byte"]
     for task, score in results["tasks"].items():
         gold = score.get("gold_bits_per_byte")
         if gold:
-            metrics[f"gold_bits_per_byte/{task}"] = gold["bits_per_byte"]
-        metrics[f"error/{task}"] = 1 - score["score"]
+            metrics[f"{GOLD}/{task}"] = gold["bits_per_byte"]
+        metrics[f"{ERROR}/{task}"] = 1 - score["score"]
     return metrics
 
 

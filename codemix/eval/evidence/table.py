@@ -60,11 +60,11 @@ def table(
     Raises CodemixError with everything because of which no law could be fitted, with the numbers.
     """
     require_comparable(rows, any_data=weights is not None)
-    chosen = _chosen_metrics(rows, metrics)
+    chosen = chosen_metrics(rows, metrics)
     problems: list[Problem] = []
     shares = []
     for row in rows:
-        problems += _missing_metrics(row, chosen)
+        problems += missing_metrics(row, chosen)
         values: list[float] = []
         for stage, inside in domains.items():
             reading = _Reading(row, stage, inside)
@@ -262,10 +262,11 @@ class _Reading:
         return [name for name in names if name not in inside]
 
 
-def _chosen_metrics(
+def chosen_metrics(
     rows: Sequence[Row],
     patterns: Sequence[str],
 ) -> list[str]:
+    """The metrics that some names or patterns mean. Raises CodemixError for one that no row has."""
     known: dict[str, None] = {}
     for row in rows:
         known.update(dict.fromkeys(row.metrics))
@@ -283,10 +284,11 @@ def _chosen_metrics(
     return [name for name in known if name in chosen]
 
 
-def _missing_metrics(
+def missing_metrics(
     row: Row,
     names: Sequence[str],
 ) -> Iterator[Problem]:
+    """That a row lacks some of the metrics that are needed."""
     missing = [name for name in names if name not in row.metrics]
     if not missing:
         return

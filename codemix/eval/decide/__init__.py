@@ -1,0 +1,1 @@
+"""Deciding from small runs: what seeds and sizes allow to say, and what a larger run should come to."""
