@@ -50,7 +50,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "obstore": {"data/remote/bucket.py"},
     "safetensors": {"train/model/weight_files.py"},
     "numpy": {"data/", "train/", "eval/"},
-    "scipy": {"eval/mix/"},
+    "scipy": {"eval/decide/", "eval/mix/"},
     "jax": {"train/", "eval/engine/", "eval/measure/evaluate.py"},
     "equinox": {"train/"},
     "array_record": {"data/export/array_record.py"},

@@ -172,9 +172,9 @@ def test_what_only_one_setting_has_is_said():
     lone = swarm([1.0], tokens=500)
     decision = decide([*small, *large, *lone])
     assert decision.notes == (
-        "only one candidate was run at 100 parameters, 500 tokens, rate 0.001",
+        "Only one candidate was run at 100 parameters, 500 tokens, rate 0.001.",
         "1 of 3 candidates of 100 parameters, 1k tokens, rate 0.001 were not run at "
-        "100 parameters, 9k tokens, rate 0.001",
+        "100 parameters, 9k tokens, rate 0.001.",
     )
     assert decision.carrying[0].order.candidates == 2
 

@@ -49,16 +49,30 @@ class SeedFindings:
 
 def seed_findings(variants: Sequence[Variant], base: Variant) -> SeedFindings:
     """None where no variant was trained with two seeds, or there is nothing to tell apart."""
-    if len(variants) < 2 or max(len(variant.seeds) for variant in variants) < 2:
+    n_runs = sum(len(variant.last.runs) for variant in variants)
+    if len(variants) < 2 or n_runs == len(variants):
         return SeedFindings()
-    scored = {variant.name: [_metrics(run.scores) for run in variant.last.runs] for variant in variants}
     separations = []
     needed = []
-    for metric in _in_all(scored):
-        values = {name: [run[metric] for run in runs] for name, runs in scored.items()}
+    for metric, values in _by_metric(variants).items():
+        if sum(map(len, values.values())) < n_runs:  # that some run lacks
+            continue
         separations.append(separation(metric, values))
         needed += _needed(metric, values, base.name)
     return SeedFindings(separations, needed)
+
+
+def _by_metric(variants: Sequence[Variant]) -> dict[str, dict[str, list[float]]]:
+    """Of each metric the values of each variant's runs after the last stage."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for variant in variants:
+        for run in variant.last.runs:
+            metrics = _metrics(run.scores)
+            for metric, value in metrics.items():
+                of_metric = found.setdefault(metric, {})
+                of_variant = of_metric.setdefault(variant.name, [])
+                of_variant.append(value)
+    return found
 
 
 def _metrics(scores: EvalFacts) -> dict[str, float]:
@@ -71,12 +85,6 @@ def _metrics(scores: EvalFacts) -> dict[str, float]:
             metrics[f"{GOLD}/{task}"] = score.gold_bits_per_byte
         metrics[f"{ERROR}/{task}"] = 1 - score.score
     return metrics
-
-
-def _in_all(scored: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
-    """The metrics that every run has."""
-    runs = [run for runs in scored.values() for run in runs]
-    return [metric for metric in runs[0] if all(metric in run for run in runs)]
 
 
 def _needed(
@@ -111,12 +119,16 @@ def seeds_section(found: SeedFindings, base: Variant) -> Section | None:
 
 
 def _needed_table(found: SeedFindings, base: str) -> PageTable:
-    columns = list(dict.fromkeys(one.metric for one in found.needed))
-    variants = list(dict.fromkeys(one.variant for one in found.needed))
-    text = {(one.variant, one.metric): one.text for one in found.needed}
+    by_metric: dict[str, dict[str, str]] = {}
+    for one in found.needed:
+        of_metric = by_metric.setdefault(one.metric, {})
+        of_metric[one.variant] = one.text
+    [variants, *_] = by_metric.values()
     title = f"Seeds needed to tell each from {base}"
-    table = PageTable(title, ["metric", *variants], "l" + "r" * len(variants), id="seeds-needed")
-    for metric in columns:
-        table.rows.append([metric, *(text[variant, metric] for variant in variants)])
+    align = "l" + "r" * len(variants)
+    table = PageTable(title, ["metric", *variants], align, id="seeds-needed")
+    for metric, texts in by_metric.items():
+        row = [metric, *texts.values()]
+        table.rows.append(row)
     table.notes.append("If the difference is as seen. Enough: there are as many.")
     return table

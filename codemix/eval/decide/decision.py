@@ -46,7 +46,10 @@ class Carrying:
         return "order changes" if self.order.high < 0.5 else "cannot tell from chance"
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "accuracy": self.order.accuracy, "verdict": self.verdict}
+        content = asdict(self)
+        content["accuracy"] = self.order.accuracy
+        content["verdict"] = self.verdict
+        return content
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,14 @@ def decide(
     notes = []
     for of_setting in found:
         if of_setting not in several:
-            notes.append(f"only one candidate was run at {of_setting.name}")
+            notes.append(f"Only one candidate was run at {of_setting.name}.")
     *smaller, largest = several
     for small in smaller:
         both = in_both(small, largest)
         missing = len(small.candidates) - len(both)
         if missing:
             n = f"{missing} of {len(small.candidates)}"
-            notes.append(f"{n} candidates of {small.name} were not run at {largest.name}")
+            notes.append(f"{n} candidates of {small.name} were not run at {largest.name}.")
         if len(both) > 1:
             carrying += _carried(small, largest, both)
     settings = [_of_setting(of_setting) for of_setting in several]

@@ -23,7 +23,7 @@ from codemix.recipe.language.quantities import show_tokens
 SAME_SHARE = 0.01  # by which shares may differ between sizes, whose windows round them differently
 _SEED_AND_STAGE = re.compile(r"(-seed\d+)?\.[^.]+\.[0-9a-f]{8}$")
 _UNKNOWN_LAST = math.inf
-Mixture = tuple[tuple[str, str, float], ...]  # stage, source, share of all tokens of the run
+Place = tuple[str, str]  # a stage and a source
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,12 @@ class Setting:
         """What settings are ordered by: parameters times tokens, and the rate."""
         parameters = self.parameters or _UNKNOWN_LAST
         tokens = self.tokens or 1
-        known = [rate for rate in self.rates if rate is not None]
-        return parameters * tokens, max(known, default=0.0)
+        highest = max(self.known_rates, default=0.0)
+        return parameters * tokens, highest
+
+    @property
+    def known_rates(self) -> list[float]:
+        return [rate for rate in self.rates if rate is not None]
 
     @property
     def name(self) -> str:
@@ -63,9 +67,9 @@ class Setting:
             parts.append(f"{show_tokens(self.parameters)} parameters")
         if self.tokens is not None:
             parts.append(f"{show_tokens(self.tokens)} tokens")
-        known = [f"{rate:g}" for rate in self.rates if rate is not None]
-        if known:
-            parts.append(f"rate {'/'.join(known)}")
+        if self.known_rates:
+            rates = [f"{rate:g}" for rate in self.known_rates]
+            parts.append(f"rate {'/'.join(rates)}")
         return ", ".join(parts) or "unknown size"
 
 
@@ -74,16 +78,15 @@ class Candidate:
     """The runs of one candidate in one setting."""
 
     name: str
-    mixture: Mixture
+    mixture: Mapping[Place, float]  # shares of all tokens of the run
     rows: list[Row] = field(default_factory=list)
 
     def values(self, metric: str) -> list[float]:
         """Of each run."""
-        return [row.metrics[metric] for row in self.rows]
-
-    def mean(self, metric: str) -> float:
-        values = self.values(metric)
-        return math.fsum(values) / len(values)
+        values = []
+        for row in self.rows:
+            values.append(row.metrics[metric])
+        return values
 
 
 @dataclass(frozen=True)
@@ -154,13 +157,15 @@ def _names(settings: Sequence[Setting]) -> dict[Setting, str]:
 
 
 def _candidates(rows: Sequence[Row]) -> Iterable[Candidate]:
-    found: dict[Mixture, Candidate] = {}
+    found: dict[frozenset, Candidate] = {}
     for row in rows:
         read = mixture(row)
-        if read not in found:
+        key = frozenset(read.items())
+        if key not in found:
             names = [candidate.name for candidate in found.values()]
-            found[read] = Candidate(_free_name(row.run, names), read)
-        found[read].rows.append(row)
+            name = _free_name(row.run, names)
+            found[key] = Candidate(name, read)
+        found[key].rows.append(row)
     return found.values()
 
 
@@ -175,17 +180,17 @@ def _free_name(run: str, taken: Sequence[str]) -> str:
     return name
 
 
-def mixture(row: Row) -> Mixture:
+def mixture(row: Row) -> dict[Place, float]:
     """What a run read, as parts of all it read; a stage of unknown size counts like any other."""
     sizes = [stage.tokens or 1 for stage in row.stages]
     total = sum(sizes)
-    parts = []
+    parts = {}
     for stage, size in zip(row.stages, sizes, strict=True):
+        of_all = size / total
         for source, share in stage.shares.items():
             if share:
-                part = round(share * size / total, 9)
-                parts.append((stage.name, source, part))
-    return tuple(sorted(parts))
+                parts[stage.name, source] = round(share * of_all, 9)
+    return parts
 
 
 def in_both(small: Outcomes, large: Outcomes) -> list[tuple[Candidate, Candidate]]:
@@ -204,25 +209,28 @@ def in_both(small: Outcomes, large: Outcomes) -> list[tuple[Candidate, Candidate
 
 def _distances(some: Sequence[Candidate], others: Sequence[Candidate]) -> np.ndarray:
     """The largest difference of a share between each of `some` and each of `others`."""
-    places: dict[tuple[str, str], int] = {}
+    read: dict[Place, None] = {}
     for candidate in (*some, *others):
-        for stage, source, _ in candidate.mixture:
-            places.setdefault((stage, source), len(places))
+        read.update(dict.fromkeys(candidate.mixture))
+    places = {place: column for column, place in enumerate(read)}
     a = _shares(some, places)
     b = _shares(others, places)
-    differences = [abs(b - of_one).max(1) for of_one in a]
+    differences = []
+    for of_one in a:
+        differences.append(abs(b - of_one).max(1))
     return np.array(differences)
 
 
 def _shares(
     candidates: Sequence[Candidate],
-    places: Mapping[tuple[str, str], int],
+    places: Mapping[Place, int],
 ) -> np.ndarray:
     """The share of each stage's source in each candidate [candidates, places]."""
     shares = np.zeros((len(candidates), len(places)))
     for row, candidate in enumerate(candidates):
-        for stage, source, share in candidate.mixture:
-            shares[row, places[stage, source]] = share
+        for place, share in candidate.mixture.items():
+            column = places[place]
+            shares[row, column] = share
     return shares
 
 

@@ -145,11 +145,13 @@ def _with_one_more(log_counts: np.ndarray, others: int) -> np.ndarray:
     padding = np.full(others, -math.inf)
     longer = np.concatenate([log_counts, padding])
     running = np.logaddexp.accumulate(longer)
-    rising = (len(running) + 1) // 2
-    head = running[:rising].copy()
-    before = head[: max(0, rising - others - 1)]
-    after = head[others + 1 :]
-    gone = np.exp(before - after)
-    after += np.log1p(-gone)
-    mirrored = head[: len(running) - rising]
-    return np.concatenate([head, mirrored[::-1]])
+    n = len(running)
+    rising = running[: (n + 1) // 2]
+    window = others + 1
+    whole = rising[window:]
+    gone = rising[: len(whole)]
+    part = np.exp(gone - whole)
+    rest = whole + np.log1p(-part)
+    half = np.concatenate([rising[:window], rest])
+    falling = half[: n // 2]
+    return np.concatenate([half, falling[::-1]])

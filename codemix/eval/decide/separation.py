@@ -43,7 +43,9 @@ class Separation:
     @property
     def signal_to_noise(self) -> float | None:
         """None where the noise is unknown, or none."""
-        return self.signal / self.noise if self.noise else None
+        if not self.noise:
+            return None
+        return self.signal / self.noise
 
     @property
     def verdict(self) -> str:
@@ -52,7 +54,10 @@ class Separation:
         return DECIDES if self.p <= 1 - LEVEL else CANNOT_DECIDE
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "signal_to_noise": self.signal_to_noise, "verdict": self.verdict}
+        content = asdict(self)
+        content["signal_to_noise"] = self.signal_to_noise
+        content["verdict"] = self.verdict
+        return content
 
 
 def separation(
@@ -109,27 +114,31 @@ class Seeds:
 
     @classmethod
     def of(cls, values: Sequence[Sequence[float]]) -> Seeds:
-        means = np.array([np.mean(runs) for runs in values])
-        counts = np.array([len(runs) for runs in values])
-        freedom = int((counts - 1).sum())
+        means = []
+        counts = []
         squares = 0.0
-        for runs, mean in zip(values, means, strict=True):
-            misses = np.asarray(runs) - mean
-            squares += float(misses @ misses)
+        for runs in values:
+            of_candidate = np.asarray(runs)
+            means.append(of_candidate.mean())
+            counts.append(len(runs))
+            squares += len(runs) * float(of_candidate.var())
+        freedom = sum(counts) - len(counts)
         sd = math.sqrt(squares / freedom) if freedom else None
-        return cls(means, counts, freedom, sd)
+        return cls(np.array(means), np.array(counts), freedom, sd)
 
     def pairs_apart(self) -> list[tuple[int, int]]:
         """The pairs of candidates, the one with the lower mean first, whose difference excludes 0 at 95%."""
         if self.sd is None:
             return []
-        t = float(stdtrit(self.freedom, (1 + LEVEL) / 2))
+        t = stdtrit(self.freedom, (1 + LEVEL) / 2)
+        variances = self.sd**2 / self.counts
+        order = self.means.argsort()
         apart = []
-        for a, b in combinations(range(len(self.means)), 2):
-            standard_error = self.sd * math.sqrt(1 / self.counts[a] + 1 / self.counts[b])
-            difference = self.means[a] - self.means[b]
-            if abs(difference) > t * standard_error:
-                apart.append((a, b) if difference < 0 else (b, a))
+        for a, b in combinations(order.tolist(), 2):
+            difference = self.means[b] - self.means[a]
+            standard_error = math.sqrt(variances[a] + variances[b])
+            if difference > t * standard_error:
+                apart.append((a, b))
         return apart
 
     def chance(self) -> float | None:

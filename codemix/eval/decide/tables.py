@@ -33,10 +33,12 @@ ORDER_NOTE = (
 def decision_tables(decision: Decision) -> list[Table]:
     """One table per setting, and one of how orders carry over."""
     tables = [_setting_table(setting) for setting in decision.settings]
-    tables[-1].notes.append(SEEDS_NOTE)
+    last = tables[-1]
+    last.notes.append(SEEDS_NOTE)
     if decision.carrying:
-        tables.append(_carrying_table(decision.carrying))
-    tables[-1].notes += [f"{note[0].upper()}{note[1:]}." for note in decision.notes]
+        carrying = _carrying_table(decision.carrying)
+        tables.append(carrying)
+    tables[-1].notes += decision.notes
     return tables
 
 
@@ -62,7 +64,9 @@ def _numbers(found: Separation) -> Iterator[str]:
 
 
 def _or_dash(value: float | None, shape: str) -> str:
-    return "–" if value is None else shape.format(value)
+    if value is None:
+        return "–"
+    return shape.format(value)
 
 
 def _carrying_table(carried: Sequence[Carrying]) -> Table:
