@@ -15,6 +15,7 @@ from codemix.errors import CodemixError
 STORE = "CODEMIX_STORE"
 DATA_ROOT = "CODEMIX_DATA_ROOT"
 EVAL_DATA = "CODEMIX_EVAL_DATA"
+CACHE = "CODEMIX_CACHE"
 BASE = "CODEMIX_BASE"
 FAIL_ON = "CODEMIX_FAIL_ON"
 DEBUG = "CODEMIX_DEBUG"
@@ -45,6 +46,13 @@ def folder(name: str) -> Path | None:
     if Path(value).is_dir():
         return Path(value)
     raise _refusal(name, value, "a folder that is there", "correct it, or unset it")
+
+
+def cache() -> Path:
+    """Where copies of what is elsewhere lie, which may be deleted at any time."""
+    of_user = text("XDG_CACHE_HOME", "") or Path.home() / ".cache"
+    default = Path(of_user) / "codemix"
+    return Path(text(CACHE, "") or default)
 
 
 def whole_number(name: str, default: int) -> int:

@@ -149,6 +149,7 @@ def verify(
     With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it.
     With a lock the inputs need not be there any more: it knows which shards to expect.
     """
+    from codemix.data.remote.needed import fingerprints_of
     from codemix.data.review import lock_check
     from codemix.data.review.verify import verify as verify_folders
     from codemix.data.store.finished import finished, related
@@ -162,7 +163,7 @@ def verify(
         lock = _lock_beside(recipe)
         if lock is None:
             workspace.manifests  # noqa: B018 - refuses an unbuilt source
-        done = verify_folders(related(store, _fingerprints(workspace, lock)))
+        done = verify_folders(related(store, fingerprints_of(workspace)))
         problems = list(done.problems)
         if lock is not None:
             problems += lock_check.check(lock, workspace.store, digests=done.measured)
@@ -188,17 +189,6 @@ def _lock_beside(recipe: Path) -> Lock | None:
 
     path = recipe.with_suffix(".lock")
     return lock.read(path) if path.exists() else None
-
-
-def _fingerprints(workspace: Workspace, lock: Lock | None) -> set[str]:
-    """Of the recipe's data, as found and as locked, and of its stages."""
-    fingerprints = {stage.fingerprint for stage in workspace.checked.plan.stages}
-    fingerprints |= {state.fingerprint for state in workspace.found.values() if state.fingerprint}
-    if lock is not None:
-        from codemix.recipe.lock import fingerprints as locked
-
-        fingerprints |= locked(lock)
-    return fingerprints
 
 
 def _not_looked_up(workspace: Workspace) -> list[str]:

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codemix.data.remote.bucket import CONCURRENT, Bucket
+from codemix.data.store.copying import changed
 from codemix.errors import CodemixError
 
 FORMAT = 1
@@ -203,17 +204,9 @@ def _read_pieces(source: Path, files: tuple[File, ...]) -> Iterator[bytes]:
             part = _read(source, span)
             hashes[span.file].update(part)
             if span.end == span.file.bytes and hashes[span.file].hexdigest() != span.file.sha256:
-                raise _changed(source / span.file.path)
+                raise changed(source / span.file.path)
             parts.append(part)
         yield b"".join(parts)
-
-
-def _changed(path: Path) -> CodemixError:
-    return CodemixError(
-        f"{path} has changed since it was finished: its SHA-256 is another",
-        hints=["nothing of it was pushed; `codemix verify` finds what else is damaged"],
-        rule="store-damaged",
-    )
 
 
 def _read(folder: Path, span: Span) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 MADE_FROM = ("documents", "classifiers", "scores", "dedup", "tokenizers", "data")  # made from each other
 MADE_OF = ("stages", "evals", "reports")  # made of data, and of each other
+OF_STAGES = ("evals", "reports")
 KINDS = MADE_FROM + MADE_OF
 PREFIX = 12  # digits of a fingerprint at the end of a folder's name
 _FINGERPRINT = re.compile(r"\b[0-9a-f]{64}\b")
@@ -30,14 +31,37 @@ def finished(root: Path) -> list[Path]:
 def related(root: Path, fingerprints: Iterable[str]) -> list[Path]:
     """The finished folders of these outputs, what they were made from, and what was made of either."""
     folders = finished(root)
-    names = {_prefix(folder) for folder in folders}
-    mentions: dict[Path, set[str]] = {}
-    for folder in folders:
-        mentions[folder] = _mentions(folder) & names
+    mentions = _all_mentions(folders)
     wanted = {fingerprint[:PREFIX] for fingerprint in fingerprints}
     wanted = _with_what_they_rest_on(wanted, mentions)
     wanted = _with_what_was_made_of_them(wanted, mentions)
     return [folder for folder in folders if _prefix(folder) in wanted]
+
+
+def belonging(root: Path, fingerprints: Iterable[str]) -> list[Path]:
+    """The finished folders of these outputs, what they were made from, and the scores and reports of the stages
+    among these outputs alone."""
+    folders = finished(root)
+    mentions = _all_mentions(folders)
+    wanted = {fingerprint[:PREFIX] for fingerprint in fingerprints}
+    rests_on = _with_what_they_rest_on(wanted, mentions)
+    stages = {_prefix(folder) for folder in folders if folder.parent.name == "stages"}
+    asked = wanted & stages
+    chosen = []
+    for folder in folders:
+        is_of_asked = folder.parent.name in OF_STAGES and not mentions[folder].isdisjoint(asked)
+        if _prefix(folder) in rests_on or is_of_asked:
+            chosen.append(folder)
+    return chosen
+
+
+def _all_mentions(folders: list[Path]) -> dict[Path, set[str]]:
+    """For each folder, which of the others its JSON files name."""
+    names = {_prefix(folder) for folder in folders}
+    mentions: dict[Path, set[str]] = {}
+    for folder in folders:
+        mentions[folder] = _mentions(folder) & names
+    return mentions
 
 
 def _prefix(folder: Path) -> str:

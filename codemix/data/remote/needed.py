@@ -1,0 +1,80 @@
+"""Which finished outputs recipes need, and which of them a stage's training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from codemix.data.store.finished import belonging
+from codemix.data.store.store import Store
+from codemix.data.workspace import Workspace
+from codemix.errors import CodemixError, did_you_mean
+from codemix.recipe import lock as locks
+from codemix.recipe.planning.plan import StagePlan, lineage
+
+
+def outputs_of(workspaces: Iterable[Workspace], store: Store) -> list[str]:
+    """What of a store belongs to recipes, as they are and as their locks say: data, what it was made from, and
+    stages with their scores and reports."""
+    fingerprints: set[str] = set()
+    for workspace in workspaces:
+        fingerprints |= fingerprints_of(workspace)
+    folders = belonging(store.root, fingerprints)
+    return [name_in(store, folder) for folder in folders]
+
+
+def fingerprints_of(workspace: Workspace) -> set[str]:
+    """Of a recipe's data, as found and as locked, and of its stages."""
+    fingerprints = {stage.fingerprint for stage in _all_stages(workspace)}
+    fingerprints |= {state.fingerprint for state in workspace.found.values() if state.fingerprint}
+    lock = Path(workspace.source.document.file).with_suffix(".lock")
+    if lock.exists():
+        fingerprints |= locks.fingerprints(locks.read(lock))
+    return fingerprints
+
+
+def _all_stages(workspace: Workspace) -> list[StagePlan]:
+    """The recipe's stages, and those of other recipes that they start from."""
+    stages: list[StagePlan] = []
+    for stage in workspace.checked.plan.stages:
+        stages += lineage(stage)
+    return stages
+
+
+def read_by_training(workspace: Workspace, stage: str | None = None) -> list[str]:
+    """What training reads: tokens, their tokenizer, and what is trained of the stages before; of one stage, or
+    of all.
+
+    Raises CodemixError for an unknown stage, and where its data is not built.
+    """
+    stages = _stages_named(workspace, stage)
+    store = workspace.store
+    manifests = workspace.manifests
+    folders: list[Path] = []
+    for planned in stages:
+        for source in planned.sources:
+            manifest = manifests[source.source]
+            tokenizer = manifest.identity["tokenizer"]
+            folders.append(store.path("tokenizers", tokenizer[:12]))
+            folders.append(manifest.folder)
+        before = lineage(planned) if stage is None else lineage(planned)[:-1]
+        folders += map(workspace.stage_dir, before)
+    there = [folder for folder in folders if folder.is_dir()]
+    names = [name_in(store, folder) for folder in there]
+    return sorted(set(names))
+
+
+def _stages_named(workspace: Workspace, name: str | None) -> list[StagePlan]:
+    stages = workspace.plan.stages
+    chosen = [stage for stage in stages if name in (None, stage.name)]
+    if not chosen:
+        known = [stage.name for stage in stages]
+        what = f"there is no stage `{name}`"
+        raise CodemixError(what, hints=did_you_mean(str(name), known), rule="unknown-stage")
+    return chosen
+
+
+def name_in(store: Store, folder: Path) -> str:
+    """The name of an output: its folder's path inside the store."""
+    inside = folder.absolute().relative_to(store.root.absolute())
+    return inside.as_posix()

@@ -1,0 +1,207 @@
+"""Places of finished outputs besides the local store: another folder, or a bucket.
+
+An output is named by its folder's path inside a store: `data/code-1f2e3d4c5b6a`. What is in a place and what rests
+on what is known from its catalog: a store that has at least the JSON files of every output.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from codemix import environment
+from codemix.data.remote import pieces
+from codemix.data.remote.addresses import is_address
+from codemix.data.remote.bucket import CONCURRENT, Bucket
+from codemix.data.store import digests
+from codemix.data.store.copying import copy, finished_digests
+from codemix.data.store.finished import KINDS, finished
+from codemix.data.store.store import Store, disk_problem, write_text
+from codemix.errors import CodemixError
+from codemix.files import text_digest
+
+Advance = Callable[[int], None]  # called with bytes
+UPLOADS_TAKE = timedelta(days=1)  # at most: what is younger and unfinished may be on its way
+
+
+class FolderPlace:
+    """Another store, in a folder."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def __str__(self) -> str:
+        return str(self._store.root)
+
+    def catalog(self) -> Store:
+        return self._store
+
+    def size(self, output: str) -> int:
+        """Of an output [bytes]."""
+        return folder_size(self._store.root / output)
+
+    def digests(self, output: str) -> dict[str, str] | None:
+        """The SHA-256 of each of an output's files, by path; None where it is not here."""
+        folder = self._store.root / output
+        if not folder.is_dir():
+            return None
+        return finished_digests(folder)
+
+    def give(self, store: Store, output: str, advance: Advance) -> None:
+        """Put a local store's output here, whole."""
+        source = store.root / output
+        here = self._store
+        final = here.root / output
+        copy(source, here, final, advance)
+
+    def take(self, store: Store, output: str, advance: Advance) -> None:
+        """Put an output from here into a local store, whole."""
+        source = self._store.root / output
+        there = store.root
+        final = there / output
+        copy(source, store, final, advance)
+
+    def unfinished(self) -> list[str]:
+        """Nothing: what is unfinished has no place among what is finished."""
+        return []
+
+    def remove(self, output: str) -> None:
+        """Delete an output. Until it is gone, it is whole."""
+        final = self._store.root / output
+        work = self._store.work(final)
+        gone = work.with_name(f"{work.name}.deleted")
+        with self._store.lock(work):
+            try:
+                if gone.exists():
+                    shutil.rmtree(gone)
+                final.rename(gone)  # at once: what is half deleted would look damaged
+                shutil.rmtree(gone)
+            except OSError as error:
+                raise disk_problem(error, final) from error
+
+
+class BucketPlace:
+    """A store in a bucket: a folder of pieces for each output (see pieces.py), under the same names."""
+
+    def __init__(self, bucket: Bucket):
+        self._bucket = bucket
+        self.cache = environment.cache() / text_digest(bucket.address)[:16]
+
+    def __str__(self) -> str:
+        return self._bucket.address
+
+    def catalog(self) -> Store:
+        """Asks the bucket for its folders, one request per kind of output, and reads what is new."""
+        store = Store(self.cache / "catalog")
+        listed = self._folders()
+        for folder in finished(store.root):
+            if _name(store, folder) not in listed:
+                shutil.rmtree(folder)
+        new = [output for output in listed if not (store.root / output).exists()]
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            for output, contents in zip(new, pool.map(self._contents, new), strict=True):
+                if contents is not None:
+                    _write_into_catalog(store, output, contents)
+        return store
+
+    def _folders(self) -> list[str]:
+        names: list[str] = []
+        with ThreadPoolExecutor(len(KINDS)) as pool:
+            for kind, folders in zip(KINDS, pool.map(self._bucket.folders, KINDS), strict=True):
+                names += [f"{kind}/{folder}" for folder in folders]
+        return names
+
+    def _contents(self, output: str) -> pieces.Contents | None:
+        return pieces.read_contents(self._bucket, output)
+
+    def size(self, output: str) -> int:
+        contents = self._contents(output)
+        return contents.total_bytes if contents else 0
+
+    def digests(self, output: str) -> dict[str, str] | None:
+        contents = self._contents(output)
+        if contents is None:
+            return None
+        return {file.path: file.sha256 for file in contents.files}
+
+    def give(self, store: Store, output: str, advance: Advance) -> None:
+        """Put a local store's output here, whole."""
+        folder = store.root / output
+        known = finished_digests(folder)
+        notes: dict[str, str] = {}
+        for path in folder.glob("*.json"):
+            notes[path.name] = path.read_text(encoding="utf-8")
+        pieces.upload(self._bucket, output, folder, known, notes=notes, advance=advance)
+
+    def take(self, store: Store, output: str, advance: Advance) -> None:
+        """Put an output from here into a local store, whole."""
+        contents = self._contents(output)
+        if contents is None:
+            what = f"{self._bucket.address}/{output} is gone"
+            raise CodemixError(
+                what, hints=["something deleted it; run the same command again"], rule="bucket-lost"
+            )
+        final = store.root / output
+        work = store.work(final)
+        known = {file.path: file.sha256 for file in contents.files}
+        with store.lock(work):
+            try:
+                pieces.download(self._bucket, output, contents, work, advance=advance)
+            except OSError as error:
+                raise disk_problem(error, work) from error
+            for name in digests.files(work):
+                if name not in known:
+                    (work / name).unlink()
+            store.publish(final, known)
+
+    def remove(self, output: str) -> None:
+        """Delete an output. Until it is gone, it is whole or not there."""
+        self._bucket.delete([f"{output}/{pieces.DONE}"])  # first: what has none is not there
+        keys = [entry.key for entry in self._bucket.entries(output)]
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            for _ in pool.map(self._bucket.delete, [[key] for key in keys]):
+                pass
+
+    def unfinished(self) -> list[str]:
+        """What interrupted uploads left, and nobody works on any more."""
+        catalog = self.catalog()
+        before = datetime.now(UTC) - UPLOADS_TAKE
+        names = []
+        for output in self._folders():
+            if not (catalog.root / output).exists():
+                newest = max(entry.modified for entry in self._bucket.entries(output))
+                names += [output] if newest < before else []
+        return names
+
+
+Place = FolderPlace | BucketPlace
+
+
+def place_named(text: str) -> Place:
+    """The place of an address or a folder. Raises CodemixError for what is neither."""
+    if is_address(text):
+        return BucketPlace(Bucket(text))
+    return FolderPlace(Store(text))
+
+
+def _write_into_catalog(store: Store, output: str, contents: pieces.Contents) -> None:
+    final = store.root / output
+    work = store.work(final)
+    with store.lock(work):
+        for name, text in contents.notes.items():
+            write_text(work / name, text)
+        work.mkdir(parents=True, exist_ok=True)
+        store.publish(final)
+
+
+def _name(store: Store, folder: Path) -> str:
+    return folder.relative_to(store.root).as_posix()
+
+
+def folder_size(folder: Path) -> int:
+    """Of all files of a finished folder but their list [bytes]."""
+    sizes = [(folder / name).stat().st_size for name in digests.files(folder)]
+    return sum(sizes)

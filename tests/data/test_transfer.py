@@ -1,0 +1,175 @@
+"""Finished outputs between stores: pushed, pulled and removed by recipe; over a folder, S3 and GCS."""
+
+import itertools
+import json
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from support import buckets
+from support.built_run import built_run
+
+import codemix
+from codemix.cli.app import run as command
+from codemix.data.remote import bucket as requests
+from codemix.data.remote import pieces
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module", params=["folder", "s3", "gs"])
+def server(request):
+    started = nullcontext(None) if request.param == "folder" else buckets.bucket_server(request.param)
+    with started as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A recipe whose data is built and whose first stage is trained; its folder is not to be changed."""
+    run = built_run(tmp_path_factory.mktemp("built"), batch_size="2")
+    run.train()
+    return run
+
+
+@pytest.fixture
+def place(server, tmp_path, monkeypatch):
+    """An empty place, as `--to` takes it."""
+    monkeypatch.setenv("CODEMIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(requests, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(pieces, "PIECE", 20_000)
+    return f"{server[0]}/{next(NUMBERS)}" if server else str(tmp_path / "place")
+
+
+def files(root):
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.relative_to(root).parts[0].startswith(".")
+    }
+
+
+def ask(capsys, *words):
+    """The exit code of a command, and what it said."""
+    code = command([*map(str, words), "--json"])
+    out = capsys.readouterr().out
+    return code, json.loads(out)
+
+
+def recipe_of(run):
+    return run.recipe_file.document.file
+
+
+def push(capsys, run, place):
+    return ask(
+        capsys, "push", recipe_of(run), "--to", place, "--store", run.store.root, "--data-root", run.data_root
+    )
+
+
+def pull(capsys, run, place, store, *more):
+    """Where nothing but the recipe is."""
+    words = ["--from", place, "--store", store, "--data-root", store.parent / "nothing", *more]
+    return ask(capsys, "pull", recipe_of(run), *words)
+
+
+def test_there_and_back(trained, place, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    code, pushed = push(capsys, trained, place)
+    kinds = {output.split("/")[0] for output in pushed["outputs"]}
+    assert code == 0 and kinds == {"documents", "tokenizers", "data", "stages"}
+    code, again = push(capsys, trained, place)
+    assert code == 0 and not again["outputs"] and len(again["there"]) == len(pushed["outputs"])
+    code, pulled = pull(capsys, trained, place, tmp_path / "store")
+    assert code == 0 and pulled["outputs"] == pushed["outputs"]
+    assert files(tmp_path / "store") == files(trained.store.root)
+    assert pull(capsys, trained, place, tmp_path / "store")[1]["outputs"] == {}
+    assert (
+        command(
+            ["verify", recipe_of(trained), "--store", str(tmp_path / "store"), "--data-root", str(tmp_path)]
+        )
+        == 0
+    )
+
+
+def test_only_what_a_stage_reads(trained, place, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, place)
+    _, pulled = pull(capsys, trained, place, tmp_path / "store", "--stage", "init")
+    named = sorted(output.split("-")[0] for output in pulled["outputs"])
+    assert named[:2] == ["data/code", "data/docs"] and len(named) == 3 and named[2].startswith("tokenizers/")
+    _, pulled = pull(capsys, trained, place, tmp_path / "other", "--stage", "cooldown")
+    named = sorted(output.split("-")[0] for output in pulled["outputs"])
+    assert named[0] == "data/code" and named[1] == "stages/init" and len(named) == 3
+    there = codemix.open(recipe_of(trained), store=tmp_path / "store", data_root=tmp_path)
+    assert there.plan.stages[-1].fingerprint == trained.plan.stages[-1].fingerprint
+    code, problems = pull(capsys, trained, place, tmp_path / "store", "--stage", "intro")
+    assert code == 1 and problems["problems"][0]["rule"] == "unknown-stage"
+
+
+def test_what_is_not_there(trained, place, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    code, said = pull(capsys, trained, place, tmp_path / "store")
+    assert code == 1 and "has nothing of" in said["problems"][0]["what"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_damaged_output_is_not_pushed(trained, place, tmp_path, capsys):
+    store = tmp_path / "damaged"
+    shutil.copytree(trained.store.root, store)
+    [shard] = (store / "data").glob("code-*/shards/*train*.ds") or (store / "data").glob("code-*/**/*.ds")
+    shard.write_bytes(bytes(shard.stat().st_size))
+    words = ["--to", place, "--store", store, "--data-root", trained.data_root]
+    code, said = ask(capsys, "push", recipe_of(trained), *words)
+    assert code == 1 and f"{shard} has changed" in said["problems"][0]["what"]
+    shard.unlink()
+    code, said = ask(capsys, "push", recipe_of(trained), *words)
+    assert code == 1 and "is not whole" in said["problems"][0]["what"]
+
+
+def test_another_result_of_the_same_name_is_kept_and_told(trained, place, tmp_path, capsys):
+    push(capsys, trained, place)
+    store = tmp_path / "other"
+    shutil.copytree(trained.store.root, store)
+    [folder] = (store / "stages").glob("init-*")
+    (folder / "metrics.jsonl").write_text("{}\n")
+    (folder / "SHA256SUMS").unlink()
+    code, said = ask(
+        capsys, "push", recipe_of(trained), "--to", place, "--store", store, "--data-root", tmp_path
+    )
+    assert code == 0 and said["differing"] == [f"stages/{folder.name}"] and not said["outputs"]
+
+
+def test_gc_removes_what_no_recipe_needs(trained, place, tmp_path, capsys):
+    push(capsys, trained, place)
+    text = Path(recipe_of(trained)).read_text()
+    other = tmp_path / "other.yaml"
+    other.write_text(text.replace("name: small", "name: other").replace("value: 1e-3", "value: 2e-3"))
+    gc = ["gc", other, "--store", place, "--data-root", tmp_path]
+    code, shown = ask(capsys, *gc)
+    assert code == 0 and not shown["deleted"]
+    assert sorted(name.split("-")[0] for name in shown["unneeded"]) == ["stages/cooldown", "stages/init"]
+    assert (
+        ask(capsys, "gc", recipe_of(trained), other, "--store", place, "--data-root", tmp_path)[1]["unneeded"]
+        == {}
+    )
+    assert ask(capsys, *gc, "--delete")[1]["deleted"]
+    assert ask(capsys, *gc)[1]["unneeded"] == {}
+    (tmp_path / "nothing").mkdir()
+    _, pulled = pull(capsys, trained, place, tmp_path / "store")
+    assert {name.split("/")[0] for name in pulled["outputs"]} == {"documents", "tokenizers", "data"}
+
+
+def test_gc_does_not_guess(trained, place, tmp_path, capsys):
+    push(capsys, trained, place)
+    other = tmp_path / "other.yaml"
+    text = Path(recipe_of(trained)).read_text()
+    other.write_text(text.replace("paths: docs.jsonl", "paths: gone.jsonl"))
+    code, said = ask(capsys, "gc", other, "--store", place, "--data-root", tmp_path, "--delete")
+    assert code == 1 and "cannot tell what" in said["problems"][0]["what"]
+
+
+def test_an_almost_address_is_no_folder(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = push(capsys, trained, "s3:/bucket/x")
+    assert code == 1 and said["problems"][0]["rule"] == "bucket-address" and not list(tmp_path.iterdir())
