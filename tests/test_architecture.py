@@ -25,6 +25,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "yaml": {
         "recipe/language/yaml_text.py",
         "recipe/language/yaml_format.py",
+        "recipe/language/yaml_edit.py",
         "recipe/language/yaml_layout.py",
     },
     "typer": {"cli/"},
