@@ -24,6 +24,7 @@ COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in
     "plan": ("recipe", "plan"),
     "diff": ("recipe", "diff"),
     "ci": ("ci", "ci"),
+    "scale-down": ("scale", "scale_down"),
     "lock": ("recipe", "lock"),
     "schema": ("recipe", "schema"),
     "components": ("recipe", "components"),

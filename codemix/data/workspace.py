@@ -34,6 +34,11 @@ class Workspace:
         return self.checked.require()
 
     @property
+    def pools(self) -> dict[str, Pool]:
+        """What the sources that are built hold."""
+        return _pools(self.found)
+
+    @property
     def manifests(self) -> dict[str, Manifest]:
         """Manifests of the sources that are built. Raises CodemixError when one that a stage reads is not."""
         read = {planned.source for stage in self.checked.plan.stages for planned in stage.sources}
@@ -78,10 +83,15 @@ def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path
     elsewhere."""
     refuse_clashes()
     inventory = take_inventory(source.recipe, store, data_root)
-    manifests = _manifests(inventory)
-    pools = {name: _pool(manifest) for name, manifest in manifests.items()}
-    checked = validation.check(source, pools)
+    checked = validation.check(source, _pools(inventory))
     return Workspace(source, store, data_root, inventory, checked)
+
+
+def _pools(inventory: Mapping[str, SourceState]) -> dict[str, Pool]:
+    pools = {}
+    for name, manifest in _manifests(inventory).items():
+        pools[name] = _pool(manifest)
+    return pools
 
 
 def _pool(manifest: Manifest) -> Pool:

@@ -106,6 +106,17 @@ def test_why_says_that_a_document_is_not_in_the_sample(root):
         assert [sentence(fate) for fate in found] == ["a: left out by `subsample:`"]
 
 
+def test_an_op_that_samples_is_not_taken_for_it(root):
+    op = {"kind": "hash_sample", "keep": "50%"}
+    made, store, manifest = built(root, subsample="1/2", ops=[op], held_out="5%")
+    present = {*ids(manifest, "train"), *ids(manifest, "held_out")}
+    inventory = take_inventory(made, store, root)
+    missing = [f"a.jsonl#{i}" for i in range(40) if f"a.jsonl#{i}" not in present]
+    said = {sentence(fate) for name in missing for fate in why(made, store, inventory, root, name)}
+    by_op = "a: dropped by 01-hash_sample: not_sampled (keep: 50%, by: id, salt: )"
+    assert said == {"a: left out by `subsample:`", by_op}
+
+
 SHARED = {"raw": source(), "a": {"read": {"kind": "source", "name": "raw"}}}
 GRAPHS = [  # sources, more, the share of `raw` and of `a` that is read, the share of `a` that is trained on
     ({"raw": source(subsample="1/8"), "a": {**SHARED["a"], "held_out": "1%"}}, {}, "1/8", "1", "1/8"),

@@ -2,7 +2,8 @@
 
 The same documents on any number of workers and after any change of the ops before it; a larger share holds
 every document of a smaller one with the same salt. Sampling by position (as a seeded random draw does) has
-neither property.
+neither property. The op says which documents the data are; the field `subsample:` of a source takes a part of
+whatever they are, after dedup and hold-out, for a smaller recipe like this one.
 """
 
 import hashlib

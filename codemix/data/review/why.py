@@ -260,7 +260,7 @@ def _predicate(outcome: str, facts: dict[str, Any]) -> str:
         rest = ", with the rest of its input" if facts.get("rest_lost") else ""
         detail = f" ({facts['detail']})" if facts.get("detail") else ""
         return f"unreadable{rest}: {facts['reason']}{detail}"
-    if facts.get("reason") == NOT_SAMPLED:
+    if facts.get("reason") == NOT_SAMPLED and "op" not in facts:
         return "left out by `subsample:`"
     if outcome == "dropped":
         if facts.get("measured"):

@@ -14,6 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "470M": dict(d_model=1024, n_layers=16, n_heads=8, d_head=128, d_ff=2816),
     "2.8B": dict(d_model=2560, n_layers=27, n_heads=20, d_head=128, d_ff=6912),
     "120M": dict(d_model=768, n_layers=12, n_heads=6, d_head=128, d_ff=2048),
+    "60M": dict(d_model=512, n_layers=10, n_heads=4, d_head=128, d_ff=1408),
 }
 
 
@@ -23,7 +24,7 @@ class Model(Spec):
 
     ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"block"})
 
-    preset: Literal["470M", "2.8B", "120M"] | None = Field(
+    preset: Literal["470M", "2.8B", "120M", "60M"] | None = Field(
         None, description="a named shape (ours); other fields override it"
     )
     d_model: int = Field(ge=8, le=65536)

@@ -248,6 +248,21 @@ def exact_share(share: Fraction) -> str:
     return f"{share.numerator}/{share.denominator}"
 
 
+def exact_tokens(n: int) -> str:
+    """Text that `read_tokens` reads back to the same number: `12.5B` where a few digits can say it."""
+    for factor, unit in _LARGE:
+        short = f"{Decimal(n) / factor:f}"
+        if n >= factor and len(short) <= 8:
+            return f"{short}{unit}"
+    return str(n)
+
+
+def tokens_value(n: int) -> int | str:
+    """The same as a value of YAML: a number where no unit helps."""
+    text = exact_tokens(n)
+    return n if text.isdecimal() else text
+
+
 _QUANTITY = {"type": ["string", "integer"]}
 Tokens = Annotated[
     int,

@@ -21,7 +21,9 @@ def edited(document: YamlFile, value: Any) -> str:
 
     Raises CodemixError where its anchors stand in the way: one text for two values that now differ."""
     edits = _Edits(document.text)
-    edits.compare(yaml.compose(document.text, Loader=YAML_LOADER), document.value, value)
+    node = yaml.compose(document.text, Loader=YAML_LOADER)
+    assert node is not None  # the document holds something
+    edits.compare(node, document.value, value)
     text = edits.applied()
     try:
         says_it = parse(text, document.file).value == value
@@ -73,12 +75,23 @@ class _Edits:
         if isinstance(node, yaml.MappingNode) and isinstance(new, dict) and old.keys() & new.keys():
             self._compare_mapping(node, old, new)
         elif isinstance(node, yaml.SequenceNode) and isinstance(new, list) and len(old) == len(new):
-            for inside, before, after in zip(node.value, old, new, strict=True):
-                self.compare(inside, before, after)
+            self._compare_sequence(node, old, new)
         else:
-            is_block = not _is_on_one_line(node) and not isinstance(node, yaml.ScalarNode)
-            margin = "  " if is_block else ""  # a block's dashes may stand right under its key
-            self._put(node.start_mark.index, _end(node), margin + value_text(new))
+            self._replace(node, new)
+
+    def _replace(self, node: yaml.Node, new: Any) -> None:
+        text = value_text(new)
+        is_scalar = isinstance(node, yaml.ScalarNode)
+        if not is_scalar and not _is_on_one_line(node):
+            text = f"  {text}"  # a block's dashes may stand right under its key
+        start = node.start_mark.index
+        end = _end(node)
+        self._put(start, end, text)
+
+    def _compare_sequence(self, node: yaml.SequenceNode, old: Sequence, new: Sequence) -> None:
+        items = zip(node.value, old, new, strict=True)
+        for inside, before, after in items:
+            self.compare(inside, before, after)
 
     def _put(self, start: int, end: int, new: str) -> None:
         self.stretches[start, end] = new
@@ -96,29 +109,35 @@ class _Edits:
     def _remove(self, node: yaml.MappingNode, i: int) -> None:
         """Take out the i-th pair: its lines, or what lies between two of a `{...}`."""
         key, value = node.value[i]
-        start, end = key.start_mark.index, _end(value)
-        if node.flow_style:
-            is_last = i + 1 == len(node.value)
-            start = _end(node.value[i - 1][1]) if is_last and i else start
-            end = end if is_last else node.value[i + 1][0].start_mark.index
-        else:
+        start = key.start_mark.index
+        end = _end(value)
+        if not node.flow_style:
             start = self.text.rfind("\n", 0, start) + 1
             end = self._line_end(end) + 1
+        elif i + 1 < len(node.value):
+            following, _ = node.value[i + 1]
+            end = following.start_mark.index
+        elif i:
+            _, before = node.value[i - 1]
+            start = _end(before)
         self._put(start, end, "")
 
     def _add(self, node: yaml.MappingNode, pairs: Sequence[str]) -> None:
         """Put pairs behind the first that is on one line, else before all."""
-        first = node.value[0][0].start_mark
+        key, _ = node.value[0]
+        place = key.start_mark.index
+        margin = " " * key.start_mark.column
         if node.flow_style:
-            self._put(first.index, first.index, "".join(f"{pair}, " for pair in pairs))
-            return
-        margin = " " * first.column
-        for _, value in node.value:
-            if _is_on_one_line(value):
-                place = self._line_end(_end(value))
-                self._put(place, place, "".join(f"\n{margin}{pair}" for pair in pairs))
-                return
-        self._put(first.index, first.index, "".join(f"{pair}\n{margin}" for pair in pairs))
+            before, after = "", ", "
+        else:
+            before, after = "", f"\n{margin}"
+            for _, value in node.value:
+                if _is_on_one_line(value):
+                    place = self._line_end(_end(value))
+                    before, after = after, ""
+                    break
+        text = [before + pair + after for pair in pairs]
+        self._put(place, place, "".join(text))
 
     def _line_end(self, place: int) -> int:
         end = self.text.find("\n", place)
@@ -127,9 +146,10 @@ class _Edits:
 
 def _is_on_one_line(node: yaml.Node) -> bool:
     """A scalar, or `{...}` and `[...]`: its end is where its text ends."""
-    if isinstance(node, yaml.ScalarNode):
-        return node.style not in ("|", ">")
-    return bool(node.flow_style)
+    if isinstance(node, yaml.CollectionNode):
+        return bool(node.flow_style)
+    assert isinstance(node, yaml.ScalarNode)
+    return node.style not in ("|", ">")
 
 
 def _end(node: yaml.Node) -> int:

@@ -1,0 +1,206 @@
+"""A proxy repeats its sources as the target does, or is refused with the smallest ratio that works."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from codemix.cli.app import new_app
+from codemix.errors import CodemixError
+from codemix.recipe.checks import validation
+from codemix.recipe.language import yaml_format, yaml_text
+from codemix.recipe.language.recipe_file import of_document
+from codemix.recipe.scaling.proxy_values import Wanted
+from codemix.recipe.scaling.scale_down import MIN_WINDOWS, read_ratio, scale_down
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+WHOLE = [path for path in sorted(RECIPES.rglob("*.yaml")) if "\nbase: " not in path.read_text()]
+WHOLE.remove(RECIPES / "tour.yaml")  # starts from another recipe
+TEXT = """\
+codemix: 1 # a comment
+name: target
+tokenizer: {kind: tokenizer_json, path: t.json}
+sources:
+  # where it comes from
+  a:
+    read: {kind: jsonl, paths: a.jsonl}
+    tokens: 1M # declared
+    max_epochs: 9
+    held_out: 1%
+  b: {read: {kind: jsonl, paths: b.jsonl}, tokens: 500k, max_epochs: 9}
+model: {preset: 120M} # the paper's
+training:
+  seq_len: 64
+  batch_size: 32 # rows
+stages:
+  - name: one
+    tokens: 1024k
+    mixture: {a: 90%, b: 10%} # mostly a
+    learning_rate: {kind: wsd, peak: 1e-3, floor: 1e-5, warmup: 20 steps, decay: 64k tokens}
+  - name: two
+    steps: 100
+    mixture: {a: {from: 50%, to: 0%}, b: {from: 50%, to: 100%}}
+    learning_rate: {kind: linear, start: previous, floor: 1e-6}
+"""
+
+
+def scaled(text, ratio, **wanted):
+    source = of_document(yaml_text.parse(text, "t.yaml"))
+    target = validation.check(source).require()
+    return scale_down(source, target, {}, Wanted(Fraction(ratio), "small", **wanted))
+
+
+def planned(text):
+    return validation.check(of_document(yaml_text.parse(text, "t.yaml"))).require()
+
+
+def assert_epochs_agree(proxy, ratio):
+    for before, after in zip(proxy.target.stages, proxy.plan.stages, strict=True):
+        for whole, part in zip(before.sources, after.sources, strict=True):
+            assert abs(part.windows - whole.windows * ratio) <= 1 + ratio
+            if whole.pool_windows:
+                assert abs(part.pool_windows - whole.pool_windows * ratio) <= 1 + ratio
+                assert part.pool_windows >= MIN_WINDOWS
+
+
+def test_a_proxy_keeps_steps_shares_and_comments():
+    proxy = scaled(TEXT, "1/16", preset="60M", learning_rate=1e-4)
+    assert_epochs_agree(proxy, Fraction(1, 16))
+    assert planned(proxy.text).stages == proxy.plan.stages
+    assert [stage.steps for stage in proxy.plan.stages] == [500, 100]
+    for line in (
+        "codemix: 1 # a comment",
+        "  # where it comes from",
+        "    subsample: 1/16",
+        "    tokens: 1M # declared",
+        "model: {preset: 60M} # the paper's",
+        "  batch_size: 2 # rows",
+        "    tokens: 64k",
+        "    steps: 100",
+        "{kind: wsd, peak: 0.0001, floor: 1.0e-06, warmup: 20 steps, decay: 4k tokens}",
+        "{kind: linear, start: previous, floor: 1.0e-07}",
+    ):
+        assert line in proxy.text, line
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
+def test_shipped_recipes_scale_down(path):
+    document = yaml_text.load(path)
+    source = of_document(document)
+    target = validation.check(source).require()
+    proxy = scale_down(source, target, {}, Wanted(Fraction(1, 2), "small"))
+    assert_epochs_agree(proxy, Fraction(1, 2))
+    comments = list(yaml_format._comments(document.text))
+    assert list(yaml_format._comments(proxy.text)) == comments
+
+
+SHARES = st.lists(st.integers(1, 9), min_size=3, max_size=3)
+STAGES = st.lists(
+    st.tuples(st.integers(1, 4000), SHARES, st.sampled_from([1, 4, 6, 32])), min_size=1, max_size=3
+)
+
+
+def recipe_text(sizes, stages):
+    sources = [
+        f"  s{i}: {{read: {{kind: jsonl, paths: s{i}.jsonl}}, tokens: {size}, max_epochs: 1000}}\n"
+        for i, size in enumerate(sizes)
+    ]
+    rates = "{kind: constant, value: 1e-3}"
+    lines = [
+        f"  - {{name: n{i}, steps: {steps}, batch_size: {batch}, weights: relative, learning_rate: {rates},"
+        f" mixture: {{s0: {shares[0]}, s1: {shares[1]}, s2: {shares[2]}}}}}\n"
+        for i, (steps, shares, batch) in enumerate(stages)
+    ]
+    head, _, tail = TEXT.partition("sources:\n")
+    model = tail[tail.index("model:") : tail.index("  - name: one")]
+    scored = "evaluation: {bits_per_byte: false}\n"
+    return f"{head}sources:\n{''.join(sources)}{model}{''.join(lines)}{scored}"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(14_000, 3_000_000), min_size=3, max_size=3), STAGES, st.integers(2, 40))
+def test_epochs_by_stage_and_source_are_the_targets_within_one_window(sizes, stages, n):
+    text = recipe_text(sizes, stages)
+    try:
+        target = planned(text)
+    except CodemixError:  # a share that rounds to no window in the target
+        return
+    ratio = Fraction(1, n)
+    try:
+        proxy = scaled(text, ratio)
+    except CodemixError as error:
+        hint = error.problems[-1].hints[0]
+        if "--tokens" not in hint:
+            return
+        ratio = read_ratio(hint.split("--tokens ")[1].rstrip("`"))
+        assert ratio > Fraction(1, n)
+        proxy = scaled(text, ratio)
+    assert proxy.target == target
+    assert_epochs_agree(proxy, ratio)
+    assert planned(proxy.text).stages == proxy.plan.stages
+
+
+REFUSED = [  # what of the recipe is changed, the ratio, what the refusal says
+    ({}, "1/200", "would keep"),
+    (
+        {"warmup: 20 steps": "warmup: 1 steps", "batch_size: 32": "batch_size: 1"},
+        "1/16",
+        "less than one step",
+    ),
+    ({"steps: 100": "steps: 3", "batch_size: 32": "batch_size: 7"}, "1/16", "rounds to none"),
+    ({"batch_size: 32": "batch_size: 31"}, "1/7", "its batches do not divide"),
+]
+
+
+@pytest.mark.parametrize(("changes", "ratio", "what"), REFUSED)
+def test_what_does_not_work_is_refused_with_what_does(changes, ratio, what):
+    text = TEXT
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    with pytest.raises(CodemixError, match=what) as refused:
+        scaled(text, ratio)
+    hint = refused.value.problems[-1].hints[0]
+    works = read_ratio(hint.split("--tokens ")[1].rstrip("`"))
+    assert_epochs_agree(scaled(text, works), works)
+    smaller = Fraction(1, works.denominator + 1)
+    if smaller > Fraction(ratio):
+        with pytest.raises(CodemixError):
+            scaled(text, smaller)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"), [("0.0625", "6.25%"), ("1", "100%"), ("0%", "1/16"), ("x", "1/3"), ("3/2", "100%")]
+)
+def test_a_ratio_that_is_none(given, hint):
+    with pytest.raises(CodemixError) as refused:
+        read_ratio(given)
+    assert hint in " ".join(refused.value.problems[0].hints)
+
+
+def test_a_stage_of_another_recipe_is_refused(tmp_path):
+    (tmp_path / "base.yaml").write_text(TEXT)
+    starts = "  - name: one\n    init_from: {recipe: base.yaml, stage: one}\n"
+    path = tmp_path / "t.yaml"
+    path.write_text(TEXT.replace("  - name: one\n", starts))
+    source = of_document(yaml_text.load(path))
+    target = validation.check(source, root=tmp_path).require()
+    with pytest.raises(CodemixError, match="which is trained in full"):
+        scale_down(source, target, {}, Wanted(Fraction(1, 2), "small"))
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_command_shows_both_ledgers(tmp_path, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    (tmp_path / "t.yaml").write_text(TEXT)
+    words = ["scale-down", str(tmp_path / "t.yaml"), "--tokens", "1/16", "--store", str(tmp_path / "store")]
+    shown = CliRunner().invoke(new_app(), [*words, "--write", str(tmp_path / "mine.yaml")])
+    assert shown.exit_code == 0, shown.output
+    tables = shown.output.split("written to")[0]
+    assert max(map(len, tables.splitlines())) <= width
+    assert "0.9734" in tables and "name: mine" in (tmp_path / "mine.yaml").read_text()
+    again = CliRunner().invoke(new_app(), [*words, "--write", str(tmp_path / "mine.yaml")])
+    assert "exists already" in str(again.exception)
