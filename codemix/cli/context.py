@@ -18,9 +18,29 @@ if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
     from codemix.recipe.planning.plan import Plan
 
+
+def _folder_or_address(place: str | Path) -> Path | str:
+    """A path for a folder; the text of an address, which a path would change."""
+    from codemix.data.store.addresses import is_address
+
+    if isinstance(place, str) and is_address(place):
+        return place
+    return Path(place)
+
+
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar=environment.STORE, help="Folder of everything that is built.")
+]
+AnyStoreOption = Annotated[  # of commands that @over_buckets runs on a local copy
+    Path,
+    typer.Option(
+        "--store",
+        envvar=environment.STORE,
+        parser=_folder_or_address,
+        metavar="PLACE",
+        help="Folder of everything that is built, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+    ),
 ]
 DataRootOption = Annotated[
     Path,

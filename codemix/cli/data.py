@@ -13,15 +13,16 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     DataRootOption,
     ExecutorOption,
     JsonOption,
     RecipeArg,
-    StoreOption,
     WorkersOption,
     load,
     print_json,
 )
+from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from codemix.tables import Table
 
 
+@over_buckets("everything", writes=True)
 def build_data(
     recipe: RecipeArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     workers: WorkersOption = 1,
     executor: ExecutorOption = "local",
@@ -135,12 +137,13 @@ def _reasons_for_dropping(state: SourceState) -> str:
     return ", ".join(shown)
 
 
+@over_buckets("everything")
 def verify(
     recipe: Annotated[
         Path | None,
         typer.Argument(help="A recipe; without one, all that is finished in the store.", show_default=False),
     ] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> int:
     """Check every file of what is finished against the digest it was finished with, and the shards against
@@ -210,10 +213,11 @@ def _first_few(names: Sequence[str], most: int) -> str:
     return shown
 
 
+@over_buckets("everything")
 def inspect(
     recipe: RecipeArg,
     source: Annotated[str | None, typer.Argument(help="One source; default all.")] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     samples: Annotated[
         int | None,
@@ -250,6 +254,7 @@ def inspect(
         print_json(found) if json else render(found)
 
 
+@over_buckets("training")
 def show(
     recipe: RecipeArg,
     step: Annotated[
@@ -265,7 +270,7 @@ def show(
     stage: Annotated[
         str | None, typer.Option("--stage", help="Which stage, where several have that step.")
     ] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
@@ -302,12 +307,13 @@ def _licences(licence: str | list[str] | None) -> str:
     return f" [{shown}]"
 
 
+@over_buckets("training")
 def seen(
     recipe: RecipeArg,
     document: Annotated[
         str, typer.Argument(help="A document's id, as `codemix show` prints it.", show_default=False)
     ],
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
@@ -342,6 +348,7 @@ def seen(
     return table.print()
 
 
+@over_buckets("everything")
 def why(
     recipe: RecipeArg,
     document: Annotated[
@@ -350,7 +357,7 @@ def why(
             help="A document's id: `<input>#<row>`, or what the source's `id:` names.", show_default=False
         ),
     ],
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:

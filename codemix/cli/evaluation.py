@@ -12,19 +12,20 @@ from typer.core import TyperGroup
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     DataRootOption,
     EvalDataOption,
     HarnessOption,
     JsonOption,
     MeshOption,
     RecipeArg,
-    StoreOption,
     UnsafeExecOption,
     load,
     mesh_of,
     print_json,
     refusal,
 )
+from codemix.cli.over_buckets import over_buckets
 
 
 class _ScoreByDefault(TyperGroup):
@@ -46,9 +47,10 @@ group = typer.Typer(
 
 
 @group.command("score")
+@over_buckets("everything", writes=True)
 def score(
     recipe: RecipeArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     stage: Annotated[
         str | None, typer.Option("--stage", help="One stage; default each that is trained.")
@@ -82,6 +84,7 @@ def fetch_data(dest: Annotated[Path, typer.Argument(help="Folder to write to.")]
 
 
 @group.command("generate")
+@over_buckets("everything")
 def generate(
     recipe: RecipeArg,
     prompts: Annotated[
@@ -89,7 +92,7 @@ def generate(
     ],
     output: Annotated[Path, typer.Option("--output", help="JSONL to write.", show_default=False)],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")] = 256,
     temperature: Annotated[
@@ -137,9 +140,10 @@ def winrate(
     print_json(result.as_json()) if json else print(result.text())
 
 
+@over_buckets("everything", writes=True)
 def report(
     recipe: RecipeArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
@@ -153,11 +157,12 @@ def report(
     print(open_run(recipe, store, data_root).report(options))
 
 
+@over_buckets("everything", writes=True)
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(help="Recipes that are trained, or one study.", show_default=False)
     ],
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     baseline: Annotated[
         str | None, typer.Option("--baseline", help="Recipe that changes are relative to; default the first.")

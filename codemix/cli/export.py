@@ -10,17 +10,19 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     DataRootOption,
     JsonOption,
     RecipeArg,
-    StoreOption,
     print_json,
 )
+from codemix.cli.over_buckets import over_buckets
 
 if TYPE_CHECKING:
     from codemix.data.export.export import Export
 
 
+@over_buckets("training")
 def export_data(
     recipe: RecipeArg,
     output: Annotated[
@@ -40,7 +42,7 @@ def export_data(
         typer.Option("--materialize", help="Write this stage's rows, in their order, in place of documents."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be written.")] = False,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:

@@ -16,6 +16,7 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     ChipOption,
     DataRootOption,
     EvalDataOption,
@@ -29,6 +30,7 @@ from codemix.cli.context import (
     refusal,
     show_warnings,
 )
+from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM, CodemixError, Problem
 
 if TYPE_CHECKING:
@@ -135,9 +137,10 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{plural}"
 
 
+@over_buckets("catalog")
 def plan(
     recipe: RecipeArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
     markdown: MarkdownOption = False,

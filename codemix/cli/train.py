@@ -13,6 +13,7 @@ from codemix import environment
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     DataRootOption,
     EvalDataOption,
     ExecutorOption,
@@ -32,6 +33,7 @@ from codemix.cli.context import (
     refusal,
     show_warnings,
 )
+from codemix.cli.over_buckets import over_buckets
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
@@ -43,9 +45,10 @@ TrackOption = Annotated[
 ]
 
 
+@over_buckets("training", writes=True)
 def train(
     recipe: RecipeArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     mesh: MeshOption = None,
     until: Annotated[
@@ -128,9 +131,10 @@ def _steps(until: str | None) -> int | None:
     return int(number)
 
 
+@over_buckets("everything", writes=True)
 def run(
     recipe: RecipeArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     workers: WorkersOption = 1,
     executor: ExecutorOption = "local",
@@ -224,6 +228,7 @@ def aot(
     return 0 if all(r.fits for r in results) else 3
 
 
+@over_buckets("everything")
 def export_model(
     recipe: RecipeArg,
     output: Annotated[
@@ -240,7 +245,7 @@ def export_model(
         str | None,
         typer.Option("--architecture", help="cohere or llama; default the one that `model.block` is."),
     ] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
     """Write a trained stage as a Hugging Face model: CohereForCausalLM, or LlamaForCausalLM."""

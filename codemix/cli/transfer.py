@@ -45,8 +45,8 @@ def push(
     from codemix.data.remote.places import place_named
     from codemix.data.store.store import Store
 
-    place = place_named(to)
     here = Store(store)
+    place = place_named(to)
     outputs = outputs_of(_workspaces(recipes, here, data_root), here)
     if not outputs:
         raise refusal(
@@ -75,6 +75,7 @@ def pull(
     from codemix.data.remote.places import place_named
     from codemix.data.store.store import Store
 
+    here = Store(store)
     place = place_named(from_)
     catalog = place.catalog()
     workspaces = _workspaces(recipes, catalog, data_root)
@@ -87,7 +88,6 @@ def pull(
             f"`codemix push RECIPE --to {from_}` puts it there",
             rule="not-built",
         )
-    here = Store(store)
     planned = transfer.plan_pull(here, outputs, place)
     transfer.pull(planned, here, place)
     _show("pulled", planned, place, json=json)

@@ -15,8 +15,8 @@ from support import buckets
 
 from codemix.data.remote import bucket as requests
 from codemix.data.remote import pieces, refusals
-from codemix.data.remote.addresses import is_address
 from codemix.data.remote.bucket import Bucket
+from codemix.data.store.addresses import is_address
 from codemix.errors import CodemixError
 
 NUMBERS = itertools.count()

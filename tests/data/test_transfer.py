@@ -5,6 +5,7 @@ import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from support import buckets
@@ -173,3 +174,100 @@ def test_an_almost_address_is_no_folder(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, said = push(capsys, trained, "s3:/bucket/x")
     assert code == 1 and said["problems"][0]["rule"] == "bucket-address" and not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def bucket_place(place):
+    if "://" not in place:
+        pytest.skip("of buckets alone")
+    return place
+
+
+def at(run, place, tmp_path, name, *more):
+    """A command over a store in a bucket, where no raw input is."""
+    (tmp_path / "nothing").mkdir(exist_ok=True)
+    words = [name, recipe_of(run), "--store", place, "--data-root", tmp_path / "nothing", *more]
+    return command([*map(str, words)])
+
+
+def test_plan_over_a_bucket_reads_no_piece(trained, bucket_place, server, tmp_path, capsys):
+    push(capsys, trained, bucket_place)
+    server[1].requests.clear()
+    assert at(trained, bucket_place, tmp_path, "plan") == 0
+    said = capsys.readouterr()
+    assert "its inputs are not here" in said.out
+    assert "`codemix train` copies 5 outputs" in said.err and "requests" in said.err
+    objects = [request for request in server[1].requests if "?" not in request]
+    assert objects and all(unquote(request).endswith("done.json") for request in objects)
+    assert not (tmp_path / "store").exists() and not list(Path().glob("s3:*"))
+
+
+def test_trained_over_a_bucket_as_over_a_folder(trained, bucket_place, tmp_path, capsys):
+    built = tmp_path / "built"
+    shutil.copytree(trained.store.root, built, ignore=shutil.ignore_patterns("stages"))
+    words = ["--to", bucket_place, "--store", built, "--data-root", tmp_path]
+    assert ask(capsys, "push", recipe_of(trained), *words)[0] == 0
+    assert at(trained, bucket_place, tmp_path, "train") == 0
+    said = capsys.readouterr().err
+    assert "copying 3 outputs" in said and "pushed stages/cooldown" in said
+    _, pulled = pull(capsys, trained, bucket_place, tmp_path / "store")
+    for folder in (trained.store.root / "stages").iterdir():
+        ledger = tmp_path / "store" / "stages" / folder.name / "ledger.json"
+        assert ledger.read_bytes() == (folder / "ledger.json").read_bytes()
+    assert at(trained, bucket_place, tmp_path, "report") == 0
+    assert "pushed evals/" in capsys.readouterr().err
+    for name in ("verify", "inspect", "eval"):
+        assert at(trained, bucket_place, tmp_path, name) == 0, capsys.readouterr().err
+    assert at(trained, bucket_place, tmp_path, "show", "--step", 3) == 0
+
+
+def test_built_over_a_bucket(trained, bucket_place, tmp_path, capsys):
+    words = ["build-data", recipe_of(trained), "--store", bucket_place, "--data-root", str(trained.data_root)]
+    assert command(words) == 0
+    assert "pushed documents/code-" in capsys.readouterr().err
+    _, pulled = pull(capsys, trained, bucket_place, tmp_path / "store", "--data-root", trained.data_root)
+    ours = {name: content for name, content in files(tmp_path / "store").items() if name.endswith(".ds")}
+    assert ours == {
+        name: content for name, content in files(trained.store.root).items() if name.endswith(".ds")
+    }
+
+
+def test_work_on_other_machines_is_refused(trained, bucket_place, tmp_path, capsys):
+    push(capsys, trained, bucket_place)
+    assert at(trained, bucket_place, tmp_path, "train", "--hosts", 2, "--host", 0) == 1
+    assert "works on other machines too" in capsys.readouterr().err
+    assert at(trained, bucket_place, tmp_path, "build-data", "--executor", "slurm") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["lock", "r.yaml"],
+        ["study", "run", "s.yaml"],
+        ["study", "status", "s.yaml"],
+        ["push", "r.yaml", "--to", "x"],
+        ["pull", "r.yaml", "--from", "x"],
+    ],
+)
+@pytest.mark.parametrize("address", ["s3://bucket/x", "gs://bucket/x", "s3:/bucket/x"])
+def test_elsewhere_an_address_is_not_taken_for_a_folder(
+    trained, tmp_path, capsys, monkeypatch, words, address
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(recipe_of(trained), "r.yaml")
+    Path("s.yaml").write_text(
+        "codemix: 1\nstudy: s\nquestion: q?\nbase: r.yaml\ngrid: {steps: {few: {stages.init.steps: 8}, many: {stages.init.steps: 9}}}\n"
+    )
+    assert command([*words, "--store", address]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.yaml", "s.yaml"]
+
+
+def test_a_copy_that_does_not_fit_is_refused_first(trained, place, tmp_path, capsys, monkeypatch):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, place)
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    code, said = pull(capsys, trained, place, tmp_path / "store")
+    assert code == 1 and said["problems"][0]["rule"] == "disk-full" and not (tmp_path / "store").exists()

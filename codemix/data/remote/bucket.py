@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from codemix.data.remote import refusals
-from codemix.data.remote.addresses import is_address
+from codemix.data.store.addresses import is_address
 from codemix.errors import CodemixError
 from codemix.recipe.language.requirements import package
 

@@ -6,7 +6,9 @@ on what is known from its catalog: a store that has at least the JSON files of e
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,9 +16,9 @@ from pathlib import Path
 
 from codemix import environment
 from codemix.data.remote import pieces
-from codemix.data.remote.addresses import is_address
 from codemix.data.remote.bucket import CONCURRENT, Bucket
 from codemix.data.store import digests
+from codemix.data.store.addresses import is_address
 from codemix.data.store.copying import copy, finished_digests
 from codemix.data.store.finished import KINDS, finished
 from codemix.data.store.store import Store, disk_problem, write_text
@@ -64,6 +66,10 @@ class FolderPlace:
         final = there / output
         copy(source, store, final, advance)
 
+    def requests(self, output: str) -> int:
+        """How many reads bring an output: none."""
+        return 0
+
     def unfinished(self) -> list[str]:
         """Nothing: what is unfinished has no place among what is finished."""
         return []
@@ -88,6 +94,7 @@ class BucketPlace:
 
     def __init__(self, bucket: Bucket):
         self._bucket = bucket
+        self._read: dict[str, pieces.Contents | None] = {}  # once in a command, but for what is then used
         self.cache = environment.cache() / text_digest(bucket.address)[:16]
 
     def __str__(self) -> str:
@@ -99,7 +106,7 @@ class BucketPlace:
         listed = self._folders()
         for folder in finished(store.root):
             if _name(store, folder) not in listed:
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
         new = [output for output in listed if not (store.root / output).exists()]
         with ThreadPoolExecutor(CONCURRENT) as pool:
             for output, contents in zip(new, pool.map(self._contents, new), strict=True):
@@ -115,10 +122,16 @@ class BucketPlace:
         return names
 
     def _contents(self, output: str) -> pieces.Contents | None:
-        return pieces.read_contents(self._bucket, output)
+        self._read[output] = pieces.read_contents(self._bucket, output)
+        return self._read[output]
+
+    def _known_contents(self, output: str) -> pieces.Contents | None:
+        if output not in self._read:
+            self._contents(output)
+        return self._read[output]
 
     def size(self, output: str) -> int:
-        contents = self._contents(output)
+        contents = self._known_contents(output)
         return contents.total_bytes if contents else 0
 
     def digests(self, output: str) -> dict[str, str] | None:
@@ -126,6 +139,11 @@ class BucketPlace:
         if contents is None:
             return None
         return {file.path: file.sha256 for file in contents.files}
+
+    def requests(self, output: str) -> int:
+        """How many reads bring an output: one for each piece, one for their list."""
+        contents = self._known_contents(output)
+        return len(contents.pieces) + 1 if contents else 0
 
     def give(self, store: Store, output: str, advance: Advance) -> None:
         """Put a local store's output here, whole."""
@@ -188,13 +206,18 @@ def place_named(text: str) -> Place:
 
 
 def _write_into_catalog(store: Store, output: str, contents: pieces.Contents) -> None:
+    """Two processes may write the same at the same time."""
     final = store.root / output
-    work = store.work(final)
-    with store.lock(work):
-        for name, text in contents.notes.items():
-            write_text(work / name, text)
-        work.mkdir(parents=True, exist_ok=True)
-        store.publish(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".", dir=store.root))
+    for name, text in contents.notes.items():
+        write_text(work / name, text)
+    try:
+        work.rename(final)
+    except OSError as error:
+        shutil.rmtree(work)
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise disk_problem(error, final) from error
 
 
 def _name(store: Store, folder: Path) -> str:

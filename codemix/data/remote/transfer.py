@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from codemix.data.remote.places import Place, folder_size
 from codemix.data.store.copying import finished_digests
 from codemix.data.store.store import Store
+from codemix.errors import CodemixError
 from codemix.progress import progress
+from codemix.recipe.planning.cost_estimate import show_bytes
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,26 @@ def push(transfer: Transfer, store: Store, place: Place) -> None:
 
 
 def pull(transfer: Transfer, store: Store, place: Place) -> None:
-    """Copy from a place, one output after the other, each whole before the next."""
+    """Copy from a place, one output after the other, each whole before the next.
+
+    Raises CodemixError before the first where the disk has less room than they take.
+    """
+    _refuse_full(store.root, transfer.total_bytes)
     with progress("pulling", transfer.total_bytes, "bytes") as advance:
         for output in transfer.outputs:
             place.take(store, output, advance)
+
+
+def _refuse_full(root: Path, wanted: int) -> None:
+    there = root.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < wanted:
+        raise CodemixError(
+            f"{root} has {show_bytes(free)} of free space, and {show_bytes(wanted)} are to be copied there",
+            hints=[
+                "free some space, or choose another folder: `--store`, or CODEMIX_CACHE for copies of buckets"
+            ],
+            rule="disk-full",
+        )

@@ -20,8 +20,13 @@ def is_address(place: str) -> bool:
     """
     if _ADDRESS.fullmatch(place) and not secret_in(place):
         return True
-    if _ALMOST.match(place):
+    if looks_like_address(place):
         hints = ["write `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`; credentials come from the environment"]
         what = f"`{hidden(place)}` is not an address of a bucket that codemix reads"
         raise CodemixError(what, hints=hints, rule="bucket-address")
     return False
+
+
+def looks_like_address(place: str) -> bool:
+    """Whether a place is meant as an address, also where a path has lost one of its slashes (`s3:/bucket`)."""
+    return _ALMOST.match(place) is not None
