@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +32,13 @@ def over_buckets(needs: Needs, *, writes: bool = False) -> Callable[[Command], C
     JSON files alone for `catalog`. `writes`: what it finishes is pushed when it ends."""
 
     def decorate(command: Command) -> Command:
+        signature = inspect.signature(command)
+
         @functools.wraps(command)
-        def run(**given: Any) -> Any:
+        def run(*words: Any, **options: Any) -> Any:
+            bound = signature.bind(*words, **options)
+            bound.apply_defaults()
+            given = bound.arguments
             address = given["store"]
             if isinstance(address, Path):
                 return command(**given)

@@ -95,7 +95,8 @@ class BucketPlace:
     def __init__(self, bucket: Bucket):
         self._bucket = bucket
         self._read: dict[str, pieces.Contents | None] = {}  # once in a command, but for what is then used
-        self.cache = environment.cache() / text_digest(bucket.address)[:16]
+        name = text_digest(bucket.address)
+        self.cache = environment.cache() / name[:16]
 
     def __str__(self) -> str:
         return self._bucket.address
@@ -122,8 +123,9 @@ class BucketPlace:
         return names
 
     def _contents(self, output: str) -> pieces.Contents | None:
-        self._read[output] = pieces.read_contents(self._bucket, output)
-        return self._read[output]
+        contents = pieces.read_contents(self._bucket, output)
+        self._read[output] = contents
+        return contents
 
     def _known_contents(self, output: str) -> pieces.Contents | None:
         if output not in self._read:
