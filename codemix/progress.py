@@ -86,7 +86,7 @@ class _Lines:
     def advance(self, n: float = 1, note: str = "") -> None:
         self.done += n
         if self._is_due():
-            self._print(f"{self._amount()} {note}")
+            self._print(f"{self._amount()}, {note}" if note else self._amount())
 
     def finish(self) -> None:
         if self._is_due():
@@ -98,11 +98,10 @@ class _Lines:
         return seconds >= REPORT_EVERY_S and line_is_due()
 
     def _amount(self) -> str:
-        amount = f"{self.done:,.0f} {self.unit}".rstrip()
         if not self.total:
-            return amount
+            return f"{self.done:,.0f} {self.unit}".rstrip()
         share = min(1.0, self.done / self.total)
-        return f"{share:.0%}, {amount} of {self.total:,.0f}"
+        return f"{share:.0%}, {self.done:,.0f} of {self.total:,.0f} {self.unit}".rstrip()
 
     def _print(self, text: str) -> None:
         line = f"{self.label}: {text}".rstrip()
