@@ -98,10 +98,11 @@ class _Lines:
         return seconds >= REPORT_EVERY_S and line_is_due()
 
     def _amount(self) -> str:
-        if not self.total:
-            return f"{self.done:,.0f} {self.unit}".rstrip()
-        share = min(1.0, self.done / self.total)
-        return f"{share:.0%}, {self.done:,.0f} of {self.total:,.0f} {self.unit}".rstrip()
+        done = f"{self.done:,.0f}"
+        if self.total:
+            share = min(1.0, self.done / self.total)
+            done = f"{share:.0%}, {done} of {self.total:,.0f}"
+        return f"{done} {self.unit}".rstrip()
 
     def _print(self, text: str) -> None:
         line = f"{self.label}: {text}".rstrip()

@@ -34,7 +34,8 @@ def test_a_log_gets_at_most_a_line_in_ten_seconds(clock, capsys):
     seconds = clock.now - 1000
     assert 2 <= len(lines) <= seconds / progress.REPORT_EVERY_S + 1
     assert all(
-        re.match(r"outer: \d+%, [\d,]+ of 3,000 bytes, on its way|(inner|outer): done", line) for line in lines
+        re.match(r"outer: \d+%, [\d,]+ of 3,000 bytes, on its way|(inner|outer): done", line)
+        for line in lines
     )
     assert any("%" in line for line in lines)
 

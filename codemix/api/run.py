@@ -7,7 +7,7 @@ The command line calls the same functions. What the store holds already is not m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from codemix.eval.options import EvalOptions
     from codemix.recipe.planning.plan import Plan
     from codemix.train.run.options import StepMetrics, TrainOptions
+    from codemix.train.run.stage_log import StageLog
 
 
 def open_run(recipe: PathLike, store: PathLike = "store", data_root: PathLike = ".") -> Run:
@@ -121,6 +122,18 @@ class Run:
         sentinels = stage_sentinels(chosen, tokenizer)
         return StageRows(StepSource(chosen, shards, sentinels=sentinels))
 
+    def log(self, stage: str, folder: PathLike) -> StageLog:
+        """The log that another trainer writes of a stage: `log.step(step, loss=loss)` after each step,
+        `log.close()` after the last. `report` and `codemix report --run` read it.
+
+        Raises CodemixError (`unknown-stage`, `not-built`, `foreign-log`).
+        """
+        from codemix.train.run.stage_log import StageLog
+
+        workspace = self.workspace
+        chosen = scoring.stage_named(workspace, stage)
+        return StageLog(workspace.plan, chosen, workspace.manifests, Path(folder))
+
     def batches(
         self, stage: str, *, start: int = 0, rows: RowRanges = None, prefetch: int = 2
     ) -> Iterator[tuple[int, Batch]]:
@@ -200,20 +213,29 @@ class Run:
         stages = scoring.trained_stages(workspace, stage)
         return scoring.evaluate_stages(workspace, stages, options or EvalOptions())
 
-    def report(self, options: EvalOptions | None = None) -> Path:
-        """Write the report of the stages that are trained; the path of its HTML page."""
+    def report(self, options: EvalOptions | None = None, *, logs: Sequence[PathLike] = ()) -> Path:
+        """Write the report of the stages that are trained; the path of its HTML page.
+
+        `logs` are folders of stages that another trainer trained: see `log`.
+        """
         from codemix.eval.options import EvalOptions
+        from codemix.train.run.stage_log import stage_of_log
 
         workspace = self.workspace
-        trained = [stage for stage in workspace.plan.stages if workspace.is_trained(stage)]
-        if not trained:
+        folders = list(map(Path, logs))
+        logged = {stage_of_log(folder)["fingerprint"] for folder in folders}
+        trained = []
+        for stage in workspace.plan.stages:
+            if stage.fingerprint not in logged and workspace.is_trained(stage):
+                trained.append(stage)
+        if not trained and not folders:
             raise CodemixError(
                 "no stage is trained yet",
                 hints=[f"run `codemix train {self.recipe_file.document.file}`"],
                 rule="not-trained",
             )
         scores = scoring.evaluate_stages(workspace, trained, options or EvalOptions())
-        return scoring.write_report(workspace, trained, scores)
+        return scoring.write_report(workspace, trained, scores, folders)
 
     def finish(
         self,

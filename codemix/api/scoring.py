@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -115,11 +115,13 @@ def _all_scored(workspace: Workspace, stages: list[StagePlan], options: EvalOpti
         return False
 
 
-def write_report(workspace: Workspace, stages: list[StagePlan], scores: Scores) -> Path:
-    """Write the report; the path of its HTML page."""
+def write_report(
+    workspace: Workspace, stages: list[StagePlan], scores: Scores, logs: Sequence[Path] = ()
+) -> Path:
+    """Write the report of trained stages, and of logs of others; the path of its HTML page."""
     from codemix.eval.report.page import report
 
-    folders = list(map(workspace.stage_dir, stages))
+    folders = [*map(workspace.stage_dir, stages), *logs]
     paths = [scores.paths[stage.name] for stage in stages]
     manifests = workspace.manifests
     return report(workspace.plan, workspace.store, manifests, folders, paths)

@@ -148,13 +148,19 @@ def report(
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run", help="The log of a stage that another trainer trained; may be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
     from codemix.api.run import open_run
     from codemix.eval.options import EvalOptions
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
-    print(open_run(recipe, store, data_root).report(options))
+    print(open_run(recipe, store, data_root).report(options, logs=logs or []))
 
 
 @over_buckets("everything", writes=True)

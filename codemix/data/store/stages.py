@@ -6,6 +6,7 @@ begun: a source renamed since has two names.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,17 @@ def stage_dir(store: Store, stage: StagePlan) -> Path:
 def is_done(folder: Path) -> bool:
     """Whether a stage's folder holds a finished stage."""
     return (folder / "done.json").exists()
+
+
+def finished_facts(stage: StagePlan) -> dict[str, Any]:
+    """What done.json says of every stage."""
+    return {
+        "stage": stage.name,
+        "fingerprint": stage.fingerprint,
+        "steps": stage.steps,
+        "tokens": stage.tokens,
+        "finished": round(time.time(), 1),
+    }
 
 
 def names_in_folder(folder: Path, stage: StagePlan) -> dict[str, str]:

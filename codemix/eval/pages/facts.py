@@ -146,6 +146,11 @@ class TrainingFacts:
     lineage: Mapping[str, Any] | None
     renamed: str  # sources that had another name then: `docs (trained as old_docs)`
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another trainer trained it, whose log this is."""
+        return self.lineage is not None and "trainer" in self.lineage
+
     def as_json(self) -> dict[str, Any]:
         content = dict(vars(self))
         content["curves"] = self.curves.as_json()

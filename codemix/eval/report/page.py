@@ -124,15 +124,19 @@ def _notes(facts: RunFacts) -> list[Note]:
         if stage.training.ledger_equal is False:
             notes.append(_unequal_ledger(stage))
         notes += _repeated_sources(stage, facts.max_epochs)
+        if stage.training.elsewhere:
+            said = "loss and steps are from that trainer's log, and there are no scores"
+            notes.append(Note("plain", f"`{stage.name}` was trained by another trainer: {said}."))
     untrained = [f"`{stage.name}`" for stage in facts.stages if not stage.training.trained]
     if untrained:
         names = ", ".join(untrained)
         notes.append(
             Note("warn", f"Not trained yet: {names}. The rest of the page is about the stages before.")
         )
-    unscored = [
-        f"`{stage.name}`" for stage in facts.stages if stage.training.trained and not stage.scores.exists
-    ]
+    unscored = []
+    for stage in _trained(facts):
+        if not stage.scores.exists and not stage.training.elsewhere:
+            unscored.append(f"`{stage.name}`")
     if unscored:
         notes.append(Note("warn", f"Trained but not scored: {', '.join(unscored)}."))
     return notes

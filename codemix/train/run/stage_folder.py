@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.store.stages import names_in_folder
+from codemix.data.store.stages import finished_facts, names_in_folder
 from codemix.data.store.store import in_the_way, write_json, write_text
 from codemix.recipe.language.yaml_text import dump
 from codemix.recipe.planning.plan import renamed
@@ -100,11 +99,5 @@ def finish(stage: StagePlan, work: Path, ledger: Mapping[str, Any], facts: Mappi
     if not hosts.is_first():
         return
     write_json(work / "ledger.json", ledger)
-    done = {
-        "stage": stage.name,
-        "fingerprint": stage.fingerprint,
-        "steps": stage.steps,
-        "tokens": stage.tokens,
-        "finished": round(time.time(), 1),
-    }
-    write_json(work / "done.json", done | dict(facts))
+    done = {**finished_facts(stage), **facts}
+    write_json(work / "done.json", done)
