@@ -65,6 +65,8 @@ OWNERS = {  # heavy package -> the files or folders that may import it
         "eval/report/charts.py",
         "eval/report/loss_chart.py",
         "eval/compare/charts.py",
+        "eval/mix/charts.py",
+        "eval/mix/slice_chart.py",
     },
     "jinja2": {"eval/pages/rendering.py"},
     "torch": set(),

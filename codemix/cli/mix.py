@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from codemix.cli.context import (
     count_of,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from codemix.eval.pages.page import Page
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +40,9 @@ OwnEvidenceArg = Annotated[
 ]
 MetricsOption = Annotated[
     list[str], typer.Option("--metrics", help="Metrics to fit, or patterns; repeat the option for more.")
+]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", help="Write a page: shares, gains, effects, trade-off, surface.")
 ]
 
 
@@ -113,6 +119,7 @@ def rows(
 def fit(
     evidence: EvidenceArg,
     metrics: MetricsOption = ["*"],  # noqa: B006 - typer copies it
+    html: HtmlOption = None,
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
@@ -127,8 +134,26 @@ def fit(
     notes = caveats(fitted)
     if json:
         return print_json({"runs": len(rows), "quality": [vars(q) for q in quality], "notes": notes})
-    shown = quality_table(quality, notes)
-    return print(shown.markdown()) if markdown else shown.print()
+    if html or markdown:
+        from codemix.eval.mix.page import fit_page
+
+        title = ", ".join(path.stem for path in evidence)
+        _write_page(fit_page(fitted, quality, notes, title), html, markdown)
+    if not markdown:
+        quality_table(quality, notes).print()
+    return None
+
+
+def _write_page(page: Page, html: Path | None, markdown: bool) -> None:
+    """A page as a file, and as Markdown on standard output, where they were asked for."""
+    from codemix.eval.pages import rendering
+    from codemix.files import write_whole
+
+    if html is not None:
+        write_whole(html, rendering.html(page))
+        print(f"wrote {html}", file=sys.stderr)
+    if markdown:
+        print(rendering.markdown(page))
 
 
 @group.command("propose")
@@ -140,6 +165,7 @@ def propose(
     ] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
+    html: HtmlOption = None,
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
@@ -158,10 +184,16 @@ def propose(
     if write:
         header = f"# The mixture that `codemix mix propose` found best for `{study.name}`.\n"
         write_recipe(study, answer.recipe, write, header)
+    if html or markdown:
+        from codemix.eval.mix.page import proposal_page
+
+        _write_page(proposal_page(answer), html, markdown)
     if json:
         return print_json(answer.as_json())
+    if markdown:
+        return None
     for shown in answer.tables():
-        print(shown.markdown()) if markdown else shown.print()
+        shown.print()
     if write:
         print(f"written to {write}; see `codemix diff {study.folder / study.spec.base} {write}`")
     return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from codemix.errors import CodemixError, Problem
 from codemix.eval.evidence.rows import Row
 from codemix.eval.evidence.table import Domains, Table, caveats, table
 from codemix.eval.mix.intervals import RESAMPLES, Interval, Proposal, proposal
+from codemix.eval.mix.landscape import Landscape, effects, slices, trade_off
+from codemix.eval.mix.measures import Measure, domain_families, measures
+from codemix.eval.mix.moved_shares import moved_shares
+from codemix.eval.mix.prediction import Fitted
 from codemix.eval.mix.proposal import Objective, Region
 from codemix.eval.mix.quality import Quality, k_fold
+from codemix.eval.mix.reach import Reach, reach, within_runs
 from codemix.eval.mix.region import region, rounded
 from codemix.recipe.language.quantities import exact_share
 from codemix.recipe.language.recipe_file import RecipeFile
@@ -39,7 +45,35 @@ class Answer:
     proposal: Proposal
     shares: Sequence[Mapping[str, Fraction]]  # by stage
     quality: Sequence[Quality]
+    reach: Reach
     notes: Sequence[str]
+
+    @property
+    def fitted(self) -> Fitted:
+        return Fitted(self.evidence, self.proposal.laws, self.proposal.resampled)
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """Of the domains, by name."""
+        names = self.region.names
+        return domain_families(self.space, names)
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        return measures(self.objective, self.space.base.recipe)
+
+    @cached_property
+    def landscape(self) -> Landscape:
+        """What figures show of the laws around the prior."""
+        prior = self.region.prior
+        shares = moved_shares(self.evidence, self.families)
+        fitted = self.fitted
+        named = self.measures
+        found = effects(fitted, prior, shares, named)
+        whole = named[0]
+        cuts = slices(fitted, prior, found, whole)
+        curve = trade_off(fitted, self.objective, self.region, named)
+        return Landscape(found, cuts, curve)
 
     def tables(self) -> list[Shown]:
         return [_shares_table(self), _gains_table(self)]
@@ -59,6 +93,9 @@ class Answer:
             "gains": _named(self.evidence.metrics, map(vars, found.gains)),
             "at_prior": _named(self.evidence.metrics, found.at_prior.tolist()),
             "quality": [vars(quality) for quality in self.quality],
+            "misfit": {"mean": float(found.misfit.mean[0, 0]), "spread": float(found.misfit.spread[0, 0])},
+            "reach": vars(self.reach),
+            **self.landscape.as_json(),
             "runs": len(self.evidence.runs),
             "notes": list(self.notes),
         }
@@ -90,12 +127,13 @@ def search(
     weights = _weights(space, rows, base)
     evidence = table(rows, domains(space), tuple(space.mix.objective), weights)
     objective = objective_of(space.mix, evidence.metrics)
-    allowed = region(space, base.plan)
+    allowed = within_runs(region(space, base.plan), evidence)
     found = proposal(evidence, objective, allowed, resamples=resamples)
     shares = rounded(space, found.mixture)
     recipe = space.with_shares(shares, name)
     judged = open_workspace(recipe, Store(store), data_root)
     judged.plan  # noqa: B018 - raises where a rule is broken
+    how_far = reach(evidence, allowed, found.mixture)
     return Answer(
         space=space,
         recipe=recipe,
@@ -105,7 +143,8 @@ def search(
         proposal=found,
         shares=shares,
         quality=k_fold(evidence),
-        notes=caveats(evidence, allowed.prior),
+        reach=how_far,
+        notes=[*how_far.notes(), *caveats(evidence, allowed.prior)],
     )
 
 
@@ -195,7 +234,14 @@ def _gains_table(answer: Answer) -> Shown:
     ):
         rows.append(_gain_row(metric, float(level), gain, quality.spearman))
     n_runs = len(answer.evidence.runs)
-    notes = [f"predicted from {n_runs} runs; a gain is a fall of the loss from the base recipe's mixture"]
+    misfit = float(found.misfit.mean[0, 0])
+    notes = [
+        f"predicted from {n_runs} runs; a gain is a fall of the loss from the base recipe's mixture",
+        f"of the objective's gain the laws promise {found.gain.value - misfit:+.4f}; what they miss at like runs "
+        f"adds {misfit:+.4f}",
+        f"the nearest run differs in {answer.reach.nearest:.1%} of the tokens; runs from their nearest typically in "
+        f"{answer.reach.typical:.1%}",
+    ]
     return Shown("What it should gain", columns, rows, notes)
 
 

@@ -6,6 +6,7 @@ absorbed by `t`, because shares sum to one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,12 @@ class Laws:
         power = np.exp(shares @ slopes)
         floor = np.expand_dims(self.floor, -2)
         return floor + power
+
+    def __iter__(self) -> Iterator[Laws]:
+        """Those of each resample."""
+        n_resamples = len(self.floor)
+        for resample in range(n_resamples):
+            yield self[resample]
 
     def __getitem__(self, resample: int) -> Laws:
         floor = self.floor[resample]
