@@ -13,7 +13,7 @@ from codemix.recipe.language.overrides import layered, override, remove
 from codemix.recipe.planning import plan_tables
 from codemix.recipe.studies import study
 from codemix.recipe.studies.study_spec import Sweep
-from codemix.recipe.studies.sweep import apply_share
+from codemix.recipe.studies.sweep import NewShare, apply_share
 
 BASE = """\
 codemix: 1
@@ -138,6 +138,23 @@ set:
         ),
         ("sweep: {stage: cool, of: code, shares: [50%]}\n", "no `cool`", 4),
         ("sweep: {stage: init, of: code, shares: [100%], kind: additive}\n", "cannot reach 100%", 4),
+        ("anneal: {stage: init, candidates: [code]}\n", "`init` is not the last stage", 4),
+        (
+            "without: [stages.cooldown]\nanneal: {stage: init, candidates: [code]}\n",
+            "there is no trunk that it continues",
+            5,
+        ),
+        ("anneal: {stage: cool, candidates: [code]}\n", "no `cool`", 4),
+        ("anneal: {stage: cooldown, candidates: [code, markup]}\n", "no source or group `markup`", 4),
+        ("anneal: {stage: cooldown, candidates: [web]}\n", "reads `web` inside `code` too", 4),
+        ("anneal: {stage: cooldown, candidates: [code, code]}\n", "a candidate appears twice", 4),
+        ("anneal: {stage: cooldown, candidates: [baseline]}\n", "the point without a candidate", 4),
+        ("anneal: {stage: cooldown, candidates: [code], share: 0%}\n", "is no candidate", 4),
+        (
+            "anneal: {stage: cooldown, candidates: [code]}\nsweep: {stage: init, of: code, shares: [50%]}\n",
+            "either `sweep:` or `anneal:`",
+            2,
+        ),
         ("variations: [{name: a}, {name: a}]\n", "two variations are called `a`", 4),
         ("variations: [{name: a, base: /etc/x.yaml}]\n", "not a recipe beside this study", 4),
         ("variations: [{name: a, base: other.yaml}]\n", "cannot read", 4),
@@ -211,6 +228,19 @@ def test_a_competitive_sweep_keeps_the_total(make):
     ]
 
 
+def test_an_anneal_gives_each_candidate_one_share_of_the_last_stage_of_one_trunk(make):
+    changes = "set: {stages.cooldown.mixture: {text: 100%}}\n"
+    anneal = "anneal: {stage: cooldown, candidates: [fine.web, web], share: 30%}\n"
+    rates = "grid: {rate: {low: {stages.cooldown.learning_rate: {floor: 1e-7}}, high: {}}}\n"
+    found = plans(make(changes + anneal + rates))
+    assert [*found] == [f"s-{r}-{c}" for r in ("low", "high") for c in ("baseline", "fine.web", "web")]
+    assert len({plan.stages[0].fingerprint for plan in found.values()}) == 1
+    last = {name: shares(plan, "cooldown") for name, plan in found.items()}
+    assert last["s-low-baseline"] == {"text": 1}
+    assert last["s-high-web"] == {"text": Fraction(7, 10), "web": Fraction(3, 10)}
+    assert len({plan.stages[1].tokens for plan in found.values()}) == 1
+
+
 def test_an_additive_sweep_keeps_the_rest(make):
     changes = "set: {stages.init.mixture: {text: 100%}, stages.init.tokens: 1B, sources.text.max_epochs: 2}\n"
     s = make(changes + "sweep: {stage: init, of: web, shares: [0%, 20%, 50%], kind: additive}\n")
@@ -232,7 +262,7 @@ def test_a_sweep_scales_the_rest_in_proportion(percent, weights):
     }
     point = layered(yaml_text.YamlFile("b", "", value), "s")
     sweep = Sweep(stage="a", of="code", shares=[f"{percent}%"])
-    apply_share(point, sweep, sweep.shares[0], yaml_text.YamlFile("s", "", {}), ("sweep",))
+    apply_share(point, NewShare.of_sweep(sweep, 0), yaml_text.YamlFile("s", "", {}))
     new = {
         n: Fraction(s.rstrip("%")) / (100 if s.endswith("%") else 1)
         for n, s in point.value["stages"][0]["mixture"].items()

@@ -12,8 +12,8 @@ from codemix.recipe.language.overrides import Layered, layered, override, put, r
 from codemix.recipe.language.quantities import show_share
 from codemix.recipe.language.yaml_text import YamlFile
 from codemix.recipe.studies.base_recipe import BaseRecipes
-from codemix.recipe.studies.study_spec import Study, StudySpec, Variation
-from codemix.recipe.studies.sweep import apply_share
+from codemix.recipe.studies.study_spec import BASELINE, Study, StudySpec, Variation
+from codemix.recipe.studies.sweep import NewShare, apply_share, require_trunk
 
 _Place = TypeVar("_Place")
 
@@ -35,6 +35,7 @@ class _Choice:
     variation: tuple[int, Variation] | None
     values: tuple[tuple[str, str], ...]  # (axis, value) of the grid
     share: tuple[int, Fraction] | None
+    candidate: int | None  # -1 for the baseline
     seed: int | None
 
     def name_parts(self, spec: StudySpec) -> Iterator[str]:
@@ -45,6 +46,8 @@ class _Choice:
             yield value
         if self.share is not None:
             yield _share_name(self.share[1])
+        if self.candidate is not None and spec.anneal is not None:
+            yield BASELINE if self.candidate < 0 else spec.anneal.candidates[self.candidate]
         if self.seed is not None and len(spec.seeds) > 1:
             yield f"seed{self.seed}"
 
@@ -62,7 +65,7 @@ def points(study: Study) -> Iterator[Point]:
 
 def base_point(study: Study) -> Layered:
     """The base recipe with what the study changes for every point."""
-    nothing = _Choice(None, (), None, None)
+    nothing = _Choice(None, (), None, None, None)
     return _lay_over(study, BaseRecipes(study), nothing)
 
 
@@ -75,14 +78,17 @@ def _choices(spec: StudySpec) -> Iterator[_Choice]:
     grid = itertools.product(*axes)
     variations = enumerate(spec.variations)
     shares = enumerate(spec.sweep.shares if spec.sweep else ())
+    n_candidates = len(spec.anneal.candidates) if spec.anneal else -1
+    candidates = range(-1, n_candidates)
     product = itertools.product(
         _or_none(variations),
         grid,
         _or_none(shares),
+        _or_none(candidates),
         _or_none(spec.seeds),
     )
-    for variation, values, share, seed in product:
-        yield _Choice(variation, values, share, seed)
+    for variation, values, share, candidate, seed in product:
+        yield _Choice(variation, values, share, candidate, seed)
 
 
 def _or_none(
@@ -107,9 +113,13 @@ def _lay_over(study: Study, bases: BaseRecipes, choice: _Choice) -> Layered:
     for axis, value in choice.values:
         override(point, spec.grid[axis][value], document, ("grid", axis, value))
     if choice.share is not None and spec.sweep is not None:
-        index, share = choice.share
-        at = ("sweep", "shares", index)
-        apply_share(point, spec.sweep, share, document, at)
+        new_share = NewShare.of_sweep(spec.sweep, choice.share[0])
+        apply_share(point, new_share, document)
+    if choice.candidate is not None and spec.anneal is not None:
+        require_trunk(point, spec.anneal, document)
+        if choice.candidate >= 0:
+            new_share = NewShare.of_candidate(spec.anneal, choice.candidate)
+            apply_share(point, new_share, document)
     if choice.seed is not None:
         put(point, ("seed",), choice.seed, document, ("seeds",))
     return point

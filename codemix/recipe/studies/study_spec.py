@@ -21,6 +21,7 @@ from codemix.recipe.language.quantities import Share
 from codemix.recipe.language.schema import Name
 
 MAX_POINTS = 4096
+BASELINE = "baseline"  # the point of `anneal:` that has no candidate
 Overrides = dict[str, Any]
 
 
@@ -66,6 +67,30 @@ class Sweep(Spec):
             raise PydanticCustomError(
                 "sweep", "a share appears twice in `shares`", {"hints": ["give each share once"]}
             )
+        return self
+
+
+class Anneal(Spec):
+    """Candidates for the last stage, judged from one trunk (a microanneal, arXiv 2512.13961): each point gives
+    one of them its share of the stage, the rest keeping its proportions, and the point `baseline` keeps the
+    base recipe's mixture.
+    """
+
+    stage: Name = Field(description="the last stage; those before it are the trunk, trained once")
+    candidates: tuple[Name, ...] = Field(
+        min_length=1, max_length=256, description="groups or sources, one point each"
+    )
+    share: Share = Field(Fraction(1, 2), description="of the stage, the same for each candidate")
+
+    @model_validator(mode="after")
+    def _comparable(self):
+        if len(set(self.candidates)) != len(self.candidates):
+            raise _refusal("a candidate appears twice in `candidates`", "give each once")
+        if BASELINE in self.candidates:
+            what = f"`{BASELINE}` is the point without a candidate"
+            raise _refusal(what, "give the candidate another name")
+        if not self.share:
+            raise _refusal("a candidate without a share is no candidate", "for example `share: 50%`")
         return self
 
 
@@ -128,15 +153,19 @@ class StudySpec(Spec):
         {}, description="axis -> value name -> changes; points are the product of the axes"
     )
     sweep: Sweep | None = Field(None, description="points along a share")
+    anneal: Anneal | None = Field(None, description="candidates for the last stage, from one trunk")
     mix: Mix | None = Field(None, description="a search for the best mixture")
     seeds: tuple[int, ...] = Field((), description="each point once per seed; default the base recipe's seed")
 
     @model_validator(mode="after")
     def _points(self):
-        others = [self.variations, self.grid, self.sweep, self.seeds]
+        others = [self.variations, self.grid, self.sweep, self.anneal, self.seeds]
         if self.mix is not None and any(others):
             what = "a study with `mix:` has its own points"
-            raise _refusal(what, "move variations, grid, sweep or seeds to another study")
+            raise _refusal(what, "move variations, grid, sweep, anneal or seeds to another study")
+        if self.sweep is not None and self.anneal is not None:
+            what = "a study has either `sweep:` or `anneal:`"
+            raise _refusal(what, "make two studies")
         names = Counter(variation.name for variation in self.variations)
         for name, count in names.items():
             if count > 1:
@@ -159,6 +188,8 @@ class StudySpec(Spec):
         axes += [len(values) for values in self.grid.values()]
         if self.sweep:
             axes.append(len(self.sweep.shares))
+        if self.anneal:
+            axes.append(1 + len(self.anneal.candidates))
         return math.prod(max(1, places) for places in axes)
 
 

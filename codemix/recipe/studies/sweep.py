@@ -1,8 +1,11 @@
-"""A point of a sweep: one group or source gets its share of a stage, and the rest keeps its proportions."""
+"""A point of a sweep or a microanneal: one group or source gets its share of a stage, and the rest keeps its
+proportions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -12,23 +15,77 @@ from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe.language.overrides import Layered, get, put, stage_index
 from codemix.recipe.language.quantities import exact_share, read_share, read_tokens
 from codemix.recipe.language.yaml_text import YamlFile
-from codemix.recipe.studies.study_spec import Sweep
+from codemix.recipe.studies.study_spec import Anneal, Sweep
 
 Weights = dict[str, Any]  # name -> weight, as the YAML has it
 
 
+@dataclass(frozen=True)
+class NewShare:
+    """The share of a stage that a group or source gets in one point, and where the study says so."""
+
+    stage: str
+    of: str
+    share: Fraction
+    kind: str  # of a sweep
+    key: str  # of the study
+    of_at: tuple
+    at: tuple
+
+    @classmethod
+    def of_sweep(cls, sweep: Sweep, index: int) -> NewShare:
+        return cls(
+            stage=sweep.stage,
+            of=sweep.of,
+            share=sweep.shares[index],
+            kind=sweep.kind,
+            key="sweep",
+            of_at=("sweep", "of"),
+            at=("sweep", "shares", index),
+        )
+
+    @classmethod
+    def of_candidate(cls, anneal: Anneal, index: int) -> NewShare:
+        place = ("anneal", "candidates", index)
+        return cls(
+            stage=anneal.stage,
+            of=anneal.candidates[index],
+            share=anneal.share,
+            kind="competitive",
+            key="anneal",
+            of_at=place,
+            at=place,
+        )
+
+
+def require_trunk(point: Layered, anneal: Anneal, document: YamlFile) -> None:
+    """Raises CodemixError unless the stage is the last and continues another."""
+    at = ("anneal", "stage")
+    index = stage_index(point, anneal.stage, document, at)
+    stages = point.value["stages"]
+    if index + 1 < len(stages):
+        what = f"`{anneal.stage}` is not the last stage, so what comes after it would be judged"
+        hint = "take the later ones out, for example `without: [stages.cooldown]`"
+        raise _refusal(what, hint, document, at, "anneal-last")
+    starts_anew = not index and "init_from" not in stages[index]
+    if starts_anew:
+        what = f"`{anneal.stage}` is the first stage: there is no trunk that it continues"
+        hint = "add a stage before it, or give it an `init_from`"
+        raise _refusal(what, hint, document, at, "anneal-trunk")
+
+
 def apply_share(
     point: Layered,
-    sweep: Sweep,
-    share: Fraction,
+    sweep: NewShare,
     document: YamlFile,
-    at: tuple,
 ) -> None:
     """Give `of` its share of the stage; scale the rest, and under `additive` the stage's tokens.
 
-    `document` is the study, `at` the place of the share in it.
+    `document` is the study.
     """
-    stage_at = ("stages", stage_index(point, sweep.stage, document, ("sweep", "stage")))
+    share = sweep.share
+    at = sweep.at
+    stage_at = ("stages", stage_index(point, sweep.stage, document, (sweep.key, "stage")))
     mixture_at = (*stage_at, "mixture")
     stage = get(point.value, stage_at)
     mixture = _mapping(stage, "mixture")
@@ -37,7 +94,7 @@ def apply_share(
     if mixture.keys() <= {sweep.of} and share != 1:
         what = f"`{sweep.stage}` reads only `{sweep.of}`, so nothing can make up the rest"
         hint = "let the base recipe's mixture hold what stays"
-        raise _refusal(what, hint, document, ("sweep", "stage"), "sweep-rest")
+        raise _refusal(what, hint, document, (sweep.key, "stage"), "sweep-rest")
     shares = _shares_of_rest(point, mixture_at, mixture, sweep.of)
     left = sum(shares.values(), Fraction(0))
     if shares and not left:
@@ -56,18 +113,18 @@ def apply_share(
         put(point, (*stage_at, "tokens"), grown, document, at)
 
 
-def _refuse_unknown(point: Layered, sweep: Sweep, mixture: Weights, document: YamlFile) -> None:
+def _refuse_unknown(point: Layered, sweep: NewShare, mixture: Weights, document: YamlFile) -> None:
     groups = _mapping(point.value, "groups")
     sources = _mapping(point.value, "sources")
     known = {*mixture, *groups, *sources}
     if sweep.of not in known:
         what = f"there is no source or group `{sweep.of}`"
-        where = document.where(("sweep", "of"))
+        where = document.where(sweep.of_at)
         hints = did_you_mean(sweep.of, known)
         raise CodemixError(Problem(what, where, hints, "unknown-source"))
 
 
-def _refuse_hidden(point: Layered, sweep: Sweep, mixture: Weights, document: YamlFile) -> None:
+def _refuse_hidden(point: Layered, sweep: NewShare, mixture: Weights, document: YamlFile) -> None:
     """The swept name must not be read inside a group too."""
     groups = _mapping(point.value, "groups")
     for name, weight in mixture.items():
@@ -75,10 +132,10 @@ def _refuse_hidden(point: Layered, sweep: Sweep, mixture: Weights, document: Yam
             continue
         what = (
             f"`{sweep.stage}` reads `{sweep.of}` inside `{name}` too, "
-            "so its share of the stage would not be the one that is swept"
+            "so its share of the stage would not be the one that is set"
         )
-        hint = f"let the base recipe's mixture name `{sweep.of}` once, beside its groups, or sweep `{name}`"
-        raise _refusal(what, hint, document, ("sweep", "of"), "sweep-inside")
+        hint = f"let the base recipe's mixture name `{sweep.of}` once, beside its groups, or vary `{name}`"
+        raise _refusal(what, hint, document, sweep.of_at, "sweep-inside")
 
 
 def _holds(
@@ -158,7 +215,7 @@ def _with_share(weight: Any, share: Fraction) -> Any:
     return shown
 
 
-def _stage_tokens(stage: dict[str, Any], sweep: Sweep, document: YamlFile) -> int:
+def _stage_tokens(stage: dict[str, Any], sweep: NewShare, document: YamlFile) -> int:
     try:
         return read_tokens(stage.get("tokens"))
     except PydanticCustomError:
