@@ -1,4 +1,4 @@
-"""Commands that search for a mixture: import, fit, propose, decide."""
+"""Commands that search for a mixture: import, fit, propose, decide, ladder."""
 
 from __future__ import annotations
 
@@ -215,5 +215,37 @@ def decide(
     if json:
         return print_json(decision.as_json())
     for shown in decision_tables(decision):
+        print(shown.markdown()) if markdown else shown.print()
+    return None
+
+
+@group.command("ladder")
+def ladder(
+    evidence: EvidenceArg,
+    parameters: Annotated[
+        str, typer.Option("--parameters", help="Of the larger model, such as 7B.", show_default=False)
+    ],
+    tokens: Annotated[
+        str, typer.Option("--tokens", help="That it is to read, such as 4T.", show_default=False)
+    ],
+    metrics: MetricsOption = ["*"],  # noqa: B006 - typer copies it
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Mixture that gains are over; default the first.")
+    ] = None,
+    json: JsonOption = False,
+    markdown: MarkdownOption = False,
+) -> None:
+    """What a larger run should come to, from runs of several sizes, with intervals; and gains in compute."""
+    from codemix.eval.decide.ladder import report
+    from codemix.eval.decide.ladder_runs import Size
+    from codemix.eval.decide.outcomes import read_each
+    from codemix.eval.decide.tables import ladder_tables
+
+    n = count_of("--parameters", parameters) or 0
+    d = count_of("--tokens", tokens) or 0
+    found = report(read_each(evidence), Size(n, d), metrics, baseline)
+    if json:
+        return print_json(found.as_json())
+    for shown in ladder_tables(found):
         print(shown.markdown()) if markdown else shown.print()
     return None

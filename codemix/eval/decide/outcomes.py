@@ -121,7 +121,7 @@ def outcomes(
 
     Raises CodemixError for rows that cannot be compared, lack a metric, or are the same run twice.
     """
-    _require_one_measurement(rows)
+    require_one_measurement(rows)
     chosen_metrics(rows, metrics)  # each pattern must match somewhere
     by_setting: dict[Setting, list[Row]] = {}
     for row in rows:
@@ -193,6 +193,15 @@ def mixture(row: Row) -> dict[Place, float]:
     return parts
 
 
+def is_same(a: Mapping[Place, float], b: Mapping[Place, float]) -> bool:
+    """Whether two mixtures differ by no more than windows of different sizes round them."""
+    for place in {*a, *b}:
+        difference = a.get(place, 0.0) - b.get(place, 0.0)
+        if abs(difference) > SAME_SHARE:
+            return False
+    return True
+
+
 def in_both(small: Outcomes, large: Outcomes) -> list[tuple[Candidate, Candidate]]:
     """The candidates that two settings share: each other's nearest, with nearly equal shares."""
     distances = _distances(small.candidates, large.candidates)
@@ -234,7 +243,8 @@ def _shares(
     return shares
 
 
-def _require_one_measurement(rows: Sequence[Row]) -> None:
+def require_one_measurement(rows: Sequence[Row]) -> None:
+    """Raises CodemixError for metrics of different text or tasks."""
     measured_on: dict[str, Row] = {}
     for row in rows:
         if row.scored_on:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from codemix.eval.decide.decision import Carrying, Decision, SettingDecision
+from codemix.eval.decide.ladder import Gain, LadderReport, Prediction
 from codemix.eval.decide.separation import Separation
 from codemix.tables import Table
 
@@ -86,3 +87,60 @@ def _carrying_table(carried: Sequence[Carrying]) -> Table:
             ]
         )
     return Table(f"Pairs in the order they have at {carried[0].large}", columns, rows, [ORDER_NOTE])
+
+
+LADDER_NOTE = (
+    "Interval: of the value that such a run would have, stretched by what the law missed. Misfit: mean error of "
+    "the runs that it was fitted to. Missed: error for the largest models when fitted without them."
+)
+GAIN_NOTE = (
+    "How much more compute the baseline needs for the loss of the candidate's largest run, parameters and "
+    "tokens growing alike; – where its law never reaches it."
+)
+
+
+def ladder_tables(found: LadderReport) -> list[Table]:
+    """One table per candidate, and one of gains in compute."""
+    tables = []
+    for candidate, predictions in found.predictions.items():
+        tables.append(_prediction_table(f"{candidate} at {found.target.name}", predictions))
+    tables[-1].notes.append(LADDER_NOTE)
+    if found.gains:
+        tables.append(_gain_table(found))
+    tables[-1].notes += found.notes
+    return tables
+
+
+def _prediction_table(title: str, predictions: Sequence[Prediction]) -> Table:
+    columns = ["metric", ">predicted", ">95% interval", ">misfit", ">missed", ">stretched"]
+    rows = []
+    for one in predictions:
+        rows.append(
+            [
+                one.metric,
+                f"{one.value:.3f}",
+                f"{one.low:.3f} to {one.high:.3f}",
+                f"{one.misfit:.1%}",
+                _or_dash(one.miss, "{:.1%}"),
+                f"{one.stretch:.1f} times",
+            ]
+        )
+    return Table(title, columns, rows)
+
+
+def _gain_table(found: LadderReport) -> Table:
+    columns = ["candidate", "metric", ">largest run", ">compute-equivalent gain", ">95% interval"]
+    rows = []
+    for gain in found.gains:
+        rows.append([gain.candidate, gain.metric, gain.size.name, *_gain_cells(gain)])
+    return Table(f"Against {found.baseline}", columns, rows, [GAIN_NOTE])
+
+
+def _gain_cells(gain: Gain) -> Iterator[str]:
+    yield _or_dash(gain.gain, "{:.2f}")
+    if gain.low is None:
+        yield "–"
+    elif gain.high is None:
+        yield f"above {gain.low:.2f}"
+    else:
+        yield f"{gain.low:.2f} to {gain.high:.2f}"
