@@ -8,6 +8,8 @@ import pytest
 from codemix.recipe.checks import validation
 from codemix.recipe.language import recipe_file, schema
 from codemix.recipe.language.component import Component, Spec
+from codemix.recipe.scaling.proxy_values import Wanted
+from codemix.recipe.scaling.scale_down import scale_down
 from codemix.recipe.studies import study
 from codemix.recipe.studies.stage_tree import tree
 
@@ -182,6 +184,28 @@ def test_sources_hold_the_papers_tokens_and_are_the_same_in_every_recipe():
     ]
 
 
+def test_the_kinds_of_code_are_apart_at_full_scale_and_repeat_as_much_in_the_proxy():
+    community = ROOT / "recipes" / "community"
+    arms = planned(community / "study-code-kinds.yaml")
+    kinds = ("text", "code", "code-text", "math-text")
+    found = {arm: [round(tokens(plan, "pretrain", kind)) for kind in kinds] for arm, plan in arms.items()}
+    assert found == {
+        "code-kinds-all-kinds": [8400, 800, 400, 400],
+        "code-kinds-without-code": [9200, 0, 400, 400],
+        "code-kinds-without-code-text": [8800, 800, 0, 400],
+        "code-kinds-without-math-text": [8800, 800, 400, 0],
+        "code-kinds-worked-math": [8400, 800, 400, 400],
+    }
+    source = recipe_file.read_recipe(community / "code-kinds.yaml")
+    target = validation.check(source).require()
+    shipped = planned(community / "code-kinds-proxy.yaml")["code-kinds-proxy"]
+    wanted = Wanted(Fraction(1, 1000), "code-kinds-proxy", "120M", 1e-3)
+    assert scale_down(source, target, {}, wanted).plan.stages == shipped.stages
+    pairs = zip(target.stages[0].sources, shipped.stages[0].sources, strict=True)
+    for whole, part in pairs:
+        assert float(part.epochs_after) == pytest.approx(float(whole.epochs_after), rel=1e-3)
+
+
 def test_all_trainings_of_the_paper_are_25_stages():
     plans: dict = {}
     for path in FILES:
@@ -267,6 +291,8 @@ def test_published_totals_of_the_community_recipes():
         if p.parent.name == "community"
     }
     published = {
+        "code-kinds": 10.0,
+        "code-kinds-proxy": 0.01,
         "crystalcoder": 1.372,
         "llama3-anneal-probe": 7.54,
         "marin-8b": 12.75,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, gcd
+from math import ceil, gcd, log2
 from typing import Any
 
 from codemix.recipe.language import schema
@@ -22,6 +22,8 @@ from codemix.recipe.language.subsample import trained_share
 from codemix.recipe.planning.plan import Plan, StagePlan
 
 CAP_MARGIN = Fraction(11, 10)  # of `max_epochs`, for what documents of unequal length leave to chance
+MAX_DISTANCE = 3.0  # powers of two by which a batch may be smaller or larger than that
+NEGLIGIBLE = Fraction(1, 10_000)  # of a stage: less than a sample of documents leaves to chance
 _SHAPE = ("d_model", "n_layers", "n_heads", "d_head", "d_ff")
 
 
@@ -77,25 +79,51 @@ class ProxyValues:
 
     @functools.cached_property
     def _divisor(self) -> int:
-        """By what batches are divided: steps stay as many as they were, as far as batches divide and the
-        budgets come out in whole steps."""
+        """By what batches are divided: by about the square root of 1/ratio, as the critical batch size grows with
+        the tokens (arXiv 2410.21676), and so that stages come out in whole steps; steps then shrink by the rest."""
+        divisors = self._divisors()
+        near = [d for d in divisors if self._distance(d) <= MAX_DISTANCE]
+        whole = [d for d in near if self._missed(d) <= Fraction(1, 2)]
+        as_good = [d for d in near if self._missed_share(d) <= NEGLIGIBLE]
+        for chosen in (whole, as_good):
+            if chosen:
+                return min(chosen, key=self._distance)
+        return min(divisors, key=self._missed)
+
+    def _divisors(self) -> list[int]:
+        """What divides every batch, and makes no stage longer in steps."""
         sizes: list[int] = []
         for stage in self.plan.stages:
             sizes += _sizes(stage.training.batch_size)
-        most = max(1, int(1 / self._ratio))
         common = gcd(*sizes)
-        largest = min(most, common)
-        divisors = [d for d in range(largest, 0, -1) if common % d == 0]
-        return min(divisors, key=self._rounding)
+        most = int(1 / self._ratio)
+        return [d for d in range(1, min(most, common) + 1) if common % d == 0]
 
-    def _rounding(self, divisor: int) -> Fraction:
+    def _distance(self, divisor: int) -> float:
+        """How far a divisor is from the square root, as a power of two."""
+        square = divisor**2 * self._ratio
+        return abs(log2(square)) / 2
+
+    def _missed(self, divisor: int) -> Fraction:
         """Rows by which whole steps miss the ratio, in the stage where they do most."""
-        missed: list[Fraction] = []
+        stages = self.plan.stages
+        missed = [self._missed_by(stage, divisor) for stage in stages]
+        return max(missed)
+
+    def _missed_share(self, divisor: int) -> Fraction:
+        """The same as a share of the stage."""
+        shares: list[Fraction] = []
         for stage in self.plan.stages:
             rows = stage.rows * self._ratio
-            batch = Fraction(stage.batches[-1].size, divisor)
-            missed.append(abs(round(rows / batch) * batch - rows))
-        return max(missed)
+            shares.append(self._missed_by(stage, divisor) / rows)
+        return max(shares)
+
+    def _missed_by(self, stage: StagePlan, divisor: int) -> Fraction:
+        _, size = stage.batches[-1]
+        rows = stage.rows * self._ratio
+        batch = Fraction(size, divisor)
+        steps = round(rows / batch)
+        return abs(steps * batch - rows)
 
     def _subsample(self, sources: dict[str, Any]) -> None:
         graph = SourceGraph(self.plan.recipe)

@@ -19,7 +19,7 @@ from codemix.recipe.language.recipe_file import RecipeFile, of_document
 from codemix.recipe.language.yaml_edit import edited
 from codemix.recipe.planning.plan import Plan, Pool, StageSource
 from codemix.recipe.planning.source_identity import spec_fingerprints
-from codemix.recipe.scaling.proxy_values import ProxyValues, TooSmall, Wanted
+from codemix.recipe.scaling.proxy_values import NEGLIGIBLE, ProxyValues, TooSmall, Wanted
 
 MIN_WINDOWS = 100  # of a source: the sample of fewer is not like the whole
 
@@ -120,8 +120,18 @@ class _Attempt:
     @property
     def proxy(self) -> Proxy:
         plan = self.checked.require()
-        notes = tuple(self.notes)
-        return Proxy(self.target, plan, self.text, notes)
+        notes = [*self.notes, *self._whole_steps(plan)]
+        return Proxy(self.target, plan, self.text, tuple(notes))
+
+    def _whole_steps(self, plan: Plan) -> Iterator[str]:
+        """Stages that end on a whole step more than a row from their share of the target's."""
+        ratio = self.wanted.ratio
+        pairs = zip(self.target.stages, plan.stages, strict=True)
+        for before, after in pairs:
+            wanted = before.rows * ratio
+            missed = float(after.rows - wanted)
+            if abs(missed) > 1:
+                yield f"{after.name} ends on a whole step: {missed:+,.1f} of {after.rows:,} windows"
 
     def _check(self, file: str, pools: Mapping[str, Pool]) -> Checked:
         """The proxy, planned over the share of what is built that it will have."""
@@ -162,7 +172,7 @@ class _Attempt:
         for stage, whole, part in self._side_by_side():
             wanted = whole.windows * ratio
             missed = abs(part.windows - wanted)
-            if missed > 1 + ratio:
+            if missed > 1 + ratio + wanted * NEGLIGIBLE:
                 reads = f"stage `{stage}` would read {part.windows:,} windows of `{part.source}`"
                 instead = f"instead of {float(wanted):,.1f}"
                 yield TooSmall(f"{reads} {instead}: its batches do not divide")
