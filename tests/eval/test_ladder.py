@@ -270,8 +270,8 @@ def published_runs():
 def test_the_published_ladder(capsys):
     """Both steps come within 0.02 of what the authors print for six of the seven tasks. CommonsenseQA's first
     step has a floor of 0 and is hardly determined (ours 0.71, theirs 0.66, measured 0.81); OpenBookQA's second
-    step is theirs over all checkpoints, ours over the last six. The intervals hold 11 of the 14 measured values: all but those of ARC, for
-    which the authors' predictions fail as well.
+    step is theirs over all checkpoints, ours over the last six. The intervals hold 12 of the 14 measured values: all but the scores of ARC,
+    where the authors' predictions miss by as much.
     """
     found = report(list(published_runs()), AUTHORS)
     predicted = {one.metric: one for one in found.predictions["web 100%"]}
@@ -288,4 +288,4 @@ def test_the_published_ladder(capsys):
             if step == "step1":
                 assert ours.misfit == pytest.approx(float(theirs[name]["Fit Error"]), rel=0.06)
             print(f"{step} {task}: measured {actual:.3f}, ours {ours.value:.3f}, theirs {their_value:.3f}")
-    assert close == {"step1": 6, "chained": 6} and held >= 11
+    assert close == {"step1": 6, "chained": 6} and held >= 12

@@ -48,8 +48,8 @@ STUDY_INTRO = """\
 ## Studies
 
 A study is another file: a question, a base recipe, and variations that expand into complete recipes. Points are the
-product of `variations`, `grid`, `sweep` and `seeds`; `codemix plan STUDY` shows the tree of their stages, each trained
-once, and what the sharing saves.
+product of `variations`, `grid`, `sweep` or `anneal`, and `seeds`; `codemix plan STUDY` shows the tree of their stages,
+each trained once, and what the sharing saves.
 
 ```yaml
 codemix: 1

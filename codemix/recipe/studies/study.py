@@ -7,7 +7,7 @@
     sweep: {stage: pretrain, of: code, shares: [0%, 25%, 50%], kind: competitive}
     seeds: [0, 1]
 
-Points are the product of `variations`, `grid`, `sweep` and `seeds`, or the swarm of `mix`
+Points are the product of `variations`, `grid`, `sweep` or `anneal`, and `seeds`, or the swarm of `mix`
 (recipe/studies/swarm.py). The tree of their stages is in
 recipe/studies/stage_tree.py.
 """
