@@ -157,6 +157,7 @@ def prose(texts: list[str]) -> float:
     from datatrove.data import Document as Doc
     from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
 
+    from codemix.data.build.apply_ops import Readable, in_batches
     from codemix.data.datatrove_adapter.words import Words
     from codemix.data.document import Document
     from codemix.data.ops.fineweb_quality import FinewebQuality
@@ -172,7 +173,7 @@ def prose(texts: list[str]) -> float:
         kind(language=Pieces())
         for kind in (GopherRepetitionFilter, GopherQualityFilter, FineWebQualityFilter)
     ]
-    ops = GopherRepetition(), GopherQuality(), FinewebQuality()
+    ops = [op.start_batch(None) for op in (GopherRepetition(), GopherQuality(), FinewebQuality())]
 
     def stock() -> None:
         for text in texts:
@@ -180,9 +181,11 @@ def prose(texts: list[str]) -> float:
                 each.filter(Doc(text, "x"))
 
     def ours() -> None:
-        for text in texts:
-            for op in ops:
-                op.apply(Document("x", text))
+        documents = [Readable(Document("x", text), len(text)) for text in texts]
+        for batch in in_batches(documents):
+            docs = [each.document for each in batch]
+            for judge in ops:
+                judge(docs)
 
     ours()  # tables that a worker makes once
     return cpu(stock, 3) / cpu(ours, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,17 @@ class Drop:
 NOT_SAMPLED = "not_sampled"  # why a document is dropped that `subsample:` leaves out
 Item = Document | Unreadable | Drop  # what a source yields
 Apply = Callable[[Document], Document | Drop]  # an op, ready in one worker
+ApplyBatch = Callable[[Sequence[Document]], Sequence[Document | Drop]]
+
+
+def one_by_one(apply: Apply) -> ApplyBatch:
+    """A function of some documents that gives each to another."""
+
+    def apply_batch(docs: Sequence[Document]) -> list[Document | Drop]:
+        verdicts = map(apply, docs)
+        return list(verdicts)
+
+    return apply_batch
 
 
 def row_of(name: str, number: int) -> str:

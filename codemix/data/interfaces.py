@@ -3,20 +3,24 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import NOT_SAMPLED, Apply, Document, Drop, Item
+from codemix.data.document import NOT_SAMPLED, Apply, ApplyBatch, Document, Drop, Item, one_by_one
 from codemix.data.hash_rank import is_sampled
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
+from codemix.data.text.words import has_words
 from codemix.errors import Problem
 from codemix.recipe.language.component import Component
 from codemix.recipe.language.tags import refuses_prose_ops
+
+if TYPE_CHECKING:
+    from codemix.data.text.prose import ProseText
 
 
 class DocumentReader(Component):
@@ -105,6 +109,11 @@ class Op(Component):
         """The function applied to each document, in one worker."""
         return self.apply
 
+    def start_batch(self, state: Any) -> ApplyBatch:
+        """The function applied to some documents at once, in one worker; one by one, unless an op gains by
+        more. It gives a verdict for each, in their order, and no verdict depends on the others."""
+        return one_by_one(self.start(state))
+
     def apply(self, doc: Document) -> Document | Drop:
         """The document (the same, or a changed copy), or why it is dropped."""
         raise NotImplementedError
@@ -140,10 +149,34 @@ class ProseOp(Op):
 
 
 class ProseWordsOp(ProseOp):
-    """An op for prose that counts words."""
+    """An op for prose that counts words, of some documents at once."""
 
     words: Literal["whitespace", "datatrove"] = Field(
         "whitespace",
         description="what a word is: a piece between whitespace, or as datatrove counts, punctuation marks and "
         "parts of contractions too",
     )
+
+    def start_batch(self, state: Any) -> ApplyBatch:
+        return self._judge
+
+    def apply(self, doc: Document) -> Document | Drop:
+        (verdict,) = self._judge([doc])
+        return verdict
+
+    def _judge(self, docs: Sequence[Document]) -> list[Document | Drop]:
+        from codemix.data.text.prose import prose_texts
+
+        texts = [doc.text for doc in docs if has_words(doc.text)]
+        prose = prose_texts(texts, self.words)
+        verdicts: list[Document | Drop] = []
+        for doc in docs:
+            if doc.text in prose:
+                verdicts.append(self.broken_rule(prose[doc.text]) or doc)
+            else:
+                verdicts.append(Drop("no_words"))
+        return verdicts
+
+    def broken_rule(self, prose: ProseText) -> Drop | None:
+        """The first rule that a text with words breaks."""
+        raise NotImplementedError

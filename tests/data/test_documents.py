@@ -13,14 +13,18 @@ from codemix.data.build.apply_ops import READ, Step, apply_ops
 from codemix.data.build.documents import by_size
 from codemix.data.build.funnel import Funnel, after_dedup, total
 from codemix.data.build.samples import SAMPLE_CHARS, SAMPLES, Samples
-from codemix.data.document import Document, Drop, Unreadable
+from codemix.data.document import Document, Drop, Unreadable, one_by_one
 from codemix.data.store.jsonl_zst import LineWriter, read_lines
 from codemix.errors import CodemixError
 
 
 def run(read, steps=(), strict=False):
     funnel, dropped = Funnel(), Samples()
-    kept = list(apply_ops(read, [Step(*step) for step in steps], funnel, dropped, strict=strict))
+    kept = list(
+        apply_ops(
+            read, [Step(name, one_by_one(apply)) for name, apply in steps], funnel, dropped, strict=strict
+        )
+    )
     funnel.check()
     return kept, funnel, dropped
 

@@ -17,7 +17,7 @@ from codemix.data.ops.fineweb_quality import FinewebQuality
 from codemix.data.ops.gopher_quality import GopherQuality
 from codemix.data.ops.gopher_repetition import GopherRepetition
 from codemix.data.text.lines import lines_between, paragraphs, repeated_parts
-from codemix.data.text.prose import ProseText
+from codemix.data.text.prose import Excess, prose_texts
 from codemix.data.text.words import has_words, pieces, prose_words
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
@@ -140,6 +140,31 @@ def test_verdicts_are_datatroves(text, counted_by, scale):
             assert verdict(op, text) == "no_words"
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(TEXTS | st.text(max_size=80) | st.sampled_from(["\u200b", "東京 " * 9, ""]), max_size=12),
+    st.sampled_from(sorted(ORACLES)),
+    st.sampled_from([0.2, 1.0]),
+)
+def test_a_verdict_does_not_depend_on_the_documents_beside_it(texts, counted_by, scale):
+    docs = [Document("x", text) for text in texts]
+    for op, _ in pairs(counted_by, scale):
+        alone = [op.apply(doc) for doc in docs]
+        together = op.start_batch(None)(docs)
+        assert [repr(each) for each in together] == [repr(each) for each in alone]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        GopherQuality(min_words=None),
+        FinewebQuality(max_frac_short_lines=1, min_frac_lines_punctuated=0),
+    ],
+)
+def test_a_text_of_what_only_parts_words_has_none(op):
+    assert op.apply(Document("x", "\u200b")) == Drop("no_words")
+
+
 def long_text(seed, n_words, n_different):
     choose = random.Random(seed)
     some = [f"w{i}" for i in range(n_different)]
@@ -165,9 +190,9 @@ def test_runs_are_compared_by_their_characters():
     """As datatrove does: words parted elsewhere, and the same characters."""
     text = "a bc d e f xx ab c d e f"
     assert find_all_duplicate(text.split(), 5) == 6
-    prose = ProseText(text, "whitespace")
-    assert prose.repeated_runs_above(5, 5.9 / len(text)) == 6 / len(text)
-    assert prose.repeated_runs_above(5, 6 / len(text)) is None
+    prose = prose_texts([text], "whitespace")[text]
+    assert prose.repeated_runs_above(((5, 5.9 / len(text)),)) == Excess(5, 6 / len(text))
+    assert prose.repeated_runs_above(((5, 6 / len(text)),)) is None
 
 
 @settings(max_examples=200)

@@ -80,7 +80,7 @@ def test_words_that_are_compared(text, folded, as_written):
 @settings(max_examples=100)
 def test_words_beside_a_blank_are_those_of_both_sides(before, behind, fold):
     def hashes(text):
-        return compared_words(text, fold=fold).hashes(range(1, 2))[0].tolist() if text.strip() else []
+        return compared_words(text, fold=fold).hashes(1).tolist() if text.strip() else []
 
     if (before + "a").strip() and (behind + "a").strip():
         assert hashes(before + "a b" + behind) == hashes(before + "a") + hashes("b" + behind)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from codemix.data.build.funnel import UNKNOWN, Funnel
 from codemix.data.build.samples import Samples, Shown
-from codemix.data.document import Apply, Document, Drop, Item, Unreadable, utf8_bytes
+from codemix.data.document import ApplyBatch, Document, Drop, Item, Unreadable, utf8_bytes
 from codemix.errors import CodemixError, Problem
 
 READ = "00-read"  # the step before the first op, for drops at reading
@@ -16,14 +16,21 @@ UNREADABLE = (
     "unreadable"  # the step of samples of unreadable documents: the place for an id, the cause for a text
 )
 EMPTY = "empty"
+_BATCH = 2**17  # bytes of documents that the ops see together
+_LEAST = 100  # that a document counts for, besides its text
 
 
 class Step(NamedTuple):
     """An op as a build runs it."""
 
     name: str  # `<position>-<kind>`, as the funnel has it
-    apply: Apply
+    apply: ApplyBatch
     shown: Shown | None = None  # where the op hides something from samples
+
+
+class Readable(NamedTuple):
+    document: Document
+    size: int  # of its text [bytes]
 
 
 class Judged(NamedTuple):
@@ -42,8 +49,26 @@ def apply_ops(
     *,
     strict: bool,
 ) -> Iterator[Document]:
-    """The documents of `read` that the ops `steps` keep; every document is counted in `funnel` exactly
-    once."""
+    """The documents of `read` that the ops `steps` keep, in their order; every document is counted in `funnel`
+    exactly once."""
+    shown = _shown_by(steps)
+    readable = _readable(read, funnel, dropped, strict=strict)
+    for batch in in_batches(readable):
+        items = [each.document for each in batch]
+        for (item, size), judged in zip(batch, judge(items, steps, funnel), strict=True):
+            doc = judged.document
+            language = str(doc.meta.get("language") or UNKNOWN)  # after the ops: one may have noted it
+            if judged.drop is not None:
+                funnel.add_dropped(language, size, judged.step, judged.drop.reason)
+                dropped.add(f"{judged.step}/{judged.drop.reason}", item, shown)
+                continue
+            kept_size = size if doc is item else utf8_bytes(doc.text)
+            funnel.add_kept(language, size, kept_size)
+            yield doc
+
+
+def _readable(read: Iterable[Item], funnel: Funnel, dropped: Samples, *, strict: bool) -> Iterator[Readable]:
+    """The documents among what is read; everything else is counted."""
 
     def count_unreadable(bad: Unreadable) -> None:
         if strict:
@@ -52,31 +77,35 @@ def apply_ops(
         meta = {"rest_lost": True} if bad.rest_lost else {}
         dropped.add(f"{UNREADABLE}/{bad.reason}", Document(bad.where, bad.detail, meta))
 
-    shown = _shown_by(steps)
     for item in read:
         if isinstance(item, Unreadable):
             count_unreadable(item)
-            continue
-        if isinstance(item, Drop):  # a source's own condition, judged before the text was decoded
+        elif isinstance(item, Drop):  # a source's own condition, judged before the text was decoded
             funnel.add_dropped(UNKNOWN, 0, READ, item.reason)
-            continue
-        try:
-            size = utf8_bytes(item.text)
-        except (
-            UnicodeEncodeError
-        ) as error:  # half of a surrogate pair, escaped in JSON: no encoding can write it
-            count_unreadable(Unreadable("lone_surrogate", item.id, f"character {error.start}"))
-            continue
-        judged = judge(item, steps, funnel)
-        doc = judged.document
-        language = str(doc.meta.get("language") or UNKNOWN)  # after the ops: one of them may have noted it
-        if judged.drop is not None:
-            funnel.add_dropped(language, size, judged.step, judged.drop.reason)
-            dropped.add(f"{judged.step}/{judged.drop.reason}", item, shown)
-            continue
-        kept_size = size if doc is item else utf8_bytes(doc.text)
-        funnel.add_kept(language, size, kept_size)
-        yield doc
+        else:
+            try:
+                size = utf8_bytes(item.text)
+            except (
+                UnicodeEncodeError
+            ) as error:  # half of a surrogate pair, escaped in JSON: nothing can write it
+                count_unreadable(Unreadable("lone_surrogate", item.id, f"character {error.start}"))
+            else:
+                yield Readable(item, size)
+
+
+def in_batches(documents: Iterable[Readable]) -> Iterator[list[Readable]]:
+    """Documents in groups of about so many bytes, which bounds memory, for ops that gain by seeing many."""
+    batch: list[Readable] = []
+    held = 0
+    for each in documents:
+        batch.append(each)
+        held += each.size + _LEAST
+        if held >= _BATCH:
+            yield batch
+            batch = []
+            held = 0
+    if batch:
+        yield batch
 
 
 def _shown_by(steps: Sequence[Step]) -> Shown | None:
@@ -93,25 +122,34 @@ def _shown_by(steps: Sequence[Step]) -> Shown | None:
     return shown
 
 
-def judge(doc: Document, steps: Sequence[Step], funnel: Funnel) -> Judged:
-    """Apply the ops until one drops the document. Edits are counted."""
-    if _is_empty(doc.text):
-        return Judged(doc, READ, Drop(EMPTY))
+def judge(docs: Sequence[Document], steps: Sequence[Step], funnel: Funnel) -> list[Judged]:
+    """Apply the ops to each document until one drops it. Edits are counted."""
+    judged = [_empty_dropped(doc, READ) for doc in docs]
     for step in steps:
-        name = step.name
-        outcome = step.apply(doc)
-        if isinstance(outcome, Drop):
-            return Judged(doc, name, outcome)
-        if outcome.text != doc.text:
-            funnel.add_edited(name, outcome.edits)
-            if _is_empty(outcome.text):
-                return Judged(doc, name, Drop(EMPTY))
-        doc = outcome
+        left = [number for number, each in enumerate(judged) if each.drop is None]
+        if not left:
+            break
+        docs = [judged[number].document for number in left]
+        outcomes = step.apply(docs)
+        for number, doc, outcome in zip(left, docs, outcomes, strict=True):
+            judged[number] = _judged(doc, outcome, step.name, funnel)
+    return judged
+
+
+def _judged(doc: Document, outcome: Document | Drop, step: str, funnel: Funnel) -> Judged:
+    if isinstance(outcome, Drop):
+        return Judged(doc, step, outcome)
+    if outcome.text == doc.text:
+        return Judged(outcome)
+    funnel.add_edited(step, outcome.edits)
+    judged = _empty_dropped(outcome, step)
+    return judged if judged.drop is None else Judged(doc, step, judged.drop)
+
+
+def _empty_dropped(doc: Document, step: str) -> Judged:
+    if not doc.text or doc.text.isspace():
+        return Judged(doc, step, Drop(EMPTY))
     return Judged(doc)
-
-
-def _is_empty(text: str) -> bool:
-    return not text or text.isspace()
 
 
 _FIELD_HINT = "say in the source's `read:` which field holds what, for example `text: content`"

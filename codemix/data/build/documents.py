@@ -215,7 +215,7 @@ def steps_of(source: schema.SourceSpec, states: list[Any]) -> list[Step]:
         name = f"{position:02d}-{op.kind}"
         hides = type(op).shown is not Op.shown
         shown = op.shown if hides else None
-        apply = op.start(state)
+        apply = op.start_batch(state)
         step = Step(name, apply, shown)
         steps.append(step)
     return steps

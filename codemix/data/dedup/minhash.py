@@ -74,10 +74,8 @@ class MinHash:
         n_shingles = len(runs) - self._n_grams + 1
         if n_shingles < 1:
             return np.empty(0, np.uint32)
-        sizes = range(self._n_grams, self._n_grams + 1)
-        (hashes,) = runs.hashes(sizes)
-        of_shingles = hashes[:n_shingles]
-        mixed = _mixed(of_shingles)
+        hashes = runs.hashes(self._n_grams)
+        mixed = _mixed(hashes[:n_shingles])
         high = mixed >> _HALF
         return high.astype(np.uint32)
 

@@ -9,14 +9,16 @@ most by `min_frac_lines_punctuated` and `max_frac_chars_in_dup_lines`.
 """
 
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Drop
 from codemix.data.interfaces import ProseWordsOp
 from codemix.data.text.lines import repeated_parts
-from codemix.data.text.words import has_words
+
+if TYPE_CHECKING:
+    from codemix.data.text.prose import ProseText
 
 
 class FinewebQuality(ProseWordsOp):
@@ -43,11 +45,10 @@ class FinewebQuality(ProseWordsOp):
         {"kind": "fineweb_quality", "max_frac_chars_in_dup_lines": 0.1},
     )
 
-    def apply(self, doc: Document) -> Document | Drop:
-        if not has_words(doc.text):
-            return Drop("no_words")
-        lines = [line for line in doc.text.split("\n") if line and not line.isspace()]
-        n_newlines = doc.text.count("\n")
+    def broken_rule(self, prose: "ProseText") -> Drop | None:
+        text = prose.text
+        lines = [line for line in text.split("\n") if line and not line.isspace()]
+        n_newlines = text.count("\n")
         stops = _stops()
         frac_punctuated = sum([line[-1] in stops for line in lines]) / len(lines)
         tolerated = self.keep_unpunctuated and frac_punctuated == 0
@@ -61,21 +62,18 @@ class FinewebQuality(ProseWordsOp):
             measured = f"{frac_short:.6g} of the lines are short"
             return Drop("short_line_ratio", measured=measured, limit="max_frac_short_lines")
         _, characters = repeated_parts(lines)
-        frac_repeated = characters / (len(doc.text) - n_newlines)
+        frac_repeated = characters / (len(text) - n_newlines)
         if frac_repeated > self.max_frac_chars_in_dup_lines:
             measured = f"{frac_repeated:.6g} of the characters are in repeated lines"
             return Drop("char_dup_ratio", measured=measured, limit="max_frac_chars_in_dup_lines")
-        per_word = n_newlines / self._n_words(doc.text)
+        if prose.n_words == 0:  # a blank of no width alone
+            return Drop("no_words")
+        per_word = n_newlines / prose.n_words
         if per_word > self.max_lines_per_word:
             return Drop(
                 "list_ratio", measured=f"{per_word:.6g} newlines per word", limit="max_lines_per_word"
             )
-        return doc
-
-    def _n_words(self, text: str) -> int:
-        from codemix.data.text.prose import prose_text
-
-        return prose_text(text, self.words).n_words
+        return None
 
 
 @lru_cache(1)

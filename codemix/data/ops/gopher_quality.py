@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Drop
 from codemix.data.interfaces import ProseWordsOp
-from codemix.data.text.words import has_words
 
 if TYPE_CHECKING:
     from codemix.data.text.prose import ProseText
@@ -53,20 +52,16 @@ class GopherQuality(ProseWordsOp):
         {"kind": "gopher_quality", "min_words": 20, "min_stop_words": None},
     )
 
-    def apply(self, doc: Document) -> Document | Drop:
-        if not has_words(doc.text):
+    def broken_rule(self, prose: "ProseText") -> Drop | None:
+        if broken := self._lengths(prose):
+            return broken
+        if prose.n_words == 0:  # a blank of no width alone
             return Drop("no_words")
-        from codemix.data.text.prose import prose_text
-
-        prose = prose_text(doc.text, self.words)
-        broken = (
-            self._lengths(prose) or self._symbols(prose) or self._lines(prose) or self._kinds_of_words(prose)
-        )
-        return broken or doc
+        return self._symbols(prose) or self._lines(prose) or self._kinds_of_words(prose)
 
     def _lengths(self, prose: "ProseText") -> Drop | None:
         """The rules for the number and the mean length of words that are not symbols."""
-        from codemix.data.text.prose import NO_SYMBOL
+        from codemix.data.text.character_classes import NO_SYMBOL
 
         counted = prose.words_with(NO_SYMBOL)
         n_words = counted.words
@@ -119,7 +114,7 @@ class GopherQuality(ProseWordsOp):
 
     def _kinds_of_words(self, prose: "ProseText") -> Drop | None:
         """The rules for words with letters and for stop words."""
-        from codemix.data.text.prose import LETTER
+        from codemix.data.text.character_classes import LETTER
 
         least = self.min_frac_alpha_words
         if least is not None:

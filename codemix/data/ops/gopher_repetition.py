@@ -8,14 +8,17 @@ Misfires, measured at the defaults on good documents of a labelled corpus: 22 of
 StackExchange threads, 1 of 121 Wikipedia pages.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.data.document import Document, Drop
+from codemix.data.document import Drop
 from codemix.data.interfaces import ProseWordsOp
 from codemix.data.text.lines import lines_between, paragraphs, repeated_parts
-from codemix.data.text.words import has_words
+
+if TYPE_CHECKING:
+    from codemix.data.text.prose import ProseText
+    from codemix.data.text.prose_batch import Limits
 
 NGram = Annotated[int, Field(ge=1, le=100)]  # words
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -50,11 +53,9 @@ class GopherRepetition(ProseWordsOp):
         {"kind": "gopher_repetition", "max_frac_dup_lines": 0.5, "max_frac_dup_n_grams": {10: 0.2}},
     )
 
-    def apply(self, doc: Document) -> Document | Drop:
-        if not has_words(doc.text):
-            return Drop("no_words")
-        repeated = self._paragraphs(doc.text) or self._lines(doc.text) or self._n_grams(doc.text)
-        return repeated or doc
+    def broken_rule(self, prose: "ProseText") -> Drop | None:
+        text = prose.text
+        return self._paragraphs(text) or self._lines(text) or self._n_grams(prose)
 
     def _paragraphs(self, text: str) -> Drop | None:
         parts = paragraphs(text)
@@ -82,25 +83,22 @@ class GopherRepetition(ProseWordsOp):
             return Drop("dup_line_char_frac", measured=measured, limit="max_frac_chars_in_dup_lines")
         return None
 
-    def _n_grams(self, text: str) -> Drop | None:
-        from codemix.data.text.prose import prose_text
-
-        prose = prose_text(text, self.words)
-        sizes = self.max_frac_top_n_gram.keys() | self.max_frac_dup_n_grams.keys()
-        if sizes:
-            prose.look_at(range(min(sizes), max(sizes) + 1))
-        for n, most in sorted(self.max_frac_top_n_gram.items()):
-            above = prose.top_run_above(n, most)
-            if above is not None:
-                measured = f"{above:.6g} of the characters are in the most frequent run of {n} words"
-                return Drop(f"top_{n}_gram", measured=measured, limit=f"max_frac_top_n_gram.{n}")
-        for n, most in sorted(self.max_frac_dup_n_grams.items()):
-            above = prose.repeated_runs_above(n, most)
-            if above is not None:
-                measured = f"{above:.6g} of the characters are in repeated runs of {n} words"
-                return Drop(f"duplicated_{n}_n_grams", measured=measured, limit=f"max_frac_dup_n_grams.{n}")
+    def _n_grams(self, prose: "ProseText") -> Drop | None:
+        limits = _ascending(self.max_frac_top_n_gram)
+        if top := prose.top_run_above(limits):
+            measured = f"{top.of_text:.6g} of the characters are in the most frequent run of {top.n} words"
+            return Drop(f"top_{top.n}_gram", measured=measured, limit=f"max_frac_top_n_gram.{top.n}")
+        limits = _ascending(self.max_frac_dup_n_grams)
+        if repeated := prose.repeated_runs_above(limits):
+            n = repeated.n
+            measured = f"{repeated.of_text:.6g} of the characters are in repeated runs of {n} words"
+            return Drop(f"duplicated_{n}_n_grams", measured=measured, limit=f"max_frac_dup_n_grams.{n}")
         return None
 
 
 def _above(fraction: float, most: float | None) -> bool:
     return most is not None and fraction > most
+
+
+def _ascending(limits: dict[int, float]) -> "Limits":
+    return tuple(sorted(limits.items()))

@@ -208,7 +208,8 @@ class _Rereading:
 def _measured(document: Document, steps: list[Step]) -> dict[str, Any]:
     """What the op that drops a document found, and the field that this is held against; empty where an op
     has nothing to measure."""
-    drop = judge(document, steps, Funnel()).drop
+    (judged,) = judge([document], steps, Funnel())
+    drop = judged.drop
     if drop is None or not drop.measured:
         return {}
     return {"measured": drop.measured, "limit": drop.limit}

@@ -45,7 +45,7 @@ def compared_words(text: str, *, fold: bool) -> WordRuns:
     is_first = is_alone
     is_first[:1] = True
     is_first[1:] |= is_behind_end
-    return WordRuns(folded, is_blank, is_first, U64)
+    return WordRuns.parted(folded, is_blank, is_first, U64)
 
 
 def _begins_number_or_none(kinds: np.ndarray) -> np.ndarray:

@@ -1,108 +1,95 @@
-"""A text as rules for prose see it: words, what they consist of, lines, and what of it repeats.
+"""A text as rules for prose see it: words, what they consist of, and what of them repeats.
 
-Each is worked out when it is first asked for, and kept for the next op over the same document.
+What can be said of many texts at once is (text/prose_batch.py); here is what few of them need.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from codemix.data.text.word_runs import U32, WordRuns, code_points
-from codemix.data.text.words import pieces, prose_words, unspaced_characters
+from codemix.data.text.prose_batch import Limits, ProseBatch, WordCounts, words_of
+from codemix.data.text.word_runs import WordRuns, text_of
 
-NO_SYMBOL, LETTER, BLANK, UNSPACED = 1, 2, 4, 8  # classes of characters
 _BEGINNING = 1000  # characters that mostly hold the words which are looked for
-_RUNS_TOGETHER = 2**16  # runs of several sizes in one array
 
 
 @dataclass(frozen=True)
-class WordCounts:
-    words: int
-    characters: int
+class Excess:
+    """More than a limit for runs of `n` words."""
+
+    n: int
+    of_text: float  # fraction of its characters
+
+
+def prose_texts(texts: Sequence[str], counted_by: str) -> dict[str, ProseText]:
+    """The texts, each with at least one word, as rules see them. Kept for the next op over some of them."""
+    kept = _last_texts(counted_by)
+    if not all(map(kept.__contains__, texts)):
+        kept.clear()
+        batch = ProseBatch(texts, counted_by)
+        kept.update((text, ProseText(batch, number)) for number, text in enumerate(texts))
+    return kept
 
 
 @lru_cache(2)
-def prose_text(text: str, counted_by: str) -> ProseText:
-    return ProseText(text, counted_by)
+def _last_texts(counted_by: str) -> dict[str, ProseText]:
+    return {}
 
 
 class ProseText:
-    """A text that has at least one word."""
+    """One text of a batch."""
 
-    def __init__(self, text: str, counted_by: str):
-        self.text = text
-        self._counted_by = counted_by
+    def __init__(self, batch: ProseBatch, number: int):
+        self._batch = batch
+        self._number = number
+        self.text = batch.texts[number]
+        self.n_words = batch.n_words[number]
         self._runs_by_size: dict[int, RunsOfSize] = {}
 
     @cached_property
     def words(self) -> list[str]:
-        if self._counted_by == "datatrove":
-            return prose_words(self.text)
-        return pieces(self.text)
+        return words_of(self.text, self._batch.counted_by)
 
     @cached_property
-    def _characters(self) -> np.ndarray:
-        return code_points(self.text)
-
-    @cached_property
-    def _classes(self) -> np.ndarray:
-        return character_classes(self._characters)
-
-    @cached_property
-    def _is_spaced(self) -> bool:
-        """Whether words end at whitespace alone."""
-        return not (self._classes & UNSPACED).any()
-
-    @cached_property
-    def word_runs(self) -> WordRuns:
-        if self._counted_by == "whitespace" and self._is_spaced:
-            return WordRuns.between(self._characters, self._classes & BLANK != 0, U32)
-        return WordRuns.of(self.words, U32)
-
-    @cached_property
-    def n_words(self) -> int:
-        return len(self.word_runs)
-
-    @cached_property
-    def _classes_of_words(self) -> np.ndarray:
-        """The classes that each word has a character of, as bits: (words,) uint8."""
-        of_characters = character_classes(self.word_runs.characters)
-        return np.bitwise_or.reduceat(of_characters, self.word_runs.starts)
+    def _word_runs(self) -> WordRuns:
+        return self._batch.runs_of(self._number)
 
     def words_with(self, character_class: int) -> WordCounts:
         """The words that have a character of a class."""
-        in_class = self._classes_of_words & character_class
-        is_word = in_class.astype(bool)
-        words = np.count_nonzero(is_word)
-        lengths = self.word_runs.ends - self.word_runs.starts
-        characters = lengths[is_word].sum()
-        return WordCounts(int(words), int(characters))
+        return self._batch.words_with(character_class)[self._number]
 
     def mentions(self, wanted: frozenset[str], at_least: int) -> bool:
         """Whether at least so many different words of a set are among the words."""
-        if self._counted_by == "whitespace":
+        if self._batch.between_whitespace[self._number]:
             beginning = self.text[:_BEGINNING].split()
             whole = beginning[:-1]  # the last one may be cut
             found = wanted.intersection(whole)
-            if len(found) >= at_least and self._is_spaced:
+            if len(found) >= at_least:
                 return True
         found = wanted.intersection(self.words)
         return len(found) >= at_least
 
-    def top_run_above(self, n: int, fraction: float) -> float | None:
-        """The characters in all copies of the most frequent run of `n` words, with one between words, as a
-        fraction of the text; None unless above `fraction`. Of equally frequent runs the first one counts."""
-        if self.n_words < n:
+    def top_run_above(self, limits: Limits) -> Excess | None:
+        """The characters in all copies of the most frequent run of so many words, with one between words, for
+        the first size at which they are above its limit. Of equally frequent runs the first one counts.
+        """
+        if not limits or not self._batch.may_be_frequent(limits)[self._number]:
             return None
-        most = self._most(fraction)
-        longest = self.word_runs.longest(n) + n - 1
-        if self._runs(n).copies_at_most(most // longest):
-            return None
+        for n, fraction in self._possible(limits):
+            longest = self._word_runs.longest(n) + n - 1
+            if self._runs(n).copies_at_most(self._most(fraction) // longest):
+                continue
+            of_text = self._top_run(n) / len(self.text)
+            if of_text > fraction:
+                return Excess(n, of_text)
+        return None
+
+    def _top_run(self, n: int) -> int:
         repeated = self._repeat_candidates(n)
         candidates = sorted({0, *repeated.tolist()})  # the first run, where each occurs once
         copies: Counter[str] = Counter()
@@ -110,32 +97,43 @@ class ProseText:
             run = self.words[word : word + n]
             copies[" ".join(run)] += 1
         ((top, n_copies),) = copies.most_common(1)
-        return self._if_above(fraction, len(top) * n_copies)
+        return len(top) * n_copies
 
-    def repeated_runs_above(self, n: int, fraction: float) -> float | None:
-        """The characters in runs of `n` words that stood before, as a fraction of the text; None unless above
-        `fraction`.
+    def repeated_runs_above(self, limits: Limits) -> Excess | None:
+        """The characters in runs of so many words that stood before, for the first size at which they are
+        above its limit.
 
         Runs are compared by their characters alone, and do not overlap: after one that stood before, the next
         one begins behind it.
         """
-        if self.n_words < n:
+        if not limits or not self._batch.may_be_repeated(limits)[self._number]:
             return None
-        most = self._most(fraction)
-        longest = self.word_runs.longest(n)
-        if self._runs(n).n_repeated * longest <= most:
-            return None
-        candidates = self._repeat_candidates(n)
-        starts = self.word_runs.starts[candidates]
-        last_words = candidates + (n - 1)
-        ends = self.word_runs.ends[last_words]
-        if _covered(starts, ends) <= most:
-            return None
-        return self._if_above(fraction, self._repeated(n, candidates, starts, ends))
+        for n, fraction in self._possible(limits):
+            most = self._most(fraction)
+            if self._runs(n).n_repeated * self._word_runs.longest(n) <= most:
+                continue
+            of_text = self._repeated_above(n, most) / len(self.text)
+            if of_text > fraction:
+                return Excess(n, of_text)
+        return None
 
-    def _if_above(self, fraction: float, characters: int) -> float | None:
-        of_text = characters / len(self.text)
-        return of_text if of_text > fraction else None
+    def _possible(self, limits: Limits) -> Limits:
+        """Those for which the text has words enough."""
+        possible: list[tuple[int, float]] = []
+        for n, fraction in limits:
+            if n <= self.n_words:
+                possible.append((n, fraction))
+        return tuple(possible)
+
+    def _repeated_above(self, n: int, most: int) -> int:
+        """The characters in repeated runs of `n` words; 0 where they are surely not above `most`."""
+        candidates = self._repeat_candidates(n)
+        starts = self._word_runs.starts[candidates]
+        last_words = candidates + (n - 1)
+        ends = self._word_runs.ends[last_words]
+        if _covered(starts, ends) <= most:
+            return 0
+        return self._repeated(n, candidates, starts, ends)
 
     def _repeat_candidates(self, n: int) -> np.ndarray:
         """First words, ascending, of the runs that may occur more than once; no other run does."""
@@ -145,7 +143,7 @@ class ProseText:
 
     def _repeated(self, n: int, candidates: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> int:
         """Characters in repeated runs of `n` words, given what may be repeated: first words, offsets."""
-        joined = "".join(self.words)
+        joined = text_of(self._word_runs.characters)
         seen: set[str] = set()
         repeated = behind = 0
         for word, start, end in zip(candidates.tolist(), starts.tolist(), ends.tolist(), strict=True):
@@ -167,17 +165,9 @@ class ProseText:
             most -= 1
         return most
 
-    def look_at(self, sizes: range) -> None:
-        """Look at the runs of several sizes together: for a short text that costs little more than one."""
-        n_together = max(1, _RUNS_TOGETHER // self.n_words)
-        for first in range(0, len(sizes), n_together):
-            together = sizes[first : first + n_together]
-            runs_by_size = _runs_of_sizes(self.word_runs, together)
-            self._runs_by_size.update(runs_by_size)
-
     def _runs(self, n: int) -> RunsOfSize:
         if n not in self._runs_by_size:
-            self.look_at(range(n, n + 1))
+            self._runs_by_size[n] = RunsOfSize.of(self._word_runs, n)
         return self._runs_by_size[n]
 
 
@@ -188,6 +178,13 @@ class RunsOfSize:
     hashes: np.ndarray  # (words,) uint32
     ascending: np.ndarray  # the same in order
     n_repeated: int  # runs that stood before, or look as if
+
+    @classmethod
+    def of(cls, runs: WordRuns, n: int) -> RunsOfSize:
+        hashes = runs.hashes(n)
+        ascending = np.sort(hashes)
+        is_repeated = ascending[1:] == ascending[:-1]
+        return cls(hashes, ascending, int(np.count_nonzero(is_repeated)))
 
     def copies_at_most(self, n: int) -> bool:
         """Whether surely no run occurs more often."""
@@ -209,18 +206,6 @@ class RunsOfSize:
         return table[wanted]
 
 
-def _runs_of_sizes(runs: WordRuns, sizes: range) -> dict[int, RunsOfSize]:
-    hashes = runs.hashes(sizes)
-    ascending = np.sort(hashes, axis=1)
-    earlier = ascending[:, :-1]
-    later = ascending[:, 1:]
-    is_repeated = earlier == later
-    n_repeated = is_repeated.sum(axis=1)
-    counts = n_repeated.tolist()
-    by_size = zip(hashes, ascending, counts, strict=True)
-    return {n: RunsOfSize(*runs) for n, runs in zip(sizes, by_size, strict=True)}
-
-
 def _covered(starts: np.ndarray, ends: np.ndarray) -> int:
     """Characters in stretches with ascending beginnings, counted once where they overlap."""
     next_starts = starts[1:]
@@ -229,25 +214,3 @@ def _covered(starts: np.ndarray, ends: np.ndarray) -> int:
     behind = until_next.sum() + last.sum()
     covered = behind - starts.sum()
     return int(covered)
-
-
-def character_classes(characters: np.ndarray) -> np.ndarray:
-    """The classes of each code point, as bits: uint8 of the same shape."""
-    return _class_table().take(characters)
-
-
-@lru_cache(1)
-def _class_table() -> np.ndarray:
-    from codemix.data.text.punctuation import PUNCTUATION_SET
-
-    everything = list(map(chr, range(sys.maxunicode + 1)))
-    symbols = list(map(ord, PUNCTUATION_SET))
-    letters = list(map(str.isalpha, everything))
-    blanks = list(map(str.isspace, everything))
-    unspaced = sorted(unspaced_characters())
-    table = np.full(len(everything), NO_SYMBOL, np.uint8)
-    table[symbols] = 0
-    table[letters] |= LETTER
-    table[blanks] |= BLANK
-    table[unspaced] |= UNSPACED
-    return table

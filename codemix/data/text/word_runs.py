@@ -7,7 +7,6 @@ runs have equal hashes, always; the other way round a caller compares the charac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -16,7 +15,7 @@ _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64 and 2*
 _INVERSE = pow(_BASE, -1, 2**64)
 U32, U64 = np.dtype(np.uint32), np.dtype(np.uint64)
 _TABLE = 2**16
-_BLANK = ord(" ")
+_ALL = slice(None)
 
 
 class WordRuns:
@@ -26,20 +25,25 @@ class WordRuns:
     words follow than a run has, it ends with the text, so that a caller looks at the first ones only.
     """
 
-    def __init__(self, code_points: np.ndarray, is_blank: np.ndarray, is_first: np.ndarray, number: np.dtype):
-        """`is_first`: whether a character begins a word, unless it is a blank.
-
-        `number`: of the hashes, U32 where unlike runs may look alike, rarely, or U64.
-        """
-        is_kept = ~is_blank
-        self.characters = code_points[is_kept]  # (characters,) unsigned integers
-        begins_word = is_first[is_kept]
-        self.starts = np.flatnonzero(begins_word)  # (words,) int64
-        n_words = len(self.starts)
-        later_starts = self.starts[1:]
-        ends = np.append(later_starts, len(self.characters))
+    def __init__(self, characters: np.ndarray, starts: np.ndarray, number: np.dtype):
+        """`number`: of the hashes, U32 where unlike runs may look alike, rarely, or U64."""
+        self.characters = characters  # (characters,) unsigned integers
+        self.starts = starts  # (words,) int64
+        n_words = len(starts)
+        ends = np.append(starts[1:], len(characters))
         self.ends = ends[:n_words]
         self._number = number
+
+    @classmethod
+    def parted(
+        cls, code_points: np.ndarray, is_blank: np.ndarray, is_first: np.ndarray, number: np.dtype
+    ) -> WordRuns:
+        """`is_first`: whether a character begins a word, unless it is a blank."""
+        is_kept = ~is_blank
+        characters = code_points.compress(is_kept)
+        begins_word = is_first.compress(is_kept)
+        starts = np.flatnonzero(begins_word)
+        return cls(characters, starts, number)
 
     @classmethod
     def between(cls, code_points: np.ndarray, is_blank: np.ndarray, number: np.dtype) -> WordRuns:
@@ -47,15 +51,15 @@ class WordRuns:
         blank_before = is_blank[:-1]
         is_first = np.ones_like(is_blank)
         is_first[1:] = blank_before
-        return cls(code_points, is_blank, is_first, number)
+        return cls.parted(code_points, is_blank, is_first, number)
 
-    @classmethod
-    def of(cls, words: Iterable[str], number: np.dtype) -> WordRuns:
-        """Of words none of which has a blank in it."""
-        joined = " ".join(words)
-        characters = code_points(joined)
-        is_blank = characters == _BLANK
-        return cls.between(characters, is_blank, number)
+    def part(self, first: int, stop: int) -> WordRuns:
+        """Of some of the words, one at least."""
+        start = self.starts[first]
+        end = self.ends[stop - 1]
+        characters = self.characters[start:end]
+        starts = self.starts[first:stop] - start
+        return WordRuns(characters, starts, self._number)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -67,12 +71,21 @@ class WordRuns:
         lengths = ends - starts
         return int(lengths.max())
 
-    def hashes(self, sizes: range) -> np.ndarray:
-        """The hash of each run of so many words, (sizes, words)."""
-        sums_up_to_words = self._sums[self.starts]
-        sums_up_to_ends = self._sums[self.ends]
-        sums = _windows(sums_up_to_ends, sizes) - sums_up_to_words
-        sums *= self._scales
+    def hashes(self, n: int) -> np.ndarray:
+        """The hash of each run of `n` words, (words,)."""
+        end = len(self.characters)
+        ends = np.full(len(self), end)
+        whole = self.ends[n - 1 :]
+        n_whole = len(whole)
+        ends[:n_whole] = whole
+        return self.hashes_until(ends)
+
+    def hashes_until(self, ends: np.ndarray, words: np.ndarray | slice = _ALL) -> np.ndarray:
+        """The hashes of the stretches from the beginnings of some words to an end each."""
+        starts = self.starts[words]
+        sums = self._sums[ends]
+        sums -= self._sums[starts]
+        sums *= self._scales[words]
         return sums
 
     @cached_property
@@ -101,16 +114,10 @@ def code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def _windows(values: np.ndarray, sizes: range) -> np.ndarray:
-    """For each size the values from its last word on, the text's last value repeated: (sizes, words)."""
-    n = len(values)
-    last = values[-1]
-    padded = np.full(n + sizes.stop, last)
-    padded[:n] = values
-    item = padded.itemsize
-    first_end = sizes.start - 1
-    shape = (len(sizes), n)
-    return np.ndarray(shape, padded.dtype, padded, offset=first_end * item, strides=(item, item))
+def text_of(code_points: np.ndarray) -> str:
+    """The text that has these code points."""
+    wide = code_points.astype("<u4", copy=False)
+    return wide.tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def _powers(base: int, n: int, number: np.dtype) -> np.ndarray:
