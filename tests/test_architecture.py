@@ -51,6 +51,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "obstore": {"data/remote/bucket.py"},
     "safetensors": {"train/model/weight_files.py"},
     "numpy": {"data/", "train/", "eval/"},
+    "lightgbm": {"eval/mix/boosted_trees.py"},
     "scipy": {"eval/decide/", "eval/mix/"},
     "jax": {"train/", "eval/engine/", "eval/measure/evaluate.py"},
     "equinox": {"train/"},

@@ -119,6 +119,9 @@ def rows(
 def fit(
     evidence: EvidenceArg,
     metrics: MetricsOption = ["*"],  # noqa: B006 - typer copies it
+    trees: Annotated[
+        bool, typer.Option("--trees", help="Compare with boosted trees; needs codemix[lightgbm].")
+    ] = False,
     html: HtmlOption = None,
     json: JsonOption = False,
     markdown: MarkdownOption = False,
@@ -132,15 +135,22 @@ def fit(
     fitted = table(rows, varied(rows), metrics)
     quality = k_fold(fitted)
     notes = caveats(fitted)
+    ranks = None
+    if trees:
+        from codemix.eval.mix.boosted_trees import tree_ranks
+
+        ranks = tree_ranks(fitted)
     if json:
-        return print_json({"runs": len(rows), "quality": [vars(q) for q in quality], "notes": notes})
+        return print_json(
+            {"runs": len(rows), "quality": [vars(q) for q in quality], "trees": ranks, "notes": notes}
+        )
     if html or markdown:
         from codemix.eval.mix.page import fit_page
 
         title = ", ".join(path.stem for path in evidence)
-        _write_page(fit_page(fitted, quality, notes, title), html, markdown)
+        _write_page(fit_page(fitted, quality, notes, title, ranks), html, markdown)
     if not markdown:
-        quality_table(quality, notes).print()
+        quality_table(quality, notes, ranks).print()
     return None
 
 

@@ -1,6 +1,7 @@
 """The laws of a mixture and the best one: against known laws, independent solvers, and published tables."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from codemix.errors import CodemixError
 from codemix.eval.evidence.layouts import read_tables
 from codemix.eval.evidence.table import Table, table, varied
 from codemix.eval.mix import intervals, quality
+from codemix.eval.mix.boosted_trees import boosted, tree_ranks
 from codemix.eval.mix.proposal import Bound, Objective, Region, propose
 from codemix.eval.mix.surrogate import Laws, fit
 
@@ -162,17 +164,18 @@ def test_a_region_without_room_says_what_would_have_to_give_way():
 # ------------------------------------------------------------------------------------------------ intervals
 
 
-def covered(runs, repeats, resamples, noise=0.05):
-    """How often the intervals hold the true gain of the pick, and the truly best shares."""
+def covered(runs, repeats, resamples, noise=0.05, truth_of=LAWS):
+    """How often the intervals hold the true gain of the pick, by the objective, and the shares that are best
+    by the law without a misfit."""
     objective = Objective(METRICS, np.array([0.5, 0.5]), 0.05)
     allowed = Region(("a", "b", "c"), ONE_STAGE, PRIOR)
     best = propose(LAWS, objective, allowed)
     gains, shares = [], []
     for seed in range(repeats):
         found = intervals.proposal(
-            evidence(runs, noise, seed), objective, allowed, resamples=resamples, seed=seed
+            evidence(runs, noise, seed, truth_of), objective, allowed, resamples=resamples, seed=seed
         )
-        truth = objective.value(LAWS, PRIOR) - objective.value(LAWS, found.mixture)
+        truth = objective.value(truth_of, PRIOR) - objective.value(truth_of, found.mixture)
         gains.append(found.gain.low <= truth <= found.gain.high)
         shares += [s.low <= b <= s.high for s, b in zip(found.shares, best, strict=True)]
     return np.mean(gains), np.mean(shares)
@@ -183,11 +186,29 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert gains >= 0.85 and shares >= 0.85
 
 
+def bent(shares):
+    """Losses that no law of the form `c + exp(t.w)` has."""
+    across = shares[..., :1]
+    up = shares[..., 1:2]
+    return LAWS(shares) + 0.15 * np.concatenate([across * up, np.sin(4 * across) / 4], -1)
+
+
 @pytest.mark.optional("takes two minutes")
-def test_intervals_hold_the_truth_between_90_and_98_percent_of_the_time():
-    gains, shares = covered(runs=32, repeats=150, resamples=150)
+@pytest.mark.parametrize("noise", [0.05, 0.01])
+def test_intervals_hold_the_truth_between_90_and_98_percent_of_the_time(noise):
+    gains, shares = covered(runs=32, repeats=100, resamples=80, noise=noise)
+    print(f"coverage of gain {gains:.3f}, of shares {shares:.3f}")
     assert 0.90 <= gains <= 0.98
     assert 0.90 <= shares <= 0.98
+
+
+@pytest.mark.optional("takes two minutes")
+@pytest.mark.parametrize("noise", [0.05, 0.01])
+def test_the_interval_of_a_gain_holds_it_where_the_law_is_wrong(noise):
+    """Without the misfit it is 80 % at the smaller noise."""
+    gains, _ = covered(runs=32, repeats=100, resamples=80, noise=noise, truth_of=bent)
+    print(f"coverage of gain {gains:.3f}")
+    assert gains >= 0.90
 
 
 def test_noise_alone_is_no_gain():
@@ -229,7 +250,7 @@ def test_the_law_predicts_runs_that_it_was_not_fitted_on():
 def test_runs_of_one_mixture_are_in_one_fold():
     data = evidence(30, 0.01, 0)
     data.shares[20:] = data.shares[0]
-    fold = quality._folds(data, 5, 0)
+    fold = quality.folds(data, 5, 0)
     assert len(set(fold[20:]) | {fold[0]}) == 1 and len(set(fold)) == 5
 
 
@@ -264,3 +285,36 @@ def mean_spearman(laws, test):
 def test_ranking_of_the_published_runs(regmix, n, size, least):
     train, tests = regmix
     assert mean_spearman(fit(train.shares[:n], train.losses[:n]), tests[size]) >= least
+
+
+PUBLISHED_BY_TREES = {  # RegMix's own Spearman correlations of LightGBM by domain [%], 512 runs, the 1M test
+    "arxiv": 99.60, "freelaw": 99.71, "pubmed_central": 99.08, "wikipedia_en": 99.45, "dm_mathematics": 97.20,
+    "github": 99.77, "stackexchange": 99.73, "gutenberg_pg_19": 99.18, "pile_cc": 98.92, "ubuntu_irc": 96.87,
+    "hackernews": 98.51, "pubmed_abstracts": 99.19, "uspto_backgrounds": 99.12,
+}  # fmt: skip
+
+
+@pytest.mark.optional("needs codemix[lightgbm], and grows a thousand trees for each domain")
+def test_trees_rank_the_published_runs_as_their_authors_print(regmix):
+    pytest.importorskip("lightgbm")
+    train, tests = regmix
+    for place, metric in enumerate(train.metrics):
+        domain = metric.removeprefix("metric/the_pile_").removesuffix("_val_loss")
+        predicted = boosted(train.shares, train.losses[:, place], tests["1m"].shares)
+        rank = 100 * quality.spearman(predicted, tests["1m"].losses[:, place])
+        assert rank == pytest.approx(PUBLISHED_BY_TREES[domain], abs=0.3), metric
+
+
+@pytest.mark.optional("needs codemix[lightgbm]")
+def test_trees_are_judged_on_the_folds_of_the_laws():
+    pytest.importorskip("lightgbm")
+    rows = evidence_rows(60)
+    for rank in tree_ranks(table(rows, varied(rows))):
+        assert 0.5 < rank < 1
+
+
+def test_without_lightgbm_the_comparison_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(CodemixError) as caught:
+        boosted(np.eye(3), np.ones(3), np.eye(3))
+    assert "codemix[lightgbm]" in caught.value.problems[0].hints[0]

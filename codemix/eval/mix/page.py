@@ -70,6 +70,7 @@ def fit_page(
     quality: Sequence[Quality],
     notes: Sequence[str],
     title: str,
+    tree_ranks: list[float] | None = None,
 ) -> Page:
     """The page of fitted laws alone, around the mean mixture of the runs."""
     laws = fit(evidence.shares, evidence.losses)
@@ -81,7 +82,7 @@ def fit_page(
     n_runs = len(evidence.runs)
     ranks = [of_metric.spearman for of_metric in quality]
     mean_rank = sum(ranks) / len(ranks)
-    sections = [_quality_section(quality), _effects_section(landscape.effects, {})]
+    sections = [_quality_section(quality, tree_ranks), _effects_section(landscape.effects, {})]
     sections += _slice_sections(landscape.slices, {"prior: the mean of the runs": middle}, evidence)
     answer = f"Held-out runs are ranked with a mean Spearman correlation of {mean_rank:.3f} over the metrics."
     return Page(
@@ -282,7 +283,11 @@ def _slice_table(cut: Slice) -> PageTable:
     return table
 
 
-def _quality_section(quality: Sequence[Quality]) -> Section:
+def _quality_section(
+    quality: Sequence[Quality],
+    tree_ranks: list[float] | None = None,
+) -> Section:
     lead = "Every run is predicted by laws that were fitted to others."
-    table = PageTable.of(quality_table(list(quality), []), id="quality-table")
+    shown = quality_table(list(quality), [], tree_ranks)
+    table = PageTable.of(shown, id="quality-table")
     return Section("quality", "How well the laws predict", lead, [table])

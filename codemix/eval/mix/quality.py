@@ -28,14 +28,14 @@ class Quality:
 
 def k_fold(
     evidence: Table,
-    folds: int = FOLDS,
+    n_folds: int = FOLDS,
     seed: int = 0,
 ) -> list[Quality]:
     """The quality of each metric's law: every run is predicted by the fit of the other folds.
 
     Runs of one mixture, such as the prior with several seeds, are in one fold.
     """
-    predicted = held_out_predictions(evidence, folds, seed)
+    predicted = held_out_predictions(evidence, n_folds, seed)
     columns = zip(
         evidence.metrics,
         predicted.T,
@@ -47,12 +47,12 @@ def k_fold(
 
 def held_out_predictions(
     evidence: Table,
-    folds: int = FOLDS,
+    n_folds: int = FOLDS,
     seed: int = 0,
 ) -> np.ndarray:
     """The losses [runs, metrics] that each run is predicted to have by the laws of the other folds."""
-    fold = _folds(evidence, folds, seed)
-    numbers = np.arange(folds)[:, None]
+    fold = folds(evidence, n_folds, seed)
+    numbers = np.arange(n_folds)[:, None]
     others = fold != numbers
     weights = others * evidence.weights
     laws = fit(evidence.shares, evidence.losses, weights)
@@ -61,13 +61,13 @@ def held_out_predictions(
     return predicted[fold, runs]
 
 
-def _folds(evidence: Table, folds: int, seed: int) -> np.ndarray:
+def folds(evidence: Table, n_folds: int, seed: int) -> np.ndarray:
     """The fold of each run: whole numbers from 0 [runs]."""
     shares = evidence.shares.round(9)
     different, mixture = np.unique(shares, axis=0, return_inverse=True)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(different))
-    fold = order % folds
+    fold = order % n_folds
     return fold[mixture]
 
 
@@ -125,8 +125,12 @@ def decision_accuracy(small: np.ndarray, large: np.ndarray) -> float:
     return float(agree.mean())
 
 
-def quality_table(qualities: list[Quality], notes: list[str]) -> Shown:
-    """One row per metric."""
+def quality_table(
+    qualities: list[Quality],
+    notes: list[str],
+    tree_ranks: list[float] | None = None,
+) -> Shown:
+    """One row per metric; with the correlations that boosted trees reach, where they were asked."""
     columns = ["metric", ">Spearman", ">R2", ">pairs in order", ">rank of the pick"]
     rows = []
     for quality in qualities:
@@ -139,4 +143,8 @@ def quality_table(qualities: list[Quality], notes: list[str]) -> Shown:
                 f"{quality.rank_of_pick} of {quality.runs}",
             ]
         )
+    if tree_ranks is not None:
+        columns.append(">Spearman of LightGBM")
+        for row, rank in zip(rows, tree_ranks, strict=True):
+            row.append(f"{rank:.3f}")
     return Shown(f"Predictions of held-out runs ({FOLDS} folds)", columns, rows, notes)
