@@ -11,8 +11,12 @@ from typer.testing import CliRunner
 from codemix.cli.app import new_app
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
+from codemix.recipe.diffs import diff_tables
+from codemix.recipe.diffs.diff import diff
+from codemix.recipe.interop.mixtures import export_mixture
 from codemix.recipe.language import yaml_format, yaml_text
 from codemix.recipe.language.recipe_file import of_document
+from codemix.recipe.planning import plan_tables
 from codemix.recipe.scaling.proxy_values import NEGLIGIBLE, Wanted
 from codemix.recipe.scaling.scale_down import MIN_WINDOWS, read_ratio, scale_down
 
@@ -157,6 +161,22 @@ def test_epochs_by_stage_and_source_are_the_targets_within_one_window(sizes, sta
     assert proxy.target == target
     assert_epochs_agree(proxy, ratio, NEGLIGIBLE)
     assert planned(proxy.text).stages == proxy.plan.stages
+
+
+def test_a_subsample_is_seen_in_the_plan_the_diff_and_exports():
+    small = TEXT.replace("tokens: 1M # declared", "tokens: 1M\n    subsample: 1/4")
+    before, after = planned(TEXT), planned(small)
+    pools = [plan.stages[0].sources[0].pool_windows for plan in (before, after)]
+    assert pools == [(1_000_000 - 1) // 64, (250_000 - 1) // 64]
+    changes = diff(before, after)
+    shown = diff_tables.as_text(changes, 120)
+    assert "sources.a.subsample" in shown and "1/4" in shown
+    notes = plan_tables.mixture_table(after).notes
+    assert any("subsampled" in note and "a 1/4" in note for note in notes)
+    assert plan_tables.as_json(after)["subsample"] == {"a": "25%"}
+    for form in ("megatron", "nanotron", "levanter", "olmo-core"):
+        said = export_mixture(form, after).notes
+        assert any("`subsample:` takes are not exported: `a` (1/4)" in what for what in said), form
 
 
 REFUSED = [  # what of the recipe is changed, the ratio, what the refusal says
