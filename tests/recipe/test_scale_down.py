@@ -117,6 +117,32 @@ def test_large_batches_stay_large_where_a_ratio_does_not_divide_them():
         assert_epochs_agree(scaled(text, f"1/{n}"), Fraction(1, n))  # exactly, as many powers of two do
 
 
+CAPPED = """\
+sources:
+  a: {read: {kind: jsonl, paths: a.jsonl}, tokens: 1M, documents: 1003, max_epochs: 4, on_cap: redistribute}
+  b: {read: {kind: jsonl, paths: b.jsonl}, tokens: 1237k, documents: 997, max_epochs: 7.5}
+  c: {read: {kind: jsonl, paths: c.jsonl}, tokens: 937k, documents: 2003, max_epochs: 30}
+"""
+CAPPED_STAGES = """\
+evaluation: {bits_per_byte: false}
+stages:
+  - {name: s, tokens: 10M, mixture: {a: 70%, b: 10%, c: 20%}, learning_rate: {kind: constant, value: 1e-3}}
+  - {name: t, tokens: 1M, by: documents, mixture: {b: 30%, c: 70%}, learning_rate: {kind: constant, value: 1e-3}}
+"""
+
+
+@pytest.mark.parametrize("n", range(2, 25))
+def test_caps_and_shares_of_documents_scale_too(n):
+    head = TEXT[: TEXT.index("sources:")]
+    middle = TEXT[TEXT.index("model:") : TEXT.index("stages:")]
+    proxy = scaled(head + CAPPED + middle + CAPPED_STAGES, f"1/{n}")
+    first, second = proxy.plan.stages
+    for whole, part in zip(proxy.target.stages[0].sources, first.sources, strict=True):
+        assert abs(part.windows - whole.windows / n) <= 2 + 4  # as much as a window of `a` may hand over
+    for whole, part in zip(proxy.target.stages[1].sources, second.sources, strict=True):
+        assert abs(part.windows - whole.windows / n) <= 2
+
+
 SHARES = st.lists(st.integers(1, 9), min_size=3, max_size=3)
 STAGES = st.lists(
     st.tuples(st.integers(1, 4000), SHARES, st.sampled_from([1, 4, 6, 32])), min_size=1, max_size=3
@@ -187,7 +213,6 @@ REFUSED = [  # what of the recipe is changed, the ratio, what the refusal says
         "less than one step",
     ),
     ({"steps: 100": "steps: 3", "batch_size: 32": "batch_size: 7"}, "1/16", "rounds to none"),
-    ({"batch_size: 32": "batch_size: 31"}, "1/7", "its batches do not divide"),
 ]
 
 
@@ -206,6 +231,14 @@ def test_what_does_not_work_is_refused_with_what_does(changes, ratio, what):
     if smaller > Fraction(ratio):
         with pytest.raises(CodemixError):
             scaled(text, smaller)
+
+
+def test_where_no_ratio_works_the_batches_are_named():
+    text = TEXT.replace("steps: 100", "steps: 101\n    batch_size: 31")
+    with pytest.raises(CodemixError, match="its batches do not divide") as refused:
+        scaled(text, "1/7")
+    hint = refused.value.problems[-1].hints[0]
+    assert hint == "no ratio of the form 1/n works; give the stages batch sizes with a common divisor"
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def declared_pools(recipe: schema.Recipe, specs: Mapping[str, str]) -> dict[str,
         documents = source.documents
         pools[name] = Pool(
             (int(source.tokens * share),),
-            None if documents is None else max(1, int(documents * share)),
+            None if documents is None else documents * share,
             exact=False,
             fingerprint=specs[name],
         )

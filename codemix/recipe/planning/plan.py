@@ -26,7 +26,7 @@ class Pool:
     that is not built yet."""
 
     shard_tokens: tuple[int, ...]
-    documents: int | None = None
+    documents: Fraction | int | None = None  # of a share that a source declares, not a whole number
     exact: bool = True  # from a manifest, not declared
     fingerprint: str = ""  # of what the shards hold, or of the source's spec
 

@@ -39,10 +39,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class TooSmall:
-    """Why a ratio does not work, and the smallest that could, where that is known."""
+    """Why a ratio does not work, the smallest that could, where that is known, and what to do where none does."""
 
     what: str
     at_least: Fraction = Fraction(0)
+    remedy: str = "build or declare larger sources, or lengthen the stages"
 
 
 @dataclass
@@ -82,22 +83,22 @@ class ProxyValues:
         """By what batches are divided: by about the square root of 1/ratio, as the critical batch size grows with
         the tokens (arXiv 2410.21676), and so that stages come out in whole steps; steps then shrink by the rest."""
         divisors = self._divisors()
-        near = [d for d in divisors if self._distance(d) <= MAX_DISTANCE]
-        whole = [d for d in near if self._missed(d) <= Fraction(1, 2)]
-        as_good = [d for d in near if self._missed_share(d) <= NEGLIGIBLE]
-        for chosen in (whole, as_good):
+        near = {d for d in divisors if self._distance(d) <= MAX_DISTANCE}
+        whole = {d for d in divisors if self._missed(d) <= Fraction(1, 2)}
+        as_good = {d for d in divisors if self._missed_share(d) <= NEGLIGIBLE}
+        best_first = [near & whole, near & as_good, whole, as_good]
+        for chosen in best_first:
             if chosen:
                 return min(chosen, key=self._distance)
         return min(divisors, key=self._missed)
 
     def _divisors(self) -> list[int]:
-        """What divides every batch, and makes no stage longer in steps."""
+        """What divides every batch."""
         sizes: list[int] = []
         for stage in self.plan.stages:
             sizes += _sizes(stage.training.batch_size)
         common = gcd(*sizes)
-        most = int(1 / self._ratio)
-        return [d for d in range(1, min(most, common) + 1) if common % d == 0]
+        return [divisor for divisor in range(1, common + 1) if common % divisor == 0]
 
     def _distance(self, divisor: int) -> float:
         """How far a divisor is from the square root, as a power of two."""

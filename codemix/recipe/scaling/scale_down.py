@@ -44,7 +44,7 @@ def scale_down(source: RecipeFile, target: Plan, pools: Mapping[str, Pool], want
     reasons = attempt.reasons()
     if not reasons:
         return attempt.proxy
-    hint = "build or declare larger sources, or lengthen the stages: no smaller recipe is like this one"
+    hint = f"no ratio of the form 1/n works; {reasons[-1].remedy}"
     works = _smallest_that_works(source, target, pools, wanted, reasons)
     if works is not None:
         hint = f"the smallest ratio of the form 1/n that works is `--tokens {works}`"
@@ -172,10 +172,23 @@ class _Attempt:
         for stage, whole, part in self._side_by_side():
             wanted = whole.windows * ratio
             missed = abs(part.windows - wanted)
-            if missed > 1 + ratio + wanted * NEGLIGIBLE:
+            allowed = 1 + ratio + wanted * NEGLIGIBLE
+            if missed > allowed + self._handed_over(stage):
                 reads = f"stage `{stage}` would read {part.windows:,} windows of `{part.source}`"
                 instead = f"instead of {float(wanted):,.1f}"
-                yield TooSmall(f"{reads} {instead}: its batches do not divide")
+                remedy = "give the stages batch sizes with a common divisor"
+                yield TooSmall(f"{reads} {instead}: its batches do not divide", remedy=remedy)
+
+    def _handed_over(self, stage: str) -> float:
+        """Windows by which what sources at their caps hand over may differ: a window more or less of a source is
+        `max_epochs` more or fewer that it may give."""
+        planned = self.checked.plan.stage(stage)
+        handed_over = 0.0
+        for name in planned.redistributed:
+            source = self.target.recipe.sources[name]
+            if source.on_cap == "redistribute":
+                handed_over += source.max_epochs
+        return handed_over
 
     def _side_by_side(self) -> Iterator[tuple[str, StageSource, StageSource]]:
         """What each stage reads of each source: the stage's name, the source in the target, in the proxy."""
@@ -192,7 +205,7 @@ def _sampled(pool: Pool, ratio: Fraction, fingerprint: str) -> Pool:
     shards = tuple(int(tokens * ratio) for tokens in pool.shard_tokens)
     documents = pool.documents
     if documents is not None:
-        documents = max(1, int(documents * ratio))
+        documents = documents * ratio
     return Pool(shards, documents, exact=False, fingerprint=fingerprint)
 
 
