@@ -1,5 +1,6 @@
 """Finished outputs between stores: pushed, pulled and removed by recipe; over a folder, S3 and GCS."""
 
+import errno
 import itertools
 import json
 import shutil
@@ -15,6 +16,7 @@ import codemix
 from codemix.cli.app import run as command
 from codemix.data.remote import bucket as requests
 from codemix.data.remote import pieces
+from codemix.data.store import copying
 
 NUMBERS = itertools.count()
 
@@ -271,3 +273,44 @@ def test_a_copy_that_does_not_fit_is_refused_first(trained, place, tmp_path, cap
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     code, said = pull(capsys, trained, place, tmp_path / "store")
     assert code == 1 and said["problems"][0]["rule"] == "disk-full" and not (tmp_path / "store").exists()
+
+
+def test_a_full_disk_in_the_middle_loses_nothing(trained, place, tmp_path, capsys, monkeypatch):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, place)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = pieces if "://" in place else copying
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, "_write" if "://" in place else "_copy_file", full)
+        code, said = pull(capsys, trained, place, tmp_path / "store")
+    assert code == 1 and said["problems"][0]["rule"] == "disk-full"
+    assert not files(tmp_path / "store")
+    assert pull(capsys, trained, place, tmp_path / "store")[0] == 0
+    assert files(tmp_path / "store") == files(trained.store.root)
+
+
+def test_what_an_interrupted_copy_left_is_used_or_replaced(trained, place, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, place)
+    [folder] = (trained.store.root / "data").glob("code-*")
+    work = tmp_path / "store/.building/data" / folder.name
+    shutil.copytree(folder, work)
+    (work / "SHA256SUMS").unlink()
+    (work / "of-another-version").write_text("x")
+    [*_, spoilt] = sorted(work.rglob("*.ds"))
+    spoilt.write_bytes(bytes(spoilt.stat().st_size))
+    assert pull(capsys, trained, place, tmp_path / "store")[0] == 0
+    assert files(tmp_path / "store") == files(trained.store.root)
+
+
+def test_a_store_of_a_newer_version(trained, bucket_place, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, bucket_place)
+    bucket = requests.Bucket(bucket_place)
+    [entry] = [entry for entry in bucket.entries("tokenizers") if entry.key.endswith("done.json")]
+    bucket.put(entry.key, json.dumps(json.loads(bucket.get(entry.key)) | {"format": 2}).encode())
+    code, said = pull(capsys, trained, bucket_place, tmp_path / "store")
+    assert code == 1 and "has format 2, this codemix reads format 1" in said["problems"][0]["what"]
