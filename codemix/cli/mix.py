@@ -173,6 +173,12 @@ def propose(
     write: Annotated[
         Path | None, typer.Option("--write", help="Write the proposed recipe, for `diff` and `run`.")
     ] = None,
+    proxies: Annotated[
+        Path | None,
+        typer.Option(
+            "--proxies", help="Losses of one model for each domain, for MixMin as a second opinion."
+        ),
+    ] = None,
     store: StoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     html: HtmlOption = None,
@@ -190,7 +196,7 @@ def propose(
     collected = collect(evidence or [], space, store, data_root)
     for note in collected.notes:
         print(f"note: {note}", file=sys.stderr)
-    answer = search(mix_space(study), collected.rows, store, data_root, name)
+    answer = search(mix_space(study), collected.rows, store, data_root, name, proxies=proxies)
     if write:
         header = f"# The mixture that `codemix mix propose` found best for `{study.name}`.\n"
         write_recipe(study, answer.recipe, write, header)

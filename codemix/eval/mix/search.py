@@ -20,6 +20,7 @@ from codemix.eval.evidence.table import Domains, Table, caveats, table
 from codemix.eval.mix.intervals import RESAMPLES, Interval, Proposal, proposal
 from codemix.eval.mix.landscape import Landscape, effects, slices, trade_off
 from codemix.eval.mix.measures import Measure, domain_families, measures
+from codemix.eval.mix.mixmin import best_mixture, read_losses
 from codemix.eval.mix.moved_shares import moved_shares
 from codemix.eval.mix.prediction import Fitted
 from codemix.eval.mix.proposal import Objective, Region
@@ -47,6 +48,7 @@ class Answer:
     quality: Sequence[Quality]
     reach: Reach
     notes: Sequence[str]
+    mixmin: np.ndarray | None = None  # [domains]: the second opinion, where losses of proxies were given
 
     @property
     def fitted(self) -> Fitted:
@@ -95,6 +97,7 @@ class Answer:
             "quality": [vars(quality) for quality in self.quality],
             "misfit": {"mean": float(found.misfit.mean[0, 0]), "spread": float(found.misfit.spread[0, 0])},
             "reach": vars(self.reach),
+            "mixmin": None if self.mixmin is None else self.mixmin.tolist(),
             **self.landscape.as_json(),
             "runs": len(self.evidence.runs),
             "notes": list(self.notes),
@@ -117,12 +120,14 @@ def search(
     name: str,
     *,
     resamples: int = RESAMPLES,
+    proxies: Path | None = None,
 ) -> Answer:
     """The best mixture of a space by the rows, as a recipe called `name`, planned and judged.
 
     Raises CodemixError with what is wrong with the rows or the space, and where the rounded mixture breaks a
-    rule of the recipe.
+    rule of the recipe. `proxies` is a file of losses of one model for each domain, for MixMin.
     """
+    second = _second_opinion(space, proxies)
     base = open_workspace(space.base, Store(store), data_root)
     weights = _weights(space, rows, base)
     evidence = table(rows, domains(space), tuple(space.mix.objective), weights)
@@ -145,7 +150,21 @@ def search(
         quality=k_fold(evidence),
         reach=how_far,
         notes=[*how_far.notes(), *caveats(evidence, allowed.prior)],
+        mixmin=second,
     )
+
+
+def _second_opinion(space: MixSpace, proxies: Path | None) -> np.ndarray | None:
+    """The mixture of MixMin, where a file of losses was given."""
+    if proxies is None:
+        return None
+    if len(space.stages) > 1:
+        what = "losses of proxies say nothing about several stages"
+        hint = "leave out `--proxies`, or name one stage under `mix:`"
+        raise CodemixError(Problem(what, hints=(hint,), rule="proxy-losses"))
+    [stage] = space.stages
+    names = [domain.name for domain in stage.domains]
+    return best_mixture(read_losses(proxies, names))
 
 
 def _weights(
@@ -222,6 +241,10 @@ def _shares_table(answer: Answer) -> Shown:
                 ]
             )
             place += 1
+    if answer.mixmin is not None:
+        columns.append(">MixMin")
+        for row, share in zip(rows, answer.mixmin.tolist(), strict=True):
+            row.append(f"{share:.2%}")
     return Shown("The proposed mixture", columns, rows, list(answer.notes))
 
 
