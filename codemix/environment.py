@@ -24,6 +24,7 @@ SLURM_QOS = "CODEMIX_SLURM_QOS"
 SLURM_TIME = "CODEMIX_SLURM_TIME"
 SLURM_MEM_GB = "CODEMIX_SLURM_MEM_GB"
 SLURM_ENV = "CODEMIX_SLURM_ENV"
+RAY_MEM_GB = "CODEMIX_RAY_MEM_GB"
 
 _DURATION = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}")  # as sbatch(1) reads `--time`
 

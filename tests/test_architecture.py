@@ -33,7 +33,7 @@ OWNERS = {  # heavy package -> the files or folders that may import it
     "lsprotocol": {"cli/lsp_server.py"},
     "datatrove": {"data/datatrove_adapter/", "data/text/punctuation.py"},
     "loguru": {"data/datatrove_adapter/logs.py"},
-    "ray": {"data/execution/clusters.py"},
+    "ray": {"data/execution/on_ray.py"},
     "tokenizers": {"data/encoding/", "data/tokenizers/", "eval/engine/text.py"},
     "fasttext": {"data/text/fasttext_model.py"},
     "fastokens": {"data/encoding/fastokens_adapter.py"},

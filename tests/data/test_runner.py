@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.slurm import slurm
 
 from codemix.data.build.packages import build_lacks
-from codemix.data.datatrove_adapter.executors import SlurmOptions
-from codemix.data.execution import runner, workers
+from codemix.data.datatrove_adapter.slurm import SlurmOptions
+from codemix.data.execution import cluster_job, on_slurm, runner, workers
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
 from codemix.data.store.store import Store
@@ -186,13 +187,15 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
         run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
 
 
+@pytest.mark.parametrize("executor", ["slurm", "ray"])
 @pytest.mark.parametrize("value", ["abc", "", "1.5", "0", "-3", "\u00b2"])
-def test_a_variable_of_slurm_that_is_no_number_is_said_before_anything_runs(monkeypatch, tmp_path, value):
-    monkeypatch.setenv("CODEMIX_SLURM_MEM_GB", value)
+def test_memory_that_is_no_number_is_said_before_anything_runs(monkeypatch, tmp_path, value, executor):
+    name = f"CODEMIX_{executor.upper()}_MEM_GB"
+    monkeypatch.setenv(name, value)
     source = read_recipe(Path(__file__).parents[2] / "recipes/quickstart.yaml")
-    problems = build_lacks(source, Store(tmp_path / "store"), tmp_path, executor="slurm")
+    problems = build_lacks(source, Store(tmp_path / "store"), tmp_path, executor=executor)
     [problem] = [problem for problem in problems if problem.rule == "environment-variable"]
-    assert "CODEMIX_SLURM_MEM_GB" in problem.what and problem.hints
+    assert name in problem.what and problem.hints
     monkeypatch.setenv("CODEMIX_SLURM_MEM_GB", "4")
     assert SlurmOptions().mem_per_cpu_gb == 4
 
@@ -230,17 +233,87 @@ def whole_build_over(executor, root):
     assert tree(Store(root / "here")) == tree(Store(root / "there"))
 
 
-@pytest.mark.optional("needs the package ray; half a minute")
-def test_ray_on_one_machine(tmp_path, monkeypatch):
+def killed_over(executor, folder):
+    """A task that is killed is named; the others are done, and nothing waits for it."""
+    jobs = [Job(folder, 0), Job(folder, 1, "dies"), Job(folder, 2)]
+    with pytest.raises(CodemixError) as error:
+        run_tasks(jobs, label="x", resources=Resources(2, executor), work=folder / "work")
+    [problem] = error.value.problems
+    assert problem.what.startswith("job 1: did not finish") and "run the same command" in problem.hints[-1]
+    assert [job.done.exists() for job in jobs] == [True, False, True]
+    return problem
+
+
+@pytest.fixture
+def on_ray():
     ray = pytest.importorskip("ray")
-    try:
-        failures_over("ray", tmp_path, monkeypatch)
-    finally:
-        ray.shutdown()
+    yield
+    ray.shutdown()
 
 
-@pytest.mark.optional("needs a running Slurm (slurmctld, slurmd)")
+@pytest.mark.optional("needs the package ray; half a minute")
+def test_ray_on_one_machine(tmp_path, monkeypatch, on_ray):
+    failures_over("ray", tmp_path, monkeypatch)
+    (tmp_path / "killed").mkdir()
+    problem = killed_over("ray", tmp_path / "killed")
+    assert "in 3 tries" in problem.what
+
+
+@pytest.mark.optional("needs the package ray; half a minute")
+@pytest.mark.timeout(300)
+def test_a_ray_that_does_not_answer(tmp_path, monkeypatch, on_ray):
+    import ray
+
+    def refuses(**words):
+        raise ConnectionError("Could not connect to the cluster\nmore")
+
+    monkeypatch.setattr(ray, "init", refuses)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(CodemixError, match="no Ray answers at 10.0.0.1:6379: Could not connect"):
+        run_tasks([Job(tmp_path, 0)], label="x", resources=Resources(2, "ray"), work=tmp_path / "work")
+
+
+@pytest.mark.optional("needs Slurm (Debian: slurm-wlm); half a minute")
 def test_slurm_on_one_machine(tmp_path, monkeypatch):
-    if not shutil.which("sbatch") or os.system("sinfo -h >/dev/null 2>&1"):
-        pytest.skip("no Slurm answers here (sinfo)")
-    failures_over("slurm", tmp_path, monkeypatch)
+    with slurm(tmp_path / "slurm"):
+        failures_over("slurm", tmp_path, monkeypatch)
+        (tmp_path / "killed").mkdir()
+        problem = killed_over("slurm", tmp_path / "killed")
+        assert "Killed" in problem.hints[0]
+        left = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True)
+        assert left.stdout == ""  # no job that waits for one that failed
+        monkeypatch.setenv("CODEMIX_SLURM_PARTITION", "nosuch")
+        with pytest.raises(CodemixError, match="Slurm refused the job") as error:
+            run_tasks([Job(tmp_path, 9)], label="x", resources=Resources(1, "slurm"), work=tmp_path / "work")
+        assert "CODEMIX_SLURM_PARTITION" in str(error.value)
+
+
+def answers(monkeypatch, *given):
+    """`squeue` answers with these (exit status, stdout, stderr), one after the other."""
+    left = iter(given)
+
+    def run(command, **words):
+        status, out, err = next(left)
+        return subprocess.CompletedProcess(command, status, out, err)
+
+    monkeypatch.setattr(on_slurm.subprocess, "run", run)
+    monkeypatch.setattr(on_slurm, "ASK_EVERY_S", 0)
+
+
+def test_a_controller_of_slurm_that_is_away_does_not_end_the_job(monkeypatch):
+    away = (1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+    answers(monkeypatch, (0, "RUNNING\n", ""), away, away, (0, "PENDING\n", ""), (0, "", ""))
+    queue = on_slurm.Queue(["7"])
+    assert [queue.advance() for _ in range(5)] == [True, True, True, True, False]
+    answers(monkeypatch, (1, "", "slurm_load_jobs error: Invalid job id specified"))
+    assert not on_slurm.Queue(["7"]).advance()
+    monkeypatch.setattr(on_slurm, "PATIENCE_S", -1.0)
+    answers(monkeypatch, away)
+    with pytest.raises(CodemixError, match="has not answered.*Unable to contact"):
+        on_slurm.Queue(["7"]).advance()
+
+
+def test_the_log_of_a_job_says_why_it_ended():
+    said = "+ srun launch\nsrun: error: node7: task 0: Out Of Memory\nsrun: Force Terminated StepId=25.0\n"
+    assert cluster_job.reason(said) == "srun: error: node7: task 0: Out Of Memory"
+    assert cluster_job.reason("a\nb\n") == "b" and cluster_job.reason("") == "(it is empty)"

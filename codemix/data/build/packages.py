@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from codemix.data.store.store import Store
@@ -36,17 +36,19 @@ def build_lacks(
     problems = located(absent, recipe_file.document)
     if executor in _EXECUTORS and _EXECUTORS[executor].absent:
         problems.append(_EXECUTORS[executor].problem())
-    if executor == "slurm":
-        problems += _slurm_faults()
+    problems += _faults_of_variables(executor)
     return problems
 
 
-def _slurm_faults() -> list[Problem]:
-    """What is wrong with the environment variables that jobs of Slurm go by."""
-    from codemix.data.datatrove_adapter.executors import SlurmOptions
+def _faults_of_variables(executor: str) -> list[Problem]:
+    """What is wrong with the environment variables that an executor goes by."""
+    from codemix.data.datatrove_adapter.slurm import SlurmOptions
+    from codemix.data.execution.on_ray import memory_per_task
 
+    read: dict[str, Callable[[], object]] = {"slurm": SlurmOptions, "ray": memory_per_task}
     try:
-        SlurmOptions()
+        if executor in read:
+            read[executor]()
     except CodemixError as error:
         return list(error.problems)
     return []

@@ -1,4 +1,4 @@
-"""datatrove's Ray and Slurm executors. A pipeline is one step, called with (data, rank, number of ranks)."""
+"""datatrove's Slurm executor. A pipeline is one step, called with (data, rank, number of ranks)."""
 
 from __future__ import annotations
 
@@ -32,25 +32,26 @@ class SlurmOptions:
     )
 
 
-def run_on_ray(step: Step, ranks: int, workers: int, folder: Path) -> None:
-    """Run every rank on the Ray that is initialized. A rank that fails is not reported: look at what it
-    should write."""
-    from datatrove.executor.ray import RayPipelineExecutor
+def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path, submitted: list[str]) -> None:
+    """Submit job arrays of all ranks; each job's id is added to `submitted` at once. The logs are
+    `slurm_logs/*_<rank>.out` in `folder`.
 
-    silence()
-    RayPipelineExecutor(
-        pipeline=[step], tasks=ranks, workers=workers, mem_per_cpu_gb=1, logging_dir=str(folder / "ray")
-    ).run()
-
-
-def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path) -> str:
-    """Submit a job array of all ranks; returns the job's id. The logs are `slurm_logs/*_<rank>.out` in
-    `folder`."""
+    Raises subprocess.CalledProcessError when `sbatch` refuses one; it says why on stderr.
+    """
     from datatrove.executor.slurm import SlurmPipelineExecutor
+
+    class Executor(SlurmPipelineExecutor):
+        def launch_merge_stats(self) -> None:
+            """Not at all: it would wait for ever in the queue behind a task that failed."""
+
+    def note(answer: str) -> str:
+        job_id = answer.split()[-1]
+        submitted.append(job_id)
+        return job_id
 
     silence()
     options = SlurmOptions()
-    executor = SlurmPipelineExecutor(
+    executor = Executor(
         pipeline=[step],
         tasks=ranks,
         workers=workers if workers > 1 else -1,
@@ -63,6 +64,6 @@ def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path) -> str:
         logging_dir=str(folder / "slurm"),
         slurm_logs_folder=str(folder / "slurm_logs"),
         requeue=False,
+        job_id_retriever=note,
     )
     executor.run()
-    return str(executor.job_id)
