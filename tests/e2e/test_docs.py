@@ -15,10 +15,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.slurm import slurm
 
 ROOT = Path(__file__).parents[2]
+CLUSTERS = ROOT / "docs" / "clusters.md"
 DOCUMENTS = [
-    p for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if "```console" in p.read_text()
+    p
+    for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if "```console" in p.read_text() and p != CLUSTERS
 ]
 
 
@@ -92,6 +96,17 @@ def shared_store(tmp_path_factory):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_every_command_runs(document, tmp_path, shared_store):
+    run_commands(document, tmp_path, shared_store)
+
+
+@pytest.mark.optional("needs Slurm (Debian: slurm-wlm) and the package ray; two minutes")
+def test_every_command_for_clusters_runs(tmp_path, shared_store):
+    pytest.importorskip("ray")
+    with slurm(tmp_path / "slurm"):
+        run_commands(CLUSTERS, tmp_path, shared_store)
+
+
+def run_commands(document, tmp_path, shared_store):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     quickstart = (
         tmp_path / "recipes" / "quickstart.yaml"
