@@ -63,6 +63,13 @@ def train(
         int | None,
         typer.Option("--keep-every-steps", help="Checkpoint at multiples of this, to keep for good."),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoints",
+            help="Keep checkpoints also in a bucket, and resume from there: s3://BUCKET/PREFIX or gs://...",
+        ),
+    ] = None,
     log_every: Annotated[
         int | None,
         typer.Option(
@@ -97,6 +104,7 @@ def train(
         save_every_s=save_every_s,
         keep=keep,
         keep_every_steps=keep_every_steps,
+        checkpoints=checkpoints,
         log_every=log_every,
         until=_steps(until),
         track=tuple(track or ()),

@@ -224,3 +224,9 @@ def bucket_server(scheme):
         known = s3_environment(endpoint) if scheme == "s3" else gcs_environment(endpoint)
         with environment(known):
             yield f"{scheme}://{NAME}", faults
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

@@ -22,6 +22,7 @@ from codemix.data.loader.batches import batches
 from codemix.data.loader.stage_data import stage_sentinels, training_shards
 from codemix.errors import CodemixError
 from codemix.train.run import hosts, lineage, loss_alarm
+from codemix.train.run.bucket_checkpoints import Uploads, uploading
 from codemix.train.run.checkpoint import Checkpoints
 from codemix.train.run.context import RunContext
 from codemix.train.run.metrics import Sums, mfu
@@ -51,16 +52,19 @@ def run_stage(context: RunContext, stage: StagePlan, folder: Path) -> dict[str, 
     """Train a stage to its end in `folder`; the content of ledger.json. Raises Stopped, or CodemixError."""
     options = context.options
     belongs_to = lineage.belongs_to(stage, context.manifests, context.tokenizer)
-    with Checkpoints(
-        folder / "checkpoints", keep=options.keep, keep_every=options.keep_every_steps
-    ) as checkpoints:
+    with (
+        uploading(context, stage, folder) as uploads,
+        Checkpoints(
+            folder / "checkpoints", keep=options.keep, keep_every=options.keep_every_steps
+        ) as checkpoints,
+    ):
         state = start_state(context, stage, checkpoints, belongs_to)
         done = state.ledger.steps
         with open_recorder(context, stage, folder, done) as recorder:
             n_stages = len(context.plan.stages)
             context.view.begin(Beginning(stage.name, stage.index, n_stages, stage.steps, done))
             if done < stage.steps:
-                StageRun(context, stage, folder, belongs_to, checkpoints, recorder, state).steps()
+                StageRun(context, stage, folder, belongs_to, checkpoints, recorder, state, uploads).steps()
         ledger = state.ledger.close()
         checkpoints.keep_only(stage.steps)
         return ledger
@@ -111,6 +115,7 @@ class StageRun:
         checkpoints: Checkpoints,
         recorder: Recorder,
         state: StageState,
+        uploads: Uploads | None = None,
     ):
         self.context = context
         self.stage = stage
@@ -119,6 +124,7 @@ class StageRun:
         self.checkpoints = checkpoints
         self.recorder = recorder
         self.state = state
+        self.uploads = uploads
         self.options = context.options
         self.names = [source.source for source in stage.sources]
         self.shards = training_shards(stage, context.manifests)
@@ -197,6 +203,8 @@ class StageRun:
         self.recorder.sync()
         meta = self.state.meta() | {"belongs_to": self.belongs_to} | self.context.place()
         self.checkpoints.save(done, self.state.arrays, meta)
+        if self.uploads is not None:
+            self.uploads.begin(done)
         self.saved = done
         self.saved_at_s = time.monotonic()
 

@@ -44,6 +44,7 @@ class TrainOptions:
     save_every_s: float | None = 600.0  # checkpoint every N seconds; None to switch off
     keep: int = 2  # newest checkpoints of an unfinished stage
     keep_every_steps: int | None = None  # checkpoint at multiples of this, to stay for good
+    checkpoints: str | None = None  # also in a bucket: s3://BUCKET/PREFIX or gs://BUCKET/PREFIX
     log_every: int | None = None  # steps per line of metrics.jsonl; None: as `log_interval` says
     until: int | None = None  # stop, with a checkpoint, after N steps of the run
     track: tuple[str, ...] = ()  # extra writers: tensorboard, wandb, trackio

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.data.store.stages import finished_facts, names_in_folder
 from codemix.data.store.store import in_the_way, write_json, write_text
+from codemix.errors import CodemixError
 from codemix.recipe.language.yaml_text import dump
 from codemix.recipe.planning.plan import renamed
 from codemix.train.run import hosts, lineage
@@ -34,11 +35,25 @@ def building(context: RunContext, stage: StagePlan) -> Iterator[Path | None]:
         if hosts.is_first():
             _begin(context, stage, work, final)
         hosts.barrier(f"begin {stage.fingerprint}")
+        _refuse_separate_stores(context, work)
         yield work
         hosts.barrier(f"end {stage.fingerprint}")
         if hosts.is_first():
             context.store.publish(final)
         hosts.barrier(f"done {stage.fingerprint}")
+
+
+def _refuse_separate_stores(context: RunContext, work: Path) -> None:
+    """Raises CodemixError, in every process, where one does not see what the first has written."""
+    if hosts.any_of(not (work / "lineage.json").exists()):
+        raise CodemixError(
+            f"the store {context.store.root} is not one folder for all processes of this run",
+            hints=[
+                "choose a folder on a file system that every host sees with `--store`: "
+                "all of them write into one checkpoint",
+            ],
+            rule="store-not-shared",
+        )
 
 
 def _begin(context: RunContext, stage: StagePlan, work: Path, final: Path) -> None:
