@@ -40,7 +40,9 @@ class RunTask:
 
     def leave(self, rank: int, result: WorkResult) -> None:
         """What went wrong, for whoever waits."""
-        self.result_file(rank).write_bytes(pickle.dumps(result))
+        content = pickle.dumps(result)
+        path = self.result_file(rank)
+        path.write_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class ClusterJob:
 
     def fail(self, rank: int, problem: Problem) -> None:
         """Note what went wrong with a task that cannot say so itself."""
-        self.step.leave(rank, WorkResult(self.tasks[rank].name, problems=(problem,)))
+        task = self.tasks[rank]
+        problems = (problem,)
+        result = WorkResult(task.name, problems)
+        self.step.leave(rank, result)
 
     def results(self) -> list[WorkResult]:
         """What went wrong, by the files that the tasks left."""
@@ -96,8 +101,10 @@ class ClusterJob:
 def _unfinished(folder: Path, rank: int) -> Problem:
     """A task that left neither its output nor a result: killed, or never started."""
     hints = ["run the same command again: only what is missing is redone"]
-    for log in sorted(folder.glob(f"slurm_logs/*_{rank}.out")):
-        hints.insert(0, f"its log {log} says: {reason(log.read_text(errors='replace'))}")
+    logs = folder.glob(f"slurm_logs/*_{rank}.out")
+    for log in sorted(logs):
+        text = log.read_text(errors="replace")
+        hints.insert(0, f"its log {log} says: {reason(text)}")
     return Problem("did not finish", hints=tuple(hints), rule="task-failed")
 
 

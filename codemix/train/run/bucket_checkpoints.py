@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.jsonl"
 _FETCHED, _SENT = "from-bucket", "to-bucket"  # in the stage's folder, while it is made
+_NONE = -1  # before every step
 POLL_S = 0.2  # for Orbax to name a step whole
 
 
@@ -43,12 +44,15 @@ class StageInBucket:
 
     def claim(self, work: Path) -> None:
         """Say in the bucket what the checkpoints are of. Raises CodemixError where it cannot be written to."""
-        self.bucket.put_new(f"{self.folder}/lineage.json", (work / "lineage.json").read_bytes())
+        name = "lineage.json"
+        path = work / name
+        content = path.read_bytes()
+        self.bucket.put_new(f"{self.folder}/{name}", content)
 
     def steps(self) -> list[int]:
         """Steps that are there, whole or not, ascending."""
         names = self.bucket.folders(self.folder)
-        return sorted(int(name) for name in names if name.isdecimal())
+        return _steps_named(names)
 
     def newest(self) -> int | None:
         """The newest step that is there whole."""
@@ -60,20 +64,25 @@ class StageInBucket:
     def upload(self, step: int, folder: Path) -> None:
         """Put a step's files there. What is there already is not sent again: a step is the same however it was
         reached."""
-        if pieces.read_contents(self.bucket, self._step(step)) is not None:
+        target = self._step(step)
+        if pieces.read_contents(self.bucket, target) is not None:
             return
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
-        pieces.upload(self.bucket, self._step(step), folder, digests)
+        digests = {}
+        for path in folder.rglob("*"):
+            if path.is_file():
+                name = path.relative_to(folder).as_posix()
+                digests[name] = file_digest(path)
+        pieces.upload(self.bucket, target, folder, digests)
 
     def download(self, step: int, folder: Path) -> None:
         """Write a step's files into a folder, each piece checked by its SHA-256."""
-        contents = pieces.read_contents(self.bucket, self._step(step))
+        source = self._step(step)
+        contents = pieces.read_contents(self.bucket, source)
         if contents is None:
-            what = f"{self.bucket.address}/{self._step(step)} is gone"
+            what = f"{self.bucket.address}/{source} is gone"
             hints = ["something deleted it; run the same command again"]
             raise CodemixError(what, hints=hints, rule="bucket-lost")
-        pieces.download(self.bucket, self._step(step), contents, folder)
+        pieces.download(self.bucket, source, contents, folder)
 
     def remove(self, step: int) -> None:
         """Delete a step: from the first request on it is not there."""
@@ -133,7 +142,14 @@ def fetch(stage: StageInBucket, newest: int, work: Path) -> None:
 def _steps_in(checkpoints: Path) -> list[int]:
     if not checkpoints.is_dir():
         return []
-    return [int(path.name) for path in checkpoints.iterdir() if path.name.isdecimal()]
+    names = [path.name for path in checkpoints.iterdir()]
+    return _steps_named(names)
+
+
+def _steps_named(names: list[str]) -> list[int]:
+    """The steps among names, ascending."""
+    steps = [int(name) for name in names if name.isdecimal()]
+    return sorted(steps)
 
 
 @dataclass
@@ -163,13 +179,16 @@ class Uploads:
     def begin_with_newest(self) -> None:
         """Fetch the bucket's newest step where the stage's folder has none as new; upload the folder's newest
         where the bucket does not have it."""
-        newest_here = max(_steps_in(self.work / "checkpoints"), default=-1)
-        newest_there = self.stage.newest()
-        if newest_there is not None and newest_there > newest_here:
-            self.note(f"step {newest_there:,} comes from {self.stage.bucket.address}/{self.stage.folder}")
-            fetch(self.stage, newest_there, self.work)
-        elif newest_here >= 0 and newest_here != newest_there:
-            self.begin(newest_here)
+        stage = self.stage
+        folder = self.work / "checkpoints"
+        here = max(_steps_in(folder), default=_NONE)
+        newest = stage.newest()
+        there = _NONE if newest is None else newest
+        if there > here:
+            self.note(f"step {there:,} comes from {stage.bucket.address}/{stage.folder}")
+            fetch(stage, there, self.work)
+        elif here > there:
+            self.begin(here)
         shutil.rmtree(self.work / _FETCHED, ignore_errors=True)
 
     def finish(self) -> None:
@@ -223,8 +242,10 @@ class Uploads:
 
     def _remove_old(self, newest: int) -> None:
         steps = [step for step in self.stage.steps() if step <= newest]
-        for step in steps[: -self.keep]:
-            if not (self.keep_every and step % self.keep_every == 0):
+        older = steps[: -self.keep]
+        for step in older:
+            stays = self.keep_every and step % self.keep_every == 0
+            if not stays:
                 self.stage.remove(step)
 
 
