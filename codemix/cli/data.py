@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,13 @@ from codemix.cli.context import (
 )
 from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM
+
+TrainedByOption = Annotated[
+    Literal["codemix", "megatron"],
+    typer.Option(
+        "--trained-by", help="Whose order: codemix's, or Megatron's on `export-data --format megatron`."
+    ),
+]
 
 if TYPE_CHECKING:
     from codemix.data.build.inventory import SourceState
@@ -272,13 +279,18 @@ def show(
     ] = None,
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
+    trained_by: TrainedByOption = "codemix",
     json: JsonOption = False,
 ) -> None:
     """List the documents that one training step reads: source, shard, offset, document, licence."""
+    from codemix.data.review import megatron_trace
     from codemix.data.review.step_trace import show as show_step
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
+    if trained_by == "megatron":
+        found = megatron_trace.show(context.plan, step, context.manifests, stage=stage)
+        return print_json(found) if json else _samples_table(step, found).print()
     rows = show_step(context.plan, step, context.manifests, stage=stage)
     if json:
         return print_json(rows)
@@ -299,6 +311,19 @@ def show(
     return table.print()
 
 
+def _samples_table(step: int, rows: Sequence[Mapping[str, Any]]) -> Table:
+    from codemix.tables import Table
+
+    table = Table(f"Step {step:,} in Megatron", [">row", "source", ">sample", "documents"])
+    for row in rows:
+        named = [f"{d['id']}{_licences(d.get('licence'))}" for d in row["documents"]]
+        documents = "\n".join(named)
+        sample = f"{row['sample']:,}"
+        cells = [str(row["row"]), row["source"], sample, documents]
+        table.rows.append(cells)
+    return table
+
+
 def _licences(licence: str | list[str] | None) -> str:
     if not licence:
         return ""
@@ -315,14 +340,22 @@ def seen(
     ],
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
+    trained_by: TrainedByOption = "codemix",
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Which stage Megatron trained, where there are several.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List the training steps that read a document."""
+    from codemix.data.review import megatron_trace
     from codemix.data.review.document_trace import seen as find_steps
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    traced = find_steps(context.plan, context.manifests, document)
+    if trained_by == "megatron":
+        traced = megatron_trace.seen(context.plan, context.manifests, document, stage=stage)
+    else:
+        traced = find_steps(context.plan, context.manifests, document)
     if json:
         return print_json({"places": traced.places, "reads": traced.reads})
     for place in traced.places:
@@ -331,20 +364,14 @@ def seen(
     if not traced.reads:
         held_out = all(place["split"] == "held_out" for place in traced.places)
         return print("no step reads it: it is held out" if held_out else "no step reads it")
-    table = Table("", [">step", "stage", ">row", "source", ">epoch", ">window", ">from", ">to"])
-    table.rows = [
-        [
-            f"{r['run_step']:,}",
-            r["stage"],
-            str(r["row"]),
-            r["source"],
-            str(r["epoch"]),
-            f"{r['window']:,}",
-            str(r["from"]),
-            str(r["to"]),
-        ]
-        for r in traced.reads
-    ]
+    units = ["sample"] if trained_by == "megatron" else ["epoch", "window"]
+    numbers = [f">{unit}" for unit in [*units, "from", "to"]]
+    table = Table("", [">step", "stage", ">row", "source", *numbers])
+    for read in traced.reads:
+        step = read.get("run_step", read["step"])
+        cells = [f"{step:,}", read["stage"], str(read["row"]), read["source"]]
+        cells += [f"{read[unit]:,}" for unit in [*units, "from", "to"]]
+        table.rows.append(cells)
     return table.print()
 
 

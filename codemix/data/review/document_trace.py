@@ -3,7 +3,7 @@ backwards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A document in a source's shards."""
 
     source: str
@@ -60,30 +60,41 @@ def seen(plan: Plan, manifests: Mapping[str, Manifest], document_id: str) -> See
     Raises CodemixError (`unknown-document`) when no source of the plan holds it.
     """
     stages = list(stages_of(plan))
-    names = {planned.source for stage in stages for planned in stage.sources}
-    places: list[_Place] = []
-    for name in sorted(names):
-        manifest = manifest_of(name, manifests)
-        for split in SPLITS:
-            places += _places(manifest, split, document_id)
-    if not places:
-        raise _unknown(document_id, [manifests[name] for name in sorted(names)])
+    names: set[str] = set()
+    for stage in stages:
+        names.update(planned.source for planned in stage.sources)
+    places = places_of(document_id, names, manifests)
     reads: list[dict[str, Any]] = []
     for stage in stages:
         for place in places:
             if place.split == "train":
                 reads += _reads(stage, manifests[place.source], place)
     reads.sort(key=lambda read: (read["run_step"], read["stage"], read["row"]))
-    return Seen([place.as_json(manifests) for place in places], reads)
+    shown = [place.as_json(manifests) for place in places]
+    return Seen(shown, reads)
 
 
-def _places(manifest: Manifest, split: str, document_id: str) -> Iterator[_Place]:
+def places_of(document_id: str, names: Iterable[str], manifests: Mapping[str, Manifest]) -> list[Place]:
+    """Where these sources hold a document. Raises CodemixError (`unknown-document`) when none does."""
+    searched = []
+    places: list[Place] = []
+    for name in sorted(names):
+        manifest = manifest_of(name, manifests)
+        searched.append(manifest)
+        for split in SPLITS:
+            places += _places(manifest, split, document_id)
+    if not places:
+        raise _unknown(document_id, searched)
+    return places
+
+
+def _places(manifest: Manifest, split: str, document_id: str) -> Iterator[Place]:
     held = Shards(manifest, split, 1)
     holding = held.holding(document_id)
     with progress(f"looking through {manifest.source} ({split})", len(holding), "shards") as advance:
         for shard in holding:
             for document in held.find(shard, document_id):
-                yield _Place(manifest.source, split, shard, document)
+                yield Place(manifest.source, split, shard, document)
             advance()
 
 
@@ -100,7 +111,7 @@ def _unknown(document_id: str, manifests: list[Manifest]) -> CodemixError:
     )
 
 
-def _reads(stage: StagePlan, manifest: Manifest, place: _Place) -> Iterator[dict[str, Any]]:
+def _reads(stage: StagePlan, manifest: Manifest, place: Place) -> Iterator[dict[str, Any]]:
     """Every row of a stage that reads a document."""
     names = [planned.source for planned in stage.sources]
     if place.source not in names:
