@@ -19,6 +19,7 @@ from codemix.eval.mix.moved_shares import MovedShare, moved, moved_shares
 from codemix.eval.mix.proposal import Region
 from codemix.eval.mix.reach import reach, within_runs
 from codemix.eval.mix.search import search
+from codemix.eval.mix.seeds import seeds_section, separations
 from codemix.eval.mix.surrogate import Laws, fit
 from codemix.eval.pages import rendering
 from codemix.recipe.studies.mix_space import mix_space
@@ -33,6 +34,23 @@ def evidence(losses_of, n=40, noise=0.0, seed=0):
     return Table(
         names, ("init",), ("prose", "web", "markup"), np.zeros(3, int), METRICS, shares, losses, np.ones(n)
     )
+
+
+# ----------------------------------------------------------------------------------------------- the seeds
+
+
+def test_the_repeated_prior_says_which_metrics_decide():
+    found = evidence(LAWS, n=8)
+    shares = np.concatenate([found.shares, np.tile(PRIOR, (3, 1))])
+    losses = LAWS(shares)
+    losses[-3:, 0] += [-0.5, 0.0, 0.5]
+    names = (*map(str, range(8)), "prior-0", "prior-1", "prior-2")
+    noisy = Table(names, found.stage_names, found.domains, found.stages, METRICS, shares, losses, np.ones(11))
+    wide, exact = separations(noisy)
+    assert (wide.candidates, wide.runs, wide.freedom) == (9, 11, 2)
+    assert (wide.verdict, exact.verdict) == ("cannot decide", "decides")
+    [table] = seeds_section(noisy).blocks
+    assert [row[0] for row in table.rows] == list(METRICS)
 
 
 # ---------------------------------------------------------------------------------------------- the misfit

@@ -16,6 +16,7 @@ from codemix.eval.mix.moved_shares import moved_shares
 from codemix.eval.mix.prediction import Fitted, predict
 from codemix.eval.mix.quality import Quality, quality_table
 from codemix.eval.mix.search import Answer
+from codemix.eval.mix.seeds import seeds_section
 from codemix.eval.mix.slice_chart import surface
 from codemix.eval.mix.surrogate import fit
 from codemix.eval.pages.page import Figure, Note, Page, PageTable, Section, Tile
@@ -43,6 +44,7 @@ def proposal_page(answer: Answer) -> Page:
     marks = {"prior": answer.region.prior, "proposed": answer.proposal.mixture}
     sections += _slice_sections(landscape.slices, marks, answer.evidence)
     sections.append(_quality_section(answer.quality))
+    sections.append(seeds_section(answer.evidence))
     gain = answer.proposal.gain
     return Page(
         kind="mixture",
@@ -84,6 +86,7 @@ def fit_page(
     mean_rank = sum(ranks) / len(ranks)
     sections = [_quality_section(quality, tree_ranks), _effects_section(landscape.effects, {})]
     sections += _slice_sections(landscape.slices, {"prior: the mean of the runs": middle}, evidence)
+    sections.append(seeds_section(evidence))
     answer = f"Held-out runs are ranked with a mean Spearman correlation of {mean_rank:.3f} over the metrics."
     return Page(
         kind="laws of a mixture",
