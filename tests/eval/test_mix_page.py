@@ -149,7 +149,16 @@ def test_how_far_a_proposal_is_from_the_runs():
     at_a_run = reach(found, region, found.shares[3])
     assert at_a_run.nearest < 1e-9
     far = reach(found, region, np.array([0.0, 0.0, 1.0]))
-    assert far.nearest > far.usual and any("extrapolation" in note for note in far.notes())
+    assert far.nearest > far.usual and any("differs from it" in note for note in far.notes())
+
+
+def test_a_prior_that_no_run_is_like_is_said():
+    found = evidence(LAWS, n=30)
+    found.shares[:] = [0.1, 0.1, 0.8] + 0.05 * (found.shares - 1 / 3)
+    outside = Region(found.domains, found.stages, PRIOR)
+    notes = list(reach(found, outside, PRIOR).notes())
+    assert any("no run is like the prior" in note for note in notes)
+    assert not within_runs(outside, found).missed(PRIOR)
 
 
 # --------------------------------------------------------------------------------------------- the page

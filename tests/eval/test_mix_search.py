@@ -332,3 +332,27 @@ def test_evidence_of_other_domains_is_refused(make, tmp_path):
         search(make(), rows, tmp_path / "store", tmp_path, "x")
     assert rules(caught)[0] == "evidence-sum"
     assert "also reads other" in caught.value.problems[0].hints[0]
+
+
+NO_PROPOSAL = {
+    "a prior outside of its caps": (
+        {"tokens: 10M": "tokens: 400k, max_epochs: 1"},
+        "`prose` would be read 2.50 times",
+    ),
+    "no room between limits": (
+        {"groups:": "limits: [{where: {kind: text}, min: 50%, max: 50%}]\ngroups:"}
+        | {"mixture: {prose: 80%, code: 20%}": "mixture: {prose: 50%, code: 50%}"},
+        "no mixture keeps all caps and limits",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), NO_PROPOSAL.values(), ids=NO_PROPOSAL)
+def test_where_there_is_no_room_nothing_is_written(make, tmp_path, monkeypatch, capsys, changes, words):
+    make(SPLIT | changes)
+    write_rows(tmp_path / "e.jsonl", evidence_rows())
+    monkeypatch.chdir(tmp_path)
+    command = ["mix", "propose", "study.yaml", "e.jsonl", "--write", "mine.yaml", "--html", "p.html"]
+    assert run(command) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "p.html").exists()

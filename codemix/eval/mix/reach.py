@@ -41,6 +41,7 @@ class Reach:
     """Distances from the runs, as shares of the tokens that differ."""
 
     nearest: float  # from the proposal to the run that is most like it
+    of_prior: float  # from the prior to the run that is most like it
     typical: float  # from a run to the one most like it: the median
     usual: float  # the same: that nine of ten runs keep
     held: tuple[str, ...]  # the bounds of the runs at which the proposal stops
@@ -49,6 +50,11 @@ class Reach:
         """What a reader should know before the proposal is believed."""
         for what in self.held:
             yield f"the proposal stops with {what}: what more would do was not measured"
+        if self.of_prior > self.usual:
+            yield (
+                f"no run is like the prior: the nearest differs in {self.of_prior:.1%} of the tokens, so what gains are "
+                "measured from is an extrapolation; add runs of the base recipe's own mixture"
+            )
         if self.nearest > self.usual:
             yield (
                 f"the run that is most like the proposal differs from it in {self.nearest:.1%} of the tokens, more "
@@ -64,7 +70,9 @@ def reach(
     """How far a mixture lies from the runs."""
     runs = np.unique(evidence.shares.round(9), axis=0)
     n_stages = len(evidence.stage_names)
-    to_runs = _differences(mixture[None], runs) / n_stages
+    both = np.stack([mixture, region.prior])
+    to_runs = _differences(both, runs) / n_stages
+    nearest, of_prior = to_runs.min(1).tolist()
     among = _differences(runs, runs) / n_stages
     np.fill_diagonal(among, np.inf)
     alone = among.min(1)
@@ -73,7 +81,8 @@ def reach(
         if bound.row @ mixture > bound.most - _AT_BOUND:
             held.append(bound.what)
     return Reach(
-        nearest=float(to_runs.min()),
+        nearest=nearest,
+        of_prior=of_prior,
         typical=float(np.median(alone)),
         usual=float(np.quantile(alone, USUAL)),
         held=tuple(held),
