@@ -7,16 +7,22 @@ import os
 from pathlib import Path
 
 import pytest
+from support.base_recipe import recipe_text
 from support.browser import browser, chromium
 from support.inspections import inspection_of
+from support.mixture_laws import SPLIT, STUDY, evidence_rows
 from support.synthetic_run import MIXTURES, SOURCES, manifest, planned, write_run
 
 from codemix.data.store.store import Store
 from codemix.eval.compare.page import compare
 from codemix.eval.compare.run_inputs import RunInputs
 from codemix.eval.inspection.page import page as inspection_page
+from codemix.eval.mix.page import proposal_page
+from codemix.eval.mix.search import search
 from codemix.eval.pages.rendering import html
 from codemix.eval.report.page import report
+from codemix.recipe.studies.mix_space import mix_space
+from codemix.recipe.studies.study import load_study
 
 pytestmark = [
     pytest.mark.optional("drives a headless Chromium"),
@@ -65,6 +71,7 @@ def pages(tmp_path_factory):
     inspection.write_text(html(inspection_page(one.plan.recipe, INSPECTED)))
     return {
         "inspection": inspection,
+        "mix": mixture_page(tmp_path_factory.mktemp("mix")),
         "report": report(one.plan, store, manifests, one.stage_dirs, one.eval_paths),
         "compare": compare(
             runs,
@@ -74,6 +81,16 @@ def pages(tmp_path_factory):
             overlay_paper=True,
         ),
     }
+
+
+def mixture_page(folder):
+    (folder / "base.yaml").write_text(recipe_text(SPLIT))
+    (folder / "study.yaml").write_text(STUDY)
+    space = mix_space(load_study(folder / "study.yaml"))
+    answer = search(space, evidence_rows(), folder / "store", folder, "best", resamples=20)
+    path = folder / "mix.html"
+    path.write_text(html(proposal_page(answer)))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +109,14 @@ def axe():
 
 
 @pytest.mark.parametrize("view", ["400-light", "1300-dark", "2000-light"])
-@pytest.mark.parametrize("which", ["report", "compare", "inspection"])
+@pytest.mark.parametrize("which", ["report", "compare", "inspection", "mix"])
 def test_the_accessibility_checker_finds_nothing_serious(pages, tab, axe, which, view):
     tab.open(pages[which], **VIEWS[view])
     tab.value(f"{axe};1")
     assert tab.promised(FINDINGS) == []
 
 
-@pytest.mark.parametrize("which", ["report", "compare"])
+@pytest.mark.parametrize("which", ["report", "compare", "mix"])
 def test_nothing_is_out_of_sight_without_a_sign(pages, tab, which):
     """On a desk nothing scrolls; on a phone only figures do, and say so, and tables are lists of cards."""
     tab.open(pages[which], width=1300)
@@ -114,7 +131,7 @@ def test_nothing_is_out_of_sight_without_a_sign(pages, tab, which):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("which", ["report", "compare", "inspection"])
+@pytest.mark.parametrize("which", ["report", "compare", "inspection", "mix"])
 def test_a_page_in_every_view(pages, tab, which, view):
     tab.requests.clear()
     tab.complaints.clear()
