@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.small_recipes import tree, words, write_jsonl
+from support.small_recipes import tree, words, write_jsonl, write_scored
 
 from codemix.data.build.build import build
 from codemix.data.store.store import Store
@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
 
 def made():
-    from support.small_recipes import recipe
+    from support.small_recipes import SCORED, recipe
 
     sources = {
         "web": {
@@ -42,6 +42,7 @@ def made():
             "ops": [{"kind": "size", "min_bytes": 200}],
         },
         "code": {"read": {"kind": "jsonl", "paths": "code.jsonl"}},
+        **SCORED,
     }
     entries = [
         {"kind": "exact", "sources": ["web", "code"]},
@@ -76,6 +77,7 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
         root / "code.jsonl",
         [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)],
     )
+    write_scored(root)
     small_tasks(monkeypatch.setattr)
     began = time.monotonic()
     build(made(), Store(root / "straight"), data_root=root)

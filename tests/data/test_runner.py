@@ -218,19 +218,23 @@ def failures_over(executor, tmp_path, monkeypatch):
 
 def whole_build_over(executor, root):
     """A recipe's data, built there and here: the same bytes."""
-    from support.small_recipes import recipe, tree, words, write_jsonl
+    from support.small_recipes import SCORED, recipe, tree, words, write_jsonl, write_scored
 
     from codemix.data.build.build import build
     from codemix.data.store.store import Store
 
     write_jsonl(root / "a.jsonl", [words(i % 20, 30 + i % 20) for i in range(40)])
     write_jsonl(root / "b.jsonl", [words(i, 30 + i) for i in range(10)])
+    write_scored(root)
     r = recipe(
-        {"a": "a.jsonl", "b": "b.jsonl"}, dedup=[{"kind": "minhash", "sources": ["b", "a"], "buckets": 2}]
+        {"a": "a.jsonl", "b": "b.jsonl", **SCORED},
+        dedup=[{"kind": "minhash", "sources": ["b", "a"], "buckets": 2}],
     )
     build(r, Store(root / "here"), data_root=root)
     build(r, Store(root / "there"), data_root=root, workers=2, executor=executor)
-    assert tree(Store(root / "here")) == tree(Store(root / "there"))
+    here = tree(Store(root / "here"))
+    assert {"classifiers", "scores"} <= {name.partition("/")[0] for name in here}
+    assert here == tree(Store(root / "there"))
 
 
 def killed_over(executor, folder):

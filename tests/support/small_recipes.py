@@ -54,6 +54,27 @@ def write_jsonl(path: Path, rows) -> Path:
     return path
 
 
+SCORED = {
+    "good": {"read": {"kind": "jsonl", "paths": "good.jsonl"}},
+    "bad": {"read": {"kind": "jsonl", "paths": "bad.jsonl"}},
+    "pool": {
+        "read": {"kind": "jsonl", "paths": "pool*.jsonl"},
+        "ops": [{"kind": "classifier", "positive": "good", "negative": ["bad"], "keep": "top 10%"}],
+    },
+}
+
+
+def write_scored(root: Path) -> None:
+    """The files of `SCORED`: a source that a classifier, trained on the other two, cuts down to its best tenth."""
+    good = ["theorem " + words(5000 + i, 40).replace("sea", "lemma") for i in range(40)]
+    bad = ["casino " + words(6000 + i, 40).replace("wind", "pills") for i in range(40)]
+    write_jsonl(root / "good.jsonl", good)
+    write_jsonl(root / "bad.jsonl", bad)
+    for part in range(3):
+        rows = [f"{'theorem lemma ' * (i % 5)}{words(7000 + 100 * part + i, 40)}" for i in range(60)]
+        write_jsonl(root / f"pool{part}.jsonl", rows)
+
+
 def recipe(sources: dict, **more) -> Recipe:
     """A recipe over `sources` (mappings as in YAML, or just a path); everything else as small as can be."""
     content = {
@@ -83,7 +104,7 @@ def tree(store: Store, *kinds: str) -> dict[str, bytes]:
     to compare two builds byte by byte.
     """
     found = {}
-    for kind in kinds or ("documents", "dedup", "tokenizers", "data"):
+    for kind in kinds or ("documents", "classifiers", "scores", "dedup", "tokenizers", "data"):
         for path in sorted((store.root / kind).rglob("*")):
             if path.is_file():
                 found[str(path.relative_to(store.root))] = path.read_bytes()
