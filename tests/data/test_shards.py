@@ -5,6 +5,7 @@ manifest.
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 
 import numpy as np
@@ -110,6 +111,18 @@ def test_pickling_takes_no_tokens_and_maps_are_bounded(manifest, monkeypatch):
     assert (made.gather(np.arange(made.windows)) == before).all()
     module._maps.clear()
     assert (made.gather(np.arange(made.windows)[::-1]) == before[::-1]).all() and len(module._maps) == 2
+
+
+def test_a_shard_cut_short_while_it_is_mapped_is_named(manifest):
+    """Within its last page the missing tokens would read as zeros, behind it the process would end."""
+    made = Shards(manifest, "train", 8)
+    made.gather(np.arange(made.windows))
+    path = made.folder / made.shards[0].path
+    size = path.stat().st_size
+    os.truncate(path, size // 2)
+    with pytest.raises(CodemixError, match=f"it has {size // 2:,} bytes") as error:
+        made.gather(np.arange(made.windows))
+    assert {problem.rule for problem in error.value.problems} == {"shard-corrupt"}
 
 
 def refused(made: Shards, name: str, **check) -> str:
