@@ -371,6 +371,25 @@ def test_find_imports_nothing_heavy(root):
     assert done.stdout.splitlines() == ["['code', 'web']", "[]"], done.stderr
 
 
+def test_a_build_without_ops_imports_no_peer_and_no_client_of_a_hub(root):
+    """They would be half the start of a small build."""
+    (root / "r.json").write_text(two().model_dump_json(by_alias=True))
+    code = (
+        "import sys, json; from pathlib import Path; from codemix.data.build.build import build;"
+        "from codemix.data.store.store import Store; from codemix.recipe.language.schema import Recipe;"
+        "r = Recipe.model_validate(json.loads(Path('r.json').read_text()));"
+        "build(r, Store('store'), data_root=Path('.'), only=['code']);"
+        "peers = ('datatrove', 'huggingface_hub', 'fsspec', 'pyarrow', 'asyncio');"
+        "print([name for name in peers if name in sys.modules])"
+    )
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = os.environ | {"PYTHONPATH": here}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
+
+
 def test_two_processes_on_one_store(root):
     store, r = Store(root / "store"), two()
     from codemix.data.build.identity import identify

@@ -139,6 +139,18 @@ def test_workers_stay_for_the_next_phase(tmp_path):
             os.kill(pid, 0)
 
 
+def test_workers_that_are_started_early_take_the_first_tasks_and_end(tmp_path):
+    with workers.warm_workers() as warm:
+        warm.start(2, ("wave",))
+        started = {worker._process.pid for worker in warm._all}
+        run_tasks([Job(tmp_path, i) for i in range(4)], label="x", resources=Resources(2))
+    ran_in = {int((tmp_path / f"{i}.done").read_text().split()[0]) for i in range(4)}
+    assert ran_in <= started and len(started) == 2
+    for pid in started:  # those that never had a task too
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 def test_a_bug_in_a_task_keeps_its_traceback(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)task failed: job 1.*ZeroDivisionError: oops"):
         run_tasks([Job(tmp_path, 1, "breaks"), Job(tmp_path, 2)], label="x")

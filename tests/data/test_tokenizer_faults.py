@@ -1,6 +1,7 @@
 """No tokenizer loses, changes or draws text at random, or makes control tokens of it, whatever its kind."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,18 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from codemix.data.build.build import build
 from codemix.data.encoding import encoders
-from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
+from codemix.data.encoding.tokenizer_faults import assigned_characters, refuse_unfaithful
 from codemix.data.store.store import Store
 from codemix.data.tokenizers.bpe import Bpe
 from codemix.data.tokenizers.tiktoken import Tiktoken
 from codemix.errors import CodemixError
+
+
+def test_every_assigned_character_is_tried():
+    every = map(chr, range(0x110000))
+    assert assigned_characters() == "".join(
+        c for c in every if unicodedata.category(c) not in ("Cn", "Cs", "Co")
+    )
 
 
 def replace(a, b, kind="String"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codemix.data.build.builder import Builder
+from codemix.data.build.documents_job import MIN_TASK_BYTES
 from codemix.data.build.identity import identify
 from codemix.data.build.preflight import first_rows
 from codemix.data.execution.runner import Executor, Resources
@@ -15,6 +16,9 @@ from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe.language import schema
+
+# what the tasks of a build need; a worker imports it while we still look at the inputs and the tokenizer
+MODULES_OF_WORKERS = ("codemix.data.build.documents_job", "codemix.data.build.tokens")
 
 
 def build(
@@ -43,8 +47,9 @@ def build(
     to_read = ids.graph.built_with(missing) if missing else set()
     for name in documents_only:
         to_read |= {name} | ids.graph.ancestors(name)
-    _refuse(builder, tokenized, to_read)
-    with warm_workers():
+    with warm_workers() as warm:
+        warm.start(_useful_workers(builder, to_read), MODULES_OF_WORKERS)
+        _refuse(builder, tokenized, to_read)
         if missing:
             builder.build_tokens(missing)
         builder.build_documents(documents_only)
@@ -53,6 +58,16 @@ def build(
     if empty:
         raise CodemixError(*empty)
     return manifests
+
+
+def _useful_workers(builder: Builder, names: set[str]) -> int:
+    """How many worker processes will have a task for certain, of sources whose documents the store lacks."""
+    resources = builder.resources
+    if resources.executor != "local" or resources.workers == 1:
+        return 0
+    missing = builder.without_documents(sorted(names))
+    n_bytes = sum(map(builder.ids.input_bytes, missing))
+    return min(resources.workers, n_bytes // MIN_TASK_BYTES)
 
 
 def _requested(recipe: schema.Recipe, only: list[str] | None) -> list[str]:

@@ -101,16 +101,16 @@ class Builder:
         """The documents of these sources, and first of those that they need in turn, as far as the store
         lacks them."""
         waves: list[list[str]] = []
-        wave = self._without_documents(names)
+        wave = self.without_documents(names)
         while wave:
             waves.append(wave)
             parents: dict[str, None] = {}
             for name in wave:
                 parents |= dict.fromkeys(self.ids.graph.parents(name))
-            wave = self._without_documents(list(parents))
+            wave = self.without_documents(list(parents))
         learning = Learning(self.store, self.ids, self.resources, self.documents)
         for wave in reversed(waves):
-            left = self._without_documents(wave)  # some are in an earlier wave as well
+            left = self.without_documents(wave)  # some are in an earlier wave as well
             jobs = learning.ready([self._documents_job(name) for name in left])
             complete(self.store, jobs, label="reading documents", resources=self.resources)
 
@@ -121,7 +121,8 @@ class Builder:
     def _origin(self, name: str) -> str | None:
         return self.recipe.sources[name].read.origin
 
-    def _without_documents(self, names: list[str]) -> list[str]:
+    def without_documents(self, names: list[str]) -> list[str]:
+        """Those of which the store lacks the documents."""
         missing: list[str] = []
         for name in names:
             if not self.documents_folder(name).exists():

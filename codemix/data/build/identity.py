@@ -68,6 +68,10 @@ class Identities:
     tokenizer: Identity
     tokens: dict[str, Identity]
 
+    def input_bytes(self, name: str) -> int:
+        """The size of what a source reads, compressed as it is [bytes]."""
+        return sum(given.bytes for given in self.documents[name].inputs)
+
 
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
     """The identities of everything the data phases of a recipe make. Hashes inputs that are new or

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from codemix.data.build.documents import held_out
-from codemix.data.datatrove_adapter.token_files import open_token_file
 from codemix.data.encoding import encoders
 from codemix.data.encoding.encoded import Encoded
 from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.store import block_checksums
 from codemix.data.store.jsonl_zst import LineWriter
 from codemix.data.store.manifest import TOKEN_BYTES, Shard, dtype_for
+from codemix.data.store.token_file import TokenFile
 from codemix.files import file_digest
 
 BATCH_BYTES = 2**20  # of text: encoding objects of the slow path cost about 30 bytes per byte of text
@@ -57,7 +57,7 @@ class ShardWriter:
         self.name = name
         self._folder = folder
         self._numpy_dtype = f"<u{TOKEN_BYTES[dtype]}"
-        self._tokens = open_token_file(self.path, TOKEN_BYTES[dtype])
+        self._tokens = TokenFile(self.path)
         self._sidecar = LineWriter(folder / f"{name}.docs.jsonl.zst")
         self._text_bytes = 0
         self._ids = array.array("Q")  # a hash of each document's id
@@ -68,12 +68,12 @@ class ShardWriter:
 
     @property
     def documents(self) -> int:
-        return len(self._tokens.doc_ends)
+        return self._tokens.documents
 
     def write(self, rows: Sequence[Row], tokens: Encoded) -> None:
         """Write some documents; `tokens` end with EOS."""
         numbers = tokens.ids.astype(self._numpy_dtype)
-        self._tokens.write_bytes(numbers.tobytes(), tokens.ends.tolist())
+        self._tokens.write(numbers, tokens.ends)
         for row in rows:
             self._sidecar.write(_about(row))
             self._text_bytes += row["bytes"]
@@ -99,7 +99,7 @@ class ShardWriter:
         tokens_sha256, index_sha256, docs_sha256, checks_sha256 = map(file_digest, files)
         return Shard(
             path=f"{folder}/{self.name}.ds",
-            tokens=len(self._tokens),
+            tokens=self._tokens.tokens,
             documents=self.documents,
             bytes=self._text_bytes,
             sha256=tokens_sha256,

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -96,19 +95,25 @@ class TokenizerFile:
         return self.folder / "tokenizer.json"
 
 
+# made once for each state of a file: every task asks, and a vocabulary of 256,000 takes seconds
+_content_hashes: dict[tuple[int, ...], str] = {}
+
+
 def content_hash(path: Path) -> str:
     """SHA-256 of the canonical JSON of a tokenizer.json: layout of the file does not matter, content does."""
     stat = path.stat()
-    return _content_hash(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(4)
-def _content_hash(path: Path, _size: int, _changed: int) -> str:
-    """Made once for each state of a file: every task asks, and a vocabulary of 256,000 takes seconds."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content.pop("truncation", None)
-    content.pop("padding", None)
-    return digest(content)
+    state = (
+        stat.st_dev,
+        stat.st_ino,
+        stat.st_size,
+        stat.st_mtime_ns,
+    )  # also after it was moved into the store
+    if state not in _content_hashes:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content.pop("truncation", None)
+        content.pop("padding", None)
+        _content_hashes[state] = digest(content)
+    return _content_hashes[state]
 
 
 _CUT_INSIDE = re.compile(r"[A-Za-z0-9][!-&(-/:-@\[-`{-~]")

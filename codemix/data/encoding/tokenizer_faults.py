@@ -24,6 +24,7 @@ MAX_GROWTH = 16  # how many times longer the steps before or after the model may
 SPARE_IDS = 65_536  # ids without an entry that a vocabulary may have beyond as many as it has entries
 SPACE_MARK = "\u2581"  # a space in SentencePiece's vocabularies
 REVERSIBLE = {"Sequence", "Replace", "Prepend", "ByteLevel"}  # normalizers that a decoder can undo
+PLANES = (range(0xD800), range(0xE000, 0x40000), range(0xE0000, 0xE1000))  # no other holds a character
 _SIGN = re.compile(rf"[^\w\s{SPACE_MARK}]")
 PATHOLOGICAL = (
     "a" * 30_000,
@@ -261,14 +262,26 @@ def _probes(content: dict[str, Any]) -> Iterator[str]:
     for string in sorted(named):
         yield f"a{string}b  {string}  {string}{string}c"
         yield f"{string}{string}d{string}{string}"
-    assigned = "".join(
-        c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in ("Cn", "Cs", "Co")
-    )
+    assigned = assigned_characters()
     every_first_byte = "".join(map(chr, range(0x10000, 0x110000, 0x1000)))
     for i in range(0, len(assigned), 4096):
         yield assigned[i : i + 4096]
     yield every_first_byte
     yield from PATHOLOGICAL
+
+
+def assigned_characters() -> str:
+    """Every character that Unicode assigns, surrogates and private ones left out."""
+    assigned: list[str] = []
+    for code_points in PLANES:
+        characters = map(chr, code_points)
+        assigned += filter(_is_assigned, characters)
+    return "".join(assigned)
+
+
+def _is_assigned(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category not in ("Cn", "Cs", "Co")
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import queue
 import signal
@@ -22,9 +23,11 @@ MAIN_GUARD = (
 )
 
 
-def _work(tasks: Connection, finished_bytes: Any, parent: int) -> None:
-    """The main function of a worker process: run the tasks that it is sent, until the connection is
-    closed."""
+def _work(tasks: Connection, finished_bytes: Any, parent: int, modules: tuple[str, ...]) -> None:
+    """The main function of a worker process: run the tasks that it is sent, until the connection is closed.
+
+    `modules`: what the first task will need, imported while the parent is still preparing it.
+    """
 
     def count(n_bytes: int) -> None:
         finished_bytes.value += (
@@ -35,6 +38,8 @@ def _work(tasks: Connection, finished_bytes: Any, parent: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker, one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+    for module in modules:
+        importlib.import_module(module)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             tasks.send(attempt(tasks.recv()))
@@ -50,10 +55,10 @@ def _exit_after(parent: int) -> None:
 class _Worker:
     """One process, which runs one task at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: tuple[str, ...] = ()) -> None:
         self._finished_bytes = _SPAWN.RawValue("Q", 0)
         self._tasks, workers_end = _SPAWN.Pipe()
-        arguments = (workers_end, self._finished_bytes, os.getpid())
+        arguments = (workers_end, self._finished_bytes, os.getpid(), modules)
         self._process = _SPAWN.Process(target=_work, args=arguments)
         try:
             self._process.start()
@@ -81,13 +86,11 @@ class _Worker:
         self._process.join()
         return self._process.exitcode
 
-    def close(self) -> None:
-        """Let the process end: it waits for a task."""
-        self._tasks.close()
-        self._process.join()
-
     def terminate(self) -> None:
         self._process.terminate()
+
+    def join(self) -> None:
+        self._process.join()
 
 
 class _Workers:
@@ -96,6 +99,13 @@ class _Workers:
     def __init__(self) -> None:
         self._all: list[_Worker] = []
         self._idle: list[_Worker] = []
+
+    def start(self, n_workers: int, modules: tuple[str, ...]) -> None:
+        """Start some that import `modules` until a task comes."""
+        for _ in range(n_workers):
+            worker = _Worker(modules)
+            self._all.append(worker)
+            self._idle.append(worker)
 
     def take(self) -> _Worker:
         if self._idle:
@@ -111,11 +121,12 @@ class _Workers:
         return sum(worker.finished_bytes for worker in self._all)
 
     def close(self) -> None:
+        """End them all at once: an idle one has nothing to lose, and for one that is not (after Ctrl-C)
+        nobody waits: its partial output is a temporary file."""
         for worker in self._all:
-            if worker in self._idle:
-                worker.close()
-            else:  # dead, or after Ctrl-C: nobody waits for it, and its partial output is a temporary file
-                worker.terminate()
+            worker.terminate()
+        for worker in self._idle:  # or the resources that they used would be counted nowhere
+            worker.join()
 
 
 _warm: _Workers | None = None
