@@ -70,7 +70,8 @@ class Identities:
 
     def input_bytes(self, name: str) -> int:
         """The size of what a source reads, compressed as it is [bytes]."""
-        return sum(given.bytes for given in self.documents[name].inputs)
+        inputs = self.documents[name].inputs
+        return sum(given.bytes for given in inputs)
 
 
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
