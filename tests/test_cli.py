@@ -276,3 +276,31 @@ def test_a_shell_completes_commands_and_options(words, offered):
     codemix = Path(sys.executable).with_name("codemix")
     done = subprocess.run([codemix], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and offered <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/x", "gs://bucket/x", "s3:/bucket/x"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "validate ADDRESS",
+        "plan RECIPE --html ADDRESS",
+        "plan RECIPE --data-root ADDRESS",
+        "build-data RECIPE --data-root ADDRESS",
+        "inspect RECIPE --html ADDRESS",
+        "train RECIPE --data-root ADDRESS",
+        "run RECIPE --eval-data ADDRESS",
+        "eval run RECIPE --eval-data ADDRESS",
+        "eval fetch-data ADDRESS",
+        "eval generate RECIPE --prompts p.jsonl --output ADDRESS",
+        "export-model RECIPE --output ADDRESS",
+        "export-data RECIPE --format parquet --output ADDRESS",
+        "push RECIPE ADDRESS --to x",
+    ],
+)
+def test_no_command_takes_an_address_for_a_path(words, address, tmp_path, monkeypatch, capsys):
+    """`s3://bucket/x` would be read as, or become, the local folder `s3:`."""
+    recipe = str(Path(__file__).parents[1] / "recipes" / "quickstart.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert app.run([{"RECIPE": recipe, "ADDRESS": address}.get(word, word) for word in words.split()]) == 1
+    assert "an address, and a path on this machine is wanted" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

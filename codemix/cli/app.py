@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import importlib
 import json
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import codemix
 from codemix import environment
+from codemix.data.store.addresses import looks_like_address
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
 from codemix.recipe.language.secrets import hidden
 
@@ -60,11 +64,47 @@ def load_command(name: str):
     """A command, imported and built. Returns click's object, whose class typer keeps to itself."""
     module, attribute = COMMANDS[name]
     found = getattr(importlib.import_module(f"codemix.cli.{module}"), attribute)
-    if isinstance(found, typer.Typer):
-        return typer.main.get_command(found)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name)(found)
-    return typer.main.get_command(alone)
+    if not isinstance(found, typer.Typer):
+        function = found
+        found = typer.Typer(add_completion=False, rich_markup_mode=None)
+        found.command(name)(function)
+    command = typer.main.get_command(found)
+    _refuse_addresses(command)
+    return command
+
+
+def _refuse_addresses(command: Any) -> None:
+    """From now on a command, and each below it, refuses an address of a bucket where it takes a path: a folder
+    called `s3:` would be made, or read, without a word."""
+    for parameter in command.params:
+        if parameter.name == "store":  # refuses by itself, or takes one
+            continue
+        parameter.callback = functools.partial(_checked, parameter.callback)
+    below = getattr(command, "commands", {})
+    for each in below.values():
+        _refuse_addresses(each)
+
+
+def _checked(then: Callable[..., Any] | None, context: Any, parameter: Any, value: Any) -> Any:
+    """The value of a parameter, after its own callback."""
+    values = value if isinstance(value, list | tuple) else [value]
+    for each in values:
+        if isinstance(each, Path) and looks_like_address(str(each)):
+            _refuse(each, parameter)
+    return then(context, parameter, value) if then else value
+
+
+def _refuse(path: Path, parameter: Any) -> None:
+    name = f"`{parameter.opts[-1]}`" if parameter.opts[-1].startswith("-") else parameter.name.upper()
+    address = hidden(str(path))
+    raise CodemixError(
+        f"{name} is `{address}`, an address, and a path on this machine is wanted",
+        hints=[
+            "give a path, and copy with your cloud's own tool; "
+            "`codemix push` and `codemix pull` copy what is finished between a store and a bucket"
+        ],
+        rule="bucket-address",
+    )
 
 
 class LazyGroup(TyperGroup):
