@@ -87,11 +87,15 @@ def _refuse_addresses(command: Any) -> None:
 
 def _checked(then: Callable[..., Any] | None, context: Any, parameter: Any, value: Any) -> Any:
     """The value of a parameter, after its own callback."""
-    values = value if isinstance(value, list | tuple) else [value]
-    for each in values:
-        if isinstance(each, Path) and looks_like_address(str(each)):
-            _refuse(each, parameter)
-    return then(context, parameter, value) if then else value
+    several = isinstance(value, list | tuple)
+    values = value if several else [value]
+    paths = [each for each in values if isinstance(each, Path)]
+    for path in paths:
+        if looks_like_address(str(path)):
+            _refuse(path, parameter)
+    if then is None:
+        return value
+    return then(context, parameter, value)
 
 
 def _refuse(path: Path, parameter: Any) -> None:
