@@ -7,11 +7,13 @@ import collections
 import mmap
 import os
 import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
 
+LOOK_EVERY_S = 0.05  # a look costs microseconds, and so does reading a row
 _MAX_MAPS = 384  # file descriptors held; well below the usual limit of 1,024
 _maps: collections.OrderedDict[tuple[str, int], _Mapped] = collections.OrderedDict()
 _lock = threading.Lock()
@@ -24,20 +26,21 @@ class CannotMap(Exception):
     """Why a file is not the array that it should be."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Mapped:
     array: ndarray
     file: mmap.mmap | None  # None of an empty one
+    size_is_old_s: float = 0.0  # when to look at the file's size again [monotonic seconds]
 
 
 def map_array(path: str, dtype: str, count: int, noun: str) -> ndarray:
     """The `count` items (a `noun` each) of a file, mapped.
 
-    Raises CannotMap, also where a file was cut short since it was mapped. Reading behind the end of one that is
-    cut short between this look at its size and the reading ends the process (SIGBUS).
+    Raises CannotMap, also where a file was cut short since it was mapped; its size is looked at again every
+    twentieth of a second. Reading behind the end of one that was cut short since that look ends the process
+    (SIGBUS).
     """
     key = (path, count)
-    wanted = count * np.dtype(dtype).itemsize
     with _lock:
         mapped = _maps.get(key)
         if mapped is not None:
@@ -48,12 +51,21 @@ def map_array(path: str, dtype: str, count: int, noun: str) -> ndarray:
             _maps[key] = mapped
             while len(_maps) > _MAX_MAPS:
                 _maps.popitem(last=False)  # an array in use keeps its own map alive
-    size = 0 if mapped.file is None else mapped.file.size()
-    if size != wanted:
-        with _lock:
-            _maps.pop(key, None)
-        raise CannotMap(f"it has {size:,} bytes, and {count:,} {noun} take {wanted:,}")
+    now_s = time.monotonic()
+    if now_s >= mapped.size_is_old_s:
+        _require_size(mapped, key, count * np.dtype(dtype).itemsize, noun)
+        mapped.size_is_old_s = now_s + LOOK_EVERY_S
     return mapped.array
+
+
+def _require_size(mapped: _Mapped, key: tuple[str, int], wanted: int, noun: str) -> None:
+    size = 0 if mapped.file is None else mapped.file.size()
+    if size == wanted:
+        return
+    with _lock:
+        _maps.pop(key, None)
+    count = key[1]
+    raise CannotMap(f"it has {size:,} bytes, and {count:,} {noun} take {wanted:,}")
 
 
 def _map(path: str, dtype: str, count: int) -> _Mapped:
