@@ -75,11 +75,17 @@ def before_scoring(source: recipe_file.RecipeFile, options: EvalOptions) -> list
 
 def missing_here(context: Workspace, options: EvalOptions) -> list[Problem]:
     """What `build-data`, `train` or `run` would stop at on this machine, for what the store lacks;
-    a disk too small; and what `eval` would stop at.
+    a model to start from that is absent or does not fit; a disk too small; and what `eval` would stop at.
     """
     from codemix.data.build.packages import build_lacks
 
     lacking = list(build_lacks(context.source, context.store, context.data_root))
+    if any(stage.pretrained for stage in untrained_stages(context.plan, context.store)):
+        from codemix.recipe.language.requirements import located
+        from codemix.train.run import pretrained
+
+        of_models = pretrained.findings(context.plan, context.data_root)
+        lacking += located(of_models, context.source.document)
     disk = disk_warning(context.plan, context.store)
     if disk is not None:
         lacking.append(disk)

@@ -169,16 +169,16 @@ class Run:
         `materialize` names a stage whose rows are written in their order. Raises CodemixError
         (`export-format`, `unknown-stage`, `not-built`).
         """
+        from codemix.data.encoding.tokenizer import stored_tokenizer
         from codemix.data.export.exporter import plan_export
         from codemix.data.export.formats import format_named
-        from codemix.eval.measure.evaluate import tokenizer_file
 
         writer = format_named(format)
         workspace = self.workspace
         stage = None if materialize is None else scoring.stage_named(workspace, materialize)
         manifests = workspace.manifests
         sha256 = next(iter(manifests.values())).tokenizer["sha256"]
-        tokenizer = tokenizer_file(workspace.store, sha256)
+        tokenizer = stored_tokenizer(workspace.store, sha256)
         return plan_export(workspace.plan, manifests, writer, tokenizer.path, stage)
 
     def train(
@@ -196,7 +196,7 @@ class Run:
         from codemix.train.run.options import TrainOptions
         from codemix.train.run.session import train
 
-        options = options or TrainOptions()
+        options = replace(options or TrainOptions(), data_root=self.data_root)
         if on_step is not None:
             options = replace(options, on_step=on_step)
         workspace = self.workspace
@@ -254,7 +254,7 @@ class Run:
         from codemix.eval.options import EvalOptions
         from codemix.train.run.options import TrainOptions
 
-        training = training or TrainOptions()
+        training = replace(training or TrainOptions(), data_root=self.data_root)
         evaluation = replace(evaluation or EvalOptions(), data_root=self.data_root)
         self._refuse_unfinishable(executor, training, evaluation)
         self._build(workers, executor)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codemix import environment
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
@@ -96,7 +97,19 @@ def _validate_recipe(document: YamlFile) -> _Validated:
     missing_here = requirements.warnings(checked.plan.recipe, document)
     tokens = sum(stage.tokens for stage in checked.plan.stages)
     stages = _count(len(checked.plan.stages), "stage")
-    return _Validated([*checked.problems, *missing_here], f"{stages}, {tokens:,} tokens")
+    problems = [*checked.problems, *_model_problems(checked.plan, document), *missing_here]
+    return _Validated(problems, f"{stages}, {tokens:,} tokens")
+
+
+def _model_problems(plan: Plan, document: YamlFile) -> list[Problem]:
+    """Where a model to start from is on this machine and is not the recipe's; only its config.json is read."""
+    if all(stage.pretrained is None for stage in plan.stages):
+        return []
+    from codemix.recipe.language.requirements import located
+    from codemix.train.run import pretrained
+
+    data_root = Path(environment.text(environment.DATA_ROOT, str(DATA_ROOT)))
+    return located(pretrained.config_findings(plan, data_root), document)
 
 
 def fmt(

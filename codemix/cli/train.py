@@ -1,4 +1,4 @@
-"""Commands that train: train, run, status, aot, export-model."""
+"""Commands that train: train, run, status, aot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from codemix.cli.context import (
     StoreOption,
     UnsafeExecOption,
     WorkersOption,
-    load,
     mesh_of,
     print_json,
     refusal,
@@ -234,62 +233,3 @@ def aot(
     )
     print_json([r.as_json() for r in results]) if json else ahead.render(results)
     return 0 if all(r.fits for r in results) else 3
-
-
-@over_buckets("everything")
-def export_model(
-    recipe: RecipeArg,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            help="Folder to write the weights, the tokenizer and their settings to.",
-            show_default=False,
-        ),
-    ],
-    stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 loses nothing; or bfloat16.")] = "float32",
-    architecture: Annotated[
-        str | None,
-        typer.Option("--architecture", help="cohere or llama; default the one that `model.block` is."),
-    ] = None,
-    store: AnyStoreOption = STORE,
-    data_root: DataRootOption = DATA_ROOT,
-) -> None:
-    """Write a trained stage as a Hugging Face model: CohereForCausalLM, or LlamaForCausalLM."""
-    from codemix.eval.measure.evaluate import tokenizer_file
-    from codemix.train.model.architectures import architecture_named
-    from codemix.train.model.huggingface import check, export
-
-    context = load(recipe, store, data_root)
-    asked = None if architecture is None else architecture_named(architecture)
-    check(context.plan.recipe.model, dtype, asked)
-    names = [s.name for s in context.plan.stages]
-    if stage not in (None, *names):
-        raise refusal(f"there is no stage `{stage}`", f"stages: {', '.join(names)}")
-    chosen = context.plan.stage(stage or names[-1])
-    if not context.is_trained(chosen):
-        raise refusal(f"not trained yet: {chosen.name}", f"run `codemix train {recipe}`", rule="not-trained")
-    from codemix.train.run.checkpoint import load_model
-
-    manifest = next(iter(context.manifests.values()), None)
-    if manifest is None:
-        raise refusal(
-            "the tokenizer is known from built sources, and none is in the store",
-            f"run `codemix build-data {recipe}`",
-            rule="not-built",
-        )
-    tokenizer = manifest.tokenizer
-    model = load_model(context.stage_dir(chosen), chosen.model, tokenizer["vocab_size"])
-    file = tokenizer_file(context.store, tokenizer["sha256"]).path
-    print(
-        export(
-            model,
-            chosen.model,
-            output,
-            seq_len=chosen.seq_len,
-            eos_id=tokenizer["eos_id"],
-            dtype=dtype,
-            tokenizer=file,
-        )
-    )

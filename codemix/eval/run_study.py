@@ -73,9 +73,11 @@ class StageTask:
 
 def train_and_score(context: Workspace, index: int, options: EvalOptions) -> None:
     """Train one stage whose parent is in the store, and score it; what is there already is not done again."""
+    from codemix.train.run.options import TrainOptions
     from codemix.train.run.session import train_stage
 
-    folder = train_stage(context.plan, index, context.store, context.manifests)
+    place = TrainOptions(data_root=context.data_root)
+    folder = train_stage(context.plan, index, context.store, context.manifests, options=place)
     if folder is not None:
         evaluate(context.plan, index, context.store, context.manifests, folder, options=options)
 

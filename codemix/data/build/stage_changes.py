@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,39 @@ def _differences(folder: Path, then: Lineage, stage: StagePlan, recipe: schema.R
 
 def _start_differences(then: Lineage, stage: StagePlan) -> Iterator[str]:
     """What differs in the weights that it starts from."""
-    before = then["parent"] or {}
-    parent = stage.parent
-    name = parent.name if parent else None
-    fingerprint = parent.fingerprint if parent else None
-    if fingerprint != before.get("fingerprint"):
-        if name is not None and name == before.get("stage"):
-            yield f"it starts from a different `{name}`"
+    before = _start_then(then)
+    now = _start_now(stage)
+    if now.identity != before.identity:
+        if now.name == before.name:
+            yield f"it starts from a different `{now.name}`"
         else:
-            yield f"it starts from {before.get('stage') or 'scratch'} -> {name or 'scratch'}"
-    if then["load"] != stage.load and parent and before:
+            yield f"it starts from {before.name} -> {now.name}"
+    elif then["load"] != stage.load:
         yield f"it loads {then['load']} -> {stage.load}"
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a stage starts from, as it is called and as it is known; scratch has no identity."""
+
+    name: str = "scratch"
+    identity: str | None = None
+
+
+def _start_then(then: Lineage) -> _Start:
+    if model := then.get("pretrained"):
+        return _Start(model["huggingface"], model["sha256"])
+    if parent := then["parent"]:
+        return _Start(parent["stage"], parent["fingerprint"])
+    return _Start()
+
+
+def _start_now(stage: StagePlan) -> _Start:
+    if model := stage.pretrained:
+        return _Start(model.huggingface, model.sha256)
+    if parent := stage.parent:
+        return _Start(parent.name, parent.fingerprint)
+    return _Start()
 
 
 def _by_names_of(stage: StagePlan, sources: dict[str, Lineage]) -> dict[str, Lineage]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic_core import PydanticCustomError
 
 from codemix.data.encoding.tokenizer_faults import ids_of_spellings
-from codemix.data.store.store import read_json
+from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError
 from codemix.files import digest
 from codemix.recipe.language.component import Component
@@ -93,6 +93,18 @@ class TokenizerFile:
     @property
     def path(self) -> Path:
         return self.folder / "tokenizer.json"
+
+
+def stored_tokenizer(store: Store, sha256: str) -> TokenizerFile:
+    """The stored tokenizer with this content hash. Raises CodemixError when the store does not hold it."""
+    for meta in sorted((store.root / "tokenizers").glob("*/meta.json")):
+        if read_json(meta).get("sha256") == sha256:
+            return TokenizerFile.load(meta.parent)
+    raise CodemixError(
+        f"the store has no tokenizer {sha256[:12]}, with which the shards were made",
+        hints=["run `codemix build-data` with the same recipe and store"],
+        rule="tokenizer-missing",
+    )
 
 
 # made once for each state of a file: every task asks, and a vocabulary of 256,000 takes seconds

@@ -69,7 +69,7 @@ def first_stages(variants: Iterable[Variant]) -> list[VariantStage]:
     for variant in variants:
         for stage in variant.stages:
             facts = stage.facts
-            if facts.plan.parent is None and facts.has_bits():
+            if facts.plan.load is None and facts.has_bits():
                 by_fingerprint.setdefault(facts.fingerprint, stage)
     return list(by_fingerprint.values())
 

@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.encoding.tokenizer import TokenizerFile
+from codemix.data.encoding.tokenizer import stored_tokenizer
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
@@ -227,7 +227,7 @@ def make_engine(
 
     tokenizer = one_tokenizer(manifests)
     vocab_size = tokenizer["vocab_size"]
-    text = Text(str(tokenizer_file(store, tokenizer["sha256"]).path), tokenizer["eos_id"])
+    text = Text(str(stored_tokenizer(store, tokenizer["sha256"]).path), tokenizer["eos_id"])
     mesh = sharding = None
     if options.mesh is not None or jax.device_count() > 1:
         mesh = mesh_of(shape_of(options.mesh, stage.model))
@@ -237,18 +237,6 @@ def make_engine(
     dtype = stage.training.compute_dtype
     return Engine(
         model, text, longest=stage.seq_len, compute_dtype=dtype, batch_tokens=options.batch_tokens, mesh=mesh
-    )
-
-
-def tokenizer_file(store: Store, sha256: str) -> TokenizerFile:
-    """The stored tokenizer with this content hash. Raises CodemixError when the store does not hold it."""
-    for meta in sorted((store.root / "tokenizers").glob("*/meta.json")):
-        if read_json(meta).get("sha256") == sha256:
-            return TokenizerFile.load(meta.parent)
-    raise CodemixError(
-        f"the store has no tokenizer {sha256[:12]}, with which the shards were made",
-        hints=["run `codemix build-data` with the same recipe and store"],
-        rule="tokenizer-missing",
     )
 
 

@@ -108,6 +108,7 @@ class PlanFacts:
 
     parent: ParentFacts | None
     load: str | None
+    pretrained: str | None  # the model of another trainer that it starts from
     tokens: int
     asked_tokens: int
     run_tokens_before: int

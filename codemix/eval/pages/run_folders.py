@@ -169,9 +169,11 @@ def _plan_facts(stage: StagePlan) -> PlanFacts:
     settings = schedule.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
     batch_sizes = [size for _, size in stage.batches]
     parent = stage.parent
+    pretrained = stage.pretrained
     return PlanFacts(
         parent=ParentFacts(parent.name, parent.fingerprint) if parent else None,
         load=stage.load,
+        pretrained=f"{Path(pretrained.huggingface).name} {pretrained.sha256[:12]}" if pretrained else None,
         tokens=stage.tokens,
         asked_tokens=stage.asked_tokens,
         run_tokens_before=stage.run_tokens,

@@ -75,7 +75,7 @@ def _stage_table(stages: Sequence[StageFacts]) -> PageTable:
 
 def _origin_text(plan: PlanFacts) -> str:
     if plan.parent is None:
-        return "scratch"
+        return plan.pretrained or "scratch"
     return plan.parent.stage + (" (weights only)" if plan.load == "weights" else "")
 
 

@@ -310,7 +310,7 @@ def _stage_parts(stage: StagePlan, names: Names) -> Parts:
     model = stage.model.model_copy(update={"preset": None})
     training = stage.training.model_copy(update={"batch_size": 1, "seq_len": 8})  # they are in the budget
     return {
-        "start": _start(stage),
+        "start": stage.start_identity or stage.init_seed,
         "model": identity(model),
         "training": identity(training),
         "budget": (stage.steps, stage.batches, stage.seq_len),
@@ -320,12 +320,6 @@ def _stage_parts(stage: StagePlan, names: Names) -> Parts:
         "fill-in-the-middle": fim_settings(stage),
         "seeds to average": stage.spec.average_seeds,
     }
-
-
-def _start(stage: StagePlan) -> Any:
-    if stage.parent is None:
-        return stage.init_seed
-    return [stage.parent.fingerprint, stage.load]
 
 
 def _mixture(stage: StagePlan, names: Names) -> Any:

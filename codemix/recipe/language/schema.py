@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "Name",
     "Optimizer",
+    "Pretrained",
     "Ramp",
     "Recipe",
     "Replace",
@@ -129,6 +130,20 @@ class InitFrom(Spec):
     )
 
 
+class Pretrained(Spec):
+    """Start a stage from the weights of a Hugging Face model; `codemix import-model` writes these lines. Moments
+    start at zero."""
+
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"huggingface"})
+    huggingface: str = Field(
+        min_length=1, description="folder of the model, below the data root; where it is changes nothing"
+    )
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="of its arrays, however they are cut into files; `codemix import-model` prints it",
+    )
+
+
 class Stage(Spec):
     """The unit of training: tokens, mixture and learning rate together, so that they cannot drift apart."""
 
@@ -165,8 +180,10 @@ class Stage(Spec):
         Fraction(1, 2), description="share of fill-in-the-middle windows in suffix-prefix-middle order"
     )
     limits: tuple[Limit, ...] = ()
-    init_from: InitFrom | Literal["scratch"] | None = Field(
-        None, description="default: the stage before this one; `scratch` starts from new weights"
+    init_from: InitFrom | Pretrained | Literal["scratch"] | None = Field(
+        None,
+        description="default: the stage before this one; `scratch` starts from new weights; "
+        "`{huggingface: FOLDER, sha256: ...}` from those of another trainer",
     )
     seed: Seed | None = Field(
         None, description="decides data order and what dropout drops in this stage; default the recipe's"

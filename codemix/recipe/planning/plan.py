@@ -102,7 +102,7 @@ class StagePlan:
     segments: tuple[Segment, ...]
     fim: Mapping[str, Fraction]
     parent: StagePlan | None
-    load: Literal["state", "weights"] | None  # None: from scratch
+    load: Literal["state", "weights"] | None  # of the parent or of `pretrained`; None: from scratch
     run_tokens: int  # of the lineage before this stage
     run_total: int  # of the lineage at the end of this recipe's last stage on it
     # source -> the share it is given where `on_cap` changed it
@@ -119,6 +119,21 @@ class StagePlan:
         """The indices of its sources in the order of their keys, which no name changes."""
         keys = [source.key for source in self.sources]
         return sorting(keys)
+
+    @property
+    def pretrained(self) -> schema.Pretrained | None:
+        """The model of another trainer whose weights it starts from."""
+        start = self.spec.init_from
+        return start if isinstance(start, schema.Pretrained) else None
+
+    @property
+    def start_identity(self) -> list[str | None] | None:
+        """What decides the weights that it starts from; None: `init_seed` does."""
+        if self.pretrained is not None:
+            return ["huggingface", self.pretrained.sha256]
+        if self.parent is not None:
+            return [self.parent.fingerprint, self.load]
+        return None
 
     @property
     def tokens(self) -> int:
@@ -291,8 +306,8 @@ def stage_fingerprint(stage: StagePlan) -> str:
     rates = [stage.fim.get(source.source, 0) for source in stage.sources]
     return fingerprint(
         {
-            "parent": None if stage.parent is None else [stage.parent.fingerprint, stage.load],
-            "init_seed": stage.init_seed if stage.parent is None else None,
+            "parent": stage.start_identity,
+            "init_seed": stage.init_seed if stage.start_identity is None else None,
             "model": stage.model.model_copy(update={"preset": None}),
             "training": stage.training.model_copy(update={"batch_size": 1}),
             "batches": stage.batches,

@@ -146,6 +146,8 @@ def _stage_row(stage: StagePlan, cost: cost_estimate.Cost) -> list[str]:
 
 
 def _origin(stage: StagePlan) -> str:
+    if stage.pretrained is not None:
+        return f"{stage.pretrained.huggingface} (weights)"
     if stage.parent is None:
         return "scratch"
     weights_only = " (weights)" if stage.load == "weights" else ""
@@ -227,6 +229,7 @@ def _stage_json(stage: StagePlan, cost: cost_estimate.Cost) -> dict[str, Any]:
         "fingerprint": stage.fingerprint,
         "parent": stage.parent.name if stage.parent else None,
         "load": stage.load,
+        "pretrained": stage.pretrained.model_dump() if stage.pretrained else None,
         "tokens": stage.tokens,
         "asked_tokens": stage.asked_tokens,
         "steps": stage.steps,

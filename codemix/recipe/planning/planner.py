@@ -141,7 +141,8 @@ class Planner:
         spec = self.recipe.stages[index]
         end = self._end_before(index)
         if end is None:
-            return _Start()
+            pretrained = isinstance(self.recipe.stages[index].init_from, schema.Pretrained)
+            return _Start(load="weights" if pretrained else None)
         if end.stage.model != self.recipe.model:
             what = f"stage `{end.stage.name}` has a different model from this recipe"
             at = ("stages", index, "init_from")
@@ -152,9 +153,12 @@ class Planner:
         return _Start(end.stage, end.cursors, "weights" if only_weights else "state")
 
     def _end_before(self, index: int) -> End | None:
-        """The end that a stage starts from; None for a stage from scratch, and where it is not found."""
+        """The end that a stage starts from; None for a stage that starts a lineage, and where it is not
+        found."""
         origin = self.recipe.stages[index].init_from
-        if origin == "scratch" or (origin is None and index == 0):
+        if isinstance(origin, schema.Pretrained) or origin == "scratch":
+            return None
+        if origin is None and index == 0:
             return None
         if origin is None:
             before = self.recipe.stages[index - 1]

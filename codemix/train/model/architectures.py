@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ MATRICES = {
     "down": ("mlp.down_proj", 1),
 }
 TURNED = ("query", "key")  # by their position
+EMBEDDING = "model.embed_tokens.weight"
+UNEMBEDDING = "lm_head.weight"
+FINAL_NORM = "model.norm.weight"
+_ONLY = {"hidden_act": "silu", "attention_bias": False}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,9 @@ class Architecture:
     needs: Mapping[str, Any]  # field of the recipe's model -> the only value that it has a name for
     norms: Mapping[str, str]  # norms of a layer: ours -> theirs
     pairs: str  # which places of a head RoPE turns together: `neighbours`, or `halves`
+    eps: str  # its key of `norm_eps`
+    only: Mapping[str, Any]  # its key -> the only value that ours can be, which is also its default
+    defaults: Mapping[str, Any]  # field of ours -> what it is where config.json does not say
 
     def problems(self, spec: schema.Model) -> list[Problem]:
         """Each choice of a model that it has no name for; known from the recipe alone."""
@@ -68,11 +76,9 @@ class Architecture:
             "num_attention_heads": spec.n_heads,
             "num_key_value_heads": spec.kv_heads,
             "head_dim": spec.head_size,
-            "hidden_act": "silu",
             "rope_theta": spec.rope_theta,
             "rope_parameters": {"rope_type": "default", "rope_theta": spec.rope_theta},
             "max_position_embeddings": seq_len,
-            "attention_bias": False,
             "attention_dropout": 0.0,
             "tie_word_embeddings": spec.tied_embeddings,
             "bos_token_id": eos_id,
@@ -80,8 +86,31 @@ class Architecture:
             "pad_token_id": None,
             "initializer_range": spec.init_std,
             "torch_dtype": dtype,
+            self.eps: spec.norm_eps,
         }
-        return shared | _own_settings(self, spec)
+        if "logit_scale" not in self.needs:
+            shared["logit_scale"] = spec.logit_scale
+        return shared | dict(self.only)
+
+    def arrays(self, spec: schema.Model, rows: int) -> dict[str, tuple[int, ...]]:
+        """The shape of every array by its name, where the embedding has `rows` rows."""
+        D = spec.d_model
+        table = (rows, D)
+        vector = (D,)
+        shapes: dict[str, tuple[int, ...]] = {}
+        shapes[EMBEDDING] = table
+        shapes[FINAL_NORM] = vector
+        if not spec.tied_embeddings:
+            shapes[UNEMBEDDING] = table
+        for layer in range(spec.n_layers):
+            for norm in self.norms.values():
+                shapes[in_layer(layer, norm)] = vector
+            for ours, (theirs, n_in) in MATRICES.items():
+                shape = layer_shape(spec, ours)
+                inputs = math.prod(shape[:n_in])
+                outputs = math.prod(shape[n_in:])
+                shapes[in_layer(layer, theirs)] = (outputs, inputs)
+        return shapes
 
 
 COHERE = Architecture(
@@ -90,6 +119,9 @@ COHERE = Architecture(
     needs={"block": "parallel", "norm": "layer", "positions": "rope"},
     norms={"norm": "input_layernorm"},
     pairs="neighbours",
+    eps="layer_norm_eps",
+    only=_ONLY | {"use_qk_norm": False},
+    defaults={"norm_eps": 1e-5, "logit_scale": 0.0625, "tied_embeddings": True},
 )
 LLAMA = Architecture(
     name="llama",
@@ -97,6 +129,9 @@ LLAMA = Architecture(
     needs={"block": "sequential", "norm": "rms", "positions": "rope", "logit_scale": 1.0},
     norms={"norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"},
     pairs="halves",
+    eps="rms_norm_eps",
+    only=_ONLY | {"mlp_bias": False},
+    defaults={"norm_eps": 1e-6, "logit_scale": 1.0, "tied_embeddings": False},
 )
 ARCHITECTURES = {architecture.name: architecture for architecture in (COHERE, LLAMA)}
 
@@ -117,7 +152,22 @@ def architecture_named(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def _own_settings(architecture: Architecture, spec: schema.Model) -> dict[str, Any]:
-    if architecture is COHERE:
-        return {"layer_norm_eps": spec.norm_eps, "logit_scale": spec.logit_scale, "use_qk_norm": False}
-    return {"rms_norm_eps": spec.norm_eps, "mlp_bias": False}
+def in_layer(layer: int, name: str) -> str:
+    """The full name of an array of one layer."""
+    return f"model.layers.{layer}.{name}.weight"
+
+
+def layer_shape(spec: schema.Model, ours: str) -> tuple[int, ...]:
+    """The shape of one layer of a matrix of ours."""
+    D, F, K, H = spec.d_model, spec.d_ff, spec.kv_heads, spec.head_size
+    G = spec.n_heads // K
+    shapes = {
+        "query": (D, K, G, H),
+        "key": (D, K, H),
+        "value": (D, K, H),
+        "out": (K, G, H, D),
+        "gate": (D, F),
+        "up": (D, F),
+        "down": (F, D),
+    }
+    return shapes[ours]

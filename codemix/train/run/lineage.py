@@ -81,6 +81,7 @@ def lineage(
         "fingerprint": stage.fingerprint,
         "recipe": plan.recipe.name,
         "load": stage.load,
+        "pretrained": stage.pretrained.model_dump() if stage.pretrained else None,
         "seed": stage.seed,
         "parent": parent,
         "path": path,
@@ -126,6 +127,8 @@ def belongs_to(stage: StagePlan, manifests: Mapping[str, Manifest], tokenizer: T
         fields[f"{place}.start"] = source.start
     plan = {"segments": [dataclasses.astuple(s) for s in stage.segments], "batches": stage.batches}
     fields["parent"] = None if stage.parent is None else stage.parent.fingerprint
+    if stage.pretrained is not None:
+        fields["pretrained"] = stage.pretrained.sha256
     fields["plan"] = digest(identity(plan))
     fields["stage"] = stage.fingerprint
     return fields

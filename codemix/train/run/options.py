@@ -40,6 +40,7 @@ class StepMetrics:
 class TrainOptions:
     """Place, not meaning: two runs that differ only here train the same weights on the same tokens."""
 
+    data_root: Path = Path(".")  # of models that a stage starts from
     save_every_steps: int | None = None  # checkpoint every N steps, beside the time below
     save_every_s: float | None = 600.0  # checkpoint every N seconds; None to switch off
     keep: int = 2  # newest checkpoints of an unfinished stage

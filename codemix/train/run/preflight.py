@@ -5,12 +5,14 @@ from __future__ import annotations
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.planning.cost_estimate import vocabulary
 from codemix.recipe.planning.plan import Plan
+from codemix.train.run import pretrained
 from codemix.train.run.options import TrainOptions
 from codemix.train.run.trackers import check_trackers
 
 
 def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
-    """Trackers that are not installed, and a mesh that these devices, the model or a batch cannot have.
+    """Trackers that are not installed, a mesh that these devices, the model or a batch cannot have, and models
+    to start from that do not fit or are not those that the recipe names.
 
     A vocabulary that only the tokenizer's file knows is checked once it is there.
     """
@@ -25,4 +27,6 @@ def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
         shape_for_plan(plan, options.mesh, vocabulary(plan), options.microbatches)
     except CodemixError as error:
         found += error.problems
+    of_models = [finding.problem for finding in pretrained.findings(plan, options.data_root)]
+    found += of_models or pretrained.changed(plan, options.data_root)
     return found

@@ -1,5 +1,5 @@
 """What training a stage has come to, and where it starts:
-from its own newest checkpoint, its parent, or fresh weights.
+from its own newest checkpoint, its parent, a model of another trainer, or fresh weights.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from codemix.train.run import lineage
+from codemix.train.run import lineage, pretrained
 from codemix.train.run.checkpoint import Checkpoints, restore_final
 from codemix.train.run.context import RunContext
 from codemix.train.run.ledger import Ledger
@@ -55,6 +55,8 @@ def start_state(
 
 def _first_arrays(context: RunContext, stage: StagePlan) -> TrainState:
     step = context.step
+    if stage.pretrained is not None:
+        return step.fresh_optimizer(pretrained.load(context, stage, stage.pretrained))
     if stage.parent is None:
         return step.init(stage.init_seed)
     folder = lineage.parent_dir(context.store, stage, stage.parent, context.tokenizer)
