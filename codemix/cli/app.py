@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 import codemix
 from codemix import environment
-from codemix.data.store.addresses import looks_like_address
+from codemix.data.store.addresses import as_given, looks_like_address
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
 from codemix.recipe.language.secrets import hidden
 
@@ -101,9 +101,8 @@ def _checked(then: Callable[..., Any] | None, context: Any, parameter: Any, valu
 
 def _refuse(path: Path, parameter: Any) -> None:
     name = f"`{parameter.opts[-1]}`" if parameter.opts[-1].startswith("-") else parameter.name.upper()
-    address = hidden(str(path))
     raise CodemixError(
-        f"{name} is `{address}`, an address, and a path on this machine is wanted",
+        f"{name} is `{as_given(path)}`, an address, and a path on this machine is wanted",
         hints=[
             "give a path, and copy with your cloud's own tool; "
             "`codemix push` and `codemix pull` copy what is finished between a store and a bucket"

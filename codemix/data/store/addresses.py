@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from codemix.errors import CodemixError
 from codemix.recipe.language.secrets import hidden, secret_in
@@ -30,3 +31,10 @@ def is_address(place: str) -> bool:
 def looks_like_address(place: str) -> bool:
     """Whether a place is meant as an address, also where a path has lost one of its slashes (`s3:/bucket`)."""
     return _ALMOST.match(place) is not None
+
+
+def as_given(place: Path) -> str:
+    """An address as somebody wrote it, from the path that it was taken for, which has one slash less; without
+    secrets."""
+    text = re.sub(r"^([A-Za-z0-9+.-]+:)/+", r"\1//", str(place))
+    return hidden(text)

@@ -27,10 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from codemix.data.store import digests
-from codemix.data.store.addresses import looks_like_address
+from codemix.data.store.addresses import as_given, looks_like_address
 from codemix.errors import CodemixError
 from codemix.files import write_whole
-from codemix.recipe.language.secrets import hidden
 
 
 def write_json(path: Path, value: Any, *, for_people: bool = True) -> None:
@@ -100,7 +99,7 @@ class Store:
         self.root = Path(root)
         if looks_like_address(str(root)):
             raise CodemixError(
-                f"the store `{hidden(str(root))}` is not a folder, and here it has to be one",
+                f"the store `{as_given(self.root)}` is not a folder, and here it has to be one",
                 hints=[
                     "`codemix pull RECIPE --from s3://BUCKET/PREFIX` brings what a recipe needs into a folder"
                 ],
