@@ -122,6 +122,35 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
         )
 
 
+@pytest.mark.parametrize("kind", ["documents", "scores", "data"])
+def test_a_kill_after_the_manifest_leaves_no_parts(tmp_path, monkeypatch, kind):
+    """What is joined is not joined again: what the kill kept from being removed goes all the same."""
+    for i in range(2):
+        write_jsonl(tmp_path / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])
+    write_jsonl(tmp_path / "code.jsonl", [words(9000 + i, 90) for i in range(60)])
+    write_scored(tmp_path)
+    build(made(), Store(tmp_path / "straight"), data_root=tmp_path)
+    store = Store(tmp_path / "killed")
+    publish = Store.publish
+
+    def killed(self, final, known=None):
+        if final.parent.name == kind:
+            raise SystemExit
+        publish(self, final, known)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(Store, "publish", killed)
+        build(made(), store, data_root=tmp_path)
+    joined = list((store.root / ".building" / kind).glob("*/manifest.json"))
+    assert joined
+    for manifest in joined:
+        left = manifest.parent / ".parts" / "left.json"
+        left.parent.mkdir(exist_ok=True)
+        left.write_text("{}")
+    build(made(), store, data_root=tmp_path)
+    assert tree(store) == tree(Store(tmp_path / "straight"))
+
+
 def test_a_few_kills(tmp_path, monkeypatch):
     killed_builds(tmp_path, monkeypatch, 3, seed=1)
 

@@ -35,7 +35,7 @@ from codemix.recipe.language import schema
 if TYPE_CHECKING:
     from codemix.data.dedup.clusters import Place
 
-TEMPORARY = (".parts", "keys", "matches")
+TEMPORARY = ("keys", "matches")
 RECORD_BYTES = 12  # a key and a position
 
 

@@ -124,8 +124,6 @@ class DocumentsJob:
         write_samples(work / "kept.jsonl.zst", kept.rows("kept"))
         write_json(work / "funnel.json", funnel.as_json())
         write_json(work / "manifest.json", self._manifest(files))
-        for name in (".parts", ".states"):
-            shutil.rmtree(work / name, ignore_errors=True)
         return digests
 
     def _manifest(self, files: list[dict[str, Any]]) -> dict[str, Any]:

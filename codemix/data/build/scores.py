@@ -8,7 +8,6 @@ kept but one number a document: what becomes of it is counted once, when documen
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +109,4 @@ class ScoresJob:
             "histogram": np.diff([*below, len(keys)]).tolist(),
         }
         write_json(work / "manifest.json", manifest)
-        for name in (".parts", ".states"):
-            shutil.rmtree(work / name, ignore_errors=True)
         return {}

@@ -208,8 +208,6 @@ class TokensJob:
         fast = all(mark["fast"] for mark in marks)
         manifest = self._manifest(shards, funnel, fast)
         manifest.save(work)
-        for name in (".parts", ".aside"):
-            shutil.rmtree(work / name, ignore_errors=True)
         return known
 
     def _manifest(self, shards: Mapping[str, list[Shard]], funnel: Funnel, fast: bool) -> Manifest:

@@ -145,11 +145,13 @@ class Store:
     def publish(self, final: Path, known: Mapping[str, str] | None = None) -> None:
         """Write the digests of finished work and rename it into place, whole. The caller holds its lock.
 
-        `known`: the digests of files that were made while these were written.
+        Folders with a dot before their name (parts, states) are of the work, and go. `known`: the digests of files that were made while these were written.
         """
         work = self.work(final)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
+            for of_the_work in work.glob(".*/"):
+                shutil.rmtree(of_the_work)
             for temporary in work.rglob(".*.tmp"):  # of a process that was killed before it renamed it
                 temporary.unlink()
             write_text(work / digests.NAME, digests.listing(work, known or {}))
