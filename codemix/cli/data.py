@@ -283,12 +283,13 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """List the documents that one training step reads: source, shard, offset, document, licence."""
-    from codemix.data.review import megatron_trace
     from codemix.data.review.step_trace import show as show_step
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
     if trained_by == "megatron":
+        from codemix.data.review import megatron_trace
+
         found = megatron_trace.show(context.plan, step, context.manifests, stage=stage)
         return print_json(found) if json else _samples_table(step, found).print()
     rows = show_step(context.plan, step, context.manifests, stage=stage)
@@ -347,12 +348,13 @@ def seen(
     json: JsonOption = False,
 ) -> None:
     """List the training steps that read a document."""
-    from codemix.data.review import megatron_trace
     from codemix.data.review.document_trace import seen as find_steps
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
     if trained_by == "megatron":
+        from codemix.data.review import megatron_trace
+
         traced = megatron_trace.seen(context.plan, context.manifests, document, stage=stage)
     else:
         traced = find_steps(context.plan, context.manifests, document)

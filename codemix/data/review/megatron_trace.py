@@ -14,7 +14,7 @@ from codemix.data.export.token_sets import DocumentSet
 from codemix.data.loader.shards import Shards
 from codemix.data.loader.stage_data import training_shards
 from codemix.data.review.document_trace import Place, Seen, places_of
-from codemix.data.review.step_trace import SHOWN_METADATA
+from codemix.data.review.step_trace import SHOWN_METADATA, Metadata, read_metadata
 from codemix.data.store.manifest import Manifest
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.interop.writer import decimals
@@ -38,16 +38,7 @@ def show(plan: Plan, step: int, manifests: Mapping[str, Manifest], *, stage: str
             hints=[f"a stage is a run of its own in Megatron: its steps are 0 to {last:,}"],
             rule="no-such-step",
         )
-    run = _Run(chosen, manifests)
-    first = step * run.order.batch_size
-    drawn = run.order.blend(step + 1)
-    rows = []
-    for row in range(run.order.batch_size):
-        name = run.order.sources[drawn.source[first + row]]
-        sample = int(drawn.sample[first + row])
-        documents = list(run.documents(name, sample))
-        rows.append({"row": row, "source": name, "sample": sample, "documents": documents})
-    return rows
+    return _Run(chosen, manifests).rows(step)
 
 
 def seen(
@@ -91,26 +82,49 @@ class _Run:
 
     def __init__(self, stage: StagePlan, manifests: Mapping[str, Manifest]):
         self._stage = stage
-        self._sources: dict[str, _Documents] = {}
+        self._shards: dict[str, Shards] = {}
+        self._documents: dict[str, _Documents] = {}
         lengths: dict[str, ndarray] = {}
         shares = decimals(stage)
         for name, shards in training_shards(stage, manifests).items():
             if name in shares:
-                self._sources[name] = _Documents(shards)
+                self._shards[name] = shards
+                self._documents[name] = _Documents.of(shards)
                 lengths[name] = DocumentSet(name, shards).lengths()
         self.order = MegatronOrder(stage, shares, lengths)
 
-    def documents(self, source: str, sample: int) -> Iterator[Read]:
-        of_source = self.order.source_samples[source]
-        documents = self._sources[source]
-        for piece in of_source.pieces(sample):
-            yield documents.described(piece)
+    def rows(self, step: int) -> list[Read]:
+        """The samples of a step, with what is known about their documents."""
+        first = step * self.order.batch_size
+        drawn = self.order.blend(step + 1)
+        read: list[_ReadSample] = []
+        places: list[tuple[str, int, int]] = []
+        for row in range(self.order.batch_size):
+            at = first + row
+            number = drawn.source.item(at)
+            name = self.order.sources[number]
+            sample = drawn.sample.item(at)
+            pieces = self._placed(name, sample)
+            read.append(_ReadSample(row, name, sample, pieces))
+            places += [piece.place for piece in pieces]
+        metadata = read_metadata(self._shards, places)
+        return [sample.as_json(metadata) for sample in read]
+
+    def _placed(self, source: str, sample: int) -> list[_PlacedPiece]:
+        samples = self.order.source_samples[source]
+        documents = self._documents[source]
+        placed = []
+        for piece in samples.pieces(sample):
+            shard, document = documents.place(piece.document)
+            place = (source, shard, document)
+            placed.append(_PlacedPiece(piece, place))
+        return placed
 
     def reads(self, place: Place, sources: ndarray, samples: ndarray) -> Iterator[Read]:
         """The rows of the run that read a document."""
         name = place.source
         of_source = self.order.source_samples[name]
-        number = self._sources[name].number(place.shard, place.document)
+        number = self._documents[name].number(place.shard, place.document)
         is_read = (sources == self.order.sources.index(name)) & np.isin(samples, of_source.samples_of(number))
         for row in np.flatnonzero(is_read).tolist():
             step, row_of_step = divmod(row, self.order.batch_size)
@@ -128,28 +142,59 @@ class _Run:
                     }
 
 
-@dataclass
+@dataclass(frozen=True)
+class _PlacedPiece:
+    """Tokens of a sample, and the document that they are of: source, shard, number in it."""
+
+    piece: Piece
+    place: tuple[str, int, int]
+
+    def described(self, metadata: Metadata) -> Read:
+        known = metadata[self.place]
+        described = {key: known.get(key) for key in SHOWN_METADATA}
+        described["from"] = self.piece.start
+        described["to"] = self.piece.stop
+        described["at"] = self.piece.at
+        return described
+
+
+@dataclass(frozen=True)
+class _ReadSample:
+    """A sample of a step, before the metadata of its documents is read."""
+
+    row: int
+    source: str
+    sample: int
+    pieces: list[_PlacedPiece]
+
+    def as_json(self, metadata: Metadata) -> Read:
+        documents = [piece.described(metadata) for piece in self.pieces]
+        return {
+            "row": self.row,
+            "source": self.source,
+            "sample": self.sample,
+            "documents": documents,
+        }
+
+
+@dataclass(frozen=True)
 class _Documents:
     """The documents of a source in the order of its export: shard after shard."""
 
-    shards: Shards
+    first: ndarray  # number of the first document of each shard, and of all
 
-    def __post_init__(self) -> None:
-        counts = [shard.documents for shard in self.shards.shards]
+    @classmethod
+    def of(cls, shards: Shards) -> _Documents:
+        counts = [shard.documents for shard in shards.shards]
         ends = np.cumsum(counts)
-        self._first = np.concatenate([[0], ends])
+        return cls(np.concatenate([[0], ends]))
 
     def number(self, shard: int, document: int) -> int:
-        return self._first.item(shard) + document
+        return self.first.item(shard) + document
 
-    def described(self, piece: Piece) -> Read:
-        after = self._first.searchsorted(piece.document, "right")
+    def place(self, number: int) -> tuple[int, int]:
+        """The shard that holds a document, and its number there."""
+        after = self.first.searchsorted(number, "right")
         shard = int(after) - 1
-        document = piece.document - self._first.item(shard)
-        metadata = self.shards.metadata(shard, {document})
-        known = metadata[document]
-        described = {key: known.get(key) for key in SHOWN_METADATA}
-        described["from"] = piece.start
-        described["to"] = piece.stop
-        described["at"] = piece.at
-        return described
+        document = number - self.first.item(shard)
+        return shard, document

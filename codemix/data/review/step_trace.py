@@ -3,7 +3,7 @@ step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,16 +111,24 @@ class _StepReader:
         return self.source.fill_in_the_middle(window, places, rows, number)
 
     def metadata(self, read: list[_ReadRow]) -> Metadata:
-        """What is known about the documents of these rows; each shard is read once."""
-        wanted: dict[tuple[str, int], set[int]] = {}
+        """What is known about the documents of these rows."""
+        documents = []
         for row in read:
-            documents = wanted.setdefault((row.source, row.shard), set())
-            documents.update(span.document for span in row.spans)
-        metadata: Metadata = {}
-        with progress("reading what is known about the documents", len(wanted), "shards") as advance:
-            for (source, shard), documents in wanted.items():
-                known = self._shards[source].metadata(shard, documents)
-                for document, content in known.items():
-                    metadata[source, shard, document] = content
-                advance()
-        return metadata
+            documents += [(row.source, row.shard, span.document) for span in row.spans]
+        return read_metadata(self._shards, documents)
+
+
+def read_metadata(shards: Mapping[str, Shards], documents: Iterable[tuple[str, int, int]]) -> Metadata:
+    """What is known about documents, by source, shard and number; each shard is read once."""
+    wanted: dict[tuple[str, int], set[int]] = {}
+    for source, shard, document in documents:
+        numbers = wanted.setdefault((source, shard), set())
+        numbers.add(document)
+    metadata: Metadata = {}
+    with progress("reading what is known about the documents", len(wanted), "shards") as advance:
+        for (source, shard), numbers in wanted.items():
+            known = shards[source].metadata(shard, numbers)
+            for document, content in known.items():
+                metadata[source, shard, document] = content
+            advance()
+    return metadata
