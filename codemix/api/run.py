@@ -115,7 +115,7 @@ class Run:
         from codemix.data.loader.stage_sequence import StageRows
 
         workspace = self.workspace
-        chosen = scoring.stage_named(workspace, name)
+        chosen = workspace.plan.stage(name)
         manifests = workspace.manifests
         shards = training_shards(chosen, manifests)
         tokenizer = next(iter(manifests.values())).tokenizer
@@ -131,7 +131,7 @@ class Run:
         from codemix.train.run.stage_log import StageLog
 
         workspace = self.workspace
-        chosen = scoring.stage_named(workspace, stage)
+        chosen = workspace.plan.stage(stage)
         return StageLog(workspace.plan, chosen, workspace.manifests, Path(folder))
 
     def batches(
@@ -147,7 +147,7 @@ class Run:
         from codemix.data.loader.stage_data import stage_sentinels, training_shards
 
         workspace = self.workspace
-        chosen = scoring.stage_named(workspace, stage)
+        chosen = workspace.plan.stage(stage)
         if not 0 <= start <= chosen.steps:
             raise CodemixError(
                 f"step {start:,} is outside stage `{stage}`",
@@ -175,7 +175,7 @@ class Run:
 
         writer = format_named(format)
         workspace = self.workspace
-        stage = None if materialize is None else scoring.stage_named(workspace, materialize)
+        stage = None if materialize is None else workspace.plan.stage(materialize)
         manifests = workspace.manifests
         sha256 = next(iter(manifests.values())).tokenizer["sha256"]
         tokenizer = stored_tokenizer(workspace.store, sha256)

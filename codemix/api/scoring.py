@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codemix.api import preflight
 from codemix.data.store.store import read_json
-from codemix.errors import CodemixError, did_you_mean
+from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
@@ -59,19 +59,10 @@ class Scores:
         return "\n".join(table.html() for table in self.tables())
 
 
-def stage_named(workspace: Workspace, name: str) -> StagePlan:
-    """The recipe's stage of that name. Raises CodemixError (`unknown-stage`)."""
-    by_name = {stage.name: stage for stage in workspace.plan.stages}
-    if name not in by_name:
-        raise CodemixError(
-            f"there is no stage `{name}`", hints=did_you_mean(name, by_name), rule="unknown-stage"
-        )
-    return by_name[name]
-
-
 def trained_stages(workspace: Workspace, name: str | None = None) -> list[StagePlan]:
     """The stage called `name`, or every stage. Raises CodemixError when one of them is not trained."""
-    wanted = [*workspace.plan.stages] if name is None else [stage_named(workspace, name)]
+    plan = workspace.plan
+    wanted = [*plan.stages] if name is None else [plan.stage(name)]
     if missing := [stage.name for stage in wanted if not workspace.is_trained(stage)]:
         raise CodemixError(
             f"not trained yet: {', '.join(missing)}",

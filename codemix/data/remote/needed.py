@@ -8,7 +8,6 @@ from pathlib import Path
 from codemix.data.store.finished import belonging
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace
-from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe import lock as locks
 from codemix.recipe.planning.plan import StagePlan, lineage
 
@@ -47,7 +46,8 @@ def read_by_training(workspace: Workspace, stage: str | None = None) -> list[str
 
     Raises CodemixError for an unknown stage, and where its data is not built.
     """
-    stages = _stages_named(workspace, stage)
+    plan = workspace.plan
+    stages = plan.stages if stage is None else [plan.stage(stage)]
     store = workspace.store
     manifests = workspace.manifests
     folders: list[Path] = []
@@ -62,16 +62,6 @@ def read_by_training(workspace: Workspace, stage: str | None = None) -> list[str
     there = [folder for folder in folders if folder.is_dir()]
     names = [name_in(store, folder) for folder in there]
     return sorted(set(names))
-
-
-def _stages_named(workspace: Workspace, name: str | None) -> list[StagePlan]:
-    stages = workspace.plan.stages
-    chosen = [stage for stage in stages if name in (None, stage.name)]
-    if not chosen:
-        known = [stage.name for stage in stages]
-        what = f"there is no stage `{name}`"
-        raise CodemixError(what, hints=did_you_mean(str(name), known), rule="unknown-stage")
-    return chosen
 
 
 def name_in(store: Store, folder: Path) -> str:

@@ -16,7 +16,7 @@ from codemix.data.loader.stage_data import training_shards
 from codemix.data.review.document_trace import Place, Seen, places_of
 from codemix.data.review.step_trace import SHOWN_METADATA, Metadata, read_metadata
 from codemix.data.store.manifest import Manifest
-from codemix.errors import CodemixError, did_you_mean
+from codemix.errors import CodemixError
 from codemix.recipe.interop.writer import decimals
 from codemix.recipe.planning.plan import Plan, StagePlan
 
@@ -60,21 +60,16 @@ def seen(
 
 
 def _stage(plan: Plan, name: str | None) -> StagePlan:
-    by_name = {stage.name: stage for stage in plan.stages}
-    if name is None and len(by_name) == 1:
-        (only,) = by_name.values()
-        return only
-    if name is None:
+    if name is not None:
+        return plan.stage(name)
+    n_stages = len(plan.stages)
+    if n_stages > 1:
         raise CodemixError(
-            f"this recipe has {len(by_name)} stages, each a run of its own in Megatron",
+            f"this recipe has {n_stages} stages, each a run of its own in Megatron",
             hints=["say which with `--stage NAME`"],
             rule="step-ambiguous",
         )
-    if name not in by_name:
-        raise CodemixError(
-            f"there is no stage `{name}`", hints=did_you_mean(name, by_name), rule="unknown-stage"
-        )
-    return by_name[name]
+    return plan.stages[0]
 
 
 class _Run:

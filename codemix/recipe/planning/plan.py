@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
+from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.planning import stretches
@@ -217,7 +218,11 @@ class Plan:
         return "\n".join(table.html() for table in plan_tables(self))
 
     def stage(self, name: str) -> StagePlan:
+        """The stage of that name. Raises CodemixError (`unknown-stage`)."""
         by_name = {stage.name: stage for stage in self.stages}
+        if name not in by_name:
+            hints = did_you_mean(name, by_name)
+            raise CodemixError(f"there is no stage `{name}`", hints=hints, rule="unknown-stage")
         return by_name[name]
 
 
