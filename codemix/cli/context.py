@@ -16,6 +16,7 @@ from codemix.recipe.language import recipe_file, yaml_text
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
+    from codemix.eval.pages.page import Page
     from codemix.recipe.planning.plan import Plan
 
 
@@ -149,6 +150,15 @@ def print_json(value: Any) -> None:
         print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
     except RecursionError:
         raise refusal("this nests too deeply to be printed as JSON", "print it as text") from None
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a page as HTML, and say so."""
+    from codemix.eval.pages import rendering
+    from codemix.files import write_whole
+
+    write_whole(path, rendering.html(page))
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def refusal(

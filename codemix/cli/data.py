@@ -21,6 +21,7 @@ from codemix.cli.context import (
     WorkersOption,
     load,
     print_json,
+    write_page,
 )
 from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM
@@ -252,11 +253,8 @@ def inspect(
     )
     if html is not None:
         from codemix.eval.inspection.page import page
-        from codemix.eval.pages import rendering
-        from codemix.files import write_whole
 
-        write_whole(html, rendering.html(page(context.source.recipe, found)))
-        print(f"wrote {html}", file=sys.stderr)
+        write_page(page(context.source.recipe, found), html)
     if json or html is None:
         print_json(found) if json else render(found)
 

@@ -19,6 +19,7 @@ from codemix.cli.context import (
     StoreOption,
     count_of,
     print_json,
+    write_page,
 )
 
 if TYPE_CHECKING:
@@ -156,13 +157,11 @@ def fit(
 
 def _write_page(page: Page, html: Path | None, markdown: bool) -> None:
     """A page as a file, and as Markdown on standard output, where they were asked for."""
-    from codemix.eval.pages import rendering
-    from codemix.files import write_whole
-
     if html is not None:
-        write_whole(html, rendering.html(page))
-        print(f"wrote {html}", file=sys.stderr)
+        write_page(page, html)
     if markdown:
+        from codemix.eval.pages import rendering
+
         print(rendering.markdown(page))
 
 

@@ -30,6 +30,7 @@ from codemix.cli.context import (
     print_json,
     refusal,
     show_warnings,
+    write_page,
 )
 from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM, CodemixError, Problem
@@ -209,19 +210,16 @@ def plan(
 
 def _write_pictures(workspace: Workspace, html: Path | None, svg: Path | None, chip: str, mfu: float) -> None:
     """The plan as a page and as a picture, where they were asked for."""
-    from codemix.files import write_whole
-
     if html is not None:
-        from codemix.eval.pages import rendering
         from codemix.eval.plan.page import page
 
         content = page(workspace, _store_table(workspace), chip, mfu)
-        write_whole(html, rendering.html(content))
-        print(f"wrote {html}", file=sys.stderr)
+        write_page(content, html)
     if svg is not None:
         from codemix.eval.pages import plots
         from codemix.eval.plan import charts
         from codemix.eval.plan.page import source_shades
+        from codemix.files import write_whole
 
         picture = charts.mixture(workspace.plan, source_shades(workspace.plan))
         write_whole(svg, plots.standalone(picture))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from codemix.eval.compare import charts, paper
 from codemix.eval.compare.findings import Findings, point_bits
 from codemix.eval.compare.stage_roles import Sweep
-from codemix.eval.pages.facts import FAMILIES
 from codemix.eval.pages.page import Block, Figure, PageTable, Section
 from codemix.eval.pages.score_tables import mean_text
 from codemix.recipe.language.quantities import show_tokens
+from codemix.recipe.language.tags import FAMILIES
 
 LEAD = "Runs from scratch that differ only in how much of their tokens is code (the paper's figure 4)."
 

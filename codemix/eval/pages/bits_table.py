@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from codemix.eval.pages.facts import FAMILIES, by_family, of_family
+from codemix.eval.pages.facts import by_family, of_family
 from codemix.eval.pages.page import Cell, Mark, PageTable, percent, signed
 from codemix.eval.pages.palette import Shade
 from codemix.eval.pages.results import SourceScore, pooled
 from codemix.eval.pages.score_tables import OVERLAP_NOTE, Columns, largest_overlap, mean, present
+from codemix.recipe.language.tags import FAMILIES
 
 Scores = Mapping[str, SourceScore]  # of one evaluation, by source
 

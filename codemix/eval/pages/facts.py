@@ -13,9 +13,9 @@ from typing import Any
 from codemix.eval.pages.curves import Curves
 from codemix.eval.pages.results import EvalFacts
 from codemix.eval.stats import Difference
+from codemix.recipe.language.tags import FAMILIES
 
 FORMAT = 1
-FAMILIES = ("text", "code", "other")  # in the order of tables
 
 
 @dataclass(frozen=True)

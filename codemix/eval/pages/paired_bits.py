@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codemix.eval import stats
-from codemix.eval.pages.facts import FAMILIES, of_family
+from codemix.eval.pages.facts import of_family
 from codemix.eval.pages.results import Documents, EvalFacts
+from codemix.recipe.language.tags import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def family_moves(
     before = first.documents()
     after = last.documents()
     common = sorted(set(before) & set(after))
-    moves = {}
+    moves: dict[str, stats.Difference] = {}
     for family in FAMILIES:
         pairs = []
         for source in of_family(family, common, families):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from codemix.eval.pages.facts import FAMILIES, DocumentCounts, by_family
+from codemix.eval.pages.facts import DocumentCounts, by_family
 from codemix.eval.pages.page import Cell, Figure, Mark, Note, Page, PageTable, Section, Tile
 from codemix.eval.pages.palette import Shade, shades
 from codemix.eval.plan import charts
@@ -73,11 +73,8 @@ def _answer(workspace: Workspace) -> list[str]:
 
 
 def _stage_sentence(stage: StagePlan) -> str:
-    windows = dict.fromkeys(FAMILIES, 0)
-    for source in stage.sources:
-        windows[family(source.tags)] += source.windows
     shares = []
-    for kind, n in windows.items():
+    for kind, n in stage.windows_by_family().items():
         if n:
             percent = n / stage.rows * 100
             shares.append(f"{percent:.0f} {kind}")

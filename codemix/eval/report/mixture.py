@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from codemix.eval.pages.facts import FAMILIES, PlanFacts, RunFacts, StageFacts
+from codemix.eval.pages.facts import PlanFacts, RunFacts, StageFacts
 from codemix.eval.pages.page import Cell, Figure, Mark, PageTable, Section
 from codemix.eval.pages.palette import Shade
 from codemix.eval.report import charts
 from codemix.recipe.language.quantities import show_tokens
+from codemix.recipe.language.tags import FAMILIES
 
 
 def mixture_section(facts: RunFacts, shades: Mapping[str, Shade]) -> Section:

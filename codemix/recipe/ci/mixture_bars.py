@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from codemix.recipe.language.quantities import show_tokens
-from codemix.recipe.language.tags import Family, family
-from codemix.recipe.planning.plan import Plan, StagePlan
+from codemix.recipe.language.tags import Family
+from codemix.recipe.planning.plan import Plan
 
 WIDTH = 30  # characters
 INK: Mapping[Family, str] = {"text": "█", "code": "▒", "other": "·"}
@@ -40,7 +40,7 @@ def _lines(plan: Plan) -> dict[str, str]:
     """A bar, the tokens and the shares of each stage, by its name."""
     lines = {}
     for stage in plan.stages:
-        windows = _windows(stage)
+        windows = stage.windows_by_family()
         shares = []
         for kind, n in windows.items():
             if n:
@@ -49,14 +49,6 @@ def _lines(plan: Plan) -> dict[str, str]:
         tokens = show_tokens(stage.tokens)
         lines[stage.name] = f"{_bar(windows, stage.rows)}  {stage.name}: {tokens}, {mixture}"
     return lines
-
-
-def _windows(stage: StagePlan) -> dict[Family, int]:
-    windows = dict.fromkeys(INK, 0)
-    for source in stage.sources:
-        kind = family(source.tags)
-        windows[kind] += source.windows
-    return windows
 
 
 def _bar(windows: Mapping[Family, int], rows: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Family = Literal["text", "code", "other"]
+FAMILIES: tuple[Family, ...] = ("text", "code", "other")  # in the order of tables
 
 
 @dataclass(frozen=True)

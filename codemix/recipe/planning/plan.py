@@ -14,6 +14,7 @@ from typing import Any, Literal
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
 from codemix.recipe.language.fingerprint import fingerprint
+from codemix.recipe.language.tags import FAMILIES, Family, family
 from codemix.recipe.planning import stretches
 from codemix.recipe.planning.stretches import Stretch
 
@@ -139,6 +140,14 @@ class StagePlan:
     @property
     def tokens(self) -> int:
         return self.rows * self.seq_len
+
+    def windows_by_family(self) -> dict[Family, int]:
+        """How many windows are text, code, and neither."""
+        windows = dict.fromkeys(FAMILIES, 0)
+        for source in self.sources:
+            kind = family(source.tags)
+            windows[kind] += source.windows
+        return windows
 
     @property
     def doc_mask(self) -> str:
