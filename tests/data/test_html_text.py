@@ -141,9 +141,13 @@ PATHOLOGICAL = [
 @pytest.mark.parametrize("convert", [html_to_text, visible_text])
 def test_time_grows_as_length(convert, piece):
     def cost(n):
-        begun = time.process_time()
-        convert(piece * n)
-        return time.process_time() - begun
+        """The least of three times: a collection of garbage over a large heap falls into one."""
+        times = []
+        for _ in range(3):
+            begun = time.process_time()
+            convert(piece * n)
+            times.append(time.process_time() - begun)
+        return min(times)
 
     n = 20_000
     if cost(4 * n) > 0.2:  # too fast to tell below that
