@@ -390,8 +390,8 @@ def why(
 ) -> None:
     """Tell what became of a document: kept, held out, a duplicate, dropped by which op, or unreadable.
 
-    A document that the store does not hold is read again from the inputs and goes through the source's ops
-    again.
+    A document that was read and is not in the store is read again from the inputs, and goes through the
+    source's ops again.
     """
     from codemix.data.review import why as fates
     from codemix.data.review.inspect_view import plain

@@ -8,8 +8,9 @@ from support.small_recipes import recipe, words, write_jsonl
 
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
+from codemix.data.build.read_ids import NAME, ReadIds, may_have_read, places
 from codemix.data.document import Document, Drop, Unreadable, row_of
-from codemix.data.review.why import _lost_with, _places, sentence, why
+from codemix.data.review.why import _lost_with, sentence, why
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError
 from codemix.recipe.language.component import component_class
@@ -137,14 +138,18 @@ def test_what_an_op_says(made):
 def test_what_is_lost_with_the_rest_of_an_input():
     lost = Unreadable("truncated", row_of("a.gz", 1_000), "it ends too early", rest_lost=True)
     for row, expected in ((999, False), (1_000, True), (2_000_000, True)):
-        assert _lost_with(lost, _places(f"a.gz#{row}")) == expected
-    assert not _lost_with(lost, _places("b.gz#1000")) and not _lost_with(lost, _places("doc-1"))
-    assert not _lost_with(Drop("where", "a.gz#1000"), _places("a.gz#1000"))
-    assert _lost_with(Unreadable("truncated", "a.gz", rest_lost=True), _places("a.gz#3"))
+        assert _lost_with(lost, places(f"a.gz#{row}")) == expected
+    assert not _lost_with(lost, places("b.gz#1000")) and not _lost_with(lost, places("doc-1"))
+    assert not _lost_with(Drop("where", "a.gz#1000"), places("a.gz#1000"))
+    assert _lost_with(Unreadable("truncated", "a.gz", rest_lost=True), places("a.gz#3"))
 
 
 @pytest.mark.parametrize("unknown", ["doc-99", "b.jsonl", "b.jsonl#x", "tree/x.py#1", "#0", ""])
-def test_a_document_that_nothing_has_read(made, unknown):
+def test_a_document_that_nothing_has_read(made, unknown, monkeypatch):
+    def read_again(self):
+        raise AssertionError("the inputs are read again")
+
+    monkeypatch.setattr("codemix.data.review.why._Rereading.fates", read_again)
     with pytest.raises(CodemixError) as caught:
         why(*made, unknown)
     assert caught.value.problems[0].rule == "unknown-document"
@@ -165,6 +170,32 @@ MEASURED = [
     ({"kind": "alphanum"}, "abc" + "!?" * 30, "0.04762 of the characters", "min_frac"),
     ({"kind": "max_floats", "max_floats": 2}, "1.5 2.5 3.5 4.5", "4 floats", "max_floats"),
 ]
+
+
+def test_ids_of_all_that_was_read_are_kept_eight_bytes_each(made):
+    for name, state in made[2].items():
+        folder = state.documents_folder(made[1], name)
+        ids = (folder / NAME).stat().st_size // 8
+        lost = 1 if name == "b" else 0  # its last line may be the rest of its file
+        assert state.funnel["read"] <= ids <= state.funnel["read"] + lost
+    (made_of_b,) = [s.documents_folder(made[1], n) for n, s in made[2].items() if n == "b"]
+    assert not may_have_read(made_of_b, "b.jsonl#33")
+
+
+def test_what_was_lost_with_the_rest_may_have_been_read(tmp_path):
+    ids = ReadIds()
+    list(ids.noting([Unreadable("truncated", row_of("a.gz", 1_000), "", rest_lost=True), Drop("where", "x")]))
+    ids.write(tmp_path / NAME)
+    for document_id, expected in (
+        ("a.gz#1000", True),
+        ("a.gz#2000000", True),
+        ("b.gz#1000", False),
+        ("x", True),
+    ):
+        assert may_have_read(tmp_path, document_id) == expected
+    (tmp_path / NAME).unlink()
+    with pytest.raises(CodemixError, match="read.ids cannot be read"):
+        may_have_read(tmp_path, "x")
 
 
 @pytest.mark.parametrize(("op", "text", "measured", "limit"), MEASURED)

@@ -5,6 +5,7 @@
         dropped/<nn>-<op>/<reason>.jsonl.zst     samples for a person to look at
         dropped/unreadable/<reason>.jsonl.zst    place and cause of some that are unreadable
         kept.jsonl.zst                           samples
+        read.ids                                 the ids of all that was read, hashed (read_ids.py)
         funnel.json, manifest.json
 
 The inputs divide into tasks by size; the division depends on the inputs alone, so any number of workers
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 from codemix.data.build.apply_ops import Step, apply_ops
 from codemix.data.build.funnel import Funnel
+from codemix.data.build.read_ids import ReadIds
 from codemix.data.build.samples import Samples
 from codemix.data.document import Document, Item
 from codemix.data.execution.task import tick
@@ -178,14 +180,17 @@ class DocumentsTask:
         funnel = Funnel()
         dropped = Samples()
         kept = Samples()
+        ids = ReadIds()
         writer = DocumentsWriter(self.work, self.number, self.file_bytes)
         for part in self.parts:
-            read = self.read(part)
+            read = ids.noting(self.read(part))
             for doc in apply_ops(read, steps, funnel, dropped, strict=strict):
                 writer.write(doc, funnel.kept_bytes)
                 kept.add("kept", doc)
             tick(part.size)
         writer.close(funnel.kept_bytes)
+        self.done.parent.mkdir(exist_ok=True)
+        ids.write(self.done.with_suffix(".ids"))  # with the marks, until the job joins them
         mark = {
             "funnel": funnel.as_json(),
             "files": [asdict(file) for file in writer.files],

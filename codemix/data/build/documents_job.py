@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from codemix.data.build import read_ids
 from codemix.data.build.apply_ops import UNREADABLE
 from codemix.data.build.documents import (
     Documents,
@@ -122,6 +123,8 @@ class DocumentsJob:
         for key in dropped.names():
             write_samples(sample_path(work, key), dropped.rows(key))
         write_samples(work / "kept.jsonl.zst", kept.rows("kept"))
+        ids = (work / ".parts").glob("*.ids")
+        read_ids.join(sorted(ids), work)
         write_json(work / "funnel.json", funnel.as_json())
         write_json(work / "manifest.json", self._manifest(files))
         return digests

@@ -32,7 +32,7 @@ from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.language.subsample import ALL, read_shares, trained_share
 from codemix.recipe.planning.source_identity import documents_content
 
-DOCUMENTS_FORMAT = 3
+DOCUMENTS_FORMAT = 4
 MODELS_FORMAT = 1
 DEDUP_FORMAT = 5
 TOKENIZER_FORMAT = 1

@@ -1,8 +1,9 @@
 """What became of one document: kept, held out, removed as a duplicate, dropped by which op, or unreadable.
 
-What was kept or removed by dedup is in the store, by id. What was dropped while reading is not, so where
-a source has dropped any, the inputs that may hold the document are read again, and it goes through the ops again. They are the same inputs, or the
-source would have a different fingerprint: the answer is exact, whatever was sampled.
+The store says which source has read it, by id (read_ids.py), and has what was kept or removed by dedup. What
+was dropped while reading is read again, from the inputs that may hold it, and goes through the ops again.
+They are the same inputs, or the source would have a different fingerprint: the answer is exact, whatever was
+sampled.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from codemix.data.build import read_ids
 from codemix.data.build.apply_ops import READ, Step, apply_ops, judge
 from codemix.data.build.documents import Documents, steps_of
 from codemix.data.build.funnel import SUBSAMPLE, SUBSAMPLE_KEY, Funnel
 from codemix.data.build.inventory import SourceState
 from codemix.data.build.learning import learned_before
 from codemix.data.build.samples import Samples
-from codemix.data.document import NOT_SAMPLED, Document, Item, Unreadable, row_of
+from codemix.data.document import NOT_SAMPLED, Document, Item, Unreadable
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.loader.shards import Shards
@@ -67,6 +69,8 @@ def why(
     shares = read_shares(SourceGraph(recipe))
     for name, source in recipe.sources.items():
         state = inventory[name]
+        if not read_ids.may_have_read(state.documents_folder(store, name), document_id):
+            continue
         stored = [] if state.manifest is None else list(_in_store(store, state.manifest, document_id))
         fates += stored
         if not stored and not _holds_all(state.manifest):
@@ -188,7 +192,7 @@ class _Rereading:
         else:
             opener = Opener(self.root)
             parts = self._parts(manifest["inputs"], opener)
-        places = _places(self.document_id)
+        places = read_ids.places(self.document_id)
         with progress(f"reading {self.name} again", sum(part.size for part in parts), "bytes") as advance:
             for part in parts:
                 for item in self.source.read.sampled(part, opener, self.read_share):
@@ -213,18 +217,6 @@ def _measured(document: Document, steps: list[Step]) -> dict[str, Any]:
     if drop is None or not drop.measured:
         return {}
     return {"measured": drop.measured, "limit": drop.limit}
-
-
-def _places(document_id: str) -> tuple[str, ...]:
-    """How a document's place is named where there is no document: its id, its row, its file if it is the
-    first."""
-    path, _, number = document_id.rpartition("#")
-    if not path or not number.isdecimal():
-        return (document_id,)
-    row = row_of(path, int(number))
-    if number == "0":
-        return (document_id, row, path)
-    return (document_id, row)
 
 
 def _is_at(item: Item, places: tuple[str, ...]) -> bool:
