@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import Plan
 
 
-def _folder_or_address(place: str | Path) -> Path | str:
+def folder_or_address(place: str | Path) -> Path | str:
     """A path for a folder; the text of an address, which a path would change."""
     from codemix.data.store.addresses import is_address
 
@@ -38,7 +38,7 @@ AnyStoreOption = Annotated[  # of commands that @over_buckets runs on a local co
     typer.Option(
         "--store",
         envvar=environment.STORE,
-        parser=_folder_or_address,
+        parser=folder_or_address,
         metavar="PLACE",
         help="Folder of everything that is built, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
     ),

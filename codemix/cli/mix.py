@@ -11,16 +11,17 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     ChipOption,
     DataRootOption,
     JsonOption,
     MarkdownOption,
     MfuOption,
-    StoreOption,
     count_of,
     print_json,
     write_page,
 )
+from codemix.cli.over_buckets import over_buckets
 
 if TYPE_CHECKING:
     from codemix.eval.pages.page import Page
@@ -99,10 +100,11 @@ def swarm(
 
 
 @group.command("rows")
+@over_buckets("catalog")
 def rows(
     study: SpaceArg,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file of evidence to write.")],
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
     """The evidence of a study's points, trained and scored in the store, as a file to keep or share."""
@@ -166,6 +168,7 @@ def _write_page(page: Page, html: Path | None, markdown: bool) -> None:
 
 
 @group.command("propose")
+@over_buckets("catalog")
 def propose(
     space: SpaceArg,
     evidence: OwnEvidenceArg = None,
@@ -178,7 +181,7 @@ def propose(
             "--proxies", help="Losses of one model for each domain, for MixMin as a second opinion."
         ),
     ] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     html: HtmlOption = None,
     json: JsonOption = False,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 Needs = Literal["catalog", "training", "everything"]
+_NAMED_BY = ("recipe", "recipes", "runs", "study", "space")  # arguments that say which outputs are meant
 _SHARED = {  # options of work on several machines, and their values that are fine
     "executor": ("local",),
     "coordinator": (None,),
@@ -27,9 +28,13 @@ _SHARED = {  # options of work on several machines, and their values that are fi
 }
 
 
-def over_buckets(needs: Needs, *, writes: bool = False) -> Callable[[Command], Command]:
+def over_buckets(
+    needs: Needs, *, writes: bool = False, tells_cost: bool = False, whole_with: str = ""
+) -> Callable[[Command], Command]:
     """Lets a command's `store` be an address. `needs`: which of what belongs to its recipes is copied first, the
-    JSON files alone for `catalog`. `writes`: what it finishes is pushed when it ends."""
+    JSON files of the whole store alone for `catalog`. `writes`: what it finishes is pushed when it ends.
+    `tells_cost`: it ends with what training would copy. `whole_with`: an option with which it reads everything.
+    """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
@@ -40,15 +45,17 @@ def over_buckets(needs: Needs, *, writes: bool = False) -> Callable[[Command], C
             bound.apply_defaults()
             given = bound.arguments
             address = given["store"]
-            if isinstance(address, Path):
+            if not isinstance(address, str):
                 return command(**given)
             staged = _staged(address, given)
-            if needs == "catalog":
+            reads = "everything" if given.get(whole_with) else needs
+            if reads == "catalog":
                 result = command(**given | {"store": staged.catalog().root})
-                _say_what_training_copies(staged)
+                if tells_cost:
+                    _say_what_training_copies(staged)
                 return result
             _refuse_other_machines(given)
-            _bring(staged, needs)
+            _bring(staged, reads)
             result = command(**given | {"store": staged.local.root})
             if writes:
                 _send_back(staged)
@@ -64,16 +71,16 @@ def _staged(address: str, given: dict[str, Any]) -> StagedStore:
     from codemix.data.remote.places import BucketPlace
     from codemix.data.remote.staging import StagedStore
 
-    recipes = given.get("recipe") or given.get("runs")
-    if not recipes:
-        raise refusal(
-            f"{address} is a bucket: name the recipe whose outputs are meant", rule="store-not-local"
-        )
-    paths = [recipes] if isinstance(recipes, Path) else recipes
-
     def workspaces(store: Store) -> list[Workspace]:
         from codemix.cli.study import contexts
 
+        named = [given[argument] for argument in _NAMED_BY if given.get(argument)]
+        if not named:
+            raise refusal(
+                f"{address} is a bucket: name the recipe whose outputs are meant", rule="store-not-local"
+            )
+        [recipes] = named
+        paths = [recipes] if isinstance(recipes, Path) else recipes
         _, opened = contexts(paths, store.root, given["data_root"])
         return opened
 

@@ -25,7 +25,7 @@ from codemix.cli.context import (
     MarkdownOption,
     MfuOption,
     RecipeArg,
-    StoreOption,
+    folder_or_address,
     plan_in,
     print_json,
     refusal,
@@ -151,7 +151,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{plural}"
 
 
-@over_buckets("catalog")
+@over_buckets("catalog", tells_cost=True)
 def plan(
     recipe: RecipeArg,
     store: AnyStoreOption = STORE,
@@ -267,12 +267,18 @@ def _missing_table(missing: Sequence[Problem]) -> Table:
     return table
 
 
+@over_buckets("catalog")
 def diff(
     a: Annotated[str, typer.Argument(help="A recipe, or REVISION:PATH in git.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Another.", show_default=False)],
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="Take the sizes of sources that are built there; default, as declared."),
+        typer.Option(
+            "--store",
+            parser=folder_or_address,
+            metavar="PLACE",
+            help="Take the sizes of sources that are built there; default, as declared.",
+        ),
     ] = None,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
@@ -297,9 +303,10 @@ def diff(
     return print(diff_tables.as_text(changes, terminal_width()))
 
 
+@over_buckets("catalog", whole_with="check")
 def lock(
     recipes: Annotated[list[Path], typer.Argument(help="Recipes, YAML files.", show_default=False)],
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the store with an existing lock instead of writing one.")

@@ -10,17 +10,19 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     DataRootOption,
     JsonOption,
     MarkdownOption,
     RecipeArg,
-    StoreOption,
     load,
     print_json,
     refusal,
 )
+from codemix.cli.over_buckets import over_buckets
 
 
+@over_buckets("catalog")
 def scale_down(
     recipe: RecipeArg,
     tokens: Annotated[
@@ -38,7 +40,7 @@ def scale_down(
     write: Annotated[
         Path | None, typer.Option("--write", help="Write the proxy, for `diff` and `run`.")
     ] = None,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
     markdown: MarkdownOption = False,

@@ -10,6 +10,7 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     ChipOption,
     DataRootOption,
     EvalDataOption,
@@ -18,12 +19,12 @@ from codemix.cli.context import (
     JsonOption,
     MarkdownOption,
     MfuOption,
-    StoreOption,
     UnsafeExecOption,
     WorkersOption,
     load,
     print_json,
 )
+from codemix.cli.over_buckets import over_buckets
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
@@ -97,9 +98,10 @@ def expand(
 
 
 @group.command("run")
+@over_buckets("everything", writes=True)
 def run(
     study: StudyArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     workers: WorkersOption = 1,
     executor: ExecutorOption = "local",
@@ -120,9 +122,10 @@ def run(
 
 
 @group.command("status")
+@over_buckets("catalog")
 def status(
     study: StudyArg,
-    store: StoreOption = STORE,
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:

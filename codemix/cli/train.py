@@ -24,7 +24,6 @@ from codemix.cli.context import (
     MicrobatchesOption,
     RecipeArg,
     RematOption,
-    StoreOption,
     UnsafeExecOption,
     WorkersOption,
     mesh_of,
@@ -193,7 +192,8 @@ def _show_what_will_be_trained(context: Workspace) -> None:
     plan_tables.mixture_table(context.plan).print()
 
 
-def status(store: StoreOption = STORE, json: JsonOption = False) -> None:
+@over_buckets("catalog")
+def status(store: AnyStoreOption = STORE, json: JsonOption = False) -> None:
     """What every stage in the store is doing."""
     import dataclasses
 
