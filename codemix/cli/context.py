@@ -101,6 +101,23 @@ def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Wor
     )
 
 
+def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Workspace]]:
+    """The question (of a study, if one is given) and a context for each run that the paths name."""
+    from codemix.eval.run_study import contexts as study_contexts
+    from codemix.recipe.language import recipe_file, yaml_text
+    from codemix.recipe.studies.study import load_study
+
+    question, out = "", []
+    for path in paths:
+        document = yaml_text.load(path)
+        if recipe_file.is_study(document):
+            question = question or load_study(path).spec.question
+            out += study_contexts(path, store, data_root)
+        else:
+            out.append(load(document, store, data_root))
+    return question, out
+
+
 def plan_in(store: Path, side: str, data_root: Path) -> Plan:
     """The plan of a recipe file, or of REVISION:PATH in git, with the sizes of what a store holds."""
     from codemix.data.store.store import Store

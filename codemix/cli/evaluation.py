@@ -190,7 +190,7 @@ def compare(
 ) -> None:
     """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
     from codemix.api.scoring import evaluate_stages
-    from codemix.cli.study import contexts
+    from codemix.cli.context import contexts
     from codemix.eval.compare.page import compare as write
     from codemix.eval.compare.run_inputs import RunInputs
     from codemix.eval.options import EvalOptions

@@ -72,7 +72,7 @@ def _staged(address: str, given: dict[str, Any]) -> StagedStore:
     from codemix.data.remote.staging import StagedStore
 
     def workspaces(store: Store) -> list[Workspace]:
-        from codemix.cli.study import contexts
+        from codemix.cli.context import contexts
 
         named = [given[argument] for argument in _NAMED_BY if given.get(argument)]
         if not named:

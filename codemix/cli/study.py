@@ -21,13 +21,11 @@ from codemix.cli.context import (
     MfuOption,
     UnsafeExecOption,
     WorkersOption,
-    load,
     print_json,
 )
 from codemix.cli.over_buckets import over_buckets
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Workspace
     from codemix.recipe.language.yaml_text import YamlFile
 
 group = typer.Typer(
@@ -37,23 +35,6 @@ group = typer.Typer(
     help="Many recipes from one question: a tree of stages, each trained once.",
 )
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
-
-
-def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Workspace]]:
-    """The question (of a study, if one is given) and a context for each run that the paths name."""
-    from codemix.eval.run_study import contexts as study_contexts
-    from codemix.recipe.language import recipe_file, yaml_text
-    from codemix.recipe.studies.study import load_study
-
-    question, out = "", []
-    for path in paths:
-        document = yaml_text.load(path)
-        if recipe_file.is_study(document):
-            question = question or load_study(path).spec.question
-            out += study_contexts(path, store, data_root)
-        else:
-            out.append(load(document, store, data_root))
-    return question, out
 
 
 def print_study_plan(document: YamlFile, *, json: bool, markdown: bool, chip: str, mfu: float) -> None:

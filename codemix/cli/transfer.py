@@ -120,7 +120,7 @@ def gc(
 
 
 def _workspaces(recipes: list[Path], store: Store, data_root: Path) -> list[Workspace]:
-    from codemix.cli.study import contexts
+    from codemix.cli.context import contexts
 
     _, workspaces = contexts(recipes, store.root, data_root)
     return workspaces
