@@ -41,7 +41,7 @@ class Table:
         """The columns before the first of numbers, by which rows are told apart; at least one."""
         for i, column in enumerate(self.columns):
             if column.startswith(">"):
-                return i
+                return max(i, 1)
         return 1
 
     def markdown(self) -> str:
@@ -150,6 +150,8 @@ def _blocks(table: Table, width: int) -> list[Widths]:
             blocks[-1] = wider
         else:
             blocks.append(keys | {column: narrow[column]})
+    for block in blocks:
+        _use_room(block, natural, width)
     return blocks
 
 
@@ -187,6 +189,15 @@ def _wrap_texts(table: Table, widths: Widths, width: int) -> None:
             return
         widest = max(wide, key=widths.__getitem__)
         widths[widest] -= 1
+
+
+def _use_room(widths: Widths, natural: Widths, width: int) -> None:
+    """Widen columns that wrap, from the left, by what their block leaves free."""
+    free = max(width - _side_by_side(widths), 0)
+    for column, narrow in widths.items():
+        more = min(free, natural[column] - narrow)
+        widths[column] += more
+        free -= more
 
 
 def _longest_word(table: Table, column: int) -> int:

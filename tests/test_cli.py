@@ -45,6 +45,23 @@ def test_help_lists_every_command_and_each_explains_itself(run):
         assert code == 0 and len(out.split("\n\n")[1].strip()) > 20, name
 
 
+def test_help_is_in_sections_and_cuts_no_sentence(run):
+    code, out, _ = run("-h")
+    assert code == 0 and "..." not in out.split("Start:")[1]
+    for title, names in app.SECTIONS.items():
+        section = out.split(f"\n{title}:\n")[1].split("\n\n")[0].rstrip()
+        assert [line.split()[0] for line in section.split("\n")] == list(names), "a line each"
+    for group in ("study", "mix", "eval"):
+        code, out, _ = run(group, "--help")
+        assert code == 0 and "..." not in out.split("Commands:")[1]
+
+
+def test_help_speaks_of_values_not_of_types(run):
+    for words in (("validate",), ("train",), ("mix", "fit"), ("export", "--help")):
+        out = run(*words, "-h")[1]
+        assert not re.search(r"<(list|str|int|float|Path|bool)\b", out), out
+
+
 def test_each_command_is_a_short_function():
     """Of at most 36 statements; the number only falls."""
     import ast
@@ -232,6 +249,14 @@ def commands():
         yield name, command
         for inner in getattr(command, "commands", {}):
             yield f"{name} {inner}", command.commands[inner]
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_what_has_a_store_takes_it_from_the_environment(name, command):
+    """`gc --delete` in another store than everything else would delete what is needed."""
+    for parameter in command.params:
+        if parameter.name == "store" and name != "diff":  # which looks into none unless one is given
+            assert parameter.envvar == "CODEMIX_STORE"
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands()))

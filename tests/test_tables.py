@@ -33,6 +33,17 @@ def test_what_fits_is_drawn_once_and_what_does_not_is_drawn_below_after_its_name
     assert wide.text(80).count("init") == 2 and wide.text(80).count("123,456,789,012") == 6
 
 
+def test_columns_below_begin_with_the_first_column_also_where_that_is_a_number():
+    ids = [
+        "9337c5a2127a870acee49c159f68a8a0ccc2a845 [MIT]",
+        "be809fdb5b7d6b854d82242c1b651b1a579eb97f [curl]",
+    ]
+    rows = [["0", "code", "123,456,789", "shards/train-00000.ds", ids[0]], ["1", "web", "1", "x", ids[1]]]
+    drawn = Table("", [">row", "source", ">offset", "shard", "documents"], rows).text(80)
+    for number, each in enumerate(ids):
+        assert f"    {number}  {each}" in drawn.split("\n"), "in one line, after its row"
+
+
 def test_long_text_wraps_at_words():
     drawn = Table("", ["kind", "what"], [["jsonl", "one document a line, " * 6]]).text(60)
     assert len(drawn.strip().split("\n")) > 4 and "document" in drawn and drawn.count("jsonl") == 1

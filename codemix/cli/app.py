@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,46 +18,64 @@ from typer.core import TyperGroup
 
 import codemix
 from codemix import environment
+from codemix.cli.help_page import name_type_plainly, write_commands
 from codemix.data.store.addresses import as_given, looks_like_address
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
 from codemix.recipe.language.secrets import hidden
 
-COMMANDS = {  # name -> the module of codemix.cli and the function (or group) in it
-    "validate": ("recipe", "validate"),
-    "fmt": ("recipe", "fmt"),
-    "plan": ("recipe", "plan"),
-    "diff": ("recipe", "diff"),
-    "ci": ("ci", "ci"),
-    "scale-down": ("scale", "scale_down"),
-    "lock": ("recipe", "lock"),
-    "schema": ("recipe", "schema"),
-    "components": ("recipe", "components"),
-    "lsp": ("lsp", "lsp"),
-    "init": ("recipe", "init"),
-    "export": ("recipe", "export"),
-    "import": ("recipe", "import_"),
-    "build-data": ("data", "build_data"),
-    "verify": ("data", "verify"),
-    "inspect": ("data", "inspect"),
-    "show": ("data", "show"),
-    "seen": ("data", "seen"),
-    "why": ("data", "why"),
-    "export-data": ("export", "export_data"),
-    "push": ("transfer", "push"),
-    "pull": ("transfer", "pull"),
-    "gc": ("transfer", "gc"),
-    "train": ("train", "train"),
-    "run": ("train", "run"),
-    "status": ("train", "status"),
-    "aot": ("train", "aot"),
-    "export-model": ("model", "export_model"),
-    "import-model": ("model", "import_model"),
-    "eval": ("evaluation", "group"),
-    "report": ("evaluation", "report"),
-    "compare": ("evaluation", "compare"),
-    "study": ("study", "group"),
-    "mix": ("mix", "group"),
+SECTIONS = {  # of `codemix --help`: command -> the module of codemix.cli and the function (or group) in it
+    "Start": {
+        "init": ("recipe", "init"),
+        "run": ("train", "run"),
+        "components": ("recipe", "components"),
+    },
+    "Write and review recipes": {
+        "validate": ("recipe", "validate"),
+        "plan": ("recipe", "plan"),
+        "diff": ("recipe", "diff"),
+        "fmt": ("recipe", "fmt"),
+        "lock": ("recipe", "lock"),
+        "ci": ("ci", "ci"),
+        "lsp": ("lsp", "lsp"),
+        "schema": ("recipe", "schema"),
+    },
+    "Choose a mixture": {
+        "study": ("study", "group"),
+        "mix": ("mix", "group"),
+        "scale-down": ("scale", "scale_down"),
+    },
+    "Build data and look at it": {
+        "build-data": ("data", "build_data"),
+        "inspect": ("data", "inspect"),
+        "why": ("data", "why"),
+        "show": ("data", "show"),
+        "seen": ("data", "seen"),
+    },
+    "Train": {
+        "train": ("train", "train"),
+        "status": ("train", "status"),
+        "aot": ("train", "aot"),
+    },
+    "Score and report": {
+        "eval": ("evaluation", "group"),
+        "report": ("evaluation", "report"),
+        "compare": ("evaluation", "compare"),
+    },
+    "Work with other tools": {
+        "import": ("recipe", "import_"),
+        "export": ("recipe", "export"),
+        "export-data": ("export", "export_data"),
+        "import-model": ("model", "import_model"),
+        "export-model": ("model", "export_model"),
+    },
+    "Keep stores": {
+        "verify": ("data", "verify"),
+        "push": ("transfer", "push"),
+        "pull": ("transfer", "pull"),
+        "gc": ("transfer", "gc"),
+    },
 }
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
 COLLECT_EVERY = 50_000  # objects; Python's 700 spends a fifth of `validate` on looking for garbage
 
 
@@ -70,20 +88,24 @@ def load_command(name: str):
         found = typer.Typer(add_completion=False, rich_markup_mode=None)
         found.command(name)(function)
     command = typer.main.get_command(found)
-    _refuse_addresses(command)
+    for each in _with_those_below(command):
+        for parameter in each.params:
+            name_type_plainly(parameter)
+            if parameter.name != "store":  # which refuses by itself, or takes one
+                _refuse_addresses(parameter)
     return command
 
 
-def _refuse_addresses(command: Any) -> None:
-    """From now on a command, and each below it, refuses an address of a bucket where it takes a path: a folder
-    called `s3:` would be made, or read, without a word."""
-    for parameter in command.params:
-        if parameter.name == "store":  # refuses by itself, or takes one
-            continue
-        parameter.callback = functools.partial(_checked, parameter.callback)
-    below = getattr(command, "commands", {})
-    for each in below.values():
-        _refuse_addresses(each)
+def _with_those_below(command: Any) -> Iterator[Any]:
+    yield command
+    for each in getattr(command, "commands", {}).values():
+        yield from _with_those_below(each)
+
+
+def _refuse_addresses(parameter: Any) -> None:
+    """From now on a parameter refuses an address of a bucket where it takes a path: a folder called `s3:` would
+    be made, or read, without a word."""
+    parameter.callback = functools.partial(_checked, parameter.callback)
 
 
 def _checked(then: Callable[..., Any] | None, context: Any, parameter: Any, value: Any) -> Any:
@@ -124,6 +146,11 @@ class LazyGroup(TyperGroup):
                 self.commands[name] = load_command(name)
         return self.commands.get(cmd_name)
 
+    def format_commands(self, ctx, formatter) -> None:
+        for title, names in SECTIONS.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            write_commands(formatter, title, commands)
+
 
 def _show_version(asked: bool) -> None:
     if asked:
@@ -158,6 +185,7 @@ def new_app() -> typer.Typer:
         add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
         help=codemix.__doc__,
     )
     app.callback(help=codemix.__doc__)(_root)

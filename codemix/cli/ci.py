@@ -57,7 +57,11 @@ def ci(
     chip: ChipOption = "v5e",
     mfu: MfuOption = 0.4,
 ) -> int:
-    """Review what a change does to recipes: data to rebuild, stages to retrain, what it costs."""
+    """Review what a change in git does to recipes, and its cost.
+
+    Data to build again and stages to train again, for changed recipes and studies and for those that start from
+    them. With `--fail-on` the exit code is that of the gravest category: 10 and above.
+    """
     from codemix.recipe.ci import comment as comments
     from codemix.recipe.ci import github
     from codemix.recipe.ci.review import review

@@ -33,7 +33,7 @@ RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar=environment.STORE, help="Folder of everything that is built.")
 ]
-AnyStoreOption = Annotated[  # of commands that @over_buckets runs on a local copy
+AnyStoreOption = Annotated[  # of commands that @over_buckets runs on a local copy, and of gc
     Path,
     typer.Option(
         "--store",

@@ -52,7 +52,7 @@ def build_data(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Read, filter, deduplicate and tokenize what a recipe needs and the store lacks."""
+    """Read, filter, deduplicate and tokenize what the store lacks."""
     from codemix.api import preflight
     from codemix.data.build.build import build
     from codemix.data.build.inventory import take_inventory
@@ -154,10 +154,9 @@ def verify(
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> int:
-    """Check every file of what is finished against the digest it was finished with, and the shards against
-    <recipe>.lock.
+    """Check every finished file against its recorded digest.
 
-    With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it.
+    Shards are also checked against <recipe>.lock, where there is one. With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it.
     With a lock the inputs need not be there any more: it knows which shards to expect.
     """
     from codemix.data.remote.needed import fingerprints_of
@@ -241,7 +240,7 @@ def inspect(
         Path | None, typer.Option("--html", help="Write a page: documents side by side, to search and order.")
     ] = None,
 ) -> None:
-    """Show what each op kept and dropped, side by side, with attrition by op and language."""
+    """Show what each op kept and dropped, with samples."""
     from codemix.data.review.inspect import inspect as inspect_sources
     from codemix.data.review.inspect_view import render
 
@@ -280,7 +279,7 @@ def show(
     trained_by: TrainedByOption = "codemix",
     json: JsonOption = False,
 ) -> None:
-    """List the documents that one training step reads: source, shard, offset, document, licence."""
+    """List the documents that one training step reads."""
     from codemix.data.review.step_trace import show as show_step
     from codemix.tables import Table
 
@@ -388,7 +387,7 @@ def why(
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Tell what became of a document: kept, held out, a duplicate, dropped by which op, or unreadable.
+    """Tell what became of a document: kept, or dropped by which op.
 
     A document that was read and is not in the store is read again from the inputs, and goes through the
     source's ops again.

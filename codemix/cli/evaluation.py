@@ -32,7 +32,7 @@ class _ScoreByDefault(TyperGroup):
     """`codemix eval recipe.yaml` means `codemix eval score recipe.yaml`."""
 
     def parse_args(self, ctx, args):
-        if args and args[0] not in (*self.commands, "--help"):
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["score", *args]
         return super().parse_args(ctx, args)
 
@@ -42,7 +42,7 @@ group = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Score checkpoints: bits per byte, tasks, generation, win-rates.",
+    help="Score trained stages: bits per byte, tasks, win rates.",
 )
 
 
@@ -100,7 +100,10 @@ def generate(
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling.")] = 0,
 ) -> None:
-    """Write one checkpoint's answers to prompts, once; judging never needs the model."""
+    """Write the answers of a trained stage to prompts.
+
+    Once: judging never needs the model.
+    """
     from codemix.api.scoring import trained_stages
     from codemix.eval.judge.answers import write_answers
 
@@ -133,7 +136,10 @@ def winrate(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Let a judge compare two sets of answers, both orders, with intervals."""
+    """Let a judge compare two sets of answers.
+
+    In both orders, with intervals.
+    """
     from codemix.eval.judge.winrate import winrate as compare
 
     result = compare(a, b, judge, output or Path("winrate"))
@@ -155,7 +161,10 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write the report of a trained recipe: one HTML page, and Markdown and JSON twins."""
+    """Write the report of a trained recipe as one HTML page.
+
+    Its Markdown and JSON twins lie beside it.
+    """
     from codemix.api.run import open_run
     from codemix.eval.options import EvalOptions
 
@@ -188,7 +197,10 @@ def compare(
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
 ) -> None:
-    """Compare trained runs: scores, intervals, ledgers and recipe differences on one page."""
+    """Compare trained recipes, or a study's, on one HTML page.
+
+    Scores with intervals, ledgers and what differs in the recipes; Markdown and JSON twins lie beside it.
+    """
     from codemix.api.scoring import evaluate_stages
     from codemix.cli.context import contexts
     from codemix.eval.compare.page import compare as write

@@ -46,7 +46,7 @@ def export_data(
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Write built data, its weights per stage and its held-out text for another trainer."""
+    """Write built data and its weights for another trainer."""
     from codemix.api.run import open_run
     from codemix.data.export.exporter import write_export
 

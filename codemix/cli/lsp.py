@@ -7,7 +7,7 @@ from codemix.cli.context import refusal
 
 
 def lsp() -> int:
-    """Serve an editor: problems while you type, hover, completion, fixes, go to definition."""
+    """Serve an editor: problems, hover, completion, fixes."""
     try:
         from codemix.cli.lsp_server import new_server
     except ImportError as error:

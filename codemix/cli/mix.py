@@ -30,7 +30,7 @@ group = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Which mixture? From small runs to a recipe, with intervals.",
+    help="Propose a mixture from the scores of small runs.",
 )
 SpaceArg = Annotated[Path, typer.Argument(help="The study with `mix:`, a YAML file.", show_default=False)]
 EvidenceArg = Annotated[list[Path], typer.Argument(help="Files of evidence, JSON lines.", show_default=False)]
@@ -59,7 +59,10 @@ def import_(
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", help="That each run read, such as 1B.")] = None,
 ) -> None:
-    """Rows of evidence from the tables of RegMix or Olmix: two CSV files, joined by run."""
+    """Turn the tables of RegMix or Olmix into rows of evidence.
+
+    Two CSV files, joined by run.
+    """
     from codemix.eval.evidence.layouts import RunSize, read_tables
     from codemix.eval.evidence.rows import write_rows
 
@@ -82,7 +85,7 @@ def swarm(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """The points that `study run` would train, and what they cost."""
+    """Show the points that `study run` would train, and their cost."""
     from codemix.recipe.studies.mix_space import mix_space
     from codemix.recipe.studies.stage_tree import tree
     from codemix.recipe.studies.study import check, load_study
@@ -107,7 +110,10 @@ def rows(
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """The evidence of a study's points, trained and scored in the store, as a file to keep or share."""
+    """Write the evidence of a study's points as a file.
+
+    Of those that are trained and scored in the store; to keep, or to share.
+    """
     from codemix.eval.evidence.rows import write_rows
     from codemix.eval.mix.collect import rows_of_study
 
@@ -129,7 +135,10 @@ def fit(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """How well the law `c + exp(t.w)` orders runs that it was not fitted on, metric by metric."""
+    """Fit a law to runs, and say how well it orders others.
+
+    The law is `c + exp(t.w)`, metric by metric; it is tested on runs that it was not fitted on.
+    """
     from codemix.eval.evidence.rows import read_rows
     from codemix.eval.evidence.table import caveats, table, varied
     from codemix.eval.mix.quality import k_fold, quality_table
@@ -187,7 +196,10 @@ def propose(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """The best mixture by the evidence, within caps and limits, with what the runs leave open."""
+    """Propose the best mixture by the evidence.
+
+    Within caps and limits, with what the runs leave open.
+    """
     from codemix.eval.mix.collect import collect
     from codemix.eval.mix.search import search
     from codemix.recipe.studies.mix_space import mix_space
@@ -224,7 +236,10 @@ def decide(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """What the seeds tell apart, and whether the order of candidates carries over from small runs to large."""
+    """Say what small runs tell of the order of large ones.
+
+    What the seeds tell apart, and whether the order of candidates carries over.
+    """
     from codemix.eval.decide.decision import decide as decided
     from codemix.eval.decide.outcomes import read_each
     from codemix.eval.decide.tables import decision_tables
@@ -253,7 +268,10 @@ def ladder(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """What a larger run should come to, from runs of several sizes, with intervals; and gains in compute."""
+    """Predict a larger run from runs of several sizes.
+
+    With intervals, and gains in compute.
+    """
     from codemix.eval.decide.ladder import report
     from codemix.eval.decide.ladder_runs import Size
     from codemix.eval.decide.outcomes import read_each

@@ -31,7 +31,10 @@ def export_model(
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """Write a trained stage as a Hugging Face model: CohereForCausalLM, or LlamaForCausalLM."""
+    """Write a trained stage as a Hugging Face model.
+
+    A `CohereForCausalLM` or a `LlamaForCausalLM`, as the recipe's `model:` says.
+    """
     from codemix.data.encoding.tokenizer import stored_tokenizer
     from codemix.train.model.architectures import architecture_named
     from codemix.train.model.huggingface import check, export
@@ -79,7 +82,10 @@ def import_model(
     ],
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """Print the lines of a recipe that continue a Hugging Face model of the kinds that export-model writes."""
+    """Print recipe lines that continue a Hugging Face model.
+
+    Of the architectures that export-model writes.
+    """
     from codemix.api.import_model import model_lines
 
     print(model_lines(folder, data_root).text(), end="")

@@ -46,7 +46,7 @@ def validate(
     recipes: Annotated[list[Path], typer.Argument(help="Recipes to check.", show_default=False)],
     json: JsonOption = False,
 ) -> int:
-    """Check recipes: every problem at once, each with its place, cause and remedy."""
+    """Report every problem of recipes, with place, cause and remedy."""
     results = [_validate_file(path) for path in recipes]
     problems = [problem for result in results for problem in result.problems]
     failed = any(problem.severity == "error" for problem in problems)
@@ -168,7 +168,7 @@ def plan(
     mfu: MfuOption = 0.4,
     eval_data: EvalDataOption = None,
 ) -> None:
-    """Say what a recipe will do, in whole tokens, before any compute."""
+    """Say, in whole tokens, what a recipe will do."""
     from codemix.api import preflight
     from codemix.cli.context import load
     from codemix.eval.options import EvalOptions
@@ -284,7 +284,10 @@ def diff(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """Compare two recipes by their effects: tokens moved, data rebuilt, steps that stay identical."""
+    """Compare two recipes by their effects.
+
+    Tokens moved, data to build again, stages to train again, and the steps that read identical data.
+    """
     from codemix.recipe.diffs import diff_tables
     from codemix.recipe.diffs.diff import diff as compare
     from codemix.recipe.diffs.git_revision import load_side
@@ -312,7 +315,7 @@ def lock(
         bool, typer.Option("--check", help="Compare the store with an existing lock instead of writing one.")
     ] = False,
 ) -> int:
-    """Pin inputs, token counts, tokenizer and component versions beside each recipe, as <recipe>.lock."""
+    """Pin inputs, token counts and versions as <recipe>.lock."""
     lock_file = _check_lock if check else _write_lock
     codes = [lock_file(recipe, store, data_root) for recipe in recipes]
     return max(codes)
@@ -398,7 +401,10 @@ def init(
         typer.Option("--from", metavar="NAME", help="Start from a shipped recipe or study instead."),
     ] = None,
 ) -> None:
-    """Write a commented recipe to start from; it runs on the embedded data."""
+    """Write a commented recipe to start from.
+
+    It runs on what ships with Python: documentation as text, the standard library as code.
+    """
     from codemix.recipe.language import yaml_text
     from codemix.recipe.language.recipe_folders import recipe_name
     from codemix.recipe.language.starter import starting_recipe
@@ -424,7 +430,10 @@ def import_(
     ],
     path: Annotated[Path, typer.Argument(help="The other tool's file.", show_default=False)],
 ) -> None:
-    """Turn another tool's mixture into a recipe, and say what did not add up."""
+    """Turn another tool's mixture into a recipe.
+
+    What did not add up is said on standard error.
+    """
     from codemix.recipe.interop.mixtures import import_mixture, recipe_text
 
     imported = import_mixture(form, path)

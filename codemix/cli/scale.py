@@ -45,7 +45,7 @@ def scale_down(
     json: JsonOption = False,
     markdown: MarkdownOption = False,
 ) -> None:
-    """Make a small recipe whose sources repeat as often as in this one, stage by stage."""
+    """Make a small recipe that repeats its sources as this one does."""
     from codemix.errors import did_you_mean
     from codemix.recipe.language import recipe_file, yaml_text
     from codemix.recipe.language.model_schema import PRESETS

@@ -32,7 +32,7 @@ group = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Many recipes from one question: a tree of stages, each trained once.",
+    help="Derive many recipes from one; train shared stages once.",
 )
 StudyArg = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
 
@@ -58,7 +58,7 @@ def plan(
     chip: ChipOption = "v5e",
     mfu: MfuOption = 0.4,
 ) -> None:
-    """The tree of stages, shared prefixes merged, and what the sharing saves."""
+    """Show the tree of stages, and what sharing them saves."""
     from codemix.recipe.language import yaml_text
 
     print_study_plan(yaml_text.load(study), json=json, markdown=markdown, chip=chip, mfu=mfu)
@@ -90,7 +90,10 @@ def run(
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
 ) -> None:
-    """Build, train and score every point; a stage that several points share is trained once."""
+    """Build, train and score every point.
+
+    A stage that several points share is trained once.
+    """
     from codemix.eval.options import EvalOptions
     from codemix.eval.run_study import run_study
 
@@ -110,7 +113,7 @@ def status(
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
-    """The tree of stages, and which are trained."""
+    """Show the tree of stages, and which are trained."""
     from codemix.eval.run_study import contexts as study_contexts
     from codemix.recipe.studies.stage_tree import tree
 

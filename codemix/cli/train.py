@@ -88,7 +88,10 @@ def train(
         Literal["stop", "warn"], typer.Option("--on-spike", help="What a sudden rise of the loss does.")
     ] = "stop",
 ) -> None:
-    """Train every stage that the store lacks; an interrupted run resumes from its newest checkpoint."""
+    """Train every stage that the store lacks.
+
+    Interrupted training resumes from its newest checkpoint, with the same result to the bit.
+    """
     from codemix.api.run import open_run
     from codemix.train.run.options import Hosts, TrainOptions
 
@@ -153,8 +156,9 @@ def run(
     harness: HarnessOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The whole path: validate, plan, build-data, train, eval, report. What exists already is not made
-    again.
+    """Take the whole path: build-data, train, eval, report.
+
+    What exists already is not made again; whatever this machine lacks for any of it is reported first.
     """
     from codemix.api.run import open_run
     from codemix.eval.options import EvalOptions
@@ -194,7 +198,7 @@ def _show_what_will_be_trained(context: Workspace) -> None:
 
 @over_buckets("catalog")
 def status(store: AnyStoreOption = STORE, json: JsonOption = False) -> None:
-    """What every stage in the store is doing."""
+    """Show what every stage in the store is doing."""
     import dataclasses
 
     from codemix.data.store.store import Store
@@ -219,7 +223,9 @@ def aot(
     mfu: MfuOption = 0.4,
     json: JsonOption = False,
 ) -> int:
-    """Compile the train step for a TPU slice without a TPU: memory, fits or not, collectives, estimated time.
+    """Compile the train step for a TPU slice, without a TPU.
+
+    Memory and whether it fits, collectives, estimated time.
 
     Exit code 3: it does not fit.
     """

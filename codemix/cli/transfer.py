@@ -10,6 +10,7 @@ import typer
 from codemix.cli.context import (
     DATA_ROOT,
     STORE,
+    AnyStoreOption,
     DataRootOption,
     JsonOption,
     StoreOption,
@@ -36,9 +37,9 @@ def push(
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Copy what the store has of recipes to another store, whole and checked; what is there is not sent again.
+    """Copy what the store has of recipes to another store.
 
-    Data, what it was made from, trained stages, scores and reports. An interrupted push continues where it was.
+    Whole and checked; what is there is not sent again: data, what it was made from, trained stages, scores and reports. An interrupted push continues where it was.
     """
     from codemix.data.remote import transfer
     from codemix.data.remote.needed import outputs_of
@@ -69,7 +70,10 @@ def pull(
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Copy what another store has of recipes into the store, whole and checked; raw inputs need not be here."""
+    """Copy what another store has of recipes into the store.
+
+    Whole and checked; raw inputs need not be here.
+    """
     from codemix.data.remote import transfer
     from codemix.data.remote.needed import outputs_of, read_by_training
     from codemix.data.remote.places import place_named
@@ -95,19 +99,21 @@ def pull(
 
 def gc(
     recipes: RecipesArg,
-    store: Annotated[str, typer.Option("--store", help=f"{PLACE[0].upper()}{PLACE[1:]}.")] = str(STORE),
+    store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete it; without this it is only shown.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what is finished in a store and that none of these recipes, studies and their locks needs; `--delete`
-    removes it."""
+    """Show, or delete, what no named recipe needs of a store.
+
+    What is finished there and none of these recipes, studies and their locks needs; `--delete` removes it.
+    """
     from codemix.data.remote.needed import outputs_of
     from codemix.data.remote.places import place_named
 
-    place = place_named(store)
+    place = place_named(str(store))
     catalog = place.catalog()
     workspaces = _workspaces(recipes, catalog, data_root)
     _refuse_unknown(workspaces)
