@@ -2,9 +2,11 @@
 Each is read right or reported with its place, never lost.
 """
 
+import bz2
 import gzip
 import io
 import json
+import tarfile
 import zlib
 
 import pytest
@@ -12,6 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codemix.data.build.apply_ops import HINTS
 from codemix.data.document import Document, Drop, Unreadable
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
@@ -169,7 +172,7 @@ LINE = {  # case -> the line, reason, a word of the message
     "two documents in a line": (b'{"text":"a"} {"text":"b"}', "bad_json", ""),
     "an array of rows": (b'[{"text":"a"},', "bad_json", "JSON array"),
     "a byte that is not UTF-8": (b'{"text": "caf\xe9"}', "bad_utf8", "0xe9"),
-    "UTF-16": ('{"text":"a"}'.encode("utf-16-le")[:-1], "bad_json", ""),
+    "UTF-16": ('{"text":"a"}'.encode("utf-16-le")[:-1], "utf16", "UTF-16"),
     "half a surrogate pair": (b'{"text": "\\ud800"}', "bad_json", ""),
     "NaN": (b'{"text": NaN}', "bad_json", ""),
     "no text": (b'{"txt": "x", "id": 3}', "missing_text", "fields here: txt, id"),
@@ -350,3 +353,55 @@ def test_text_that_is_not_utf8(tmp_path, kind):
         assert dropped == Drop("not_utf8")
         (latin,) = source("source_tree", path="src", not_utf8="latin-1").read(part, Opener(tmp_path))
         assert latin.text == "x = 'café'\n"
+
+
+UNLIKE_JSON_LINES = {
+    "UTF-16": ('{"text": "a"}\n'.encode("utf-16"), "utf16", "UTF-16"),
+    "UTF-16 without a mark": ('{"text": "a"}\n'.encode("utf-16-le"), "utf16", "UTF-16"),
+    "UTF-32": ('{"text": "a"}\n'.encode("utf-32-be"), "utf16", "UTF-16"),
+    "compressed twice": (gzip.compress(b'{"text": "a"}'), "bad_utf8", "compressed twice"),
+    "carriage returns": (b'{"text": "a"}\r{"text": "b"}\r', "bad_json", "carriage returns alone"),
+    "JSON text sequence": (b'\x1e{"text": "a"}\n', "bad_json", "RFC 7464"),
+    "zero bytes": (b"\0\0\0\n", "bad_json", "expected a JSON value"),
+}
+
+
+@pytest.mark.parametrize("what", UNLIKE_JSON_LINES)
+def test_a_line_that_is_something_else_is_named(tmp_path, what):
+    data, reason, detail = UNLIKE_JSON_LINES[what]
+    first = bad(read(tmp_path, "a.jsonl.gz", gzip.compress(data)))[0]
+    assert first.reason == reason and detail in first.detail and first.where == "a.jsonl.gz, row 1"
+
+
+def tar_of(data):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("a.jsonl")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+NOT_READ = {
+    "a.jsonl.gz": (LINES, "take that suffix out of its name"),
+    "a.jsonl": (tar_of(LINES), "it holds tar data; unpack it"),
+    "b.jsonl": (tar_of(LINES) * 300, "it holds tar data; unpack it"),  # large enough to be read in parts
+    "c.jsonl": (b"\x04\x22\x4d\x18" + LINES, "it holds lz4 data; unpack it"),
+    "d.jsonl": (bz2.compress(LINES), "it holds bzip2 data; unpack it"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_READ)
+def test_what_is_packed_otherwise_is_named_with_its_remedy(tmp_path, name):
+    data, said = NOT_READ[name]
+    (tmp_path / name).write_bytes(data)
+    given = Input(name, len(data), "")
+    made = source("jsonl", paths=name)
+    (part,) = made.parts(given, Opener(tmp_path), 2**20)
+    (found,) = made.read(part, Opener(tmp_path))
+    assert found.reason == "wrong_suffix" and said in found.detail and "unpack it" in HINTS["wrong_suffix"]
+
+
+def test_a_tar_inside_gzip_is_named(tmp_path):
+    first = bad(read(tmp_path, "a.jsonl.gz", gzip.compress(tar_of(LINES))))[0]
+    assert "it holds tar data" in first.detail

@@ -406,3 +406,18 @@ def test_a_large_file_with_a_lying_suffix_is_not_cut_into_lines(tmp_path):
     given = Input("a.jsonl", len(data), "")
     assert Opener(tmp_path).line_parts(given, 1) == [Part(given)]
     assert [found.reason for found in Opener(tmp_path).lines(Part(given))] == ["wrong_suffix"]
+
+
+def test_a_link_to_nothing_and_an_empty_path_say_so(tmp_path):
+    (tmp_path / "a.jsonl").symlink_to("nowhere.jsonl")
+    (tmp_path / "sub").mkdir()
+    for path, said in (
+        ("a.jsonl", "a.jsonl is a symbolic link that leads to nothing"),
+        ("*.jsonl", "a.jsonl is a symbolic link that leads to nothing"),
+        ("", "a path is empty"),
+        (".", "write `**/*` with the files' suffix"),
+        ("sub/", "write `sub/**/*` with the files' suffix"),
+    ):
+        with pytest.raises(CodemixError) as caught:
+            expand(path, tmp_path)
+        assert said in str(caught.value.problems[0].render()), path

@@ -206,4 +206,4 @@ def test_a_threshold_on_what_is_no_number_is_told(tmp_path):
     made = read(tmp_path, source("jsonl", paths="a.jsonl", where={"score": {"min": 0.5}}))
     assert made[0].text == "a" and made[1] == Drop("where")
     assert [item.reason for item in made[2:]] == ["not_a_number"] * 3 + ["missing_field"]
-    assert made[2].where == "a.jsonl, row 3" and "found str" in made[2].detail
+    assert made[2].where == "a.jsonl, row 3" and "found the text `0.9`" in made[2].detail

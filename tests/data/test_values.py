@@ -255,3 +255,51 @@ def test_ids_from_bytes_and_uuids():
         with pytest.raises(Damaged):
             id_text(bad, "v")
     assert plain(float("nan"), "v") == "nan" and plain([b"x", (1, 2)], "v") == ["x", [1, 2]]
+
+
+LIMITS = {  # the condition, digits in the file -> whether the row is kept
+    ("min", 5, "1180591620717411303424"): True,
+    ("max", 5, "1180591620717411303424"): False,
+    ("min", 0.2, "0.30000000000000000001"): True,
+    ("min", 9007199254740993, "9007199254740992"): False,
+    ("min", 9007199254740993, "9007199254740993"): True,
+    ("max", 9007199254740992, "9007199254740993.0"): False,
+    ("in", 2**70, str(2**70)): True,
+    ("in", 2**70, str(2**70 + 1)): False,
+    ("not_in", 2**70, str(2**70)): False,
+    ("in", 2**64 - 1, str(2**64 - 1)): True,
+}
+
+
+@pytest.mark.parametrize(("name", "limit", "digits"), LIMITS)
+def test_conditions_compare_every_digit_in_rows_and_in_metadata(tmp_path, name, limit, digits):
+    lines(tmp_path / "a.jsonl", digits)
+    where = {"v": {name: limit if name in ("min", "max") else [limit]}}
+    (row,) = read(tmp_path, source("jsonl", paths="a.jsonl", where=where))
+    op = component_class("op", "where").model_validate({"kind": "where", "fields": where})
+    (doc,) = read(tmp_path, source("jsonl", paths="a.jsonl", metadata={"v": "v"}))
+    kept = LIMITS[name, limit, digits]
+    assert isinstance(row, Document) == kept and isinstance(op.start(None)(doc), Document) == kept
+
+
+@pytest.mark.parametrize("value", ["5", "nan", "1e-99999999999999999999999", "٣٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠", ""])
+def test_a_text_is_no_number(tmp_path, value):
+    jsonl(tmp_path / "a.jsonl", [{"text": "x", "v": value}])
+    (bad,) = read(tmp_path, source("jsonl", paths="a.jsonl", where={"v": {"min": 1}}))
+    assert bad.reason == "not_a_number" and f"found the text `{value}`" in bad.detail
+
+
+def test_decimals_and_unknown_time_zones_of_parquet(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    amounts = pa.array([Decimal("12345678901234567890123456789.5"), Decimal("1.5")], pa.decimal128(38, 9))
+    zone = pa.array([0, None], pa.timestamp("us", tz="Mars/Olympus"))
+    columns = pa.table({"text": ["x", "y"], "v": amounts, "at": zone})
+    pq.write_table(columns, tmp_path / "a.parquet")
+    found = read(tmp_path, source("parquet", paths="a.parquet", where={"v": {"min": 2}}))
+    assert [type(item) for item in found] == [Document, Drop]
+    bad, good = read(tmp_path, source("parquet", paths="a.parquet", metadata={"at": "at"}))
+    assert "time zone of timestamp[us, tz=Mars/Olympus] is unknown" in bad.detail and isinstance(
+        good, Document
+    )

@@ -167,9 +167,9 @@ HINTS = {  # by reason, where another remedy is likelier than another file
     "duplicate_column": "rename one of the columns",
     "bad_id": _FIELD_HINT,
     "lfs_pointer": "fetch the file itself with `git lfs pull`",
-    "utf16": "convert it to UTF-8, for example with `iconv -f utf-16 -t utf-8`",
+    "utf16": "convert it to UTF-8, for example with `iconv -f utf-16 -t utf-8` (or `-f utf-32`)",
     "missing_id": _FIELD_HINT,
-    "wrong_suffix": "rename the file",
+    "wrong_suffix": "rename the file, or unpack it",
     "expands_too_much": "if the file is trusted, raise `max_expansion:` in the source's `read:`",
 }
 _SKIP_HINT = "or skip and count such documents: `on_bad: skip` in the source, with `max_bad:` as the limit"

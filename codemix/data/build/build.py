@@ -128,7 +128,7 @@ def _nothing_left(name: str, manifest: Manifest) -> Problem:
     if not funnel["read"]:
         return Problem(
             f"source `{name}` holds no document",
-            hints=("check its files: they hold nothing but blank lines",),
+            hints=("check its files: they hold no row, or nothing but blank lines",),
             rule="nothing-left",
         )
     unreadable = {f"unreadable/{reason}": n for reason, n in funnel["unreadable_by_reason"].items()}

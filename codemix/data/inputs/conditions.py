@@ -7,14 +7,23 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WrapValidator, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.data.inputs.decompression import Damaged
-from codemix.data.inputs.values import SURE, plain
+from codemix.data.inputs.values import SURE, Digits, number, plain
 from codemix.recipe.language.component import Spec
 
 Scalar = str | int | float | bool
+
+
+def _bound(value: Any, as_float: Callable[[Any], float]) -> float:
+    """A float, or the whole number as it is written where a float would round it."""
+    bound = as_float(value)
+    return value if value.__class__ is int and bound != value else bound
+
+
+Bound = Annotated[float, WrapValidator(_bound)]
 MISSING = object()  # what a field path yields where there is nothing; None, null in the data, means the same
 
 
@@ -31,8 +40,8 @@ class Condition(Spec):
     all_in: tuple[Scalar, ...] | None = Field(
         None, description="every item of a list is one of these, and there is at least one"
     )
-    min: float | None = Field(None, description="a number, at least this")
-    max: float | None = Field(None, description="a number, at most this")
+    min: Bound | None = Field(None, description="a number, at least this")
+    max: Bound | None = Field(None, description="a number, at most this")
     missing: Literal["error", "keep", "drop"] = Field(
         "error", description="where the field is missing or null: an error (it may be a slip), keep, or drop"
     )
@@ -49,7 +58,8 @@ class Condition(Spec):
                 "a field that is null counts as missing, so null is not a value here",
                 {"hints": hints},
             )
-        return [plain(value, "") for value in values]
+        as_in_data = [Digits(value) if value.__class__ is int else value for value in values]
+        return [plain(value, "") for value in as_in_data]
 
     @model_validator(mode="after")
     def _says_something(self):
@@ -73,14 +83,15 @@ class Condition(Spec):
         return self._is_between(value)
 
     def _is_between(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            kind = type(value).__name__
+        found = number(value)
+        if found is None:
+            kind = f"the text `{value[:40]}`" if isinstance(value, str) else type(value).__name__
             raise Damaged("not_a_number", f"`min` and `max` compare numbers, and found {kind}")
-        if math.isnan(value):
+        if math.isnan(found):
             raise Damaged("not_a_number", "`min` and `max` compare numbers, and found NaN")
-        if self.min is not None and value < self.min:
+        if self.min is not None and found < self.min:
             return False
-        return self.max is None or value <= self.max
+        return self.max is None or found <= self.max
 
 
 def _among(value: Any, allowed: tuple[Scalar, ...]) -> bool:

@@ -28,6 +28,15 @@ _MAGIC = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"PK\x03\x04": "zip",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+_TAR = slice(257, 265)  # where a tar archive names itself, by one of two names
+_TARS = (b"ustar\x0000", b"ustar  \0")
+_REMEDIES = {  # for a file that holds what its name does not say
+    "": "take that suffix out of its name",
+    "gzip": "give it the suffix of what it holds (.gz)",
+    "zstd": "give it the suffix of what it holds (.zst)",
+    "parquet": "give it the suffix of what it holds (.parquet)",
 }
 
 
@@ -52,6 +61,8 @@ def found_compression(head: bytes) -> str:
     """What a file's first bytes say: `gzip`, `zstd`, another binary container, or empty for anything else."""
     if head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
         return "zstd"  # a skippable frame
+    if head[_TAR] in _TARS:
+        return "tar"
     for magic, compression in _MAGIC.items():
         if head.startswith(magic):
             return compression
@@ -67,13 +78,9 @@ def check_name(name: str, head: bytes) -> str:
         raise Damaged("truncated", f"the file is empty, which no {named} file is")
     if named != actual:
         holds = f"{actual} data" if actual else "no compressed data"
-        suffixes = {"gzip": ".gz", "zstd": ".zst", "": "no such suffix"}
-        suffix = suffixes.get(actual, f".{actual}")
-        raise Damaged(
-            "wrong_suffix",
-            f"by its name it is {named or 'plain'}, but it holds {holds}; "
-            f"give it the suffix of what it holds ({suffix})",
-        )
+        remedy = _REMEDIES.get(actual, f"unpack it, for {actual} is not read")
+        named_as = f"by its name it is {named or 'plain'}"
+        raise Damaged("wrong_suffix", f"{named_as}, but it holds {holds}; {remedy}")
     return named
 
 

@@ -137,6 +137,12 @@ def locate(path: str, root: Path) -> Path:
         raise CodemixError(f"cannot open {path}: {why}", rule="input-unreadable") from error
     # installers may link an interpreter's packages to their cache
     within = ".." not in Path(name).parts if inside else real.is_relative_to(base)
+    if missing and within and (base / name).is_symlink():
+        raise CodemixError(
+            f"{path} is a symbolic link that leads to nothing",
+            hints=["restore what it leads to, or remove the link"],
+            rule="input-missing",
+        )
     if missing and within:
         under = "" if inside else f" under {root}"
         raise CodemixError(f"there is no file {path}{under}", hints=_nearby(name, base), rule="input-missing")
@@ -205,6 +211,8 @@ def _unknown_suffix(name: str, suffixes: tuple[str, ...]) -> Problem:
 
 def _expand_local(pattern: str, root: Path) -> list[str]:
     base = root.resolve()
+    if not pattern:
+        raise CodemixError("a path is empty", hints=["name a file or a pattern in it"], rule="bad-path")
     name = _below_root(pattern, root)
     if not base.is_dir():
         raise CodemixError(
@@ -217,7 +225,8 @@ def _expand_local(pattern: str, root: Path) -> list[str]:
     if not MAGIC & set(name) or os.path.lexists(base / name):  # a name that exists literally is not a pattern
         real = locate(name, root)
         if real.is_dir():
-            hint = f"write `{name.rstrip('/')}/**/*` with the files' suffix"
+            inside = Path(name, "**/*").as_posix()
+            hint = f"write `{inside}` with the files' suffix"
             raise CodemixError(
                 f"{pattern} is a folder, and a file is wanted", hints=[hint], rule="input-is-folder"
             )

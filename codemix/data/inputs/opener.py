@@ -139,7 +139,7 @@ class Opener:
         if given.bytes <= 2 * part_bytes or named_compression(given.path) or scheme_of(given.path) in REMOTE:
             return [Part(given)]
         with self.open(given) as file:
-            if found_compression(file.read(8)):
+            if found_compression(file.read(512)):
                 return [Part(given)]  # reading it will say that its suffix is wrong
             file.seek(0)
             return _line_parts(given, file, part_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import date, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,6 +18,7 @@ SURE = SCALARS - {float}  # of these, what the fast JSON reader never rounds
 MAX_DEPTH = 100  # of lists and mappings inside each other; writing JSON has a limit too, of 254
 _INT_DIGITS = 18  # as many always fit 64 bits
 _DATES = (date, time, timedelta, UUID)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 
 
 class Rounded(Exception):
@@ -83,6 +85,19 @@ def id_text(value: Any, field: str, *, rounded: bool = False) -> str:
     if isinstance(value, (bytes, Damaged, *_DATES)):
         return _text(value, field)
     raise Damaged("bad_id", f"`{field}` holds {kind.__name__}, not a text or a number")
+
+
+def number(value: Any) -> int | float | Decimal | None:
+    """The number that a value of `plain` is: itself, or what the text says of one that JSON readers would
+    round; None for anything else."""
+    if value.__class__ is int or value.__class__ is float:
+        return value
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value) or _number(value) != value:
+        return None
+    try:
+        return Decimal(value)
+    except InvalidOperation:  # an exponent of twenty digits
+        return None
 
 
 def _number(text: str) -> int | float | str:

@@ -20,7 +20,7 @@ class WhereOp(Op):
     """Keeps documents whose metadata satisfies every condition."""
 
     kind: Literal["where"] = "where"
-    version: ClassVar[int] = 2  # what is no number has a reason of its own
+    version: ClassVar[int] = 3  # `min` and `max` compare every digit of a number
     fields: Where = Field(
         min_length=1,
         description="metadata name -> a value, a list of values, or {in, not_in, all_in, min, max, missing}",

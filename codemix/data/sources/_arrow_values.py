@@ -64,7 +64,20 @@ def _value(scalar: Any) -> Any:
     except UnicodeDecodeError as error:  # Parquet promises UTF-8 and does not check
         return Damaged("bad_utf8", str(error))
     except (ValueError, OverflowError):
+        if not _has_known_zone(scalar.type):
+            return Damaged("bad_value", f"the time zone of {scalar.type} is unknown")
         return Damaged("bad_value", f"{scalar.type} of {scalar.value:,} is outside the years 1 to 9999")
+
+
+def _has_known_zone(kind: Any) -> bool:
+    """Whether a type has no time zone, or one that Python finds."""
+    import pyarrow as pa
+
+    try:
+        pa.scalar(0, kind).as_py()
+    except ValueError:
+        return False
+    return True
 
 
 def _nanoseconds(scalar: Any) -> Any:

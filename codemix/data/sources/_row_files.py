@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from codemix.data.document import NOT_SAMPLED, Drop, Item, Unreadable, row_of
-from codemix.data.inputs.decompression import EXPANSION_FREE, Damaged
+from codemix.data.inputs.decompression import EXPANSION_FREE, Damaged, found_compression
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.inputs.packages import PARQUET_SUFFIXES
 from codemix.data.inputs.values import Rounded, read_exactly
+from codemix.data.text.binary import is_wide
 
 JSON_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in ("", ".gz", ".zst", ".zstd"))
 ROW_SUFFIXES = JSON_SUFFIXES + PARQUET_SUFFIXES
@@ -101,12 +102,28 @@ def _exactly(line: bytes, name: str, number: int, convert: Convert) -> Item:
 
 
 def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
+    if contents := found_compression(line):
+        return Unreadable(
+            "bad_utf8", where, f"it holds {contents} data: is it compressed twice, or an archive?"
+        )
+    if is_wide(line):
+        return Unreadable("utf16", where, "every other byte is zero, as in UTF-16")
     try:
         line.decode()
     except UnicodeDecodeError as bad:
         return Unreadable("bad_utf8", where, f"byte {line[bad.start]:#04x} at byte {bad.start} of the line")
-    hint = "; is this one JSON array instead of JSON lines?" if line.lstrip()[:1] == b"[" else ""
-    return Unreadable("bad_json", where, f"{str(error)[:200]}{hint}")
+    return Unreadable("bad_json", where, f"{str(error)[:200]}{_likely_form(line)}")
+
+
+def _likely_form(line: bytes) -> str:
+    """What the file probably is, if its line looks like something that is not JSON lines."""
+    if line.lstrip()[:1] == b"[":
+        return "; is this one JSON array instead of JSON lines?"
+    if b"\r{" in line:
+        return "; do its lines end with carriage returns alone?"
+    if line.startswith(b"\x1e"):
+        return "; is this a JSON text sequence (RFC 7464) instead of JSON lines?"
+    return ""
 
 
 def _parquet_file(file: Any, *, in_pieces: bool = False) -> Any:

@@ -21,7 +21,7 @@ from codemix.data.text.binary import mostly_control, no_text
 
 NO_TEXT = {
     "lfs_pointer": "it is a pointer to a file that Git LFS keeps elsewhere",
-    "utf16": "it is UTF-16",
+    "utf16": "it is UTF-16 (or UTF-32)",
     "binary": "it holds zero bytes",
     "control_characters": "it holds more control characters than a text does",
 }

@@ -32,6 +32,13 @@ def no_text(data: bytes) -> str | None:
     return "utf16" if _is_utf16(data) else "binary"
 
 
+def is_wide(line: bytes) -> bool:
+    """Whether a line that was cut out at a newline's byte is of a file in UTF-16 or UTF-32."""
+    if not line.strip(b"\0\n"):
+        return False
+    return line.startswith(_UTF16_MARKS) or 3 * line.count(0) >= len(line)
+
+
 def mostly_control(data: bytes) -> bool:
     """Whether bytes that are not UTF-8 hold more control characters than a text in Latin-1 would."""
     return _controls(data) * _BYTES_PER_CONTROL > len(data)
