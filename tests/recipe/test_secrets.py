@@ -32,6 +32,16 @@ REFUSED = [
     f"AIza{SECRET}{SECRET}",
     f"eyJ{SECRET}.eyJ{SECRET}.{SECRET}",
     f"xoxb-{SECRET}",
+    "npm_" + (SECRET * 4)[:36],
+    f"pypi-AgE{SECRET}",
+    f"sk_live_{SECRET}",
+    f"SG.{SECRET}.{SECRET}",
+    "dop_v1_" + "5e" * 20,
+    f"shpat_{SECRET}",
+    f"AGE-SECRET-KEY-1{SECRET}",
+    f"DefaultEndpointsProtocol=https;AccountName=x;AccountKey={SECRET}==;EndpointSuffix=core",
+    f"-----BEGIN PRIVATE KEY-----\\n{SECRET}",
+    f"-----BEGIN OPENSSH PRIVATE KEY----- {SECRET} {SECRET}",
 ]
 KEPT = [
     "a.jsonl",

@@ -20,7 +20,10 @@ Scalar = str | int | float | bool
 def _bound(value: Any, as_float: Callable[[Any], float]) -> float:
     """A float, or the whole number as it is written where a float would round it."""
     bound = as_float(value)
-    return value if value.__class__ is int and bound != value else bound
+    is_rounded = value.__class__ is int and bound != value
+    if is_rounded:
+        return value
+    return bound
 
 
 Bound = Annotated[float, WrapValidator(_bound)]

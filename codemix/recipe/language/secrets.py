@@ -22,10 +22,13 @@ _QUERY_BARE = re.compile(r"^[^\s?]*\?\S*$")  # the whole text is one address or 
 _LONG_VALUE = re.compile(r"[\w.~%+/-]{8,}=*")  # so that `index.php?key=5.html` stays a name of a file
 _PREFIXED = re.compile(
     r"(?<![\w-])(?:hf_[A-Za-z0-9]{16,}|sk-(?:[a-z0-9]{1,10}-){0,3}\w{16,}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
-    r"|xox[abeprs]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
+    r"|xox[abeprs]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+"
+    r"|npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{16,}|[rs]k_(?:live|test)_\w{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|dop_v1_[0-9a-f]{32,}"
+    r"|shp(?:at|ca|pa|ss)_\w{16,}|AGE-SECRET-KEY-1\w{16,}|(?<=AccountKey=)[\w+/]{16,}=*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*)"
 )
 _NAME = (
-    r"token|api[-_]?key|access[-_]?key(?:[-_]?id)?|secret(?:[-_]?(?:access[-_]?)?key)?|passw(?:or)?d|passphrase|credentials?"
+    r"token|api[-_]?key|account[-_]?key|access[-_]?key(?:[-_]?id)?|secret(?:[-_]?(?:access[-_]?)?key)?|passw(?:or)?d|passphrase|credentials?"
     r"|authorization|private[-_]?key|signature"
 )
 _PAIR = re.compile(  # as in YAML, JSON, the environment and headers
