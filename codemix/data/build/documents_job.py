@@ -28,9 +28,9 @@ from codemix.data.build.samples import Samples, sample_path, write_samples
 from codemix.data.inputs.frozen_inputs import Part, changed, freeze
 from codemix.data.inputs.opener import Opener
 from codemix.data.scoring import Learned
-from codemix.data.store.store import Store, write_json
+from codemix.data.store.store import Store, write_json, write_text
 from codemix.errors import CodemixError, Problem
-from codemix.files import replacing
+from codemix.files import digest, replacing
 from codemix.recipe.language import schema
 from codemix.recipe.language.quantities import show_share
 from codemix.recipe.language.subsample import ALL
@@ -68,6 +68,7 @@ class DocumentsJob:
         opener = Opener(self.origin.folder if self.origin else self.root)
         file_bytes = max(limit, MIN_FILE_BYTES)
         groups = by_size(self._parts(opener, limit), limit, lambda part: part.size)
+        _keep_marks_of(groups, work)
         return [
             DocumentsTask(
                 source_name=self.name,
@@ -171,3 +172,14 @@ class DocumentsJob:
             rule="too-many-unreadable",
         )
         raise CodemixError(problem)
+
+
+def _keep_marks_of(groups: Sequence[Sequence[Part]], work: Path) -> None:
+    """Remove the marks of tasks with other parts. What an interrupted build divided may be divided otherwise now:
+    how much a compressed file holds is estimated, by libraries that change."""
+    parts = [[[part.input.path, part.start, part.stop] for part in group] for group in groups]
+    divided = digest(parts)
+    path = work / ".parts" / "division"
+    if not path.exists() or path.read_text() != divided:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        write_text(path, divided)

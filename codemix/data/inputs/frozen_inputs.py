@@ -51,10 +51,11 @@ Inputs = list[Input]
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of one input that can be read on its own: [start, stop) in the source's own unit (bytes, row
-    groups).
+    """A stretch of one input that can be read on its own: [start, stop) in the source's own unit (bytes of a plain
+    file or of what a compressed one holds, row groups).
 
-    `first_row` is the number of the first row in it, so that ids do not depend on how an input is divided.
+    `first_row` is the number of the first row in it, so that ids do not depend on how an input is divided; in a
+    compressed file it is found by reading.
     """
 
     input: Input
@@ -62,6 +63,10 @@ class Part:
     stop: int | None = None
     first_row: int = 0
     bytes: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.start == 0 and self.stop is None
 
     @property
     def size(self) -> int:

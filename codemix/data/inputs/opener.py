@@ -3,6 +3,7 @@ everywhere."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
@@ -18,11 +19,17 @@ from codemix.data.inputs.decompression import (
     named_compression,
 )
 from codemix.data.inputs.frozen_inputs import Input, Part, changed, freeze_remote
+from codemix.data.inputs.line_streams import LineStream, keep, line_stream
 from codemix.data.inputs.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
 from codemix.errors import CodemixError
 
 MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
 _PIECE = 1 << 20
+# A part of a compressed file costs decompressing all that is before it, unless one process reads both: so there are
+# few, and only of files that are much of what a source reads.
+_MOST_STREAM_PARTS = 8
+_STREAM_PART = 16  # times as large as another part may be
+_STREAM_HEAD = 1 << 24  # bytes that are decompressed to estimate the size of the content
 
 
 class Opener:
@@ -75,12 +82,13 @@ class Opener:
             ) from error
 
     def pieces(self, part: Part) -> Iterator[bytes]:
-        """The decompressed content of a part in pieces of 64 KiB to 1 MiB. Raises Damaged."""
+        """The decompressed content of a part that is a whole input, or a stretch of a plain one, in pieces of
+        64 KiB to 1 MiB. Raises Damaged."""
         with self.open(part.input) as file:
-            if part.start or part.stop is not None:
-                yield from _stretch(file, part.start, part.stop)
-            else:
+            if part.is_whole:
                 yield from decompressed(file, part.input.path, max_expansion=self.max_expansion)
+            else:
+                yield from _stretch(file, part.start, part.stop)
 
     def whole(self, given: Input) -> bytes:
         """All of an input, decompressed. Raises Damaged, also when it is larger than one document may be."""
@@ -91,19 +99,33 @@ class Opener:
                 raise Damaged("too_large", f"more than {self.max_line_bytes:,} bytes in one document")
         return out.getvalue()
 
-    def lines(self, part: Part) -> Iterator[bytes | Unreadable]:
-        """The lines of a part, each with its newline, from row `part.first_row` on; an Unreadable is one row
-        too.
+    def lines(self, part: Part) -> Iterator[tuple[int, bytes | Unreadable]]:
+        """The lines of a part, each with its number and its newline; an Unreadable is one row too.
 
         Rows are numbered from the start of the input, blank ones included, so that a number is a line number
-        minus one; messages give the line number. Lines are cut one by one out of a piece: a list of all of
-        them would not stay in the cache, and cost more.
+        minus one; messages give the line number.
         """
-        name, row, most = part.input.path, part.first_row, self.max_line_bytes
+        if part.is_whole or not named_compression(part.input.path):
+            first_row = part.first_row
+            pieces = self.pieces(part)
+        else:
+            key = (self.root, self.max_expansion, part.input)
+            try:
+                stream = line_stream(key, part.start, lambda: self.pieces(Part(part.input)))
+            except Damaged:
+                return iter(())  # it is in an earlier part, which says so
+            first_row = stream.row
+            pieces = _until(stream, part.stop)
+        return enumerate(self._lines(pieces, part.input.path, first_row), first_row)
+
+    def _lines(self, pieces: Iterator[bytes], name: str, row: int) -> Iterator[bytes | Unreadable]:
+        """Lines are cut one by one out of a piece: a list of all of them would not stay in the cache, and cost
+        more."""
+        most = self.max_line_bytes
         begun: list[bytes] = []  # pieces of a line that has not ended
         size = 0
         try:
-            for piece in self.pieces(part):
+            for piece in pieces:
                 for line in io.BytesIO(piece):
                     if begun or size:
                         size += len(line)
@@ -131,18 +153,47 @@ class Opener:
         return Unreadable("line_too_long", row_of(name, row), limit)
 
     def line_parts(self, given: Input, part_bytes: int) -> list[Part]:
-        """Stretches of whole lines of about `part_bytes` of a plain local file; one part for anything else.
+        """Stretches of whole lines of a local file: of a plain one of about `part_bytes`, of a compressed one a
+        few large ones.
 
-        Counting the newlines costs one more reading of the file (over 1 GB per second), and keeps row numbers
-        true.
+        Counting the newlines of a plain file costs one more reading of it (over 1 GB per second), and keeps row
+        numbers true.
         """
-        if given.bytes <= 2 * part_bytes or named_compression(given.path) or scheme_of(given.path) in REMOTE:
+        if given.bytes <= 2 * part_bytes or scheme_of(given.path) in REMOTE:
             return [Part(given)]
+        if named_compression(given.path):
+            return self._stream_parts(
+                given, min(given.bytes // (_STREAM_PART * part_bytes), _MOST_STREAM_PARTS)
+            )
         with self.open(given) as file:
             if found_compression(file.read(512)):
                 return [Part(given)]  # reading it will say that its suffix is wrong
             file.seek(0)
             return _line_parts(given, file, part_bytes)
+
+    def _stream_parts(self, given: Input, count: int) -> list[Part]:
+        """`count` stretches of the content of a compressed file, about equal if it is compressed throughout as at
+        its start."""
+        if count < 2:
+            return [Part(given)]
+        with self.open(given) as file:
+            head = io.BytesIO(file.read(_STREAM_HEAD))
+        content = 0
+        with contextlib.suppress(Damaged):  # it is cut off; reading the parts will say what else is wrong
+            for piece in decompressed(head, given.path, max_expansion=self.max_expansion):
+                content += len(piece)
+        content = content * given.bytes // head.tell()
+        starts = [content * number // count for number in range(count)]
+        stops = [*starts[1:], None]
+        size = given.bytes // count
+        pairs = zip(starts, stops, strict=True)
+        return [Part(given, start, stop, bytes=size) for start, stop in pairs]
+
+
+def _until(stream: LineStream, stop: int | None) -> Iterator[bytes]:
+    yield from stream.until(stop)
+    if stop is not None:
+        keep(stream)
 
 
 def _line_parts(given: Input, file: BinaryIO, part_bytes: int) -> list[Part]:

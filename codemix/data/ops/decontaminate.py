@@ -105,7 +105,7 @@ class Decontaminate(Op):
             if ".json" not in name:
                 yield opener.whole(given).decode()
                 return
-            for number, line in enumerate(opener.lines(Part(given))):
+            for number, line in opener.lines(Part(given)):
                 if isinstance(line, Unreadable):
                     raise CodemixError(f"cannot read the evaluation texts: {line}", rule="eval-unreadable")
                 row = orjson.loads(line) if line.strip() else {}

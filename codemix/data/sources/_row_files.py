@@ -28,8 +28,8 @@ def is_parquet(name: str) -> bool:
 
 
 def row_parts(given: Input, opener: Opener, part_bytes: int) -> list[Part]:
-    """Parts of about `part_bytes`: whole lines of plain JSON lines, row groups of Parquet; a compressed file
-    is one part."""
+    """Parts of about `part_bytes`: whole lines of JSON lines, row groups of Parquet; of a compressed file a few
+    large ones."""
     if not is_parquet(given.path):
         return opener.line_parts(given, part_bytes)
     if given.bytes <= 2 * part_bytes:
@@ -72,8 +72,7 @@ def _json_lines(part: Part, opener: Opener, convert: Convert, wanted: Wanted | N
     from orjson import JSONDecodeError, loads
 
     name = part.input.path
-    number = part.first_row
-    for line in opener.lines(part):
+    for number, line in opener.lines(part):
         if isinstance(line, Unreadable):
             yield line
         elif wanted is not None and not line.isspace() and not wanted(number):
@@ -91,7 +90,6 @@ def _json_lines(part: Part, opener: Opener, convert: Convert, wanted: Wanted | N
                     yield convert(row, number)
                 except Rounded:
                     yield _exactly(line, name, number, convert)
-        number += 1
 
 
 def _exactly(line: bytes, name: str, number: int, convert: Convert) -> Item:

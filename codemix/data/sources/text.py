@@ -93,7 +93,7 @@ class Text(FileSource):
         name, opener = part.input.path, self.bounded(opener)
         meta = {"path": name} | ({"language": self.language} if self.language else {})
         if self.split == "line":
-            for row, line in enumerate(opener.lines(part), part.first_row):
+            for row, line in opener.lines(part):
                 if isinstance(line, Unreadable):
                     yield line
                 elif line.strip():
