@@ -59,7 +59,7 @@ def test_parts_together_are_the_whole(tmp_path_factory, lines, ends, limits, kin
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(opener_module, "_STREAM_HEAD", 1 << 17)
-    monkeypatch.setattr(opener_module, "_STREAM_PART", 1)
+    monkeypatch.setattr(opener_module, "_LARGE_STREAM", 2)
     monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 2000)
 
 
@@ -78,7 +78,7 @@ def test_a_large_compressed_file_is_read_in_parts_that_say_the_same(tmp_path, sm
     how = {"split": "line"} if kind == "text" else {}
     made = source(kind, paths=path.name, **how)
     parts = made.parts(Input(path.name, len(packed), ""), Opener(tmp_path), len(packed) // 5)
-    assert len(parts) == 5 and 0 <= len(packed) - sum(part.size for part in parts) < 5
+    assert len(parts) == 8 and 0 <= len(packed) - sum(part.size for part in parts) < 8
     whole = read(tmp_path, made)
     divided = read(tmp_path, made, len(packed) // 5)
     assert divided == whole and len(whole) == 8000
@@ -131,7 +131,7 @@ def test_marks_of_another_division_are_not_taken(tmp_path, small_parts, monkeypa
 
     store = Store(tmp_path / "store")
     with monkeypatch.context() as patch:
-        patch.setattr(opener_module, "_MOST_STREAM_PARTS", 3)
+        patch.setattr(opener_module, "_STREAM_PARTS", 3)
         patch.setattr(documents_job.DocumentsTask, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             build(made, store, data_root=tmp_path)

@@ -25,10 +25,10 @@ from codemix.errors import CodemixError
 
 MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
 _PIECE = 1 << 20
-# A part of a compressed file costs decompressing all that is before it, unless one process reads both: so there are
-# few, and only of files that are much of what a source reads.
-_MOST_STREAM_PARTS = 8
-_STREAM_PART = 16  # times as large as another part may be
+# To read a part of a compressed file, all before it is decompressed once by each process: so only a file that is much
+# of what a source reads is divided, and into few parts.
+_STREAM_PARTS = 8
+_LARGE_STREAM = 32  # times what another part may hold
 _STREAM_HEAD = 1 << 24  # bytes that are decompressed to estimate the size of the content
 
 
@@ -162,20 +162,16 @@ class Opener:
         if given.bytes <= 2 * part_bytes or scheme_of(given.path) in REMOTE:
             return [Part(given)]
         if named_compression(given.path):
-            return self._stream_parts(
-                given, min(given.bytes // (_STREAM_PART * part_bytes), _MOST_STREAM_PARTS)
-            )
+            return self._stream_parts(given) if given.bytes >= _LARGE_STREAM * part_bytes else [Part(given)]
         with self.open(given) as file:
             if found_compression(file.read(512)):
                 return [Part(given)]  # reading it will say that its suffix is wrong
             file.seek(0)
             return _line_parts(given, file, part_bytes)
 
-    def _stream_parts(self, given: Input, count: int) -> list[Part]:
-        """`count` stretches of the content of a compressed file, about equal if it is compressed throughout as at
-        its start."""
-        if count < 2:
-            return [Part(given)]
+    def _stream_parts(self, given: Input) -> list[Part]:
+        """Stretches of the content of a compressed file, about equal if it is compressed throughout as at its
+        start."""
         with self.open(given) as file:
             head = io.BytesIO(file.read(_STREAM_HEAD))
         content = 0
@@ -183,9 +179,9 @@ class Opener:
             for piece in decompressed(head, given.path, max_expansion=self.max_expansion):
                 content += len(piece)
         content = content * given.bytes // head.tell()
-        starts = [content * number // count for number in range(count)]
+        starts = [content * number // _STREAM_PARTS for number in range(_STREAM_PARTS)]
         stops = [*starts[1:], None]
-        size = given.bytes // count
+        size = given.bytes // _STREAM_PARTS
         pairs = zip(starts, stops, strict=True)
         return [Part(given, start, stop, bytes=size) for start, stop in pairs]
 
