@@ -4,6 +4,9 @@ SlimPajama's text files, The Stack's jsonl, and most published corpora. `.jsonl`
 alone or with `.gz`, `.zst` or `.zstd`. Reading is strict: a truncated file, a byte that is not UTF-8, a
 broken line, a missing text or a wrong suffix is reported with its place, never skipped silently. Blank lines
 hold no document.
+
+Workers share a large file: a plain one by stretches of lines; a compressed one that is an eighth or more of what the
+source reads, from 128 MiB, by eight stretches of its content, for each of which a worker decompresses what is before.
 """
 
 from typing import ClassVar, Literal
