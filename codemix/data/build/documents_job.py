@@ -177,8 +177,10 @@ class DocumentsJob:
 def _keep_marks_of(groups: Sequence[Sequence[Part]], work: Path) -> None:
     """Remove the marks of tasks with other parts. What an interrupted build divided may be divided otherwise now:
     how much a compressed file holds is estimated, by libraries that change."""
-    parts = [[[part.input.path, part.start, part.stop] for part in group] for group in groups]
-    divided = digest(parts)
+    limits: list[list[Any]] = []
+    for number, group in enumerate(groups):
+        limits += [[number, part.input.path, part.start, part.stop] for part in group]
+    divided = digest(limits)
     path = work / ".parts" / "division"
     if not path.exists() or path.read_text() != divided:
         shutil.rmtree(path.parent, ignore_errors=True)
