@@ -179,9 +179,13 @@ def _keep_marks_of(groups: Sequence[Sequence[Part]], work: Path) -> None:
     how much a compressed file holds is estimated, by libraries that change."""
     limits: list[list[Any]] = []
     for number, group in enumerate(groups):
-        limits += [[number, part.input.path, part.start, part.stop] for part in group]
+        for part in group:
+            name = part.input.path
+            limits.append([number, name, part.start, part.stop])
     divided = digest(limits)
-    path = work / ".parts" / "division"
-    if not path.exists() or path.read_text() != divided:
-        shutil.rmtree(path.parent, ignore_errors=True)
+    marks = work / ".parts"
+    path = marks / "division"
+    before = path.read_text() if path.exists() else ""
+    if divided != before:
+        shutil.rmtree(marks, ignore_errors=True)
         write_text(path, divided)
