@@ -405,3 +405,26 @@ def test_what_is_packed_otherwise_is_named_with_its_remedy(tmp_path, name):
 def test_a_tar_inside_gzip_is_named(tmp_path):
     first = bad(read(tmp_path, "a.jsonl.gz", gzip.compress(tar_of(LINES))))[0]
     assert "it holds tar data" in first.detail
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 1234\n"
+WHOLE = {
+    "a.ipynb": "notebooks",
+    "a.jsonl": "jsonl",
+    "a.jsonl.gz": "jsonl",
+    "a.parquet": "parquet",
+    "a.txt": "text",
+}
+
+
+@pytest.mark.parametrize("name", [*WHOLE, "a.jsonl.zst", "a.txt.gz"])
+def test_a_pointer_of_git_lfs_is_named_by_every_reader(tmp_path, name):
+    first = read(tmp_path, name, POINTER, WHOLE.get(name) or ("jsonl" if "jsonl" in name else "text"))[0]
+    assert first.reason == "lfs_pointer" and "Git LFS" in first.detail
+
+
+def test_a_notebook_that_is_no_text_is_named(tmp_path):
+    notebook = json.dumps({"cells": []})
+    (wide,) = read(tmp_path, "a.ipynb", notebook.encode("utf-16"), "notebooks")
+    (binary,) = read(tmp_path, "b.ipynb", b"{\0", "notebooks")
+    assert (wide.reason, binary.reason) == ("utf16", "binary")

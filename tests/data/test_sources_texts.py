@@ -88,6 +88,11 @@ NOTEBOOKS = [
         {"nbformat": 1, "cells": [{"cell_type": "text", "text": "t"}, OLD_CODE]},
         "t\n\n```julia\nx\ny\n```\n\n```\n1\n```\n",
     ),
+    (
+        "nbformat 1, as IPython wrote it",
+        {"nbformat": 1, "cells": [{"cell_type": "code", "code": "x = 1", "prompt_number": 1}]},
+        "```python\nx = 1\n```\n",
+    ),
     ("nbformat 2", {"nbformat": 2, "worksheets": [{"cells": OLD[:1]}, {"cells": OLD[1:]}]}, OLD_TEXT),
     ("nbformat 3", {"nbformat": 3, "metadata": {"name": "n"}, "worksheets": [{"cells": OLD}]}, OLD_TEXT),
     (

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from codemix.data.text.binary import NO_TEXT, no_text
+
 COMPRESSIONS = {
     ".gz": "gzip",
     ".zst": "zstd",
@@ -76,6 +78,8 @@ def check_name(name: str, head: bytes) -> str:
     actual = found_compression(head)
     if named and not head:
         raise Damaged("truncated", f"the file is empty, which no {named} file is")
+    if named != actual and no_text(head) == "lfs_pointer":
+        raise Damaged("lfs_pointer", NO_TEXT["lfs_pointer"])
     if named != actual:
         holds = f"{actual} data" if actual else "no compressed data"
         remedy = _REMEDIES.get(actual, f"unpack it, for {actual} is not read")

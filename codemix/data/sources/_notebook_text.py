@@ -105,7 +105,8 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
 def _cell(value: Any) -> Cell:
     cell = _mapping(value, "cell")
     kind = cell.get("cell_type")
-    fields = ("source", "input", "text")  # of prose and of nbformat 4, of code until 3, of prose in 1
+    # of prose and of nbformat 4; of code in 2 and 3; of code and of prose in 1
+    fields = ("source", "input", "code", "text")
     source = _joined(next((cell[field] for field in fields if cell.get(field) is not None), "")).strip("\n")
     if not source.strip():
         source = ""

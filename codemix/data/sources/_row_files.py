@@ -12,7 +12,7 @@ from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.inputs.packages import PARQUET_SUFFIXES
 from codemix.data.inputs.values import Rounded, read_exactly
-from codemix.data.text.binary import is_wide
+from codemix.data.text.binary import NO_TEXT, is_lfs_line, is_wide, no_text
 
 JSON_SUFFIXES = tuple(f".{s}{c}" for s in ("jsonl", "json", "ndjson") for c in ("", ".gz", ".zst", ".zstd"))
 ROW_SUFFIXES = JSON_SUFFIXES + PARQUET_SUFFIXES
@@ -100,6 +100,8 @@ def _exactly(line: bytes, name: str, number: int, convert: Convert) -> Item:
 
 
 def _broken(line: bytes, where: str, error: Exception) -> Unreadable:
+    if is_lfs_line(line):
+        return Unreadable("lfs_pointer", where, NO_TEXT["lfs_pointer"])
     if contents := found_compression(line):
         return Unreadable(
             "bad_utf8", where, f"it holds {contents} data: is it compressed twice, or an archive?"
@@ -180,8 +182,10 @@ def _of_batch(batch: Any, name: str, first: int, convert: Convert, wanted: Wante
 def _batches(file: Any, part: Part, opener: Opener, fields: list[str], optional: list[str]) -> Iterator[Any]:
     """Arrow batches of a part's row groups, with the columns that are asked for. Raises Damaged and what
     Arrow raises."""
-    head = file.read(4)
-    if head != b"PAR1":
+    head = file.read(1024)
+    if no_text(head) == "lfs_pointer":
+        raise Damaged("lfs_pointer", NO_TEXT["lfs_pointer"])
+    if not head.startswith(b"PAR1"):
         raise Damaged(
             "wrong_suffix" if head else "truncated",
             "by its name it is Parquet, but it does not begin as Parquet does",

@@ -18,13 +18,14 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.sources._notebook_text import notebook_text
 from codemix.data.sources._row_files import ROW_SUFFIXES
 from codemix.data.sources._rows import RowSource, Texter, string_getter
+from codemix.data.text.binary import NO_TEXT, no_text
 
 
 class Notebooks(RowSource):
     """Jupyter notebooks (.ipynb files, or a column of them) as scripts or as Markdown."""
 
     kind: Literal["notebooks"] = "notebooks"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     SUFFIXES: ClassVar = (".ipynb", *ROW_SUFFIXES)
     text: str = Field(
         "content", min_length=1, description="field that holds the raw notebook; unused for .ipynb files"
@@ -74,7 +75,10 @@ class Notebooks(RowSource):
             yield from super().read(part, opener)
             return
         try:
-            text = self._as_text(self.bounded(opener).whole(part.input))
+            data = self.bounded(opener).whole(part.input)
+            if reason := no_text(data):
+                raise Damaged(reason, NO_TEXT[reason])
+            text = self._as_text(data)
         except Damaged as damage:
             yield Unreadable(damage.reason, name, damage.detail)
             return

@@ -17,14 +17,8 @@ from codemix.data.inputs.decompression import Damaged
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.sources._rows import FileSource
-from codemix.data.text.binary import mostly_control, no_text
+from codemix.data.text.binary import NO_TEXT, mostly_control, no_text
 
-NO_TEXT = {
-    "lfs_pointer": "it is a pointer to a file that Git LFS keeps elsewhere",
-    "utf16": "it is UTF-16 (or UTF-32)",
-    "binary": "it holds zero bytes",
-    "control_characters": "it holds more control characters than a text does",
-}
 _NO_FILES = frozenset(
     {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 )  # of Python's codecs

@@ -7,10 +7,16 @@ import re
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # A pointer names its version first and has fewer than 1024 bytes; the other hosts are those of its first
 # versions.
-_LFS_POINTER = re.compile(
-    rb"version https?://(?:git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/[^\n]*\n(?:[^\n]*\n)*?oid "
-)
+_LFS_FIRST_LINE = rb"version https?://(?:git-lfs\.github\.com|hawser\.github\.com|git-media\.io)/[^\n]*\n"
+_LFS_LINE = re.compile(_LFS_FIRST_LINE)
+_LFS_POINTER = re.compile(_LFS_FIRST_LINE + rb"(?:[^\n]*\n)*?oid ")
 _LFS_POINTER_BYTES = 1024
+NO_TEXT = {
+    "lfs_pointer": "it is a pointer to a file that Git LFS keeps elsewhere",
+    "utf16": "it is UTF-16 (or UTF-32)",
+    "binary": "it holds zero bytes",
+    "control_characters": "it holds more control characters than a text does",
+}
 _CONTROL = bytes(c for c in range(32) if c not in b"\b\t\n\v\f\r\x1b") + b"\x7f"
 _BYTES_PER_CONTROL = (
     128  # git's own measure: more than one control character per this many bytes makes a file binary
@@ -30,6 +36,11 @@ def no_text(data: bytes) -> str | None:
     if b"\0" not in data:
         return None
     return "utf16" if _is_utf16(data) else "binary"
+
+
+def is_lfs_line(line: bytes) -> bool:
+    """Whether a line is the first of a Git LFS pointer."""
+    return _LFS_LINE.fullmatch(line) is not None
 
 
 def is_wide(line: bytes) -> bool:
