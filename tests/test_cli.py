@@ -216,6 +216,26 @@ def test_a_bug_ends_with_3_and_keeps_its_traceback_aside(run, monkeypatch):
     Path(place).unlink()
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (IsADirectoryError(21, "Is a directory", "s/x.json"), "s/x.json: Is a directory"),
+        (PermissionError(13, "Permission denied", "s/x.json"), "s/x.json: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("something else"), "something else"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(run, monkeypatch, error, says):
+    from codemix.recipe.language import yaml_text
+
+    def refused(path):
+        raise error
+
+    monkeypatch.setattr(yaml_text, "load", refused)
+    code, _, err = run("validate", "recipes/quickstart.yaml")
+    assert code == 1 and says in err and "a bug" not in err
+
+
 def test_ctrl_c_says_so_and_ends_with_130(run, monkeypatch):
     from codemix.recipe.language import yaml_text
 

@@ -213,9 +213,21 @@ def _exit_code(words: list[str]) -> int:
         return 0
     except typer.Exit as stop:
         return stop.exit_code
+    except OSError as error:  # the file system's answer where nobody had better words for it
+        _print_problems(_refused_by_the_system(error), as_json="--json" in words)
+        return EXIT_PROBLEM
     except Exception as error:
         return _usage_or_bug(error)
     return status if isinstance(status, int) else 0
+
+
+def _refused_by_the_system(error: OSError) -> CodemixError:
+    place = f"{error.filename}: " if error.filename else ""
+    return CodemixError(
+        f"{place}{error.strerror or error}",
+        hints=["see to that file or disk; finished work is kept, and the same command resumes from there"],
+        rule="refused-by-the-system",
+    )
 
 
 def _print_problems(error: CodemixError, as_json: bool) -> None:

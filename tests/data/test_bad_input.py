@@ -426,5 +426,5 @@ def test_a_pointer_of_git_lfs_is_named_by_every_reader(tmp_path, name):
 def test_a_notebook_that_is_no_text_is_named(tmp_path):
     notebook = json.dumps({"cells": []})
     (wide,) = read(tmp_path, "a.ipynb", notebook.encode("utf-16"), "notebooks")
-    (binary,) = read(tmp_path, "b.ipynb", b"{\0", "notebooks")
+    (binary,) = read(tmp_path, "b.ipynb", b"{\0}" * 3, "notebooks")
     assert (wide.reason, binary.reason) == ("utf16", "binary")

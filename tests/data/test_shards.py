@@ -10,6 +10,7 @@ import pickle
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.stage_plans import make_manifest, share_stage
@@ -100,6 +101,21 @@ def test_metadata_and_documents_by_id(manifest):
     made = Shards(manifest, "train", 8)
     assert made.find(0, "a/0.py#3") == [3] and made.find(1, "a/0.py#3") == [] and made.find(0, "a/0.py") == []
     assert made.metadata(3, {1, 6})[6]["id"] == "a/3.py#6" and len(made.metadata(3, {1, 6})) == 2
+
+
+@pytest.mark.parametrize("lines", [b"", b"[1]\n", b"{}\n", b'{"id": 3}\n', b"{", b"[" * 100_000])
+def test_a_damaged_line_about_a_document_is_named(manifest, lines):
+    shards = Shards(manifest, "train", 8)
+    wanted = shards.metadata(0, {0})[0]["id"]
+    path = manifest.folder / shards.shards[0].docs
+    path.write_bytes(zstandard.ZstdCompressor().compress(lines))
+    for read in (lambda: shards.metadata(0, {0}), lambda: shards.find(0, wanted)):
+        try:
+            assert read() == []  # a line without the id is not parsed: it is not that document's
+        except CodemixError as error:
+            assert error.problems[0].rule == "shard-corrupt" and str(path) in str(error)
+    with pytest.raises(CodemixError):
+        shards.metadata(0, {0})
 
 
 def test_pickling_takes_no_tokens_and_maps_are_bounded(manifest, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from codemix.data.store import digests
 from codemix.data.store import store as store_module
+from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
 
@@ -113,6 +114,20 @@ def test_what_another_process_finished_first_is_kept(tmp_path):
         store.building(final) as work,
     ):  # what is there is not whole
         (work / "manifest.json").write_text("third")
+
+
+def test_a_folder_in_the_place_of_a_file_and_deep_nesting_are_damage(tmp_path):
+    (tmp_path / "manifest.json").mkdir()
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "rows.jsonl.zst").mkdir()
+    for read in (
+        lambda: read_json(tmp_path / "manifest.json"),
+        lambda: read_json(tmp_path / "deep.json"),
+        lambda: list(read_lines(tmp_path / "rows.jsonl.zst")),
+    ):
+        with pytest.raises(CodemixError, match="is damaged") as caught:
+            read()
+        assert caught.value.problems[0].rule == "store-damaged"
 
 
 def test_a_source_that_cannot_be_read_is_the_only_one_that_is_blamed(tmp_path):

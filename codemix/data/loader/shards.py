@@ -248,14 +248,15 @@ class Shards:
 
     def metadata(self, shard: int, documents: set[int]) -> dict[int, dict[str, Any]]:
         """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by
-        number."""
+        number. Raises CodemixError (`shard-corrupt`) where it says nothing of one."""
         known: dict[int, dict[str, Any]] = {}
         for number, line in enumerate(self._sidecar(shard)):
             if number in documents:
-                known[number] = json.loads(line)
+                known[number] = self._row(shard, line)
             if len(known) == len(documents):
-                break
-        return known
+                return known
+        path = self.folder / self.shards[shard].docs
+        raise self._corrupt(path, f"it ends before document {max(documents):,}, from 0")
 
     def holding(self, document_id: str) -> list[int]:
         """The shards, by number, that may hold a document with this id: by the source's file of ids; all of
@@ -282,9 +283,20 @@ class Shards:
         numbers = []
         for number, line in enumerate(self._sidecar(shard)):
             may_match = any(spelling in line for spelling in spellings)  # parsing every line would be slow
-            if may_match and json.loads(line)["id"] == document_id:
+            if may_match and self._row(shard, line)["id"] == document_id:
                 numbers.append(number)
         return numbers
+
+    def _row(self, shard: int, line: bytes) -> dict[str, Any]:
+        """A line of what the build wrote about documents."""
+        try:
+            row = json.loads(line)
+            if row["id"].__class__ is str:
+                return row
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+        path = self.folder / self.shards[shard].docs
+        raise self._corrupt(path, "a line is not that of a document")
 
     def _sidecar(self, shard: int) -> Iterator[bytes]:
         import zstandard

@@ -26,7 +26,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 if line[-1:] != b"\n":
                     raise ValueError("it ends inside a line")
                 yield orjson.loads(line)
-    except (zstandard.ZstdError, ValueError, FileNotFoundError) as error:
+    except (zstandard.ZstdError, ValueError, OSError) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
         raise CodemixError(
             f"{path} is {what}", hints=["delete its folder and build the data again"], rule="store-damaged"

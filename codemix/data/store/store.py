@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any:
     """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
         raise CodemixError(
             f"{path} is {what}",
