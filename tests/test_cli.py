@@ -236,6 +236,23 @@ def test_what_the_system_refuses_is_no_bug(run, monkeypatch, error, says):
     assert code == 1 and says in err and "a bug" not in err
 
 
+def test_an_error_over_a_damaged_file_of_the_store_is_no_bug(run, monkeypatch, tmp_path):
+    from codemix.data.store import digests, store
+    from codemix.recipe.language import yaml_text
+
+    monkeypatch.setattr(digests, "_used", {})
+    file = tmp_path / "store/data/a-1/manifest.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    (file.parent / "SHA256SUMS").write_text(digests.listing(file.parent, {}))
+    monkeypatch.setattr(yaml_text, "load", lambda path: store.read_json(file)["splits"])
+    code, _, err = run("validate", "recipes/quickstart.yaml")
+    assert code == 3 and "KeyError" in err  # as it was finished
+    file.write_text("[]")
+    code, _, err = run("validate", "recipes/quickstart.yaml")
+    assert code == 1 and f"{file} is damaged" in err and "codemix verify" in err
+
+
 def test_ctrl_c_says_so_and_ends_with_130(run, monkeypatch):
     from codemix.recipe.language import yaml_text
 

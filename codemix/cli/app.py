@@ -20,7 +20,7 @@ import codemix
 from codemix import environment
 from codemix.cli.help_page import name_type_plainly, write_commands
 from codemix.data.store.addresses import as_given, looks_like_address
-from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError
+from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError, Problem
 from codemix.recipe.language.secrets import hidden
 
 SECTIONS = {  # of `codemix --help`: command -> the module of codemix.cli and the function (or group) in it
@@ -217,6 +217,9 @@ def _exit_code(words: list[str]) -> int:
         _print_problems(_refused_by_the_system(error), as_json="--json" in words)
         return EXIT_PROBLEM
     except Exception as error:
+        if damage := _damage_behind():
+            _print_problems(damage, as_json="--json" in words)
+            return EXIT_PROBLEM
         return _usage_or_bug(error)
     return status if isinstance(status, int) else 0
 
@@ -228,6 +231,20 @@ def _refused_by_the_system(error: OSError) -> CodemixError:
         hints=["see to that file or disk; finished work is kept, and the same command resumes from there"],
         rule="refused-by-the-system",
     )
+
+
+def _damage_behind() -> CodemixError | None:
+    """The files of the store that were read and are damaged: what comes of those is not a bug."""
+    from codemix.data.store import digests
+
+    problems: list[Problem] = []
+    for path in digests.damaged_in_use():
+        what = f"{path} is damaged: its digest is not that of when it was finished"
+        hints = (
+            "delete its folder and run the same command again: `codemix verify` finds all that is damaged",
+        )
+        problems.append(Problem(what, hints=hints, rule="store-damaged"))
+    return CodemixError(*problems) if problems else None
 
 
 def _print_problems(error: CodemixError, as_json: bool) -> None:

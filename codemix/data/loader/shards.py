@@ -255,8 +255,9 @@ class Shards:
                 known[number] = self._row(shard, line)
             if len(known) == len(documents):
                 return known
-        path = self.folder / self.shards[shard].docs
-        raise self._corrupt(path, f"it ends before document {max(documents):,}, from 0")
+        docs = self.shards[shard].docs
+        last = max(documents)
+        raise self._corrupt(self.folder / docs, f"it ends before document {last:,}, from 0")
 
     def holding(self, document_id: str) -> list[int]:
         """The shards, by number, that may hold a document with this id: by the source's file of ids; all of
@@ -283,7 +284,10 @@ class Shards:
         numbers = []
         for number, line in enumerate(self._sidecar(shard)):
             may_match = any(spelling in line for spelling in spellings)  # parsing every line would be slow
-            if may_match and self._row(shard, line)["id"] == document_id:
+            if not may_match:
+                continue
+            row = self._row(shard, line)
+            if row["id"] == document_id:
                 numbers.append(number)
         return numbers
 

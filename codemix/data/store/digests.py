@@ -15,6 +15,8 @@ from pathlib import Path
 from codemix.files import file_digest
 
 NAME = "SHA256SUMS"
+_ABOVE = 3  # folders above a file in which its digest may be listed
+_used: dict[Path, None] = {}  # files of a store that this process has read, in order
 
 
 def files(folder: Path) -> list[str]:
@@ -67,6 +69,27 @@ def read(folder: Path) -> dict[str, str] | None:
             raise ValueError(f"{folder / NAME} is damaged in line {number}")
         listed[name] = digest
     return listed
+
+
+def note_use(path: Path) -> None:
+    """Remember a file that is read. Whoever fails over its content can then ask whether it was damaged."""
+    _used[path] = None
+
+
+def damaged_in_use() -> list[Path]:
+    """The files of finished folders that were read and are not what they were when finished."""
+    return [path for path in _used if _is_damaged(path)]
+
+
+def _is_damaged(path: Path) -> bool:
+    for folder in path.parents[:_ABOVE]:
+        try:
+            listed = (read(folder) or {}).get(path.relative_to(folder).as_posix())
+            if listed is not None:
+                return file_digest(path) != listed
+        except (OSError, ValueError):
+            return True
+    return False
 
 
 def lacking(folder: Path) -> list[str]:

@@ -49,6 +49,7 @@ def write_text(path: Path, text: str) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
+    digests.note_use(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
