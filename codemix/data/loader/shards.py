@@ -250,9 +250,11 @@ class Shards:
         """What the build wrote about some documents of a shard (id, bytes, language, licence, ...), by
         number. Raises CodemixError (`shard-corrupt`) where it says nothing of one."""
         known: dict[int, dict[str, Any]] = {}
-        for number, line in enumerate(self._sidecar(shard)):
-            if number in documents:
-                known[number] = self._row(shard, line)
+        lines = self._sidecar(shard)
+        for number, line in enumerate(lines):
+            if number not in documents:
+                continue
+            known[number] = self._row(shard, line)
             if len(known) == len(documents):
                 return known
         docs = self.shards[shard].docs
