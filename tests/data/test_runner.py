@@ -2,6 +2,7 @@
 a rerun does what is missing.
 """
 
+import gzip
 import importlib.util
 import os
 import shutil
@@ -225,27 +226,37 @@ def failures_over(executor, tmp_path, monkeypatch):
     assert [job.done.exists() for job in jobs] == [True, False, True, True]
     run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
     assert (tmp_path / "1.done").exists()
-    whole_build_over(executor, tmp_path / "whole")
+    whole_build_over(executor, tmp_path / "whole", monkeypatch)
 
 
-def whole_build_over(executor, root):
-    """A recipe's data, built there and here: the same bytes."""
+def whole_build_over(executor, root, monkeypatch):
+    """A recipe's data, built there and here: the same bytes. Its phases are all there are, scores included, and one
+    of its files is compressed and read in parts."""
     from support.small_recipes import SCORED, recipe, tree, words, write_jsonl, write_scored
 
+    from codemix.data.build import documents_job
     from codemix.data.build.build import build
+    from codemix.data.inputs import opener
     from codemix.data.store.store import Store
+
+    monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 20_000)
+    monkeypatch.setattr(opener, "_LARGE_STREAM", 2)
+    monkeypatch.setattr(opener, "_STREAM_PARTS", 2)
 
     write_jsonl(root / "a.jsonl", [words(i % 20, 30 + i % 20) for i in range(40)])
     write_jsonl(root / "b.jsonl", [words(i, 30 + i) for i in range(10)])
+    large = write_jsonl(root / "c.jsonl", [words(9000 + i, 50) for i in range(1000)])
+    (root / "c.jsonl.gz").write_bytes(gzip.compress(large.read_bytes()))
     write_scored(root)
     r = recipe(
-        {"a": "a.jsonl", "b": "b.jsonl", **SCORED},
+        {"a": "a.jsonl", "b": "b.jsonl", "c": "c.jsonl.gz", **SCORED},
         dedup=[{"kind": "minhash", "sources": ["b", "a"], "buckets": 2}],
     )
     build(r, Store(root / "here"), data_root=root)
     build(r, Store(root / "there"), data_root=root, workers=2, executor=executor)
     here = tree(Store(root / "here"))
     assert {"classifiers", "scores"} <= {name.partition("/")[0] for name in here}
+    assert sum("documents/c-" in name and "/docs/" in name for name in here) == 2
     assert here == tree(Store(root / "there"))
 
 
