@@ -140,6 +140,35 @@ def test_batches_that_do_not_exist(run, stage, start, rule):
     assert problem.rule == rule and problem.hints
 
 
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"executor": "dask"}, "unknown-executor"),
+        ({"executor": None}, "unknown-executor"),
+        ({"workers": 0}, "no-workers"),
+        ({"workers": -1}, "no-workers"),
+        ({"only": "edoc"}, "unknown-source"),
+        ({"only": ["nope"]}, "unknown-source"),
+    ],
+)
+def test_a_build_that_does_not_exist_is_refused_also_where_nothing_is_left_to_build(run, asked, rule):
+    with pytest.raises(codemix.CodemixError) as caught:
+        run.build(**asked)
+    assert caught.value.problems[0].rule == rule
+
+
+def test_a_name_or_a_path_alone_is_one_thing(run, tmp_path):
+    assert set(run.build(only="code")) == {"code"}
+    with pytest.raises(codemix.CodemixError, match="no-log is not the log of a stage"):
+        run.report(logs="no-log")
+
+
+@pytest.mark.parametrize("rows", [[], [(1, 0)], [(0, 0)], [(0, 3)], [(-1, 1)]])
+def test_rows_that_no_batch_has_are_refused(run, rows):
+    with pytest.raises(IndexError, match="batch of 2"):
+        next(run.batches("init", rows=rows))
+
+
 def test_training_calls_back_after_each_step_and_the_rest_follows(run):
     steps = []
     folders = run.train(codemix.TrainOptions(live=False), on_step=steps.append)

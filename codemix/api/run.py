@@ -7,10 +7,11 @@ The command line calls the same functions. What the store holds already is not m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codemix.api import preflight, scoring
 from codemix.data.store.store import Store
@@ -94,14 +95,23 @@ class Run:
 
     def _build(self, workers: int, executor: Executor, only: Collection[str] = ()) -> dict[str, Manifest]:
         from codemix.data.build.build import build
+        from codemix.data.execution.runner import EXECUTORS
 
+        if executor not in EXECUTORS:
+            raise CodemixError(
+                f"there is no executor `{executor}`",
+                hints=[f"known here: {', '.join(EXECUTORS)}"],
+                rule="unknown-executor",
+            )
+        if workers < 1:
+            raise CodemixError(f"{workers} workers cannot build", hints=["give 1 or more"], rule="no-workers")
         return build(
             self.recipe_file.recipe,
             self.store,
             data_root=self.data_root,
             workers=workers,
             executor=executor,
-            only=list(only) or None,
+            only=_each(only) or None,
         )
 
     def stage(self, name: str) -> StageRows:
@@ -222,7 +232,7 @@ class Run:
         from codemix.train.run.stage_log import stage_of_log
 
         workspace = self.workspace
-        folders = list(map(Path, logs))
+        folders = list(map(Path, _each(logs)))
         logged = {stage_of_log(folder)["fingerprint"] for folder in folders}
         trained = []
         for stage in workspace.plan.stages:
@@ -276,3 +286,10 @@ class Run:
         preflight.before_building(
             self.recipe_file, plan, self.store, self.data_root, executor=executor, also=lacking
         )
+
+
+def _each(given: Any) -> list[Any]:
+    """What is given, one by one; a text or a path is one thing, not its letters."""
+    if isinstance(given, (str, os.PathLike)):
+        return [given]
+    return list(given)

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from codemix.data.execution.clusters import run_on_cluster
 from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
@@ -16,6 +16,7 @@ from codemix.errors import CodemixError, Problem
 from codemix.progress import progress
 
 Executor = Literal["local", "ray", "slurm"]
+EXECUTORS: tuple[str, ...] = get_args(Executor)
 IN_PROCESS_BYTES = 2**20  # less work than this is done before a worker has started
 
 
