@@ -245,7 +245,7 @@ def test_the_page_runs_and_its_model_writes_what_ours_writes(exported, tokenizer
     pytest.importorskip("transformers")
     folder, model = exported
     monkeypatch.chdir(folder.parent)
-    [code] = re.findall(
+    code, _ = re.findall(
         r"^```python\n(.*?)^```", (Path(__file__).parents[2] / "docs" / "export.md").read_text(), re.M | re.S
     )
     said = {}
