@@ -34,14 +34,15 @@ if TYPE_CHECKING:
     from codemix.train.run.stage_log import StageLog
 
 
-def open_run(recipe: PathLike, store: PathLike = "store", data_root: PathLike = ".") -> Run:
+def open_run(recipe: PathLike, store: PathLike | Store = "store", data_root: PathLike = ".") -> Run:
     """The recipe in a YAML file, in a store; `codemix.open`. Local paths in the recipe are below `data_root`.
 
     Raises CodemixError with every syntax and schema problem of the file. Nothing is built or trained yet.
     """
     recipe_file = read_recipe(recipe)
-    place = Store(Path(store))
-    return Run(recipe_file, place, Path(data_root))
+    place = Store.of(store)
+    root = Path(data_root)
+    return Run(recipe_file, place, root)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from codemix.recipe.checks import validation
 from codemix.recipe.language import recipe_file, yaml_text
 
 if TYPE_CHECKING:
+    from codemix.data.store.store import Store
     from codemix.data.workspace import Workspace
     from codemix.eval.pages.page import Page
     from codemix.recipe.planning.plan import Plan
@@ -87,7 +88,7 @@ HarnessOption = Annotated[
 STORE, DATA_ROOT = Path("store"), Path(".")
 
 
-def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Workspace:
+def load(recipe: Path | yaml_text.YamlFile, store: Path | Store, data_root: Path) -> Workspace:
     """Read, look at the store, plan. Raises CodemixError for a recipe that cannot be read; `Workspace.plan`
     for one that cannot work.
     """
@@ -96,12 +97,12 @@ def load(recipe: Path | yaml_text.YamlFile, store: Path, data_root: Path) -> Wor
 
     return open_workspace(
         recipe_file.of_document(recipe if isinstance(recipe, yaml_text.YamlFile) else yaml_text.load(recipe)),
-        Store(store),
+        Store.of(store),
         data_root,
     )
 
 
-def contexts(paths: list[Path], store: Path, data_root: Path) -> tuple[str, list[Workspace]]:
+def contexts(paths: list[Path], store: Path | Store, data_root: Path) -> tuple[str, list[Workspace]]:
     """The question (of a study, if one is given) and a context for each run that the paths name."""
     from codemix.eval.run_study import contexts as study_contexts
     from codemix.recipe.language import recipe_file, yaml_text

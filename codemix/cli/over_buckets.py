@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,7 @@ def over_buckets(
             given = bound.arguments
             address = given["store"]
             if not isinstance(address, str):
+                _refuse_streaming(given)
                 return command(**given)
             staged = _staged(address, given)
             reads = "everything" if given.get(whole_with) else needs
@@ -55,10 +57,11 @@ def over_buckets(
                     _say_what_training_copies(staged)
                 return result
             _refuse_other_machines(given)
-            _bring(staged, reads)
-            result = command(**given | {"store": staged.local.root})
-            if writes:
-                _send_back(staged)
+            with _copied(staged, reads, given) as copy:
+                given["store"] = copy if copy.reader else copy.root
+                result = command(**given)
+                if writes:
+                    _send_back(staged, copy)
             return result
 
         return run
@@ -81,7 +84,7 @@ def _staged(address: str, given: dict[str, Any]) -> StagedStore:
             )
         [recipes] = named
         paths = [recipes] if isinstance(recipes, Path) else recipes
-        _, opened = contexts(paths, store.root, given["data_root"])
+        _, opened = contexts(paths, store, given["data_root"])
         return opened
 
     return StagedStore(BucketPlace(Bucket(address)), workspaces)
@@ -97,16 +100,35 @@ def _refuse_other_machines(given: dict[str, Any]) -> None:
             )
 
 
-def _bring(staged: StagedStore, needs: Needs) -> None:
+def _refuse_streaming(given: dict[str, Any]) -> None:
+    if given.get("shards") == "stream":
+        raise refusal(
+            f"`--shards stream` reads from a bucket, and {given['store']} is a folder",
+            "leave it out, or give `--store` the address of a bucket",
+            rule="store-not-bucket",
+        )
+
+
+@contextlib.contextmanager
+def _copied(staged: StagedStore, needs: Needs, given: dict[str, Any]) -> Iterator[Store]:
+    """The local copy, with what a command needs."""
+    if given.get("shards") == "stream":
+        streaming = staged.streaming()
+        copied = f"copying {streaming.copied}, to {staged.place.cache}"
+        print(f"{staged.place}: {copied}; training reads the tokens from there", file=sys.stderr)
+        with streaming.store() as copy:
+            yield copy
+        return
     transfer = staged.missing_for_training() if needs == "training" else staged.missing()
     if transfer.outputs:
-        cost = staged.cost(transfer)
+        cost = f"{len(transfer.outputs):,} outputs, {staged.cost(transfer)}"
         print(f"{staged.place}: copying {cost}, to {staged.local.root}", file=sys.stderr)
     staged.bring(transfer)
+    yield staged.local
 
 
-def _send_back(staged: StagedStore) -> None:
-    sent = staged.send_back()
+def _send_back(staged: StagedStore, copy: Store) -> None:
+    sent = staged.send_back(copy)
     if sent.outputs:
         print(f"{staged.place}: pushed {', '.join(sent.outputs)}", file=sys.stderr)
     for output in sent.differing:
@@ -115,7 +137,11 @@ def _send_back(staged: StagedStore) -> None:
 
 def _say_what_training_copies(staged: StagedStore) -> None:
     try:
-        cost = staged.cost(staged.missing_for_training())
+        staging = staged.missing_for_training()
+        streaming = staged.streaming()
     except CodemixError:
         return  # not all of it is built, which the plan has said
-    print(f"note: `codemix train` copies {cost}, from {staged.place}", file=sys.stderr)
+    copied = f"{len(staging.outputs):,} outputs, {staged.cost(staging)}"
+    print(f"note: `codemix train` copies {copied}, from {staged.place}", file=sys.stderr)
+    streamed = f"copies {streaming.copied}; then, as it trains, it reads {streaming.read}"
+    print(f"note: `codemix train --shards stream` {streamed}", file=sys.stderr)

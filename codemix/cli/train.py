@@ -48,6 +48,13 @@ def train(
     recipe: RecipeArg,
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
+    shards: Annotated[
+        Literal["stage", "stream"],
+        typer.Option(
+            "--shards",
+            help="Of a store in a bucket: copy the tokens first, or read each window when its step comes.",
+        ),
+    ] = "stage",
     mesh: MeshOption = None,
     until: Annotated[
         str | None, typer.Option("--until", help="Stop after N steps of the run, e.g. `200 steps`.")

@@ -82,7 +82,7 @@ def open_workspace(source: recipe_file.RecipeFile, store: Store, data_root: Path
     """Plan a recipe against what the store holds: exact sizes where a source is built, declared ones
     elsewhere."""
     refuse_clashes()
-    inventory = take_inventory(source.recipe, store, data_root)
+    inventory = take_inventory(source.recipe, store.built, data_root)
     checked = validation.check(source, _pools(inventory))
     return Workspace(source, store, data_root, inventory, checked)
 

@@ -21,9 +21,9 @@ from codemix.recipe.studies.stage_tree import Tree, tree
 from codemix.recipe.studies.study import load_study, recipes
 
 
-def contexts(path: Path, store: Path, data_root: Path) -> list[Workspace]:
+def contexts(path: Path, store: Path | Store, data_root: Path) -> list[Workspace]:
     """A workspace for each point of the study in `path`."""
-    opened = Store(store)
+    opened = Store.of(store)
     points = recipes(load_study(path))
     workspaces = []
     for recipe_file in points.values():

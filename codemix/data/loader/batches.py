@@ -24,8 +24,10 @@ from numpy import ndarray
 
 from codemix.data.loader import fill_in_the_middle as fim
 from codemix.data.loader.located_rows import LocatedRows, StepBlock
+from codemix.data.loader.look_ahead import LookAhead
 from codemix.data.loader.order import Order, Rows
 from codemix.data.loader.shards import Shards, groups
+from codemix.data.store.elsewhere import PartReader
 from codemix.errors import CodemixError
 from codemix.recipe.planning.plan import StagePlan, StageSource
 
@@ -43,6 +45,7 @@ def batches(
     row_ranges: RowRanges = None,
     prefetch: int = 2,
     sentinels: fim.Sentinels | None = None,
+    reader: PartReader | None = None,
 ) -> Generator[tuple[int, Batch], None, None]:
     """`(step, batch)` from `start_step` to the end of the stage.
 
@@ -50,13 +53,14 @@ def batches(
     function from the batch size to either (needed when the batch size changes); None for all. What a row
     holds never depends on them. `prefetch` batches are made ahead in a thread, which hides slow storage; 0
     makes each when it is asked for, which for small batches in the page cache is faster. `sentinels` are the
-    ids of fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it.
+    ids of fill-in-the-middle's prefix, suffix and middle tokens, wanted when the stage asks for it. `reader`
+    reads the tokens where they are not on this disk (look_ahead.py); None where they are.
 
     Raises CodemixError (`shard-corrupt`, `shards-not-planned`, `fim-tokens`).
     """
     import grain
 
-    source = StepSource(stage, shards, row_ranges, sentinels)
+    source = StepSource(stage, shards, row_ranges, sentinels, reader)
     if not 0 <= start_step <= stage.steps:
         raise ValueError(f"step {start_step} is outside stage {stage.name} of {stage.steps} steps")
     if start_step == stage.steps:
@@ -102,6 +106,7 @@ class StepSource:
         shards: Mapping[str, Shards],
         row_ranges: RowRanges = None,
         sentinels: fim.Sentinels | None = None,
+        reader: PartReader | None = None,
     ):
         self.stage = stage
         self.order = Order(stage)
@@ -114,6 +119,9 @@ class StepSource:
             self._require_sentinels()
         self._places = np.arange(stage.seq_len, dtype=np.int32)
         self._block: StepBlock | None = None
+        self._ahead: LookAhead | None = None
+        if reader is not None:
+            self._ahead = LookAhead(reader, self.shards, self._located, stage.steps)
 
     def _require_sentinels(self) -> None:
         if self.sentinels is None or not all(0 <= s < self.vocab_size for s in self.sentinels):
@@ -128,11 +136,18 @@ class StepSource:
         return self.stage.steps
 
     def __getitem__(self, step: int) -> Batch:
+        if self._ahead is None:
+            return self.assemble(self._located(step))
+        asked = self._ahead.step(step)
+        windows = asked.windows(self.stage.seq_len + 1)
+        return self._arrays(asked.rows, windows)
+
+    def _located(self, step: int) -> LocatedRows:
         block = self._block  # read once: a thread sees a whole block, old or new
         if block is None or not block.holds(step):
             block = self._locate_steps(step)
             self._block = block
-        return self.assemble(block.rows_of(step))
+        return block.rows_of(step)
 
     def row_ids(self, step: int) -> ndarray:
         """This host's rows of a step, as rows of the stage."""
@@ -229,9 +244,13 @@ class StepSource:
         )
 
     def assemble(self, located: LocatedRows) -> Batch:
-        """The arrays of located rows."""
+        """The arrays of located rows, from mapped files."""
         self._check(located)
-        windows = self._windows(located)
+        return self._arrays(located, self._windows(located))
+
+    def _arrays(self, located: LocatedRows, windows: ndarray) -> Batch:
+        """The arrays of located rows and their tokens, int32 [B, T + 1]."""
+        self._check_ids(located, windows)
         if any(self.rates):
             self._rearrange(located, windows)
         batch = {
@@ -264,12 +283,18 @@ class StepSource:
             tokens = self.shards[source].tokens(shards[row])
             begin = offsets[row]
             windows[row] = tokens[begin : begin + length]
-        greatest_id = windows.view(np.uint32).max(initial=0)
-        if greatest_id >= self.vocab_size:
-            for row, source in enumerate(sources):
-                one = slice(row, row + 1)
-                self.shards[source].check_ids(windows[one], located.rows.window[one])
         return windows
+
+    def _check_ids(self, located: LocatedRows, windows: ndarray) -> None:
+        greatest_id = windows.view(np.uint32).max(initial=0)
+        if greatest_id < self.vocab_size:
+            return
+        numbers = located.rows.window
+        sources = located.rows.source.tolist()
+        for row, source in enumerate(sources):
+            one = slice(row, row + 1)
+            shards = self.shards[source]
+            shards.check_ids(windows[one], numbers[one])
 
     def _rearrange(self, located: LocatedRows, windows: ndarray) -> None:
         has_rate = np.array([rate > 0 for rate in self.rates])

@@ -25,6 +25,7 @@ from numpy import ndarray
 from codemix.data.loader.checked_blocks import CheckedBlocks
 from codemix.data.loader.mapped_arrays import CannotMap, map_array
 from codemix.data.store import block_checksums
+from codemix.data.store.elsewhere import PartOfFile
 from codemix.data.store.manifest import TOKEN_BYTES, Manifest, ids_file
 from codemix.errors import CodemixError, Problem
 from codemix.files import file_digest
@@ -71,7 +72,7 @@ class Shards:
         self.shards = manifest.shards(split)
         self.vocab_size = int(manifest.tokenizer["vocab_size"])
         self.token_bytes = TOKEN_BYTES[manifest.dtype]
-        self._dtype = f"<u{self.token_bytes}"
+        self.dtype = f"<u{self.token_bytes}"
         self._paths = [str(self.folder / s.path) for s in self.shards]
         windows = [_windows_in(s.tokens, seq_len) for s in self.shards]
         self._before = np.cumsum([0, *windows], dtype=np.int64)  # windows before each shard, and all
@@ -105,6 +106,14 @@ class Shards:
         shard = np.searchsorted(self._last, windows, "right")
         in_shard = windows - self._before[shard]
         return shard, in_shard * self.seq_len
+
+    def part(self, shard: int, offset: int) -> PartOfFile:
+        """Where the window lies that begins at this token of a shard."""
+        length = self.seq_len + 1
+        start = offset * self.token_bytes
+        end = start + length * self.token_bytes
+        path = self._paths[shard]
+        return PartOfFile(path, start, end)
 
     def gather(self, windows: ndarray) -> ndarray:
         """The tokens of `windows`: int32 [n, seq_len + 1]."""
@@ -324,7 +333,7 @@ class Shards:
         """All tokens of a shard, mapped: unsigned, as wide as the manifest says."""
         path = self._paths[shard]
         count = self.shards[shard].tokens
-        return self._map(path, self._dtype, count, "tokens")
+        return self._map(path, self.dtype, count, "tokens")
 
     def ends(self, shard: int) -> ndarray:
         """Where each document ends [tokens].

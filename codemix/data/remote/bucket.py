@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import functools
 import random
-import time
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -42,6 +42,7 @@ class Entry:
     key: str
     bytes: int
     modified: datetime
+    etag: str  # bare, without quotes; empty where the service has none
 
 
 class Bucket:
@@ -60,6 +61,7 @@ class Bucket:
         from obstore.store import from_url
 
         self.address = address.rstrip("/")
+        self._closed = threading.Event()
         options: dict[str, Any] = {"retry_config": _ONE_TRY}
         try:
             self._reading = from_url(self.address, client_options=_READING, **options)
@@ -134,6 +136,41 @@ class Bucket:
         for chunk in answer.stream(min_chunk_size=CHUNK):
             yield bytes(chunk)
 
+    def part(self, key: str, start: int, end: int, etag: str = "") -> bytes:
+        """The bytes of an object from `start` up to `end`, in one request.
+
+        A body that is cut is asked for again. Raises CodemixError where the object is not there, ends before, or is
+        not the one of this ETag any more. ETags are compared here: not every service obeys If-Match.
+        """
+        import obstore
+
+        asked = (start, end)
+
+        def get() -> bytes:
+            answer = obstore.get(self._reading, key, options={"range": asked})
+            if answer.range != asked:
+                raise self._too_short(key, answer.meta["size"], end)
+            found = _bare(answer.meta["e_tag"])
+            if etag and found != etag:
+                raise self._replaced(key)
+            body = bytes(answer.bytes())
+            if len(body) != end - start:
+                raise ConnectionError(f"{len(body):,} bytes came of {end - start:,}")
+            return body
+
+        return self._patiently("read", key, get)
+
+    def _replaced(self, key: str) -> CodemixError:
+        return CodemixError(
+            f"{self.address}/{key} was replaced while it was read: its ETag is another",
+            hints=["the same command checks it by its SHA-256, and resumes from the newest checkpoint"],
+            rule="bucket-lost",
+        )
+
+    def close(self) -> None:
+        """Let no request be tried again: those on their way fail where they would have waited."""
+        self._closed.set()
+
     def _too_short(self, key: str, size: int, end: int) -> CodemixError:
         return CodemixError(
             f"cannot read {self.address}/{key}: it has {size:,} bytes, and {end:,} were put there",
@@ -148,7 +185,7 @@ class Bucket:
         def listed() -> list[Entry]:
             found: list[Entry] = []
             for batch in obstore.list(self._reading, prefix or None):
-                found += [Entry(each["path"], each["size"], each["last_modified"]) for each in batch]
+                found += map(_entry, batch)
             return found
 
         return self._patiently("list", prefix, listed)
@@ -185,15 +222,31 @@ class Bucket:
         while True:
             try:
                 return call()
+            except CodemixError:
+                raise
             except Exception as error:
                 tries += 1
                 self._wait_or_refuse(verb, key, error, tries)
 
     def _wait_or_refuse(self, verb: str, key: str, error: Exception, tries: int) -> None:
-        if tries == TRIES or not refusals.passes(error):
+        is_last = tries == TRIES or self._closed.is_set()
+        if is_last or not refusals.passes(error):
             place = f"{self.address}/{key}"
             raise refusals.refusal(verb, place.rstrip("/"), error) from None
         growing = FIRST_PAUSE_S * 2**tries
         longest = min(LONGEST_PAUSE_S, growing)
         pause = random.uniform(0, longest)
-        time.sleep(pause)
+        self._closed.wait(pause)
+
+
+def _entry(listed: Mapping[str, Any]) -> Entry:
+    key = listed["path"]
+    n_bytes = listed["size"]
+    modified = listed["last_modified"]
+    etag = _bare(listed["e_tag"])
+    return Entry(key, n_bytes, modified, etag)
+
+
+def _bare(etag: str | None) -> str:
+    """An ETag without its quotes, which listings and answers of one service may put differently."""
+    return (etag or "").removeprefix("W/").strip('"')

@@ -16,16 +16,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from codemix.data.remote.bucket import CONCURRENT, Bucket
+from codemix.data.remote.bucket import CONCURRENT, Bucket, Entry
 from codemix.data.store.copying import changed
 from codemix.errors import CodemixError
 
 FORMAT = 1
 DONE = "done.json"
+ETAGS = "etags.json"  # the note of them: a field that earlier versions do not know would be refused
 PIECE = 64 * 2**20  # bytes
 SENDING = 8  # pieces in memory, and on their way
 
@@ -77,6 +78,21 @@ class Contents:
         for name, spans in zip(self.pieces, self.spans, strict=True):
             by_name[name] = _size(spans)
         return by_name
+
+    @property
+    def etags(self) -> tuple[str, ...]:
+        """The ETag of each piece when the folder was finished; none of what an earlier codemix put there."""
+        if ETAGS not in self.notes:
+            return ()
+        listed = json.loads(self.notes[ETAGS])
+        return tuple(listed)
+
+    def with_etags(self, there: Mapping[str, Entry]) -> Contents:
+        """The same with the ETags of its pieces, as they are there."""
+        etags = [there[piece].etag for piece in self.pieces]
+        notes = dict(self.notes)
+        notes[ETAGS] = json.dumps(etags)
+        return replace(self, notes=notes)
 
     def as_json(self) -> bytes:
         content = asdict(self) | {"format": FORMAT}
@@ -152,10 +168,12 @@ def upload(
     """
     sizes = {name: (source / name).stat().st_size for name in sorted(digests)}
     files = tuple(File(name, size, digests[name]) for name, size in sizes.items())
-    there = _sizes_there(bucket, folder)
+    there = objects_there(bucket, folder)
     pieces = _send_pieces(bucket, folder, source, files, there, advance)
     contents = Contents(files, pieces, PIECE, notes or {})
-    _refuse_lost(bucket, folder, contents)
+    sent = objects_there(bucket, folder)
+    refuse_lost(bucket, folder, contents, sent)
+    contents = contents.with_etags(sent)
     if not bucket.put_new(f"{folder}/{DONE}", contents.as_json()):
         raise CodemixError(
             f"{bucket.address}/{folder} was finished by somebody else meanwhile, with other content",
@@ -170,14 +188,14 @@ def _send_pieces(
     folder: str,
     source: Path,
     files: tuple[File, ...],
-    there: Mapping[str, int],
+    there: Mapping[str, Entry],
     advance: Advance,
 ) -> tuple[str, ...]:
     """Send what is not there yet of the files; the names of all pieces."""
 
     def send(piece: bytes) -> str:
         name = hashlib.sha256(piece).hexdigest()
-        if there.get(name) != len(piece):
+        if name not in there or there[name].bytes != len(piece):
             bucket.put(f"{folder}/{name}", piece)
         advance(len(piece))
         return name
@@ -215,23 +233,22 @@ def _read(folder: Path, span: Span) -> bytes:
         return file.read(span.end - span.start)
 
 
-def _refuse_lost(bucket: Bucket, folder: str, contents: Contents) -> None:
-    """Raises CodemixError where a piece that was sent, or was there, is gone or short."""
-    there = _sizes_there(bucket, folder)
+def refuse_lost(bucket: Bucket, folder: str, contents: Contents, there: Mapping[str, Entry]) -> None:
+    """Raises CodemixError where a piece is not among what is there of a folder, or has another size."""
     for name, size in contents.sizes.items():
-        if there.get(name) == size:
+        if name in there and there[name].bytes == size:
             continue
         what = f"{bucket.address}/{folder}/{name} is not there as it was sent"
-        hint = "something deleted or replaced it meanwhile; run the same command again"
+        hint = "something deleted or replaced it; delete its folder from the bucket and push it again"
         raise CodemixError(what, hints=[hint], rule="bucket-lost")
 
 
-def _sizes_there(bucket: Bucket, folder: str) -> dict[str, int]:
-    """The bytes of each object of a folder, by its name."""
+def objects_there(bucket: Bucket, folder: str) -> dict[str, Entry]:
+    """The objects of a folder, by name."""
     by_name = {}
     for entry in bucket.entries(folder):
         name = entry.key.removeprefix(f"{folder}/")
-        by_name[name] = entry.bytes
+        by_name[name] = entry
     return by_name
 
 
@@ -287,9 +304,14 @@ def _fetch_piece(bucket: Bucket, key: str, target: Path, spans: list[Span]) -> N
         body = bucket.stream(key, 0, _size(spans))
         if _write(body, target, spans) == name:
             return
+    raise damaged(bucket, key)
+
+
+def damaged(bucket: Bucket, key: str) -> CodemixError:
+    """The problem of a piece that is not what it is named after."""
     what = f"{bucket.address}/{key} is damaged: its SHA-256 is not its name"
     hint = "delete the folder from the bucket, and push it again from where it is whole"
-    raise CodemixError(what, hints=[hint], rule="bucket-damaged")
+    return CodemixError(what, hints=[hint], rule="bucket-damaged")
 
 
 def _write(body: Iterator[bytes], target: Path, spans: list[Span]) -> str:

@@ -142,6 +142,20 @@ class BucketPlace:
             return None
         return {file.path: file.sha256 for file in contents.files}
 
+    @property
+    def bucket(self) -> Bucket:
+        return self._bucket
+
+    def contents(self, output: str) -> pieces.Contents:
+        """What an output consists of here. Raises CodemixError where it is gone."""
+        contents = self._contents(output)
+        if contents is None:
+            what = f"{self._bucket.address}/{output} is gone"
+            raise CodemixError(
+                what, hints=["something deleted it; run the same command again"], rule="bucket-lost"
+            )
+        return contents
+
     def requests(self, output: str) -> int:
         """How many reads bring an output: one for each piece, one for their list."""
         contents = self._known_contents(output)
@@ -158,12 +172,7 @@ class BucketPlace:
 
     def take(self, store: Store, output: str, advance: Advance) -> None:
         """Put an output from here into a local store, whole."""
-        contents = self._contents(output)
-        if contents is None:
-            what = f"{self._bucket.address}/{output} is gone"
-            raise CodemixError(
-                what, hints=["something deleted it; run the same command again"], rule="bucket-lost"
-            )
+        contents = self.contents(output)
         final = store.root / output
         work = store.work(final)
         known = {file.path: file.sha256 for file in contents.files}

@@ -19,6 +19,7 @@ _HINTS = {  # by status, of what is no credential's fault
     "403": "these credentials may not do that there; writing needs s3:PutObject or storage.objects.create",
     "404": "something deleted it while it was in use; run the same command again",
     "405": "the service does not know this request: codemix needs one that speaks S3 or GCS",
+    "416": "something replaced it with less; delete its folder from the bucket and push it again",
     "501": "the service does not know this request: codemix needs one with conditional writes (If-None-Match)",
 }
 _CREDENTIALS = {

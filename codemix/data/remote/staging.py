@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from codemix.data.remote.costs import NOTHING, Cost
 from codemix.data.remote.needed import outputs_of, read_by_training
 from codemix.data.remote.places import BucketPlace
-from codemix.data.remote.transfer import Transfer, plan_pull, plan_push, pull, push
+from codemix.data.remote.streaming import BucketReader, Streamed, StreamedStore, streamed
+from codemix.data.remote.transfer import Transfer, plan_pull, plan_push, pull, push, refuse_full
+from codemix.data.store.manifest import TOKEN_BYTES
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace
-from codemix.recipe.planning.cost_estimate import show_bytes
+from codemix.recipe.planning.plan import StagePlan
 
-LINE_RATE = 125e6  # bytes a second, of 1 Gbit/s
+TOKENS = "data/"  # how the names of outputs begin that training may leave in the bucket
 Open = Callable[[Store], list[Workspace]]  # recipes in a store
 
 
@@ -32,12 +36,18 @@ class StagedStore:
         """All that is finished in the bucket, without the data: enough to plan."""
         return self.place.catalog()
 
+    def read_by_training(self, catalog: Store) -> list[str]:
+        """What training reads. Raises CodemixError where its data is not built."""
+        outputs: list[str] = []
+        for workspace in self.open(catalog):
+            outputs += read_by_training(workspace)
+        return list(dict.fromkeys(outputs))
+
     def missing_for_training(self) -> Transfer:
         """What training reads and the copy lacks. Raises CodemixError where its data is not built."""
-        outputs: list[str] = []
-        for workspace in self.open(self.catalog()):
-            outputs += read_by_training(workspace)
-        return plan_pull(self.local, dict.fromkeys(outputs), self.place)
+        catalog = self.catalog()
+        outputs = self.read_by_training(catalog)
+        return plan_pull(self.local, outputs, self.place)
 
     def missing(self) -> Transfer:
         """What belongs to the recipes and the copy lacks."""
@@ -49,20 +59,72 @@ class StagedStore:
         """Copy it, checked by its digests."""
         pull(transfer, self.local, self.place)
 
-    def send_back(self) -> Transfer:
-        """Put what is finished of the recipes in the copy into the bucket; what was missing there."""
-        outputs = outputs_of(self.open(self.local), self.local)
+    def send_back(self, store: Store) -> Transfer:
+        """Put what is finished of the recipes in the copy into the bucket; what was missing there. `store` is the copy,
+        as it was worked in."""
+        outputs = outputs_of(self.open(store), store)
         transfer = plan_push(self.local, outputs, self.place)
         push(transfer, self.local, self.place)
         return transfer
 
-    def cost(self, transfer: Transfer) -> str:
-        """What a copy costs: `3 outputs, 1.2 GB in 21 requests, about 10 s at 1 Gbit/s`."""
-        requests = 0
-        for output in transfer.outputs:
-            requests += self.place.requests(output)
-        n_bytes = transfer.total_bytes
-        seconds = n_bytes / LINE_RATE
-        size = show_bytes(n_bytes)
-        outputs = f"{len(transfer.outputs):,} outputs"
-        return f"{outputs}, {size} in {requests:,} requests, about {seconds:,.0f} s at 1 Gbit/s"
+    def streaming(self) -> Streaming:
+        """What training takes that leaves its tokens in the bucket. Raises CodemixError where its data is not built."""
+        catalog = self.catalog()
+        outputs = self.read_by_training(catalog)
+        tokens = [output for output in outputs if output.startswith(TOKENS)]
+        others = [output for output in outputs if output not in tokens]
+        transfer = plan_pull(self.local, others, self.place)
+        return Streaming(self, catalog, streamed(self.place, catalog, tokens), transfer)
+
+    def cost(self, transfer: Transfer) -> Cost:
+        """Of a copy."""
+        requests = map(self.place.requests, transfer.outputs)
+        return Cost(transfer.total_bytes, sum(requests))
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Training that reads its tokens from the bucket."""
+
+    staged: StagedStore
+    catalog: Store
+    sources: list[Streamed]
+    transfer: Transfer  # of all else that it reads
+
+    @property
+    def copied(self) -> Cost:
+        """Before training: all but the tokens, and what is small of those."""
+        cost = self.staged.cost(self.transfer)
+        for source in self.sources:
+            files = source.lacking
+            cost += Cost(sum(file.bytes for file in files), len(files))
+        return cost
+
+    @property
+    def read(self) -> Cost:
+        """In the course of training, by all hosts together: one request for each row of the stages that are left."""
+        cost = NOTHING
+        for workspace in self.staged.open(self.catalog):
+            for stage in workspace.plan.stages:
+                if not workspace.is_trained(stage):
+                    cost += _read_by(workspace, stage)
+        return cost
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[StreamedStore]:
+        """The local copy, its tokens in the bucket."""
+        refuse_full(self.catalog.root, self.copied.bytes)
+        self.staged.bring(self.transfer)
+        with contextlib.closing(BucketReader(self.staged.place.bucket)) as reader:
+            for source in self.sources:
+                reader.add(source)
+            yield StreamedStore(self.staged.local.root, self.catalog, reader)
+
+
+def _read_by(workspace: Workspace, stage: StagePlan) -> Cost:
+    cost = NOTHING
+    for planned in stage.sources:
+        manifest = workspace.manifests[planned.source]
+        window = (stage.seq_len + 1) * TOKEN_BYTES[manifest.dtype]
+        cost += Cost(planned.windows * window, planned.windows)
+    return cost

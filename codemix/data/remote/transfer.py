@@ -72,13 +72,14 @@ def pull(transfer: Transfer, store: Store, place: Place) -> None:
 
     Raises CodemixError before the first where the disk has less room than they take.
     """
-    _refuse_full(store.root, transfer.total_bytes)
+    refuse_full(store.root, transfer.total_bytes)
     with progress("pulling", transfer.total_bytes, "bytes") as advance:
         for output in transfer.outputs:
             place.take(store, output, advance)
 
 
-def _refuse_full(root: Path, wanted: int) -> None:
+def refuse_full(root: Path, wanted: int) -> None:
+    """Raises CodemixError where the disk of a folder has less room."""
     there = root.absolute()
     while not there.exists():
         there = there.parent

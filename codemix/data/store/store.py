@@ -28,6 +28,7 @@ from typing import Any
 
 from codemix.data.store import digests
 from codemix.data.store.addresses import as_given, looks_like_address
+from codemix.data.store.elsewhere import PartReader
 from codemix.errors import CodemixError
 from codemix.files import write_whole
 
@@ -96,8 +97,11 @@ class Store:
     """A folder of finished, fingerprinted outputs. Two processes may share it; neither builds what the other
     is building."""
 
+    reader: PartReader | None = None  # of tokens that are not on this disk
+
     def __init__(self, root: str | Path):
         self.root = Path(root)
+        self.built = self  # the store in which data is looked up
         if looks_like_address(str(root)):
             raise CodemixError(
                 f"the store `{as_given(self.root)}` is not a folder, and here it has to be one",
@@ -106,6 +110,13 @@ class Store:
                 ],
                 rule="store-not-local",
             )
+
+    @staticmethod
+    def of(place: str | Path | Store) -> Store:
+        """The store in a folder, or the one that is given."""
+        if isinstance(place, Store):
+            return place
+        return Store(place)
 
     def path(self, kind: str, name: str, fingerprint: str = "") -> Path:
         """Where the output of `kind` with this name and fingerprint is (or would be)."""

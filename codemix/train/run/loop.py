@@ -28,6 +28,7 @@ from codemix.train.run.context import RunContext
 from codemix.train.run.metrics import Sums, mfu
 from codemix.train.run.options import StepMetrics
 from codemix.train.run.progress_view import Beginning
+from codemix.train.run.reading import Reading
 from codemix.train.run.recorder import Recorder, open_recorder
 from codemix.train.run.speed import Speed
 from codemix.train.run.stage_state import StageState, start_state
@@ -132,6 +133,7 @@ class StageRun:
         self.in_flight: deque[InFlight] = deque()
         self.spike = loss_alarm.Spike()
         self.speed = Speed(stage.tokens)
+        self.reading = Reading(context.store.reader, state.ledger.steps)
         self.saved = checkpoints.latest()
         self.saved_at_s = time.monotonic()
 
@@ -148,9 +150,10 @@ class StageRun:
             row_ranges=step.host_rows,
             prefetch=max(1, self.options.prefetch),
             sentinels=stage_sentinels(self.stage, self.context.tokenizer),
+            reader=self.context.store.reader,
         )
         with contextlib.closing(loader):
-            for number, batch in loader:
+            for number, batch in self.reading.timed(loader):
                 rows = step.put(batch, self.stage.batch_size(number))
                 lr = self.stage.lr(number)
                 draw = (self.stage.seed, self.stage.run_steps + number)
@@ -266,6 +269,7 @@ class StageRun:
             utilisation = self._mfu(rate.tokens_per_s)
             if utilisation is not None:
                 line["mfu"] = utilisation
+        line |= self.reading.line(done)
         line["time"] = time.time()
         self.state.sums = Sums()
         self.recorder.write(line)

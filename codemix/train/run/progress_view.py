@@ -169,6 +169,10 @@ def describe(line: Line) -> str:
         parts.append(f"{line['tokens_per_s']:,.0f} tokens/s")
     if "mfu" in line:
         parts.append(f"MFU {line['mfu']:.1%}")
+    if "data/requests_per_step" in line:
+        requests = line["data/requests_per_step"]
+        waited_s = line["data/wait_s_per_step"]
+        parts.append(f"{requests:,.1f} requests and {waited_s:.3f} s of waiting a step")
     return "  ".join(parts)
 
 
