@@ -56,7 +56,7 @@ def place(server, built, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pieces, "PIECE", 500)
     address, faults = server
     faults.share = 0.0
-    address = f"{address}/{next(NUMBERS)}"
+    address = f"{address}/streamed/{next(NUMBERS)}"  # moto has one world for all tests
     words = ["push", built.recipe_file.document.file, "--to", address, "--store", built.store.root]
     assert command([*map(str, words), "--data-root", str(built.data_root)]) == 0
     capsys.readouterr()
@@ -211,7 +211,7 @@ def test_a_stage_that_stops_leaves_no_request_waiting(built, place, monkeypatch)
     address, faults = place
     monkeypatch.setattr(requests, "FIRST_PAUSE_S", 60)
     with staged(built, address).streaming().store() as store:
-        faults.share = 1.0
+        monkeypatch.setattr(faults, "next", lambda: "503")
         asked = store.reader.ask(PartOfFile(next(iter(store.reader._files)), 0, 10))
         while not asked.running():
             time.sleep(0.001)
