@@ -1,5 +1,6 @@
 """The generated pages are up to date, complete, and their examples are real."""
 
+import json
 import re
 from pathlib import Path
 
@@ -88,3 +89,10 @@ def test_the_starting_recipe_validates_whatever_it_is_called(name):
     checked = validation.check(recipe_file.parse_recipe(starting_recipe(name), "r.yaml"))
     assert not checked.problems and len(checked.plan.stages) == 3
     assert starting_recipe(name).count("#") > 10
+
+
+def test_every_op_that_judges_texts_by_themselves_says_what_it_costs():
+    costs = json.loads((FOLDER / "op_costs.json").read_text())
+    needs_more = {"classifier", "decontaminate", "hash_sample", "where"}  # a model, files, conditions
+    assert set(costs["ops"]) == set(component.built_in_kinds("op")) - needs_more
+    assert costs["machine"] in PAGES["components.md"]

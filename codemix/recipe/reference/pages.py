@@ -7,6 +7,7 @@ wrong.
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -48,6 +49,8 @@ def components_page() -> str:
         kinds = component.built_in_kinds(family)
         links = [f"[`{kind}`](#{family}-{kind})" for kind in kinds]
         parts.append(f"## {heading}\n\n{', '.join(links) or 'none yet'}\n")
+        if family == "op":
+            parts.append(_op_costs())
         for kind in kinds:
             parts.append(describe_kind(family, kind, level=3))
             json_schema.component_schema(family, kind, shared)
@@ -57,6 +60,23 @@ def components_page() -> str:
             table = fields_table(shape["properties"], shape.get("required", ()))
             parts.append(f"### {name}\n\n{shape.get('description', '')}\n\n{table}\n")
     return _page(parts)
+
+
+def _op_costs() -> str:
+    """What the ops cost, as docs/op_costs.json has it."""
+    text = (FOLDER / "op_costs.json").read_text(encoding="utf-8")
+    measured = json.loads(text)
+    lines = [
+        f"What they cost at their defaults on one CPU ({measured['machine']}; `python benchmarks/ops.py --write` measures "
+        "again). Ops that are not in the table need a model, files or conditions of a recipe:",
+        "",
+        "| op | CPU ms per MB | of |",
+        "| --- | ---: | --- |",
+    ]
+    for kind, cost in measured["ops"].items():
+        milliseconds = 1000 * cost["s_per_mb"]
+        lines.append(f"| [`{kind}`](#op-{kind}) | {milliseconds:.2g} | {cost['of']} |")
+    return "\n".join(lines) + "\n"
 
 
 def _page(parts: Iterable[str]) -> str:
