@@ -95,6 +95,37 @@ def test_before_it_is_built_a_run_says_what_to_do(folder):
         assert any("codemix " in hint for hint in stopped.value.problems[0].hints)
 
 
+def test_what_is_wrong_with_files_is_reported_of_every_source_at_its_line(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"content": "words"}\n')
+    recipe = tmp_path / "recipe.yaml"
+    lines = [
+        "codemix: 1",
+        "name: wrong-files",
+        "tokenizer: {kind: tokenizer_json, path: absent.json}",
+        "sources:",
+        "  rows: {read: {kind: jsonl, paths: rows.jsonl}}",
+        "  none: {read: {kind: text, paths: 'nothing/*.txt'}}",
+        "  ops: {read: {kind: text, paths: recipe.yaml}, ops: [{kind: decontaminate, paths: 'eval/*'}]}",
+        "model: {d_model: 16, n_layers: 1, n_heads: 1, d_ff: 32}",
+        "training: {seq_len: 8, batch_size: 1}",
+        "stages:",
+        "  - name: only",
+        "    steps: 3",
+        "    mixture: {rows: 50%, none: 25%, ops: 25%}",
+        "    learning_rate: {kind: constant, value: 1e-3}",
+    ]
+    recipe.write_text("\n".join(lines))
+    with pytest.raises(codemix.CodemixError) as stopped:
+        codemix.open(recipe, store=tmp_path / "store", data_root=tmp_path).build()
+    found = [(problem.where.line, problem.where.path) for problem in stopped.value.problems]
+    assert found == [
+        (3, "tokenizer"),
+        (5, "sources.rows.read"),
+        (6, "sources.none.read"),
+        (7, "sources.ops.ops[0]"),
+    ]
+
+
 def test_a_plan_is_short_in_a_terminal_and_tables_in_a_notebook(run):
     plan = run.plan
     assert (

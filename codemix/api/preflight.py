@@ -81,7 +81,7 @@ def missing_here(context: Workspace, options: EvalOptions) -> list[Problem]:
 
     lacking = list(build_lacks(context.source, context.store, context.data_root))
     if any(stage.pretrained for stage in untrained_stages(context.plan, context.store)):
-        from codemix.recipe.language.requirements import located
+        from codemix.recipe.language.finding import located
         from codemix.train.run import pretrained
 
         of_models = pretrained.findings(context.plan, context.data_root)

@@ -97,6 +97,7 @@ class Run:
     def _build(self, workers: int, executor: Executor, only: Collection[str] = ()) -> dict[str, Manifest]:
         from codemix.data.build.build import build
         from codemix.data.execution.runner import EXECUTORS
+        from codemix.recipe.language.finding import placed_in
 
         if executor not in EXECUTORS:
             raise CodemixError(
@@ -106,14 +107,15 @@ class Run:
             )
         if workers < 1:
             raise CodemixError(f"{workers} workers cannot build", hints=["give 1 or more"], rule="no-workers")
-        return build(
-            self.recipe_file.recipe,
-            self.store,
-            data_root=self.data_root,
-            workers=workers,
-            executor=executor,
-            only=_each(only) or None,
-        )
+        with placed_in(self.recipe_file.document):
+            return build(
+                self.recipe_file.recipe,
+                self.store,
+                data_root=self.data_root,
+                workers=workers,
+                executor=executor,
+                only=_each(only) or None,
+            )
 
     def stage(self, name: str) -> StageRows:
         """A stage as a sequence: `[row]` for what a row reads, `.steps[step]` for a batch, for any trainer.

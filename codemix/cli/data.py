@@ -59,12 +59,14 @@ def build_data(
     from codemix.data.store.store import Store
     from codemix.recipe.checks import validation
     from codemix.recipe.language import recipe_file
+    from codemix.recipe.language.finding import placed_in
 
     source = recipe_file.read_recipe(recipe)
     planned = validation.check(source).require()
     place = Store(store)
     preflight.before_building(source, planned, place, data_root, executor=executor, only=only or ())
-    build(source.recipe, place, data_root=data_root, workers=workers, executor=executor, only=only)
+    with placed_in(source.document):
+        build(source.recipe, place, data_root=data_root, workers=workers, executor=executor, only=only)
     built = {}
     for name, state in take_inventory(source.recipe, place, data_root).items():
         if state.built and (not only or name in only):

@@ -106,7 +106,7 @@ def _model_problems(plan: Plan, document: YamlFile) -> list[Problem]:
     """Where a model to start from is on this machine and is not the recipe's; only its config.json is read."""
     if all(stage.pretrained is None for stage in plan.stages):
         return []
-    from codemix.recipe.language.requirements import located
+    from codemix.recipe.language.finding import located
     from codemix.train.run import pretrained
 
     data_root = Path(environment.text(environment.DATA_ROOT, str(DATA_ROOT)))

@@ -16,6 +16,7 @@ from codemix.eval.measure import requirements
 from codemix.eval.measure.evaluate import EvalOptions, evaluate, results_path
 from codemix.progress import progress
 from codemix.recipe.checks import validation
+from codemix.recipe.language.finding import placed_in
 from codemix.recipe.planning.plan import StagePlan
 from codemix.recipe.studies.stage_tree import Tree, tree
 from codemix.recipe.studies.study import load_study, recipes
@@ -43,7 +44,8 @@ def build_study(
         raise CodemixError(*dict.fromkeys(lacking))
     for point in points:
         validation.check(point).require()
-        build(point.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
+        with placed_in(point.document):
+            build(point.recipe, Store(store), data_root=data_root, workers=workers, executor=executor)
     return contexts(path, store, data_root)
 
 

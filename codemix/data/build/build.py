@@ -16,6 +16,7 @@ from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.recipe.language import schema
+from codemix.recipe.language.finding import Faults, Finding, faults_of
 
 # what the tasks of a build need; a worker imports it while we still look at the inputs and the tokenizer
 MODULES_OF_WORKERS = ("codemix.data.build.documents_job", "codemix.data.build.tokens")
@@ -82,18 +83,17 @@ def _requested(recipe: schema.Recipe, only: list[str] | None) -> list[str]:
 
 def _refuse(builder: Builder, tokenized: list[str], to_read: set[str]) -> None:
     """Raise what can be known to go wrong before long work starts, of every source at once."""
-    problems: list[Problem] = []
+    findings: list[Finding] = []
     for name in tokenized:
         error = builder.ids.tokens[name].problem
-        problems += error.problems if error is not None else ()
-    problems += _faults_of_ops(builder, to_read)
-    problems += _problems_of_first_rows(builder, to_read)
-    if problems:
-        distinct = {problem.what: problem for problem in problems}
-        raise CodemixError(*distinct.values())
+        findings += faults_of(("sources", name), error).findings if error is not None else ()
+    findings += _faults_of_ops(builder, to_read)
+    findings += _problems_of_first_rows(builder, to_read)
+    if findings:
+        raise Faults(dict.fromkeys(findings))
 
 
-def _faults_of_ops(builder: Builder, names: set[str]) -> Iterator[Problem]:
+def _faults_of_ops(builder: Builder, names: set[str]) -> Iterator[Finding]:
     """What is wrong with the files of ops of those of `names` whose documents the store lacks."""
     for name, source in builder.recipe.sources.items():
         identity = builder.ids.documents[name]
@@ -104,10 +104,11 @@ def _faults_of_ops(builder: Builder, names: set[str]) -> Iterator[Problem]:
         for number, op in enumerate(source.ops):
             place = f"source `{name}`, ops[{number}]"
             for problem in op.faults(builder.root):
-                yield replace(problem, what=f"{place}: {problem.what}")
+                told = replace(problem, what=f"{place}: {problem.what}")
+                yield Finding(("sources", name, "ops", number), told)
 
 
-def _problems_of_first_rows(builder: Builder, names: set[str]) -> list[Problem]:
+def _problems_of_first_rows(builder: Builder, names: set[str]) -> list[Finding]:
     """What a look at the first rows tells of those of `names` whose documents the store lacks."""
     sources = {
         name: source

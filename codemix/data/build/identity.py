@@ -22,11 +22,13 @@ from typing import Any
 
 from codemix.data.build.stored_inputs import FrozenInputs, are_absent, of_documents, of_tokenizers
 from codemix.data.inputs.frozen_inputs import Hashes, Input, freeze, frozen
+from codemix.data.interfaces import DocumentReader, Op
 from codemix.data.scoring import scoring_ops
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, did_you_mean
 from codemix.recipe.language import schema
 from codemix.recipe.language.component import identity
+from codemix.recipe.language.finding import faults_of
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.language.subsample import ALL, read_shares, trained_share
@@ -133,13 +135,25 @@ def _freeze_all(
     by_source: dict[str, FrozenInputs | CodemixError] = {}
     with Hashes(store) as hashes:
         for name, source in recipe.sources.items():
+            place = ("sources", name)
             try:
-                inputs = frozen(source.read.inputs(data_root), hashes, data_root)
-                of_ops = [frozen(op.inputs(data_root), hashes, data_root) for op in source.ops]
+                inputs = _frozen((*place, "read"), source.read, hashes, data_root)
+                of_ops = [
+                    _frozen((*place, "ops", number), op, hashes, data_root)
+                    for number, op in enumerate(source.ops)
+                ]
                 by_source[name] = FrozenInputs(inputs, of_ops)
             except CodemixError as error:
                 by_source[name] = error
     return by_source
+
+
+def _frozen(path: tuple, component: DocumentReader | Op, hashes: Hashes, data_root: Path) -> list[Input]:
+    """The inputs of the component at `path` of the recipe. Raises Faults."""
+    try:
+        return frozen(component.inputs(data_root), hashes, data_root)
+    except CodemixError as error:
+        raise faults_of(path, error) from None
 
 
 def _documents_identities(
@@ -187,7 +201,7 @@ def _remembered_documents(
             hints=[f"remove all but one of documents/: {folders}"],
             rule="inputs-ambiguous",
         )
-        return Identity(None, problem=problem)
+        return Identity(None, problem=faults_of(("sources", name), problem))
     return next(iter(by_fingerprint.values()), absent)
 
 
@@ -287,7 +301,7 @@ def _tokenizer_identity(
                 candidate = _tokenizer_of_files(remembered.files, graph, documents, dedup)
                 if candidate.fingerprint == remembered.fingerprint:
                     return replace(candidate, is_remembered=True)
-        return Identity(None, problem=error)
+        return Identity(None, problem=faults_of(("tokenizer",), error))
 
 
 def _tokenizer_of_files(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, Problem
-from codemix.recipe.language.finding import Finding
+from codemix.recipe.language.finding import Finding, located
 from codemix.recipe.language.recipe_file import RecipeFile
-from codemix.recipe.language.requirements import lacking, located, package
+from codemix.recipe.language.requirements import lacking, package
 from codemix.recipe.language.source_graph import SourceGraph
 
 _EXECUTORS = {"ray": package("`--executor ray`", "ray", '"codemix[ray]"')}

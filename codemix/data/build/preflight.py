@@ -20,25 +20,27 @@ from codemix.data.sources._row_files import ROW_SUFFIXES
 from codemix.data.sources._rows import RowSource
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.language import schema
+from codemix.recipe.language.finding import Finding
 
 SHOWN = 3  # problems of one source; a wrong column is wrong in every file
 
 
 def first_rows(
     sources: dict[str, schema.SourceSpec], inputs: Mapping[str, Iterable[Input]], root: Path
-) -> list[Problem]:
+) -> list[Finding]:
     """Why building these sources would stop at the first row of a file, or at opening it; each names its
     source."""
     looks: list[_Look] = []
     for name, source in sources.items():
         looks += [_Look(name, source, given, root) for given in _looked_into(source, inputs[name])]
-    problems: dict[str, list[Problem]] = {name: [] for name in sources}
+    findings: dict[str, list[Finding]] = {name: [] for name in sources}
     with ThreadPoolExecutor(8) as pool:  # remote files answer slowly, and all at once
         by_look = pool.map(_Look.problems, looks)
         for look, of_file in zip(looks, by_look, strict=True):
-            problems[look.name] += of_file
-    shown: list[Problem] = []
-    for of_source in problems.values():
+            place = ("sources", look.name, "read")
+            findings[look.name] += [Finding(place, problem) for problem in of_file]
+    shown: list[Finding] = []
+    for of_source in findings.values():
         shown += of_source[:SHOWN]
     return shown
 

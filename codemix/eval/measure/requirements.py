@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from codemix.errors import CodemixError, Problem
 from codemix.eval.task_shapes.task import Task
 from codemix.eval.task_shapes.written import Program
-from codemix.recipe.language.finding import Finding
+from codemix.recipe.language.finding import Finding, located
 from codemix.recipe.language.recipe_file import RecipeFile
-from codemix.recipe.language.requirements import located, package
+from codemix.recipe.language.requirements import package
 from codemix.sandbox import sandbox
 
 if TYPE_CHECKING:

@@ -3,10 +3,12 @@ file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from codemix.errors import Problem
+from codemix.errors import CodemixError, Problem, in_file_order
 
 if TYPE_CHECKING:
     from codemix.recipe.language.yaml_text import YamlFile
@@ -42,6 +44,42 @@ def finding(path: tuple, rule: str, what: str, *hints: str, on_key: bool = False
     return Finding(
         path, Problem(what, hints=hints, rule=rule, severity=severity, cite=WARNINGS.get(rule, "")), on_key
     )
+
+
+class Faults(CodemixError):
+    """Findings that stop the work, raised by whoever has the recipe and not its file: see `placed_in`."""
+
+    def __init__(self, findings: Iterable[Finding]):
+        self.findings = tuple(findings)
+        super().__init__(*(each.problem for each in self.findings))
+
+    def __reduce__(self):
+        return type(self), (self.findings,)
+
+
+def faults_of(path: tuple, error: CodemixError) -> Faults:
+    """An error that the value at `path` has caused, unless it says itself what has."""
+    if isinstance(error, Faults):
+        return error
+    return Faults(Finding(path, problem) for problem in error.problems)
+
+
+@contextmanager
+def placed_in(document: YamlFile) -> Iterator[None]:
+    """Raises `Faults` again as problems with their places in the file."""
+    try:
+        yield
+    except Faults as faults:
+        raise CodemixError(*located(faults.findings, document)) from None
+
+
+def located(findings: Iterable[Finding], document: YamlFile) -> list[Problem]:
+    """The problems of findings, each at its place, in the order of the file."""
+    problems = []
+    for finding in findings:
+        problem = finding.located(document)
+        problems.append(problem)
+    return in_file_order(problems)
 
 
 class Findings(list[Finding]):

@@ -6,12 +6,11 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codemix.errors import Problem, in_file_order
+from codemix.errors import Problem
 from codemix.recipe.language import schema, source_graph, yaml_text
-from codemix.recipe.language.finding import Finding
+from codemix.recipe.language.finding import Finding, located
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,3 @@ def warnings(recipe: schema.Recipe, document: yaml_text.YamlFile) -> list[Proble
     """What this machine lacks for a recipe, as warnings: another machine may build it."""
     absent = lacking(recipe, severity="warning")
     return located(absent, document)
-
-
-def located(findings: Iterable[Finding], document: yaml_text.YamlFile) -> list[Problem]:
-    """The problems of findings, each at its place, in the order of the file."""
-    problems = []
-    for finding in findings:
-        problem = finding.located(document)
-        problems.append(problem)
-    return in_file_order(problems)
