@@ -224,6 +224,19 @@ def test_training_calls_back_after_each_step_and_the_rest_follows(run):
     assert list(finished.scores.paths) == ["init", "cooldown"]
 
 
+def test_a_run_finishes_what_it_has_built_when_inputs_change_meanwhile(tmp_path):
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    code = tmp_path / "code.jsonl"
+    rows = [json.dumps({"text": f"def add_{n}(x):\n    return x + {n}\n"}) + "\n" for n in range(60)]
+    code.write_text("".join(rows))
+    run = codemix.open(tmp_path / "small.yaml", store=tmp_path / "store", data_root=tmp_path)
+    training = codemix.TrainOptions(
+        live=False, on_step=lambda step: code.write_text("".join(rows[step.step :]))
+    )
+    finished = run.finish(training=training)
+    assert list(finished.stages) == ["init", "cooldown"] and finished.report.is_file()
+
+
 def test_what_a_callback_raises_stops_training_and_the_next_call_resumes(folder, run):
     other = folder / "other.yaml"
     other.write_text(RECIPE.replace("name: small", "name: other\nseed: 5"))

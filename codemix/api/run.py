@@ -207,12 +207,15 @@ class Run:
         SystemExit(0) after SIGTERM, both after a checkpoint.
         """
         from codemix.train.run.options import TrainOptions
-        from codemix.train.run.session import train
 
         options = replace(options or TrainOptions(), data_root=self.data_root)
         if on_step is not None:
             options = replace(options, on_step=on_step)
-        workspace = self.workspace
+        return self._train(self.workspace, options)
+
+    def _train(self, workspace: Workspace, options: TrainOptions) -> dict[str, Path]:
+        from codemix.train.run.session import train
+
         if options.hosts is None:  # processes that must first meet check for themselves
             preflight.refuse(preflight.before_training(workspace.plan, workspace.store, options))
         folders = train(workspace.plan, workspace.store, workspace.manifests, options=options)
@@ -232,10 +235,14 @@ class Run:
         `logs` are folders of stages that another trainer trained: see `log`.
         """
         from codemix.eval.options import EvalOptions
+
+        folders = list(map(Path, _each(logs)))
+        options = options or EvalOptions()
+        return self._report(self.workspace, options, folders)
+
+    def _report(self, workspace: Workspace, options: EvalOptions, folders: list[Path]) -> Path:
         from codemix.train.run.stage_log import stage_of_log
 
-        workspace = self.workspace
-        folders = list(map(Path, _each(logs)))
         logged = {stage_of_log(folder)["fingerprint"] for folder in folders}
         trained = []
         for stage in workspace.plan.stages:
@@ -247,7 +254,7 @@ class Run:
                 hints=[f"run `codemix train {self.recipe_file.document.file}`"],
                 rule="not-trained",
             )
-        scores = scoring.evaluate_stages(workspace, trained, options or EvalOptions())
+        scores = scoring.evaluate_stages(workspace, trained, options)
         return scoring.write_report(workspace, trained, scores, folders)
 
     def finish(
@@ -271,11 +278,12 @@ class Run:
         evaluation = replace(evaluation or EvalOptions(), data_root=self.data_root)
         self._refuse_unfinishable(executor, training, evaluation)
         self._build(workers, executor)
+        workspace = self.workspace  # from here on inputs may change: what is trained is what was built
         if on_built is not None:
-            on_built(self.workspace)
-        stages = self.train(training)
-        scores = self.evaluate(evaluation)
-        return Finished(stages, scores, self.report(evaluation))
+            on_built(workspace)
+        folders = self._train(workspace, training)
+        scores = scoring.evaluate_stages(workspace, scoring.trained_stages(workspace), evaluation)
+        return Finished(folders, scores, self._report(workspace, evaluation, []))
 
     def _refuse_unfinishable(
         self, executor: Executor, training: TrainOptions, evaluation: EvalOptions
