@@ -36,6 +36,7 @@ TrainedByOption = Annotated[
 if TYPE_CHECKING:
     from codemix.data.build.inventory import SourceState
     from codemix.data.workspace import Workspace
+    from codemix.errors import Problem
     from codemix.recipe.lock import Lock
     from codemix.tables import Table
 
@@ -155,11 +156,12 @@ def verify(
     ] = None,
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
+    json: JsonOption = False,
 ) -> int:
     """Check every finished file against its recorded digest.
 
-    Shards are also checked against <recipe>.lock, where there is one. With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it.
-    With a lock the inputs need not be there any more: it knows which shards to expect.
+    With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it;
+    shards also against <recipe>.lock, where there is one. With a lock the inputs need not be there any more: it knows which shards to expect.
     """
     from codemix.data.remote.needed import fingerprints_of
     from codemix.data.review import lock_check
@@ -185,15 +187,25 @@ def verify(
         notes.append(
             f"finished before codemix kept digests, so only what their manifests say was checked: {which}"
         )
+    if json:
+        shown = [problem.as_json() for problem in problems]
+        print_json({"checked": dict(done.checked), "problems": shown, "notes": notes})
+    else:
+        _show_checked(recipe or store, done.checked, problems, notes)
+    return EXIT_PROBLEM if problems else 0
+
+
+def _show_checked(
+    what: Path, checked: Mapping[str, int], problems: Sequence[Problem], notes: Sequence[str]
+) -> None:
     for problem in problems:
         print(problem.render() + "\n", file=sys.stderr)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    counts = [f"{kind} {count:,}" for kind, count in done.checked.items()]
+    counts = [f"{kind} {count:,}" for kind, count in checked.items()]
     by_kind = ", ".join(counts) or "none is finished"
-    outputs = sum(done.checked.values())
-    print(f"{recipe or store}: {outputs:,} outputs checked ({by_kind}), {len(problems):,} problems")
-    return EXIT_PROBLEM if problems else 0
+    outputs = sum(checked.values())
+    print(f"{what}: {outputs:,} outputs checked ({by_kind}), {len(problems):,} problems")
 
 
 def _lock_beside(recipe: Path) -> Lock | None:

@@ -27,6 +27,8 @@ from codemix.cli.context import (
 )
 from codemix.cli.over_buckets import over_buckets
 
+ContentOption = Annotated[bool, typer.Option("--json", help="Print the page's JSON twin, for programs.")]
+
 
 class _ScoreByDefault(TyperGroup):
     """`codemix eval recipe.yaml` means `codemix eval score recipe.yaml`."""
@@ -160,16 +162,18 @@ def report(
             "--run", help="The log of a stage that another trainer trained; may be given several times."
         ),
     ] = None,
+    json: ContentOption = False,
 ) -> None:
     """Write the report of a trained recipe as one HTML page.
 
-    Its Markdown and JSON twins lie beside it.
+    Prints its path; its Markdown and JSON twins lie beside it.
     """
     from codemix.api.run import open_run
     from codemix.eval.options import EvalOptions
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
-    print(open_run(recipe, store, data_root).report(options, logs=logs or []))
+    page = open_run(recipe, store, data_root).report(options, logs=logs or [])
+    print(page.with_suffix(".json").read_text() if json else page)
 
 
 @over_buckets("everything", writes=True)
@@ -196,10 +200,12 @@ def compare(
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
+    json: ContentOption = False,
 ) -> None:
     """Compare trained recipes, or a study's, on one HTML page.
 
-    Scores with intervals, ledgers and what differs in the recipes; Markdown and JSON twins lie beside it.
+    Scores with intervals, ledgers and what differs in the recipes. Prints its path; its Markdown and JSON twins
+    lie beside it.
     """
     from codemix.api.scoring import evaluate_stages
     from codemix.cli.context import contexts
@@ -233,14 +239,13 @@ def compare(
             "`codemix train` each recipe, or `codemix study run` the study",
             rule="not-trained",
         )
-    print(
-        write(
-            inputs,
-            store=loaded[0].store,
-            question=question or asked,
-            baseline=baseline,
-            overlay_paper=overlay_paper,
-            winrates=winrates or (),
-            missing=missing,
-        )
+    page = write(
+        inputs,
+        store=loaded[0].store,
+        question=question or asked,
+        baseline=baseline,
+        overlay_paper=overlay_paper,
+        winrates=winrates or (),
+        missing=missing,
     )
+    print(page.with_suffix(".json").read_text() if json else page)

@@ -58,7 +58,7 @@ def export_data(
         print_json({"sizes": export.sizes(), "files": [file.as_json() for file in files]})
     elif files:
         linked = sum(file.linked for file in files)
-        print(f"{output}: {len(files)} files, {linked} of them one with the store's")
+        print(f"{output}: {len(files)} files, {linked} of them hard links to files of the store")
 
 
 def _show(export: Export, output: Path) -> None:

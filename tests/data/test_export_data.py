@@ -260,5 +260,5 @@ def test_the_command_shows_sizes_before_it_writes(run, tmp_path, capsys):
     assert "train/code" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
     assert exit_code(command) == 0
-    assert "of them one with the store's" in capsys.readouterr().out
+    assert "of them hard links to files of the store" in capsys.readouterr().out
     assert exit_code([*command[:-1], "tensors"]) == 1

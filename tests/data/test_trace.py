@@ -162,8 +162,10 @@ def test_what_cannot_be_found_is_said(plan, manifests):
         show(plan, 1000, manifests)
     with pytest.raises(CodemixError, match="--stage NAME"):
         show(plan, plan.stages[0].steps, manifests)
-    with pytest.raises(CodemixError, match=r"holds a document `x#1`[\s\S]*an id looks like `code/0.py#0`"):
+    with pytest.raises(CodemixError, match=r"holds a document `x#1`[\s\S]*ids look like `code/0.py#0` in"):
         seen(plan, manifests, "x#1")
+    with pytest.raises(CodemixError, match=r"did you mean `code/0.py#0`\?"):
+        seen(plan, manifests, "code/0.py")
     with pytest.raises(CodemixError, match="build-data"):
         show(plan, 0, {"web": manifests["web"]})
 

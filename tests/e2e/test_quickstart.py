@@ -127,6 +127,8 @@ def test_code_helps_code_and_the_report_stands_alone(folder, straight):
     ]
     assert all(0.5 < r["bits_per_byte"][s]["bits_per_byte"] < 8 for r in scores for s in ("docs", "stdlib"))
     page = (folder / straight["report"]).read_text()
+    twin = json.loads(codemix("report", "small.yaml", "--json", folder=folder).stdout)
+    assert twin == json.loads((folder / straight["report"]).with_suffix(".json").read_text())
     assert (
         "<svg" in page
         and 'src="http' not in page
@@ -207,6 +209,8 @@ def test_verify_says_what_a_store_lacks_of_a_lock(folder, tmp_path):
 
     codemix("lock", "small.yaml", folder=folder)
     assert "0 problems" in codemix("verify", "small.yaml", folder=folder).stdout
+    checked = json.loads(codemix("verify", "small.yaml", "--json", folder=folder).stdout)
+    assert checked["checked"]["data"] == 2 and checked["problems"] == []
     store = tmp_path / "store"
     shutil.copytree(
         folder / "store",
@@ -217,4 +221,8 @@ def test_verify_says_what_a_store_lacks_of_a_lock(folder, tmp_path):
         "`stdlib` is not in the store"
         in codemix("verify", "small.yaml", "--store", store, folder=folder, code=1).stderr
     )
+    lacking = json.loads(
+        codemix("verify", "small.yaml", "--store", store, "--json", folder=folder, code=1).stdout
+    )
+    assert "`stdlib` is not in the store" in lacking["problems"][0]["what"]
     (folder / "small.lock").unlink()

@@ -16,6 +16,8 @@ from codemix.errors import CodemixError
 from codemix.progress import progress
 from codemix.recipe.planning.plan import Plan, StagePlan
 
+SHOWN = 6  # sources of which a hint shows an id
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -81,10 +83,10 @@ def places_of(document_id: str, names: Iterable[str], manifests: Mapping[str, Ma
     for name in sorted(names):
         manifest = manifest_of(name, manifests)
         searched.append(manifest)
-        for split in SPLITS:
-            places += _places(manifest, split, document_id)
+        places += _anywhere(manifest, document_id)
     if not places:
-        raise _unknown(document_id, searched)
+        what = f"no source of this recipe holds a document `{document_id}`"
+        raise CodemixError(what, hints=hints_on_ids(document_id, searched), rule="unknown-document")
     return places
 
 
@@ -98,17 +100,27 @@ def _places(manifest: Manifest, split: str, document_id: str) -> Iterator[Place]
             advance()
 
 
-def _unknown(document_id: str, manifests: list[Manifest]) -> CodemixError:
-    """The problem of an id that no source holds, with an id that one holds for an example."""
+def hints_on_ids(document_id: str, manifests: Iterable[Manifest]) -> list[str]:
+    """For an id that no source holds: that of the file's first document, and what ids look like, source by source."""
+    first = f"{document_id}#0"
     hints: list[str] = []
-    splits = (Shards(manifest, split, 1) for manifest in manifests for split in SPLITS)
-    held = next((shards for shards in splits if shards.shards), None)
-    if held is not None:
-        example = held.metadata(0, {0}).get(0)
-        hints = [f"an id looks like `{example['id']}`"] if example else []
-    return CodemixError(
-        f"no source of this recipe holds a document `{document_id}`", hints=hints, rule="unknown-document"
-    )
+    examples: list[str] = []
+    for manifest in manifests:
+        held = next((shards for split in SPLITS if (shards := Shards(manifest, split, 1)).shards), None)
+        if held is None:
+            continue
+        if next(_anywhere(manifest, first), None) is not None:
+            hints = [f"did you mean `{first}`?"]
+        for example in held.metadata(0, {0}).values():
+            examples.append(f"`{example['id']}` in {manifest.source}")
+    if examples:
+        hints.append(f"ids look like {', '.join(examples[:SHOWN])}")
+    return hints
+
+
+def _anywhere(manifest: Manifest, document_id: str) -> Iterator[Place]:
+    for split in SPLITS:
+        yield from _places(manifest, split, document_id)
 
 
 def _reads(stage: StagePlan, manifest: Manifest, place: Place) -> Iterator[dict[str, Any]]:

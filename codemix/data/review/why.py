@@ -25,6 +25,7 @@ from codemix.data.document import NOT_SAMPLED, Document, Item, Unreadable
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
 from codemix.data.loader.shards import Shards
+from codemix.data.review.document_trace import hints_on_ids
 from codemix.data.review.stored_documents import dedup_entries
 from codemix.data.store.manifest import SPLITS, Manifest
 from codemix.data.store.store import Store, read_json
@@ -76,12 +77,9 @@ def why(
         if not stored and not _holds_all(state.manifest):
             fates += _Rereading(name, source, shares[name], store, state, Path(root), document_id).fates()
     if not fates:
-        ids = "an id is `<input>#<row, from 0>`, or what the source's `id:` names; see `codemix inspect`"
-        raise CodemixError(
-            f"no source of this recipe has read a document `{document_id}`",
-            hints=[ids],
-            rule="unknown-document",
-        )
+        manifests = [state.manifest for state in inventory.values() if state.manifest is not None]
+        what = f"no source of this recipe has read a document `{document_id}`"
+        raise CodemixError(what, hints=hints_on_ids(document_id, manifests), rule="unknown-document")
     return fates
 
 

@@ -54,7 +54,7 @@ def megatron(content: str, file: str) -> Imported:
     is read.
     """
     words = blend_words(content)
-    splits: Any = {}
+    splits: Any = None
     if not words:
         splits = _json(content, file)
         words = _train_words(splits)

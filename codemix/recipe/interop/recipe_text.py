@@ -20,7 +20,7 @@ def recipe_text(imported: Imported, name: str | None = None) -> str:
     lines = [
         "codemix: 1",
         f"name: {name_text(name or imported.name)}",
-        f"description: imported from a {imported.kind} file",
+        f"description: imported from a file of {imported.kind}",
         "",
         *_problem_lines(imported),
         *_tokenizer_lines(imported),

@@ -28,6 +28,7 @@ class StageStatus:
     state: State
     step: int  # of the newest metrics line; of the end when done
     steps: int
+    run_steps_before: int  # of the stages that it continues from
     checkpoint: int | None  # the step a stopped stage resumes from
     loss: float | None  # of the newest metrics line [nats/token]
     tokens_per_s: float | None
@@ -41,7 +42,7 @@ _ORDER = ("training", "stopped", "done")
 
 
 def status(store: Store) -> list[StageStatus]:
-    """Every stage, those in work first, each group by name."""
+    """Every stage, those in work first; recipe by recipe, in the order of its run."""
     found = []
     # In this order: a stage that ends meanwhile is met again.
     for base in (store.root / ".building" / "stages", store.root / "stages"):
@@ -53,7 +54,11 @@ def status(store: Store) -> list[StageStatus]:
             except (CodemixError, FileNotFoundError):
                 if folder.exists():
                     raise
-    return sorted(found, key=lambda s: (_ORDER.index(s.state), s.name, s.fingerprint))
+    return sorted(found, key=_place_in_list)
+
+
+def _place_in_list(stage: StageStatus) -> tuple:
+    return (_ORDER.index(stage.state), stage.recipe, stage.run_steps_before, stage.name, stage.fingerprint)
 
 
 def status_table(stages: Sequence[StageStatus]) -> Table:
@@ -102,6 +107,7 @@ def _read(folder: Path, store: Store) -> StageStatus:
         state=_state(done, process),
         step=read_json(folder / "done.json")["steps"] if done else last.get("step", 0),
         steps=lineage["steps"],
+        run_steps_before=lineage["run_steps_before"],
         checkpoint=_newest_checkpoint(folder / "checkpoints"),
         loss=last.get("train/loss_nats_per_token"),
         tokens_per_s=last.get("tokens_per_s"),
