@@ -216,10 +216,13 @@ class Run:
     def _train(self, workspace: Workspace, options: TrainOptions) -> dict[str, Path]:
         from codemix.train.run.session import train
 
+        plan = workspace.plan
         if options.hosts is None:  # processes that must first meet check for themselves
-            preflight.refuse(preflight.before_training(workspace.plan, workspace.store, options))
-        folders = train(workspace.plan, workspace.store, workspace.manifests, options=options)
-        return dict(zip((stage.name for stage in workspace.plan.stages), folders, strict=False))
+            lacking = preflight.before_training(plan, workspace.store, options)
+            preflight.refuse(lacking)
+        folders = train(plan, workspace.store, workspace.manifests, options=options)
+        names = [stage.name for stage in plan.stages]
+        return dict(zip(names, folders, strict=False))
 
     def evaluate(self, options: EvalOptions | None = None, *, stage: str | None = None) -> scoring.Scores:
         """Score one trained stage, or every stage."""

@@ -32,13 +32,14 @@ def first_rows(
     source."""
     looks: list[_Look] = []
     for name, source in sources.items():
-        looks += [_Look(name, source, given, root) for given in _looked_into(source, inputs[name])]
+        for given in _looked_into(source, inputs[name]):
+            look = _Look(name, source, given, root)
+            looks.append(look)
     findings: dict[str, list[Finding]] = {name: [] for name in sources}
     with ThreadPoolExecutor(8) as pool:  # remote files answer slowly, and all at once
         by_look = pool.map(_Look.problems, looks)
         for look, of_file in zip(looks, by_look, strict=True):
-            place = ("sources", look.name, "read")
-            findings[look.name] += [Finding(place, problem) for problem in of_file]
+            findings[look.name] += [look.finding(problem) for problem in of_file]
     shown: list[Finding] = []
     for of_source in findings.values():
         shown += of_source[:SHOWN]
@@ -53,6 +54,10 @@ class _Look:
     source: schema.SourceSpec
     given: Input
     root: Path
+
+    def finding(self, problem: Problem) -> Finding:
+        place = ("sources", self.name, "read")
+        return Finding(place, problem)
 
     def problems(self) -> list[Problem]:
         opener = Opener(self.root, first_row=True)

@@ -58,7 +58,13 @@ def status(store: Store) -> list[StageStatus]:
 
 
 def _place_in_list(stage: StageStatus) -> tuple:
-    return (_ORDER.index(stage.state), stage.recipe, stage.run_steps_before, stage.name, stage.fingerprint)
+    return (
+        _ORDER.index(stage.state),
+        stage.recipe,
+        stage.run_steps_before,
+        stage.name,
+        stage.fingerprint,
+    )
 
 
 def status_table(stages: Sequence[StageStatus]) -> Table:
