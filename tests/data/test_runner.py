@@ -344,3 +344,13 @@ def test_the_log_of_a_job_says_why_it_ended():
     said = "+ srun launch\nsrun: error: node7: task 0: Out Of Memory\nsrun: Force Terminated StepId=25.0\n"
     assert cluster_job.reason(said) == "srun: error: node7: task 0: Out Of Memory"
     assert cluster_job.reason("a\nb\n") == "b" and cluster_job.reason("") == "(it is empty)"
+
+
+def test_ctrl_c_waits_until_a_worker_is_started_and_never_reaches_it():
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    ended = []
+    with pytest.raises(KeyboardInterrupt), workers._interrupts_later():
+        os.kill(os.getpid(), signal.SIGINT)
+        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        ended.append(child.stdout.strip())
+    assert ended == ["True"] and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

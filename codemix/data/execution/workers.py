@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -52,6 +52,29 @@ def _exit_after(parent: int) -> None:
     os._exit(1)
 
 
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C takes effect after the block, and never in a process that is started inside.
+
+    Before a worker is told what to do it would end with a traceback, from Ctrl-C itself or because this
+    process stopped in the middle of telling it.
+    """
+    resource_tracker.ensure_running()  # which would take the mask away
+    interrupts: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # no other thread is interrupted
+    if is_main:
+        handler = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
+
+
 class _Worker:
     """One process, which runs one task at a time."""
 
@@ -61,7 +84,8 @@ class _Worker:
         arguments = (workers_end, self._finished_bytes, os.getpid(), modules)
         self._process = _SPAWN.Process(target=_work, args=arguments)
         try:
-            self._process.start()
+            with _interrupts_later():
+                self._process.start()
         except (
             RuntimeError
         ):  # this process is itself a worker, still loading the script that it was started from
