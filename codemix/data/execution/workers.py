@@ -198,6 +198,8 @@ def _serve(
             try:
                 result = worker.run(task)
             except (EOFError, ConnectionError):
+                if stop.is_set():  # it was ended with all the others, and nobody waits for another one
+                    return
                 result = WorkResult(task.name, problems=(_broken(worker.exit_code()),))
                 worker = workers.take()
             if result is not None:
