@@ -139,3 +139,24 @@ def test_marks_of_another_division_are_not_taken(tmp_path, small_parts, monkeypa
     straight = Store(tmp_path / "straight")
     build(made, straight, data_root=tmp_path)
     assert tree(store) == tree(straight)
+
+
+def test_a_process_that_reads_parts_in_turn_decompresses_the_file_once(tmp_path, small_parts, monkeypatch):
+    packed = gzip.compress(rows(400))
+    (tmp_path / "a.jsonl.gz").write_bytes(packed)
+    opener = Opener(tmp_path)
+    parts = opener.line_parts(Input("a.jsonl.gz", len(packed), ""), len(packed) // 4)
+    opened: list[str] = []
+
+    def counted(self, given):
+        opened.append(given.path)
+        return open_(self, given)
+
+    open_ = Opener.open
+    monkeypatch.setattr(Opener, "open", counted)
+    for part in parts:
+        list(opener.lines(part))
+    assert len(parts) == 8 and len(opened) == 1
+    list(opener.lines(parts[5]))
+    list(opener.lines(parts[2]))
+    assert len(opened) == 3  # nothing is ahead of what is wanted, or it is too far
