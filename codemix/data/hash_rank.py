@@ -15,10 +15,14 @@ def hash_rank(document_id: str) -> int:
     return int.from_bytes(digest)
 
 
-def is_sampled(document_id: str, share: Fraction) -> bool:
-    """Whether a document is in a sample of this share: what is in a smaller one is in every larger one."""
+def sample_rank(document_id: str) -> int:
+    """A document's place in the order in which samples take documents, below 2**64."""
     encoded = document_id.encode("utf-8", "replace")
     digest = hashlib.blake2b(encoded, digest_size=8, person=SUBSAMPLE).digest()
-    hashed = int.from_bytes(digest)
+    return int.from_bytes(digest)
+
+
+def is_sampled(document_id: str, share: Fraction) -> bool:
+    """Whether a document is in a sample of this share: what is in a smaller one is in every larger one."""
     threshold = share.numerator * 2**64
-    return hashed * share.denominator < threshold
+    return sample_rank(document_id) * share.denominator < threshold

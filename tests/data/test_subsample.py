@@ -1,8 +1,10 @@
-"""`subsample:` of a source: nested, taken last, counted, and nothing is read that nobody needs."""
+"""`subsample:` of a source: a share of its text, nested, taken last, counted, and nothing of a large source is
+read that nobody needs."""
 
 import json
 from fractions import Fraction
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -11,15 +13,18 @@ from hypothesis import strategies as st
 from support.git_repository import GitRepository
 from support.small_recipes import recipe, words, write_jsonl
 
+from codemix.data.build import documents_job, tokens
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
+from codemix.data.build.sample_cut import Sample, sample_of
 from codemix.data.document import NOT_SAMPLED, Drop
-from codemix.data.hash_rank import is_sampled
+from codemix.data.hash_rank import is_sampled, sample_rank
 from codemix.data.inputs.frozen_inputs import freeze
 from codemix.data.inputs.opener import Opener
 from codemix.data.review.why import sentence, why
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store
+from codemix.recipe.language import subsample
 from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.language.subsample import read_shares, trained_share
 
@@ -36,8 +41,15 @@ def ids(manifest, split):
 
 
 @pytest.fixture
+def large(monkeypatch):
+    """Every source is large: the sample is taken at reading where nobody needs the whole."""
+    monkeypatch.setattr(subsample, "READ_WHOLE", 0)
+
+
+@pytest.fixture
 def root(tmp_path):
-    rows = [words(i, 5 + i % 9) for i in range(N)] + [words(7, 12)] * 3  # and three copies of one text
+    rows = [words(i, 5 + 90 * (i % 9 == 0)) for i in range(N)]
+    rows += [words(7, 12)] * 3  # and three copies of one text
     write_jsonl(tmp_path / "a.jsonl", rows)
     write_jsonl(tmp_path / "other.jsonl", [words(1000 + i, 40) for i in range(80)])
     return tmp_path
@@ -66,27 +78,90 @@ def test_a_sample_has_about_its_share():
     assert abs(kept - 1250) < 4 * 35  # four standard deviations
 
 
-@pytest.mark.parametrize("held_out", ["0%", "10%"])
-def test_what_is_trained_on_is_the_sample_of_the_whole(root, held_out):
-    dedup = [{"kind": "exact", "sources": ["a"]}] if held_out != "0%" else ()
-    _, _, whole = built(root, held_out=held_out, dedup=dedup)
-    _, _, sample = built(root, held_out=held_out, dedup=dedup, subsample="1/4")
-    expected = [name for name in ids(whole, "train") if is_sampled(name, Fraction(1, 4))]
-    assert ids(sample, "train") == expected and 60 < len(expected) < 140
-    assert ids(sample, "held_out") == ids(whole, "held_out")
-    assert sample.fingerprint != whole.fingerprint
-    funnel = sample.funnel
-    assert funnel["read"] == N + 3
-    assert funnel["read"] == funnel["kept"] + sum(funnel["dropped"].values()) + funnel["unreadable"]
-    left_out = len(ids(whole, "train")) - len(expected)
-    step = "00-read" if held_out == "0%" else "subsample"
-    assert funnel["dropped"][f"{step}/not_sampled"] == left_out
-    if held_out != "0%":  # reading, ops and dedup are those of the whole, and are not done again
+SIZES = st.integers(0, 2000) | st.just(10**6)
+DOCUMENTS = st.lists(st.tuples(st.integers(0, 40) | st.integers(0, 2**64 - 1), SIZES), max_size=30)
+
+
+def beginnings(documents):
+    """The documents and bytes of every sample that there is, with the cut behind each."""
+    found = [Sample(0, 0, 0)]
+    for rank in sorted({rank for rank, _ in documents}):
+        sizes = [size for other, size in documents if other <= rank]
+        found.append(Sample(rank + 1, len(sizes), sum(sizes)))
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(DOCUMENTS, st.fractions(0, 1), st.fractions(0, 1))
+def test_a_sample_is_the_beginning_that_is_nearest_to_its_share(documents, one, other):
+    ranks, sizes = np.array(documents, np.uint64).reshape(-1, 2).T
+    total = sum(size for _, size in documents)
+    samples = [sample_of(ranks, sizes, share) for share in sorted([one, other])]
+    for share, sample in zip(sorted([one, other]), samples, strict=True):
+        distances = {each: abs(each.bytes - share * total) for each in beginnings(documents)}
+        assert distances[sample] == min(distances.values())
+    assert samples[0].cut <= samples[1].cut
+    assert sample_of(ranks, sizes, Fraction(1)).bytes == total
+
+
+def sizes_of(manifest):
+    """The text [bytes] of each document that is trained on, by id."""
+    sizes = {}
+    for shard in manifest.shards("train"):
+        for line in read_lines(manifest.folder / shard.docs):
+            sizes[line["id"]] = line["bytes"]
+    return sizes
+
+
+@pytest.mark.parametrize("ways", [{}, {"held_out": "10%"}, {"held_out": "10%", "dedup": ("a",)}])
+def test_what_is_trained_on_is_a_share_of_the_text_of_the_whole(root, ways):
+    dedup = [{"kind": "exact", "sources": list(names)} for names in [ways.pop("dedup", ())] if names]
+    _, _, whole = built(root, dedup=dedup, **ways)
+    sizes = sizes_of(whole)
+    smaller = {}
+    for divisor in (16, 8, 4, 2):
+        _, _, sample = built(root, dedup=dedup, subsample=f"1/{divisor}", **ways)
+        taken = sizes_of(sample)
+        assert taken.items() <= sizes.items() and smaller.items() <= taken.items()
+        smaller = taken
+        last = max(taken, key=sample_rank)
+        assert list(taken) == [name for name in sizes if sample_rank(name) <= sample_rank(last)]
+        assert abs(sum(taken.values()) - sum(sizes.values()) / divisor) <= max(sizes.values()) / 2
+        assert ids(sample, "held_out") == ids(whole, "held_out")
+        assert sample.fingerprint != whole.fingerprint
+        funnel = sample.funnel
+        assert funnel["read"] == N + 3
+        assert funnel["read"] == funnel["kept"] + sum(funnel["dropped"].values()) + funnel["unreadable"]
+        assert funnel["dropped"]["subsample/not_sampled"] == len(sizes) - len(taken)
+        # reading, ops and dedup are those of the whole, and are not done again
         assert sample.identity["documents"] == whole.identity["documents"]
         assert sample.identity["dedup"] == whole.identity["dedup"]
 
 
-def test_rows_that_nobody_needs_are_not_decoded(root):
+def test_a_large_source_is_sampled_at_reading(root, large):
+    _, _, whole = built(root)
+    _, _, sample = built(root, subsample="1/4")
+    expected = [name for name in ids(whole, "train") if is_sampled(name, Fraction(1, 4))]
+    assert ids(sample, "train") == expected and 60 < len(expected) < 140
+    assert sample.funnel["dropped"] == {"00-read/not_sampled": N + 3 - len(expected)}
+
+
+def test_a_sample_does_not_depend_on_workers_and_is_taken_once_for_all_tokenizers(root, monkeypatch):
+    monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 4000)
+    monkeypatch.setattr(documents_job, "MIN_FILE_BYTES", 3000)
+    monkeypatch.setattr(tokens, "MIN_TASK_BYTES", 4000)
+    one, other = Store(root / "one"), Store(root / "other")
+    sources = {"a": source(subsample="1/3", held_out="2%"), "other": source("other.jsonl")}
+    made = recipe(sources, tokenizer=READY)
+    alone = build(made, one, data_root=root, workers=1)["a"].shards("train")
+    together = build(made, other, data_root=root, workers=2)["a"].shards("train")
+    assert [shard.sha256 for shard in alone] == [shard.sha256 for shard in together] and len(alone) > 1
+    cuts = list(one.root.glob("scores/a-subsample-*/manifest.json"))
+    build(recipe(sources, tokenizer={**READY, "vocab_size": 310}), one, data_root=root)
+    assert list(one.root.glob("scores/a-subsample-*/manifest.json")) == cuts and len(cuts) == 1
+
+
+def test_rows_that_nobody_needs_are_not_decoded(root, large):
     lines = [json.dumps({"text": words(i, 6)}) for i in range(50)]
     wanted = [i for i in range(50) if is_sampled(f"a.jsonl#{i}", Fraction(1, 5))]
     broken = max(set(range(50)) - set(wanted))  # the first row of a file is looked at before all
@@ -97,7 +172,9 @@ def test_rows_that_nobody_needs_are_not_decoded(root):
     assert manifest.funnel["dropped"] == {"00-read/not_sampled": 50 - len(wanted)}
 
 
-def test_why_says_that_a_document_is_not_in_the_sample(root):
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_why_says_that_a_document_is_not_in_the_sample(root, limit, monkeypatch):
+    monkeypatch.setattr(subsample, "READ_WHOLE", limit)
     for fields in ({"held_out": "5%"}, {}):
         made, store, manifest = built(root, subsample="1/8", **fields)
         present = {*ids(manifest, "train"), *ids(manifest, "held_out")}
@@ -118,7 +195,7 @@ def test_an_op_that_samples_is_not_taken_for_it(root):
 
 
 SHARED = {"raw": source(), "a": {"read": {"kind": "source", "name": "raw"}}}
-GRAPHS = [  # sources, more, the share of `raw` and of `a` that is read, the share of `a` that is trained on
+GRAPHS = [  # sources, more, the share of `raw` and of `a` that is read if large, that of `a` that is trained on
     ({"raw": source(subsample="1/8"), "a": {**SHARED["a"], "held_out": "1%"}}, {}, "1/8", "1", "1/8"),
     ({"raw": source(), "a": {**SHARED["a"], "subsample": "1/4"}}, {}, "1/4", "1/4", "1/4"),
     ({"raw": source(), "a": {**SHARED["a"], "subsample": "1/4", "held_out": "1%"}}, {}, "1", "1", "1/4"),
@@ -138,7 +215,10 @@ def test_shares_of_sources_that_read_each_other(sources, more, raw, read, traine
     stages = [{**mixture, "learning_rate": {"kind": "constant", "value": 0.1}}]
     sources = {**sources, "other": source("other.jsonl")}
     graph = SourceGraph(recipe(sources, tokenizer=READY, stages=stages, **more))
-    assert [str(read_shares(graph)[name]) for name in ("raw", "a", "other")] == [raw, read, "1"]
+    shares = read_shares(graph)
+    assert [str(shares.of(name, 2**30)) for name in ("raw", "a", "other")] == [raw, read, "1"]
+    own = str(sources["raw"].get("subsample", 1))  # what a source that only others read says is the reader's wish
+    assert [str(shares.of(name, 2**30 - 1)) for name in ("raw", "a", "other")] == [own, "1", "1"]
     assert str(trained_share(graph, "a")) == trained
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,6 @@ from codemix.data.inputs.locations import locate
 from codemix.data.store.store import Store, read_json, write_json
 from codemix.progress import progress
 from codemix.recipe.language import schema
-from codemix.recipe.language.subsample import read_shares, trained_share
 
 if TYPE_CHECKING:
     from codemix.data.build.tokens import TokensJob
@@ -80,7 +77,7 @@ class Builder:
         for entry in entries:
             self.build_dedup(entry)
         tokenizer = self.build_tokenizer()
-        jobs = [self._tokens_job(name, tokenizer) for name in names]
+        jobs = self._sampled([self._tokens_job(name, tokenizer) for name in names])
         complete(self.store, jobs, label="tokenizing", resources=self.resources)
 
     def _dedup_entries(self, names: set[str]) -> list[int]:
@@ -114,10 +111,6 @@ class Builder:
             jobs = learning.ready([self._documents_job(name) for name in left])
             complete(self.store, jobs, label="reading documents", resources=self.resources)
 
-    @functools.cached_property
-    def _read_shares(self) -> dict[str, Fraction]:
-        return read_shares(self.ids.graph)
-
     def _origin(self, name: str) -> str | None:
         return self.recipe.sources[name].read.origin
 
@@ -137,7 +130,7 @@ class Builder:
             identity=self.ids.documents[name],
             root=self.root,
             store=self.store,
-            read_share=self._read_shares[name],
+            read_share=self.ids.read_shares[name],
             origin=self.documents(origin) if origin is not None else None,
         )
 
@@ -217,7 +210,6 @@ class Builder:
             name=name,
             tags=dict(source.tags),
             share=source.held_out,
-            subsample=trained_share(self.ids.graph, name),
             identity=self.ids.tokens[name],
             documents=documents,
             inputs=self._inputs(name),
@@ -226,6 +218,19 @@ class Builder:
             store=self.store,
             environment=environment("datatrove", "tokenizers", "fastokens"),
         )
+
+    def _sampled(self, jobs: list[TokensJob]) -> list[TokensJob]:
+        """The jobs with the cuts of those whose sources are sampled."""
+        from codemix.data.build.sample_cut import SampleJob
+
+        samples: dict[str, SampleJob] = {}
+        for job in jobs:
+            if job.name in self.ids.samples:
+                of_source = self.ids.samples[job.name]
+                samples[job.name] = SampleJob(job, of_source.share, of_source.identity)
+        complete(self.store, list(samples.values()), label="sampling", resources=self.resources)
+        cuts = {name: sample.cut() for name, sample in samples.items()}
+        return [replace(job, cut=cuts.get(job.name)) for job in jobs]
 
     def _inputs(self, name: str) -> list[dict[str, Any]]:
         """The files that a source's documents were made of, each once: its own, and those that train its ops."""

@@ -55,6 +55,8 @@ class _DataChanges:
             yield f"held_out {then.get('held_out')} -> {now['held_out']}"
         if then.get("subsample") != now.get("subsample"):
             yield f"subsample {then.get('subsample', ALL)} -> {now.get('subsample', ALL)}"
+        elif ("sample" in then) != ("sample" in now):
+            yield "a different version of codemix took its sample"
         if dedup != now["dedup"]:
             yield from self._of_dedup(dedup or [])
         if tokenizer != now["tokenizer"]:

@@ -7,7 +7,9 @@ datatrove.
     dedup       the entry, the documents it compares, the entries before it     (one per entry)
     tokenizer   its fields and files; what it is trained on, less what dedup    (one per recipe)
                 removes and what is held out
-    tokens      all three of the above, the held-out share, the subsample       (one per source trained on)
+    samples     the documents, less what dedup removes and what is held out     (one per source of which not all
+                                                                                 that is frozen is trained on)
+    tokens      all of the above but the models, the held-out share             (one per source trained on)
 
 Everything counts unless it is left out here by name, so a new field is safe: it can only build once too
 often.
@@ -15,6 +17,7 @@ often.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -31,13 +34,14 @@ from codemix.recipe.language.component import identity
 from codemix.recipe.language.finding import faults_of
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
-from codemix.recipe.language.subsample import ALL, read_shares, trained_share
+from codemix.recipe.language.subsample import ALL, ReadShares, read_shares, trained_share
 from codemix.recipe.planning.source_identity import documents_content
 
 DOCUMENTS_FORMAT = 4
 MODELS_FORMAT = 1
 DEDUP_FORMAT = 5
 TOKENIZER_FORMAT = 1
+SAMPLE_FORMAT = 1
 TOKENS_FORMAT = 2
 
 
@@ -62,18 +66,27 @@ Models = dict[int, Identity]  # of a source's ops that are trained, by the op's 
 
 
 @dataclass(frozen=True)
+class SampleIdentity:
+    """Which share of the text that a source's documents hold is trained on."""
+
+    share: Fraction
+    identity: Identity
+
+
+@dataclass(frozen=True)
 class Identities:
     graph: SourceGraph
     documents: dict[str, Identity]
+    read_shares: dict[str, Fraction]  # of the documents of each source that its ops see
     models: dict[str, Models]  # by source
     dedup: tuple[Identity, ...]  # one per entry of the recipe
     tokenizer: Identity
+    samples: dict[str, SampleIdentity]  # of sources of which not all is trained on that is frozen
     tokens: dict[str, Identity]
 
     def input_bytes(self, name: str) -> int:
         """The size of what a source reads, compressed as it is [bytes]."""
-        inputs = self.documents[name].inputs
-        return sum(given.bytes for given in inputs)
+        return input_bytes(self.documents[name].inputs)
 
 
 def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities:
@@ -86,18 +99,40 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
     for entry in range(len(recipe.dedup)):
         dedup.append(_dedup_identity(recipe, entry, documents, dedup))
     tokenizer = _tokenizer_identity(graph, documents, dedup, store, data_root)
+    of_any_size = read_shares(graph)
+    read = {name: of_any_size.of(name, input_bytes(made.inputs)) for name, made in documents.items()}
+    samples: dict[str, SampleIdentity] = {}
     tokens: dict[str, Identity] = {}
     for name in graph.tokenized:
         held_out = identity(recipe.sources[name].held_out)
         joined = _Joined({"format": TOKENS_FORMAT, "held_out": held_out})
         share = trained_share(graph, name)
+        frozen_share = min(read[origin] for origin in graph.chain(name))
+        removed_by = [dedup[entry] for entry in entries_with(recipe, name)]
         if share != ALL:
             joined.note("subsample", share)
+        if share != frozen_share:
+            of_frozen = share / frozen_share
+            samples[name] = _sample_identity(of_frozen, held_out, documents[name], removed_by)
+            joined.add("sample", samples[name].identity)
         joined.add("documents", documents[name])
-        joined.add_list("dedup", [dedup[entry] for entry in entries_with(recipe, name)])
+        joined.add_list("dedup", removed_by)
         joined.add("tokenizer", tokenizer)
         tokens[name] = joined.identity()
-    return Identities(graph, documents, models, tuple(dedup), tokenizer, tokens)
+    return Identities(graph, documents, read, models, tuple(dedup), tokenizer, samples, tokens)
+
+
+def _sample_identity(
+    share: Fraction, held_out: Any, documents: Identity, removed_by: list[Identity]
+) -> SampleIdentity:
+    joined = _Joined({"format": SAMPLE_FORMAT, "subsample": identity(share), "held_out": held_out})
+    joined.add("documents", documents)
+    joined.add_list("dedup", removed_by)
+    return SampleIdentity(share, joined.identity())
+
+
+def input_bytes(inputs: Sequence[Input]) -> int:
+    return sum(given.bytes for given in inputs)
 
 
 def entries_with(recipe: schema.Recipe, *names: str) -> list[int]:
@@ -167,7 +202,7 @@ def _documents_identities(
         source = sources[name]
         models[name] = _models_of(source, graph, identities)
         origin = identities.get(source.read.origin or "")
-        made = _Making(source, origin, models[name], read[name])
+        made = _Making(name, source, origin, models[name], read)
         identity = made.identity(inputs[name])
         if identity.problem is not None and are_absent(identity.problem):
             identity = _remembered_documents(name, made, identity, store)
@@ -232,32 +267,29 @@ def _models_of(source: schema.SourceSpec, graph: SourceGraph, documents: dict[st
 class _Making:
     """How the documents of a source are made, but for the content of its inputs."""
 
+    name: str
     source: schema.SourceSpec
     origin: Identity | None
     models: Models
-    read_share: Fraction
+    read: ReadShares
 
     def identity(self, inputs: FrozenInputs | CodemixError) -> Identity:
-        return documents_identity(
-            self.source,
-            inputs,
-            self.origin,
-            self.models,
-            self.read_share,
-        )
+        if isinstance(inputs, CodemixError):
+            return Identity(None, problem=inputs)
+        own = inputs.inputs if self.origin is None else self.origin.inputs
+        share = self.read.of(self.name, input_bytes(own))
+        return documents_identity(self.source, inputs, self.origin, self.models, share)
 
 
 def documents_identity(
     source: schema.SourceSpec,
-    inputs: FrozenInputs | CodemixError,
+    inputs: FrozenInputs,
     origin: Identity | None = None,
     models: Models | None = None,
     read_share: Fraction = ALL,
 ) -> Identity:
     """`origin`: of the documents that the source reads instead of inputs; its inputs are then the
     source's. `models`: of its ops that are trained. `read_share`: of the documents, by `subsample:`."""
-    if isinstance(inputs, CodemixError):
-        return Identity(None, problem=inputs)
     content = documents_content(source)
     content |= {
         "format": DOCUMENTS_FORMAT,

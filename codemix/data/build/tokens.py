@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from codemix.data.build.documents import (
     Documents,
@@ -30,13 +30,12 @@ from codemix.data.build.shards import Row, ShardTokenizer
 from codemix.data.document import utf8_bytes
 from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.execution.task import tick
-from codemix.data.hash_rank import is_sampled
+from codemix.data.hash_rank import sample_rank
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
 from codemix.data.store.manifest import SPLITS, Manifest, Shard, dtype_for, ids_file, split_summary
 from codemix.data.store.store import Store, write_json
 from codemix.errors import CodemixError
 from codemix.files import move_into_place
-from codemix.recipe.language.subsample import ALL
 
 MIN_TASK_BYTES = 2**24  # of text; a shard is a task's documents of one split
 MAX_TASK_BYTES = 2**30
@@ -51,6 +50,13 @@ class Removal:
     folder: Path  # of its lists, one per file of documents
 
 
+class Judged(NamedTuple):
+    """A frozen document with the `bytes` of its text, and the funnel's key if a dedup entry removed it."""
+
+    row: Row
+    removed_by: str
+
+
 @dataclass(frozen=True)
 class TokensTask:
     """Tokenizes some files of documents into at most one shard per split."""
@@ -62,7 +68,7 @@ class TokensTask:
     removed: tuple[Removal, ...]
     tokenizer: Path
     share: Fraction  # that is held out
-    subsample: Fraction  # of the others, that is trained on
+    cut: int | None  # of the others those of a lower `sample_rank` are trained on; None: all
     work: Path
 
     @property
@@ -107,6 +113,17 @@ class TokensTask:
     def _rows(self, funnel: Funnel) -> Iterator[Row]:
         """The documents that no dedup entry removed and `subsample:` did not leave out, with their `bytes` of
         text; the others are counted."""
+        for row, removed_by in self.judged():
+            key = removed_by or self._not_sampled(row)
+            if not key:
+                yield row
+                continue
+            step, _, reason = key.partition("/")
+            language = str(row["meta"].get("language") or UNKNOWN)
+            funnel.add_dropped(language, row["bytes"], step, reason)
+
+    def judged(self) -> Iterator[Judged]:
+        """Every document, in order, and what dedup made of it."""
         for file in self.files:
             removed_by = self._removed_by(file)
             path = self.documents / file.path
@@ -114,15 +131,9 @@ class TokensTask:
             for row in read_lines(path):
                 size = utf8_bytes(row["text"])
                 tick(size)
-                key = removed_by.get(rows) or self._not_sampled(row)
+                row["bytes"] = size
+                yield Judged(row, removed_by.get(rows, ""))
                 rows += 1
-                if not key:
-                    row["bytes"] = size
-                    yield row
-                    continue
-                step, _, reason = key.partition("/")
-                language = str(row["meta"].get("language") or UNKNOWN)
-                funnel.add_dropped(language, size, step, reason)
             if rows != file.documents:
                 raise CodemixError(
                     f"{path} holds {rows:,} documents, its manifest says {file.documents:,}",
@@ -132,10 +143,12 @@ class TokensTask:
 
     def _not_sampled(self, row: Row) -> str:
         """The funnel's key for a document that `subsample:` leaves out; empty for every other."""
-        if self.subsample == ALL or is_sampled(row["id"], self.subsample):
+        if self.cut is None or sample_rank(row["id"]) < self.cut or self.holds_out(row):
             return ""
-        is_held_out = held_out(row["text"].encode(), self.share)
-        return "" if is_held_out else SUBSAMPLE_KEY
+        return SUBSAMPLE_KEY
+
+    def holds_out(self, row: Row) -> bool:
+        return held_out(row["text"].encode(), self.share)
 
     def _removed_by(self, file: DocumentsFile) -> dict[int, str]:
         """The funnel's key for each row of a file that a dedup entry removed."""
@@ -153,7 +166,6 @@ class TokensJob:
     name: str
     tags: dict[str, str]
     share: Fraction  # that is held out
-    subsample: Fraction
     identity: Identity
     documents: Documents
     inputs: list[dict[str, Any]]
@@ -161,6 +173,7 @@ class TokensJob:
     tokenizer: TokenizerFile
     store: Store
     environment: dict[str, Any]
+    cut: int | None = None  # of the sample that is trained on, by sample_cut.py
 
     @property
     def final(self) -> Path:
@@ -183,7 +196,7 @@ class TokensJob:
             removed=self.removed,
             tokenizer=self.tokenizer.folder,
             share=self.share,
-            subsample=self.subsample,
+            cut=self.cut,
             work=work,
         )
 

@@ -32,8 +32,6 @@ from codemix.data.store.store import Store, read_json
 from codemix.errors import CodemixError
 from codemix.progress import progress
 from codemix.recipe.language import schema
-from codemix.recipe.language.source_graph import SourceGraph
-from codemix.recipe.language.subsample import read_shares
 
 _ONE_PART = 1 << 62  # bytes: an input is read in one part
 
@@ -67,7 +65,6 @@ def why(
             f"not built yet: {', '.join(missing)}", hints=["run `codemix build-data`"], rule="not-built"
         )
     fates: list[Fate] = []
-    shares = read_shares(SourceGraph(recipe))
     for name, source in recipe.sources.items():
         state = inventory[name]
         if not read_ids.may_have_read(state.documents_folder(store, name), document_id):
@@ -75,7 +72,7 @@ def why(
         stored = [] if state.manifest is None else list(_in_store(store, state.manifest, document_id))
         fates += stored
         if not stored and not _holds_all(state.manifest):
-            fates += _Rereading(name, source, shares[name], store, state, Path(root), document_id).fates()
+            fates += _Rereading(name, source, store, state, Path(root), document_id).fates()
     if not fates:
         manifests = [state.manifest for state in inventory.values() if state.manifest is not None]
         what = f"no source of this recipe has read a document `{document_id}`"
@@ -121,7 +118,6 @@ class _Rereading:
 
     name: str
     source: schema.SourceSpec
-    read_share: Fraction
     store: Store
     state: SourceState
     root: Path
@@ -191,9 +187,10 @@ class _Rereading:
             opener = Opener(self.root)
             parts = self._parts(manifest["inputs"], opener)
         places = read_ids.places(self.document_id)
+        read_share = Fraction(manifest["identity"].get("subsample", 1))
         with progress(f"reading {self.name} again", sum(part.size for part in parts), "bytes") as advance:
             for part in parts:
-                for item in self.source.read.sampled(part, opener, self.read_share):
+                for item in self.source.read.sampled(part, opener, read_share):
                     if _is_at(item, places) or _lost_with(item, places):
                         yield item
                 advance(part.size)

@@ -111,7 +111,7 @@ def _trained_on(graph: SourceGraph, name: str) -> list[str]:
 
 def _documents_fingerprints(graph: SourceGraph) -> dict[str, str]:
     own, prints = {}, {}
-    read = read_shares(graph)
+    read = read_shares(graph).of_large  # how large it is, no recipe says
     for name, source in graph.recipe.sources.items():
         content = _nameless_content(source) | _subsample_part(read[name])
         own[name] = list(content.values())
