@@ -1,4 +1,4 @@
-"""`subsample:` of a source: a share of its text, nested, taken last, counted, and nothing of a large source is
+"""`subsample:` of a source: a share of its tokens, nested, taken last, counted, and nothing of a large source is
 read that nobody needs."""
 
 import json
@@ -16,11 +16,12 @@ from support.small_recipes import recipe, words, write_jsonl
 from codemix.data.build import documents_job, tokens
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
-from codemix.data.build.sample_cut import Sample, sample_of
+from codemix.data.build.sample_cut import cut_of
 from codemix.data.document import NOT_SAMPLED, Drop
 from codemix.data.hash_rank import is_sampled, sample_rank
 from codemix.data.inputs.frozen_inputs import freeze
 from codemix.data.inputs.opener import Opener
+from codemix.data.loader.shards import Shards
 from codemix.data.review.why import sentence, why
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import Store
@@ -78,61 +79,59 @@ def test_a_sample_has_about_its_share():
     assert abs(kept - 1250) < 4 * 35  # four standard deviations
 
 
-SIZES = st.integers(0, 2000) | st.just(10**6)
-DOCUMENTS = st.lists(st.tuples(st.integers(0, 40) | st.integers(0, 2**64 - 1), SIZES), max_size=30)
+RANKS = st.integers(0, 40) | st.integers(0, 2**64 - 1)
+DOCUMENTS = st.lists(st.tuples(RANKS, st.integers(1, 2000) | st.just(10**6)), max_size=30)
 
 
-def beginnings(documents):
-    """The documents and bytes of every sample that there is, with the cut behind each."""
-    found = [Sample(0, 0, 0)]
-    for rank in sorted({rank for rank, _ in documents}):
-        sizes = [size for other, size in documents if other <= rank]
-        found.append(Sample(rank + 1, len(sizes), sum(sizes)))
-    return found
+def tokens_below(documents, cut):
+    return sum(tokens for rank, tokens in documents if rank < cut)
 
 
 @settings(max_examples=300, deadline=None)
 @given(DOCUMENTS, st.fractions(0, 1), st.fractions(0, 1))
 def test_a_sample_is_the_beginning_that_is_nearest_to_its_share(documents, one, other):
-    ranks, sizes = np.array(documents, np.uint64).reshape(-1, 2).T
-    total = sum(size for _, size in documents)
-    samples = [sample_of(ranks, sizes, share) for share in sorted([one, other])]
-    for share, sample in zip(sorted([one, other]), samples, strict=True):
-        distances = {each: abs(each.bytes - share * total) for each in beginnings(documents)}
-        assert distances[sample] == min(distances.values())
-    assert samples[0].cut <= samples[1].cut
-    assert sample_of(ranks, sizes, Fraction(1)).bytes == total
+    places = [np.array(documents[i::3], np.uint64).reshape(-1, 2).T for i in range(3)]
+    shares = sorted([one, other])
+    cuts = [cut_of(places, share) for share in shares]
+    total = tokens_below(documents, 2**64)
+    possible = [tokens_below(documents, cut) for cut in [0, *(rank + 1 for rank, _ in documents)]]
+    for share, cut in zip(shares, cuts, strict=True):
+        nearest = min(abs(tokens - share * total) for tokens in possible)
+        assert abs(tokens_below(documents, cut) - share * total) == nearest
+    assert tokens_below(documents, cuts[0]) <= tokens_below(documents, cuts[1])
+    assert tokens_below(documents, cut_of(places, Fraction(1))) == total
 
 
-def sizes_of(manifest):
-    """The text [bytes] of each document that is trained on, by id."""
-    sizes = {}
-    for shard in manifest.shards("train"):
-        for line in read_lines(manifest.folder / shard.docs):
-            sizes[line["id"]] = line["bytes"]
-    return sizes
+def tokens_of(manifest, split="train"):
+    """The tokens of each document of a split, by id, in order."""
+    held = Shards(manifest, split, 1)
+    found = {}
+    for shard, part in enumerate(manifest.shards(split)):
+        for document, line in enumerate(read_lines(manifest.folder / part.docs)):
+            found[line["id"]] = held.document_tokens(shard, document)
+    return found
 
 
 @pytest.mark.parametrize("ways", [{}, {"held_out": "10%"}, {"held_out": "10%", "dedup": ("a",)}])
-def test_what_is_trained_on_is_a_share_of_the_text_of_the_whole(root, ways):
+def test_what_is_trained_on_is_a_share_of_the_tokens_of_the_whole(root, ways):
     dedup = [{"kind": "exact", "sources": list(names)} for names in [ways.pop("dedup", ())] if names]
     _, _, whole = built(root, dedup=dedup, **ways)
-    sizes = sizes_of(whole)
+    everything = tokens_of(whole)
     smaller = {}
     for divisor in (16, 8, 4, 2):
         _, _, sample = built(root, dedup=dedup, subsample=f"1/{divisor}", **ways)
-        taken = sizes_of(sample)
-        assert taken.items() <= sizes.items() and smaller.items() <= taken.items()
+        taken = tokens_of(sample)
+        assert taken.items() <= everything.items() and smaller.items() <= taken.items()
         smaller = taken
         last = max(taken, key=sample_rank)
-        assert list(taken) == [name for name in sizes if sample_rank(name) <= sample_rank(last)]
-        assert abs(sum(taken.values()) - sum(sizes.values()) / divisor) <= max(sizes.values()) / 2
+        assert list(taken) == [name for name in everything if sample_rank(name) <= sample_rank(last)]
+        assert abs(sum(taken.values()) - sum(everything.values()) / divisor) <= max(everything.values()) / 2
         assert ids(sample, "held_out") == ids(whole, "held_out")
         assert sample.fingerprint != whole.fingerprint
         funnel = sample.funnel
         assert funnel["read"] == N + 3
         assert funnel["read"] == funnel["kept"] + sum(funnel["dropped"].values()) + funnel["unreadable"]
-        assert funnel["dropped"]["subsample/not_sampled"] == len(sizes) - len(taken)
+        assert funnel["dropped"]["subsample/not_sampled"] == len(everything) - len(taken)
         # reading, ops and dedup are those of the whole, and are not done again
         assert sample.identity["documents"] == whole.identity["documents"]
         assert sample.identity["dedup"] == whole.identity["dedup"]
@@ -146,7 +145,7 @@ def test_a_large_source_is_sampled_at_reading(root, large):
     assert sample.funnel["dropped"] == {"00-read/not_sampled": N + 3 - len(expected)}
 
 
-def test_a_sample_does_not_depend_on_workers_and_is_taken_once_for_all_tokenizers(root, monkeypatch):
+def test_a_sample_does_not_depend_on_workers_and_is_found_once_for_all_shares(root, monkeypatch):
     monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 4000)
     monkeypatch.setattr(documents_job, "MIN_FILE_BYTES", 3000)
     monkeypatch.setattr(tokens, "MIN_TASK_BYTES", 4000)
@@ -156,9 +155,12 @@ def test_a_sample_does_not_depend_on_workers_and_is_taken_once_for_all_tokenizer
     alone = build(made, one, data_root=root, workers=1)["a"].shards("train")
     together = build(made, other, data_root=root, workers=2)["a"].shards("train")
     assert [shard.sha256 for shard in alone] == [shard.sha256 for shard in together] and len(alone) > 1
-    cuts = list(one.root.glob("scores/a-subsample-*/manifest.json"))
-    build(recipe(sources, tokenizer={**READY, "vocab_size": 310}), one, data_root=root)
-    assert list(one.root.glob("scores/a-subsample-*/manifest.json")) == cuts and len(cuts) == 1
+    places = list(one.root.glob("scores/a-subsample-*/places/*.npy"))
+    assert len(places) == len(alone)
+    sources["a"]["subsample"] = "1/5"
+    smaller = build(recipe(sources, tokenizer=READY), one, data_root=root)["a"]
+    assert list(one.root.glob("scores/a-subsample-*/places/*.npy")) == places
+    assert 0 < smaller.tokens("train") < sum(shard.tokens for shard in alone)
 
 
 def test_rows_that_nobody_needs_are_not_decoded(root, large):

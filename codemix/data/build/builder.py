@@ -221,15 +221,15 @@ class Builder:
 
     def _sampled(self, jobs: list[TokensJob]) -> list[TokensJob]:
         """The jobs with the cuts of those whose sources are sampled."""
-        from codemix.data.build.sample_cut import SampleJob
+        from codemix.data.build.sample_cut import PlacesJob
 
-        samples: dict[str, SampleJob] = {}
-        for job in jobs:
-            if job.name in self.ids.samples:
-                of_source = self.ids.samples[job.name]
-                samples[job.name] = SampleJob(job, of_source.share, of_source.identity)
-        complete(self.store, list(samples.values()), label="sampling", resources=self.resources)
-        cuts = {name: sample.cut() for name, sample in samples.items()}
+        samples = self.ids.samples
+        places = [PlacesJob(job, samples[job.name].places) for job in jobs if job.name in samples]
+        complete(self.store, places, label="sampling", resources=self.resources)
+        cuts: dict[str, int] = {}
+        for done in places:
+            name = done.tokens.name
+            cuts[name] = done.cut(samples[name].share)
         return [replace(job, cut=cuts.get(job.name)) for job in jobs]
 
     def _inputs(self, name: str) -> list[dict[str, Any]]:

@@ -7,9 +7,8 @@ datatrove.
     dedup       the entry, the documents it compares, the entries before it     (one per entry)
     tokenizer   its fields and files; what it is trained on, less what dedup    (one per recipe)
                 removes and what is held out
-    samples     the documents, less what dedup removes and what is held out     (one per source of which not all
-                                                                                 that is frozen is trained on)
-    tokens      all of the above but the models, the held-out share             (one per source trained on)
+    tokens      all three of the above, the held-out share, the subsample       (one per source trained on)
+    samples     all three of the above, the held-out share                      (one per source sampled by tokens)
 
 Everything counts unless it is left out here by name, so a new field is safe: it can only build once too
 often.
@@ -67,10 +66,10 @@ Models = dict[int, Identity]  # of a source's ops that are trained, by the op's 
 
 @dataclass(frozen=True)
 class SampleIdentity:
-    """Which share of the text that a source's documents hold is trained on."""
+    """Which share of a source's frozen documents is trained on, and what decides where a share ends."""
 
-    share: Fraction
-    identity: Identity
+    share: Fraction  # of their tokens
+    places: Identity
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Identities:
     models: dict[str, Models]  # by source
     dedup: tuple[Identity, ...]  # one per entry of the recipe
     tokenizer: Identity
-    samples: dict[str, SampleIdentity]  # of sources of which not all is trained on that is frozen
+    samples: dict[str, SampleIdentity]  # of sources whose frozen documents are trained on in part
     tokens: dict[str, Identity]
 
     def input_bytes(self, name: str) -> int:
@@ -112,23 +111,17 @@ def identify(recipe: schema.Recipe, store: Store, data_root: Path) -> Identities
         if share != ALL:
             joined.note("subsample", share)
         if share != frozen_share:
-            of_frozen = share / frozen_share
-            samples[name] = _sample_identity(of_frozen, held_out, documents[name], removed_by)
-            joined.add("sample", samples[name].identity)
+            places = _Joined({"format": SAMPLE_FORMAT, "held_out": held_out})
+            places.add("documents", documents[name])
+            places.add_list("dedup", removed_by)
+            places.add("tokenizer", tokenizer)
+            samples[name] = SampleIdentity(share / frozen_share, places.identity())
+            joined.add("sample", samples[name].places)
         joined.add("documents", documents[name])
         joined.add_list("dedup", removed_by)
         joined.add("tokenizer", tokenizer)
         tokens[name] = joined.identity()
     return Identities(graph, documents, read, models, tuple(dedup), tokenizer, samples, tokens)
-
-
-def _sample_identity(
-    share: Fraction, held_out: Any, documents: Identity, removed_by: list[Identity]
-) -> SampleIdentity:
-    joined = _Joined({"format": SAMPLE_FORMAT, "subsample": identity(share), "held_out": held_out})
-    joined.add("documents", documents)
-    joined.add_list("dedup", removed_by)
-    return SampleIdentity(share, joined.identity())
 
 
 def input_bytes(inputs: Sequence[Input]) -> int:

@@ -1,15 +1,17 @@
 """Where the sample of a source ends, that `subsample:` asks for.
 
-    scores/<source>-subsample-<fp12>/    manifest.json: the cut; documents and bytes of the source and of the sample
+    scores/<source>-subsample-<fp12>/    places/<task>.npy: the place in the order and the tokens of each document
+                                         manifest.json
 
-Documents are taken in the order of a hash of their ids until their text comes to the share of the text of all, which
-are those that dedup left and nobody holds out. The last is taken if that brings the sample nearer to its share, so
-it misses that by at most half of one document. Samples are beginnings of one order, so each is in every larger one.
+Documents are taken in the order of a hash of their ids until they come to the share of all tokens that are not
+removed by dedup or held out. The last is taken if that brings the sample nearer to its share, so it misses that by
+at most half of one document. Samples are beginnings of one order, so each is in every larger one, and the places
+serve all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -17,18 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codemix.data.build.identity import Identity
-from codemix.data.build.scores import leave, left
+from codemix.data.build.shards import Row, ShardTokenizer, batches
 from codemix.data.build.tokens import TokensJob, TokensTask
+from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.hash_rank import sample_rank
-from codemix.data.store.store import read_json, write_json
+from codemix.data.store.store import write_json
+from codemix.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
 
+_PLACES = "places"
+_BIN_BITS = 16  # of a rank: what is sorted at a time is what begins with the same
+
 
 @dataclass(frozen=True)
-class SampleTask:
-    """Lists the places in the order and the sizes of the documents in some files of a source."""
+class PlacesTask:
+    """Lists the ranks and the tokens of the documents in some files of a source."""
 
     tokens: TokensTask  # of the same files
 
@@ -42,27 +49,34 @@ class SampleTask:
 
     @property
     def done(self) -> Path:
-        return self.tokens.done.with_suffix(".npy")
+        return self.tokens.work / _PLACES / f"{self.tokens.number:05d}.npy"
 
     def run(self) -> None:
         import numpy as np
 
+        task = self.tokens
+        tokenizer = ShardTokenizer(task.work, TokenizerFile.load(task.tokenizer), task.share)
         ranks: list[int] = []
-        sizes: list[int] = []
+        tokens: list[int] = []
+        for batch in batches(self._candidates()):
+            encoded = tokenizer.encoded(batch)
+            ranks += [sample_rank(row["id"]) for row in batch]
+            tokens += encoded.lengths.tolist()
+        self.done.parent.mkdir(exist_ok=True)
+        with replacing(self.done) as temporary, temporary.open("wb") as file:
+            np.save(file, np.array([ranks, tokens], np.uint64))
+
+    def _candidates(self) -> Iterator[Row]:
         for row, removed_by in self.tokens.judged():
-            if removed_by or self.tokens.holds_out(row):
-                continue
-            ranks.append(sample_rank(row["id"]))
-            sizes.append(row["bytes"])
-        leave(self.done, np.array([ranks, sizes], np.uint64))
+            if not removed_by and not self.tokens.holds_out(row):
+                yield row
 
 
 @dataclass(frozen=True)
-class SampleJob:
-    """The cut of one source."""
+class PlacesJob:
+    """The places of the documents of one source."""
 
     tokens: TokensJob
-    share: Fraction  # of the text that its documents hold
     identity: Identity
 
     @property
@@ -70,52 +84,61 @@ class SampleJob:
         name = f"{self.tokens.name}-subsample"
         return self.tokens.store.path("scores", name, self.identity.require())
 
-    def tasks(self, work: Path) -> Sequence[SampleTask]:
-        return [SampleTask(task) for task in self.tokens.tasks(work)]
+    def tasks(self, work: Path) -> Sequence[PlacesTask]:
+        return [PlacesTask(task) for task in self.tokens.tasks(work)]
 
     def finish(self, work: Path) -> dict[str, str]:
-        import numpy as np
-
-        ranks, sizes = left(work, np.zeros((2, 0), np.uint64))
-        sample = sample_of(ranks, sizes, self.share)
         manifest = {
             "format": 1,
             "fingerprint": self.identity.fingerprint,
             "identity": self.identity.content,
-            "documents": len(ranks),
-            "bytes": int(sizes.sum()),
-            "sampled_documents": sample.documents,
-            "sampled_bytes": sample.bytes,
-            "cut": sample.cut,
         }
         write_json(work / "manifest.json", manifest)
         return {}
 
-    def cut(self) -> int:
-        """The cut of a job that is done."""
-        manifest = read_json(self.final / "manifest.json")
-        return manifest["cut"]
+    def cut(self, share: Fraction) -> int:
+        """The end of a sample, once the job is done."""
+        import numpy as np
+
+        paths = sorted((self.final / _PLACES).glob("*.npy"))
+        return cut_of([np.load(path, mmap_mode="r") for path in paths], share)
 
 
-@dataclass(frozen=True)
-class Sample:
-    cut: int  # documents of a lower rank are in it
-    documents: int
-    bytes: int  # of text
-
-
-def sample_of(ranks: np.ndarray, sizes: np.ndarray, share: Fraction) -> Sample:
-    """The sample whose text is nearest to a share of all, the smaller of two. `ranks`, `sizes` [bytes]: uint64 by
-    document, in any order; those of equal rank are taken together."""
+def cut_of(places: Sequence[np.ndarray], share: Fraction) -> int:
+    """The rank below which the documents come nearest to a share of all tokens; the lower of two. `places`: uint64
+    [2, documents], the ranks and the tokens, in any order."""
     import numpy as np
 
-    order = np.argsort(ranks, kind="stable")
-    ranks = ranks[order]
-    is_last = np.append(ranks[1:] != ranks[:-1], True)[: len(ranks)]  # of its rank
-    counts = np.append(0, np.flatnonzero(is_last) + 1)  # documents in each sample that there is
-    totals = np.append(np.uint64(0), np.cumsum(sizes[order], dtype=np.uint64))
+    tokens_by_bin = np.zeros(2**_BIN_BITS, np.int64)
+    for ranks, tokens in places:
+        np.add.at(tokens_by_bin, _bins(ranks), tokens.astype(np.int64))
+    totals = np.cumsum(tokens_by_bin)
     wanted = share * int(totals[-1])
-    fitting = np.searchsorted(totals[counts], np.uint64(floor(wanted)), "right")
-    nearest = min(counts[fitting - 1 : fitting + 1], key=lambda n: abs(int(totals[n]) - wanted))
-    cut = int(ranks[nearest - 1]) + 1 if nearest else 0
-    return Sample(cut, int(nearest), int(totals[nearest]))
+    last_bin = int(np.searchsorted(totals[:-1], floor(wanted), "right"))
+    before = int(totals[last_bin] - tokens_by_bin[last_bin])
+    nearest = last_bin << (64 - _BIN_BITS)
+    missed = abs(before - wanted)
+    for rank, tokens_so_far in _in_order(places, last_bin):
+        distance = abs(before + tokens_so_far - wanted)
+        if distance < missed:
+            nearest = rank + 1
+            missed = distance
+    return nearest
+
+
+def _bins(ranks: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return ranks >> np.uint64(64 - _BIN_BITS)
+
+
+def _in_order(places: Iterable[np.ndarray], chosen: int) -> Iterator[tuple[int, int]]:
+    """The ranks in one bin, each with the tokens of the documents up to it, that bin's first the first."""
+    import numpy as np
+
+    of_bin = [array[:, _bins(array[0]) == chosen] for array in places]
+    ranks, tokens = np.concatenate([np.zeros((2, 0), np.uint64), *of_bin], axis=1)
+    distinct, by_rank = np.unique(ranks, return_inverse=True)
+    tokens_by_rank = np.zeros(len(distinct), np.int64)
+    np.add.at(tokens_by_rank, by_rank, tokens.astype(np.int64))
+    yield from zip(distinct.tolist(), np.cumsum(tokens_by_rank).tolist(), strict=True)

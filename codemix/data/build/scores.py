@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codemix.data.build.apply_ops import apply_ops
 from codemix.data.build.documents import DocumentsTask
@@ -22,9 +21,6 @@ from codemix.data.execution.task import tick
 from codemix.data.scoring import MILLION, ScoringOp, lowest_key, score_of, sort_key
 from codemix.data.store.store import write_json
 from codemix.files import replacing
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _BINS = 20  # of the histogram
 
@@ -64,7 +60,9 @@ class ScoresTask:
                 key = sort_key(score(doc), doc.id)
                 keys.append(key)
             tick(part.size)
-        leave(self.done, np.array(keys, np.uint64))
+        self.done.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.done) as temporary, temporary.open("wb") as file:
+            np.save(file, np.array(keys, np.uint64))
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,9 @@ class ScoresJob:
     def finish(self, work: Path) -> dict[str, str]:
         import numpy as np
 
-        keys = np.sort(left(work, np.zeros(0, np.uint64)))
+        paths = sorted((work / ".parts").glob("*.npy"))
+        arrays = [np.load(path) for path in paths]
+        keys = np.sort(np.concatenate(arrays or [np.zeros(0, np.uint64)]))
         op: ScoringOp = self.documents.source.ops[self.op - 1]
         places = op.places(len(keys)) if len(keys) else ()
         cuts = [int(keys[len(keys) - place]) for place in places]
@@ -110,21 +110,3 @@ class ScoresJob:
         }
         write_json(work / "manifest.json", manifest)
         return {}
-
-
-def leave(done: Path, numbers: np.ndarray) -> None:
-    """Write the numbers of one task, the last axis over documents, for `left` to join."""
-    import numpy as np
-
-    done.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(done) as temporary, temporary.open("wb") as file:
-        np.save(file, numbers)
-
-
-def left(work: Path, nothing: np.ndarray) -> np.ndarray:
-    """The numbers that all tasks left, in their order; `nothing`: those of no task."""
-    import numpy as np
-
-    paths = sorted((work / ".parts").glob("*.npy"))
-    arrays = [np.load(path) for path in paths]
-    return np.concatenate([nothing, *arrays], axis=-1)

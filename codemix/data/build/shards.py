@@ -141,7 +141,7 @@ class ShardTokenizer:
         """Write the shards of task `number`; returns those that hold documents, by split."""
         shards: dict[str, ShardWriter] = {}
         for batch in batches(rows):
-            tokens = self._tokens(batch)
+            tokens = self.encoded(batch)
             for split, chosen in self._splits(batch).items():
                 if split not in shards:
                     shards[split] = ShardWriter(self.folder, f"{split}-{number:05d}", self.dtype)
@@ -151,7 +151,7 @@ class ShardTokenizer:
             shard.close()
         return shards
 
-    def _tokens(self, batch: list[Row]) -> Encoded:
+    def encoded(self, batch: list[Row]) -> Encoded:
         """The tokens of each row, EOS included."""
         texts = [row["text"] for row in batch]
         self._self_check(texts)
