@@ -219,7 +219,9 @@ def test_shares_of_sources_that_read_each_other(sources, more, raw, read, traine
     graph = SourceGraph(recipe(sources, tokenizer=READY, stages=stages, **more))
     shares = read_shares(graph)
     assert [str(shares.of(name, 2**30)) for name in ("raw", "a", "other")] == [raw, read, "1"]
-    own = str(sources["raw"].get("subsample", 1))  # what a source that only others read says is the reader's wish
+    own = str(
+        sources["raw"].get("subsample", 1)
+    )  # what a source that only others read says is the reader's wish
     assert [str(shares.of(name, 2**30 - 1)) for name in ("raw", "a", "other")] == [own, "1", "1"]
     assert str(trained_share(graph, "a")) == trained
 

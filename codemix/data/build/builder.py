@@ -223,13 +223,17 @@ class Builder:
         """The jobs with the cuts of those whose sources are sampled."""
         from codemix.data.build.sample_cut import PlacesJob
 
-        samples = self.ids.samples
-        places = [PlacesJob(job, samples[job.name].places) for job in jobs if job.name in samples]
+        places: list[PlacesJob] = []
+        for job in jobs:
+            if job.name in self.ids.samples:
+                identity = self.ids.samples[job.name].places
+                places.append(PlacesJob(job, identity))
         complete(self.store, places, label="sampling", resources=self.resources)
         cuts: dict[str, int] = {}
         for done in places:
             name = done.tokens.name
-            cuts[name] = done.cut(samples[name].share)
+            share = self.ids.samples[name].share
+            cuts[name] = done.cut(share)
         return [replace(job, cut=cuts.get(job.name)) for job in jobs]
 
     def _inputs(self, name: str) -> list[dict[str, Any]]:

@@ -269,9 +269,16 @@ class _Making:
     def identity(self, inputs: FrozenInputs | CodemixError) -> Identity:
         if isinstance(inputs, CodemixError):
             return Identity(None, problem=inputs)
-        own = inputs.inputs if self.origin is None else self.origin.inputs
-        share = self.read.of(self.name, input_bytes(own))
-        return documents_identity(self.source, inputs, self.origin, self.models, share)
+        read = self.origin or inputs
+        size = input_bytes(read.inputs)
+        share = self.read.of(self.name, size)
+        return documents_identity(
+            self.source,
+            inputs,
+            self.origin,
+            self.models,
+            share,
+        )
 
 
 def documents_identity(

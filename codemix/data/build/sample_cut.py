@@ -11,13 +11,16 @@ serve all of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from codemix.data.build.documents import remove_leftovers
 from codemix.data.build.identity import Identity
 from codemix.data.build.shards import Row, ShardTokenizer, batches
 from codemix.data.build.tokens import TokensJob, TokensTask
@@ -25,9 +28,6 @@ from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.hash_rank import sample_rank
 from codemix.data.store.store import write_json
 from codemix.files import replacing
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _PLACES = "places"
 _BIN_BITS = 16  # of a rank: what is sorted at a time is what begins with the same
@@ -49,11 +49,10 @@ class PlacesTask:
 
     @property
     def done(self) -> Path:
-        return self.tokens.work / _PLACES / f"{self.tokens.number:05d}.npy"
+        places = self.tokens.work / _PLACES
+        return places / f"{self.tokens.number:05d}.npy"
 
     def run(self) -> None:
-        import numpy as np
-
         task = self.tokens
         tokenizer = ShardTokenizer(task.work, TokenizerFile.load(task.tokenizer), task.share)
         ranks: list[int] = []
@@ -85,9 +84,15 @@ class PlacesJob:
         return self.tokens.store.path("scores", name, self.identity.require())
 
     def tasks(self, work: Path) -> Sequence[PlacesTask]:
-        return [PlacesTask(task) for task in self.tokens.tasks(work)]
+        tasks: list[PlacesTask] = []
+        for task in self.tokens.tasks(work):
+            tasks.append(PlacesTask(task))
+        return tasks
 
     def finish(self, work: Path) -> dict[str, str]:
+        places = work / _PLACES
+        known = [f"{_PLACES}/{path.name}" for path in places.glob("*.npy")]
+        remove_leftovers(places, known)
         manifest = {
             "format": 1,
             "fingerprint": self.identity.fingerprint,
@@ -98,17 +103,15 @@ class PlacesJob:
 
     def cut(self, share: Fraction) -> int:
         """The end of a sample, once the job is done."""
-        import numpy as np
-
-        paths = sorted((self.final / _PLACES).glob("*.npy"))
-        return cut_of([np.load(path, mmap_mode="r") for path in paths], share)
+        folder = self.final / _PLACES
+        paths = sorted(folder.glob("*.npy"))
+        places = [np.load(path, mmap_mode="r") for path in paths]
+        return cut_of(places, share)
 
 
 def cut_of(places: Sequence[np.ndarray], share: Fraction) -> int:
     """The rank below which the documents come nearest to a share of all tokens; the lower of two. `places`: uint64
     [2, documents], the ranks and the tokens, in any order."""
-    import numpy as np
-
     tokens_by_bin = np.zeros(2**_BIN_BITS, np.int64)
     for ranks, tokens in places:
         np.add.at(tokens_by_bin, _bins(ranks), tokens.astype(np.int64))
@@ -127,18 +130,18 @@ def cut_of(places: Sequence[np.ndarray], share: Fraction) -> int:
 
 
 def _bins(ranks: np.ndarray) -> np.ndarray:
-    import numpy as np
-
     return ranks >> np.uint64(64 - _BIN_BITS)
 
 
 def _in_order(places: Iterable[np.ndarray], chosen: int) -> Iterator[tuple[int, int]]:
     """The ranks in one bin, each with the tokens of the documents up to it, that bin's first the first."""
-    import numpy as np
-
-    of_bin = [array[:, _bins(array[0]) == chosen] for array in places]
-    ranks, tokens = np.concatenate([np.zeros((2, 0), np.uint64), *of_bin], axis=1)
-    distinct, by_rank = np.unique(ranks, return_inverse=True)
-    tokens_by_rank = np.zeros(len(distinct), np.int64)
-    np.add.at(tokens_by_rank, by_rank, tokens.astype(np.int64))
-    yield from zip(distinct.tolist(), np.cumsum(tokens_by_rank).tolist(), strict=True)
+    tokens_by_rank: Counter[int] = Counter()
+    for ranks, tokens in places:
+        (numbers,) = np.nonzero(_bins(ranks) == chosen)
+        for number in numbers:
+            rank = int(ranks[number])
+            tokens_by_rank[rank] += int(tokens[number])
+    tokens_so_far = 0
+    for rank in sorted(tokens_by_rank):
+        tokens_so_far += tokens_by_rank[rank]
+        yield rank, tokens_so_far

@@ -84,9 +84,9 @@ class SourceSpec(Spec):
     )
     subsample: PositiveShare = Field(
         Fraction(1),
-        description="share of the documents that is trained on, by the hash of their ids, nested: 1/32 is inside "
-        "1/16; taken after ops, dedup and hold-out, and what then nobody needs is not read; "
-        "`tokens` and `documents` are those of the whole",
+        description="share of the tokens that is trained on, in whole documents by the hash of their ids, nested: "
+        "1/32 is inside 1/16; taken after ops, dedup and hold-out, and what then nobody needs is not read of "
+        "inputs from 1 GiB on; `tokens` and `documents` are those of the whole",
     )
     on_bad: Literal["error", "skip"] = Field(
         "error", description="an unreadable document: stop the build, or skip and count it"
