@@ -13,6 +13,9 @@ Each is the best of several turns, in turns within one run.
 - `fsspec_vs_obstore`: s3fs's `put` of the files against obstore's, where s3fs is installed.
 - `stage_vs_local`: with 50 ms to the first byte of every answer, the time of training on what was copied (200 ms a
   step of 0.5M tokens) over that time and the copying before it, by calculation from the measured copying.
+- `stream_vs_local`: with the same 50 ms, `--shards stream` against mapped files: the time of 40 steps that do nothing
+  but wait 200 ms for what they have read, 0.5M tokens in rows of 8,192, the start included.
+- `requests_per_step`, `bytes_read_vs_needed`: of the same, with what is copied before (indices, checksums).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -27,18 +31,31 @@ import shutil
 import subprocess
 import tempfile
 import time
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from loader import make_stage, make_tokens
+
+from codemix.data.loader.batches import batches
+from codemix.data.loader.shards import Shards
 from codemix.data.remote import pieces
 from codemix.data.remote.bucket import Bucket
-from codemix.data.store import copying
+from codemix.data.remote.places import BucketPlace
+from codemix.data.remote.streaming import BucketReader, streamed
+from codemix.data.store import copying, digests
+from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
+from codemix.files import file_digest
+from codemix.recipe.planning.apportion import apportion
 
 STEP_S = 0.2
 STEP_BYTES = 2 * 500_000
 FIRST_BYTE_S = 0.05
+SEQ_LEN = 8192
+ROWS = 500_000 // SEQ_LEN  # of a step
+STEPS = 40
 
 
 class Objects(BaseHTTPRequestHandler):
@@ -99,7 +116,8 @@ class Objects(BaseHTTPRequestHandler):
             if name.startswith(prefix):
                 when = "2026-11-28T00:00:00.000Z"
                 found.append(
-                    f"<Contents><Key>{name}</Key><Size>{size}</Size><LastModified>{when}</LastModified></Contents>"
+                    f"<Contents><Key>{name}</Key><Size>{size}</Size><LastModified>{when}</LastModified>"
+                    '<ETag>"x"</ETag></Contents>'
                 )
         text = f"<ListBucketResult><IsTruncated>false</IsTruncated>{''.join(found)}</ListBucketResult>"
         self.answer(200, text.encode())
@@ -196,7 +214,7 @@ def over_bucket(root: Path, source: Path, turns: int) -> dict[str, float]:
     import obstore
     from obstore.store import from_url
 
-    digests = copying.finished_digests(source)
+    known = copying.finished_digests(source)
     here = root / "here"
     count = iter(range(1000))
 
@@ -204,17 +222,17 @@ def over_bucket(root: Path, source: Path, turns: int) -> dict[str, float]:
         return from_url("s3://bucket/plain", client_options={"allow_http": True, "timeout": "10m"})
 
     def put():
-        for name in digests:
+        for name in known:
             obstore.put(plain(), name, source / name, use_multipart=False)
 
     def get():
-        for name in digests:
+        for name in known:
             with open(here / name, "wb") as file:
                 for chunk in obstore.get(plain(), name).stream(min_chunk_size=2**20):
                     file.write(chunk)
 
     def push():
-        pieces.upload(Bucket("s3://bucket/x"), f"data/{next(count)}", source, digests)
+        pieces.upload(Bucket("s3://bucket/x"), f"data/{next(count)}", source, known)
 
     def pull():
         bucket = Bucket("s3://bucket/x")
@@ -224,7 +242,7 @@ def over_bucket(root: Path, source: Path, turns: int) -> dict[str, float]:
         import s3fs
 
         filesystem = s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"], skip_instance_cache=True)
-        for name in digests:
+        for name in known:
             filesystem.pipe_file(f"bucket/fsspec/{name}", (source / name).read_bytes(), chunksize=2**32)
 
     def clean():
@@ -245,16 +263,75 @@ def over_bucket(root: Path, source: Path, turns: int) -> dict[str, float]:
 
 
 def staging(root: Path, source: Path) -> float:
-    digests = copying.finished_digests(source)
-    bucket_bytes = sum((source / name).stat().st_size for name in digests)
+    known = copying.finished_digests(source)
+    bucket_bytes = sum((source / name).stat().st_size for name in known)
     with server(root / "slow", FIRST_BYTE_S):
         bucket = Bucket("s3://bucket/x")
-        pieces.upload(bucket, "data/0", source, digests)
+        pieces.upload(bucket, "data/0", source, known)
         started = time.perf_counter()
         pieces.download(bucket, "data/0", pieces.read_contents(bucket, "data/0"), root / "staged")
         took = time.perf_counter() - started
     training = bucket_bytes / STEP_BYTES * STEP_S
     return training / (training + took)
+
+
+def streaming(root: Path) -> dict[str, float]:
+    catalog = Store(root / "catalog")
+    manifests = {}
+    for number in range(4):
+        name = f"source{number:03}"
+        folder = root / f"built/data/{name}-{number:012}"
+        manifests[name] = with_digests(make_tokens(folder, name, ROWS * STEPS * SEQ_LEN // 3, 2, number))
+    with server(root / "streamed", FIRST_BYTE_S):
+        bucket = Bucket("s3://bucket/x")
+        for manifest in manifests.values():
+            names = digests.files(manifest.folder)
+            known = digests.measure(manifest.folder, names)
+            pieces.upload(bucket, f"data/{manifest.folder.name}", manifest.folder, known)
+            here = catalog.path("data", manifest.folder.name)
+            here.mkdir(parents=True)
+            shutil.copy(manifest.folder / "manifest.json", here)
+        place = BucketPlace(bucket)
+        outputs = [f"data/{manifest.folder.name}" for manifest in manifests.values()]
+        sources = streamed(place, catalog, outputs)
+        there = {source.manifest.source: source.manifest for source in sources}
+        importlib.import_module("grain")  # takes seconds
+        local = steps_of(manifests, None)
+        started = time.perf_counter()
+        with contextlib.closing(BucketReader(bucket)) as reader:
+            copied = sum(file.bytes for source in sources for file in source.lacking)
+            for source in sources:
+                reader.add(source)
+            starting = time.perf_counter() - started
+            took = steps_of(there, reader)
+            traffic = reader.traffic
+    needed = ROWS * STEPS * (SEQ_LEN + 1) * 2
+    print(f"before the first step: {starting:.2f} s; local {local:.2f} s, streamed {took:.2f} s")
+    return {
+        "stream_vs_local": local / took,
+        "requests_per_step": traffic.requests / STEPS,
+        "bytes_read_vs_needed": (traffic.bytes + copied) / needed,
+    }
+
+
+def with_digests(manifest: Manifest) -> Manifest:
+    """What a build writes into its manifest, and the loader's benchmark does without."""
+    for shard in manifest.splits["train"]["shards"]:
+        shard["sha256"] = file_digest(manifest.folder / shard["path"])
+        shard["index_sha256"] = file_digest(manifest.folder / f"{shard['path']}.index")
+    manifest.save(manifest.folder)
+    return Manifest.load(manifest.folder)
+
+
+def steps_of(manifests: dict[str, Manifest], reader: BucketReader | None) -> float:
+    """The seconds of steps that wait for what they have read."""
+    shards = {name: Shards(manifest, "train", SEQ_LEN) for name, manifest in manifests.items()}
+    counts = apportion(ROWS * STEPS, [Fraction(share, 10) for share in (4, 3, 2, 1)])
+    stage = make_stage(counts, [held.windows for held in shards.values()], SEQ_LEN, ROWS)
+    started = time.perf_counter()
+    for _ in batches(stage, shards, reader=reader):
+        time.sleep(STEP_S)
+    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -270,6 +347,7 @@ def main() -> None:
         ratios = {"push_vs_cp": to_folder(root, source, args.turns)}
         ratios |= over_bucket(root, source, args.turns)
         ratios["stage_vs_local"] = staging(root, source)
+        ratios |= streaming(root)
     print(json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()}))
 
 
