@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 
 SaveStepsOption = Annotated[int | None, typer.Option("--save-every-steps", help="Checkpoint every N steps.")]
 SaveSecondsOption = Annotated[float, typer.Option("--save-every-s", help="Checkpoint every N seconds.")]
+CheckpointsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoints",
+        help="Keep checkpoints also in a bucket, and resume from there: s3://BUCKET/PREFIX or gs://...",
+    ),
+]
 TrackOption = Annotated[
     list[str] | None, typer.Option("--track", help="Also write metrics to tensorboard, wandb or trackio.")
 ]
@@ -68,13 +75,7 @@ def train(
         int | None,
         typer.Option("--keep-every-steps", help="Checkpoint at multiples of this, to keep for good."),
     ] = None,
-    checkpoints: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoints",
-            help="Keep checkpoints also in a bucket, and resume from there: s3://BUCKET/PREFIX or gs://...",
-        ),
-    ] = None,
+    checkpoints: CheckpointsOption = None,
     log_every: Annotated[
         int | None,
         typer.Option(
@@ -157,6 +158,7 @@ def run(
     mesh: MeshOption = None,
     save_every_steps: SaveStepsOption = None,
     save_every_s: SaveSecondsOption = 600.0,
+    checkpoints: CheckpointsOption = None,
     track: TrackOption = None,
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
@@ -178,6 +180,7 @@ def run(
         training=TrainOptions(
             save_every_steps=save_every_steps,
             save_every_s=save_every_s,
+            checkpoints=checkpoints,
             track=tuple(track or ()),
             mesh=devices,
         ),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import buckets, tiny
 
+from codemix.cli.app import run as command
 from codemix.data.remote import bucket as requests
 from codemix.data.remote import pieces
 from codemix.data.remote.bucket import Bucket
@@ -163,3 +164,13 @@ def test_two_processes_upload_and_one_with_another_mesh_goes_on(place, tmp_path,
         for name, array in expected.items():
             assert abs(made[name] - array).max() < 1e-3, name
     assert bucket_checkpoints.METRICS in {p.name for p in folders[1].iterdir()}
+
+
+@pytest.mark.parametrize("command_name", ["train", "run"])
+def test_checkpoints_to_no_bucket_are_refused_before_any_work(tmp_path, capsys, command_name):
+    recipe = tmp_path / "r.yaml"
+    assert command(["init", str(recipe)]) == 0
+    words = [command_name, str(recipe), "--store", str(tmp_path / "store"), "--data-root", str(tmp_path)]
+    assert command([*words, "--checkpoints", "s3:/bucket/x"]) == 1
+    assert "not an address of a bucket" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()

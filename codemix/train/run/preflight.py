@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codemix.data.remote.bucket import Bucket
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.planning.cost_estimate import vocabulary
 from codemix.recipe.planning.plan import Plan
@@ -11,7 +12,7 @@ from codemix.train.run.trackers import check_trackers
 
 
 def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
-    """Trackers that are not installed, a mesh that these devices, the model or a batch cannot have, and models
+    """Trackers that are not installed, checkpoints to no bucket, a mesh that these devices, the model or a batch cannot have, and models
     to start from that do not fit or are not those that the recipe names.
 
     A vocabulary that only the tokenizer's file knows is checked once it is there.
@@ -21,6 +22,11 @@ def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
     found: list[Problem] = []
     try:
         check_trackers(options.track)
+    except CodemixError as error:
+        found += error.problems
+    try:
+        if options.checkpoints is not None:
+            Bucket(options.checkpoints)
     except CodemixError as error:
         found += error.problems
     try:
