@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import load_file, save_file
 from support import tiny
 from support.small_recipes import words, write_jsonl
@@ -488,3 +489,22 @@ def test_a_model_that_transformers_wrote_gives_its_logits(place, tmp_path):
         want = theirs(torch.from_numpy(ids)).logits.numpy()
     got = np.asarray(logits(ours, hidden(ours, jnp.asarray(ids, jnp.int32))))
     np.testing.assert_allclose(got, want, atol=1e-4, rtol=0)
+
+
+def test_a_stage_may_continue_the_model_with_another_base_of_its_angles(copy):
+    root, spec, model = copy
+    [first, after] = yaml.safe_load(recipe_of(root).read_text())["stages"]
+    slow = {"rope_theta": 1e6, "learning_rate": {"kind": "constant", "value": 1e-12}}
+    after["learning_rate"] = slow["learning_rate"]
+    run = open_run(root, stages=[first | slow, after])
+    assert list(findings(run.plan, root)) == []
+    run.build()
+    folder = run.train(tiny.options())["after"]
+    planned = run.plan.stages[1].model
+    end = load_model(folder, planned, VOCAB)
+    assert end.rope_theta == planned.rope_theta == 1e6 != spec.rope_theta
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
+        jax.tree.leaves(end),
+        jax.tree.leaves(model),
+    )

@@ -17,7 +17,7 @@ from codemix.recipe.language.finding import WARNINGS, Finding, finding
 from codemix.recipe.language.quantities import show_share, show_tokens
 from codemix.recipe.language.tags import CODE
 from codemix.recipe.planning.cooldown import is_cooldown
-from codemix.recipe.planning.plan import StagePlan, StageSource, with_ancestors
+from codemix.recipe.planning.plan import StagePlan, StageSource, lineage, with_ancestors
 
 HIGH_CODE_SHARE = Fraction(3, 4)
 MANY_EPOCHS = 4
@@ -28,6 +28,7 @@ def findings(recipe: schema.Recipe, stages: Sequence[StagePlan]) -> Iterator[Fin
     after_code = _after_code(stages)
     for stage in stages:
         yield from limits.findings(recipe, stage)
+        yield from _positions(stage)
         schedule = list(_schedule(stage))
         yield from schedule
         if stage.sources:
@@ -62,6 +63,24 @@ def _schedule(stage: StagePlan) -> Iterator[Finding]:
             yield finding((*at, "warmup"), problem.rule, what, *problem.hints)
         else:
             yield Finding(at, problem, True)
+
+
+def _positions(stage: StagePlan) -> Iterator[Finding]:
+    at = ("stages", stage.index)
+    if stage.model.positions == "none":
+        if stage.spec.rope_theta is not None:
+            what = f"stage `{stage.name}` changes the base of angles that this model does not have"
+            yield finding((*at, "rope_theta"), "rope-unused", what, "leave it out, or use `positions: rope`")
+        return
+    is_longer = stage.parent is not None and stage.seq_len > stage.parent.seq_len
+    if not is_longer or stage.spec.rope_theta is not None:
+        return
+    longest = max(ancestor.seq_len for ancestor in lineage(stage)[:-1])
+    if stage.seq_len > longest:
+        what = f"stage `{stage.name}` reads {stage.seq_len:,} tokens per row, and no stage before it more than {longest:,}"
+        theta = f"{stage.model.rope_theta:.15g}"
+        hint = f"give it a larger base than {theta}, for example `rope_theta: {50 * stage.model.rope_theta:.15g}`"
+        yield finding((*at, "seq_len"), "context-without-base", what, hint)
 
 
 def _code_share(stage: StagePlan) -> Iterator[Finding]:

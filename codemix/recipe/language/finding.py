@@ -20,6 +20,8 @@ WARNINGS = {  # the rules that only warn -> where the literature says so
     "many-epochs": "Muennighoff et al., arXiv 2305.16264: beyond 4 epochs repeated tokens are worth little",
     "warmup-longer-than-stage": f"the peak is never reached; {_PAPER} 2.3 warms up for 1325 of 47,684 steps",
     "classifier-overlap": "a model knows the documents that it was trained on better than others like them",
+    "context-without-base": "Xiong et al., arXiv 2309.16039: a longer context is learnt with a larger RoPE base; "
+    "theirs goes from 10,000 to 500,000",
     "nothing-held-out": "bits per byte is scored on held-out documents only",
 }
 

@@ -148,6 +148,7 @@ class Stage(Spec):
     """The unit of training: tokens, mixture and learning rate together, so that they cannot drift apart."""
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"name", "notes", "description"})
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"rope_theta"})
     name: Name
     tokens: Tokens | None = Field(
         None, gt=0, description="budget; rounded down to whole steps, and `plan` says by how much"
@@ -172,6 +173,12 @@ class Stage(Spec):
         "or read only what the lineage has not, and refuse to wrap",
     )
     seq_len: int | None = Field(None, ge=8, le=2**22)
+    rope_theta: float | None = Field(
+        None,
+        gt=0,
+        description="base of the rotary angles from this stage on, to extend the context; default that of the "
+        "stage it starts from, at first the model's",
+    )
     batch_size: BatchSize | BatchRamp | None = None
     doc_mask: Literal["none", "segment"] | None = None
     reset_positions: bool | None = None

@@ -109,6 +109,8 @@ def stage_table(plan: Plan, chip: str = "v5e", mfu: float = 0.4) -> Table:
         cost = cost_estimate.stage_cost(stage, vocab, named, mfu)
         total += cost
         table.rows.append(_stage_row(stage, cost))
+        if stage.spec.rope_theta is not None:
+            table.notes.append(f"{stage.name}: rope_theta is {stage.model.rope_theta:.15g} from here on")
         fewer = stage.asked_tokens - stage.tokens
         if fewer:
             asked = f"{stage.name}: {stage.asked_tokens:,} tokens asked"
@@ -235,6 +237,7 @@ def _stage_json(stage: StagePlan, cost: cost_estimate.Cost) -> dict[str, Any]:
         "steps": stage.steps,
         "rows": stage.rows,
         "seq_len": stage.seq_len,
+        "rope_theta": stage.model.rope_theta,
         "batches": [list(stretch) for stretch in stage.batches],
         "seed": stage.seed,
         "doc_mask": stage.doc_mask,

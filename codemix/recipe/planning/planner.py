@@ -108,7 +108,7 @@ class Planner:
             name=spec.name,
             index=index,
             spec=spec,
-            model=self.recipe.model,
+            model=_model(self.recipe, spec, start.parent),
             training=training,
             seq_len=training.seq_len,
             batches=budget.batches,
@@ -143,14 +143,27 @@ class Planner:
         if end is None:
             pretrained = isinstance(self.recipe.stages[index].init_from, schema.Pretrained)
             return _Start(load="weights" if pretrained else None)
-        if end.stage.model != self.recipe.model:
-            what = f"stage `{end.stage.name}` has a different model from this recipe"
-            at = ("stages", index, "init_from")
-            self.problems.report(at, "model-changes", what, "give both recipes the same `model:`")
         origin = spec.init_from
+        if isinstance(origin, schema.InitFrom) and origin.recipe is not None:
+            self._hold_model(index, end.stage)
         asks_for_weights = isinstance(origin, schema.InitFrom) and origin.load == "weights"
         only_weights = asks_for_weights or spec.optimizer_state == "reset"
         return _Start(end.stage, end.cursors, "weights" if only_weights else "state")
+
+    def _hold_model(self, index: int, parent: StagePlan) -> None:
+        """A stage of another recipe has this recipe's model; the stage may say another base of the angles."""
+        model = self.recipe.model
+        base = {"rope_theta": parent.model.rope_theta}
+        says_base = self.recipe.stages[index].rope_theta is not None
+        held = model.model_copy(update=base) if says_base else model
+        if parent.model == held:
+            return
+        what = f"stage `{parent.name}` has a different model from this recipe"
+        hints = ["give both recipes the same `model:`"]
+        if parent.model == model.model_copy(update=base):
+            hints = [f"it ends with `rope_theta: {parent.model.rope_theta:.15g}`: write that in `model:`"]
+            hints.append("or give this stage a `rope_theta:` of its own, if another is meant")
+        self.problems.report(("stages", index, "init_from"), "model-changes", what, *hints)
 
     def _end_before(self, index: int) -> End | None:
         """The end that a stage starts from; None for a stage that starts a lineage, and where it is not
@@ -170,6 +183,13 @@ class Planner:
             what = f"there is no earlier stage `{origin.stage}`"
             self.problems.report(("stages", index, "init_from", "stage"), "unknown-stage", what, earlier)
         return self.ends.get(origin.stage)
+
+
+def _model(recipe: schema.Recipe, spec: schema.Stage, parent: StagePlan | None) -> schema.Model:
+    """The recipe's model, with the base of its angles that the stage says, or the last before it that did."""
+    before = recipe.model if parent is None else parent.model
+    base = before.rope_theta if spec.rope_theta is None else spec.rope_theta
+    return recipe.model.model_copy(update={"rope_theta": base})
 
 
 def _training(recipe: schema.Recipe, spec: schema.Stage) -> schema.Training:

@@ -132,7 +132,8 @@ def padding_multiple(rows: int, vocab_size: int) -> int | None:
 
 def load_pretrained(folder: Path, spec: schema.Model, vocab_size: int, like: Decoder) -> Decoder:
     """The decoder in float32, one array after another put where those of `like` are (arrays, or shapes with
-    shardings). Raises CodemixError with each difference."""
+    shardings), with the base of its angles, which a stage may change. Raises CodemixError with each
+    difference."""
     found = problems(folder, spec, vocab_size)
     if found:
         raise CodemixError(*found)
@@ -149,7 +150,8 @@ def load_pretrained(folder: Path, spec: schema.Model, vocab_size: int, like: Dec
     unembedding = None
     if like.unembedding is not None:
         unembedding = _placed(arrays.table(UNEMBEDDING, vocab_size), like.unembedding)
-    return decoder(spec, vocab_size, embedding, Blocks(**layers), norm, unembedding)
+    loaded = decoder(spec, vocab_size, embedding, Blocks(**layers), norm, unembedding)
+    return replace(loaded, rope_theta=like.rope_theta)
 
 
 def _placed(array: np.ndarray, like: Array) -> Array:

@@ -20,7 +20,7 @@ from codemix.train.run.progress_view import View
 from codemix.train.step.step import Step, step_for_training
 
 if TYPE_CHECKING:
-    from codemix.recipe.planning.plan import Plan
+    from codemix.recipe.planning.plan import Plan, StagePlan
 
 # Kept between calls, so that stages trained one call at a time still compile once.
 shared_step = functools.lru_cache(maxsize=2)(step_for_training)
@@ -49,13 +49,11 @@ class RunContext:
         microbatches = self.options.microbatches
         return mesh.shape_for_plan(self.plan, asked, self.vocab_size, microbatches)
 
-    @functools.cached_property
-    def step(self) -> Step:
-        """The compiled step, one for all stages; made when the first stage needs it."""
-        recipe = self.plan.recipe
+    def step(self, stage: StagePlan) -> Step:
+        """The compiled step, one for all stages with the same `rope_theta`; made when one needs it."""
         return shared_step(
-            recipe.training,
-            recipe.model,
+            self.plan.recipe.training,
+            stage.model,
             self.vocab_size,
             max(len(stage.sources) for stage in self.plan.stages),
             mesh.mesh_of(self.mesh_shape),

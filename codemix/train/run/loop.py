@@ -139,7 +139,7 @@ class StageRun:
 
     def steps(self) -> None:
         """Train from where the state is to the last step."""
-        step = self.context.step
+        step = self.context.step(self.stage)
         # Several CPU devices share few threads: two steps at once can deadlock on each other's collectives.
         crowded = jax.default_backend() == "cpu" and jax.local_device_count() > 1
         most_in_flight = 0 if crowded else 1

@@ -30,7 +30,7 @@ def config_findings(plan: Plan, data_root: Path) -> Iterator[Finding]:
         except CodemixError:
             continue
         try:
-            found = read_config(folder).differences(stage.model)
+            found = read_config(folder).differences(plan.recipe.model)
         except CodemixError as error:
             found = list(error.problems)
         yield from _at(stage, found)
@@ -42,7 +42,7 @@ def findings(plan: Plan, data_root: Path) -> Iterator[Finding]:
     for stage, start in _starts(plan):
         try:
             folder = locate(start.huggingface, data_root)
-            found = _differences(folder, stage, vocabulary(plan) or None, _named_tokenizer(plan, data_root))
+            found = _differences(folder, plan, vocabulary(plan) or None, _named_tokenizer(plan, data_root))
         except CodemixError as error:
             found = list(error.problems)
         yield from _at(stage, found)
@@ -78,11 +78,12 @@ def load(context: RunContext, stage: StagePlan, start: schema.Pretrained) -> Dec
 
     folder = locate(start.huggingface, context.options.data_root)
     stored = stored_tokenizer(context.store, context.tokenizer["sha256"])
-    found = _differences(folder, stage, context.vocab_size, stored.path)
+    found = _differences(folder, context.plan, context.vocab_size, stored.path)
     if found:
         raise CodemixError(*found)
     refuse_changed(folder, start)
-    return load_pretrained(folder, stage.model, context.vocab_size, context.step.shapes().model)
+    like = context.step(stage).shapes().model
+    return load_pretrained(folder, context.plan.recipe.model, context.vocab_size, like)
 
 
 def _starts(plan: Plan) -> Iterator[tuple[StagePlan, schema.Pretrained]]:
@@ -96,12 +97,10 @@ def _at(stage: StagePlan, problems: list[Problem]) -> Iterator[Finding]:
         yield Finding(("stages", stage.index, "init_from", "huggingface"), problem)
 
 
-def _differences(
-    folder: Path, stage: StagePlan, vocab_size: int | None, tokenizer: Path | None
-) -> list[Problem]:
+def _differences(folder: Path, plan: Plan, vocab_size: int | None, tokenizer: Path | None) -> list[Problem]:
     from codemix.train.model.pretrained import problems
 
-    found = problems(folder, stage.model, vocab_size)
+    found = problems(folder, plan.recipe.model, vocab_size)
     if tokenizer is not None:
         found += tokenizer_problems(folder, tokenizer)
     return found

@@ -59,7 +59,7 @@ def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> P
             with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
                 # else a run before this one ended between here and the rename
                 if checkpoints.latest() is None:
-                    checkpoints.save(stage.steps, mean_state(context.step, folders), meta | facts)
+                    checkpoints.save(stage.steps, mean_state(context.step(stage), folders), meta | facts)
                 checkpoints.wait()
             ledgers = [read_ledger(folder, stage) for folder in folders]
             seeds = [

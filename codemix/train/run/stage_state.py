@@ -48,13 +48,13 @@ def start_state(
     meta = checkpoints.meta(saved)
     place = checkpoints.folder / str(saved)
     lineage.refuse_other(place, meta["belongs_to"], belongs_to)
-    arrays = TrainState(**checkpoints.restore(saved, context.step.shapes()))
+    arrays = TrainState(**checkpoints.restore(saved, context.step(stage).shapes()))
     ledger = Ledger(stage, meta["rows"], saved)
     return StageState(arrays, ledger, Sums(**meta["sums"]))
 
 
 def _first_arrays(context: RunContext, stage: StagePlan) -> TrainState:
-    step = context.step
+    step = context.step(stage)
     if stage.pretrained is not None:
         return step.fresh_optimizer(pretrained.load(context, stage, stage.pretrained))
     if stage.parent is None:
