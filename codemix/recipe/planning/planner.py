@@ -187,8 +187,10 @@ class Planner:
 
 def _model(recipe: schema.Recipe, spec: schema.Stage, parent: StagePlan | None) -> schema.Model:
     """The recipe's model, with the base of its angles that the stage says, or the last before it that did."""
-    before = recipe.model if parent is None else parent.model
-    base = before.rope_theta if spec.rope_theta is None else spec.rope_theta
+    base = spec.rope_theta
+    if base is None:
+        before = parent.model if parent else recipe.model
+        base = before.rope_theta
     return recipe.model.model_copy(update={"rope_theta": base})
 
 
