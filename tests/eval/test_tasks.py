@@ -200,6 +200,31 @@ def test_an_answer_that_normalises_to_nothing_is_compared_as_written(kind, answe
         assert outcome.score < 1 if shared_words else outcome.score == worth
 
 
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("triviaqa", {"question": "q", "answer": "paris"}),
+        ("triviaqa", {"question": "q", "answer": {"aliases": "paris"}}),
+        ("nq_open", {"question": "q", "answer": "paris"}),
+        ("quac", {"context": "c", "question": "q", "answers": "paris"}),
+    ],
+)
+def test_an_answer_that_is_a_text_alone_is_not_its_letters(kind, row):
+    assert task(kind).answers(row) == ["paris"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("hellaswag", {"activity_label": "a", "ctx_a": "c", "ctx_b": "d", "endings": "abc", "label": 0}),
+        ("arc_easy", {"question": "q", "choices": {"text": "ab", "label": ["1", "2"]}, "answerKey": "1"}),
+    ],
+)
+def test_choices_that_are_a_text_alone_are_refused(kind, row):
+    with pytest.raises(CodemixError, match="its choices are one text"):
+        task(kind).questions([row])
+
+
 def test_quac_reads_its_authors_file(tmp_path):
     turns = [
         {"id": "d_q#0", "question": "What?", "answers": [{"text": "x"}]},

@@ -33,7 +33,7 @@ class Question:
     @classmethod
     def ask(cls, context: str, choices: Iterable[str], gold: int, delimiter: str = " ") -> Question:
         """A context with choices that follow it after `delimiter`."""
-        texts = tuple(choices)
+        texts = listed(choices)
         pairs = []
         for text in texts:
             continuation = delimiter + text
@@ -60,6 +60,14 @@ class Question:
             divisor = max(1, length(choice))
             normalised.append(p / divisor)
         return normalised
+
+
+def listed(choices: Iterable[str]) -> tuple[str, ...]:
+    """The choices of a row. Raises ValueError where they are one text, whose letters would be taken for
+    choices."""
+    if isinstance(choices, str):
+        raise ValueError("its choices are one text, not a list")
+    return tuple(choices)
 
 
 def choice_number(value: Any) -> int:

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from codemix.eval.task_shapes.choice import Choice, Normalise, Question, choice_number
+from codemix.eval.task_shapes.choice import Choice, Normalise, Question, choice_number, listed
 
 
 class HellaSwag(Choice):
@@ -27,7 +27,7 @@ class HellaSwag(Choice):
     def question(self, row):
         start = row["ctx_b"].capitalize()
         context = _clean(f"{row['activity_label']}: {row['ctx_a']} {start}")
-        endings = map(_clean, row["endings"])
+        endings = map(_clean, listed(row["endings"]))
         return Question.ask(context, endings, choice_number(row["label"]))
 
 

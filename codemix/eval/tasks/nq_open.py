@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.task_shapes.written import ClosedBook
+from codemix.eval.task_shapes.written import ClosedBook, each_of
 
 
 class NaturalQuestionsOpen(ClosedBook):
@@ -16,5 +16,4 @@ class NaturalQuestionsOpen(ClosedBook):
         return f"Answer these questions:\n\nQ: {row['question']}?\nA:"
 
     def answers(self, row):
-        answer = row["answer"]
-        return [answer] if isinstance(answer, str) else list(answer)
+        return each_of(row["answer"])

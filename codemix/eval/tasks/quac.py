@@ -4,7 +4,7 @@ from collections import Counter
 from typing import ClassVar, Literal
 
 from codemix.eval.task_shapes.example_files import Row
-from codemix.eval.task_shapes.written import Answer, comparable
+from codemix.eval.task_shapes.written import Answer, comparable, each_of
 
 
 class QuAC(Answer):
@@ -13,6 +13,7 @@ class QuAC(Answer):
     """
 
     kind: Literal["quac"] = "quac"
+    version: ClassVar[int] = 2  # an answer that is a text alone is one answer
     group: ClassVar = "reasoning"
     citation: ClassVar = "Choi et al. 2018, arXiv 1808.07036"
     template: ClassVar = "codemix 1: first turn only"
@@ -40,7 +41,7 @@ class QuAC(Answer):
         return f"{row['context']}\nQuestion: {row['question']}\nAnswer:"
 
     def answers(self, row):
-        answers = row["answers"]
+        answers = each_of(row["answers"])
         return [answer["text"] if isinstance(answer, dict) else answer for answer in answers]
 
     def credit(self, text, answers):
