@@ -27,8 +27,9 @@ class HellaSwag(Choice):
     def question(self, row):
         start = row["ctx_b"].capitalize()
         context = _clean(f"{row['activity_label']}: {row['ctx_a']} {start}")
-        endings = map(_clean, listed(row["endings"]))
-        return Question.ask(context, endings, choice_number(row["label"]))
+        endings = listed(row["endings"])
+        gold = choice_number(row["label"])
+        return Question.ask(context, map(_clean, endings), gold)
 
 
 def _clean(text: str) -> str:
