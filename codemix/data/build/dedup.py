@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from codemix.data.build.documents import Documents, DocumentsFile
 from codemix.data.build.identity import Identity
+from codemix.data.build.marks import write_mark
 from codemix.data.build.removal_lists import Rank, write_removal_lists
 from codemix.data.build.signatures import MAX_RANKS, ComparedFile, SignatureTask
 from codemix.data.execution.runner import Resources, run_tasks
@@ -94,7 +95,7 @@ class MatchTask:
         name = bucket_name(self.bucket)
         write_matches(self.work / "keys" / name, self.work / "matches" / name)
         tick(self.size)
-        write_json(self.done, {})
+        write_mark(self.done, {})
 
 
 def deduplicate(

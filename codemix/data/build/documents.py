@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from codemix.data.build.apply_ops import Step, apply_ops
 from codemix.data.build.funnel import Funnel
+from codemix.data.build.marks import write_mark
 from codemix.data.build.read_ids import ReadIds
 from codemix.data.build.samples import Samples
 from codemix.data.document import Document, Item
@@ -35,7 +36,7 @@ from codemix.data.inputs.opener import Opener
 from codemix.data.interfaces import Op
 from codemix.data.scoring import Learned
 from codemix.data.store.jsonl_zst import LineWriter
-from codemix.data.store.store import read_json, write_json
+from codemix.data.store.store import read_json
 from codemix.files import file_digest
 from codemix.recipe.language import schema
 from codemix.recipe.language.subsample import ALL
@@ -197,7 +198,7 @@ class DocumentsTask:
             "dropped": dropped.as_json(),
             "kept": kept.as_json(),
         }
-        write_json(self.done, mark, for_people=False)
+        write_mark(self.done, mark)
 
 
 def state_path(work: Path, op: int) -> Path:
@@ -233,13 +234,6 @@ def held_out(text: bytes, share: Fraction) -> bool:
     hashed = int.from_bytes(digest[:8])
     threshold = share.numerator * 2**64
     return hashed * share.denominator < threshold
-
-
-def read_marks(work: Path) -> list[dict[str, Any]]:
-    """What each task of a job left, in their order."""
-    parts = work / ".parts"
-    paths = sorted(parts.glob("*.json"))
-    return [read_json(path) for path in paths]
 
 
 def remove_leftovers(folder: Path, known: Collection[str]) -> None:

@@ -18,12 +18,12 @@ from codemix.data.build.documents import (
     Documents,
     DocumentsTask,
     by_size,
-    read_marks,
     remove_leftovers,
     state_path,
 )
 from codemix.data.build.funnel import Funnel, total
 from codemix.data.build.identity import Identity
+from codemix.data.build.marks import read_marks
 from codemix.data.build.samples import Samples, sample_path, write_samples
 from codemix.data.inputs.frozen_inputs import Part, changed, freeze
 from codemix.data.inputs.opener import Opener

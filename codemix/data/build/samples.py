@@ -36,8 +36,7 @@ class Samples:
             return
         if shown is not None:
             doc = doc.with_text(shown(doc.text))
-        sample = json.dumps(_sample(doc))
-        self._push(held, (rank, sample))
+        self._push(held, (rank, _sample(doc)))
 
     def _push(self, held: list[Entry], entry: Entry) -> None:
         if len(held) < SAMPLES:
@@ -49,8 +48,8 @@ class Samples:
         """Take in what another task's `as_json` gave."""
         for key, entries in other.items():
             held = self._held.setdefault(key, [])
-            for rank, sample in entries:
-                self._push(held, (rank, sample))
+            for hashed, sample in entries:
+                self._push(held, (-hashed, sample))
 
     def names(self) -> list[str]:
         return sorted(self._held)
@@ -69,9 +68,10 @@ class Samples:
         return entries
 
     def as_json(self) -> dict[str, list[Entry]]:
+        """For each key the samples with the hashes of their ids."""
         entries: dict[str, list[Entry]] = {}
         for key in self.names():
-            entries[key] = self._in_order(key)
+            entries[key] = [(-rank, sample) for rank, sample in self._in_order(key)]
         return entries
 
 
@@ -81,13 +81,16 @@ def _order(entry: Entry) -> Entry:
     return -rank, sample
 
 
-def _sample(doc: Document) -> dict[str, Any]:
+def _sample(doc: Document) -> str:
+    """What is shown of a document, as JSON."""
+    import orjson
+
     encoded = doc.text[:SAMPLE_CHARS].encode("utf-8", "replace")
     text = encoded.decode()
     sample: dict[str, Any] = {"id": doc.id, "text": text, "meta": doc.meta}
     if len(doc.text) > SAMPLE_CHARS:
         sample |= {"cut": True, "chars": len(doc.text)}
-    return sample
+    return orjson.dumps(sample).decode()
 
 
 def sample_path(folder: Path, key: str) -> Path:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from codemix.data.build.marks import write_mark
 from codemix.data.document import utf8_bytes
 from codemix.data.execution.task import tick
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
-from codemix.data.store.store import write_json
 from codemix.recipe.language import schema
 
 MAX_RANKS = 512  # files of keys that the matching stage holds open at once
@@ -71,7 +71,7 @@ class SignatureTask:
         for position, text in self._texts():
             writer.add(position, text)
         writer.save(self.work / "keys", self.rank)
-        write_json(self.done, {"documents": len(writer)})
+        write_mark(self.done, {"documents": len(writer)})
 
     def _texts(self) -> Iterator[tuple[int, str]]:
         """Each document's position among the rank's rows, and its text.

@@ -21,11 +21,11 @@ from codemix.data.build.documents import (
     DocumentsFile,
     by_size,
     held_out,
-    read_marks,
     remove_leftovers,
 )
 from codemix.data.build.funnel import SUBSAMPLE_KEY, UNKNOWN, Funnel, after_dedup, total
 from codemix.data.build.identity import Identity
+from codemix.data.build.marks import read_marks, write_mark
 from codemix.data.build.shards import Row, ShardTokenizer
 from codemix.data.document import utf8_bytes
 from codemix.data.encoding.tokenizer import TokenizerFile
@@ -107,7 +107,7 @@ class TokensTask:
             "fast": step.fast,
             "notice": step.notice,
         }
-        write_json(self.done, mark, for_people=False)
+        write_mark(self.done, mark)
         shutil.rmtree(temporary, ignore_errors=True)
 
     def _rows(self, funnel: Funnel) -> Iterator[Row]:

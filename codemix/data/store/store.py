@@ -33,10 +33,9 @@ from codemix.errors import CodemixError
 from codemix.files import write_whole
 
 
-def write_json(path: Path, value: Any, *, for_people: bool = True) -> None:
-    """Write JSON, whole or not at all. What only programs read is written faster, on one line."""
-    indent = 1 if for_people else None
-    text = json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=for_people)
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
     write_text(path, f"{text}\n")
 
 
@@ -54,12 +53,17 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
-        raise CodemixError(
-            f"{path} is {what}",
-            hints=["delete its folder and run the same command again"],
-            rule="store-damaged",
-        ) from error
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> CodemixError:
+    """The problem of a file in the store that `error` says cannot be read."""
+    what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
+    return CodemixError(
+        f"{path} is {what}",
+        hints=["delete its folder and run the same command again"],
+        rule="store-damaged",
+    )
 
 
 def disk_problem(error: OSError, path: Path) -> CodemixError:
