@@ -49,7 +49,8 @@ class Samples:
         for key, entries in other.items():
             held = self._held.setdefault(key, [])
             for hashed, sample in entries:
-                self._push(held, (-hashed, sample))
+                entry = (-hashed, sample)
+                self._push(held, entry)
 
     def names(self) -> list[str]:
         return sorted(self._held)
@@ -69,10 +70,12 @@ class Samples:
 
     def as_json(self) -> dict[str, list[Entry]]:
         """For each key the samples with the hashes of their ids."""
-        entries: dict[str, list[Entry]] = {}
+        by_key: dict[str, list[Entry]] = {}
         for key in self.names():
-            entries[key] = [(-rank, sample) for rank, sample in self._in_order(key)]
-        return entries
+            entries = by_key.setdefault(key, [])
+            for rank, sample in self._in_order(key):
+                entries.append((-rank, sample))
+        return by_key
 
 
 def _order(entry: Entry) -> Entry:
