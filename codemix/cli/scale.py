@@ -68,7 +68,7 @@ def scale_down(
     wanted = Wanted(ratio, name, model, learning_rate)
     proxy = scaling.scale_down(workspace.source, workspace.plan, workspace.pools, wanted)
     if write is not None:
-        yaml_text.write(write, proxy.text)
+        yaml_text.write(write, yaml_text.moved(proxy.text, recipe.parent, write.parent))
     if json:
         return print_json(ledger_tables.as_json(proxy))
     for table in ledger_tables.ledger_tables(proxy):

@@ -273,3 +273,31 @@ def test_the_command_shows_both_ledgers(tmp_path, width, monkeypatch):
     assert "0.9734" in tables and "name: mine" in (tmp_path / "mine.yaml").read_text()
     again = CliRunner().invoke(new_app(), [*words, "--write", str(tmp_path / "mine.yaml")])
     assert "exists already" in str(again.exception)
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("../docs/recipe.schema.json", "../../docs/recipe.schema.json"),
+        ("https://x.org/a.json",) * 2,
+        ("/a.json",) * 2,
+    ],
+)
+def test_the_first_line_names_the_same_schema_from_the_new_folder(tmp_path, given, written):
+    line = "# yaml-language-server: $schema="
+    target = tmp_path / "recipes/t.yaml"
+    target.parent.mkdir()
+    target.write_text(f"{line}{given}\n{TEXT}")
+    proxy = tmp_path / "recipes/small/proxy.yaml"
+    words = [
+        "scale-down",
+        str(target),
+        "--tokens",
+        "1/16",
+        "--write",
+        str(proxy),
+        "--store",
+        str(tmp_path / "s"),
+    ]
+    assert CliRunner().invoke(new_app(), words).exit_code == 0
+    assert proxy.read_text().startswith(f"{line}{written}\n")

@@ -7,6 +7,7 @@ tags never run code, and aliases, depth and size are bounded."""
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ else:
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML ends a line
 _WORD = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][\w./ %-]*(?<! )")
+_RELATIVE_SCHEMA = re.compile(r"\A# yaml-language-server: \$schema=(?!/|[a-z]+:)(?P<path>\S+)")
 
 
 class _Loader(YAML_LOADER):
@@ -373,6 +375,18 @@ def dump(value: Any) -> str:
 def name_text(name: str) -> str:
     """A name as YAML text that stays a name: `"2024"`, where a bare 2024 is a number."""
     return name if _WORD.fullmatch(name) else f'"{name}"'
+
+
+def moved(text: str, before: Path, after: Path) -> str:
+    """A text of the folder `before` for the folder `after`: the schema that its first line names is the same
+    file."""
+    line = _RELATIVE_SCHEMA.match(text)
+    if line is None:
+        return text
+    schema = before.resolve() / line["path"]
+    path = os.path.relpath(schema, after.resolve())
+    start, end = line.span("path")
+    return text[:start] + path + text[end:]
 
 
 def write(path: Path, content: str) -> None:
