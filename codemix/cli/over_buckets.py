@@ -14,12 +14,14 @@ from codemix.cli.context import refusal
 from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
+    from codemix.data.remote.shared_store import SharedStore
     from codemix.data.remote.staging import StagedStore
     from codemix.data.store.store import Store
     from codemix.data.workspace import Workspace
 
 Command = Callable[..., Any]
 Needs = Literal["catalog", "training", "everything"]
+Tells = Literal["nothing", "cost", "leases"]
 _NAMED_BY = ("recipe", "recipes", "runs", "study", "space")  # arguments that say which outputs are meant
 _SHARED = {  # options of work on several machines, and their values that are fine
     "executor": ("local",),
@@ -30,11 +32,11 @@ _SHARED = {  # options of work on several machines, and their values that are fi
 
 
 def over_buckets(
-    needs: Needs, *, writes: bool = False, tells_cost: bool = False, whole_with: str = ""
+    needs: Needs, *, writes: bool = False, tells: Tells = "nothing", whole_with: str = ""
 ) -> Callable[[Command], Command]:
     """Lets a command's `store` be an address. `needs`: which of what belongs to its recipes is copied first, the
     JSON files of the whole store alone for `catalog`. `writes`: what it finishes is pushed when it ends.
-    `tells_cost`: it ends with what training would copy. `whole_with`: an option with which it reads everything.
+    `tells`: it ends with what training would copy, or with who works on what. `whole_with`: an option with which it reads everything.
     """
 
     def decorate(command: Command) -> Command:
@@ -53,15 +55,20 @@ def over_buckets(
             reads = "everything" if given.get(whole_with) else needs
             if reads == "catalog":
                 result = command(**given | {"store": staged.catalog().root})
-                if tells_cost:
+                if tells == "cost":
                     _say_what_training_copies(staged)
+                if tells == "leases":
+                    _say_who_works(staged)
                 return result
             _refuse_other_machines(given)
             with _copied(staged, reads, given) as copy:
                 given["store"] = copy if copy.reader else copy.root
-                result = command(**given)
-                if writes:
-                    _send_back(staged, copy)
+                if not writes:
+                    return command(**given)
+                shared = staged.shared(copy)
+                with shared.at_work():
+                    result = command(**given)
+                _send_back(staged, shared)
             return result
 
         return run
@@ -127,10 +134,11 @@ def _copied(staged: StagedStore, needs: Needs, given: dict[str, Any]) -> Iterato
     yield staged.local
 
 
-def _send_back(staged: StagedStore, copy: Store) -> None:
-    sent = staged.send_back(copy)
-    if sent.outputs:
-        print(f"{staged.place}: pushed {', '.join(sent.outputs)}", file=sys.stderr)
+def _send_back(staged: StagedStore, shared: SharedStore) -> None:
+    sent = staged.send_back(shared.local)
+    pushed = [*shared.given, *sent.outputs]
+    if pushed:
+        print(f"{staged.place}: pushed {', '.join(pushed)}", file=sys.stderr)
     for output in sent.differing:
         print(f"{staged.place}: another {output} was there first, and is kept", file=sys.stderr)
 
@@ -145,3 +153,12 @@ def _say_what_training_copies(staged: StagedStore) -> None:
     print(f"note: `codemix train` copies {copied}, from {staged.place}", file=sys.stderr)
     streamed = f"copies {streaming.copied}; then, as it trains, it reads {streaming.read}"
     print(f"note: `codemix train --shards stream` {streamed}", file=sys.stderr)
+
+
+def _say_who_works(staged: StagedStore) -> None:
+    from codemix.data.remote.leases import held
+
+    for lease in held(staged.place.bucket):
+        owner = f"process {lease.process} on {lease.host}"
+        when = f"since {lease.since}, last heard of at {lease.renewed}"
+        print(f"note: {owner} works on {lease.output}, {when}", file=sys.stderr)

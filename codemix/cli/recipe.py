@@ -151,7 +151,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{plural}"
 
 
-@over_buckets("catalog", tells_cost=True)
+@over_buckets("catalog", tells="cost")
 def plan(
     recipe: RecipeArg,
     store: AnyStoreOption = STORE,

@@ -206,7 +206,7 @@ def _show_what_will_be_trained(context: Workspace) -> None:
     plan_tables.mixture_table(context.plan).print()
 
 
-@over_buckets("catalog")
+@over_buckets("catalog", tells="leases")
 def status(store: AnyStoreOption = STORE, json: JsonOption = False) -> None:
     """Show what every stage in the store is doing."""
     import dataclasses

@@ -119,8 +119,8 @@ def _as_json_upload(path, body, headers):
     kind = b"\r\nContent-Type: application/json\r\n\r\n"
     body = b"--" + BOUNDARY + kind + metadata + b"\r\n--" + BOUNDARY + kind + body
     body += b"\r\n--" + BOUNDARY + b"--\r\n"
-    is_new = "x-goog-if-generation-match" in headers
-    query = "uploadType=multipart" + ("&ifGenerationMatch=0" if is_new else "")
+    generation = headers.get("x-goog-if-generation-match")
+    query = "uploadType=multipart" + (f"&ifGenerationMatch={generation}" if generation else "")
     upload = {"Content-Type": f"multipart/related; boundary={BOUNDARY.decode()}"}
     return "POST", f"/upload/storage/v1/b/{bucket}/o?{query}", body, upload
 

@@ -158,7 +158,8 @@ class Builder:
             total = self._tokenizer.train_bytes() or None
             label = "training the tokenizer" if total else "loading the tokenizer"
             with self.store.building(folder) as work, progress(label, total, "bytes") as advance:
-                self._make_tokenizer(work, advance)
+                if not folder.exists():  # another process may have made it meanwhile
+                    self._make_tokenizer(work, advance)
         return TokenizerFile.load(folder)
 
     def _make_tokenizer(self, work: Path, advance: Any) -> None:

@@ -112,6 +112,8 @@ def deduplicate(
     ranks = ranks_of(files)
     jobs = store.root / ".building" / "jobs"
     with store.building(final) as work:
+        if final.exists():  # another process has built it meanwhile
+            return
         (work / ".parts").mkdir(exist_ok=True)
         signatures = [SignatureTask(entry, number, rank, work) for number, rank in enumerate(ranks)]
         run_tasks(signatures, label="dedup signatures", resources=resources, work=jobs)

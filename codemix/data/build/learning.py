@@ -80,7 +80,8 @@ class Learning:
             self.store.building(folder, keep=False) as work,
             progress("training a classifier", None, "texts"),
         ):
-            trainer.build(work)
+            if not folder.exists():  # another process may have trained it meanwhile
+                trainer.build(work)
         return folder
 
 

@@ -45,6 +45,14 @@ class Entry:
     etag: str  # bare, without quotes; empty where the service has none
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A small object as it was read: its content, and which version of it that was."""
+
+    content: bytes
+    version: Mapping[str, str]
+
+
 class Bucket:
     """The objects under a prefix of a bucket; keys are relative to the prefix. Safe to share by threads."""
 
@@ -104,6 +112,41 @@ class Bucket:
                 raise
 
         return self._patiently("read", key, get)
+
+    def stored(self, key: str) -> Stored | None:
+        """A small object with its version; None where there is none of that name."""
+        import obstore
+
+        def get() -> Stored | None:
+            try:
+                answer = obstore.get(self._reading, key)
+            except FileNotFoundError as error:
+                if refusals.is_missing(error):
+                    return None
+                raise
+            named = {"e_tag": answer.meta["e_tag"], "version": answer.meta["version"]}
+            version = {name: value for name, value in named.items() if value}
+            return Stored(bytes(answer.bytes()), version)
+
+        return self._patiently("read", key, get)
+
+    def put_over(self, key: str, content: bytes, read: Stored) -> bool:
+        """Write an object whole over the version that was read. Whether it is there with this content now; it is not
+        where somebody else has written or deleted it meanwhile."""
+        import obstore
+
+        def put() -> bool:
+            try:
+                obstore.put(self._writing, key, content, mode=read.version, use_multipart=False)
+            except (obstore.exceptions.PreconditionError, FileNotFoundError) as error:
+                if isinstance(error, FileNotFoundError) and not refusals.is_missing(error):
+                    raise
+                return False
+            return True
+
+        if self._patiently("write", key, put):
+            return True
+        return self.get(key) == content  # true where it was ours, and the answer to an earlier try was lost
 
     def stream(self, key: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes of an object from `start` up to `end`, as they come.

@@ -172,19 +172,23 @@ class BucketPlace:
 
     def take(self, store: Store, output: str, advance: Advance) -> None:
         """Put an output from here into a local store, whole."""
+        with store.lock_here(store.work(store.root / output)):
+            self.fetch(store, output, advance)
+
+    def fetch(self, store: Store, output: str, advance: Advance) -> None:
+        """The same, where the lock of the work on it is held."""
         contents = self.contents(output)
         final = store.root / output
         work = store.work(final)
         known = {file.path: file.sha256 for file in contents.files}
-        with store.lock(work):
-            try:
-                pieces.download(self._bucket, output, contents, work, advance=advance)
-            except OSError as error:
-                raise disk_problem(error, work) from error
-            for name in digests.files(work):
-                if name not in known:
-                    (work / name).unlink()
-            store.publish(final, known)
+        try:
+            pieces.download(self._bucket, output, contents, work, advance=advance)
+        except OSError as error:
+            raise disk_problem(error, work) from error
+        for name in digests.files(work):
+            if name not in known:
+                (work / name).unlink()
+        store.publish_here(final, known)
 
     def remove(self, output: str) -> None:
         """Delete an output. Until it is gone, it is whole or not there."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from codemix.data.remote.costs import NOTHING, Cost
 from codemix.data.remote.needed import outputs_of, read_by_training
 from codemix.data.remote.places import BucketPlace
+from codemix.data.remote.shared_store import SharedStore
 from codemix.data.remote.streaming import BucketReader, Streamed, StreamedStore, streamed
 from codemix.data.remote.transfer import Transfer, plan_pull, plan_push, pull, push, refuse_full
 from codemix.data.store.manifest import TOKEN_BYTES
@@ -31,6 +32,10 @@ class StagedStore:
     def local(self) -> Store:
         """The copy, a store as any other."""
         return Store(self.place.cache / "store")
+
+    def shared(self, copy: Store) -> SharedStore:
+        """A local copy, as one of several machines'."""
+        return SharedStore(self.place, copy)
 
     def catalog(self) -> Store:
         """All that is finished in the bucket, without the data: enough to plan."""

@@ -46,7 +46,7 @@ def copy(source: Path, store: Store, final: Path, advance: Callable[[int], None]
         target = work / name
         _copy_file(given, target, known[name], advance)
 
-    with store.lock(work):
+    with store.lock_here(work):
         try:
             with ThreadPoolExecutor(_THREADS) as pool:
                 for _ in pool.map(copy_file, known):
@@ -54,7 +54,7 @@ def copy(source: Path, store: Store, final: Path, advance: Callable[[int], None]
         except OSError as error:
             raise disk_problem(error, work) from error
         _remove_others(work, known)
-        store.publish(final, known)
+        store.publish_here(final, known)
 
 
 def _copy_file(source: Path, target: Path, sha256: str, advance: Callable[[int], None]) -> None:

@@ -29,6 +29,7 @@ from typing import Any
 from codemix.data.store import digests
 from codemix.data.store.addresses import as_given, looks_like_address
 from codemix.data.store.elsewhere import PartReader
+from codemix.data.store.sharing import place_behind
 from codemix.errors import CodemixError
 from codemix.files import write_whole
 
@@ -97,6 +98,10 @@ def in_the_way(final: Path, missing: list[str]) -> CodemixError:
     )
 
 
+def _lock_file(work: Path) -> Path:
+    return work.with_name(f"{work.name}.lock")
+
+
 class Store:
     """A folder of finished, fingerprinted outputs. Two processes may share it; neither builds what the other
     is building."""
@@ -159,6 +164,14 @@ class Store:
                     shutil.rmtree(work, ignore_errors=True)
 
     def publish(self, final: Path, known: Mapping[str, str] | None = None) -> None:
+        """Publish finished work here, and where other machines find it, if they share the store."""
+        self.publish_here(final, known)
+        behind = place_behind(self.root)
+        if behind is not None:
+            output = final.relative_to(self.root)
+            behind.give(output.as_posix())
+
+    def publish_here(self, final: Path, known: Mapping[str, str] | None = None) -> None:
         """Write the digests of finished work and rename it into place, whole. The caller holds its lock.
 
         Folders with a dot before their name (parts, states) are of the work, and go. `known`: the digests of files that were made while these were written.
@@ -181,8 +194,21 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, work: Path) -> Iterator[None]:
+        """Hold the lock of a piece of work, against other machines too, if they share the store: then what one of
+        them has finished is here afterwards."""
+        with self.lock_here(work):
+            behind = place_behind(self.root)
+            if behind is None:
+                yield
+                return
+            output = work.relative_to(self.root / ".building")
+            with behind.hold(output.as_posix(), _lock_file(work)):
+                yield
+
+    @contextlib.contextmanager
+    def lock_here(self, work: Path) -> Iterator[None]:
         """Hold the lock of a piece of work; the kernel drops it when the process dies, however it dies."""
-        lock = work.with_name(work.name + ".lock")
+        lock = _lock_file(work)
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             handle = open(lock, "a+")  # noqa: SIM115 - held until the lock is given back

@@ -1,0 +1,43 @@
+"""A local copy of a store whose bucket other machines write to as well: leases before work, and what is finished
+goes there at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codemix.data.remote import leases
+from codemix.data.remote.places import BucketPlace
+from codemix.data.remote.transfer import plan_push
+from codemix.data.store import sharing
+from codemix.data.store.store import Store
+
+
+@dataclass(frozen=True)
+class SharedStore:
+    """What is behind a local copy."""
+
+    place: BucketPlace
+    local: Store
+    given: list[str] = field(default_factory=list)  # outputs, as they were finished
+
+    def at_work(self) -> contextlib.AbstractContextManager[None]:
+        """In this block the local copy is shared."""
+        return sharing.shared(self.local.root, self)
+
+    @contextlib.contextmanager
+    def hold(self, output: str, lock: Path) -> Iterator[None]:
+        """Hold the lease of an output, and have it here where another machine has finished it."""
+        with leases.hold(self.place.bucket, output, lock):
+            if not (self.local.root / output).exists() and self.place.digests(output) is not None:
+                self.place.fetch(self.local, output, lambda n_bytes: None)
+            yield
+
+    def give(self, output: str) -> None:
+        """Put a finished output into the bucket."""
+        lacking = plan_push(self.local, [output], self.place).outputs
+        for name in lacking:
+            self.place.give(self.local, name, lambda n_bytes: None)
+            self.given.append(name)
