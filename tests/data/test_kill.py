@@ -33,7 +33,13 @@ if __name__ == "__main__":
 
 
 def made():
-    from support.small_recipes import SCORED, recipe
+    from support.small_recipes import Recipe
+
+    return Recipe.model_validate(made_content())
+
+
+def made_content():
+    from support.small_recipes import SCORED, recipe_content
 
     sources = {
         "web": {
@@ -48,7 +54,18 @@ def made():
         {"kind": "exact", "sources": ["web", "code"]},
         {"kind": "minhash", "sources": ["code", "web"], "buckets": 4},
     ]
-    return recipe(sources, dedup=entries)
+    return recipe_content(sources, dedup=entries)
+
+
+def write_inputs(root):
+    """The files of `made`."""
+    for i in range(6):
+        write_jsonl(root / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])
+    write_jsonl(
+        root / "code.jsonl",
+        [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)],
+    )
+    write_scored(root)
 
 
 def small_tasks(set_):
@@ -71,13 +88,7 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
             [str(HERE.parent.parent), str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
         ),
     )
-    for i in range(6):
-        write_jsonl(root / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])
-    write_jsonl(
-        root / "code.jsonl",
-        [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)],
-    )
-    write_scored(root)
+    write_inputs(root)
     small_tasks(monkeypatch.setattr)
     began = time.monotonic()
     build(made(), Store(root / "straight"), data_root=root)

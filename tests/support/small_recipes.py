@@ -77,6 +77,11 @@ def write_scored(root: Path) -> None:
 
 def recipe(sources: dict, **more) -> Recipe:
     """A recipe over `sources` (mappings as in YAML, or just a path); everything else as small as can be."""
+    return Recipe.model_validate(recipe_content(sources, **more))
+
+
+def recipe_content(sources: dict, **more) -> dict:
+    """The same as its file has it: JSON is YAML."""
     content = {
         "codemix": 1,
         "name": "made",
@@ -96,7 +101,7 @@ def recipe(sources: dict, **more) -> Recipe:
             }
         ],
     }
-    return Recipe.model_validate(content | more)
+    return content | more
 
 
 def tree(store: Store, *kinds: str) -> dict[str, bytes]:
