@@ -132,7 +132,9 @@ def _take_over(bucket: Bucket, key: str, mine: Lease, there: Stored) -> bool:
 
 def _is_dead(theirs: Lease, mine: Lease) -> bool:
     """Whether an owner is known to be dead: it held the lock that this process holds now."""
-    return theirs.machine == mine.machine and theirs.lock == mine.lock
+    if theirs.machine != mine.machine:
+        return False
+    return theirs.lock == mine.lock
 
 
 def _renew(bucket: Bucket, key: str, mine: Lease, stop: threading.Event) -> None:

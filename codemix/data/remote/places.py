@@ -172,7 +172,9 @@ class BucketPlace:
 
     def take(self, store: Store, output: str, advance: Advance) -> None:
         """Put an output from here into a local store, whole."""
-        with store.lock_here(store.work(store.root / output)):
+        final = store.root / output
+        work = store.work(final)
+        with store.lock_here(work):
             self.fetch(store, output, advance)
 
     def fetch(self, store: Store, output: str, advance: Advance) -> None:

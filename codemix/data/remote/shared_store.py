@@ -31,9 +31,14 @@ class SharedStore:
     def hold(self, output: str, lock: Path) -> Iterator[None]:
         """Hold the lease of an output, and have it here where another machine has finished it."""
         with leases.hold(self.place.bucket, output, lock):
-            if not (self.local.root / output).exists() and self.place.digests(output) is not None:
-                self.place.fetch(self.local, output, lambda n_bytes: None)
+            self._bring(output)
             yield
+
+    def _bring(self, output: str) -> None:
+        folder = self.local.root / output
+        if folder.exists() or self.place.digests(output) is None:
+            return
+        self.place.fetch(self.local, output, lambda n_bytes: None)
 
     def give(self, output: str) -> None:
         """Put a finished output into the bucket."""
