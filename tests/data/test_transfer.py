@@ -211,7 +211,7 @@ def test_trained_over_a_bucket_as_over_a_folder(trained, bucket_place, tmp_path,
     assert ask(capsys, "push", recipe_of(trained), *words)[0] == 0
     assert at(trained, bucket_place, tmp_path, "train") == 0
     said = capsys.readouterr().err
-    assert "copying 3 outputs" in said and "pushed stages/cooldown" in said
+    assert "copying 3 outputs" in said and "pushed stages/init" in said and ", stages/cooldown" in said
     _, pulled = pull(capsys, trained, bucket_place, tmp_path / "store")
     for folder in (trained.store.root / "stages").iterdir():
         ledger = tmp_path / "store" / "stages" / folder.name / "ledger.json"
