@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from support import buckets
+from support.many_tasks import made, made_content, small_tasks, write_inputs
 from support.small_recipes import tree
-from test_kill import made, made_content, small_tasks, write_inputs
 
 from codemix.cli.app import run as command
 from codemix.data.build.build import build
@@ -30,7 +30,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
-from test_kill import small_tasks
+from support.many_tasks import small_tasks
 import codemix.data.build.documents_job, codemix.data.execution.runner
 from codemix.data.remote import bucket, leases, pieces
 small_tasks(setattr)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.many_tasks import made, small_tasks, write_inputs
 from support.small_recipes import tree, words, write_jsonl, write_scored
 
 from codemix.data.build.build import build
@@ -20,9 +21,9 @@ HERE = Path(__file__).parent
 PROGRAM = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
 import codemix.data.build.documents_job, codemix.data.execution.runner
-from test_kill import small_tasks, made
+from support.many_tasks import small_tasks, made
 small_tasks(setattr)  # in the workers too, which import this file
 if __name__ == "__main__":
     from codemix.data.build.build import build
@@ -30,55 +31,6 @@ if __name__ == "__main__":
     print("started", flush=True)
     build(made(), Store(sys.argv[2]), data_root=Path(sys.argv[3]), workers=int(sys.argv[4]))
 """
-
-
-def made():
-    from support.small_recipes import Recipe
-
-    return Recipe.model_validate(made_content())
-
-
-def made_content():
-    from support.small_recipes import SCORED, recipe_content
-
-    sources = {
-        "web": {
-            "read": {"kind": "jsonl", "paths": "web*.jsonl"},
-            "held_out": "10%",
-            "ops": [{"kind": "size", "min_bytes": 200}],
-        },
-        "code": {"read": {"kind": "jsonl", "paths": "code.jsonl"}},
-        **SCORED,
-    }
-    entries = [
-        {"kind": "exact", "sources": ["web", "code"]},
-        {"kind": "minhash", "sources": ["code", "web"], "buckets": 4},
-    ]
-    return recipe_content(sources, dedup=entries)
-
-
-def write_inputs(root):
-    """The files of `made`."""
-    for i in range(6):
-        write_jsonl(root / f"web{i}.jsonl", [words(100 * i + j, 25 + j) for j in range(40)])
-    write_jsonl(
-        root / "code.jsonl",
-        [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)],
-    )
-    write_scored(root)
-
-
-def small_tasks(set_):
-    """Many small tasks, so that a kill has many places to fall.
-    Constants of the layout: both builds need the same.
-    """
-    import codemix.data.build.documents_job
-    import codemix.data.build.tokens
-
-    set_(codemix.data.build.documents_job, "MIN_TASK_BYTES", 4000)
-    set_(codemix.data.build.documents_job, "MIN_FILE_BYTES", 3000)
-    set_(codemix.data.build.tokens, "MIN_TASK_BYTES", 4000)
-    set_(codemix.data.execution.runner, "IN_PROCESS_BYTES", 0)
 
 
 def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
