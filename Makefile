@@ -19,6 +19,7 @@ lint: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m codemix.recipe.docs docs
+	$(BIN)/python -m codemix.cli.reference
 
 docs-site: docs $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

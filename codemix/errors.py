@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# Exit codes of the command line. 3 is also what `aot` returns when a program does not fit.
+# Exit codes of the command line.
 EXIT_DONE, EXIT_PROBLEM, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 

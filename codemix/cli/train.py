@@ -32,6 +32,7 @@ from codemix.cli.context import (
     show_warnings,
 )
 from codemix.cli.over_buckets import over_buckets
+from codemix.errors import EXIT_PROBLEM
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
@@ -237,7 +238,7 @@ def aot(
 
     Memory and whether it fits, collectives, estimated time.
 
-    Exit code 3: it does not fit.
+    It ends with 1 when one does not fit.
     """
     from codemix.recipe.checks import validation
     from codemix.recipe.language import recipe_file
@@ -248,4 +249,4 @@ def aot(
         plan, topology, stage=stage, mesh=mesh_of(mesh), microbatches=microbatches, remat=remat, mfu=mfu
     )
     print_json([r.as_json() for r in results]) if json else ahead.render(results)
-    return 0 if all(r.fits for r in results) else 3
+    return 0 if all(r.fits for r in results) else EXIT_PROBLEM
