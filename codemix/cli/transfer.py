@@ -83,8 +83,9 @@ def pull(
     place = place_named(from_)
     catalog = place.catalog()
     workspaces = _workspaces(recipes, catalog, data_root)
-    outputs = outputs_of(workspaces, catalog)
-    if stage is not None:
+    if stage is None:
+        outputs = outputs_of(workspaces, catalog)
+    else:
         outputs = [output for workspace in workspaces for output in read_by_training(workspace, stage)]
     if not outputs:
         raise refusal(
@@ -128,7 +129,7 @@ def gc(
 def _workspaces(recipes: list[Path], store: Store, data_root: Path) -> list[Workspace]:
     from codemix.cli.context import contexts
 
-    _, workspaces = contexts(recipes, store.root, data_root)
+    _, workspaces = contexts(recipes, store, data_root)
     return workspaces
 
 

@@ -293,11 +293,61 @@ def test_what_an_interrupted_copy_left_is_used_or_replaced(trained, place, tmp_p
     assert files(tmp_path / "store") == files(trained.store.root)
 
 
-def test_a_store_of_a_newer_version(trained, bucket_place, tmp_path, capsys):
+def rewrite_done(place, start, content):
+    """Make the done.json of the first output whose name starts so one that this codemix cannot read; its name."""
+    bucket = requests.Bucket(place)
+    done = [entry for entry in bucket.entries(start.split("/")[0]) if entry.key.endswith("done.json")]
+    entry = next(entry for entry in done if entry.key.startswith(start))
+    bucket.put(entry.key, json.dumps(json.loads(bucket.get(entry.key)) | content).encode())
+    return entry.key.removesuffix("/done.json")
+
+
+NEWER = {"format": 2}
+NEEDED = {"tokenizers": "every source", "data": "the recipe", "documents": "data", "stages": "the recipe"}
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+def test_what_a_newer_version_wrote_is_never_silently_missing(trained, bucket_place, tmp_path, capsys, kind):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, bucket_place)
+    output = rewrite_done(bucket_place, kind, NEWER)
+    code, said = pull(capsys, trained, bucket_place, tmp_path / "store")
+    assert code == 1, f"{kind} is needed by {NEEDED[kind]}"
+    [problem] = said["problems"]
+    assert f"{output}/done.json has format 2, this codemix reads format 1" in problem["what"]
+    assert not (tmp_path / "store").exists()
+    code, said = ask(
+        capsys, "gc", recipe_of(trained), "--store", bucket_place, "--data-root", tmp_path, "--delete"
+    )
+    assert code == 1 and said["problems"]
+
+
+@pytest.mark.parametrize("content", [NEWER, {"pieces": ["x", "y", "z"]}])
+def test_what_cannot_be_read_blocks_nobody_who_does_not_need_it(
+    trained, bucket_place, tmp_path, capsys, content
+):
     (tmp_path / "nothing").mkdir()
     push(capsys, trained, bucket_place)
     bucket = requests.Bucket(bucket_place)
-    [entry] = [entry for entry in bucket.entries("tokenizers") if entry.key.endswith("done.json")]
-    bucket.put(entry.key, json.dumps(json.loads(bucket.get(entry.key)) | {"format": 2}).encode())
-    code, said = pull(capsys, trained, bucket_place, tmp_path / "store")
-    assert code == 1 and "has format 2, this codemix reads format 1" in said["problems"][0]["what"]
+    [kept] = [entry for entry in bucket.entries("tokenizers") if entry.key.endswith("done.json")]
+    of_others = "tokenizers/0123456789ab"
+    bucket.put(f"{of_others}/done.json", bucket.get(kept.key))
+    rewrite_done(bucket_place, of_others, content)
+    code = command(
+        ["pull", str(recipe_of(trained)), "--from", bucket_place, "--store", str(tmp_path / "store")]
+        + ["--data-root", str(tmp_path / "nothing")]
+    )
+    said = capsys.readouterr().err
+    assert code == 0 and files(tmp_path / "store") == files(trained.store.root)
+    assert said.count(f"{of_others} is left out: ") == 1
+    code, shown = ask(capsys, "gc", recipe_of(trained), "--store", bucket_place, "--data-root", tmp_path)
+    assert code == 0 and shown["unneeded"] == {}
+
+
+def test_a_stage_is_pulled_whatever_wrote_the_next(trained, bucket_place, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    push(capsys, trained, bucket_place)
+    rewrite_done(bucket_place, "stages/cooldown", NEWER)
+    assert pull(capsys, trained, bucket_place, tmp_path / "store", "--stage", "init")[0] == 0
+    rewrite_done(bucket_place, "tokenizers", NEWER)
+    assert pull(capsys, trained, bucket_place, tmp_path / "other", "--stage", "init")[0] == 1

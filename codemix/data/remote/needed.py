@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from codemix.data.store.finished import belonging
+from codemix.data.store.finished import PREFIX, belonging, named_by
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace
+from codemix.errors import CodemixError
 from codemix.recipe import lock as locks
 from codemix.recipe.planning.plan import StagePlan, lineage
 
 
 def outputs_of(workspaces: Iterable[Workspace], store: Store) -> list[str]:
     """What of a store belongs to recipes, as they are and as their locks say: data, what it was made from, and
-    stages with their scores and reports."""
+    stages with their scores and reports.
+
+    Raises CodemixError where the store cannot read one of them.
+    """
     fingerprints: set[str] = set()
     for workspace in workspaces:
+        _refuse_unreadable_data(workspace, store)
         fingerprints |= fingerprints_of(workspace)
     folders = belonging(store.root, fingerprints)
+    _refuse_unreadable(store, fingerprints, folders)
     return [name_in(store, folder) for folder in folders]
+
+
+def _refuse_unreadable(store: Store, fingerprints: Iterable[str], folders: Iterable[Path]) -> None:
+    """Raises CodemixError for an unreadable output that is asked for, or that one of these folders names."""
+    if store.unreadable:
+        named = {fingerprint[:PREFIX] for fingerprint in fingerprints} | named_by(folders)
+        _refuse(error for output, error in store.unreadable.items() if output[-PREFIX:] in named)
+
+
+def _refuse_unreadable_data(workspace: Workspace, store: Store) -> None:
+    """Raises CodemixError for an unreadable output that is a source's data, or may be: its inputs are not here to
+    tell."""
+    any_fingerprint = f"[0-9a-f]{{{PREFIX}}}"
+    for name, state in workspace.found.items():
+        known = state.fingerprint[:PREFIX] if state.fingerprint else any_fingerprint
+        data = re.compile(f"data/{re.escape(name)}-{known}")
+        _refuse(error for output, error in store.unreadable.items() if data.fullmatch(output))
+
+
+def _refuse(errors: Iterable[CodemixError]) -> None:
+    problems = [problem for error in errors for problem in error.problems]
+    if problems:
+        raise CodemixError(*problems)
 
 
 def fingerprints_of(workspace: Workspace) -> set[str]:
@@ -44,11 +74,12 @@ def read_by_training(workspace: Workspace, stage: str | None = None) -> list[str
     """What training reads: tokens, their tokenizer, and what is trained of the stages before; of one stage, or
     of all.
 
-    Raises CodemixError for an unknown stage, and where its data is not built.
+    Raises CodemixError for an unknown stage, and where its data is not built, or the store cannot read it.
     """
     plan = workspace.plan
     stages = plan.stages if stage is None else [plan.stage(stage)]
     store = workspace.store
+    _refuse_unreadable_data(workspace, store)
     manifests = workspace.manifests
     folders: list[Path] = []
     for planned in stages:
@@ -60,6 +91,8 @@ def read_by_training(workspace: Workspace, stage: str | None = None) -> list[str
         before = lineage(planned) if stage is None else lineage(planned)[:-1]
         folders += map(workspace.stage_dir, before)
     there = [folder for folder in folders if folder.is_dir()]
+    wanted = {name_in(store, folder) for folder in folders}
+    _refuse(error for output, error in store.unreadable.items() if output in wanted)
     names = [name_in(store, folder) for folder in there]
     return sorted(set(names))
 

@@ -117,10 +117,14 @@ def _spans(files: Iterable[File], piece_bytes: int) -> Iterator[list[Span]]:
         yield spans
 
 
+class UnreadableError(CodemixError):
+    """A folder in a bucket is finished, and this codemix cannot read its done.json."""
+
+
 def read_contents(bucket: Bucket, folder: str) -> Contents | None:
     """What a folder in a bucket holds; None where it is not there, or not finished.
 
-    Raises CodemixError where its done.json is damaged, or of a newer format.
+    Raises UnreadableError where its done.json is damaged, or of a newer format.
     """
     key = f"{folder}/{DONE}"
     text = bucket.get(key)
@@ -132,12 +136,12 @@ def read_contents(bucket: Bucket, folder: str) -> Contents | None:
         written = content.pop("format")
         if written != FORMAT:
             what = f"{place} has format {written}, this codemix reads format {FORMAT}"
-            raise CodemixError(what, hints=["use the codemix that wrote it"], rule="bucket-format")
+            raise UnreadableError(what, hints=["use the codemix that wrote it"], rule="bucket-format")
         return _contents(content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         what = f"{place} is damaged: {error}"
         hint = "delete it, and push the folder again"
-        raise CodemixError(what, hints=[hint], rule="bucket-damaged") from None
+        raise UnreadableError(what, hints=[hint], rule="bucket-damaged") from None
 
 
 def _contents(content: dict[str, Any]) -> Contents:

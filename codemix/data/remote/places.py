@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,7 @@ class BucketPlace:
     def __init__(self, bucket: Bucket):
         self._bucket = bucket
         self._read: dict[str, pieces.Contents | None] = {}  # once in a command, but for what is then used
+        self._unreadable: dict[str, CodemixError] = {}
         name = text_digest(bucket.address)
         self.cache = environment.cache() / name[:16]
 
@@ -102,7 +104,10 @@ class BucketPlace:
         return self._bucket.address
 
     def catalog(self) -> Store:
-        """Asks the bucket for its folders, one request per kind of output, and reads what is new."""
+        """Asks the bucket for its folders, one request per kind of output, and reads what is new.
+
+        What cannot be read (it is damaged, or of a newer format) is told and left out: `unreadable` of the store.
+        """
         store = Store(self.cache / "catalog")
         listed = self._folders()
         for folder in finished(store.root):
@@ -110,10 +115,20 @@ class BucketPlace:
                 shutil.rmtree(folder, ignore_errors=True)
         new = [output for output in listed if not (store.root / output).exists()]
         with ThreadPoolExecutor(CONCURRENT) as pool:
-            for output, contents in zip(new, pool.map(self._contents, new), strict=True):
+            for output, contents in zip(new, pool.map(self._contents_or_none, new), strict=True):
                 if contents is not None:
                     _write_into_catalog(store, output, contents)
+        store.unreadable = self._unreadable
         return store
+
+    def _contents_or_none(self, output: str) -> pieces.Contents | None:
+        try:
+            return self._contents(output)
+        except pieces.UnreadableError as error:
+            if output not in self._unreadable:
+                print(f"{self}: {output} is left out: {error.problems[0].what}", file=sys.stderr)
+            self._unreadable[output] = error
+            return None
 
     def _folders(self) -> list[str]:
         names: list[str] = []
@@ -206,7 +221,7 @@ class BucketPlace:
         before = datetime.now(UTC) - UPLOADS_TAKE
         names = []
         for output in self._folders():
-            if not (catalog.root / output).exists():
+            if output not in catalog.unreadable and not (catalog.root / output).exists():
                 newest = max(entry.modified for entry in self._bucket.entries(output))
                 names += [output] if newest < before else []
         return names

@@ -55,6 +55,14 @@ def belonging(root: Path, fingerprints: Iterable[str]) -> list[Path]:
     return chosen
 
 
+def named_by(folders: Iterable[Path]) -> set[str]:
+    """The beginnings of all fingerprints that finished folders name, their own too."""
+    named: set[str] = set()
+    for folder in folders:
+        named |= _mentions(folder) | {_prefix(folder)}
+    return named
+
+
 def _all_mentions(folders: list[Path]) -> dict[Path, set[str]]:
     """For each folder, which of the others its JSON files name."""
     names = {_prefix(folder) for folder in folders}

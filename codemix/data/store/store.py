@@ -111,6 +111,7 @@ class Store:
     def __init__(self, root: str | Path):
         self.root = Path(root)
         self.built = self  # the store in which data is looked up
+        self.unreadable: Mapping[str, CodemixError] = {}  # outputs of the place that this is a catalog of
         if looks_like_address(str(root)):
             raise CodemixError(
                 f"the store `{as_given(self.root)}` is not a folder, and here it has to be one",
