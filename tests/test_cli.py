@@ -104,6 +104,12 @@ def test_endings(run, words, code, says):
     assert says.lower() in (out + err).lower()
 
 
+@pytest.mark.parametrize("command", ["plan", "train", "eval", "report", "inspect", "verify"])
+def test_what_does_nothing_makes_no_store(run, command):
+    run(command, "recipes/quickstart.yaml")
+    assert not Path("store").exists()
+
+
 def test_problems_as_json(run):
     (Path("bad.yaml")).write_text("codemix: 1\nname: Bad Name\n")
     code, out, _ = run("validate", "bad.yaml", "--json")

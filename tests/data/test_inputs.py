@@ -354,6 +354,7 @@ def test_a_connection_that_breaks_is_no_damage(root, memory, monkeypatch):
 
 def test_freeze_hashes_once(root, tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
+    store.root.mkdir()
     past = time.time() - 100
     for name in ("a.jsonl", "b.jsonl"):
         os.utime(root / name, (past, past))
@@ -370,9 +371,19 @@ def test_freeze_hashes_once(root, tmp_path, monkeypatch):
     assert hashed == ["a.jsonl", "a.jsonl"]  # changed a moment ago, so its time stamp proves nothing yet
 
 
+def test_a_store_is_made_for_hashes_that_took_long_alone(root, tmp_path, monkeypatch):
+    store = Store(tmp_path / "none")
+    freeze(["a.jsonl"], store, root)
+    assert not store.root.exists()
+    monkeypatch.setattr(frozen_inputs, "_LONG", 1)
+    freeze(["a.jsonl"], store, root)
+    assert (store.root / ".inputs.json").exists()
+
+
 def test_freeze_survives_a_damaged_or_unwritable_cache(root, tmp_path):
     store = Store(tmp_path / "store")
     expected = freeze(["a.jsonl"], store, root)
+    store.root.mkdir(exist_ok=True)
     for content in ("not json", "[]", json.dumps({str((root / "a.jsonl").resolve()): "nonsense"})):
         (store.root / ".inputs.json").write_text(content)
         assert freeze(["a.jsonl"], store, root) == expected

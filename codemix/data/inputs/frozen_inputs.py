@@ -27,6 +27,7 @@ from codemix.files import file_digest
 Paths = Iterable[str]
 # a file changed this recently may change again within its time stamp's resolution, so its hash is not cached
 _RACY_S = 2.0
+_LONG = 2**28  # bytes: less is hashed in under a second
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Hashes:
     """Content hashes of local files, remembered in `<store>/.inputs.json` by real path, size, modification
     time and inode.
 
-    Read once and written when the block ends (and after much hashing), however many sources ask.
+    Read once and written when the block ends (and after much hashing), however many sources ask. Where there is no
+    store yet, only what took long to hash makes one.
     """
 
     def __init__(self, store: Store):
@@ -117,11 +119,12 @@ class Hashes:
             self.known[name] = [*key, digest]
         self.changed = True
         self.unsaved_bytes += size
-        if self.unsaved_bytes > 2**30:
+        if self.unsaved_bytes > 4 * _LONG:
             self.save()
 
     def save(self) -> None:
-        if self.changed:
+        took_long = self.unsaved_bytes > _LONG
+        if self.changed and (took_long or self.path.parent.exists()):
             with suppress(CodemixError, OSError):  # a cache that cannot be written costs time, nothing else
                 write_json(self.path, self.known)
             self.changed = False
@@ -186,9 +189,7 @@ def _hash_all(todo: list[tuple[str, Path, list[int]]], done: Callable[[str, list
             ) from error
 
     total = sum(key[0] for _, _, key in todo)
-    if (
-        total < 2**28
-    ):  # a quarter gigabyte takes under a second; threads and a bar would cost more than they give
+    if total < _LONG:  # threads and a bar would cost more than they give
         for item in todo:
             done(item[0], item[2], one(item))
         return

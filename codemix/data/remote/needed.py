@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from codemix.data.store.finished import PREFIX, belonging, named_by
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace
-from codemix.errors import CodemixError
+from codemix.errors import CodemixError, Problem
 from codemix.recipe import lock as locks
 from codemix.recipe.planning.plan import StagePlan, lineage
 
@@ -31,23 +31,30 @@ def outputs_of(workspaces: Iterable[Workspace], store: Store) -> list[str]:
 
 def _refuse_unreadable(store: Store, fingerprints: Iterable[str], folders: Iterable[Path]) -> None:
     """Raises CodemixError for an unreadable output that is asked for, or that one of these folders names."""
-    if store.unreadable:
-        named = {fingerprint[:PREFIX] for fingerprint in fingerprints} | named_by(folders)
-        _refuse(error for output, error in store.unreadable.items() if output[-PREFIX:] in named)
+    if not store.unreadable:
+        return
+    named = named_by(folders)
+    named.update(fingerprint[:PREFIX] for fingerprint in fingerprints)
+    _refuse(store, lambda output: output[-PREFIX:] in named)
 
 
 def _refuse_unreadable_data(workspace: Workspace, store: Store) -> None:
     """Raises CodemixError for an unreadable output that is a source's data, or may be: its inputs are not here to
     tell."""
-    any_fingerprint = f"[0-9a-f]{{{PREFIX}}}"
-    for name, state in workspace.found.items():
-        known = state.fingerprint[:PREFIX] if state.fingerprint else any_fingerprint
-        data = re.compile(f"data/{re.escape(name)}-{known}")
-        _refuse(error for output, error in store.unreadable.items() if data.fullmatch(output))
+    names = []
+    for source, state in workspace.found.items():
+        name = re.escape(source)
+        fingerprint = state.fingerprint or "." * PREFIX
+        names.append(f"data/{name}-{fingerprint[:PREFIX]}")
+    data = re.compile("|".join(names))
+    _refuse(store, lambda output: data.fullmatch(output) is not None)
 
 
-def _refuse(errors: Iterable[CodemixError]) -> None:
-    problems = [problem for error in errors for problem in error.problems]
+def _refuse(store: Store, is_needed: Callable[[str], bool]) -> None:
+    problems: list[Problem] = []
+    for output, error in store.unreadable.items():
+        if is_needed(output):
+            problems += error.problems
     if problems:
         raise CodemixError(*problems)
 
@@ -92,7 +99,7 @@ def read_by_training(workspace: Workspace, stage: str | None = None) -> list[str
         folders += map(workspace.stage_dir, before)
     there = [folder for folder in folders if folder.is_dir()]
     wanted = {name_in(store, folder) for folder in folders}
-    _refuse(error for output, error in store.unreadable.items() if output in wanted)
+    _refuse(store, lambda output: output in wanted)
     names = [name_in(store, folder) for folder in there]
     return sorted(set(names))
 
