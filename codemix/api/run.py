@@ -244,9 +244,9 @@ class Run:
         return self._report(self.workspace, options, folders)
 
     def _report(self, workspace: Workspace, options: EvalOptions, folders: list[Path]) -> Path:
-        from codemix.train.run.stage_log import stage_of_log
+        from codemix.train.run.stage_log import logs_by_stage
 
-        logged = {stage_of_log(folder)["fingerprint"] for folder in folders}
+        logged = logs_by_stage(folders)
         trained = []
         for stage in workspace.plan.stages:
             if stage.fingerprint not in logged and workspace.is_trained(stage):
@@ -258,7 +258,7 @@ class Run:
                 rule="not-trained",
             )
         scores = scoring.evaluate_stages(workspace, trained, options)
-        return scoring.write_report(workspace, trained, scores, folders)
+        return scoring.write_report(workspace, trained, scores, list(logged.values()))
 
     def finish(
         self,

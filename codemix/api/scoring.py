@@ -14,6 +14,7 @@ from codemix.errors import CodemixError
 
 if TYPE_CHECKING:
     from codemix.data.workspace import Workspace
+    from codemix.eval.compare.run_inputs import RunInputs
     from codemix.eval.options import EvalOptions
     from codemix.recipe.planning.plan import StagePlan
     from codemix.tables import Table
@@ -91,6 +92,40 @@ def evaluate_stages(workspace: Workspace, stages: list[StagePlan], options: Eval
         for stage in stages
     }
     return Scores(paths, {name: source.tags for name, source in workspace.source.recipe.sources.items()})
+
+
+def comparable_runs(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptions) -> list[RunInputs]:
+    """The whole runs of a recipe: the one in the store, and the one that another trainer logged.
+
+    `logs` are by stage fingerprint. A stage without a log is the one in the store. A run of which a stage is
+    not finished is left out.
+    """
+    stages = [*workspace.plan.stages]
+    logged = [stage for stage in stages if stage.fingerprint in logs]
+    runs = []
+    if all(map(workspace.is_trained, stages)):
+        runs.append(_run_inputs(workspace, {}, options))
+    if logged and all(_is_finished(workspace, stage, logs) for stage in stages):
+        runs.append(_run_inputs(workspace, logs, options))
+    return runs
+
+
+def _is_finished(workspace: Workspace, stage: StagePlan, logs: Mapping[str, Path]) -> bool:
+    from codemix.data.store.stages import is_done
+
+    log = logs.get(stage.fingerprint)
+    return workspace.is_trained(stage) if log is None else is_done(log)
+
+
+def _run_inputs(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptions) -> RunInputs:
+    """A finished run, its stages scored; those that are logs have no scores."""
+    from codemix.eval.compare.run_inputs import RunInputs
+
+    plan = workspace.plan
+    ours = [stage for stage in plan.stages if stage.fingerprint not in logs]
+    scores = evaluate_stages(workspace, ours, options)
+    folders = [logs.get(stage.fingerprint) or workspace.stage_dir(stage) for stage in plan.stages]
+    return RunInputs(plan, workspace.manifests, folders, [*scores.paths.values()])
 
 
 def _all_scored(workspace: Workspace, stages: list[StagePlan], options: EvalOptions) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -27,6 +28,15 @@ from codemix.cli.context import (
 )
 from codemix.cli.over_buckets import over_buckets
 
+if TYPE_CHECKING:
+    from codemix.data.workspace import Workspace
+
+LogsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--run", help="The log of a stage that another trainer trained; may be given several times."
+    ),
+]
 ContentOption = Annotated[bool, typer.Option("--json", help="Print the page's JSON twin, for programs.")]
 
 
@@ -156,12 +166,7 @@ def report(
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
-    logs: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--run", help="The log of a stage that another trainer trained; may be given several times."
-        ),
-    ] = None,
+    logs: LogsOption = None,
     json: ContentOption = False,
 ) -> None:
     """Write the report of a trained recipe as one HTML page.
@@ -200,6 +205,7 @@ def compare(
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
+    logs: LogsOption = None,
     json: ContentOption = False,
 ) -> None:
     """Compare trained recipes, or a study's, on one HTML page.
@@ -207,28 +213,22 @@ def compare(
     Scores with intervals, ledgers and what differs in the recipes. Prints its path; its Markdown and JSON twins
     lie beside it.
     """
-    from codemix.api.scoring import evaluate_stages
+    from codemix.api.scoring import comparable_runs
     from codemix.cli.context import contexts
     from codemix.eval.compare.page import compare as write
-    from codemix.eval.compare.run_inputs import RunInputs
     from codemix.eval.options import EvalOptions
+    from codemix.train.run.stage_log import logs_by_stage
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
+    logged = logs_by_stage(logs or [])
     asked, loaded = contexts(runs, store, data_root)
+    _refuse_stray_logs(logged, loaded)
     inputs, missing = [], []
     for context in loaded:
-        if not all(context.is_trained(stage) for stage in context.plan.stages):
+        whole = comparable_runs(context, logged, options)
+        inputs += whole
+        if not whole:
             missing.append(context.source.recipe.name)
-            continue
-        scores = evaluate_stages(context, [*context.plan.stages], options)
-        inputs.append(
-            RunInputs(
-                plan=context.plan,
-                manifests=context.manifests,
-                stage_dirs=[context.stage_dir(stage) for stage in context.plan.stages],
-                eval_paths=list(scores.paths.values()),
-            )
-        )
     if missing:
         print(
             f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr
@@ -249,3 +249,15 @@ def compare(
         missing=missing,
     )
     print(page.with_suffix(".json").read_text() if json else page)
+
+
+def _refuse_stray_logs(logs: Mapping[str, Path], workspaces: Sequence[Workspace]) -> None:
+    """Raises CodemixError for a log of a stage that none of the recipes has."""
+    known = {stage.fingerprint for workspace in workspaces for stage in workspace.plan.stages}
+    for fingerprint, folder in logs.items():
+        if fingerprint not in known:
+            raise refusal(
+                f"{folder} is the log of a stage that none of these recipes has",
+                "name its recipe too; a recipe or data that changed since make another stage",
+                rule="foreign-log",
+            )

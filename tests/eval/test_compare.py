@@ -102,7 +102,7 @@ def test_a_recipe_given_twice_is_one_run(inputs):
 
 def test_names_lose_what_all_share_and_nothing_else():
     def group(*names):
-        return [SimpleNamespace(facts=SimpleNamespace(recipe=n)) for n in names]
+        return [SimpleNamespace(facts=SimpleNamespace(recipe=n, elsewhere=False)) for n in names]
 
     assert short_names(
         [group("mini-balanced-seed0", "mini-balanced-seed1"), group("mini-text-seed0", "mini-text-seed1")]

@@ -1,12 +1,15 @@
 """The log that another trainer writes: every step once, the plan's own ledger, a report of it."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.built_run import built_run
 
+import codemix
 from codemix import cli
 from codemix.errors import CodemixError
 
@@ -51,6 +54,102 @@ def test_a_report_is_made_of_it(run, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", str(recipe), *options])
     assert stop.value.code == 0 and capsys.readouterr().out.strip() == str(page)
+
+
+def whole_logs(run, folder, loss=3.0):
+    """Logs of all stages of a run, as options of the command line."""
+    options = []
+    for stage in run.plan.stages:
+        with run.log(stage.name, folder / stage.name) as log:
+            for step in range(stage.steps):
+                log.step(step, loss=loss)
+        options += ["--run", str(folder / stage.name)]
+    return options
+
+
+def recipe_like(run, folder, name, *, change=("", "")):
+    path = folder / f"{name}.yaml"
+    text = run.recipe_file.document.file
+    path.write_text(Path(text).read_text().replace("name: small", f"name: {name}").replace(*change))
+    return path
+
+
+@pytest.fixture
+def compared(run, capsys):
+    def compare(*words):
+        options = ["--store", str(run.store.root), "--data-root", str(run.data_root)]
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["compare", *map(str, words), *options])
+        said = capsys.readouterr()
+        return stop.value.code, said.out.strip(), said.err
+
+    return compare
+
+
+def losses_of(page):
+    """The rows of the table of losses in the Markdown twin."""
+    text = Path(page).with_suffix(".md").read_text()
+    rows = [
+        re.split(r" *\| *", line.strip("| "))
+        for line in text.splitlines()
+        if "trainer |" in line or "codemix |" in line
+    ]
+    return {(row[0], row[2]): row[4:] for row in rows if len(row) == 6 and row[1].isdigit()}
+
+
+def test_a_comparison_of_logs_alone(run, tmp_path, compared):
+    path = recipe_like(run, tmp_path, "half", change=("code: 60%, docs: 40%", "code: 50%, docs: 50%"))
+    half = codemix.open(path, store=run.store, data_root=run.data_root)
+    logs = [*whole_logs(run, tmp_path / "a", 3.0), *whole_logs(half, tmp_path / "b", 2.5)]
+    code, page, _ = compared(run.recipe_file.document.file, path, *logs)
+    assert code == 0
+    facts = json.loads(Path(page).with_suffix(".json").read_text())
+    assert facts["variants"] == [] and [logged["name"] for logged in facts["logged"]] == [
+        "small (another trainer)",
+        "half (another trainer)",
+    ]
+    assert losses_of(page) == {
+        ("small (another trainer)", "init"): ["another trainer", "3.0000"],
+        ("small (another trainer)", "cooldown"): ["another trainer", "3.0000"],
+        ("half (another trainer)", "init"): ["another trainer", "2.5000"],
+        ("half (another trainer)", "cooldown"): ["another trainer", "2.5000"],
+    }
+    assert "nothing is called" in facts["answer"][0]
+
+
+def test_one_recipe_in_two_trainers(tmp_path, compared, run):
+    path = recipe_like(run, tmp_path, "twice", change=("codemix: 1\n", "codemix: 1\nseed: 3\n"))
+    twice = codemix.open(path, store=run.store, data_root=run.data_root)
+    logs = whole_logs(twice, tmp_path / "logs")
+    assert compared(path, *logs)[0] == 1  # the one here is not trained yet
+    twice.train()
+    code, page, _ = compared(path, *logs)
+    assert code == 0
+    facts = json.loads(Path(page).with_suffix(".json").read_text())
+    assert facts["baseline"] == "twice" and [v["name"] for v in facts["variants"]] == ["twice"]
+    assert [v["name"] for v in facts["logged"]] == ["twice (another trainer)"]
+    rows = losses_of(page)
+    assert rows[("twice", "init")][0] == "codemix" and float(rows[("twice", "init")][1]) > 3
+    assert rows[("twice (another trainer)", "init")] == ["another trainer", "3.0000"]
+    code, _, error = compared(path, *logs, "--baseline", "twice (another trainer)")
+    assert code == 1 and "has no scores" in error
+
+
+def test_logs_that_a_comparison_refuses(run, tmp_path, compared):
+    recipe = run.recipe_file.document.file
+    path = recipe_like(run, tmp_path, "other", change=("steps: 8", "steps: 9"))
+    other = codemix.open(path, store=run.store, data_root=run.data_root)
+    stray = whole_logs(other, tmp_path / "other-logs")
+    code, _, error = compared(recipe, *stray)
+    assert code == 1 and "is the log of a stage that none of these recipes has" in error
+    twice = [*whole_logs(run, tmp_path / "one"), *whole_logs(run, tmp_path / "two")]
+    code, _, error = compared(recipe, *twice)
+    assert code == 1 and "are both logs of stage `init`" in error
+    with pytest.raises(CodemixError, match="are both logs of stage `init`"):
+        run.report(logs=[tmp_path / "one" / "init", tmp_path / "two" / "init"])
+    unfinished = logged(run, tmp_path / "part", steps=3)
+    code, _, error = compared(recipe, path, "--run", unfinished, *stray)
+    assert code == 1 and "left out, because not every stage is trained: small" in error
 
 
 def test_a_run_that_goes_back_drops_what_it_logged_since(run, tmp_path):

@@ -13,6 +13,8 @@ NAMED_TIES = 4  # more are counted
 
 def answer(findings: Findings) -> list[str]:
     """The sentences at the head of the page."""
+    if findings.logged and len(findings.variants) < 2:
+        return ["Fewer than two runs have scores, so nothing is called; training losses are below."]
     sentences = []
     for measure, top in findings.best.items():
         if top is not None:

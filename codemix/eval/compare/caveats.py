@@ -10,9 +10,9 @@ from codemix.eval.pages.facts import RunFacts
 from codemix.eval.pages.page import Note
 
 
-def caveats(variants: Sequence[Variant]) -> list[Note]:
-    """Notices for the head of the page."""
-    runs = [run.facts for variant in variants for run in variant.runs]
+def caveats(variants: Sequence[Variant], logged: Sequence[Variant] = ()) -> list[Note]:
+    """Notices for the head of the page, about scored variants and those that only have a log."""
+    runs = [run.facts for variant in (*variants, *logged) for run in variant.runs]
     possible = [
         _unequal_ledgers(runs),
         _lengths(runs),

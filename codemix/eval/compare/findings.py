@@ -48,7 +48,7 @@ class Findings:
 
     question: Question
     base: Variant
-    variants: Sequence[Variant]
+    variants: Sequence[Variant]  # those that are scored
     last: Sequence[Change]  # of the last stages
     before_cooldown: Sequence[Change]
     cooldown: Sequence[LabelledChange]
@@ -57,6 +57,12 @@ class Findings:
     sweeps: Sequence[Sweep]
     other_length: Sequence[str] = field(default_factory=tuple)  # variants that are not ranked
     seeds: SeedFindings = field(default_factory=SeedFindings)
+    logged: Sequence[Variant] = ()  # by another trainer, without scores
+
+    @property
+    def everything(self) -> list[Variant]:
+        """All that is compared, the scored variants first."""
+        return [*self.variants, *self.logged]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +81,7 @@ class Findings:
             "sweep": [_sweep_json(sweep) for sweep in self.sweeps],
             "seeds": self.seeds.as_json(),
             "other_length": self.other_length,
+            "logged": [_variant_json(variant) for variant in self.logged],
         }
 
 
@@ -112,12 +119,19 @@ def point_bits(point: SweepPoint) -> dict[str, list[float]]:
 def compare_variants(
     variants: Sequence[Variant], base: Variant, question: Question | None = None
 ) -> Findings:
-    """Every number of the comparison against a baseline."""
+    """Every number of the comparison against a baseline. Those that have no scores, which another trainer
+    logged, are set apart; the baseline is one of them only where all are.
+    """
+    question = question or Question()
+    logged = [variant for variant in variants if not variant.scored_stages]
+    if base in logged:
+        return Findings(question, base, (), (), (), (), (), {}, (), logged=logged)
+    variants = [variant for variant in variants if variant not in logged]
     last = equally_long([variant.last for variant in variants], base.last)
     ranked = [base, *(stage.variant for stage in last)]
     scored = [m for m in MEASURES if any(stage.sources_of(m) for stage in last)]
     return Findings(
-        question=question or Question(),
+        question=question,
         base=base,
         variants=variants,
         last=_against(last, base.last),
@@ -128,6 +142,7 @@ def compare_variants(
         sweeps=sweeps(variants),
         seeds=seed_findings(ranked, base),
         other_length=[variant.name for variant in variants if variant not in ranked],
+        logged=logged,
     )
 
 

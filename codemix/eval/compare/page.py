@@ -11,6 +11,7 @@ from codemix.eval.compare import change_sections, paper
 from codemix.eval.compare.answer import answer, listed
 from codemix.eval.compare.caveats import caveats
 from codemix.eval.compare.findings import Findings, Question, compare_variants
+from codemix.eval.compare.losses import losses_section
 from codemix.eval.compare.paper_layout import paper_layout_section
 from codemix.eval.compare.provenance import ledger_section, provenance_section
 from codemix.eval.compare.recipe_differences import recipes_section
@@ -45,6 +46,8 @@ def compare(
 ) -> Path:
     """The HTML page, with its Markdown and JSON twins beside it, that compares at least two runs.
 
+    A run of which another trainer trained the stages, and logged them, has losses in place of scores.
+
     `baseline` names the run that changes are relative to; the first when not given. `winrates`: results of
     `codemix eval winrate`; `missing`: recipes that belong here and are not trained. Raises CodemixError for
     fewer than two recipes or an unknown baseline.
@@ -52,7 +55,7 @@ def compare(
     variants = load(runs)
     if len(variants) < 2:
         raise CodemixError(
-            "a comparison needs two runs of different recipes",
+            "a comparison needs two runs of different recipes, or of one in two trainers",
             hints=["give another recipe, or a study"],
             rule="compare-two",
         )
@@ -77,12 +80,13 @@ def page(findings: Findings) -> Page:
         change_sections.quality(findings),
         change_sections.cooldown(findings),
         tasks_section(findings),
+        losses_section(findings),
         seeds_section(findings.seeds, findings.base),
         winrate_section(findings),
         recipes_section(findings),
-        ledger_section(findings.variants),
+        ledger_section(findings.everything),
         paper.care_section(findings.question.overlay_paper),
-        provenance_section(findings.variants),
+        provenance_section(findings.everything),
     ]
     return Page(
         kind="comparison",
@@ -97,7 +101,7 @@ def page(findings: Findings) -> Page:
 
 def _others(findings: Findings) -> str:
     names = []
-    for variant in findings.variants:
+    for variant in findings.everything:
         if variant is not findings.base:
             names.append(variant.name)
     if len(names) == 1:
@@ -106,14 +110,19 @@ def _others(findings: Findings) -> str:
 
 
 def _remark(findings: Findings) -> str:
-    n_recipes = len(findings.variants)
-    n_runs = sum(len(variant.runs) for variant in findings.variants)
+    n_recipes = len(findings.everything)
+    n_runs = sum(len(variant.runs) for variant in findings.everything)
     counts = f"{n_recipes} recipes, {n_runs} runs"
     return f"{counts}; baseline `{findings.base.name}`; changes are relative to it."
 
 
 def _notes(findings: Findings) -> list[Note]:
-    notes = caveats([variant for variant in findings.variants if variant.name not in findings.other_length])
+    ranked = [variant for variant in findings.variants if variant.name not in findings.other_length]
+    notes = caveats(ranked, findings.logged)
+    if findings.logged:
+        names = listed([variant.name for variant in findings.logged])
+        said = "their losses are from its log, and they have no scores"
+        notes.append(Note("plain", f"Trained by another trainer: {names}; {said}."))
     if findings.question.missing:
         names = listed(findings.question.missing)
         notes.append(Note("warn", f"Left out, because not every stage is trained: {names}."))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def recipes_section(findings: Findings) -> Section:
     """Each recipe against the baseline's."""
     blocks: list[Block] = []
-    for variant in findings.variants:
+    for variant in findings.everything:
         if variant is not findings.base:
             blocks += _differences(findings.base, variant)
     lead = "Effects, not lines of YAML: tokens and epochs that moved, settings that differ."

@@ -31,23 +31,31 @@ class RunInputs:
 
 
 def load(inputs: Iterable[RunInputs]) -> list[Variant]:
-    """The variants, in the order given; runs of recipes that differ only in the seed together."""
-    by_recipe: dict[str, list[Run]] = {}
-    seen: set[str] = set()
+    """The variants, in the order given; runs of recipes that differ only in the seed together.
+
+    Raises CodemixError (`not-scored`) for one without scores, unless another trainer trained it.
+    """
+    by_recipe: dict[tuple[str, bool], list[Run]] = {}
+    seen: set[tuple[str, bool]] = set()
     for run_inputs in inputs:
+        run = _read_run(run_inputs)
+        elsewhere = run.facts.elsewhere
         content = identity(run_inputs.plan.recipe)
-        key = digest(content)
+        key = (digest(content), elsewhere)
         if key in seen:
-            continue  # the same recipe twice is one run
+            continue  # the same recipe twice is one run, in one trainer
         seen.add(key)
         but_the_seed = {name: value for name, value in content.items() if name != "seed"}
-        runs = by_recipe.setdefault(digest(but_the_seed), [])
-        runs.append(_read_run(run_inputs))
+        runs = by_recipe.setdefault((digest(but_the_seed), elsewhere), [])
+        runs.append(run)
     groups = list(by_recipe.values())
     for runs in groups:
         runs.sort(key=lambda run: run.facts.seed)
     variants = list(map(Variant, short_names(groups), groups))
-    unscored = [variant.name for variant in variants if not variant.scored_stages]
+    unscored = []
+    for variant in variants:
+        if not variant.scored_stages and not variant.elsewhere:
+            unscored.append(variant.name)
     if unscored:
         raise CodemixError(
             f"not scored yet: {', '.join(unscored)}",

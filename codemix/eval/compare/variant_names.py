@@ -10,6 +10,7 @@ from codemix.errors import CodemixError, did_you_mean
 from codemix.eval.compare.variants import Run, Variant
 
 SEED = re.compile(r"[-_.]seed[-_]?\d+\Z")
+ELSEWHERE = " (another trainer)"
 LAST_WORD = re.compile(r"[^-_.]*\Z")
 
 
@@ -19,8 +20,9 @@ def short_names(groups: Sequence[Sequence[Run]]) -> list[str]:
     seedless = []
     for runs in groups:
         recipe = runs[0].facts.recipe
-        recipes.append(recipe)
-        seedless.append(SEED.sub("", recipe) if len(runs) > 1 else recipe)
+        trainer = ELSEWHERE if runs[0].facts.elsewhere else ""
+        recipes.append(recipe + trainer)
+        seedless.append((SEED.sub("", recipe) if len(runs) > 1 else recipe) + trainer)
     names = _without_common_start(seedless)
     if not _are_distinct(names) or not all(names):
         names = seedless
@@ -52,14 +54,25 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 
 def find_baseline(variants: Sequence[Variant], name: str | None) -> Variant:
-    """The variant that `name` (short, whole, or of one seed) refers to; the first when no name is given."""
+    """The variant that `name` (short, whole, or of one seed) refers to; the first when no name is given. It is
+    one with scores, where any has them.
+    """
+    scored = [variant for variant in variants if variant.scored_stages]
+    possible = scored or variants
     if name is None:
-        return variants[0]
-    for variant in variants:
+        return possible[0]
+    for variant in possible:
         recipes = [run.facts.recipe for run in variant.runs]
         if name == variant.name or name in recipes:
             return variant
-    known = [variant.name for variant in variants]
+    known = [variant.name for variant in possible]
+    unscored = [variant.name for variant in variants if variant not in possible]
+    if name in unscored:
+        raise CodemixError(
+            f"the baseline `{name}` was trained by another trainer and has no scores",
+            hints=[f"take one that has: {', '.join(known)}"],
+            rule="baseline",
+        )
     raise CodemixError(
         f"the baseline `{name}` is not one of the runs", hints=did_you_mean(name, known), rule="baseline"
     )

@@ -59,6 +59,11 @@ class Variant:
         return self.runs[0]
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether another trainer trained it."""
+        return self.first.facts.elsewhere
+
+    @property
     def families(self) -> Mapping[str, str]:
         return self.first.facts.families
 

@@ -228,6 +228,11 @@ class RunFacts:
         return list(filter(StageFacts.has_bits, self.stages))
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether another trainer trained any of its stages."""
+        return any(stage.training.elsewhere for stage in self.stages)
+
+    @property
     def used_sources(self) -> list[str]:
         """Every source of a stage, by family and name."""
         used: set[str] = set()

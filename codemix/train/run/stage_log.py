@@ -9,7 +9,7 @@ FOLDER/lineage.json    which stage of which data it is; recipe.yaml the whole re
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,21 @@ def stage_of_log(folder: Path) -> dict[str, Any]:
             rule="foreign-log",
         )
     return read_json(path)
+
+
+def logs_by_stage(folders: Iterable[Path]) -> dict[str, Path]:
+    """Stage fingerprint -> its log. Raises CodemixError (`foreign-log`) for two logs of one stage."""
+    logs: dict[str, Path] = {}
+    for folder in folders:
+        found = stage_of_log(folder)
+        first = logs.setdefault(found["fingerprint"], folder)
+        if first != folder:
+            raise CodemixError(
+                f"{first} and {folder} are both logs of stage `{found['stage']}`",
+                hints=["give one of them; another seed or another recipe is another stage"],
+                rule="foreign-log",
+            )
+    return logs
 
 
 def _refuse_other(stage: StagePlan, folder: Path) -> None:
