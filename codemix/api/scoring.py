@@ -100,32 +100,43 @@ def comparable_runs(workspace: Workspace, logs: Mapping[str, Path], options: Eva
     `logs` are by stage fingerprint. A stage without a log is the one in the store. A run of which a stage is
     not finished is left out.
     """
-    stages = [*workspace.plan.stages]
-    logged = [stage for stage in stages if stage.fingerprint in logs]
     runs = []
-    if all(map(workspace.is_trained, stages)):
+    if _is_whole(workspace, {}):
         runs.append(_run_inputs(workspace, {}, options))
-    if logged and all(_is_finished(workspace, stage, logs) for stage in stages):
+    fingerprints = {stage.fingerprint for stage in workspace.plan.stages}
+    is_logged = not fingerprints.isdisjoint(logs)
+    if is_logged and _is_whole(workspace, logs):
         runs.append(_run_inputs(workspace, logs, options))
     return runs
 
 
-def _is_finished(workspace: Workspace, stage: StagePlan, logs: Mapping[str, Path]) -> bool:
+def _is_whole(workspace: Workspace, logs: Mapping[str, Path]) -> bool:
+    """Whether every stage is finished, in its log where it has one."""
     from codemix.data.store.stages import is_done
 
-    log = logs.get(stage.fingerprint)
-    return workspace.is_trained(stage) if log is None else is_done(log)
+    for stage in workspace.plan.stages:
+        log = logs.get(stage.fingerprint)
+        is_finished = workspace.is_trained(stage) if log is None else is_done(log)
+        if not is_finished:
+            return False
+    return True
 
 
 def _run_inputs(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptions) -> RunInputs:
-    """A finished run, its stages scored; those that are logs have no scores."""
+    """A whole run, its stages scored; those that are logs have no scores."""
     from codemix.eval.compare.run_inputs import RunInputs
 
-    plan = workspace.plan
-    ours = [stage for stage in plan.stages if stage.fingerprint not in logs]
-    scores = evaluate_stages(workspace, ours, options)
-    folders = [logs.get(stage.fingerprint) or workspace.stage_dir(stage) for stage in plan.stages]
-    return RunInputs(plan, workspace.manifests, folders, [*scores.paths.values()])
+    folders = []
+    trained_here = []
+    for stage in workspace.plan.stages:
+        log = logs.get(stage.fingerprint)
+        if log is None:
+            trained_here.append(stage)
+            log = workspace.stage_dir(stage)
+        folders.append(log)
+    scores = evaluate_stages(workspace, trained_here, options)
+    results = list(scores.paths.values())
+    return RunInputs(workspace.plan, workspace.manifests, folders, results)
 
 
 def _all_scored(workspace: Workspace, stages: list[StagePlan], options: EvalOptions) -> bool:

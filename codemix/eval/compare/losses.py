@@ -79,8 +79,13 @@ def _rows(name: str, run: Run) -> list[list[str]]:
 def _at_end(losses: Sequence[float | None]) -> float | None:
     """The mean of the last finite losses of a stage."""
     n_last = max(1, round(END_SHARE * len(losses)))
-    known = [loss for loss in losses[-n_last:] if loss is not None]
-    return sum(known) / len(known) if known else None
+    known = []
+    for loss in losses[-n_last:]:
+        if loss is not None:
+            known.append(loss)
+    if not known:
+        return None
+    return sum(known) / len(known)
 
 
 def _points(run: Run) -> Points:
