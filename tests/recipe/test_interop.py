@@ -4,8 +4,11 @@ what is exported comes back.
 
 import copy
 import json
+import math
 import re
+from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ from codemix.recipe.checks import validation
 from codemix.recipe.interop.mixtures import KINDS, export_mixture, import_mixture, parse_mixture, recipe_text
 from codemix.recipe.interop.values import Imported, at_path, names_for
 from codemix.recipe.language import recipe_file, yaml_text
+from codemix.recipe.language.component import component_class
+from codemix.train.schedule import Position
 
 FILES = Path(__file__).parent / "files"
 RECIPE = """\
@@ -298,10 +303,18 @@ def test_files_of_any_shape_give_a_recipe_or_a_problem(kind, value):
 
 
 def nanotron(
-    curve: str, data: str = "dataset_folder: [a, b], dataset_weights: [0.5, 0.5]", steps: int = 20
+    curve: str,
+    data: str = "dataset_folder: [a, b], dataset_weights: [0.5, 0.5]",
+    steps: int = 20,
+    second: int | None = None,
 ) -> Imported:
+    stages = [
+        f"{{name: s{first}, start_training_step: {first}, data: {{dataset: {{{data}}}}}}}"
+        for first in (1, second)
+        if first
+    ]
     content = (
-        f"data_stages: [{{name: s, start_training_step: 1, data: {{dataset: {{{data}}}}}}}]\n"
+        f"data_stages: [{', '.join(stages)}]\n"
         f"tokens: {{train_steps: {steps}, sequence_length: 64, micro_batch_size: 1, batch_accumulation_per_replica: 1}}\n"
         f"parallelism: {{dp: 4}}\noptimizer: {{learning_rate_scheduler: {{learning_rate: 0.001, {curve}}}}}\n"
     )
@@ -348,6 +361,62 @@ def test_nanotron_rates_of_one_stage(curve, rate):
     assert imported.phases[0].learning_rate == rate
     if rate is None:
         assert "the file's curve has no form here; this value is ours" in recipe_text(imported)
+
+
+def nanotron_rate(step: int, steps: int, given: dict) -> float:
+    """Nanotron's rate `step` steps after the start of a run, from its description (`lr_scheduler_builder`)."""
+    peak, floor, warmup = 1e-3, given["min_decay_lr"], given["lr_warmup_steps"]
+    begin = given.get("lr_decay_starting_step", warmup)
+    length = given.get("lr_decay_steps", steps - warmup - given.get("lr_decay_starting_step", 0))
+    if step <= warmup:
+        return peak * step / max(warmup, 1) if given["lr_warmup_style"] == "linear" else peak
+    if step < begin:
+        return peak
+    if step >= begin + length:
+        return floor
+    x = (step - begin) / length
+    kept = {"linear": 1 - x, "cosine": (1 + math.cos(math.pi * x)) / 2, "1-sqrt": 1 - math.sqrt(x)}
+    return floor + (peak - floor) * kept[given["lr_decay_style"]]
+
+
+def nanotron_curves():
+    """Schedules of 20 steps, with values that a file may leave out."""
+    choices = {
+        "lr_decay_style": ["linear", "cosine", "1-sqrt"],
+        "lr_warmup_style": ["linear", "constant"],
+        "lr_warmup_steps": [0, 4],
+        "lr_decay_starting_step": [None, 0, 4, 10, 11, 15],
+        "lr_decay_steps": [None, 5, 6, 9, 10, 16, 20],
+        "min_decay_lr": [0.0, 1e-4],
+    }
+    for values in product(*choices.values()):
+        yield {key: value for key, value in zip(choices, values, strict=True) if value is not None}
+
+
+@pytest.mark.parametrize("second", [None, 11])
+def test_rates_from_nanotron_are_its_own(second):
+    """Up to two steps on: ours learns in its first step and ends at the floor, nanotron begins its warm-up at 0,
+    and files count the last step of a decay in or not.
+    """
+    n_checked = 0
+    for described in nanotron_curves():
+        curve = ", ".join(f"{key}: {value}" for key, value in described.items())
+        imported = nanotron(curve, second=second)
+        if any(phase.learning_rate is None for phase in imported.phases):
+            continue
+        n_checked += 1
+        rates = []
+        for phase in imported.phases:
+            made = component_class("schedule", phase.learning_rate["kind"]).model_validate(
+                phase.learning_rate
+            )
+            position = Position(0, phase.steps, ((0, 256),), previous=rates[-1] if rates else None)
+            assert made.problems(position) == []
+            rates += [made.lr(replace(position, step=step)) for step in range(phase.steps)]
+        for step, rate in enumerate(rates):
+            theirs = [nanotron_rate(step + later, 20, described) for later in (0, 1, 2)]
+            assert any(rate == pytest.approx(near, abs=1e-12) for near in theirs), (described, step)
+    assert n_checked > 80
 
 
 def test_nanotron_one_folder_in_a_list_needs_no_weight():

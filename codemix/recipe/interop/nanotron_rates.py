@@ -127,12 +127,11 @@ def _schedule(curve: _Curve, part: _Part) -> Schedule | None:
     """The curve over one stage; None where no schedule says it."""
     warmup = curve.warmup if part.is_first else {}
     first = curve.first_decay
+    is_warming_up = curve.rises and part.start <= curve.warmup_steps
+    if is_warming_up and not part.is_first:
+        return None
     if first is not None and part.end is not None and part.end <= first:
         return curve.level | warmup
-    decays_here = first == part.start and part.is_last and not warmup
-    if decays_here and curve.style == "linear":
-        start = curve.peak if part.is_first else "previous"
-        return {"kind": "linear", "start": start, "floor": curve.floor}
     if curve.floor == curve.peak:
         return curve.level | warmup
     if part.end is None:
@@ -140,11 +139,22 @@ def _schedule(curve: _Curve, part: _Part) -> Schedule | None:
     if part.is_first and part.is_last:
         schedule = _whole_run(curve, part.end - part.start)
         return None if schedule is None else schedule | warmup
-    if first is None or not part.is_last or curve.style not in SHAPES:
+    if first is None or not part.is_last or first < part.start:
         return None
-    if not _about(curve.decay_steps, part.end - first):
+    return _end_of_run(curve, first, part.start, part.end)
+
+
+def _end_of_run(curve: _Curve, first: int, start: int, end: int) -> Schedule | None:
+    """The curve over the last of several stages, in which the decay begins; None for others."""
+    length = curve.decay_steps
+    if length is None:
+        steps = end - 1  # of the run, whose first step is 1
+        length = steps - curve.warmup_steps - first
+    if curve.style not in SHAPES or not _about(length, end - first) or length > end - start:
         return None
-    return curve.falling(curve.decay_steps) | warmup
+    if curve.style == "linear" and length == end - start:
+        return {"kind": "linear", "start": "previous", "floor": curve.floor}
+    return curve.falling(length)
 
 
 def _whole_run(curve: _Curve, steps: int) -> Schedule | None:
@@ -161,9 +171,11 @@ def _whole_run(curve: _Curve, steps: int) -> Schedule | None:
     shape = SHAPES.get(curve.style)
     if shape is None or not _about(length, steps - first):
         return None
-    stays = first > (curve.warmup_steps if curve.warmup else 0)
-    if stays or shape == "sqrt":
-        return curve.falling(min(length, after_warmup))
+    if first < curve.warmup_steps or length > after_warmup:
+        return None
+    at_peak_first = first > 0 and not curve.warmup
+    if at_peak_first or length < after_warmup or shape == "sqrt":
+        return curve.falling(length)
     if shape == "cosine":
         return {"kind": "cosine", "peak": curve.peak, "floor": curve.floor}
     return {"kind": "linear", "start": curve.peak, "floor": curve.floor}
