@@ -7,6 +7,7 @@ import pytest
 from support.built_run import built_run, documents, exported
 
 from codemix import cli
+from codemix.data.export import megatron_order
 from codemix.data.export.megatron_order import SourceSamples, blend
 from codemix.data.review import megatron_trace
 from codemix.errors import CodemixError
@@ -36,6 +37,13 @@ def test_what_megatron_core_gave():
     found = [[(p.document, p.at, p.stop - p.start) for p in samples.pieces(n)] for n in range(9)]
     assert found == GOLDEN
     assert blend([0.25, 0.75], 8).source.tolist() == [1, 0, 1, 1, 0, 1, 1, 1]
+
+
+def test_a_long_order_shows_its_progress(monkeypatch, capsys):
+    monkeypatch.setattr("codemix.progress.REPORT_EVERY_S", 0)
+    monkeypatch.setattr(megatron_order, "SAMPLES_PER_REPORT", 10)
+    blend([0.5, 0.5], 40)
+    assert "following Megatron's order: 50%, 20 of 40 samples" in capsys.readouterr().err
 
 
 def test_every_sample_is_found_by_its_documents():

@@ -19,9 +19,11 @@ import numpy as np
 from numpy import ndarray
 
 from codemix.errors import CodemixError
+from codemix.progress import progress
 from codemix.recipe.planning.plan import StagePlan
 
 SURPLUS = 0.005  # `mid_level_dataset_surplus`: samples that each source of a blend prepares in excess
+SAMPLES_PER_REPORT = 2**16  # of one source
 SEPARATE_BELOW = 0.8  # of an epoch: a last epoch that is read to a smaller part is shuffled apart
 
 
@@ -131,13 +133,16 @@ def blend(weights: Sequence[float], size: int) -> Blend:
     source = np.zeros(size, np.int16)
     sample = np.zeros(size, np.int64)
     taken = [0] * len(weights)
-    for i in range(size):
-        due = float(max(i, 1))
-        behind = [weight * due - n for weight, n in zip(weights, taken, strict=True)]
-        chosen = behind.index(max(behind))
-        source[i] = chosen
-        sample[i] = taken[chosen]
-        taken[chosen] += 1
+    with progress("following Megatron's order", size, "samples") as advance:
+        for i in range(size):
+            due = float(max(i, 1))
+            behind = [weight * due - n for weight, n in zip(weights, taken, strict=True)]
+            chosen = behind.index(max(behind))
+            source[i] = chosen
+            sample[i] = taken[chosen]
+            taken[chosen] += 1
+            if taken[chosen] % SAMPLES_PER_REPORT == 0:
+                advance(SAMPLES_PER_REPORT)
     return Blend(source, sample)
 
 
