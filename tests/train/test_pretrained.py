@@ -491,6 +491,24 @@ def test_a_model_that_transformers_wrote_gives_its_logits(place, tmp_path):
     np.testing.assert_allclose(got, want, atol=1e-4, rtol=0)
 
 
+def test_a_stage_that_changes_no_weight_is_the_model_as_it_came(place, tmp_path):
+    """docs/export.md scores a model so, before it is continued."""
+    root, _, model = place
+    [first, after] = yaml.safe_load(recipe_of(root).read_text())["stages"]
+    still = {"name": "as-it-came", "steps": 1, "learning_rate": {"kind": "constant", "value": 1e-30}}
+    recipe = recipe_of(root, stages=[first | still, first])
+    run = codemix.open(recipe, store=tmp_path / "store", data_root=root)
+    assert list(findings(run.plan, root)) == []
+    run.build()
+    folder = run.train(tiny.options())["as-it-came"]
+    end = load_model(folder, run.plan.stages[0].model, VOCAB)
+    leaves = zip(jax.tree.leaves(end), jax.tree.leaves(model), strict=True)
+    for ours, theirs in leaves:
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-29)
+    assert run.plan.stages[1].pretrained is not None  # the other stage starts from the same weights
+    assert "text" in run.evaluate(stage="as-it-came").results["as-it-came"]["bits_per_byte"]
+
+
 def test_a_stage_may_continue_the_model_with_another_base_of_its_angles(copy):
     root, spec, model = copy
     [first, after] = yaml.safe_load(recipe_of(root).read_text())["stages"]
