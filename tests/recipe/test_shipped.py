@@ -277,7 +277,6 @@ def test_between_them_the_recipes_use_every_key_of_the_language():
         "SourceSpec.notes",
         "Stage.seed",
         "Stage.fim_spm",
-        "Stage.rope_theta",  # no shipped recipe extends the context by its base alone
         "Stage.description",
     }
     assert wanted - used <= unused | {"Stage.notes", "InitFrom.stage", "InitFrom.recipe"}, (
