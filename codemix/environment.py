@@ -16,6 +16,7 @@ STORE = "CODEMIX_STORE"
 DATA_ROOT = "CODEMIX_DATA_ROOT"
 EVAL_DATA = "CODEMIX_EVAL_DATA"
 CACHE = "CODEMIX_CACHE"
+CACHE_GB = "CODEMIX_CACHE_GB"
 BASE = "CODEMIX_BASE"
 FAIL_ON = "CODEMIX_FAIL_ON"
 DEBUG = "CODEMIX_DEBUG"
@@ -25,6 +26,7 @@ SLURM_TIME = "CODEMIX_SLURM_TIME"
 SLURM_MEM_GB = "CODEMIX_SLURM_MEM_GB"
 SLURM_ENV = "CODEMIX_SLURM_ENV"
 RAY_MEM_GB = "CODEMIX_RAY_MEM_GB"
+GB = 10**9  # bytes
 
 _DURATION = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}")  # as sbatch(1) reads `--time`
 
@@ -54,6 +56,13 @@ def cache() -> Path:
     of_user = text("XDG_CACHE_HOME", "") or Path.home() / ".cache"
     default = Path(of_user) / "codemix"
     return Path(text(CACHE, "") or default)
+
+
+def cache_bytes() -> int | None:
+    """How much of these copies may lie there; None for no limit. Raises CodemixError for what is no number."""
+    if not is_set(CACHE_GB):
+        return None
+    return whole_number(CACHE_GB, 100) * GB
 
 
 def whole_number(name: str, default: int) -> int:

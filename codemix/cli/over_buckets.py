@@ -51,7 +51,10 @@ def over_buckets(
             if not isinstance(address, str):
                 _refuse_streaming(given)
                 return command(**given)
-            staged = _staged(address, given)
+            with contextlib.closing(_staged(address, given)) as staged:
+                return over_bucket(staged, given)
+
+        def over_bucket(staged: StagedStore, given: dict[str, Any]) -> Any:
             reads = "everything" if given.get(whole_with) else needs
             if reads == "catalog":
                 result = command(**given | {"store": staged.catalog().root})

@@ -13,6 +13,7 @@ from support import buckets
 from support.built_run import built_run
 
 import codemix
+from codemix import environment
 from codemix.cli.app import run as command
 from codemix.data.remote import bucket as requests
 from codemix.data.remote import pieces
@@ -351,3 +352,25 @@ def test_a_stage_is_pulled_whatever_wrote_the_next(trained, bucket_place, tmp_pa
     assert pull(capsys, trained, bucket_place, tmp_path / "store", "--stage", "init")[0] == 0
     rewrite_done(bucket_place, "tokenizers", NEWER)
     assert pull(capsys, trained, bucket_place, tmp_path / "other", "--stage", "init")[0] == 1
+
+
+def test_the_cache_keeps_to_its_limit(trained, bucket_place, tmp_path, capsys, monkeypatch):
+    push(capsys, trained, bucket_place)
+    limit = sum(map(len, files(trained.store.root).values()))
+    monkeypatch.setattr(environment, "GB", 1)
+    monkeypatch.setenv("CODEMIX_CACHE_GB", str(limit))
+    assert at(trained, bucket_place, tmp_path, "verify") == 0
+    [copy] = (tmp_path / "cache").glob("*/store")
+    assert files(copy) == files(trained.store.root)
+    other = f"{bucket_place}-of-another"
+    capsys.readouterr()
+    push(capsys, trained, other)
+    assert at(trained, other, tmp_path, "show", "--step", 3) == 0
+    said = capsys.readouterr().err
+    assert f"{copy}/" in said and ": removed, " in said and "CODEMIX_CACHE_GB" in said
+    assert at(trained, bucket_place, tmp_path, "verify") == 0
+    assert files(copy) == files(trained.store.root)
+    monkeypatch.setenv("CODEMIX_CACHE_GB", "1000")
+    shutil.rmtree(copy)
+    assert at(trained, bucket_place, tmp_path, "verify") == 1
+    assert "may hold 1 kB" in capsys.readouterr().err and not copy.exists()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemix.data.remote import leases
+from codemix.data.remote.cache import Cache
 from codemix.data.remote.places import BucketPlace
 from codemix.data.remote.transfer import plan_push
 from codemix.data.store import sharing
@@ -21,6 +22,7 @@ class SharedStore:
 
     place: BucketPlace
     local: Store
+    cache: Cache
     given: list[str] = field(default_factory=list)  # outputs, as they were finished
 
     def at_work(self) -> contextlib.AbstractContextManager[None]:
@@ -30,6 +32,7 @@ class SharedStore:
     @contextlib.contextmanager
     def hold(self, output: str, lock: Path) -> Iterator[None]:
         """Hold the lease of an output, and have it here where another machine has finished it."""
+        self.cache.use([self.local.root / output])
         with leases.hold(self.place.bucket, output, lock):
             self._bring(output)
             yield
@@ -38,6 +41,7 @@ class SharedStore:
         folder = self.local.root / output
         if folder.exists() or self.place.digests(output) is None:
             return
+        self.cache.make_room(self.place.size(output))
         self.place.fetch(self.local, output, lambda n_bytes: None)
 
     def give(self, output: str) -> None:

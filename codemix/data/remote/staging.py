@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from codemix.data.remote.cache import Cache
 from codemix.data.remote.costs import NOTHING, Cost
 from codemix.data.remote.needed import outputs_of, read_by_training
 from codemix.data.remote.places import BucketPlace
@@ -27,6 +28,11 @@ class StagedStore:
 
     place: BucketPlace
     open: Open
+    cache: Cache = field(default_factory=Cache)
+
+    def close(self) -> None:
+        """Use no copy any more."""
+        self.cache.close()
 
     @property
     def local(self) -> Store:
@@ -35,7 +41,7 @@ class StagedStore:
 
     def shared(self, copy: Store) -> SharedStore:
         """A local copy, as one of several machines'."""
-        return SharedStore(self.place, copy)
+        return SharedStore(self.place, copy, self.cache)
 
     def catalog(self) -> Store:
         """All that is finished in the bucket, without the data: enough to plan."""
@@ -52,16 +58,24 @@ class StagedStore:
         """What training reads and the copy lacks. Raises CodemixError where its data is not built."""
         catalog = self.catalog()
         outputs = self.read_by_training(catalog)
-        return plan_pull(self.local, outputs, self.place)
+        return self._lacking(outputs)
 
     def missing(self) -> Transfer:
         """What belongs to the recipes and the copy lacks."""
         catalog = self.catalog()
         outputs = outputs_of(self.open(catalog), catalog)
-        return plan_pull(self.local, outputs, self.place)
+        return self._lacking(outputs)
+
+    def _lacking(self, outputs: list[str]) -> Transfer:
+        """What the copy lacks of outputs, which nobody removes from it until `close`."""
+        copy = self.local
+        folders = [copy.root / output for output in outputs]
+        self.cache.use(folders)
+        return plan_pull(copy, outputs, self.place)
 
     def bring(self, transfer: Transfer) -> None:
         """Copy it, checked by its digests."""
+        self.cache.make_room(transfer.total_bytes)
         pull(transfer, self.local, self.place)
 
     def send_back(self, store: Store) -> Transfer:
@@ -78,7 +92,7 @@ class StagedStore:
         outputs = self.read_by_training(catalog)
         tokens = [output for output in outputs if output.startswith(TOKENS)]
         others = [output for output in outputs if output not in tokens]
-        transfer = plan_pull(self.local, others, self.place)
+        transfer = self._lacking(others)
         return Streaming(self, catalog, streamed(self.place, catalog, tokens), transfer)
 
     def cost(self, transfer: Transfer) -> Cost:
