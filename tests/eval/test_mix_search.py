@@ -316,6 +316,47 @@ def test_propose_writes_a_recipe_that_diff_and_validate_read(make, tmp_path, mon
     assert "prose" in capsys.readouterr().out
 
 
+SCHEMA = "# yaml-language-server: $schema={}recipe.schema.json\n"
+
+
+@pytest.mark.parametrize("without", ["", "without: [stages.cooldown]\n"])
+def test_what_is_written_keeps_the_comments_and_the_layout_of_the_base(make, tmp_path, monkeypatch, without):
+    make(study=STUDY + without)
+    old = (
+        (tmp_path / "base.yaml")
+        .read_text()
+        .replace("    mixture: {prose: 50%", "    # why\n    mixture: {prose: 50%")
+    )
+    (tmp_path / "base.yaml").write_text(SCHEMA.format("") + "# about this recipe\n" + old)
+    write_rows(tmp_path / "e.jsonl", evidence_rows())
+    monkeypatch.chdir(tmp_path)
+    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--write", "out/mine.yaml"]) == 0
+    first, header, about, *lines = (tmp_path / "out/mine.yaml").read_text().splitlines()
+    assert first + "\n" == SCHEMA.format("../") and header.startswith("# The mixture that")
+    assert about == "# about this recipe"
+    pairs = zip(lines, old.splitlines(), strict=not without)
+    differ = [line for line, before in pairs if line != before]
+    assert [line.split(":")[0].strip() for line in differ] == ["name", "mixture"]
+    assert "    # why" in lines
+
+
+def test_a_base_whose_aliases_cannot_say_it_is_written_anew(make, tmp_path, monkeypatch):
+    """One text for the mixture of a stage that varies and of one that stays."""
+    space = make(
+        SPLIT
+        | {
+            "mixture: {prose: 50%": "mixture: &m {prose: 50%",
+            "mixture: {prose: 80%, code: 20%}": "mixture: *m",
+        }
+    )
+    write_rows(tmp_path / "e.jsonl", evidence_rows())
+    monkeypatch.chdir(tmp_path)
+    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--write", "mine.yaml"]) == 0
+    mine = read_recipe(tmp_path / "mine.yaml").recipe.stages
+    base = space.base.recipe.stages
+    assert mine[0].mixture != base[0].mixture and mine[1] == base[1]
+
+
 def test_what_is_written_keeps_no_silence_that_it_does_not_need(make, tmp_path, monkeypatch):
     """The study's silences are for its points; a silence that nothing needs is an error in a recipe."""
     study = STUDY + "set: {silence: {code-share-high: points from none to all}}\n"

@@ -97,3 +97,16 @@ def test_any_value_can_follow_any_other(old, new, is_formatted):
         document = parse(yaml_format.formatted(document), "t.yaml")
     whole = {**old, "a": new}
     assert parse(edited(document, whole), "t.yaml").value == whole
+
+
+def test_named_items_are_taken_out_with_their_lines():
+    text = "stages:\n  - name: a # first\n    x: 1\n  - name: b\n    x: 2\n\n  # last\n  - {name: c, x: 3} # flow\n"
+    document = parse(text, "f")
+    fewer = edited(document, {"stages": [{"name": "a", "x": 4}, {"name": "c", "x": 3}]})
+    assert fewer == "stages:\n  - name: a # first\n    x: 4\n\n  # last\n  - {name: c, x: 3} # flow\n"
+    assert edited(document, {"stages": [{"name": "b", "x": 2}]}) == (
+        "stages:\n  - name: b\n    x: 2\n\n  # last\n"
+    )
+    for names in ("ca", "ad"):  # another order, a new one
+        value = {"stages": [{"name": name, "x": 3} for name in names]}
+        assert parse(edited(document, value), "f").value == value

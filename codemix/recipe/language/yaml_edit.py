@@ -74,8 +74,8 @@ class _Edits:
             return
         if isinstance(node, yaml.MappingNode) and isinstance(new, dict) and old.keys() & new.keys():
             self._compare_mapping(node, old, new)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(new, list) and len(old) == len(new):
-            self._compare_sequence(node, old, new)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(new, list):
+            self._compare_list(node, old, new)
         else:
             self._replace(node, new)
 
@@ -88,10 +88,36 @@ class _Edits:
         end = _end(node)
         self._put(start, end, text)
 
+    def _compare_list(
+        self,
+        node: yaml.SequenceNode,
+        old: Sequence,
+        new: Sequence,
+    ) -> None:
+        names = _names(new)
+        if len(old) == len(new):
+            self._compare_sequence(node, old, new)
+        elif names and names == [name for name in _names(old) if name in names]:
+            self._thin_out(node, old, new)
+        else:
+            self._replace(node, new)
+
     def _compare_sequence(self, node: yaml.SequenceNode, old: Sequence, new: Sequence) -> None:
         items = zip(node.value, old, new, strict=True)
         for inside, before, after in items:
             self.compare(inside, before, after)
+
+    def _thin_out(self, node: yaml.SequenceNode, old: Sequence, new: Sequence) -> None:
+        """Take out the lines of the named items that are not in `new`, and compare the others."""
+        left = {item["name"]: item for item in new}
+        for inside, before in zip(node.value, old, strict=True):
+            name = before["name"]
+            if name in left:
+                self.compare(inside, before, left[name])
+                continue
+            start = self.text.rfind("\n", 0, inside.start_mark.index) + 1
+            end = self._line_end(_end(inside)) + 1
+            self._put(start, end, "")
 
     def _put(self, start: int, end: int, new: str) -> None:
         self.stretches[start, end] = new
@@ -142,6 +168,17 @@ class _Edits:
     def _line_end(self, place: int) -> int:
         end = self.text.find("\n", place)
         return len(self.text) if end < 0 else end
+
+
+def _names(items: Sequence) -> list[str]:
+    """Of items that all have one; else nothing."""
+    names = []
+    for item in items:
+        name = item.get("name") if isinstance(item, dict) else None
+        if name is None:
+            return []
+        names.append(name)
+    return names
 
 
 def _is_on_one_line(node: yaml.Node) -> bool:

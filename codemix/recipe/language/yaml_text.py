@@ -389,6 +389,14 @@ def moved(text: str, before: Path, after: Path) -> str:
     return text[:start] + path + text[end:]
 
 
+def with_header(text: str, header: str) -> str:
+    """A text with whole lines of comment before it; a line that names its schema stays the first."""
+    if not text.startswith("# yaml-language-server:"):
+        return header + text
+    first, newline, rest = text.partition("\n")
+    return first + newline + header + rest
+
+
 def write(path: Path, content: str) -> None:
     """Write a text file, whole or not at all; its folder is made. Raises CodemixError when it cannot be
     written."""

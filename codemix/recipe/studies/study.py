@@ -25,6 +25,7 @@ from codemix.recipe.checks import validation
 from codemix.recipe.language import requirements, schema, yaml_text
 from codemix.recipe.language.layered_file import copied
 from codemix.recipe.language.recipe_file import RecipeFile, is_study, validate
+from codemix.recipe.language.yaml_edit import edited
 from codemix.recipe.planning.plan import Plan
 from codemix.recipe.studies.points import points
 from codemix.recipe.studies.stage_tree import tree
@@ -180,8 +181,8 @@ def write_recipe(
     path: Path,
     header: str,
 ) -> None:
-    """Write a recipe that comes from a study as a file of its own; paths of recipes that it starts from are as
-    seen from there."""
+    """Write a recipe that comes from a study as a file of its own: the text of the study's base, comments and
+    all, with its own values. Paths of recipes that it starts from are as seen from there."""
     value = copied(_without_unused_silences(study, recipe_file, path.name))
     for stage in value["stages"]:
         start = stage.get("init_from")
@@ -190,8 +191,20 @@ def write_recipe(
             relative = os.path.relpath(other, path.parent)
             start["recipe"] = Path(relative).as_posix()
     kept = {key: inside for key, inside in value.items() if inside != {}}
-    text = yaml_text.dump(kept)
-    yaml_text.write(path, header + text)
+    text = _in_the_words_of(recipe_file.document, kept)
+    base_folder = (study.folder / study.spec.base).parent
+    placed = yaml_text.moved(text, base_folder, path.parent)
+    yaml_text.write(path, yaml_text.with_header(placed, header))
+
+
+def _in_the_words_of(base: yaml_text.YamlFile, value: dict[str, Any]) -> str:
+    """The text of a base recipe, changed to say `value`; a text of its own where aliases in the base stand for
+    values that now differ."""
+    written = yaml_text.parse(base.text, base.file)
+    try:
+        return edited(written, value)
+    except CodemixError:
+        return yaml_text.dump(value)
 
 
 def _without_unused_silences(study: Study, point: RecipeFile, file: str) -> dict[str, Any]:
