@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -164,26 +165,40 @@ def test_a_region_without_room_says_what_would_have_to_give_way():
 # ------------------------------------------------------------------------------------------------ intervals
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """How often intervals hold the truth."""
+
+    gain: float  # of the pick, by the objective
+    gains: float  # the same by single metrics, their mean
+    shares: float  # that are best by the law without a misfit
+
+
 def covered(runs, repeats, resamples, noise=0.05, truth_of=LAWS):
-    """How often the intervals hold the true gain of the pick, by the objective, and the shares that are best
-    by the law without a misfit."""
     objective = Objective(METRICS, np.array([0.5, 0.5]), 0.05)
     allowed = Region(("a", "b", "c"), ONE_STAGE, PRIOR)
     best = propose(LAWS, objective, allowed)
-    gains, shares = [], []
+    gain, gains, shares = [], [], []
     for seed in range(repeats):
         found = intervals.proposal(
             evidence(runs, noise, seed, truth_of), objective, allowed, resamples=resamples, seed=seed
         )
-        truth = objective.value(truth_of, PRIOR) - objective.value(truth_of, found.mixture)
-        gains.append(found.gain.low <= truth <= found.gain.high)
-        shares += [s.low <= b <= s.high for s, b in zip(found.shares, best, strict=True)]
-    return np.mean(gains), np.mean(shares)
+        [falls] = intervals.falls_to(truth_of, PRIOR, found.mixture[None])
+        gain.append(holds(found.gain, falls @ objective.weights))
+        gains += map(holds, found.gains, falls)
+        shares += map(holds, found.shares, best)
+    coverage = Coverage(np.mean(gain), np.mean(gains), np.mean(shares))
+    print(coverage)
+    return coverage
+
+
+def holds(interval, truth):
+    return interval.low <= truth <= interval.high
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    gains, shares = covered(runs=24, repeats=24, resamples=50)
-    assert gains >= 0.85 and shares >= 0.85
+    found = covered(runs=24, repeats=24, resamples=50)
+    assert min(found.gain, found.gains, found.shares) >= 0.85
 
 
 def bent(shares):
@@ -193,22 +208,35 @@ def bent(shares):
     return LAWS(shares) + 0.15 * np.concatenate([across * up, np.sin(4 * across) / 4], -1)
 
 
+def powers(shares):
+    """Losses that fall as powers of shares, as those of single domains do with their tokens."""
+    a, b, c = np.moveaxis(shares + 0.1, -1, 0)
+    first = 0.8 + 0.25 * a**-0.35 + 0.1 * c**-0.2
+    second = 0.5 + 0.25 * (b + 0.05 * a) ** -0.35
+    return np.stack([first, second], -1)
+
+
+def test_a_misfit_that_hides_in_the_noise_widens_the_intervals_of_single_metrics():
+    """Where runs hardly show it, its chance decides: at 1/4 these are 76 %."""
+    found = covered(runs=32, repeats=24, resamples=30, noise=0.01, truth_of=bent)
+    assert found.gains >= 0.85
+
+
 @pytest.mark.optional("takes two minutes")
 @pytest.mark.parametrize("noise", [0.05, 0.01])
 def test_intervals_hold_the_truth_between_90_and_98_percent_of_the_time(noise):
-    gains, shares = covered(runs=32, repeats=100, resamples=80, noise=noise)
-    print(f"coverage of gain {gains:.3f}, of shares {shares:.3f}")
-    assert 0.90 <= gains <= 0.98
-    assert 0.90 <= shares <= 0.98
+    found = covered(runs=32, repeats=100, resamples=80, noise=noise)
+    assert 0.90 <= found.gain <= 0.98
+    assert found.gains >= 0.90
+    assert 0.90 <= found.shares <= 0.98
 
 
-@pytest.mark.optional("takes two minutes")
+@pytest.mark.optional("takes four minutes")
 @pytest.mark.parametrize("noise", [0.05, 0.01])
-def test_the_interval_of_a_gain_holds_it_where_the_law_is_wrong(noise):
-    """Without the misfit it is 80 % at the smaller noise."""
-    gains, _ = covered(runs=32, repeats=100, resamples=80, noise=noise, truth_of=bent)
-    print(f"coverage of gain {gains:.3f}")
-    assert gains >= 0.90
+@pytest.mark.parametrize("truth_of", [bent, powers])
+def test_the_interval_of_a_gain_holds_it_where_the_law_is_wrong(truth_of, noise):
+    found = covered(runs=32, repeats=100, resamples=80, noise=noise, truth_of=truth_of)
+    assert min(found.gain, found.gains) >= 0.90
 
 
 def test_noise_alone_is_no_gain():

@@ -17,7 +17,7 @@ from codemix.eval.mix.surrogate import Laws
 
 LENGTHS = (0.4, 0.8, 1.6, 3.2)  # over which a misfit changes, in root-mean-square distances between runs
 RATIOS = np.array([0, 0.25, 1, 4, 16, 64, 256])  # of the variance of the misfit to that of the noise
-CHANCE = 0.25  # of a misfit, before anything is seen
+CHANCE = 0.75  # of a misfit, before anything is seen: one that runs hardly show must still widen intervals
 _RANK = 1e-4  # of the largest singular value: what less moves the law, the runs do not determine
 _LOG_CHANCES = np.log(np.where(RATIOS, CHANCE / np.count_nonzero(RATIOS), 1 - CHANCE))
 
