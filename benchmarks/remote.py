@@ -14,7 +14,8 @@ Each is the best of several turns, in turns within one run.
 - `stage_vs_local`: with 50 ms to the first byte of every answer, the time of training on what was copied (200 ms a
   step of 0.5M tokens) over that time and the copying before it, by calculation from the measured copying.
 - `stream_vs_local`: with the same 50 ms, `--shards stream` against mapped files: the time of 40 steps that do nothing
-  but wait 200 ms for what they have read, 0.5M tokens in rows of 8,192, the start included.
+  but wait 200 ms for what they have read, 0.5M tokens in rows of 8,192. What is copied before the first step (indices,
+  checksums) is not in it; its seconds are printed.
 - `requests_per_step`, `bytes_read_vs_needed`: of the same, with what is copied before (indices, checksums).
 """
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ import codemix
 from codemix import environment
 from codemix.cli.app import run as command
 from codemix.data.remote import bucket as requests
-from codemix.data.remote import pieces
+from codemix.data.remote import pieces, places
 from codemix.data.store import copying
 
 NUMBERS = itertools.count()
@@ -374,3 +375,15 @@ def test_the_cache_keeps_to_its_limit(trained, bucket_place, tmp_path, capsys, m
     shutil.rmtree(copy)
     assert at(trained, bucket_place, tmp_path, "verify") == 1
     assert "may hold 1 kB" in capsys.readouterr().err and not copy.exists()
+
+
+def test_gc_removes_the_leases_of_the_dead(trained, bucket_place, tmp_path, capsys, monkeypatch):
+    push(capsys, trained, bucket_place)
+    bucket = requests.Bucket(bucket_place)
+    lease = "leases/data/code-0123456789ab"
+    bucket.put(lease, b"{}")
+    gc = ["gc", recipe_of(trained), "--store", bucket_place, "--data-root", tmp_path, "--delete"]
+    assert ask(capsys, *gc)[1]["unneeded"] == {} and bucket.get(lease) is not None  # may be renewed
+    monkeypatch.setattr(places, "UPLOADS_TAKE", timedelta(days=-1))
+    assert ask(capsys, *gc)[1]["unneeded"] == {lease: 0} and bucket.get(lease) is None
+    assert push(capsys, trained, bucket_place)[1]["outputs"] == {}

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from codemix import environment
-from codemix.data.remote import pieces
+from codemix.data.remote import leases, pieces
 from codemix.data.remote.bucket import CONCURRENT, Bucket
 from codemix.data.store import digests
 from codemix.data.store.addresses import is_address
@@ -211,15 +211,19 @@ class BucketPlace:
         """Delete an output. Until it is gone, it is whole or not there."""
         self._bucket.delete([f"{output}/{pieces.DONE}"])  # first: what has none is not there
         keys = [entry.key for entry in self._bucket.entries(output)]
+        keys.append(output)  # a lease is an object itself
         with ThreadPoolExecutor(CONCURRENT) as pool:
             for _ in pool.map(self._bucket.delete, [[key] for key in keys]):
                 pass
 
     def unfinished(self) -> list[str]:
-        """What interrupted uploads left, and nobody works on any more."""
+        """What interrupted uploads and work left, and nobody works on any more."""
         catalog = self.catalog()
         before = datetime.now(UTC) - UPLOADS_TAKE
         names = []
+        for lease in self._bucket.entries(leases.FOLDER):
+            if lease.modified < before:  # a living owner renews its own
+                names.append(lease.key)
         for output in self._folders():
             if output not in catalog.unreadable and not (catalog.root / output).exists():
                 newest = max(entry.modified for entry in self._bucket.entries(output))
