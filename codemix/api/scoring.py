@@ -94,36 +94,33 @@ def evaluate_stages(workspace: Workspace, stages: list[StagePlan], options: Eval
     return Scores(paths, {name: source.tags for name, source in workspace.source.recipe.sources.items()})
 
 
-def comparable_runs(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptions) -> list[RunInputs]:
-    """The whole runs of a recipe: the one in the store, and the one that another trainer logged.
-
-    `logs` are by stage fingerprint. A stage without a log is the one in the store. A run of which a stage is
-    not finished is left out.
-    """
-    runs = []
-    if _is_whole(workspace, {}):
-        runs.append(_run_inputs(workspace, {}, options))
-    fingerprints = {stage.fingerprint for stage in workspace.plan.stages}
-    is_logged = not fingerprints.isdisjoint(logs)
-    if is_logged and _is_whole(workspace, logs):
-        runs.append(_run_inputs(workspace, logs, options))
-    return runs
-
-
 def _is_whole(workspace: Workspace, logs: Mapping[str, Path]) -> bool:
-    """Whether every stage is finished, in its log where it has one."""
+    """Whether every stage is finished: in its log, or in the store where no stage before it has a log, since
+    the store's stage continues the store's own.
+    """
     from codemix.data.store.stages import is_done
+    from codemix.recipe.planning.plan import lineage
 
     for stage in workspace.plan.stages:
         log = logs.get(stage.fingerprint)
-        is_finished = workspace.is_trained(stage) if log is None else is_done(log)
+        if log is None:
+            ancestors = {ancestor.fingerprint for ancestor in lineage(stage)}
+            is_finished = workspace.is_trained(stage) and ancestors.isdisjoint(logs)
+        else:
+            is_finished = is_done(log)
         if not is_finished:
             return False
     return True
 
 
-def _run_inputs(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptions) -> RunInputs:
-    """A whole run, its stages scored; those that are logs have no scores."""
+def whole_run(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptions) -> RunInputs | None:
+    """A run of the recipe, its stages scored; None where one of them is not finished.
+
+    `logs` are what another trainer wrote, by stage fingerprint; they have no scores. A stage without a log is
+    the one in the store.
+    """
+    if not _is_whole(workspace, logs):
+        return None
     from codemix.eval.compare.run_inputs import RunInputs
 
     folders = []

@@ -213,7 +213,7 @@ def compare(
     Scores with intervals, ledgers and what differs in the recipes. Prints its path; its Markdown and JSON twins
     lie beside it.
     """
-    from codemix.api.scoring import comparable_runs
+    from codemix.api.scoring import whole_run
     from codemix.cli.context import contexts
     from codemix.eval.compare.page import compare as write
     from codemix.eval.options import EvalOptions
@@ -225,10 +225,21 @@ def compare(
     _refuse_stray_logs(logged, loaded)
     inputs, missing = [], []
     for context in loaded:
-        whole = comparable_runs(context, logged, options)
-        inputs += whole
-        if not whole:
-            missing.append(context.source.recipe.name)
+        name = context.source.recipe.name
+        its_logs = {
+            s.fingerprint: logged[s.fingerprint] for s in context.plan.stages if s.fingerprint in logged
+        }
+        here = whole_run(context, {}, options)
+        if here is not None:
+            inputs.append(here)
+        elif not its_logs:
+            missing.append(name)
+        if its_logs:
+            elsewhere = whole_run(context, its_logs, options)
+            if elsewhere is None:
+                missing.append(f"{name} (another trainer)")
+            else:
+                inputs.append(elsewhere)
     if missing:
         print(
             f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr

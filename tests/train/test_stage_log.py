@@ -128,11 +128,32 @@ def test_one_recipe_in_two_trainers(tmp_path, compared, run):
     facts = json.loads(Path(page).with_suffix(".json").read_text())
     assert facts["baseline"] == "twice" and [v["name"] for v in facts["variants"]] == ["twice"]
     assert [v["name"] for v in facts["logged"]] == ["twice (another trainer)"]
+    text = Path(page).with_suffix(".md").read_text()
+    assert "1 recipe, 2 runs" in text and "trained stages of `twice (another trainer)`" in text
     rows = losses_of(page)
     assert rows[("twice", "init")][0] == "codemix" and float(rows[("twice", "init")][1]) > 3
     assert rows[("twice (another trainer)", "init")] == ["another trainer", "3.0000"]
     code, _, error = compared(path, *logs, "--baseline", "twice (another trainer)")
     assert code == 1 and "has no scores" in error
+
+
+def test_a_run_whose_last_stage_another_trainer_trained(run, tmp_path, compared):
+    path = recipe_like(run, tmp_path, "mixed", change=("codemix: 1\n", "codemix: 1\nseed: 4\n"))
+    mixed = codemix.open(path, store=run.store, data_root=run.data_root)
+    mixed.train()
+    cooldown = whole_logs(mixed, tmp_path / "logs", 2.0)[-2:]
+    code, page, _ = compared(path, *cooldown)
+    assert code == 0
+    rows = losses_of(page)
+    assert rows[("mixed (another trainer)", "init")] == rows[("mixed", "init")]
+    assert rows[("mixed (another trainer)", "cooldown")] == ["another trainer", "2.0000"]
+    facts = json.loads(Path(page).with_suffix(".json").read_text())
+    assert [len(facts["variants"]), len(facts["logged"])] == [1, 1]
+    init = whole_logs(mixed, tmp_path / "init")[:2]
+    code, _, error = compared(path, run.recipe_file.document.file, *init)
+    assert (
+        "not every stage is trained: mixed (another trainer), small" in error
+    )  # the store's cooldown continues its init
 
 
 def test_logs_that_a_comparison_refuses(run, tmp_path, compared):
@@ -149,7 +170,7 @@ def test_logs_that_a_comparison_refuses(run, tmp_path, compared):
         run.report(logs=[tmp_path / "one" / "init", tmp_path / "two" / "init"])
     unfinished = logged(run, tmp_path / "part", steps=3)
     code, _, error = compared(recipe, path, "--run", unfinished, *stray)
-    assert code == 1 and "left out, because not every stage is trained: small" in error
+    assert code == 1 and "left out, because not every stage is trained: small (another trainer)" in error
 
 
 def test_a_run_that_goes_back_drops_what_it_logged_since(run, tmp_path):

@@ -11,7 +11,7 @@ from codemix.eval.pages.page import Note
 
 
 def caveats(variants: Sequence[Variant], logged: Sequence[Variant] = ()) -> list[Note]:
-    """Notices for the head of the page, about scored variants and those that only have a log."""
+    """Notices for the head of the page, about variants that codemix trained and those with a log."""
     runs = [run.facts for variant in (*variants, *logged) for run in variant.runs]
     possible = [
         _unequal_ledgers(runs),

@@ -48,7 +48,7 @@ class Findings:
 
     question: Question
     base: Variant
-    variants: Sequence[Variant]  # those that are scored
+    variants: Sequence[Variant]  # those that codemix trained
     last: Sequence[Change]  # of the last stages
     before_cooldown: Sequence[Change]
     cooldown: Sequence[LabelledChange]
@@ -57,11 +57,11 @@ class Findings:
     sweeps: Sequence[Sweep]
     other_length: Sequence[str] = field(default_factory=tuple)  # variants that are not ranked
     seeds: SeedFindings = field(default_factory=SeedFindings)
-    logged: Sequence[Variant] = ()  # by another trainer, without scores
+    logged: Sequence[Variant] = ()  # those of which another trainer logged a stage
 
     @property
     def everything(self) -> list[Variant]:
-        """All that is compared, the scored variants first."""
+        """All that is compared, those that codemix trained first."""
         return [*self.variants, *self.logged]
 
     def as_json(self) -> dict[str, Any]:
@@ -119,11 +119,11 @@ def point_bits(point: SweepPoint) -> dict[str, list[float]]:
 def compare_variants(
     variants: Sequence[Variant], base: Variant, question: Question | None = None
 ) -> Findings:
-    """Every number of the comparison against a baseline. Those that have no scores, which another trainer
-    logged, are set apart; the baseline is one of them only where all are.
+    """Every number of the comparison against a baseline. Those of which another trainer trained a stage,
+    which has no scores, are set apart; the baseline is one of them only where all are.
     """
     question = question or Question()
-    logged = [variant for variant in variants if not variant.scored_stages]
+    logged = [variant for variant in variants if variant.elsewhere]
     if base in logged:
         return Findings(question, base, (), (), (), (), (), {}, (), logged=logged)
     variants = [variant for variant in variants if variant not in logged]

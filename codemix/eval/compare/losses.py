@@ -27,7 +27,7 @@ def losses_section(findings: Findings) -> Section | None:
     if not any(variant.elsewhere for variant in variants):
         return None
     headings = ["recipe", "seed", "stage", "tokens of the run", "trained by", "loss at the end"]
-    table = PageTable("Training loss [nats per token]", headings, "lrlrlr", id="losses")
+    table = PageTable("Training loss, in nats per token", headings, "lrlrlr", id="losses")
     lines: dict[str, Points] = {}
     for variant in variants:
         for run in variant.runs:

@@ -110,9 +110,11 @@ def _others(findings: Findings) -> str:
 
 
 def _remark(findings: Findings) -> str:
-    n_recipes = len(findings.everything)
+    recipes = [identity(variant.first.plan.recipe) for variant in findings.everything]
+    n_recipes = len(set(map(digest, recipes)))
     n_runs = sum(len(variant.runs) for variant in findings.everything)
-    counts = f"{n_recipes} recipes, {n_runs} runs"
+    noun = "recipe" if n_recipes == 1 else "recipes"
+    counts = f"{n_recipes} {noun}, {n_runs} runs"
     return f"{counts}; baseline `{findings.base.name}`; changes are relative to it."
 
 
@@ -120,9 +122,9 @@ def _notes(findings: Findings) -> list[Note]:
     ranked = [variant for variant in findings.variants if variant.name not in findings.other_length]
     notes = caveats(ranked, findings.logged)
     if findings.logged:
-        names = listed([variant.name for variant in findings.logged])
+        logged = [variant.name for variant in findings.logged]
         said = "their losses are from its log, and they have no scores"
-        notes.append(Note("plain", f"Trained by another trainer: {names}; {said}."))
+        notes.append(Note("plain", f"Another trainer trained stages of {listed(logged)}: {said}."))
     if findings.question.missing:
         names = listed(findings.question.missing)
         notes.append(Note("warn", f"Left out, because not every stage is trained: {names}."))

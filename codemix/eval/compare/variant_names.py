@@ -55,10 +55,10 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 def find_baseline(variants: Sequence[Variant], name: str | None) -> Variant:
     """The variant that `name` (short, whole, or of one seed) refers to; the first when no name is given. It is
-    one with scores, where any has them.
+    one that codemix trained, where there is any.
     """
-    scored = [variant for variant in variants if variant.scored_stages]
-    possible = scored or variants
+    trained_here = [variant for variant in variants if not variant.elsewhere]
+    possible = trained_here or variants
     if name is None:
         return possible[0]
     for variant in possible:
