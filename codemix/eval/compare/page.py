@@ -110,9 +110,13 @@ def _others(findings: Findings) -> str:
 
 
 def _remark(findings: Findings) -> str:
-    recipes = [identity(variant.first.plan.recipe) for variant in findings.everything]
-    n_recipes = len(set(map(digest, recipes)))
-    n_runs = sum(len(variant.runs) for variant in findings.everything)
+    recipes = set()
+    n_runs = 0
+    for variant in findings.everything:
+        content = identity(variant.first.plan.recipe)
+        recipes.add(digest(content))
+        n_runs += len(variant.runs)
+    n_recipes = len(recipes)
     noun = "recipe" if n_recipes == 1 else "recipes"
     counts = f"{n_recipes} {noun}, {n_runs} runs"
     return f"{counts}; baseline `{findings.base.name}`; changes are relative to it."
