@@ -111,6 +111,7 @@ def test_the_validator_speaks_in_the_editor(tmp_path):
 def test_hover_shows_tokens_epochs_shares_and_docs(tmp_path):
     async def use(editor):
         text = BALANCED.replace("# Table", "# 𝒳").replace("name: continue", 'name: "continue"')
+        text = text.replace("    held_out:", "    subsample: 1/16\n    held_out:", 1)
         await editor.open("a.yaml", text)
 
         async def hover(wanted, after=0):
@@ -125,6 +126,7 @@ def test_hover_shows_tokens_epochs_shares_and_docs(tmp_path):
         assert "200B tokens in 47,683 steps" in await hover('name: "continue"', 8)
         assert "floats" in await hover("kind: max_floats", 8)
         assert "share" in await hover("held_out", 2) or "hash" in await hover("held_out", 2)
+        assert "in whole documents by the hash of their ids" in await hover("subsample", 2)
         assert await hover("# Whether", 1) is None
         # a broken text keeps the last numbers
         await editor.change("a.yaml", text.replace("text: 90%", "text: 95%"))
@@ -203,6 +205,7 @@ def test_hints_are_offered_as_fixes_that_help(tmp_path):
         ("codemix: 1\nsources: {web: {}, text: {}}\nstages:\n  - mixture: {we|}\n", {"web", "text"}),
         ("codemix: 1\nsources: {web: {}}\nstages:\n  - cursor: re|\n", {"restart", "continue", "disjoint"}),
         ("codemix: 1\nsilence:\n  ma|\n", {"many-epochs"}),
+        ("codemix: 1\nsources:\n  web:\n    sub|\n", {"subsample"}),
         ("codemix: 1\nstudy: x\n|", {"base", "sweep", "variations"}),
         ("codemix: 1\nstages:\n  - name: a\n  - init_from: {stage: |}\n", {"a"}),
     ],

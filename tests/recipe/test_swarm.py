@@ -139,3 +139,22 @@ def test_a_swarm_that_cannot_be_drawn_is_refused(make, study, changes, rule):
     with pytest.raises(CodemixError) as caught:
         draw_swarm(mix_space(make(study, changes)))
     assert rule in [problem.rule for problem in caught.value.problems], caught.value
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ("grid: {rate: {low: {seed: 1}, high: {seed: 2}}}\n", "`grid:`"),
+        ("seeds: [0, 1]\n", "`seeds:`"),
+        ("variations: [{name: a}]\nseeds: [1]\n", "`variations:` and `seeds:`"),
+    ],
+)
+@pytest.mark.parametrize("mix_first", [True, False])
+def test_other_axes_beside_mix_are_refused_at_mix_by_their_names(tmp_path, other, named, mix_first):
+    head, mix, stages = STUDY.rpartition("mix:")
+    text = f"{head}{mix}{stages}{other}" if mix_first else f"{head}{other}{mix}{stages}"
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(CodemixError) as caught:
+        load_study(tmp_path / "study.yaml")
+    [problem] = caught.value.problems
+    assert problem.where.path == "mix" and named in problem.what and named in problem.hints[0]

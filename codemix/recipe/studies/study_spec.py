@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.recipe.language import yaml_text
@@ -154,15 +154,24 @@ class StudySpec(Spec):
     )
     sweep: Sweep | None = Field(None, description="points along a share")
     anneal: Anneal | None = Field(None, description="candidates for the last stage, from one trunk")
-    mix: Mix | None = Field(None, description="a search for the best mixture")
     seeds: tuple[int, ...] = Field((), description="each point once per seed; default the base recipe's seed")
+    mix: Mix | None = Field(None, description="a search for the best mixture")
+
+    @field_validator("mix")
+    @classmethod
+    def _alone(cls, mix: Mix | None, info: ValidationInfo) -> Mix | None:
+        axes = ["variations", "grid", "sweep", "anneal", "seeds"]
+        others = [f"`{axis}:`" for axis in axes if info.data.get(axis)]
+        if mix is not None and others:
+            named = " and ".join(others)
+            what = f"a study with `mix:` has its own points, and so cannot have {named}"
+            raise _refusal(
+                what, f"move {named} to another study; for other values in every run there is `set:`"
+            )
+        return mix
 
     @model_validator(mode="after")
     def _points(self):
-        others = [self.variations, self.grid, self.sweep, self.anneal, self.seeds]
-        if self.mix is not None and any(others):
-            what = "a study with `mix:` has its own points"
-            raise _refusal(what, "move variations, grid, sweep, anneal or seeds to another study")
         if self.sweep is not None and self.anneal is not None:
             what = "a study has either `sweep:` or `anneal:`"
             raise _refusal(what, "make two studies")
