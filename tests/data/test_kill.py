@@ -52,6 +52,7 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
         if killed == kills:
             break
         workers = choose.choice((1, 2))
+        errors = root / "errors.txt"
         run = subprocess.Popen(
             [
                 sys.executable,
@@ -62,12 +63,12 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
                 str(workers),
             ],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors.open("wb"),
         )
         assert run.stdout.readline() == b"started\n"
         try:
             status = run.wait(choose.uniform(0, straight_s + 2 * workers))
-            assert status == 0
+            assert status == 0, errors.read_text()
             Store(root / "killed").root.rename(
                 root / f"done{len(list(root.glob('done*')))}"
             )  # it was faster: begin anew
