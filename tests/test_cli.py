@@ -15,6 +15,7 @@ import pytest
 
 from codemix import cli
 from codemix.cli import app
+from codemix.data.store import digests
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,6 +103,18 @@ def test_endings(run, words, code, says):
     ended, out, err = run(*words)
     assert ended == code, out + err
     assert says.lower() in (out + err).lower()
+
+
+def test_a_bad_command_line_is_not_blamed_on_what_was_read_before(run, tmp_path):
+    store = tmp_path / "other"
+    finished = store / "data" / "web"
+    finished.mkdir(parents=True)
+    (finished / "SHA256SUMS").write_text(f"{'0' * 64}  manifest.json\n")
+    (finished / "manifest.json").write_text("{}")
+    digests.note_use(finished / "manifest.json")
+    assert digests.damaged_in_use() == [finished / "manifest.json"]
+    assert run("plann")[0] == 2
+    assert digests.damaged_in_use() == []
 
 
 @pytest.mark.parametrize("command", ["plan", "train", "eval", "report", "inspect", "verify"])

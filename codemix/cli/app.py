@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 import codemix
 from codemix import environment
 from codemix.cli.help_page import name_type_plainly, write_commands
+from codemix.data.store import digests
 from codemix.data.store.addresses import as_given, looks_like_address
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError, Problem
 from codemix.recipe.language.secrets import hidden
@@ -201,6 +202,7 @@ def run(words: list[str]) -> int:
 
 
 def _exit_code(words: list[str]) -> int:
+    digests.forget_uses()
     try:
         status = new_app()(words, standalone_mode=False)
     except CodemixError as error:
@@ -217,10 +219,12 @@ def _exit_code(words: list[str]) -> int:
         _print_problems(_refused_by_the_system(error), as_json="--json" in words)
         return EXIT_PROBLEM
     except Exception as error:
+        if (code := _told_by_click(error)) is not None:
+            return code
         if damage := _damage_behind():
             _print_problems(damage, as_json="--json" in words)
             return EXIT_PROBLEM
-        return _usage_or_bug(error)
+        return _bug(error)
     return status if isinstance(status, int) else 0
 
 
@@ -235,8 +239,6 @@ def _refused_by_the_system(error: OSError) -> CodemixError:
 
 def _damage_behind() -> CodemixError | None:
     """The files of the store that were read and are damaged: what comes of those is not a bug."""
-    from codemix.data.store import digests
-
     problems: list[Problem] = []
     for path in digests.damaged_in_use():
         what = f"{path} is damaged: its digest is not that of when it was finished"
@@ -258,10 +260,15 @@ def _print_problems(error: CodemixError, as_json: bool) -> None:
     print("\n\n".join(p.render() for p in problems), file=sys.stderr)
 
 
-def _usage_or_bug(error: Exception) -> int:
-    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own: a bad command line
-        error.show()
-        return error.exit_code
+def _told_by_click(error: Any) -> int | None:
+    """The exit code of a bad command line, which click tells by itself; typer keeps those errors to itself."""
+    if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+        return None
+    error.show()
+    return error.exit_code
+
+
+def _bug(error: Exception) -> int:
     import tempfile
     import traceback
 

@@ -76,6 +76,11 @@ def note_use(path: Path) -> None:
     _used[path] = None
 
 
+def forget_uses() -> None:
+    """What is read from now on is what the next failure can come of."""
+    _used.clear()
+
+
 def damaged_in_use() -> list[Path]:
     """The files of finished folders that were read and are not what they were when finished."""
     return [path for path in _used if _is_damaged(path)]
