@@ -17,7 +17,6 @@ cluster, so the first of the cluster is the first of its equals, and both stages
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from codemix.data.build.documents import Documents, DocumentsFile
 from codemix.data.build.identity import Identity
 from codemix.data.build.marks import write_mark
 from codemix.data.build.removal_lists import Rank, write_removal_lists
-from codemix.data.build.signatures import MAX_RANKS, ComparedFile, SignatureTask
+from codemix.data.build.signatures import KEYS, MAX_RANKS, ComparedFile, SignatureTask
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
 from codemix.data.store.store import Store, write_json
@@ -36,7 +35,7 @@ from codemix.recipe.language import schema
 if TYPE_CHECKING:
     from codemix.data.dedup.clusters import Place
 
-TEMPORARY = ("keys", "matches")
+MATCHES = ".matches"  # a folder of the work, as its dot says: gone when the work is published
 RECORD_BYTES = 12  # a key and a position
 
 
@@ -85,7 +84,7 @@ class MatchTask:
     def done(self) -> Path:
         from codemix.data.dedup.signature_writer import bucket_name
 
-        name = f"matches-{bucket_name(self.bucket)}.json"
+        name = f"matched-{bucket_name(self.bucket)}.json"
         return self.work / ".parts" / name
 
     def run(self) -> None:
@@ -93,7 +92,7 @@ class MatchTask:
         from codemix.data.dedup.signature_writer import bucket_name
 
         name = bucket_name(self.bucket)
-        write_matches(self.work / "keys" / name, self.work / "matches" / name)
+        write_matches(self.work / KEYS / name, self.work / MATCHES / name)
         tick(self.size)
         write_mark(self.done, {})
 
@@ -133,8 +132,6 @@ def deduplicate(
                 "documents": {source.source: source.documents for source in documents},
             },
         )
-        for name in TEMPORARY:
-            shutil.rmtree(work / name, ignore_errors=True)
 
 
 def _removed(entry: schema.Dedup, work: Path) -> dict[Place, Place]:
@@ -143,7 +140,7 @@ def _removed(entry: schema.Dedup, work: Path) -> dict[Place, Place]:
     from codemix.data.dedup.key_files import read_matches
     from codemix.data.dedup.signature_writer import bucket_name
 
-    files = [work / "matches" / bucket_name(bucket) for bucket in _buckets(entry)]
+    files = [work / MATCHES / bucket_name(bucket) for bucket in _buckets(entry)]
     pairs = map(read_matches, files)
     return survivors(pairs)
 

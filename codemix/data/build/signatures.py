@@ -15,6 +15,7 @@ from codemix.data.execution.task import tick
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
 from codemix.recipe.language import schema
 
+KEYS = ".keys"  # a folder of the work, as its dot says: gone when the work is published
 MAX_RANKS = 512  # files of keys that the matching stage holds open at once
 
 
@@ -61,7 +62,7 @@ class SignatureTask:
 
     @property
     def done(self) -> Path:
-        return self.work / ".parts" / f"signatures-{self.rank:05d}.json"
+        return self.work / ".parts" / f"signed-{self.rank:05d}.json"
 
     def run(self) -> None:
         from codemix.data.dedup.signature_writer import SignatureWriter
@@ -70,7 +71,7 @@ class SignatureTask:
         writer = SignatureWriter(self.entry, compared)
         for position, text in self._texts():
             writer.add(position, text)
-        writer.save(self.work / "keys", self.rank)
+        writer.save(self.work / KEYS, self.rank)
         write_mark(self.done, {"documents": len(writer)})
 
     def _texts(self) -> Iterator[tuple[int, str]]:

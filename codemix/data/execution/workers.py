@@ -8,9 +8,8 @@ import os
 import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,7 +22,7 @@ MAIN_GUARD = (
 )
 
 
-def _work(tasks: Connection, finished_bytes: Any, parent: int, modules: tuple[str, ...]) -> None:
+def _work(tasks: Connection, finished_bytes: Any, modules: tuple[str, ...]) -> None:
     """The main function of a worker process: run the tasks that it is sent, until the connection is closed.
 
     `modules`: what the first task will need, imported while the parent is still preparing it.
@@ -37,7 +36,7 @@ def _work(tasks: Connection, finished_bytes: Any, parent: int, modules: tuple[st
     report_to(count)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker, one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
     for module in modules:
         importlib.import_module(module)
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -45,11 +44,13 @@ def _work(tasks: Connection, finished_bytes: Any, parent: int, modules: tuple[st
             tasks.send(attempt(tasks.recv()))
 
 
-def _exit_after(parent: int) -> None:
-    """A worker must not outlive a parent that was killed while a task runs: it holds no lock."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def _exit_after_parent() -> None:
+    """A worker must not outlive a parent that was killed while a task runs: it holds no lock, and the build that
+    follows may already be in the same folder."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ class _Worker:
     def __init__(self, modules: tuple[str, ...] = ()) -> None:
         self._finished_bytes = _SPAWN.RawValue("Q", 0)
         self._tasks, workers_end = _SPAWN.Pipe()
-        arguments = (workers_end, self._finished_bytes, os.getpid(), modules)
+        arguments = (workers_end, self._finished_bytes, modules)
         self._process = _SPAWN.Process(target=_work, args=arguments)
         try:
             with _interrupts_later():

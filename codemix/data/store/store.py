@@ -185,6 +185,9 @@ class Store:
             for temporary in work.rglob(".*.tmp"):  # of a process that was killed before it renamed it
                 temporary.unlink()
             write_text(work / digests.NAME, digests.listing(work, known or {}))
+        except OSError as error:
+            raise disk_problem(error, work) from error
+        try:
             os.replace(work, final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
