@@ -175,7 +175,8 @@ class Store:
     def publish_here(self, final: Path, known: Mapping[str, str] | None = None) -> None:
         """Write the digests of finished work and rename it into place, whole. The caller holds its lock.
 
-        Folders with a dot before their name (parts, states) are of the work, and go. `known`: the digests of files that were made while these were written.
+        Folders with a dot before their name (parts, states) are of the work, and go. `known`: the digests of
+        files that were made while these were written.
         """
         work = self.work(final)
         try:
