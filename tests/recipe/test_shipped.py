@@ -305,3 +305,13 @@ def test_published_totals_of_the_community_recipes():
     assert {n: t / 1e12 for n, t in totals.items()} == pytest.approx(published, rel=1e-3)
     olmo = planned(ROOT / "recipes/community/olmo2-7b.yaml")["olmo2-7b"].stages[0]
     assert olmo.lr(olmo.steps - 1) == pytest.approx(6.15e-5, rel=0.02), "the published start of stage 2"
+
+
+def test_the_tour_has_room_where_python_brings_less_text(tmp_path):
+    for name_of_file in ("quickstart.yaml", "tour.yaml"):
+        text = (ROOT / "recipes" / name_of_file).read_text()
+        smaller = text.replace("tokens: 900k", "tokens: 310k").replace("tokens: 2.8M", "tokens: 1.9M")
+        (tmp_path / name_of_file).write_text(smaller)
+    checked = validation.check(recipe_file.read_recipe(tmp_path / "tour.yaml"))
+    assert checked.plan.recipe.sources["docs"].tokens == 310_000
+    assert [problem for problem in checked.problems if problem.severity == "error"] == []
