@@ -1,6 +1,8 @@
 """Local copies of stores in buckets: which go when there is no room for more, and which never."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -70,10 +72,14 @@ def test_nothing_goes_that_somebody_uses(root):
 
 
 def test_the_dead_use_nothing(root):
-    if not (child := os.fork()):
-        Cache(root).use([root / OUTPUTS[0]])
-        os._exit(9)
-    os.waitpid(child, 0)
+    program = """
+import os, sys
+from pathlib import Path
+from codemix.data.remote.cache import Cache
+Cache(Path(sys.argv[1])).use([Path(sys.argv[2])])
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", program, str(root), str(root / OUTPUTS[0])], check=False)
     assert len(list((root / "in-use").glob("[!.]*"))) == 1
     Cache(root, 100).make_room(100)
     assert there(root) == [] and not list((root / "in-use").glob("[!.]*"))

@@ -44,7 +44,7 @@ def place(server, monkeypatch, tmp_path):
     monkeypatch.setattr(leases, "LEASE_S", 2.0)
     monkeypatch.setattr(leases, "RENEW_S", 0.1)
     server[1].share = 0.0
-    yield f"{server[0]}/{next(NUMBERS)}"
+    yield f"{server[0]}/leased/{next(NUMBERS)}"  # moto has one world for all tests
     server[1].share = 0.0
 
 

@@ -44,7 +44,7 @@ def place(server, tmp_path, monkeypatch):
     monkeypatch.setenv("CODEMIX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(requests, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(pieces, "PIECE", 20_000)
-    return f"{server[0]}/{next(NUMBERS)}" if server else str(tmp_path / "place")
+    return f"{server[0]}/transferred/{next(NUMBERS)}" if server else str(tmp_path / "place")
 
 
 def files(root):
