@@ -15,7 +15,8 @@ import pytest
 
 from codemix import cli
 from codemix.cli import app
-from codemix.data.store import digests
+from codemix.data.store import digests, used_files
+from codemix.data.store.used_files import note_use
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,7 +112,7 @@ def test_a_bad_command_line_is_not_blamed_on_what_was_read_before(run, tmp_path)
     finished.mkdir(parents=True)
     (finished / "SHA256SUMS").write_text(f"{'0' * 64}  manifest.json\n")
     (finished / "manifest.json").write_text("{}")
-    digests.note_use(finished / "manifest.json")
+    note_use(finished / "manifest.json")
     assert digests.damaged_in_use() == [finished / "manifest.json"]
     assert run("plann")[0] == 2
     assert digests.damaged_in_use() == []
@@ -259,7 +260,7 @@ def test_an_error_over_a_damaged_file_of_the_store_is_no_bug(run, monkeypatch, t
     from codemix.data.store import digests, store
     from codemix.recipe.language import yaml_text
 
-    monkeypatch.setattr(digests, "_used", {})
+    monkeypatch.setattr(used_files, "_used", {})
     file = tmp_path / "store/data/a-1/manifest.json"
     file.parent.mkdir(parents=True)
     file.write_text("{}")

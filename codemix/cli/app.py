@@ -19,8 +19,8 @@ from typer.core import TyperGroup
 import codemix
 from codemix import environment
 from codemix.cli.help_page import name_type_plainly, write_commands
-from codemix.data.store import digests
 from codemix.data.store.addresses import as_given, looks_like_address
+from codemix.data.store.used_files import forget_uses
 from codemix.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PROBLEM, CodemixError, Problem
 from codemix.recipe.language.secrets import hidden
 
@@ -202,7 +202,7 @@ def run(words: list[str]) -> int:
 
 
 def _exit_code(words: list[str]) -> int:
-    digests.forget_uses()
+    forget_uses()
     try:
         status = new_app()(words, standalone_mode=False)
     except CodemixError as error:
@@ -239,8 +239,10 @@ def _refused_by_the_system(error: OSError) -> CodemixError:
 
 def _damage_behind() -> CodemixError | None:
     """The files of the store that were read and are damaged: what comes of those is not a bug."""
+    from codemix.data.store.digests import damaged_in_use
+
     problems: list[Problem] = []
-    for path in digests.damaged_in_use():
+    for path in damaged_in_use():
         what = f"{path} is damaged: its digest is not that of when it was finished"
         hints = (
             "delete its folder and run the same command again: `codemix verify` finds all that is damaged",

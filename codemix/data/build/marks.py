@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from codemix.data.store.store import damaged, disk_problem
-from codemix.files import replacing
+from codemix.data.store.store import damaged, write_bytes
 
 Mark = dict[str, Any]  # JSON
 
@@ -15,12 +14,7 @@ def write_mark(path: Path, mark: Mark) -> None:
     """Write a mark, whole or not at all. Samples of documents make it large, so it is written fast."""
     import orjson
 
-    content = orjson.dumps(mark)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise disk_problem(error, path) from error
+    write_bytes(path, orjson.dumps(mark))
 
 
 def read_mark(path: Path) -> Mark:

@@ -21,9 +21,8 @@ from codemix.data.remote.pieces import Contents, File
 from codemix.data.remote.places import BucketPlace
 from codemix.data.store.elsewhere import PartOfFile, Traffic
 from codemix.data.store.manifest import Manifest
-from codemix.data.store.store import Store, disk_problem, read_json, write_text
+from codemix.data.store.store import Store, read_json, write_bytes, write_text
 from codemix.errors import CodemixError
-from codemix.files import replacing
 from codemix.progress import progress
 
 CHECKED = (
@@ -144,11 +143,7 @@ class BucketReader:
         def bring(file: File) -> int:
             target = source.manifest.folder / file.path
             content = folder.file(file)
-            try:
-                with replacing(target) as temporary:
-                    temporary.write_bytes(content)
-            except OSError as error:
-                raise disk_problem(error, target) from error
+            write_bytes(target, content)
             return file.bytes
 
         lacking = source.lacking

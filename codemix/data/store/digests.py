@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from codemix.data.store.used_files import used_files
 from codemix.files import file_digest
 
 NAME = "SHA256SUMS"
 _ABOVE = 3  # folders above a file in which its digest may be listed
-_used: dict[Path, None] = {}  # files of a store that this process has read, in order
 
 
 def files(folder: Path) -> list[str]:
@@ -71,19 +71,9 @@ def read(folder: Path) -> dict[str, str] | None:
     return listed
 
 
-def note_use(path: Path) -> None:
-    """Remember a file that is read. Whoever fails over its content can then ask whether it was damaged."""
-    _used[path] = None
-
-
-def forget_uses() -> None:
-    """What is read from now on is what the next failure can come of."""
-    _used.clear()
-
-
 def damaged_in_use() -> list[Path]:
     """The files of finished folders that were read and are not what they were when finished."""
-    return [path for path in _used if _is_damaged(path)]
+    return list(filter(_is_damaged, used_files()))
 
 
 def _is_damaged(path: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from codemix.data.store import digests
+from codemix.data.store.used_files import note_use
 from codemix.errors import CodemixError
 from codemix.files import move_into_place, temporary_path
 
@@ -18,7 +18,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     import orjson
     import zstandard
 
-    digests.note_use(path)
+    note_use(path)
     try:
         with (
             open(path, "rb") as file,

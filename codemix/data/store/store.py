@@ -30,8 +30,9 @@ from codemix.data.store import digests
 from codemix.data.store.addresses import as_given, looks_like_address
 from codemix.data.store.elsewhere import PartReader
 from codemix.data.store.sharing import place_behind
+from codemix.data.store.used_files import note_use
 from codemix.errors import CodemixError
-from codemix.files import write_whole
+from codemix.files import replacing
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -41,16 +42,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text to the store, whole or not at all. Raises CodemixError when that fails."""
+    """Write a text to the store as UTF-8, whole or not at all. Raises CodemixError when that fails."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file to the store, whole or not at all. Raises CodemixError when that fails."""
     try:
-        write_whole(path, text)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise disk_problem(error, path) from error
 
 
 def read_json(path: Path) -> Any:
     """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
-    digests.note_use(path)
+    note_use(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
