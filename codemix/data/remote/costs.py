@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codemix.data.store.elsewhere import Traffic
 from codemix.recipe.planning.cost_estimate import show_bytes
 
 LINE_RATE = 125e6  # bytes a second, of 1 Gbit/s
@@ -11,11 +12,8 @@ DOLLARS_PER_1000_READS = 0.0004  # list price of S3 and of GCS, standard class; 
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of reading so many bytes in so many requests."""
-
-    bytes: int
-    requests: int
+class Cost(Traffic):
+    """What it costs."""
 
     @property
     def seconds(self) -> float:
@@ -27,11 +25,6 @@ class Cost:
         """For the requests, inside the bucket's region."""
         return self.requests / 1000 * DOLLARS_PER_1000_READS
 
-    def __add__(self, other: Cost) -> Cost:
-        n_bytes = self.bytes + other.bytes
-        requests = self.requests + other.requests
-        return Cost(n_bytes, requests)
-
     def __str__(self) -> str:
         size = show_bytes(self.bytes)
         took = f"{self.requests:,} requests, about {self.seconds:,.0f} s at 1 Gbit/s"
@@ -39,6 +32,3 @@ class Cost:
         if self.dollars >= 0.01:
             dollars = f"${self.dollars:,.2f}"
         return f"{size} in {took}, {dollars} of requests"
-
-
-NOTHING = Cost(0, 0)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from codemix.data.remote.cache import Cache
-from codemix.data.remote.costs import NOTHING, Cost
+from codemix.data.remote.costs import Cost
 from codemix.data.remote.needed import outputs_of, read_by_training
 from codemix.data.remote.places import BucketPlace
 from codemix.data.remote.shared_store import SharedStore
@@ -98,7 +98,7 @@ class StagedStore:
     def cost(self, transfer: Transfer) -> Cost:
         """Of a copy."""
         requests = map(self.place.requests, transfer.outputs)
-        return Cost(transfer.total_bytes, sum(requests))
+        return Cost(sum(requests), transfer.total_bytes)
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,14 @@ class Streaming:
         cost = self.staged.cost(self.transfer)
         for source in self.sources:
             files = source.lacking
-            cost += Cost(sum(file.bytes for file in files), len(files))
+            n_bytes = sum(file.bytes for file in files)
+            cost += Cost(len(files), n_bytes)
         return cost
 
     @property
     def read(self) -> Cost:
         """In the course of training, by all hosts together: one request for each row of the stages that are left."""
-        cost = NOTHING
+        cost = Cost()
         for workspace in self.staged.open(self.catalog):
             for stage in workspace.plan.stages:
                 if not workspace.is_trained(stage):
@@ -141,9 +142,9 @@ class Streaming:
 
 
 def _read_by(workspace: Workspace, stage: StagePlan) -> Cost:
-    cost = NOTHING
+    cost = Cost()
     for planned in stage.sources:
         manifest = workspace.manifests[planned.source]
         window = (stage.seq_len + 1) * TOKEN_BYTES[manifest.dtype]
-        cost += Cost(planned.windows * window, planned.windows)
+        cost += Cost(planned.windows, planned.windows * window)
     return cost

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What has been asked for so far."""
+    """Reading: of so many bytes, in so many requests."""
 
     requests: int = 0
     bytes: int = 0
 
-    def __add__(self, other: Traffic) -> Traffic:
+    def __add__(self, other: Traffic) -> Self:
         requests = self.requests + other.requests
         n_bytes = self.bytes + other.bytes
-        return Traffic(requests, n_bytes)
+        return replace(self, requests=requests, bytes=n_bytes)
 
-    def __sub__(self, other: Traffic) -> Traffic:
+    def __sub__(self, other: Traffic) -> Self:
         requests = self.requests - other.requests
         n_bytes = self.bytes - other.bytes
-        return Traffic(requests, n_bytes)
+        return replace(self, requests=requests, bytes=n_bytes)
 
 
 @dataclass(frozen=True)
