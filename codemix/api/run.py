@@ -96,17 +96,8 @@ class Run:
 
     def _build(self, workers: int, executor: Executor, only: Collection[str] = ()) -> dict[str, Manifest]:
         from codemix.data.build.build import build
-        from codemix.data.execution.runner import EXECUTORS
         from codemix.recipe.language.finding import placed_in
 
-        if executor not in EXECUTORS:
-            raise CodemixError(
-                f"there is no executor `{executor}`",
-                hints=[f"known here: {', '.join(EXECUTORS)}"],
-                rule="unknown-executor",
-            )
-        if workers < 1:
-            raise CodemixError(f"{workers} workers cannot build", hints=["give 1 or more"], rule="no-workers")
         with placed_in(self.recipe_file.document):
             return build(
                 self.recipe_file.recipe,

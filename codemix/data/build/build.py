@@ -37,11 +37,12 @@ def build(
     them. `workers` and `executor` say how fast and where, and change no byte. Raises CodemixError for
     whatever a user can fix; a rerun after any failure, kill or interruption redoes only what is missing.
     """
+    resources = Resources(workers, executor)
     requested = _requested(recipe, only)
     store = Store(store.root.absolute())  # absolute: tasks may run in a different working folder
     data_root = Path(data_root).absolute()
     ids = identify(recipe, store, data_root)
-    builder = Builder(recipe, store, ids, data_root, Resources(workers, executor))
+    builder = Builder(recipe, store, ids, data_root, resources)
     tokenized = [name for name in requested if name in ids.tokens]
     documents_only = [name for name in requested if name not in ids.tokens] if only else []
     missing = [name for name in tokenized if not builder.has_tokens(name)]

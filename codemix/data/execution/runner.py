@@ -27,6 +27,18 @@ class Resources:
     workers: int = 1
     executor: Executor = "local"
 
+    def __post_init__(self) -> None:
+        """Raises CodemixError for an executor that does not exist, and for no workers."""
+        if self.executor not in EXECUTORS:
+            raise CodemixError(
+                f"there is no executor `{self.executor}`",
+                hints=[f"known here: {', '.join(EXECUTORS)}"],
+                rule="unknown-executor",
+            )
+        if self.workers < 1:
+            what = f"{self.workers} workers cannot build"
+            raise CodemixError(what, hints=["give 1 or more"], rule="no-workers")
+
 
 def run_tasks(
     tasks: Sequence[WorkUnit],
@@ -46,15 +58,9 @@ def run_tasks(
     unfinished.sort(key=lambda task: -task.size)
     if resources.executor == "local":
         results = _run_here(unfinished, resources.workers, label)
-    elif resources.executor in ("ray", "slurm"):
+    else:
         assert work is not None, "Ray and Slurm need a folder that every node sees"
         results = run_on_cluster(unfinished, resources.workers, resources.executor, label, work)
-    else:
-        raise CodemixError(
-            f"there is no executor `{resources.executor}`",
-            hints=["one of: local, ray, slurm"],
-            rule="unknown-executor",
-        )
     _raise_failures(unfinished, results)
 
 
