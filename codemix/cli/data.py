@@ -161,7 +161,8 @@ def verify(
     """Check every finished file against its recorded digest.
 
     With a recipe: its data, what that was made from, and the stages, scores and reports that were made of it;
-    shards also against <recipe>.lock, where there is one. With a lock the inputs need not be there any more: it knows which shards to expect.
+    shards also against <recipe>.lock, where there is one. With a lock the inputs need not be there any more: it
+    knows which shards to expect.
     """
     from codemix.data.remote.needed import fingerprints_of
     from codemix.data.review import lock_check

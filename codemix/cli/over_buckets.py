@@ -36,7 +36,8 @@ def over_buckets(
 ) -> Callable[[Command], Command]:
     """Lets a command's `store` be an address. `needs`: which of what belongs to its recipes is copied first, the
     JSON files of the whole store alone for `catalog`. `writes`: what it finishes is pushed when it ends.
-    `tells`: it ends with what training would copy, or with who works on what. `whole_with`: an option with which it reads everything.
+    `tells`: it ends with what training would copy, or with who works on what. `whole_with`: an option with which it
+    reads everything.
     """
 
     def decorate(command: Command) -> Command:

@@ -39,7 +39,8 @@ def push(
 ) -> None:
     """Copy what the store has of recipes to another store.
 
-    Whole and checked; what is there is not sent again: data, what it was made from, trained stages, scores and reports. An interrupted push continues where it was.
+    Whole and checked; what is there is not sent again: data, what it was made from, trained stages, scores and
+    reports. An interrupted push continues where it was.
     """
     from codemix.data.remote import transfer
     from codemix.data.remote.needed import outputs_of

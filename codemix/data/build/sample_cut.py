@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from codemix.data.build.documents import remove_leftovers
 from codemix.data.build.identity import Identity
 from codemix.data.build.shards import Row, ShardTokenizer, batches
 from codemix.data.build.tokens import TokensJob, TokensTask
@@ -90,9 +89,6 @@ class PlacesJob:
         return tasks
 
     def finish(self, work: Path) -> dict[str, str]:
-        places = work / _PLACES
-        known = [f"{_PLACES}/{path.name}" for path in places.glob("*.npy")]
-        remove_leftovers(places, known)
         manifest = {
             "format": 1,
             "fingerprint": self.identity.fingerprint,

@@ -163,7 +163,7 @@ class StepSource:
             index = np.concatenate([np.arange(0), *parts])
         if not len(index):
             raise IndexError(f"no row of a batch of {size} is in {ranges}")
-        if len(index) and not (index.min() >= 0 and index.max() < size):
+        if not (index.min() >= 0 and index.max() < size):
             raise IndexError(f"rows {index.min()} to {index.max()} are not all in a batch of {size}")
         return first + index.astype(np.int64)
 

@@ -12,8 +12,8 @@ from codemix.train.run.trackers import check_trackers
 
 
 def problems(plan: Plan, options: TrainOptions) -> list[Problem]:
-    """Trackers that are not installed, checkpoints to no bucket, a mesh that these devices, the model or a batch cannot have, and models
-    to start from that do not fit or are not those that the recipe names.
+    """Trackers that are not installed, checkpoints to no bucket, a mesh that these devices, the model or a batch
+    cannot have, and models to start from that do not fit or are not those that the recipe names.
 
     A vocabulary that only the tokenizer's file knows is checked once it is there.
     """
