@@ -275,6 +275,14 @@ def test_exchanging_a_and_b_mirrors_every_number(pairs):
         assert ours.interval[0] - 1e-9 <= ours.difference <= ours.interval[1] + 1e-9 or len(pairs) < 10
 
 
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.tuples(VERDICTS, VERDICTS), st.integers(-50, 50)), min_size=1, max_size=4))
+def test_whatever_could_not_be_read_the_result_can_be_printed(pairs):
+    result = summarise(judged(pairs), "a", "b", "j")
+    printed = result.text()
+    assert "None" not in printed and (result.order_agreement is None) == ("both orders" not in printed)
+
+
 def test_the_interval_narrows_with_prompts_and_matches_theory():
     few, many = bootstrap([1.0, -1.0] * 25), bootstrap([1.0, -1.0] * 2500)
     assert (many[1] - many[0]) == pytest.approx(2 * 1.96 / 5000**0.5, rel=0.1)

@@ -72,10 +72,9 @@ class WinRate:
                 f"at equal length {self.length_controlled_rate:.1%}"
             )
         if self.first_slot_share is not None:
-            lines.append(
-                f"  the first answer is preferred {self.first_slot_share:.1%} of the time; "
-                f"both orders agree {self.order_agreement:.1%}"
-            )
+            lines.append(f"  the first answer is preferred {self.first_slot_share:.1%} of the time")
+        if self.order_agreement is not None:
+            lines.append(f"  both orders agree on {self.order_agreement:.1%} of the prompts")
         if self.note:
             lines.append(f"  {self.note}")
         return "\n".join(lines)
