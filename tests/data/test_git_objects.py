@@ -3,7 +3,9 @@ or the reason is told.
 """
 
 import os
+import resource
 import subprocess
+from contextlib import ExitStack
 
 import pytest
 from support.source_files import read, source
@@ -187,6 +189,19 @@ def test_git_that_says_nothing_is_given_up(root, monkeypatch, tmp_path):
     assert "printed nothing about own for" in problem(root, "own").what
     with _git_objects.contents(root / "own") as content, pytest.raises(CodemixError, match="printed nothing"):
         content.of("0" * 40)
+
+
+def test_a_repository_is_read_where_a_thousand_files_are_open(root):
+    before = read(root, source("git", path="own"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1200:
+        pytest.skip("this machine does not let a process open so many")
+    with ExitStack() as opened:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1024):
+            opened.enter_context(open(os.devnull))
+        assert read(root, source("git", path="own")) == before
 
 
 def test_parts_divide_a_repository(root):

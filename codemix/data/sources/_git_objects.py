@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -292,13 +292,18 @@ class _Git:
     def _more(self) -> bool:
         if self._ended:
             return False
-        readable, _, _ = select.select([self._answers], [], [], SILENCE_S)
-        if not readable:
+        if not _readable_within(SILENCE_S, self._answers):
             raise self._silent()
         piece = os.read(self._answers.fileno(), 2**20)
         self._buffer += piece
         self._ended = not piece
         return not self._ended
+
+
+def _readable_within(seconds: float, file: IO[bytes]) -> bool:
+    with selectors.DefaultSelector() as waiting:  # select() itself knows no descriptor above 1023
+        waiting.register(file, selectors.EVENT_READ)
+        return bool(waiting.select(seconds))
 
 
 @contextmanager
