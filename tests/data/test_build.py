@@ -395,7 +395,7 @@ def test_two_processes_on_one_store(root):
     from codemix.data.build.identity import identify
 
     fingerprint = identify(r, store, root).documents["web"].fingerprint
-    code = "import sys, time; from pathlib import Path; from codemix.data.store.store import Store\ns = Store(sys.argv[1])\nwith s.lock(s.work(Path(sys.argv[2]))):\n    print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from codemix.data.store.store import Store\ns = Store(sys.argv[1])\nwith s.begin(Path(sys.argv[2])):\n    print('held', flush=True); time.sleep(60)"
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     held = store.path("documents", "web", fingerprint)
     other = subprocess.Popen(

@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -13,35 +14,58 @@ from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
 
 
+def not_called(work):
+    raise AssertionError(work)
+
+
+def with_two_files(work):
+    write_json(work / "results.json", {"a": 1})
+    write_text(work / "examples" / "x.jsonl", "1\n")
+
+
 def test_what_is_built_appears_whole(tmp_path):
     store = Store(tmp_path)
     final = store.path("data", "web", "f" * 64)
     assert final == tmp_path / "data" / ("web-" + "f" * 12)
-    with store.building(final) as work:
+
+    def fill(work):
         (work / "a").write_text("1")
-        assert not final.exists()
-    assert (final / "a").read_text() == "1" and not work.exists()
+        assert not final.exists() and work == store.work(final)
+
+    store.make(final, fill)
+    assert (final / "a").read_text() == "1" and not store.work(final).exists()
+    store.make(final, not_called)
 
 
 def test_partial_work_stays_for_the_next_try(tmp_path):
     store = Store(tmp_path)
     final = store.path("data", "web")
-    with pytest.raises(RuntimeError), store.building(final) as work:
+
+    def fail(work):
         (work / "a").write_text("1")
         raise RuntimeError
-    assert not final.exists()
-    with store.building(final) as work:
+
+    def resume(work):
         assert (work / "a").read_text() == "1"
-    with pytest.raises(RuntimeError), store.building(store.path("data", "other"), keep=False) as work:
-        raise RuntimeError
-    assert not work.exists()
+
+    with pytest.raises(RuntimeError):
+        store.make(final, fail)
+    assert not final.exists()
+    store.make(final, resume)
+    other = store.path("data", "other")
+    with pytest.raises(RuntimeError):
+        store.make(other, fail, keep=False)
+    assert not store.work(other).exists()
 
 
 def test_files_that_a_killed_process_left_aside_are_not_published(tmp_path):
     store = Store(tmp_path)
-    with store.building(store.path("data", "web")) as work:
+
+    def fill(work):
         write_json(work / "deep" / "manifest.json", {})
         (work / "deep" / ".manifest.json.123.tmp").write_text("half")
+
+    store.make(store.path("data", "web"), fill)
     assert digests.files(store.path("data", "web")) == ["deep/manifest.json"]
 
 
@@ -49,11 +73,10 @@ def test_one_builder_at_a_time(tmp_path):
     store = Store(tmp_path)
     final = store.path("data", "web")
     with (
-        store.building(final),
+        store.begin(final),
         pytest.raises(CodemixError, match=f"process {os.getpid()} is building web") as error,
-        Store(tmp_path).building(final),
     ):
-        pass
+        Store(tmp_path).make(final, not_called)
     assert error.value.problems[0].rule == "store-busy"
 
 
@@ -91,29 +114,59 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, number, m
 
 def test_a_store_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(CodemixError, match="cannot write"),
-        Store(tmp_path / "file").building(Store(tmp_path / "file").path("data", "x")),
-    ):
-        pass
+    store = Store(tmp_path / "file")
+    with pytest.raises(CodemixError, match="cannot write"):
+        store.make(store.path("data", "x"), not_called)
 
 
-def test_what_another_process_finished_first_is_kept(tmp_path):
+FASTER = """
+import sys
+from pathlib import Path
+from codemix.data.store.store import Store
+store = Store(sys.argv[1])
+store.make(store.root / sys.argv[2], lambda work: (work / "manifest.json").write_text("the faster process"))
+"""
+
+
+@pytest.mark.parametrize("begin", ["make", "begin", "begin_here"])
+def test_what_another_process_finishes_before_we_have_the_lock_is_not_made_again(
+    tmp_path, monkeypatch, begin
+):
     store = Store(tmp_path)
     final = store.path("dedup", "x")
-    with store.building(
-        final
-    ) as work:  # it looked whether `final` exists, and the other published before it had the lock
+    flock = store_module.fcntl.flock
+
+    def after_the_other(handle, how):  # it has looked, in vain, and opened the lock
+        command = [sys.executable, "-c", FASTER, str(tmp_path), "dedup/x"]
+        subprocess.run(command, check=True)
+        flock(handle, how)
+
+    monkeypatch.setattr(store_module.fcntl, "flock", after_the_other)
+    if begin == "make":
+        store.make(final, not_called)
+    else:
+        with getattr(store, begin)(final) as work:
+            assert work is None
+    assert (final / "manifest.json").read_text() == "the faster process"
+
+
+def test_what_appears_in_its_place_meanwhile_is_kept_if_it_is_whole(tmp_path):
+    store = Store(tmp_path)
+    final = store.path("dedup", "x")
+
+    def fill(work):
         (work / "manifest.json").write_text("second")
-        final.mkdir(parents=True)
-        (final / "manifest.json").write_text("first")
-    assert (final / "manifest.json").read_text() == "first" and not work.exists()
-    (final / "manifest.json").rename(final / "other")
-    with (
-        pytest.raises(CodemixError, match=r"in the way: it is not whole, it has no manifest\.json"),
-        store.building(final) as work,
-    ):  # what is there is not whole
-        (work / "manifest.json").write_text("third")
+        final.mkdir(parents=True, exist_ok=True)
+        (final / name).write_text("first")
+
+    name = "manifest.json"
+    store.make(final, fill)
+    assert (final / name).read_text() == "first" and not store.work(final).exists()
+    (final / name).unlink()
+    final.rmdir()
+    name = "other"
+    with pytest.raises(CodemixError, match=r"in the way: it is not whole, it has no manifest\.json"):
+        store.make(final, fill)
 
 
 def test_a_folder_in_the_place_of_a_file_and_deep_nesting_are_damage(tmp_path):
@@ -166,9 +219,7 @@ def test_every_missing_input_is_told_at_once(tmp_path):
 def test_what_is_finished_has_a_digest_of_each_file(tmp_path):
     store = Store(tmp_path)
     final = store.path("evals", "main", "e" * 64)
-    with store.building(final) as work:
-        write_json(work / "results.json", {"a": 1})
-        write_text(work / "examples" / "x.jsonl", "1\n")
+    store.make(final, with_two_files)
     assert sorted(digests.read(final)) == ["examples/x.jsonl", "results.json"]
     ran = subprocess.run(
         ["sha256sum", "-c", "--strict", digests.NAME], cwd=final, capture_output=True, text=True
@@ -180,14 +231,8 @@ def test_what_is_finished_has_a_digest_of_each_file(tmp_path):
 def test_a_finished_folder_that_lost_a_file_is_told_before_work_starts(tmp_path, lost):
     store = Store(tmp_path)
     final = store.path("evals", "main", "e" * 64)
-    with store.building(final) as work:
-        write_json(work / "results.json", {"a": 1})
-        write_text(work / "examples" / "x.jsonl", "1\n")
+    store.make(final, with_two_files)
     (final / lost).unlink()
-    worked = []
-    with (
-        pytest.raises(CodemixError, match=f"in the way: it is not whole, it has no {lost}") as error,
-        store.building(final),
-    ):
-        worked.append(1)
-    assert not worked and f"delete {final}" in error.value.problems[0].hints[0]
+    with pytest.raises(CodemixError, match=f"in the way: it is not whole, it has no {lost}") as error:
+        store.make(final, not_called)
+    assert f"delete {final}" in error.value.problems[0].hints[0]

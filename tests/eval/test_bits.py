@@ -77,6 +77,23 @@ def test_evaluate_sums_then_divides_and_saves_every_document(store, model_spec, 
     )  # found in the store; nothing is loaded
 
 
+def test_what_another_process_has_measured_meanwhile_is_not_measured_again(
+    store, model_spec, decoder, monkeypatch
+):
+    place, manifests, _ = store
+    plan = made.plan(model_spec, SEQ_LEN)
+    path = evaluate(plan, 0, place, manifests, made.save_stage(place, decoder))
+    aside = path.parent.rename(place.root / "aside")
+    lock = Store.lock
+
+    def after_the_other(self, work):
+        aside.rename(path.parent)
+        return lock(self, work)
+
+    monkeypatch.setattr(Store, "lock", after_the_other)
+    assert evaluate(plan, 0, place, manifests, place.root / "no such stage") == path
+
+
 def test_a_cap_changes_the_evaluation_and_is_said(store, model_spec, decoder):
     place, manifests, _ = store
     stage = made.save_stage(place, decoder)

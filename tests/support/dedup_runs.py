@@ -33,7 +33,12 @@ def removed_ids(documents, folder, before=(), **entry):
     store = Store(folder / "store")
     final = store.path("dedup", f"{len(list((folder / 'store').rglob('manifest.json')))}")
     spec = schema.Dedup.model_validate({"sources": [d.source for d in documents]} | entry)
-    dedup_module.deduplicate(spec, documents, list(before), store, final, Identity("f" * 64), Resources())
+
+    def fill(work):
+        identity = Identity("f" * 64)
+        dedup_module.deduplicate(spec, documents, list(before), identity, Resources(), store.jobs, work)
+
+    store.make(final, fill)
     return {
         row["id"]: row["kept"] for path in sorted(final.glob("removed/*/*")) for row in read_lines(path)
     }, final

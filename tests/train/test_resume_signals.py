@@ -75,7 +75,7 @@ def test_killed_outright_again_and_again_while_it_saves_every_step(tmp_path, str
 
 def test_a_stage_that_another_process_trains_is_refused(tmp_path):
     plan, store, manifests = tiny.make_run(tmp_path)
-    with store.lock(store.work(store.path("stages", "init", plan.stages[0].fingerprint))):
+    with store.begin(store.path("stages", "init", plan.stages[0].fingerprint)):
         with pytest.raises(CodemixError, match="is building init-") as error:
             train(plan, store, manifests, options=tiny.options())
     assert error.value.problems[0].rule == "store-busy"

@@ -136,16 +136,16 @@ class Builder:
 
     def build_dedup(self, entry: int) -> None:
         """The lists of what an entry of `dedup:` removes."""
-        final = self.dedup_folder(entry)
-        if final.exists():
-            return
-        from codemix.data.build.dedup import deduplicate
 
-        spec = self.recipe.dedup[entry]
-        documents = [self.documents(name) for name in spec.sources]
-        before = [self.dedup_folder(earlier) for earlier in entries_before(self.recipe, entry)]
-        identity = self.ids.dedup[entry]
-        deduplicate(spec, documents, before, self.store, final, identity, self.resources)
+        def fill(work: Path) -> None:
+            from codemix.data.build.dedup import deduplicate
+
+            spec = self.recipe.dedup[entry]
+            documents = [self.documents(name) for name in spec.sources]
+            before = [self.dedup_folder(earlier) for earlier in entries_before(self.recipe, entry)]
+            deduplicate(spec, documents, before, self.ids.dedup[entry], self.resources, self.store.jobs, work)
+
+        self.store.make(self.dedup_folder(entry), fill)
 
     @property
     def _tokenizer(self) -> Tokenizer:
@@ -154,15 +154,16 @@ class Builder:
     def build_tokenizer(self) -> TokenizerFile:
         """The recipe's tokenizer, made when the store lacks it."""
         folder = self.tokenizer_folder()
-        if not folder.exists():
-            total = self._tokenizer.train_bytes() or None
-            label = "training the tokenizer" if total else "loading the tokenizer"
-            with self.store.building(folder) as work, progress(label, total, "bytes") as advance:
-                if not folder.exists():  # another process may have made it meanwhile
-                    self._make_tokenizer(work, advance)
+        self.store.make(folder, self._make_tokenizer)
         return TokenizerFile.load(folder)
 
-    def _make_tokenizer(self, work: Path, advance: Any) -> None:
+    def _make_tokenizer(self, work: Path) -> None:
+        total = self._tokenizer.train_bytes() or None
+        label = "training the tokenizer" if total else "loading the tokenizer"
+        with progress(label, total, "bytes") as advance:
+            self._write_tokenizer(work, advance)
+
+    def _write_tokenizer(self, work: Path, advance: Any) -> None:
         def texts() -> Iterator[str]:
             for text in self._training_text():
                 advance(len(text.encode("utf-8", "surrogatepass")))

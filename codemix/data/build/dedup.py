@@ -29,7 +29,7 @@ from codemix.data.build.removal_lists import Rank, write_removal_lists
 from codemix.data.build.signatures import KEYS, MAX_RANKS, ComparedFile, SignatureTask
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
-from codemix.data.store.store import Store, write_json
+from codemix.data.store.store import write_json
 from codemix.recipe.language import schema
 
 if TYPE_CHECKING:
@@ -101,37 +101,34 @@ def deduplicate(
     entry: schema.Dedup,
     documents: list[Documents],
     before: list[Path],
-    store: Store,
-    final: Path,
     identity: Identity,
     resources: Resources,
+    jobs: Path,
+    work: Path,
 ) -> None:
-    """Build the lists of what `entry` removes, after the entries whose folders are `before`."""
+    """Write into `work` the lists of what `entry` removes, after the entries whose folders are `before`.
+    `jobs`: the folder of the tasks' jobs."""
     files = files_in_order(documents, before)
     ranks = ranks_of(files)
-    jobs = store.root / ".building" / "jobs"
-    with store.building(final) as work:
-        if final.exists():  # another process has built it meanwhile
-            return
-        (work / ".parts").mkdir(exist_ok=True)
-        signatures = [SignatureTask(entry, number, rank, work) for number, rank in enumerate(ranks)]
-        run_tasks(signatures, label="dedup signatures", resources=resources, work=jobs)
-        size = RECORD_BYTES * sum(file.documents for file in files)
-        matches = [MatchTask(bucket, work, size) for bucket in _buckets(entry)]
-        run_tasks(matches, label="dedup matches", resources=resources, work=jobs)
-        removed = _removed(entry, work)
-        counts = write_removal_lists(removed, ranks, work)
-        nothing = {"documents": 0, "bytes": 0}
-        write_json(
-            work / "manifest.json",
-            {
-                "format": 1,
-                "fingerprint": identity.fingerprint,
-                "identity": identity.content,
-                "removed": {source.source: counts.get(source.source, nothing) for source in documents},
-                "documents": {source.source: source.documents for source in documents},
-            },
-        )
+    (work / ".parts").mkdir(exist_ok=True)
+    signatures = [SignatureTask(entry, number, rank, work) for number, rank in enumerate(ranks)]
+    run_tasks(signatures, label="dedup signatures", resources=resources, work=jobs)
+    size = RECORD_BYTES * sum(file.documents for file in files)
+    matches = [MatchTask(bucket, work, size) for bucket in _buckets(entry)]
+    run_tasks(matches, label="dedup matches", resources=resources, work=jobs)
+    removed = _removed(entry, work)
+    counts = write_removal_lists(removed, ranks, work)
+    nothing = {"documents": 0, "bytes": 0}
+    write_json(
+        work / "manifest.json",
+        {
+            "format": 1,
+            "fingerprint": identity.fingerprint,
+            "identity": identity.content,
+            "removed": {source.source: counts.get(source.source, nothing) for source in documents},
+            "documents": {source.source: source.documents for source in documents},
+        },
+    )
 
 
 def _removed(entry: schema.Dedup, work: Path) -> dict[Place, Place]:

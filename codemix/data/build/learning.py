@@ -15,7 +15,7 @@ from codemix.data.build.identity import Identities
 from codemix.data.build.scores import ScoresJob
 from codemix.data.execution.jobs import complete
 from codemix.data.execution.runner import Resources
-from codemix.data.scoring import Learned, ScoringOp, scoring_ops
+from codemix.data.scoring import Learned, ScoringOp, Training, scoring_ops
 from codemix.data.store.store import Store, read_json
 from codemix.progress import progress
 
@@ -49,10 +49,11 @@ class Learning:
         return list(made.values())
 
     def _with_model(self, job: DocumentsJob, number: int, op: ScoringOp) -> DocumentsJob:
-        if op.training() is None:
+        training = op.training()
+        if training is None:
             about: Facts = {"op": op.kind}
             return _learnt(job, number, op.prepare(job.root), about)
-        folder = self._trained(job, number, op)
+        folder = self._trained(job, number, op, training)
         manifest = read_json(folder / "manifest.json")
         about = {"op": op.kind, "model": manifest["fingerprint"]}
         for key in ("classes", "in_both_classes", "auc", "kept_from_score"):
@@ -60,28 +61,25 @@ class Learning:
         learned = Learned(folder / MODEL)
         return _learnt(job, number, learned, about)
 
-    def _trained(self, job: DocumentsJob, number: int, op: ScoringOp) -> Path:
+    def _trained(self, job: DocumentsJob, number: int, op: ScoringOp, training: Training) -> Path:
         """The folder of an op's model, trained when the store lacks it."""
         identity = self.ids.models[job.name][number]
         folder = model_folder(self.store, identity.require())
-        training = op.training()
-        if training is None or folder.exists():
-            return folder
-        shares = self.ids.graph.held_out_shares
-        trainer = ClassifierTraining(
-            op=op,
-            training=training,
-            documents={name: self.documents(name) for name in training.sources},
-            held_out={name: shares[name] for name in training.sources},
-            identity=identity,
-            place=f"source `{job.name}`, ops[{number - 1}]",
-        )
-        with (
-            self.store.building(folder, keep=False) as work,
-            progress("training a classifier", None, "texts"),
-        ):
-            if not folder.exists():  # another process may have trained it meanwhile
+
+        def fill(work: Path) -> None:
+            shares = self.ids.graph.held_out_shares
+            trainer = ClassifierTraining(
+                op=op,
+                training=training,
+                documents={name: self.documents(name) for name in training.sources},
+                held_out={name: shares[name] for name in training.sources},
+                identity=identity,
+                place=f"source `{job.name}`, ops[{number - 1}]",
+            )
+            with progress("training a classifier", None, "texts"):
                 trainer.build(work)
+
+        self.store.make(folder, fill, keep=False)
         return folder
 
 

@@ -46,10 +46,11 @@ def complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resour
     """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when
     others fail."""
     with contextlib.ExitStack() as locks:
-        held = [each for job in jobs if (each := _hold(store, job, locks)) is not None]
+        lacking = [job for job in jobs if not job.final.exists()]
+        held = [each for job in lacking if (each := _hold(store, job, locks)) is not None]
         tasks = [task for each in held for task in each.tasks]
         try:
-            run_tasks(tasks, label=label, resources=resources, work=store.root / ".building" / "jobs")
+            run_tasks(tasks, label=label, resources=resources, work=store.jobs)
         finally:
             problems = [problem for each in held for problem in _publish(store, each)]
             if problems:
@@ -57,15 +58,11 @@ def complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resour
 
 
 def _hold(store: Store, job: Job, locks: contextlib.ExitStack) -> _Held | None:
-    """Lock a job that the store lacks, and list its tasks."""
-    if job.final.exists():
-        return None
-    work = store.work(job.final)
-    locks.enter_context(store.lock(work))
-    if job.final.exists():  # another process has built it meanwhile
+    """Lock a job and list its tasks; None where another process was faster."""
+    work = locks.enter_context(store.begin(job.final))
+    if work is None:
         return None
     with _disk_problems(work):
-        work.mkdir(parents=True, exist_ok=True)
         held = _Held(job, work, ())
         return held if held.is_joined else _Held(job, work, job.tasks(work))
 

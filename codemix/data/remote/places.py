@@ -188,9 +188,9 @@ class BucketPlace:
     def take(self, store: Store, output: str, advance: Advance) -> None:
         """Put an output from here into a local store, whole."""
         final = store.root / output
-        work = store.work(final)
-        with store.lock_here(work):
-            self.fetch(store, output, advance)
+        with store.begin_here(final) as work:
+            if work is not None:
+                self.fetch(store, output, advance)
 
     def fetch(self, store: Store, output: str, advance: Advance) -> None:
         """The same, where the lock of the work on it is held."""

@@ -39,22 +39,25 @@ def copy(source: Path, store: Store, final: Path, advance: Callable[[int], None]
     `source` is not what it was finished as, and where the disk is full.
     """
     known = finished_digests(source)
-    work = store.work(final)
+    with store.begin_here(final) as work:
+        if work is not None:
+            _copy_files(source, work, known, advance)
+            _remove_others(work, known)
+            store.publish_here(final, known)
 
+
+def _copy_files(source: Path, work: Path, known: Mapping[str, str], advance: Callable[[int], None]) -> None:
     def copy_file(name: str) -> None:
         given = source / name
         target = work / name
         _copy_file(given, target, known[name], advance)
 
-    with store.lock_here(work):
-        try:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                for _ in pool.map(copy_file, known):
-                    pass
-        except OSError as error:
-            raise disk_problem(error, work) from error
-        _remove_others(work, known)
-        store.publish_here(final, known)
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for _ in pool.map(copy_file, known):
+                pass
+    except OSError as error:
+        raise disk_problem(error, work) from error
 
 
 def _copy_file(source: Path, target: Path, sha256: str, advance: Callable[[int], None]) -> None:

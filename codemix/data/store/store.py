@@ -22,7 +22,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,21 +147,27 @@ class Store:
         inside = final.relative_to(self.root)
         return self.root / ".building" / inside
 
-    @contextlib.contextmanager
-    def building(self, final: Path, *, keep: bool = True) -> Iterator[Path]:
-        """Build `final` in a locked folder apart; on leaving without an error it is renamed into place,
-        whole.
+    def is_finished(self, final: Path) -> bool:
+        """Whether an output is here. Raises CodemixError (`store-damaged`) where it is not whole."""
+        if missing := digests.lacking(final):
+            raise in_the_way(final, missing)
+        return final.exists()
+
+    def make(self, final: Path, fill: Callable[[Path], object], *, keep: bool = True) -> None:
+        """Make an output that the store lacks: `fill` is called with a locked folder apart, which is renamed into
+        place, whole.
 
         `keep`: leave partial work for the next try (resume) when something fails. Raises CodemixError
-        (`store-busy`) when another live process is building the same thing.
+        (`store-busy`) when another live process is making the same thing, and `store-damaged` where it is here
+        and not whole.
         """
-        work = self.work(final)
-        with self.lock(work):
-            if missing := digests.lacking(final):
-                raise in_the_way(final, missing)
+        if self.is_finished(final):
+            return
+        with self.begin(final) as work:
+            if work is None:
+                return
             try:
-                work.mkdir(parents=True, exist_ok=True)
-                yield work
+                fill(work)
                 self.publish(final)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
@@ -170,6 +176,39 @@ class Store:
             finally:
                 if not keep and work.exists():
                     shutil.rmtree(work, ignore_errors=True)
+
+    @property
+    def jobs(self) -> Path:
+        """The folder in which clusters find the tasks of work in progress."""
+        return self.root / ".building" / "jobs"
+
+    @contextlib.contextmanager
+    def begin(self, final: Path) -> Iterator[Path | None]:
+        """The locked folder in which an output is made; None where another process, or another machine that shares
+        the store, has finished it before we had the lock. For work that `make` cannot express: the caller
+        publishes it."""
+        with self.begin_here(final) as work:
+            behind = place_behind(self.root)
+            if work is None or behind is None:
+                yield work
+                return
+            output = final.relative_to(self.root)
+            with behind.hold(output.as_posix(), _lock_file(work)):
+                yield None if self.is_finished(final) else work
+
+    @contextlib.contextmanager
+    def begin_here(self, final: Path) -> Iterator[Path | None]:
+        """The same for what comes from where other machines find it: their lease is not asked for."""
+        work = self.work(final)
+        with self.lock(work):
+            if self.is_finished(final):
+                yield None
+                return
+            try:
+                work.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise disk_problem(error, work) from error
+            yield work
 
     def publish(self, final: Path, known: Mapping[str, str] | None = None) -> None:
         """Publish finished work here, and where other machines find it, if they share the store."""
@@ -206,19 +245,6 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, work: Path) -> Iterator[None]:
-        """Hold the lock of a piece of work, against other machines too, if they share the store: then what one of
-        them has finished is here afterwards."""
-        with self.lock_here(work):
-            behind = place_behind(self.root)
-            if behind is None:
-                yield
-                return
-            output = work.relative_to(self.root / ".building")
-            with behind.hold(output.as_posix(), _lock_file(work)):
-                yield
-
-    @contextlib.contextmanager
-    def lock_here(self, work: Path) -> Iterator[None]:
         """Hold the lock of a piece of work; the kernel drops it when the process dies, however it dies."""
         lock = _lock_file(work)
         try:

@@ -94,55 +94,81 @@ def evaluate(
     survives an interruption.
     """
     options = options or EvalOptions()
-    stage = plan.stages[index]
-    evaluation = plan.recipe.evaluation
     request = Request.of(plan, index, manifests, options)
-    final = store.path("evals", stage.name, request.fingerprint)
-    if (final / "results.json").is_file():
-        return final / "results.json"
-    rows = request.rows()
-    texts = request.texts(rows)  # before the scoring, so that a bad row is reported before hours of it
-    engine = cache(lambda: make_engine(stage, store, manifests, stage_dir, options))
-    with store.building(final) as work:
-        results = _empty_results(stage, request.fingerprint, one_tokenizer(manifests)["sha256"])
-        if evaluation.bits_per_byte:
-            bits = _bits(work, engine, manifests, evaluation.max_bytes)
-            write_text(work / "documents.jsonl", json_lines(bits.records))
-            results["bits_per_byte"] = bits.summaries
-            results["bits_per_byte_macro"] = bits.macro
-        if request.tasks:
-            from codemix.eval.measure.suite import run_tasks
-
-            suite = run_tasks(request.tasks, request.files, rows, engine, options, partial(part, work))
-            results["tasks"] = suite.summaries
-            results["aggregates"] = suite.aggregates
-            for name, lines in suite.examples.items():
-                write_text(work / "examples" / f"{name}.jsonl", lines)
-        if options.contamination:
-            overlaps = part(work, "contamination", lambda: _overlap(stage, manifests, engine, results, texts))
-            for key, overlap in overlaps.items():
-                family, _, name = key.partition("/")
-                results["bits_per_byte" if family == "bits" else "tasks"][name]["contamination"] = overlap
-        _write_evidence(work, plan, index, store, manifests, results, request.measurement)
-        write_json(work / "results.json", results)
-        shutil.rmtree(work / "parts", ignore_errors=True)
+    engine = cache(lambda: make_engine(plan.stages[index], store, manifests, stage_dir, options))
+    measuring = _Measuring(plan, index, store, manifests, options, request, engine)
+    final = store.path("evals", plan.stages[index].name, request.fingerprint)
+    store.make(final, measuring.fill)
     return final / "results.json"
 
 
-def _write_evidence(
-    work: Path,
-    plan: Plan,
-    index: int,
-    store: Store,
-    manifests: Mapping[str, Manifest],
-    results: Mapping[str, Any],
-    measurement: str,
-) -> None:
-    """What the stage read and how it scored, for `codemix mix`."""
-    vocab_size = one_tokenizer(manifests)["vocab_size"]
-    row = scored.scored_row(plan, index, store, results, measurement, vocab_size)
-    if row is not None:
-        write_text(work / scored.FILE, row_text(row) + "\n")
+@dataclass(frozen=True)
+class _Measuring:
+    """The measurements of one request."""
+
+    plan: Plan
+    index: int
+    store: Store
+    manifests: Mapping[str, Manifest]
+    options: EvalOptions
+    request: Request
+    engine: Callable[[], Engine]  # made when the first measurement asks for it
+
+    @property
+    def stage(self) -> StagePlan:
+        return self.plan.stages[self.index]
+
+    def fill(self, work: Path) -> None:
+        """Write results.json and what is beside it into the folder `work`."""
+        rows = self.request.rows()
+        texts = self.request.texts(
+            rows
+        )  # before the scoring, so that a bad row is reported before hours of it
+        tokenizer = one_tokenizer(self.manifests)
+        results = _empty_results(self.stage, self.request.fingerprint, tokenizer["sha256"])
+        if self.plan.recipe.evaluation.bits_per_byte:
+            self._add_bits(work, results)
+        if self.request.tasks:
+            self._add_tasks(work, rows, results)
+        if self.options.contamination:
+            self._add_contamination(work, texts, results)
+        self._write_evidence(work, results)
+        write_json(work / "results.json", results)
+        shutil.rmtree(work / "parts", ignore_errors=True)
+
+    def _add_bits(self, work: Path, results: dict[str, Any]) -> None:
+        bits = _bits(work, self.engine, self.manifests, self.plan.recipe.evaluation.max_bytes)
+        write_text(work / "documents.jsonl", json_lines(bits.records))
+        results["bits_per_byte"] = bits.summaries
+        results["bits_per_byte_macro"] = bits.macro
+
+    def _add_tasks(self, work: Path, rows: RowsByTask, results: dict[str, Any]) -> None:
+        from codemix.eval.measure.suite import run_tasks
+
+        request = self.request
+        keep = partial(part, work)
+        suite = run_tasks(request.tasks, request.files, rows, self.engine, self.options, keep)
+        results["tasks"] = suite.summaries
+        results["aggregates"] = suite.aggregates
+        for name, lines in suite.examples.items():
+            write_text(work / "examples" / f"{name}.jsonl", lines)
+
+    def _add_contamination(self, work: Path, texts: TextsByTask, results: dict[str, Any]) -> None:
+        def overlap() -> dict[str, Any]:
+            return _overlap(self.stage, self.manifests, self.engine, results, texts)
+
+        for key, found in part(work, "contamination", overlap).items():
+            family, _, name = key.partition("/")
+            measured = results["bits_per_byte" if family == "bits" else "tasks"]
+            measured[name]["contamination"] = found
+
+    def _write_evidence(self, work: Path, results: Mapping[str, Any]) -> None:
+        """What the stage read and how it scored, for `codemix mix`."""
+        vocab_size = one_tokenizer(self.manifests)["vocab_size"]
+        measurement = self.request.measurement
+        row = scored.scored_row(self.plan, self.index, self.store, results, measurement, vocab_size)
+        if row is not None:
+            write_text(work / scored.FILE, row_text(row) + "\n")
 
 
 def _empty_results(stage: StagePlan, evaluation: str, tokenizer_sha256: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from codemix.data.store import digests
 from codemix.data.store.store import Store, write_text
 from codemix.eval.pages.page import Page
 from codemix.eval.pages.rendering import html, markdown
@@ -42,14 +43,18 @@ def publish(
     """The HTML page of `facts`, made by `make` unless a page of equal facts and look exists already."""
     fingerprint = digest({"facts": tidy(facts), "look": look_digest()})
     folder = store.path("reports", name, fingerprint)
-    if not (folder / f"{stem}.html").is_file():
+    path = folder / f"{stem}.html"
+    if digests.lacking(folder) or not path.is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # not a report: made again
+
+    def fill(work: Path) -> None:
         page = make()
-        shutil.rmtree(folder, ignore_errors=True)  # a folder without its page is not a report
-        with store.building(folder, keep=False) as work:
-            write_text(work / f"{stem}.md", markdown(page))
-            write_text(work / f"{stem}.json", _json({**facts, "answer": page.answer}))
-            write_text(work / f"{stem}.html", html(page))
-    return folder / f"{stem}.html"
+        write_text(work / f"{stem}.md", markdown(page))
+        write_text(work / f"{stem}.json", _json({**facts, "answer": page.answer}))
+        write_text(work / f"{stem}.html", html(page))
+
+    store.make(folder, fill, keep=False)
+    return path
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -28,12 +28,14 @@ def building(context: RunContext, stage: StagePlan) -> Iterator[Path | None]:
     """
     final = lineage.stage_dir(context.store, stage)
     work = context.store.work(final)
-    with context.store.lock(work) if hosts.is_first() else contextlib.nullcontext():
-        if hosts.is_first() and lineage.is_done(final):
+    with context.store.begin(final) if hosts.is_first() else contextlib.nullcontext(work) as begun:
+        if begun is None and not lineage.is_done(final):
+            raise in_the_way(final, ["done.json"])
+        if hosts.any_of(begun is None):
             yield None
             return
         if hosts.is_first():
-            _begin(context, stage, work, final)
+            _begin(context, stage, work)
         hosts.barrier(f"begin {stage.fingerprint}")
         _refuse_separate_stores(context, work)
         yield work
@@ -56,14 +58,10 @@ def _refuse_separate_stores(context: RunContext, work: Path) -> None:
         )
 
 
-def _begin(context: RunContext, stage: StagePlan, work: Path, final: Path) -> None:
-    if final.exists():  # now, not when the last step is done
-        raise in_the_way(final, ["done.json"])
-    if not work.exists():
-        _note_stopped(stage, work)
-    work.mkdir(parents=True, exist_ok=True)
+def _begin(context: RunContext, stage: StagePlan, work: Path) -> None:
     if (work / "lineage.json").exists():  # its files go on with the names that they began with
         return
+    _note_stopped(stage, work)
     record = lineage.lineage(context.plan, stage, context.manifests, context.tokenizer)
     recipe = context.plan.recipe.model_dump(mode="json", by_alias=True)
     write_text(work / "recipe.yaml", dump(recipe))
