@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,16 +137,24 @@ class Builder:
 
     def build_dedup(self, entry: int) -> None:
         """The lists of what an entry of `dedup:` removes."""
+        final = self.dedup_folder(entry)
+        fill = partial(self._deduplicate, entry)
+        self.store.make(final, fill)
 
-        def fill(work: Path) -> None:
-            from codemix.data.build.dedup import deduplicate
+    def _deduplicate(self, entry: int, work: Path) -> None:
+        from codemix.data.build.dedup import deduplicate
 
-            spec = self.recipe.dedup[entry]
-            documents = [self.documents(name) for name in spec.sources]
-            before = [self.dedup_folder(earlier) for earlier in entries_before(self.recipe, entry)]
-            deduplicate(spec, documents, before, self.ids.dedup[entry], self.resources, self.store.jobs, work)
-
-        self.store.make(self.dedup_folder(entry), fill)
+        spec = self.recipe.dedup[entry]
+        earlier = entries_before(self.recipe, entry)
+        deduplicate(
+            spec,
+            documents=[self.documents(name) for name in spec.sources],
+            before=[self.dedup_folder(each) for each in earlier],
+            identity=self.ids.dedup[entry],
+            resources=self.resources,
+            jobs=self.store.jobs,
+            work=work,
+        )
 
     @property
     def _tokenizer(self) -> Tokenizer:

@@ -137,8 +137,10 @@ class _Measuring:
         shutil.rmtree(work / "parts", ignore_errors=True)
 
     def _add_bits(self, work: Path, results: dict[str, Any]) -> None:
-        bits = _bits(work, self.engine, self.manifests, self.plan.recipe.evaluation.max_bytes)
-        write_text(work / "documents.jsonl", json_lines(bits.records))
+        max_bytes = self.plan.recipe.evaluation.max_bytes
+        bits = _bits(work, self.engine, self.manifests, max_bytes)
+        records = json_lines(bits.records)
+        write_text(work / "documents.jsonl", records)
         results["bits_per_byte"] = bits.summaries
         results["bits_per_byte_macro"] = bits.macro
 
@@ -154,21 +156,34 @@ class _Measuring:
             write_text(work / "examples" / f"{name}.jsonl", lines)
 
     def _add_contamination(self, work: Path, texts: TextsByTask, results: dict[str, Any]) -> None:
-        def overlap() -> dict[str, Any]:
-            return _overlap(self.stage, self.manifests, self.engine, results, texts)
-
-        for key, found in part(work, "contamination", overlap).items():
+        overlap = partial(
+            _overlap,
+            self.stage,
+            self.manifests,
+            self.engine,
+            results,
+            texts,
+        )
+        measured = {"bits": results["bits_per_byte"], "tasks": results["tasks"]}
+        found = part(work, "contamination", overlap)
+        for key, of_one in found.items():
             family, _, name = key.partition("/")
-            measured = results["bits_per_byte" if family == "bits" else "tasks"]
-            measured[name]["contamination"] = found
+            measured[family][name]["contamination"] = of_one
 
     def _write_evidence(self, work: Path, results: Mapping[str, Any]) -> None:
         """What the stage read and how it scored, for `codemix mix`."""
-        vocab_size = one_tokenizer(self.manifests)["vocab_size"]
-        measurement = self.request.measurement
-        row = scored.scored_row(self.plan, self.index, self.store, results, measurement, vocab_size)
+        tokenizer = one_tokenizer(self.manifests)
+        row = scored.scored_row(
+            self.plan,
+            self.index,
+            self.store,
+            results,
+            self.request.measurement,
+            tokenizer["vocab_size"],
+        )
         if row is not None:
-            write_text(work / scored.FILE, row_text(row) + "\n")
+            line = f"{row_text(row)}\n"
+            write_text(work / scored.FILE, line)
 
 
 def _empty_results(stage: StagePlan, evaluation: str, tokenizer_sha256: str) -> dict[str, Any]:

@@ -49,9 +49,10 @@ def publish(
 
     def fill(work: Path) -> None:
         page = make()
+        content = {**facts, "answer": page.answer}
         write_text(work / f"{stem}.md", markdown(page))
-        write_text(work / f"{stem}.json", _json({**facts, "answer": page.answer}))
-        write_text(work / f"{stem}.html", html(page))
+        write_text(work / f"{stem}.json", _json(content))
+        write_text(work / path.name, html(page))
 
     store.make(folder, fill, keep=False)
     return path
