@@ -352,9 +352,9 @@ def _require_planned(stage: StagePlan, planned: StageSource, held: Shards | None
         difference = f"its shards hold {held.windows:,} of {held.seq_len} tokens"
     else:
         return
+    pool = "an unknown number of" if planned.pool_windows is None else f"{planned.pool_windows:,}"
     raise CodemixError(
-        f"stage `{stage.name}` was planned on {planned.pool_windows:,} windows of `{planned.source}`, "
-        f"{difference}",
+        f"stage `{stage.name}` was planned on {pool} windows of `{planned.source}`, {difference}",
         hints=["run `codemix plan` again: the data has changed since the stage was planned"],
         rule="shards-not-planned",
     )

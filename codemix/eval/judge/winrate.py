@@ -65,12 +65,16 @@ class WinRate:
             f"  ties: {self.ties_disagreement} by disagreement, {self.ties_explicit} said so, "
             f"{self.ties_equal} equal answers",
         ]
+        rates = []
         if self.difference is not None and self.interval is not None:
             low, high = self.interval
-            lines.append(
-                f"  wins - losses {self.difference:+.1%} [{low:+.1%}, {high:+.1%}], win-rate {self.rate:.1%}, "
-                f"at equal length {self.length_controlled_rate:.1%}"
-            )
+            rates.append(f"wins - losses {self.difference:+.1%} [{low:+.1%}, {high:+.1%}]")
+        if self.rate is not None:
+            rates.append(f"win-rate {self.rate:.1%}")
+        if self.length_controlled_rate is not None:
+            rates.append(f"at equal length {self.length_controlled_rate:.1%}")
+        if rates:
+            lines.append("  " + ", ".join(rates))
         if self.first_slot_share is not None:
             lines.append(f"  the first answer is preferred {self.first_slot_share:.1%} of the time")
         if self.order_agreement is not None:

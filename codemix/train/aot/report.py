@@ -127,7 +127,7 @@ def render(results: list[Result], say: Callable[[str], None] = print) -> None:
             memory_table(result.memory).print()
             collective_table(result.collectives).print()
         say(f"{result.flops_per_step:.3e} FLOPs per step by formula{_times(result)}")
-        if result.paper_chip_hours is not None:
+        if result.paper_chip_hours is not None and result.paper_mfu is not None:
             say(
                 f"the paper's {result.paper_chip_hours:,.0f} chip-hours for this number of tokens "
                 f"would be {result.paper_mfu:.0%} MFU of this shape"
