@@ -23,7 +23,8 @@ class Where:
     column: int
     length: int = 1
     path: str = ""  # dotted path of the value inside the YAML, `stages[1].mixture.code`
-    text: str = ""  # the whole source line, for the caret
+    text: str = ""  # the source line, or what is around the place, for the caret
+    text_column: int = 1  # at which `text` begins
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
@@ -34,7 +35,7 @@ class Where:
         lines = [f"  --> {self}{path}"]
         if self.text:
             gutter = " " * len(str(self.line))
-            start = self.column - 1
+            start = self.column - self.text_column
             before = self.text[:start]
             indent = re.sub(r"[^\t]", " ", before)  # tabs stay, so that the carets are below the text
             left = len(self.text) - start

@@ -298,3 +298,10 @@ def test_json_and_markdown_say_the_same_tokens():
         == result.plan.stages[0].tokens
     )
     assert f"{result.plan.stages[0].tokens:,}" in plan_tables.stage_table(result.plan).markdown()
+
+
+def test_the_remedy_for_a_weight_without_a_unit_is_one_that_helps_there():
+    in_group = checked({"{web: 80%, markup: 20%}": "{web: 8, markup: 2}"}).errors[0]
+    in_stage = checked({"{prose: 50%, code: 50%}": "{prose: 1, code: 1}"}).errors[0]
+    assert in_group.hints == ("write `8%`",)
+    assert in_stage.hints == ("write `1%`, or say `weights: relative` in the stage",)

@@ -122,3 +122,17 @@ def test_no_message_carries_an_escape_sequence_to_the_terminal(content):
     with pytest.raises(CodemixError) as caught:
         recipe_file.parse_recipe(content, "x.yaml")
     assert all(c.isprintable() or c in "\n\t" for p in caught.value.problems for c in p.render())
+
+
+@pytest.mark.parametrize(
+    "before, after", [(0, 0), (0, 900), (99, 101), (150, 20), (170, 900), (5000, 0), (5000, 900)]
+)
+def test_the_caret_is_under_the_value_on_a_line_of_any_length(before, after):
+    padding = "".join(f"k{i}: 1, " for i in range(1000))
+    text = "a: {" + padding[:before].rpartition(",")[0].strip() + (", " if before else "") + "wrong: 7"
+    text += ", " + "".join(f"m{i}: 1, " for i in range(after // 6)) if after else ""
+    file = yaml_text.parse(text + "}\n", "long.yaml")
+    _, _, shown, carets, *_ = file.where(("a", "wrong")).excerpt()
+    start = carets.index("^")
+    assert shown[start : start + carets.count("^")] == "7"
+    assert len(shown) < 210

@@ -101,11 +101,22 @@ class PlacesJob:
         """The end of a sample, once the job is done."""
         folder = self.final / _PLACES
         paths = sorted(folder.glob("*.npy"))
-        places = [np.load(path, mmap_mode="r") for path in paths]
+        places = _Saved(paths)
         return cut_of(places, share)
 
 
-def cut_of(places: Sequence[np.ndarray], share: Fraction) -> int:
+@dataclass(frozen=True)
+class _Saved:
+    """Arrays in files, one of them open at a time."""
+
+    paths: Sequence[Path]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for path in self.paths:
+            yield np.load(path, mmap_mode="r")
+
+
+def cut_of(places: Iterable[np.ndarray], share: Fraction) -> int:
     """The rank below which the documents come nearest to a share of all tokens; the lower of two. `places`: uint64
     [2, documents], the ranks and the tokens, in any order."""
     tokens_by_bin = np.zeros(2**_BIN_BITS, np.int64)

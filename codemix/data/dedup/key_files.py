@@ -46,12 +46,14 @@ def read_matches(path: Path) -> np.ndarray:
 
 class _RankFiles:
     def __init__(self, bucket: Path):
-        self._records: dict[int, np.ndarray] = {}
+        self._paths: dict[int, Path] = {}
+        self.n_records = 0
         for path in sorted(bucket.glob("*.keys")):
-            if path.stat().st_size:  # nothing cannot be mapped
+            size = path.stat().st_size
+            if size:  # nothing cannot be mapped
                 rank = int(path.stem)
-                self._records[rank] = np.memmap(path, RECORD, "r")
-        self.n_records = sum(map(len, self._records.values()))
+                self._paths[rank] = path
+                self.n_records += size // RECORD.itemsize
 
     def between(self, first: int, behind: int) -> tuple[np.ndarray, np.ndarray]:
         """Keys from `first` up to `behind` and the places that have them."""
@@ -59,14 +61,15 @@ class _RankFiles:
         last = np.uint64(behind - 1)
         keys = [np.empty(0, np.uint64)]
         places = [np.empty(0, np.int64)]
-        for rank, records in self._records.items():
+        for rank, path in self._paths.items():
+            records = np.memmap(path, RECORD, "r")  # one at a time: a map is an open file, and ranks are many
             all_keys = records["key"]
             start = all_keys.searchsorted(lowest)
             stop = all_keys.searchsorted(last, side="right")
             stretch = records[start:stop]
             of_rank = np.int64(rank << 32)
             positions = stretch["position"]
-            keys.append(stretch["key"])
+            keys.append(stretch["key"].copy())
             places.append(positions | of_rank)
         return np.concatenate(keys), np.concatenate(places)
 

@@ -13,6 +13,8 @@ from codemix.data.execution.task import WorkUnit
 from codemix.data.store.store import Store, disk_problem
 from codemix.errors import CodemixError, Problem
 
+AT_ONCE = 100  # jobs side by side: the lock of each is an open file, and a process may have few of those
+
 
 class Job(Protocol):
     """One folder of the store and the tasks that fill it."""
@@ -45,6 +47,20 @@ class _Held:
 def complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resources) -> None:
     """Finish every job that the store lacks, their tasks side by side; what can be finished is, also when
     others fail."""
+    problems: list[Problem] = []
+    for first in range(0, len(jobs), AT_ONCE):
+        some = jobs[first : first + AT_ONCE]
+        try:
+            _complete(store, some, label=label, resources=resources)
+        except CodemixError as error:
+            problems += error.problems
+            if error.problems[0].rule == "disk-full":
+                break
+    if problems:
+        raise CodemixError(*problems)
+
+
+def _complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resources) -> None:
     with contextlib.ExitStack() as locks:
         lacking = [job for job in jobs if not job.final.exists()]
         held = [each for job in lacking if (each := _hold(store, job, locks)) is not None]

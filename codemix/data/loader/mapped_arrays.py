@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 LOOK_EVERY_S = 0.05  # a look costs microseconds, and so does reading a row
-_MAX_MAPS = 384  # file descriptors held; well below the usual limit of 1,024
+_MAX_MAPS = 128  # file descriptors held; well below a limit of 256, the usual one of some systems
 _maps: collections.OrderedDict[tuple[str, int], _Mapped] = collections.OrderedDict()
 _lock = threading.Lock()
 os.register_at_fork(  # a lock that another thread holds would stay locked in the child

@@ -85,6 +85,12 @@ def disk_problem(error: OSError, path: Path) -> CodemixError:
             ],
             rule="disk-full",
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return CodemixError(
+            f"too many files are open while writing {path}",
+            hints=["allow more (`ulimit -n 4096`) and run the same command again: finished work is kept"],
+            rule="open-files",
+        )
     return CodemixError(
         f"cannot write {path}: {error.strerror}",
         hints=["check that the folder exists and is writable"],

@@ -32,6 +32,7 @@ else:
     YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq", "int", "float", "bool", "null")}
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML ends a line
+_SHOWN = 200  # characters of a longer line
 _WORD = re.compile(r"(?!(?i:null|true|false|yes|no|on|off|y|n)\Z)[A-Za-z_][\w./ %-]*(?<! )")
 _RELATIVE_SCHEMA = re.compile(r"\A# yaml-language-server: \$schema=(?!/|[a-z]+:)(?P<path>\S+)")
 
@@ -74,18 +75,30 @@ class YamlFile:
 
     def at(self, mark: Mark, path: tuple = ()) -> Where:
         """A place in the file, with its line as it may be shown."""
-        text = ""
+        line = ""
         if mark.line <= len(self._lines):
-            line = self._lines[mark.line - 1]
-            text = hidden(line)
-        if len(text) > 200:
-            text = text[:197] + "..."
+            line = hidden(self._lines[mark.line - 1])
+        first = 0
+        if len(line) > _SHOWN:
+            first = max(0, mark.column - 1 - _SHOWN // 2)
+        text = _stretch(line, first)
         shown_path = show_path(path)
-        return Where(self.file, *mark, path=shown_path, text=text)
+        return Where(self.file, *mark, path=shown_path, text=text, text_column=first + 1)
 
     @functools.cached_property
     def _lines(self) -> list[str]:
         return _BREAK.split(self.text)
+
+
+def _stretch(line: str, first: int) -> str:
+    """What is shown of a line, from an index on; dots stand for the rest."""
+    stop = first + _SHOWN
+    text = line[first:stop]
+    if first > 0:
+        text = "..." + text[3:]
+    if stop < len(line):
+        text = text[:-3] + "..."
+    return text
 
 
 def show_path(path: tuple) -> str:

@@ -116,7 +116,9 @@ def _refuse_plain(shares: Shares, plain: list[str], at: tuple) -> None:
         is_fraction = 0 < value < 1
         meant = value if is_fraction else value / 100
         what = f"the weight of `{name}` has no unit"
-        hint = f"write `{exact_share(meant)}`, or say `weights: relative` in the stage"
+        hint = f"write `{exact_share(meant)}`"
+        if at[0] == "stages":  # a group's weights are shares wherever it is used
+            hint += ", or say `weights: relative` in the stage"
         shares.problems.report((*at, name), "weight-unit", what, hint)
 
 
