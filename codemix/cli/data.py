@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,9 +27,10 @@ from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM
 
 TrainedByOption = Annotated[
-    Literal["codemix", "megatron"],
+    str,
     typer.Option(
-        "--trained-by", help="Whose order: codemix's, or Megatron's on `export-data --format megatron`."
+        "--trained-by",
+        help="Whose order: codemix, or megatron or olmo-core on the `export-data` of that format.",
     ),
 ]
 
@@ -299,11 +300,11 @@ def show(
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    if trained_by == "megatron":
-        from codemix.data.review import megatron_trace
+    if trained_by != "codemix":
+        from codemix.data.review import trainer_trace
 
-        found = megatron_trace.show(context.plan, step, context.manifests, stage=stage)
-        return print_json(found) if json else _samples_table(step, found).print()
+        found = trainer_trace.show(context.plan, step, context.manifests, trained_by=trained_by, stage=stage)
+        return print_json(found) if json else _samples_table(step, found, trained_by).print()
     rows = show_step(context.plan, step, context.manifests, stage=stage)
     if json:
         return print_json(rows)
@@ -324,10 +325,10 @@ def show(
     return table.print()
 
 
-def _samples_table(step: int, rows: Sequence[Mapping[str, Any]]) -> Table:
+def _samples_table(step: int, rows: Sequence[Mapping[str, Any]], trained_by: str) -> Table:
     from codemix.tables import Table
 
-    table = Table(f"Step {step:,} in Megatron", [">row", "source", ">sample", "documents"])
+    table = Table(f"Step {step:,} of {trained_by}", [">row", "source", ">sample", "documents"])
     for row in rows:
         named = [f"{d['id']}{_licences(d.get('licence'))}" for d in row["documents"]]
         documents = "\n".join(named)
@@ -355,7 +356,8 @@ def seen(
     data_root: DataRootOption = DATA_ROOT,
     trained_by: TrainedByOption = "codemix",
     stage: Annotated[
-        str | None, typer.Option("--stage", help="Which stage Megatron trained, where there are several.")
+        str | None,
+        typer.Option("--stage", help="Which stage another trainer trained, where there are several."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -364,12 +366,14 @@ def seen(
     from codemix.tables import Table
 
     context = load(recipe, store, data_root)
-    if trained_by == "megatron":
-        from codemix.data.review import megatron_trace
-
-        traced = megatron_trace.seen(context.plan, context.manifests, document, stage=stage)
-    else:
+    if trained_by == "codemix":
         traced = find_steps(context.plan, context.manifests, document)
+    else:
+        from codemix.data.review import trainer_trace
+
+        traced = trainer_trace.seen(
+            context.plan, context.manifests, document, trained_by=trained_by, stage=stage
+        )
     if json:
         return print_json({"places": traced.places, "reads": traced.reads})
     for place in traced.places:
@@ -378,7 +382,7 @@ def seen(
     if not traced.reads:
         held_out = all(place["split"] == "held_out" for place in traced.places)
         return print("no step reads it: it is held out" if held_out else "no step reads it")
-    units = ["sample"] if trained_by == "megatron" else ["epoch", "window"]
+    units = ["epoch", "window"] if trained_by == "codemix" else ["sample"]
     numbers = [f">{unit}" for unit in [*units, "from", "to"]]
     table = Table("", [">step", "stage", ">row", "source", *numbers])
     for read in traced.reads:

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+import yaml
 from support.built_run import built_run, documents, exported, windows
 
 import codemix
@@ -59,10 +60,41 @@ def test_a_blend_has_the_planned_shares_and_the_held_out_sets(run, tmp_path):
     shares = [float(share) for share in blend["train"][::2]]
     planned = run.plan.stage("init").planned_tokens()
     np.testing.assert_allclose(shares, np.array([planned["code"], planned["docs"]]) / sum(planned.values()))
-    assert blend["valid"] == ["1", "held_out/code", "1", "held_out/docs"]
+    assert blend["valid"] == ["held_out/code", "held_out/docs"]
+    assert "--multiple-validation-sets" in (folder / "init.args").read_text()
     assert "--train-iters 8" in (folder / "init.args").read_text()
     assert "--global-batch-size" not in (folder / "init.args").read_text()  # it grows
     assert "--global-batch-size 6" not in (folder / "cooldown.args").read_text()
+
+
+NAMES = ["code", "docs"]
+IN_JSON = ("init.json", lambda content: json.loads(content)["validation"])
+VALIDATION = {
+    "megatron": ("init.json", lambda content: dict(zip(NAMES, json.loads(content)["valid"], strict=True))),
+    "olmo-core": ("init.settings.json", lambda content: labelled(json.loads(content)["validation"])),
+    "litdata": IN_JSON,
+    "mds": (
+        "init.yaml",
+        lambda content: {n: s["local"] for n, s in yaml.safe_load(content)["validation"].items()},
+    ),
+    "arrayrecord": IN_JSON,
+    "parquet": IN_JSON,
+}
+
+
+def labelled(validation):
+    labels = [entry["label"] for entry in validation["metadata"]]
+    return dict(zip(labels, validation["paths"], strict=True))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_source_has_a_validation_set_in_the_trainers_own_terms(run, tmp_path, format):
+    folder = exported(run, format, tmp_path / "out")
+    name, read = VALIDATION[format]
+    named = read((folder / name).read_text())
+    assert list(named) == NAMES
+    for source, path in named.items():
+        assert path.startswith(f"held_out/{source}") and list(folder.glob(f"{path}*"))
 
 
 def test_one_shard_is_linked_and_several_are_joined(run, manifests, tmp_path, monkeypatch):

@@ -55,6 +55,14 @@ def test_olmo_core(run, tmp_path):
         for entry in config["sources"]
     ]
     mixture.SourceMixtureList(sources=sources).validate()
+    validation = json.loads((shares / "init.settings.json").read_text())["validation"]
+    validation["paths"] = [str(shares / path) for path in validation["paths"]]
+    tokenizer = data.TokenizerConfig(vocab_size=300, eos_token_id=0, pad_token_id=0)
+    held_out = data.NumpyPaddedFSLDatasetConfig(
+        tokenizer=tokenizer, work_dir=str(tmp_path / "work"), **validation
+    ).build()
+    held_out.prepare()
+    assert {held_out[n]["metadata"]["label"] for n in range(len(held_out))} == {"code", "docs"}
 
 
 def test_litdata(run, tmp_path):

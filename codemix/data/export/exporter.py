@@ -29,7 +29,7 @@ from codemix.recipe.interop.writer import decimals
 from codemix.recipe.planning.cost_estimate import show_bytes
 from codemix.recipe.planning.plan import Plan, StagePlan
 
-FORMAT = 1
+FORMAT = 2
 SUMS = "SHA256SUMS"
 
 
@@ -66,7 +66,7 @@ def plan_export(
         recipe=plan.recipe.name,
         format=format,
         sets=tuple(sets),
-        mixtures=tuple(_mixture(stage, with_held_out) for stage in stages),
+        mixtures=tuple(_mixture(stage, sets[0].dtype, with_held_out) for stage in stages),
         materialized=materialized,
         tokenizer=tokenizer,
         identity=identity,
@@ -92,7 +92,7 @@ def _rows(stage: StagePlan, manifests: Mapping[str, Manifest]) -> RowSet:
     return RowSet(f"rows/{stage.name}", StageRows(source), token_bytes)
 
 
-def _mixture(stage: StagePlan, with_held_out: set[str]) -> StageMixture:
+def _mixture(stage: StagePlan, dtype: str, with_held_out: set[str]) -> StageMixture:
     shares = decimals(stage)
     epochs = {}
     for planned in stage.sources:
@@ -107,6 +107,7 @@ def _mixture(stage: StagePlan, with_held_out: set[str]) -> StageMixture:
         batch_size=stage.batch_size(0) if len(stage.batches) == 1 else None,
         seq_len=stage.seq_len,
         seed=stage.seed,
+        dtype=dtype,
         held_out=tuple(name for name in shares if name in with_held_out),
     )
 

@@ -37,6 +37,7 @@ class StageMixture:
     batch_size: int | None  # None where it grows
     seq_len: int
     seed: int
+    dtype: str  # of the tokens in the files
     held_out: tuple[str, ...]  # sources with held-out documents
 
 
@@ -70,10 +71,11 @@ class Format(ABC):
 
 
 def weights_file(mixture: StageMixture, suffix: str = "") -> dict[str, str]:
-    """A stage's weights as JSON, for readers that take them as arguments."""
+    """A stage's weights and its validation sets as JSON, for readers that take them as arguments."""
     weights = {
         "sets": [f"train/{source}{suffix}" for source in mixture.shares],
         "weights": [float(share) for share in mixture.shares.values()],
+        "validation": {source: f"held_out/{source}{suffix}" for source in mixture.held_out},
         "tokens": mixture.tokens,
         "seq_len": mixture.seq_len,
         "seed": mixture.seed,

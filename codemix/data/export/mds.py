@@ -65,6 +65,9 @@ class Mds(Format):
             lines.append(f"  {name}:")
             lines.append(f"    local: {local}")
             lines.append(f"    proportion: {share}")
+        lines.append("validation:" if mixture.held_out else "validation: {}")
+        for source in mixture.held_out:
+            lines.append(f"  {json.dumps(source)}: {{local: {json.dumps(f'held_out/{source}')}}}")
         content = "\n".join(lines)
         return {f"{mixture.stage}.yaml": f"{content}\n"}
 

@@ -59,18 +59,16 @@ class Megatron(Format):
         train: list[str] = []
         for source, share in mixture.shares.items():
             train += [share, f"train/{source}"]
-        blend: dict[str, list[str] | None] = {"train": train, "valid": None, "test": None}
-        if mixture.held_out:
-            valid: list[str] = []
-            for source in mixture.held_out:
-                valid += ["1", f"held_out/{source}"]
-            blend["valid"] = valid
+        valid = [f"held_out/{source}" for source in mixture.held_out]  # no weights: each is a set of its own
+        blend = {"train": train, "valid": valid or None, "test": None}
         arguments = [
             f"--per-split-data-args-path {mixture.stage}.json",
             f"--seq-length {mixture.seq_len}",
             f"--train-iters {mixture.steps}",
             f"--seed {mixture.seed}",
         ]
+        if valid:
+            arguments.append("--multiple-validation-sets")
         if mixture.batch_size is not None:
             arguments.append(f"--global-batch-size {mixture.batch_size}")
         return {

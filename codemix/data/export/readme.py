@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from codemix.data.export.export import Export
 from codemix.data.export.formats import Format, StageMixture
 from codemix.data.export.token_sets import TokenSet
+from codemix.data.export.trainer_order import ORDERS
 from codemix.recipe.planning.plan import StagePlan
 
 
@@ -22,7 +23,7 @@ def readme(export: Export) -> str:
         "## What it keeps of the recipe",
     ]
     if export.materialized is None:
-        parts += _about_shares(export.mixtures)
+        parts += _about_shares(export.format, export.mixtures)
     else:
         parts += _about_rows(export.format, export.materialized)
     return "\n\n".join(parts) + "\n"
@@ -35,12 +36,12 @@ def _set_table(sets: Sequence[TokenSet]) -> str:
     return "\n".join(lines)
 
 
-def _about_shares(mixtures: Sequence[StageMixture]) -> Iterator[str]:
+def _about_shares(format: Format, mixtures: Sequence[StageMixture]) -> Iterator[str]:
     yield (
         "**The shares, not the order.** Each stage has a file of weights: the recipe's planned shares after all "
-        "rounding. Which windows a step reads is decided by the trainer's own shuffling, so `codemix show` and "
-        "`codemix seen` say nothing about a run on these files. For the recipe's own order read the stage from "
-        "codemix, or export it with `--materialize`."
+        "rounding. Which windows a step reads is decided by the trainer's own shuffling. "
+        f"{_what_can_be_asked(format)} For the recipe's own order read the stage from codemix, or export it with "
+        "`--materialize`."
     )
     lines = [
         "| stage | tokens | steps | source | weight | epochs |",
@@ -57,6 +58,15 @@ def _about_shares(mixtures: Sequence[StageMixture]) -> Iterator[str]:
         "A share that changes inside a stage is given as its mean, and a batch size that grows is left out. A later "
         "stage begins each source again, where codemix would continue after what earlier stages have read."
     )
+
+
+def _what_can_be_asked(format: Format) -> str:
+    if format.name in ORDERS:
+        return (
+            "It follows from the settings in this folder, so where they are unchanged `codemix show` and `codemix "
+            f"seen` answer for a run on these files with `--trained-by {format.name}`."
+        )
+    return "So `codemix show` and `codemix seen` say nothing about a run on these files."
 
 
 def _about_rows(format: Format, stage: StagePlan) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""From a step to its documents and back, for a run that Megatron trained on an export of the recipe."""
+"""From a step to its documents and back, for a run that another trainer made on an export of the recipe."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from codemix.data.export.megatron_order import MegatronOrder, Piece
 from codemix.data.export.token_sets import DocumentSet
+from codemix.data.export.trainer_order import Draws, Piece, TrainerOrder, order_of
 from codemix.data.loader.shards import Shards
 from codemix.data.loader.stage_data import training_shards
 from codemix.data.review.document_trace import Place, Seen, places_of
@@ -23,49 +23,58 @@ from codemix.recipe.planning.plan import Plan, StagePlan
 Read = dict[str, Any]
 
 
-def show(plan: Plan, step: int, manifests: Mapping[str, Manifest], *, stage: str | None = None) -> list[Read]:
+def show(
+    plan: Plan, step: int, manifests: Mapping[str, Manifest], *, trained_by: str, stage: str | None = None
+) -> list[Read]:
     """What each sample of a step reads: `row`, `source`, `sample` (of the source), `documents`, as
     codemix/data/review/step_trace.py gives them.
 
-    `step` counts from 0 in the stage, which is a run of its own in Megatron. Raises CodemixError
-    (`no-such-step`, `unknown-stage`, `megatron-order`).
+    `step` counts from 0 in the stage, which is a run of its own there. Raises CodemixError (`no-such-step`,
+    `unknown-stage`, `step-ambiguous`, `order-unknown`).
     """
-    chosen = _stage(plan, stage)
+    order = order_of(trained_by)
+    chosen = _stage(plan, stage, order.trainer)
     if step >= chosen.steps:
         last = chosen.steps - 1
         raise CodemixError(
             f"stage `{chosen.name}` has no step {step:,}",
-            hints=[f"a stage is a run of its own in Megatron: its steps are 0 to {last:,}"],
+            hints=[f"a stage is a run of its own in {order.trainer}: its steps are 0 to {last:,}"],
             rule="no-such-step",
         )
-    return _Run(chosen, manifests).rows(step)
+    return _Run(chosen, manifests, order).rows(step)
 
 
 def seen(
-    plan: Plan, manifests: Mapping[str, Manifest], document_id: str, *, stage: str | None = None
+    plan: Plan,
+    manifests: Mapping[str, Manifest],
+    document_id: str,
+    *,
+    trained_by: str,
+    stage: str | None = None,
 ) -> Seen:
     """Where a document is, and every step of the stage that reads any of its tokens."""
-    chosen = _stage(plan, stage)
+    order = order_of(trained_by)
+    chosen = _stage(plan, stage, order.trainer)
     names = [planned.source for planned in chosen.sources]
     places = places_of(document_id, names, manifests)
-    run = _Run(chosen, manifests)
-    drawn = run.order.blend(chosen.steps)
+    run = _Run(chosen, manifests, order)
+    draws = run.order.draws(chosen.steps)
     reads: list[Read] = []
     for place in places:
-        if place.split == "train" and place.source in run.order.source_samples:
-            reads += run.reads(place, drawn.source, drawn.sample)
+        if place.split == "train" and place.source in run.order.sources:
+            reads += run.reads(place, draws)
     reads.sort(key=lambda read: (read["step"], read["row"]))
     shown = [place.as_json(manifests) for place in places]
     return Seen(shown, reads)
 
 
-def _stage(plan: Plan, name: str | None) -> StagePlan:
+def _stage(plan: Plan, name: str | None, trainer: str) -> StagePlan:
     if name is not None:
         return plan.stage(name)
     n_stages = len(plan.stages)
     if n_stages > 1:
         raise CodemixError(
-            f"this recipe has {n_stages} stages, each a run of its own in Megatron",
+            f"this recipe has {n_stages} stages, each a run of its own in {trainer}",
             hints=["say which with `--stage NAME`"],
             rule="step-ambiguous",
         )
@@ -73,9 +82,9 @@ def _stage(plan: Plan, name: str | None) -> StagePlan:
 
 
 class _Run:
-    """A stage's order in Megatron, and the documents that its numbers stand for."""
+    """A stage's order in its trainer, and the documents that its numbers stand for."""
 
-    def __init__(self, stage: StagePlan, manifests: Mapping[str, Manifest]):
+    def __init__(self, stage: StagePlan, manifests: Mapping[str, Manifest], order: type[TrainerOrder]):
         self._stage = stage
         self._shards: dict[str, Shards] = {}
         self._documents: dict[str, _Documents] = {}
@@ -86,19 +95,19 @@ class _Run:
                 self._shards[name] = shards
                 self._documents[name] = _Documents.of(shards)
                 lengths[name] = DocumentSet(name, shards).lengths()
-        self.order = MegatronOrder(stage, shares, lengths)
+        self.order = order(stage, shares, lengths)
 
     def rows(self, step: int) -> list[Read]:
         """The samples of a step, with what is known about their documents."""
         first = step * self.order.batch_size
-        drawn = self.order.blend(step + 1)
+        draws = self.order.draws(step + 1)
         read: list[_ReadSample] = []
         places: list[tuple[str, int, int]] = []
         for row in range(self.order.batch_size):
             at = first + row
-            number = drawn.source.item(at)
+            number = draws.source.item(at)
             name = self.order.sources[number]
-            sample = drawn.sample.item(at)
+            sample = draws.sample.item(at)
             pieces = self._placed(name, sample)
             read.append(_ReadSample(row, name, sample, pieces))
             places += [piece.place for piece in pieces]
@@ -106,25 +115,24 @@ class _Run:
         return [sample.as_json(metadata) for sample in read]
 
     def _placed(self, source: str, sample: int) -> list[_PlacedPiece]:
-        samples = self.order.source_samples[source]
         documents = self._documents[source]
         placed = []
-        for piece in samples.pieces(sample):
+        for piece in self.order.pieces(source, sample):
             shard, document = documents.place(piece.document)
             place = (source, shard, document)
             placed.append(_PlacedPiece(piece, place))
         return placed
 
-    def reads(self, place: Place, sources: ndarray, samples: ndarray) -> Iterator[Read]:
+    def reads(self, place: Place, draws: Draws) -> Iterator[Read]:
         """The rows of the run that read a document."""
         name = place.source
-        of_source = self.order.source_samples[name]
         number = self._documents[name].number(place.shard, place.document)
-        is_read = (sources == self.order.sources.index(name)) & np.isin(samples, of_source.samples_of(number))
+        holding = self.order.samples_of(name, number)
+        is_read = (draws.source == self.order.sources.index(name)) & np.isin(draws.sample, holding)
         for row in np.flatnonzero(is_read).tolist():
             step, row_of_step = divmod(row, self.order.batch_size)
-            sample = int(samples[row])
-            for piece in of_source.pieces(sample):
+            sample = draws.sample.item(row)
+            for piece in self.order.pieces(name, sample):
                 if piece.document == number:
                     yield {
                         "stage": self._stage.name,
