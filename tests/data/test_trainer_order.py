@@ -63,7 +63,7 @@ def test_every_sample_is_found_by_its_documents():
             for piece in pieces:
                 read_by[piece.document].add(sample)
         for document, expected in read_by.items():
-            assert samples.samples_of(document).tolist() == sorted(expected)
+            assert samples.samples_of(document) == sorted(expected)
 
 
 MIXTURES = [
@@ -99,7 +99,10 @@ def test_olmo_core_shuffles_every_epoch_anew(run):
     expected = np.concatenate(TWO_EPOCHS)
     assert draws.source.tolist() == (expected >= 8).tolist()
     assert draws.sample.tolist() == np.where(expected < 8, expected % 4, 0).tolist()
-    assert [(p.document, p.at, p.stop) for p in order.pieces("code", 1)] == [(0, 16, 14), (1, 0, 16)]
+    assert [(p.document, p.at, p.stop) for p in order.source_samples["code"].pieces(1)] == [
+        (0, 16, 14),
+        (1, 0, 16),
+    ]
 
 
 def test_olmo_core_reads_no_epoch_that_is_shorter_than_a_batch(run):

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 from numpy import ndarray
 
-from codemix.data.export.trainer_order import Draws, FlatTokens, Piece, TrainerOrder
+from codemix.data.export.trainer_order import Draws, FlatTokens, Piece, Samples, TrainerOrder
 from codemix.progress import progress
 from codemix.recipe.planning.plan import StagePlan
 
@@ -26,7 +26,7 @@ SAMPLES_PER_REPORT = 2**16  # of one source
 SEPARATE_BELOW = 0.8  # of an epoch: a last epoch that is read to a smaller part is shuffled apart
 
 
-class SourceSamples:
+class SourceSamples(Samples):
     """The samples of one source: sample i of Megatron's `GPTDataset`."""
 
     def __init__(self, lengths: ndarray, seq_len: int, samples: int, seed: int):
@@ -56,13 +56,13 @@ class SourceSamples:
 
     def pieces(self, sample: int) -> Iterator[Piece]:
         """The documents of a sample of `seq_len` + 1 tokens, the last of which is a target only."""
-        return self.flat.pieces(self.place.item(sample))
+        place = self.place.item(sample)
+        return self.flat.pieces(place)
 
-    def samples_of(self, document: int) -> ndarray:
-        """The samples that read any token of a document, ascending."""
+    def samples_of(self, document: int) -> list[int]:
         places = self.flat.samples_of(document)
         is_reading = np.isin(self.place, places)
-        return np.flatnonzero(is_reading)
+        return np.flatnonzero(is_reading).tolist()
 
 
 def _shuffled(array: ndarray, n_first: int, random: np.random.RandomState) -> ndarray:
@@ -99,20 +99,22 @@ class MegatronOrder(TrainerOrder):
     def __init__(self, stage: StagePlan, shares: Mapping[str, str], lengths: Mapping[str, ndarray]):
         super().__init__(stage, shares, lengths)
         given = np.array([float(share) for share in shares.values()])
-        self.weights = (given / given.sum()).tolist()
-        samples = stage.steps * self.batch_size
-        self.source_samples: dict[str, SourceSamples] = {}
+        total = given.sum()
+        weights = given / total
+        self.weights = weights.tolist()
+        self.source_samples = {}
         for name, weight in zip(self.sources, self.weights, strict=True):
-            asked = samples
-            if len(self.sources) > 1:
-                asked = math.ceil(math.ceil(samples * weight) * (1 + SURPLUS))
-            self.source_samples[name] = SourceSamples(lengths[name], stage.seq_len, asked, stage.seed)
+            asked = self._asked(weight)
+            samples = SourceSamples(lengths[name], stage.seq_len, asked, stage.seed)
+            self.source_samples[name] = samples
+
+    def _asked(self, weight: float) -> int:
+        """How many samples a source prepares."""
+        samples = self.stage.steps * self.batch_size
+        if len(self.sources) == 1:
+            return samples
+        of_source = math.ceil(samples * weight)
+        return math.ceil(of_source * (1 + SURPLUS))
 
     def draws(self, steps: int) -> Draws:
         return blend(self.weights, steps * self.batch_size)
-
-    def pieces(self, source: str, sample: int) -> Iterator[Piece]:
-        return self.source_samples[source].pieces(sample)
-
-    def samples_of(self, source: str, document: int) -> ndarray:
-        return self.source_samples[source].samples_of(document)

@@ -11,13 +11,13 @@ Step N reads those from N * batch size on, whatever the numbers of ranks, thread
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
 
-from codemix.data.export.trainer_order import Draws, FlatTokens, Piece, TrainerOrder
+from codemix.data.export.trainer_order import Draws, FlatTokens, TrainerOrder
 from codemix.errors import CodemixError
 from codemix.recipe.planning.plan import StagePlan
 
@@ -57,17 +57,21 @@ def instances(asked: list[FilePass], total: int, seq_len: int) -> list[int]:
     """How many instances each pass contributes: whole ones, then what lacks of `total` spread over the passes that
     have more, by largest remainder, the last pass first among equals.
     """
-    counts = [min(each.asked // seq_len, each.held) for each in asked]
+    counts = []
+    for each in asked:
+        whole = each.asked // seq_len
+        counts.append(min(whole, each.held))
     missing = total - sum(counts)
     with_more = [i for i, each in enumerate(asked) if counts[i] < each.held]
     if missing <= 0 or not with_more:
         return counts
     evenly = missing // len(with_more)
     for i in with_more:
-        counts[i] += min(evenly, asked[i].held - counts[i])
+        left = asked[i].held - counts[i]
+        counts[i] += min(evenly, left)
     missing = total - sum(counts)
-    by_remainder = sorted(with_more, key=lambda i: (asked[i].asked % seq_len, i), reverse=True)
-    still_more = [i for i in by_remainder if counts[i] < asked[i].held]
+    still_more = [i for i in with_more if counts[i] < asked[i].held]
+    still_more.sort(key=lambda i: (asked[i].asked % seq_len, i), reverse=True)
     for i in still_more[:missing]:
         counts[i] += 1
     return counts
@@ -82,19 +86,21 @@ class OlmoCoreOrder(TrainerOrder):
         """Raises CodemixError (`order-unknown`) also where the files hold less than a batch."""
         super().__init__(stage, shares, lengths)
         seq_len = stage.seq_len
-        self._flat: dict[str, FlatTokens] = {}
+        self.source_samples = {}
         tokens = {}
         for source in self.sources:
             of_source = lengths[source]
             in_order = np.arange(len(of_source))
-            self._flat[source] = FlatTokens.of(in_order, of_source, stride=seq_len, width=seq_len)
+            self.source_samples[source] = FlatTokens.of(in_order, of_source, seq_len, seq_len)
             tokens[source] = int(of_source.sum())
         asked = passes(shares, tokens, stage.tokens, seq_len)
         counts = instances(asked, stage.steps * self.batch_size, seq_len)
         numbers = [each.source for each in asked]
         of_pass = [np.arange(count) for count in counts]
-        self._all = Draws(np.repeat(numbers, counts), np.concatenate(of_pass))
-        self.steps_per_epoch = len(self._all.source) // self.batch_size
+        sources = np.repeat(numbers, counts)
+        samples = np.concatenate(of_pass)
+        self._all = Draws(sources, samples)
+        self.steps_per_epoch = len(sources) // self.batch_size
         if self.steps_per_epoch == 0:
             raise CodemixError(
                 f"the files of stage `{stage.name}` have fewer instances than a batch, which OLMo-core cannot read",
@@ -104,19 +110,19 @@ class OlmoCoreOrder(TrainerOrder):
 
     def draws(self, steps: int) -> Draws:
         epochs = math.ceil(steps / self.steps_per_epoch)
-        places = np.concatenate([self._epoch(number) for number in range(1, epochs + 1)])
-        read = places[: steps * self.batch_size]
-        return Draws(self._all.source[read], self._all.sample[read])
+        numbers = range(1, epochs + 1)
+        order = np.concatenate([self._epoch(number) for number in numbers])
+        first = order[: steps * self.batch_size]
+        source = self._all.source[first]
+        sample = self._all.sample[first]
+        return Draws(source, sample)
 
     def _epoch(self, number: int) -> ndarray:
         """The instances of an epoch, counted from 1, as the data loader orders them: whole batches only."""
-        order = np.arange(len(self._all.source), dtype=np.uint32)
-        random = np.random.Generator(np.random.PCG64(self.stage.seed + number))
+        total = len(self._all.source)
+        order = np.arange(total, dtype=np.uint32)
+        seed = self.stage.seed + number
+        random = np.random.Generator(np.random.PCG64(seed))
         random.shuffle(order)
-        return order[: self.steps_per_epoch * self.batch_size]
-
-    def pieces(self, source: str, sample: int) -> Iterator[Piece]:
-        return self._flat[source].pieces(sample)
-
-    def samples_of(self, source: str, document: int) -> ndarray:
-        return np.array(self._flat[source].samples_of(document))
+        read = self.steps_per_epoch * self.batch_size
+        return order[:read]

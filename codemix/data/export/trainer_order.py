@@ -8,6 +8,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy import ndarray
@@ -39,8 +40,20 @@ class Piece:
     at: int
 
 
+class Samples(Protocol):
+    """The samples of one source, by number."""
+
+    def pieces(self, sample: int) -> Iterator[Piece]:
+        """The documents of a sample."""
+        ...
+
+    def samples_of(self, document: int) -> list[int]:
+        """The samples that have any token of a document, ascending; some may not be drawn."""
+        ...
+
+
 @dataclass(frozen=True)
-class FlatTokens:
+class FlatTokens(Samples):
     """Documents one after the other, cut into samples: number n has `width` tokens from n * `stride` on."""
 
     document: ndarray  # their numbers in the export, in the order in which they lie here
@@ -49,13 +62,14 @@ class FlatTokens:
     width: int
 
     @classmethod
-    def of(cls, document: ndarray, lengths: ndarray, *, stride: int, width: int) -> FlatTokens:
+    def of(cls, document: ndarray, lengths: ndarray, stride: int, width: int) -> FlatTokens:
         """`lengths` are the tokens of the export's documents, each EOS included."""
-        ends = np.cumsum(lengths[document])
-        return cls(document, np.concatenate([[0], ends]), stride, width)
+        in_order = lengths[document]
+        ends = np.cumsum(in_order)
+        begin = np.concatenate([[0], ends])
+        return cls(document, begin, stride, width)
 
     def pieces(self, sample: int) -> Iterator[Piece]:
-        """The documents of a sample."""
         begin = sample * self.stride
         end = begin + self.width
         first = self._holding(begin)
@@ -82,7 +96,6 @@ class FlatTokens:
         )
 
     def samples_of(self, document: int) -> list[int]:
-        """The samples that have a token of a document; some may be beyond the last whole one."""
         samples: list[int] = []
         for number in np.flatnonzero(self.document == document).tolist():
             samples += self._samples_of_place(number)
@@ -109,6 +122,7 @@ class TrainerOrder(ABC):
     """The order of a stage that another trainer trains with the settings of its export."""
 
     trainer: str  # as people call it
+    source_samples: Mapping[str, Samples]
 
     def __init__(self, stage: StagePlan, shares: Mapping[str, str], lengths: Mapping[str, ndarray]):
         """`shares` are the weights that the export writes, `lengths` the documents' tokens by source.
@@ -129,14 +143,7 @@ class TrainerOrder(ABC):
     @abstractmethod
     def draws(self, steps: int) -> Draws:
         """The samples of the first `steps` steps, those of a step together."""
-
-    @abstractmethod
-    def pieces(self, source: str, sample: int) -> Iterator[Piece]:
-        """The documents of a source's sample."""
-
-    @abstractmethod
-    def samples_of(self, source: str, document: int) -> ndarray:
-        """The samples of a source that have any token of a document, ascending; some may not be drawn."""
+        raise NotImplementedError
 
 
 def order_of(trained_by: str) -> type[TrainerOrder]:

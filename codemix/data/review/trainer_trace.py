@@ -117,7 +117,7 @@ class _Run:
     def _placed(self, source: str, sample: int) -> list[_PlacedPiece]:
         documents = self._documents[source]
         placed = []
-        for piece in self.order.pieces(source, sample):
+        for piece in self.order.source_samples[source].pieces(sample):
             shard, document = documents.place(piece.document)
             place = (source, shard, document)
             placed.append(_PlacedPiece(piece, place))
@@ -127,12 +127,13 @@ class _Run:
         """The rows of the run that read a document."""
         name = place.source
         number = self._documents[name].number(place.shard, place.document)
-        holding = self.order.samples_of(name, number)
+        samples = self.order.source_samples[name]
+        holding = samples.samples_of(number)
         is_read = (draws.source == self.order.sources.index(name)) & np.isin(draws.sample, holding)
         for row in np.flatnonzero(is_read).tolist():
             step, row_of_step = divmod(row, self.order.batch_size)
             sample = draws.sample.item(row)
-            for piece in self.order.pieces(name, sample):
+            for piece in samples.pieces(sample):
                 if piece.document == number:
                     yield {
                         "stage": self._stage.name,
