@@ -11,7 +11,7 @@ default there).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -19,7 +19,6 @@ from numpy import ndarray
 
 from codemix.data.export.trainer_order import Draws, FlatTokens, Piece, Samples, TrainerOrder
 from codemix.progress import progress
-from codemix.recipe.planning.plan import StagePlan
 
 SURPLUS = 0.005  # `mid_level_dataset_surplus`: samples that each source of a blend prepares in excess
 SAMPLES_PER_REPORT = 2**16  # of one source
@@ -96,16 +95,14 @@ class MegatronOrder(TrainerOrder):
 
     trainer = "Megatron"
 
-    def __init__(self, stage: StagePlan, shares: Mapping[str, str], lengths: Mapping[str, ndarray]):
-        super().__init__(stage, shares, lengths)
-        given = np.array([float(share) for share in shares.values()])
-        total = given.sum()
-        weights = given / total
+    def _cut(self) -> None:
+        given = np.array([float(share) for share in self.shares.values()])
+        weights = given / given.sum()
         self.weights = weights.tolist()
-        self.source_samples = {}
         for name, weight in zip(self.sources, self.weights, strict=True):
             asked = self._asked(weight)
-            samples = SourceSamples(lengths[name], stage.seq_len, asked, stage.seed)
+            lengths = self.lengths[name]
+            samples = SourceSamples(lengths, self.stage.seq_len, asked, self.stage.seed)
             self.source_samples[name] = samples
 
     def _asked(self, weight: float) -> int:

@@ -19,7 +19,6 @@ from numpy import ndarray
 
 from codemix.data.export.trainer_order import Draws, FlatTokens, TrainerOrder
 from codemix.errors import CodemixError
-from codemix.recipe.planning.plan import StagePlan
 
 
 @dataclass(frozen=True)
@@ -82,18 +81,17 @@ class OlmoCoreOrder(TrainerOrder):
 
     trainer = "OLMo-core"
 
-    def __init__(self, stage: StagePlan, shares: Mapping[str, str], lengths: Mapping[str, ndarray]):
-        """Raises CodemixError (`order-unknown`) also where the files hold less than a batch."""
-        super().__init__(stage, shares, lengths)
+    def _cut(self) -> None:
+        """Raises CodemixError (`order-unknown`) where the files hold less than a batch."""
+        stage = self.stage
         seq_len = stage.seq_len
-        self.source_samples = {}
         tokens = {}
         for source in self.sources:
-            of_source = lengths[source]
+            of_source = self.lengths[source]
             in_order = np.arange(len(of_source))
             self.source_samples[source] = FlatTokens.of(in_order, of_source, seq_len, seq_len)
             tokens[source] = int(of_source.sum())
-        asked = passes(shares, tokens, stage.tokens, seq_len)
+        asked = passes(self.shares, tokens, stage.tokens, seq_len)
         counts = instances(asked, stage.steps * self.batch_size, seq_len)
         numbers = [each.source for each in asked]
         of_pass = [np.arange(count) for count in counts]

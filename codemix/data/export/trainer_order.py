@@ -122,12 +122,11 @@ class TrainerOrder(ABC):
     """The order of a stage that another trainer trains with the settings of its export."""
 
     trainer: str  # as people call it
-    source_samples: Mapping[str, Samples]
 
     def __init__(self, stage: StagePlan, shares: Mapping[str, str], lengths: Mapping[str, ndarray]):
         """`shares` are the weights that the export writes, `lengths` the documents' tokens by source.
 
-        Raises CodemixError (`order-unknown`) for a stage whose batch grows.
+        Raises CodemixError (`order-unknown`), for example for a stage whose batch grows.
         """
         if len(stage.batches) > 1:
             raise CodemixError(
@@ -136,9 +135,17 @@ class TrainerOrder(ABC):
                 rule="order-unknown",
             )
         self.stage = stage
+        self.shares = shares
         self.sources = list(shares)
         self.lengths = lengths
         self.batch_size = stage.batch_size(0)
+        self.source_samples: dict[str, Samples] = {}
+        self._cut()
+
+    @abstractmethod
+    def _cut(self) -> None:
+        """Fill `source_samples`."""
+        raise NotImplementedError
 
     @abstractmethod
     def draws(self, steps: int) -> Draws:
