@@ -69,3 +69,12 @@ def corpus() -> Path:
     if not (folder := os.environ.get("CODEMIX_CORPUS")) or not Path(folder).is_dir():
         pytest.skip("CODEMIX_CORPUS does not name the corpus folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def server(request):
+    """The address of a bucket on this machine, and the faults on the way to it."""
+    from support import buckets
+
+    with buckets.bucket_server(request.param) as found:
+        yield found

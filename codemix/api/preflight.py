@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codemix.data.store.stages import is_done, stage_dir
 from codemix.errors import CodemixError, Problem
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def untrained_stages(plan: Plan, store: Store) -> list[StagePlan]:
     """The stages of the plan that the store lacks."""
     untrained = []
     for stage in plan.stages:
-        folder = store.path("stages", stage.name, stage.fingerprint)
-        if not (folder / "done.json").exists():
+        folder = stage_dir(store, stage)
+        if not is_done(folder):
             untrained.append(stage)
     return untrained
 

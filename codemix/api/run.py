@@ -7,17 +7,17 @@ The command line calls the same functions. What the store holds already is not m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codemix.api import preflight, scoring
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace, open_workspace
 from codemix.errors import CodemixError, Problem
 from codemix.recipe.checks import validation
+from codemix.recipe.language.lists import one_or_several
 from codemix.recipe.language.recipe_file import RecipeFile, read_recipe
 
 PathLike = str | Path
@@ -84,6 +84,7 @@ class Run:
         self, *, workers: int = 1, executor: Executor = "local", only: Collection[str] = ()
     ) -> dict[str, Manifest]:
         """Read, filter, deduplicate and tokenize what the store lacks; the manifests, by source."""
+        only = one_or_several(only)
         preflight.before_building(
             self.recipe_file,
             validation.check(self.recipe_file).require(),
@@ -105,7 +106,7 @@ class Run:
                 data_root=self.data_root,
                 workers=workers,
                 executor=executor,
-                only=_each(only) or None,
+                only=list(only) or None,
             )
 
     def stage(self, name: str) -> StageRows:
@@ -230,7 +231,7 @@ class Run:
         """
         from codemix.eval.options import EvalOptions
 
-        folders = list(map(Path, _each(logs)))
+        folders = list(map(Path, one_or_several(logs)))
         options = options or EvalOptions()
         return self._report(self.workspace, options, folders)
 
@@ -291,10 +292,3 @@ class Run:
         preflight.before_building(
             self.recipe_file, plan, self.store, self.data_root, executor=executor, also=lacking
         )
-
-
-def _each(given: Any) -> list[Any]:
-    """What is given, one by one; a text or a path is one thing, not its letters."""
-    if isinstance(given, (str, os.PathLike)):
-        return [given]
-    return list(given)

@@ -42,10 +42,7 @@ def export_model(
     context = load(recipe, store, data_root)
     asked = None if architecture is None else architecture_named(architecture)
     check(context.plan.recipe.model, dtype, asked)
-    names = [s.name for s in context.plan.stages]
-    if stage not in (None, *names):
-        raise refusal(f"there is no stage `{stage}`", f"stages: {', '.join(names)}")
-    chosen = context.plan.stage(stage or names[-1])
+    chosen = context.plan.stage(stage or context.plan.stages[-1].name)
     if not context.is_trained(chosen):
         raise refusal(f"not trained yet: {chosen.name}", f"run `codemix train {recipe}`", rule="not-trained")
     from codemix.train.run.checkpoint import load_model

@@ -22,12 +22,6 @@ from codemix.errors import CodemixError
 NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module", params=["s3", "gs"])
-def server(request):
-    with buckets.bucket_server(request.param) as found:
-        yield found
-
-
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(requests, "FIRST_PAUSE_S", 0.001)

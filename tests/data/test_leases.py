@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-from support import buckets
 
 from codemix.cli.app import run as command
 from codemix.data.remote import bucket as requests
@@ -29,12 +28,6 @@ with leases.hold(Bucket(sys.argv[1]), "data/web-1", Path(sys.argv[2])):
     print("holds", flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module", params=["s3", "gs"])
-def server(request):
-    with buckets.bucket_server(request.param) as found:
-        yield found
 
 
 @pytest.fixture

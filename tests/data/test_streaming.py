@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from support import buckets, tiny
+from support import tiny
 from support.built_run import built_run
 
 from codemix.cli.app import run as command
@@ -26,12 +26,6 @@ from codemix.train.run.metrics import read_metrics
 
 NUMBERS = itertools.count()
 STAGES = ("init", "cooldown")
-
-
-@pytest.fixture(scope="module", params=["s3", "gs"])
-def server(request):
-    with buckets.bucket_server(request.param) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from support.base_recipe import TWO_STAGES
 from support.git_repository import GitRepository
 
 from codemix import cli
@@ -19,26 +20,11 @@ from codemix.recipe.ci.effects import EXIT_CODES, MEANINGS
 from codemix.recipe.ci.review import review
 from codemix.recipe.ci.review_tables import as_json
 
-RECIPE = """\
-codemix: 1
-name: base
-tokenizer: {kind: tokenizer_json, path: t.json}
-sources:
-  text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 100M, held_out: 1%, tags: {kind: text}}
-  web: {read: {kind: jsonl, paths: c.jsonl}, tokens: 50M, ops: [{kind: max_floats}], tags: {kind: code}}
-limits: [{where: {kind: code}, max: 60%}]
-model: {preset: 120M}
-training: {seq_len: 1024, batch_size: 8}
-stages:
-  - name: init
-    steps: 1000
-    mixture: {text: 50%, web: 50%}
-    learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
-  - name: cooldown
-    steps: 100
-    mixture: {text: 80%, web: 20%}
-    learning_rate: {kind: linear, start: 4e-4, floor: 1e-6}
-"""
+RECIPE = (
+    TWO_STAGES.replace("held_out: 1%}", "held_out: 1%, tags: {kind: text}}")
+    .replace("[{kind: max_floats}]}", "[{kind: max_floats}], tags: {kind: code}}")
+    .replace("model: {", "limits: [{where: {kind: code}, max: 60%}]\nmodel: {")
+)
 CHILD = RECIPE.replace("name: base", "name: child").replace(
     "  - name: init\n", "  - name: init\n    init_from: {recipe: base.yaml, stage: init}\n"
 )

@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.base_recipe import TWO_STAGES as BASE
 
 from codemix.errors import CodemixError
 from codemix.recipe.checks import validation
@@ -15,26 +16,6 @@ from codemix.recipe.diffs import diff_tables, git_revision
 from codemix.recipe.diffs.diff import diff, identical_data
 from codemix.recipe.language import recipe_file
 from codemix.recipe.planning.plan import lineage
-
-BASE = """\
-codemix: 1
-name: base
-tokenizer: {kind: tokenizer_json, path: t.json}
-sources:
-  text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 100M, held_out: 1%}
-  web: {read: {kind: jsonl, paths: c.jsonl}, tokens: 50M, ops: [{kind: max_floats}]}
-model: {preset: 120M}
-training: {seq_len: 1024, batch_size: 8}
-stages:
-  - name: init
-    steps: 1000
-    mixture: {text: 50%, web: 50%}
-    learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
-  - name: cooldown
-    steps: 100
-    mixture: {text: 80%, web: 20%}
-    learning_rate: {kind: linear, start: 4e-4, floor: 1e-6}
-"""
 
 CHANGES = {  # a change to the text -> what must be said about it
     "nothing": ("", ""),

@@ -1,4 +1,4 @@
-"""A small recipe that every test may bend."""
+"""Small recipes that every test may bend."""
 
 BASE = """\
 codemix: 1
@@ -21,6 +21,26 @@ stages:
     tokens: 400k
     mixture: {prose: 80%, code: 20%}
     learning_rate: {kind: linear, start: previous, floor: 1e-6}
+"""
+
+TWO_STAGES = """\
+codemix: 1
+name: base
+tokenizer: {kind: tokenizer_json, path: t.json}
+sources:
+  text: {read: {kind: jsonl, paths: t.jsonl}, tokens: 100M, held_out: 1%}
+  web: {read: {kind: jsonl, paths: c.jsonl}, tokens: 50M, ops: [{kind: max_floats}]}
+model: {preset: 120M}
+training: {seq_len: 1024, batch_size: 8}
+stages:
+  - name: init
+    steps: 1000
+    mixture: {text: 50%, web: 50%}
+    learning_rate: {kind: cosine, peak: 1e-3, floor: 1e-4, warmup: 1%}
+  - name: cooldown
+    steps: 100
+    mixture: {text: 80%, web: 20%}
+    learning_rate: {kind: linear, start: 4e-4, floor: 1e-6}
 """
 
 

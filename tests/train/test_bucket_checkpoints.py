@@ -24,12 +24,6 @@ from codemix.train.run.session import train
 NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module", params=["s3", "gs"])
-def server(request):
-    with buckets.bucket_server(request.param) as found:
-        yield found
-
-
 @pytest.fixture
 def place(server, monkeypatch):
     """An empty place in a bucket, and the faults on the way to it."""

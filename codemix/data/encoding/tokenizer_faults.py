@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from codemix.data.inputs.values import strings_in
 from codemix.errors import CodemixError, Problem
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def _around(text: str, back: str) -> str:
 
 def _probes(content: dict[str, Any]) -> Iterator[str]:
     yield from _LAYOUT
-    named = set(_strings([content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]))
+    named = set(strings_in([content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]))
     named |= {added["content"] for added in content["added_tokens"]}
     for string in sorted(named):
         yield f"a{string}b  {string}  {string}{string}c"
@@ -282,14 +283,6 @@ def assigned_characters() -> str:
 def _is_assigned(character: str) -> bool:
     category = unicodedata.category(character)
     return category not in ("Cn", "Cs", "Co")
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from codemix.data.inputs.patterns import MAGIC, matching, outside_data_root
 from codemix.errors import CodemixError, Problem, did_you_mean
+from codemix.recipe.language.lists import one_or_several
 from codemix.recipe.language.secrets import SECRET_KEY
 
 REMOTE = ("s3", "gs", "hf")  # read through fsspec
@@ -188,7 +189,7 @@ def expand(patterns: str | Iterable[str], root: Path, suffixes: tuple[str, ...] 
     """
     found: set[str] = set()
     problems: list[Problem] = []
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in one_or_several(patterns):
         try:
             found.update(_expand_remote(pattern) if scheme_of(pattern) else _expand_local(pattern, root))
         except CodemixError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -30,6 +31,15 @@ class Digits(str):
     """A number of a JSON text, as it was written there."""
 
     __slots__ = ()
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Every string inside a JSON value, in order; not the names of fields."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings_in(inner)
 
 
 def read_exactly(line: bytes) -> Any:

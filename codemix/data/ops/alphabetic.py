@@ -15,8 +15,7 @@ from pydantic import Field
 
 from codemix.data.document import Document, Drop
 from codemix.data.interfaces import Op
-from codemix.data.text import languages
-from codemix.data.text.characters import count_letters, layout_chars
+from codemix.data.ops._letters import too_small_share
 
 
 class Alphabetic(Op):
@@ -34,13 +33,7 @@ class Alphabetic(Op):
     )
 
     def apply(self, doc: Document) -> Document | Drop:
-        found = count_letters(doc.text, digits=False)
-        if (
-            found >= self.min_frac * len(doc.text)
-            or found >= self.min_frac * (len(doc.text) - layout_chars(doc.text)) > 0
-        ):
+        share = too_small_share(doc, self.min_frac, self.except_languages, digits=False)
+        if share is None:
             return doc
-        if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
-            return doc
-        share = found / max(len(doc.text) - layout_chars(doc.text), 1)
         return Drop("few_alphabetic", measured=f"{share:.4g} of the characters", limit="min_frac")

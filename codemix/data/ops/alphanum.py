@@ -11,8 +11,7 @@ from pydantic import Field
 
 from codemix.data.document import Document, Drop
 from codemix.data.interfaces import Op
-from codemix.data.text import languages
-from codemix.data.text.characters import count_letters, layout_chars
+from codemix.data.ops._letters import too_small_share
 
 
 class Alphanum(Op):
@@ -30,13 +29,7 @@ class Alphanum(Op):
     )
 
     def apply(self, doc: Document) -> Document | Drop:
-        found = count_letters(doc.text, digits=True)
-        if (
-            found >= self.min_frac * len(doc.text)
-            or found >= self.min_frac * (len(doc.text) - layout_chars(doc.text)) > 0
-        ):
+        share = too_small_share(doc, self.min_frac, self.except_languages, digits=True)
+        if share is None:
             return doc
-        if self.except_languages and languages.of(doc) in map(languages.canonical, self.except_languages):
-            return doc
-        share = found / max(len(doc.text) - layout_chars(doc.text), 1)
         return Drop("few_alphanum", measured=f"{share:.4g} of the characters", limit="min_frac")

@@ -17,6 +17,7 @@ from pydantic import Field
 from codemix.data.document import Apply, Unreadable
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.packages import needed_for
+from codemix.data.inputs.values import strings_in
 from codemix.data.interfaces import Op
 from codemix.errors import CodemixError
 from codemix.recipe.language.requirements import Requirement
@@ -115,17 +116,8 @@ class Decontaminate(Op):
                         raise CodemixError(
                             f"{name}#{number} has no field `{field}`", hints=[here], rule="eval-unreadable"
                         )
-                yield "\n".join(_strings([get(row) for _, get in getters] if getters and row else row))
+                yield "\n".join(strings_in([get(row) for _, get in getters] if getters and row else row))
         except (Damaged, UnicodeDecodeError, orjson.JSONDecodeError) as error:
             raise CodemixError(
                 f"cannot read the evaluation texts in {name}: {error}", rule="eval-unreadable"
             ) from error
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """Every string inside a JSON value, in order."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)

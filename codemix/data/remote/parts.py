@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from codemix.data.remote import pieces
 from codemix.data.remote.bucket import CONCURRENT, Bucket, Entry
 from codemix.data.remote.pieces import Contents, File
-from codemix.errors import CodemixError
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,8 @@ class PinnedFolder:
         parts = self.places.parts(file.path, 0, file.bytes)
         content = b"".join(map(self.read, parts))
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            place = f"{self.bucket.address}/{self.folder}"
-            what = f"{file.path} in {place} is damaged: its SHA-256 is another"
-            hints = ["delete the folder from the bucket, and push it again from where it is whole"]
-            raise CodemixError(what, hints=hints, rule="bucket-damaged")
+            place = f"{file.path} in {self.bucket.address}/{self.folder}"
+            raise pieces.damaged(place, "its SHA-256 is another")
         return content
 
 
@@ -109,7 +106,7 @@ def check_pieces(bucket: Bucket, entries: list[Entry]) -> None:
         for chunk in bucket.stream(entry.key, 0, entry.bytes):
             digest.update(chunk)
         if digest.hexdigest() != name:
-            raise pieces.damaged(bucket, entry.key)
+            raise pieces.damaged_piece(bucket, entry.key)
 
     with ThreadPoolExecutor(CONCURRENT) as pool:
         try:

@@ -308,14 +308,18 @@ def _fetch_piece(bucket: Bucket, key: str, target: Path, spans: list[Span]) -> N
         body = bucket.stream(key, 0, _size(spans))
         if _write(body, target, spans) == name:
             return
-    raise damaged(bucket, key)
+    raise damaged_piece(bucket, key)
 
 
-def damaged(bucket: Bucket, key: str) -> CodemixError:
+def damaged_piece(bucket: Bucket, key: str) -> CodemixError:
     """The problem of a piece that is not what it is named after."""
-    what = f"{bucket.address}/{key} is damaged: its SHA-256 is not its name"
+    return damaged(f"{bucket.address}/{key}", "its SHA-256 is not its name")
+
+
+def damaged(place: str, why: str) -> CodemixError:
+    """The problem of something in a bucket that is not what was pushed."""
     hint = "delete the folder from the bucket, and push it again from where it is whole"
-    return CodemixError(what, hints=[hint], rule="bucket-damaged")
+    return CodemixError(f"{place} is damaged: {why}", hints=[hint], rule="bucket-damaged")
 
 
 def _write(body: Iterator[bytes], target: Path, spans: list[Span]) -> str:

@@ -159,13 +159,6 @@ def _hold_an_answer(answers: Sequence[Any]) -> bool:
     return any(map(str.strip, answers))
 
 
-def each_of(answers: Any) -> list[Any]:
-    """The answers of a file's field, where a text alone is one answer and not its letters."""
-    if isinstance(answers, str):
-        return [answers]
-    return list(answers)
-
-
 class ClosedBook(Answer):
     """A question answered from memory: any of its known answers counts.
     lm-eval's templates and stop strings.

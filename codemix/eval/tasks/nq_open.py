@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.task_shapes.written import ClosedBook, each_of
+from codemix.eval.task_shapes.written import ClosedBook
+from codemix.recipe.language.lists import one_or_several
 
 
 class NaturalQuestionsOpen(ClosedBook):
@@ -16,4 +17,4 @@ class NaturalQuestionsOpen(ClosedBook):
         return f"Answer these questions:\n\nQ: {row['question']}?\nA:"
 
     def answers(self, row):
-        return each_of(row["answer"])
+        return list(one_or_several(row["answer"]))

@@ -4,7 +4,8 @@ from collections import Counter
 from typing import ClassVar, Literal
 
 from codemix.eval.task_shapes.example_files import Row
-from codemix.eval.task_shapes.written import Answer, comparable, each_of
+from codemix.eval.task_shapes.written import Answer, comparable
+from codemix.recipe.language.lists import one_or_several
 
 
 class QuAC(Answer):
@@ -41,7 +42,7 @@ class QuAC(Answer):
         return f"{row['context']}\nQuestion: {row['question']}\nAnswer:"
 
     def answers(self, row):
-        answers = each_of(row["answers"])
+        answers = one_or_several(row["answers"])
         return [answer["text"] if isinstance(answer, dict) else answer for answer in answers]
 
     def credit(self, text, answers):

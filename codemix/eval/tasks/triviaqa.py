@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Literal
 
-from codemix.eval.task_shapes.written import ClosedBook, each_of
+from codemix.eval.task_shapes.written import ClosedBook
+from codemix.recipe.language.lists import one_or_several
 
 
 class TriviaQA(ClosedBook):
@@ -19,4 +20,4 @@ class TriviaQA(ClosedBook):
     def answers(self, row):
         answer = row["answer"]
         aliases = answer["aliases"] if isinstance(answer, dict) else answer
-        return each_of(aliases)
+        return list(one_or_several(aliases))

@@ -10,6 +10,7 @@ from fractions import Fraction
 from codemix.errors import did_you_mean
 from codemix.recipe.language import schema
 from codemix.recipe.language.finding import Finding, finding
+from codemix.recipe.language.lists import one_or_several
 from codemix.recipe.language.quantities import share_at_least, share_at_most, show_share, tokens_at_least
 from codemix.recipe.planning.plan import StagePlan, StageSource
 
@@ -18,11 +19,11 @@ Tags = Mapping[str, str | list[str]]  # {axis: value, or any of several}
 
 def matches(tags: Mapping[str, str], where: Tags) -> bool:
     """Whether a source's tags satisfy `{axis: value or list of values}`."""
+    fits: list[bool] = []
     for axis, wanted in where.items():
-        values = [wanted] if isinstance(wanted, str) else wanted
-        if tags.get(axis) not in values:
-            return False
-    return True
+        values = one_or_several(wanted)
+        fits.append(tags.get(axis) in values)
+    return all(fits)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Lists of a recipe of which one item may stand alone: `keep: en` for `keep: [en]`."""
+"""Lists of which one item may stand alone, as in a recipe `keep: en` for `keep: [en]`."""
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -10,7 +11,8 @@ from codemix.recipe.language.mixture_schema import Name
 
 
 def one_or_several(value: Any) -> Any:
-    if isinstance(value, str):
+    """A list of what is given; a text or a path is one item, not its letters."""
+    if isinstance(value, (str, os.PathLike)):
         return (value,)
     return value
 

@@ -62,10 +62,7 @@ def aot(
     installed. A program that does not fit is a result, not an error: `fits` is False and `hints` name what
     would help.
     """
-    stages = [one for one in plan.stages if stage in (None, one.name)]
-    if not stages:
-        names = ", ".join(one.name for one in plan.stages)
-        raise CodemixError(f"there is no stage `{stage}`", hints=[f"stages: {names}"], rule="unknown-stage")
+    stages = plan.stages if stage is None else [plan.stage(stage)]
     vocab = vocab_size or cost_estimate.vocabulary(plan)
     if not vocab:
         raise CodemixError(

@@ -2,57 +2,21 @@
 
 from typing import Literal
 
-from pydantic import Field
-
-from codemix.errors import Problem
-from codemix.recipe.language.quantities import Length, LengthField
-from codemix.train.schedule import (
-    Position,
-    Previous,
-    Rate,
-    RateOrZero,
-    Schedule,
-    between,
-    needs_previous,
-    too_long,
-)
+from codemix.train.schedule import between
+from codemix.train.schedules._start_to_floor import StartToFloor
 
 
-class Linear(Schedule):
+class Linear(StartToFloor):
     """A straight line from `start` to `floor` over the stage:
     the paper's cooldown, which ends at 1e-6 (section 3.5).
     """
 
     kind: Literal["linear"] = "linear"
-    start: Rate | Previous = Field(
-        "previous", description="rate at the start of the line; `previous` continues from the parent's end"
-    )
-    floor: RateOrZero = Field(0.0, description="rate of the last step")
-    warmup: LengthField = Field(Length(steps=0), description="linear warm-up from `warmup_from` to `start`")
-    warmup_from: RateOrZero | Previous = Field(
-        0.0, description="rate just before the first step, when there is a warm-up"
-    )
 
     EXAMPLES = (
         {"kind": "linear", "start": "previous", "floor": 0.000001},
         {"kind": "linear", "start": 0.0003, "floor": 0.00001, "warmup": "1%"},
     )
 
-    def lr(self, position: Position) -> float:
-        now = position.tokens_after
-        whole = position.stage_total
-        warm = position.in_tokens(self.warmup, whole)
-        start = position.rate(self.start)
-        if now < warm:
-            first = position.rate(self.warmup_from)
-            return between(first, start, now / warm)
-        if now >= whole:
-            return self.floor
-        x = (now - warm) / (whole - warm)
+    def fallen(self, start: float, x: float) -> float:
         return between(start, self.floor, x)
-
-    def problems(self, position: Position) -> list[Problem]:
-        whole = position.stage_total
-        return too_long({"warmup": position.in_tokens(self.warmup, whole)}, whole, "stage") + needs_previous(
-            position, self.start, self.warmup_from
-        )
