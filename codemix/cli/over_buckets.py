@@ -25,9 +25,6 @@ Tells = Literal["nothing", "cost", "leases"]
 _NAMED_BY = ("recipe", "recipes", "runs", "study", "space")  # arguments that say which outputs are meant
 _SHARED = {  # options of work on several machines, and their values that are fine
     "executor": ("local",),
-    "coordinator": (None,),
-    "hosts": (None,),
-    "host": (None,),
 }
 
 
@@ -52,7 +49,7 @@ def over_buckets(
             if not isinstance(address, str):
                 _refuse_streaming(given)
                 return command(**given)
-            with contextlib.closing(_staged(address, given)) as staged:
+            with _met(given), contextlib.closing(_staged(address, given)) as staged:
                 return over_bucket(staged, given)
 
         def over_bucket(staged: StagedStore, given: dict[str, Any]) -> Any:
@@ -78,6 +75,28 @@ def over_buckets(
         return run
 
     return decorate
+
+
+@contextlib.contextmanager
+def _met(given: dict[str, Any]) -> Iterator[None]:
+    """Where the command is one of several processes, it meets the others before it copies: none waits in vain for one
+    that cannot."""
+    options = [given.get(option) for option in ("coordinator", "hosts", "host")]
+    if options == [None, None, None]:
+        yield
+        return
+    if given["checkpoints"] is None:
+        raise refusal(
+            f"several processes that share nothing but {given['store']} need a bucket for their checkpoints too",
+            f"add `--checkpoints`, for example `--checkpoints {given['store']}`",
+            rule="hosts-checkpoints",
+        )
+    from codemix.train.run import hosts
+    from codemix.train.run.options import Hosts
+
+    hosts.prepare(Hosts.given(*options))
+    with hosts.explain_lost_host():
+        yield
 
 
 def _staged(address: str, given: dict[str, Any]) -> StagedStore:
@@ -124,17 +143,20 @@ def _refuse_streaming(given: dict[str, Any]) -> None:
 def _copied(staged: StagedStore, needs: Needs, given: dict[str, Any]) -> Iterator[Store]:
     """The local copy, with what a command needs."""
     if given.get("shards") == "stream":
-        streaming = staged.streaming()
-        copied = f"copying {streaming.copied}, to {staged.place.cache}"
-        print(f"{staged.place}: {copied}; training reads the tokens from there", file=sys.stderr)
-        with streaming.store() as copy:
+        with contextlib.ExitStack() as reading:
+            with staged.place.copying():
+                streaming = staged.streaming()
+                copied = f"copying {streaming.copied}, to {staged.place.cache}"
+                print(f"{staged.place}: {copied}; training reads the tokens from there", file=sys.stderr)
+                copy = reading.enter_context(streaming.store())
             yield copy
         return
-    transfer = staged.missing_for_training() if needs == "training" else staged.missing()
-    if transfer.outputs:
-        cost = f"{len(transfer.outputs):,} outputs, {staged.cost(transfer)}"
-        print(f"{staged.place}: copying {cost}, to {staged.local.root}", file=sys.stderr)
-    staged.bring(transfer)
+    with staged.place.copying():
+        transfer = staged.missing_for_training() if needs == "training" else staged.missing()
+        if transfer.outputs:
+            cost = f"{len(transfer.outputs):,} outputs, {staged.cost(transfer)}"
+            print(f"{staged.place}: copying {cost}, to {staged.local.root}", file=sys.stderr)
+        staged.bring(transfer)
     yield staged.local
 
 

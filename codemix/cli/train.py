@@ -108,7 +108,6 @@ def train(
     context = job.workspace
     show_warnings(context.checked)
     _warn_of_scoring(context)
-    several = any(given is not None for given in (coordinator, hosts, host))
     options = TrainOptions(
         save_every_steps=save_every_steps,
         save_every_s=save_every_s,
@@ -122,7 +121,7 @@ def train(
         mesh=mesh_of(mesh),
         microbatches=microbatches,
         remat=remat,
-        hosts=Hosts(coordinator, hosts, host) if several else None,
+        hosts=Hosts.given(coordinator, hosts, host),
     )
     for folder in job.train(options).values():
         print(folder)

@@ -6,11 +6,12 @@ on what is known from its catalog: a store that has at least the JSON files of e
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from codemix.data.store.copying import copy, finished_digests
 from codemix.data.store.finished import KINDS, finished
 from codemix.data.store.store import Store, disk_problem, write_text
 from codemix.errors import CodemixError
-from codemix.files import text_digest
+from codemix.files import one_at_a_time, text_digest
 
 Advance = Callable[[int], None]  # called with bytes
 UPLOADS_TAKE = timedelta(days=1)  # at most: what is younger and unfinished may be on its way
@@ -206,6 +207,21 @@ class BucketPlace:
             if name not in known:
                 (work / name).unlink()
         store.publish_here(final, known)
+
+    @contextlib.contextmanager
+    def copying(self) -> Iterator[None]:
+        """In this block no other process copies from here into the same cache: what one has brought, the next one
+        finds."""
+
+        def say() -> None:
+            print(f"{self}: waiting for another process that copies to {self.cache}", file=sys.stderr)
+
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(one_at_a_time(self.cache / ".copying", say))
+            except OSError as error:
+                raise disk_problem(error, self.cache) from error
+            yield
 
     def remove(self, output: str) -> None:
         """Delete an output. Until it is gone, it is whole or not there."""

@@ -18,6 +18,10 @@ class Sharing(Protocol):
         machine works on it."""
         ...
 
+    def bring(self, output: str) -> None:
+        """Have an output here, where it is not and another machine has finished it."""
+        ...
+
     def give(self, output: str) -> None:
         """Put a finished output where the others find it."""
         ...

@@ -224,6 +224,18 @@ class Store:
             output = final.relative_to(self.root)
             behind.give(output.as_posix())
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether this folder is one machine's copy of a store that others work in too."""
+        return place_behind(self.root) is not None
+
+    def bring(self, final: Path) -> None:
+        """Have finished work here that another machine has finished, if they share the store."""
+        behind = place_behind(self.root)
+        if behind is not None and not final.exists():
+            output = final.relative_to(self.root)
+            behind.bring(output.as_posix())
+
     def publish_here(self, final: Path, known: Mapping[str, str] | None = None) -> None:
         """Write the digests of finished work and rename it into place, whole. The caller holds its lock.
 

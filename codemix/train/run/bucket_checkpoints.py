@@ -4,7 +4,8 @@
 
 Orbax saves to the stage's folder as ever, and takes no address; each step that is whole there is uploaded behind
 training. A run on a machine without it, or with an older one, begins with the newest step that is whole in the
-bucket. Only the first process talks to the bucket: the store is a folder that all processes of a run see.
+bucket. Only the first process writes there: the store is a folder that all processes of a run see or, where they
+share none, its checkpoints hold whole arrays; then the others read the step that the run begins with from the bucket.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from codemix.data.remote import pieces
 from codemix.data.remote.bucket import Bucket
 from codemix.data.store.store import disk_problem
 from codemix.errors import CodemixError
-from codemix.files import file_digest
+from codemix.files import file_digest, one_at_a_time
 from codemix.train.run import hosts, lineage
 from codemix.train.run.context import RunContext
 
@@ -106,14 +107,16 @@ def uploading(context: RunContext, stage: StagePlan, work: Path) -> Iterator[Upl
     if options.checkpoints is None:
         yield None
         return
+    name = lineage.stage_dir(context.store, stage).name
+    there = StageInBucket(Bucket(options.checkpoints), f"checkpoints/{name}")
     uploads = None
     if hosts.is_first():
-        name = lineage.stage_dir(context.store, stage).name
-        there = StageInBucket(Bucket(options.checkpoints), f"checkpoints/{name}")
         there.claim(work)
         uploads = Uploads(there, work, options.keep, options.keep_every_steps, context.view.note)
-        uploads.begin_with_newest()
+        uploads.begin_with_newest(at_once=context.is_apart)
     hosts.barrier(f"checkpoints of {stage.fingerprint}")
+    if context.is_apart:
+        _have_newest_of_first(there, work)
     try:
         yield uploads
     except Exception:
@@ -122,6 +125,17 @@ def uploading(context: RunContext, stage: StagePlan, work: Path) -> Iterator[Upl
         raise
     if uploads is not None:
         uploads.finish()
+
+
+def _have_newest_of_first(there: StageInBucket, work: Path) -> None:
+    """Bring the newest step of the first process, which is in the bucket, to the processes of other folders."""
+    steps = _steps_in(work / "checkpoints")
+    newest = int(hosts.of_first(str(max(steps, default=_NONE))))
+    if newest == _NONE or hosts.is_first():
+        return
+    with one_at_a_time(work / ".fetching"):
+        if newest not in _steps_in(work / "checkpoints"):
+            fetch(there, newest, work)
 
 
 def fetch(stage: StageInBucket, newest: int, work: Path) -> None:
@@ -176,9 +190,9 @@ class Uploads:
             self._thread = threading.Thread(target=self._run, name="checkpoint uploads", daemon=True)
             self._thread.start()
 
-    def begin_with_newest(self) -> None:
+    def begin_with_newest(self, *, at_once: bool = False) -> None:
         """Fetch the bucket's newest step where the stage's folder has none as new; upload the folder's newest
-        where the bucket does not have it."""
+        where the bucket does not have it, behind training or `at_once`."""
         stage = self.stage
         folder = self.work / "checkpoints"
         here = max(_steps_in(folder), default=_NONE)
@@ -187,6 +201,8 @@ class Uploads:
         if there > here:
             self.note(f"step {there:,} comes from {stage.bucket.address}/{stage.folder}")
             fetch(stage, there, self.work)
+        elif here > there and at_once:
+            self._send(here)
         elif here > there:
             self.begin(here)
         shutil.rmtree(self.work / _FETCHED, ignore_errors=True)

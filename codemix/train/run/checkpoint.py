@@ -34,7 +34,8 @@ import orbax.checkpoint as ocp
 from codemix.data.store.store import read_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import digest
-from codemix.train.run.leaves import abstract, checksums, differences, leaves, refuse_changed
+from codemix.train.run import hosts
+from codemix.train.run.leaves import abstract, checksums, differences, gathered, leaves, refuse_changed
 
 if TYPE_CHECKING:
     from codemix.recipe.language import schema
@@ -46,16 +47,29 @@ _PARTS = ("model", "opt_state")
 class Checkpoints:
     """The checkpoints in one folder. All processes of a run make the same calls in the same order."""
 
-    def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
+    def __init__(
+        self, folder: Path, *, keep: int | None = None, keep_every: int | None = None, apart: bool = False
+    ):
         """`keep`: newest steps that stay (None: all); multiples of `keep_every` stay besides.
         Left-overs of a crash are removed.
+
+        `apart`: the processes share no folder. The first one writes, arrays whole; which steps there are is for it
+        to say, and each process reads them in its own `folder`, where somebody has put them.
         """
         _keep_orbax_quiet()
         self.folder = Path(folder).absolute()
         self.keep_every = keep_every
+        self._apart = apart
+        self._writes = hosts.is_first() or not apart
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, keep_period=keep_every, cleanup_tmp_directories=keep is not None
+            create=not apart,
+            max_to_keep=keep if self._writes else None,
+            keep_period=keep_every if self._writes else None,
+            cleanup_tmp_directories=keep is not None and self._writes,
+            multiprocessing_options=_this_process() if apart else ocp.options.MultiprocessingOptions(),
         )
+        if apart:
+            self.folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
@@ -68,7 +82,11 @@ class Checkpoints:
             tree = getattr(state, part)
             content["leaves"][part] = leaves(tree)
             content["checksums"][part] = checksums(tree)
+            if self._apart:
+                tree = gathered(tree)
             saves[part] = ocp.args.StandardSave(tree)
+        if not self._writes:
+            return
         content = json.loads(json.dumps(content))  # a copy, and what will be read back
         content["digest"] = digest(content)
         saves["meta"] = ocp.args.JsonSave(content)
@@ -82,7 +100,10 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The newest whole step."""
-        return max(self.steps(), default=None)
+        newest = max(self.steps(), default=None)
+        if self._apart:
+            newest = json.loads(hosts.of_first(json.dumps(newest)))
+        return newest
 
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved as `meta` with a step."""
@@ -132,6 +153,8 @@ class Checkpoints:
 
     def keep_only(self, final: int) -> None:
         """Remove what a finished stage needs no more: all but `final` and the multiples of `keep_every`."""
+        if not self._writes:
+            return
         self.wait()
         for step in self.steps():
             if step != final and not (self.keep_every and step % self.keep_every == 0):
@@ -165,6 +188,14 @@ class Checkpoints:
                 hints=[hint],
                 rule="checkpoint-damaged",
             ) from error
+
+
+def _this_process() -> ocp.options.MultiprocessingOptions:
+    """Orbax's, for one that waits for no other."""
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process-{me}"
+    )
 
 
 def restore_final(stage_dir: Path, like: Any, *, parts: tuple[str, ...] = _PARTS) -> dict[str, Any]:

@@ -43,6 +43,12 @@ class RunContext:
         return self.tokenizer["vocab_size"]
 
     @functools.cached_property
+    def is_apart(self) -> bool:
+        """Whether the processes of this run share no folder: each has a copy of a store in a bucket, the first one
+        holds the leases and writes what the stages leave."""
+        return jax.process_count() > 1 and self.store.is_shared
+
+    @functools.cached_property
     def mesh_shape(self) -> dict[str, int]:
         """Raises CodemixError for what does not divide."""
         asked = self.options.mesh

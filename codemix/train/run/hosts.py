@@ -15,8 +15,22 @@ from pathlib import Path
 import jax
 
 from codemix.errors import EXIT_PROBLEM, CodemixError, Problem
+from codemix.train.run import memory
 from codemix.train.run.lost_host import RuntimeWords
 from codemix.train.run.options import Hosts
+
+
+def prepare(hosts: Hosts | None) -> None:
+    """Meet the other processes, and set what must be set before JAX looks at its devices and starts its threads.
+
+    Where there are others, all look at their devices now: JAX waits for that minutes only, and what comes next may
+    take longer on one of them.
+    """
+    enough_threads()
+    memory.keep_freed_pages()
+    join(hosts)
+    if hosts is not None:
+        jax.devices()
 
 
 def join(hosts: Hosts | None) -> None:
@@ -64,6 +78,9 @@ def explain_lost_host() -> Iterator[None]:
     """
     try:
         yield
+    except CodemixError:
+        _leave_at_once()
+        raise
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         message = str(error).lower()
         is_lost = _mentions(message, _LOST_SIGNS) and _of_the_runtime(error)
@@ -71,9 +88,7 @@ def explain_lost_host() -> Iterator[None]:
             raise
         is_slow = _mentions(message, _SLOW_SIGNS) and not _mentions(message, _ENDED_SIGNS)
         what = _SLOW if is_slow else _ENDED
-        if _joined:
-            # runs before JAX's own, which would wait for the other process, and abort
-            atexit.register(_leave)
+        _leave_at_once()
         raise CodemixError(f"{what}: {str(error).splitlines()[0]}", hints=_HINTS, rule="hosts") from error
 
 
@@ -87,6 +102,13 @@ def _of_the_runtime(error: Exception) -> bool:
     if isinstance(error, jax.errors.JaxRuntimeError):
         return True
     return re.match(r"[A-Z_]{5,}: ", str(error)) is not None
+
+
+def _leave_at_once() -> None:
+    """Let the coming end of this process be quick: JAX's own would wait for the others, which wait for this one, and
+    abort."""
+    if _joined:
+        atexit.register(_leave)
 
 
 def _leave() -> None:
@@ -134,6 +156,20 @@ def any_of(flag: bool) -> bool:
 
     flags = multihost_utils.process_allgather(np.array(flag, np.int32))
     return bool(np.any(flags))
+
+
+def of_first(text: str) -> str:
+    """What the first process says; the others may say anything."""
+    if jax.process_count() == 1:
+        return text
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    said = np.frombuffer(text.encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(said))))
+    of_that_length = np.resize(said, length)
+    heard = multihost_utils.broadcast_one_to_all(of_that_length).astype(np.uint8)
+    return heard.tobytes().decode()
 
 
 def use_compile_cache(folder: Path | None, default: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import keystr, tree_leaves_with_path
 
 from codemix.errors import Problem
@@ -27,6 +29,24 @@ def abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     """An array's shape, dtype and sharding."""
     shape = leaf.shape
     return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def gathered(tree: Any) -> Any:
+    """The leaves as whole NumPy arrays in the first process, one after the other over its devices; None in others."""
+    return jax.tree.map(_gathered, tree)
+
+
+def _gathered(leaf: jax.Array) -> np.ndarray | None:
+    mesh = cast(NamedSharding, leaf.sharding).mesh
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    whole = jax.jit(_same, out_shardings=everywhere)(leaf)
+    if jax.process_index() > 0:
+        return None
+    return np.array(whole.addressable_data(0))
+
+
+def _same(leaf: jax.Array) -> jax.Array:
+    return leaf
 
 
 def checksums(tree: Any) -> dict[str, int]:

@@ -164,6 +164,7 @@ def parent_dir(store: Store, stage: StagePlan, parent: StagePlan, tokenizer: Tok
     Raises CodemixError when it is not in the store or uses a different tokenizer.
     """
     folder = stage_dir(store, parent)
+    store.bring(folder)
     if not is_done(folder):
         raise CodemixError(
             f"stage `{stage.name}` starts from `{parent.name}`, which is not in the store ({folder})",

@@ -56,7 +56,10 @@ def run_stage(context: RunContext, stage: StagePlan, folder: Path) -> dict[str, 
     with (
         uploading(context, stage, folder) as uploads,
         Checkpoints(
-            folder / "checkpoints", keep=options.keep, keep_every=options.keep_every_steps
+            folder / "checkpoints",
+            keep=options.keep,
+            keep_every=options.keep_every_steps,
+            apart=context.is_apart,
         ) as checkpoints,
     ):
         state = start_state(context, stage, checkpoints, belongs_to)

@@ -22,6 +22,13 @@ class Hosts:
     count: int | None = None
     index: int | None = None
 
+    @classmethod
+    def given(cls, coordinator: str | None, count: int | None, index: int | None) -> Hosts | None:
+        """What was given of them; None where nothing was: one process."""
+        if coordinator is None and count is None and index is None:
+            return None
+        return cls(coordinator, count, index)
+
 
 @dataclass(frozen=True)
 class StepMetrics:

@@ -125,7 +125,8 @@ class Session:
 def _session(
     plan: Plan, store: Store, manifests: Mapping[str, Manifest], options: TrainOptions
 ) -> Iterator[Session]:
-    _prepare_process(store, options)
+    hosts.prepare(options.hosts)
+    hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
     view = open_view(options.live) if hosts.is_first() else View()
     alone = jax.process_count() == 1
     try:
@@ -149,14 +150,6 @@ def _session(
         if stop.cause == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise SystemExit(0) from None
-
-
-def _prepare_process(store: Store, options: TrainOptions) -> None:
-    """What must be set before JAX looks at its devices and starts its threads."""
-    hosts.enough_threads()
-    memory.keep_freed_pages()
-    hosts.join(options.hosts)
-    hosts.use_compile_cache(options.compile_cache, store.root / ".jax-cache")
 
 
 @contextlib.contextmanager

@@ -56,7 +56,9 @@ def average(context: RunContext, stage: StagePlan, folders: Sequence[Path]) -> P
                 "step": stage.steps,
                 "belongs_to": lineage.belongs_to(stage, context.manifests, context.tokenizer),
             }
-            with Checkpoints(work / "checkpoints", keep=1) as checkpoints:
+            for folder in folders:
+                context.store.bring(folder)
+            with Checkpoints(work / "checkpoints", keep=1, apart=context.is_apart) as checkpoints:
                 # else a run before this one ended between here and the rename
                 if checkpoints.latest() is None:
                     checkpoints.save(stage.steps, mean_state(context.step(stage), folders), meta | facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
     from codemix.recipe.planning.plan import StagePlan
 
 
+LINEAGE = "lineage.json"
+
+
 @contextlib.contextmanager
 def building(context: RunContext, stage: StagePlan) -> Iterator[Path | None]:
-    """The folder in which a stage is made, its place in the store when this ends well; None when another
-    process was faster.
+    """The folder in which a stage is made, its place in the store when this ends well; None when another run was
+    faster.
+
+    Where processes share no folder, it is the first one's that becomes the stage.
     """
+    _refuse_other_stages(stage)
     final = lineage.stage_dir(context.store, stage)
     work = context.store.work(final)
     with context.store.begin(final) if hosts.is_first() else contextlib.nullcontext(work) as begun:
@@ -36,18 +43,53 @@ def building(context: RunContext, stage: StagePlan) -> Iterator[Path | None]:
             return
         if hosts.is_first():
             _begin(context, stage, work)
-        hosts.barrier(f"begin {stage.fingerprint}")
+        with _folder_of_this_process(context, stage, work) as folder:
+            yield folder
+            hosts.barrier(f"end {stage.fingerprint}")
+            if hosts.is_first():
+                context.store.publish(final)
+            hosts.barrier(f"done {stage.fingerprint}")
+
+
+@contextlib.contextmanager
+def _folder_of_this_process(context: RunContext, stage: StagePlan, work: Path) -> Iterator[Path]:
+    """`work`, once it is there; where processes share no folder, all but the first have another one, for what they
+    read of it, one for those of a machine. It is empty at the beginning and gone at the end."""
+    apart = context.store.root / ".others" / work.name
+    shutil.rmtree(apart, ignore_errors=True)
+    hosts.barrier(f"begin {stage.fingerprint}")
+    if not context.is_apart:
         _refuse_separate_stores(context, work)
         yield work
-        hosts.barrier(f"end {stage.fingerprint}")
-        if hosts.is_first():
-            context.store.publish(final)
-        hosts.barrier(f"done {stage.fingerprint}")
+        return
+    record = hosts.of_first(_text(work / LINEAGE))
+    if hosts.is_first():
+        yield work
+        return
+    write_text(apart / LINEAGE, record)
+    yield apart
+    shutil.rmtree(apart, ignore_errors=True)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _refuse_other_stages(stage: StagePlan) -> None:
+    """Raises CodemixError, in every process, where one trains another stage than the first."""
+    of_first = hosts.of_first(stage.fingerprint)
+    if hosts.any_of(stage.fingerprint != of_first):
+        raise CodemixError(
+            f"the processes of this run do not train the same: stage `{stage.name}` is {stage.fingerprint[:12]} "
+            f"here and {of_first[:12]} in the first",
+            hints=["give every process the same recipe, codemix and data"],
+            rule="hosts-differ",
+        )
 
 
 def _refuse_separate_stores(context: RunContext, work: Path) -> None:
     """Raises CodemixError, in every process, where one does not see what the first has written."""
-    if hosts.any_of(not (work / "lineage.json").exists()):
+    if hosts.any_of(not (work / LINEAGE).exists()):
         raise CodemixError(
             f"the store {context.store.root} is not one folder for all processes of this run",
             hints=[
@@ -59,13 +101,13 @@ def _refuse_separate_stores(context: RunContext, work: Path) -> None:
 
 
 def _begin(context: RunContext, stage: StagePlan, work: Path) -> None:
-    if (work / "lineage.json").exists():  # its files go on with the names that they began with
+    if (work / LINEAGE).exists():  # its files go on with the names that they began with
         return
     _note_stopped(stage, work)
     record = lineage.lineage(context.plan, stage, context.manifests, context.tokenizer)
     recipe = context.plan.recipe.model_dump(mode="json", by_alias=True)
     write_text(work / "recipe.yaml", dump(recipe))
-    write_json(work / "lineage.json", record)
+    write_json(work / LINEAGE, record)
 
 
 @dataclasses.dataclass(frozen=True)
