@@ -23,14 +23,14 @@ from codemix.train.run.options import Hosts
 def prepare(hosts: Hosts | None) -> None:
     """Meet the other processes, and set what must be set before JAX looks at its devices and starts its threads.
 
-    Where there are others, all look at their devices now: JAX waits for that minutes only, and what comes next may
-    take longer on one of them.
+    Where there are others, they connect now, in which JAX waits for each other half a minute only: what comes next
+    may take longer on one of them.
     """
     enough_threads()
     memory.keep_freed_pages()
     join(hosts)
     if hosts is not None:
-        jax.devices()
+        barrier("met")
 
 
 def join(hosts: Hosts | None) -> None:
