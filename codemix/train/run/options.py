@@ -25,9 +25,9 @@ class Hosts:
     @classmethod
     def given(cls, coordinator: str | None, count: int | None, index: int | None) -> Hosts | None:
         """What was given of them; None where nothing was: one process."""
-        if coordinator is None and count is None and index is None:
-            return None
-        return cls(coordinator, count, index)
+        asked = cls(coordinator, count, index)
+        is_nothing = asked == cls()
+        return None if is_nothing else asked
 
 
 @dataclass(frozen=True)
