@@ -94,7 +94,7 @@ def _met(given: dict[str, Any]) -> Iterator[None]:
     from codemix.train.run import hosts
     from codemix.train.run.options import Hosts
 
-    hosts.prepare(Hosts.given(*options))
+    hosts.prepare(Hosts(*options).given)
     with hosts.explain_lost_host():
         yield
 

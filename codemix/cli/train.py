@@ -121,7 +121,7 @@ def train(
         mesh=mesh_of(mesh),
         microbatches=microbatches,
         remat=remat,
-        hosts=Hosts.given(coordinator, hosts, host),
+        hosts=Hosts(coordinator, hosts, host).given,
     )
     for folder in job.train(options).values():
         print(folder)

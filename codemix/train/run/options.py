@@ -22,12 +22,11 @@ class Hosts:
     count: int | None = None
     index: int | None = None
 
-    @classmethod
-    def given(cls, coordinator: str | None, count: int | None, index: int | None) -> Hosts | None:
-        """What was given of them; None where nothing was: one process."""
-        asked = cls(coordinator, count, index)
-        is_nothing = asked == cls()
-        return None if is_nothing else asked
+    @property
+    def given(self) -> Hosts | None:
+        """Itself; None where nothing is said, which means one process."""
+        nothing = Hosts()
+        return None if self == nothing else self
 
 
 @dataclass(frozen=True)
