@@ -500,7 +500,12 @@ dataset:
     - {source_name: web, name: other, target_ratio: 0.5, paths: [p, q], max_repetition_ratio: 2.0, extra: {a: 1}}
     - {name: code, target_ratio: 0.5, max_source_fraction: 0.5}
 max_tokens: 5
-train: {lr: 0.1}
+data_loader: {global_batch_size: 1280, seed: 1}
+train_module:
+  optim: {lr: 0.001, eps: 0.5}
+  scheduler: {type: cos_with_warmup, _CLASS_: Cos, units: steps, warmup: 3, warmup_steps: 4, warmup_min_lr: 0.0001,
+    alpha_f: 0.25, lr_field: lr}
+trainer: {max_duration: {value: 64000, unit: tokens, other: 1}, hard_stop: {value: 3, unit: steps}}
 """,
     "megatron": '{"train": ["3", "a", "7", "b"], "valid": ["1", "c"], "test": null}',
 }

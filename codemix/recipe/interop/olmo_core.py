@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from codemix.errors import Problem
-from codemix.recipe.interop.left_out import ANY, NUMBER, left_out
+from codemix.recipe.interop.left_out import ANY, NUMBER, Patterns, left_out
+from codemix.recipe.interop.olmo_core_rates import RunLength, learning_rate
 from codemix.recipe.interop.values import (
     Imported,
     Phase,
@@ -61,20 +63,69 @@ def olmo_core(content: str, file: str) -> Imported:
         problems.append(warning(what, rule="import-no-budget"))
     seq_at = find_key(value, "sequence_length")
     seq_len = whole_or_none(_at(value, seq_at))
-    batch_at = _first_whole(value, around, "global_batch_size")
+    batch_at = _first_whole(value, [("data_loader",), *around], "global_batch_size")
     rows = _rows(_at(value, batch_at), seq_len)
-    read = _source_fields(listed, at) | {place: int for place in (tokens_at, seq_at) if place}
+    length = _length(value, _at(value, tokens_at), _at(value, batch_at) if rows else None)
+    rate = learning_rate(value, length.run)
+    read = _source_fields(listed, at)
+    if seq_at:
+        read[seq_at] = int
+    if tokens_at and length.tokens == _at(value, tokens_at):
+        read[tokens_at] = int
+    read |= rate.read | length.read
     if rows is not None and batch_at:
         read[batch_at] = int
     problems += left_out(value, read)
+    phase = Phase(
+        "train",
+        kept.weights,
+        steps=length.run.steps if length.run and rate.schedule else None,
+        tokens=length.tokens,
+        learning_rate=rate.schedule,
+        no_rate=rate.why_none,
+    )
     return Imported(
         "olmo-core",
         stem(file),
-        (Phase("train", kept.weights, tokens=_at(value, tokens_at)),),
+        (phase,),
         seq_len=seq_len,
         batch_size=rows,
         problems=tuple(problems),
     )
+
+
+@dataclass(frozen=True)
+class _Length:
+    """How long the run is, by its trainer or by its mixture; `read` are the places in the file that say so."""
+
+    tokens: int | None
+    run: RunLength | None  # None where it is not known in steps
+    read: Patterns
+
+
+def _length(value: Any, mixture_tokens: int | None, batch_tokens: int | None) -> _Length:
+    at = find_key(value, "max_duration")
+    duration = at_path(value, at) if at else None
+    if at is None or not isinstance(duration, dict):
+        return _Length(mixture_tokens, _run(mixture_tokens, batch_tokens), {})
+    amount = whole_or_none(duration.get("value"))
+    unit = duration.get("unit")
+    read: Patterns = {(*at, "value"): int, (*at, "unit"): str}
+    if amount is not None and amount > 0:
+        if unit == "tokens":
+            return _Length(amount, _run(amount, batch_tokens), read)
+        if unit == "steps" and batch_tokens:
+            tokens = amount * batch_tokens
+            return _Length(tokens, _run(tokens, batch_tokens), read)
+        if unit == "epochs" and amount == 1:
+            return _Length(mixture_tokens, _run(mixture_tokens, batch_tokens), read)
+    return _Length(mixture_tokens, None, {})
+
+
+def _run(tokens: int | None, batch_tokens: int | None) -> RunLength | None:
+    if not tokens or not batch_tokens:
+        return None
+    return RunLength(tokens, batch_tokens)
 
 
 def _weights(listed: list[dict[str, Any]], document: YamlFile, at: tuple) -> Iterator[Weight]:
@@ -134,10 +185,17 @@ def _source_fields(listed: list[dict[str, Any]], at: tuple) -> dict[tuple, Any]:
 def _first_whole(value: Any, places: Iterable[tuple], key: str) -> tuple | None:
     """Where the first of the places that are mappings with a whole number under `key` has it."""
     for place in places:
-        around = at_path(value, place)
+        around = _inside(value, place)
         if isinstance(around, dict) and whole_or_none(around.get(key)) is not None:
             return (*place, key)
     return None
+
+
+def _inside(value: Any, place: tuple) -> Any:
+    """What is at a place; None where there is no such place."""
+    for part in place:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _at(value: Any, place: tuple | None) -> Any:
