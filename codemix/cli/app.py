@@ -32,10 +32,10 @@ SECTIONS = {  # of `codemix --help`: command -> the module of codemix.cli and th
     },
     "Write and review recipes": {
         "validate": ("recipe", "validate"),
-        "plan": ("recipe", "plan"),
+        "plan": ("plan", "plan"),
         "diff": ("recipe", "diff"),
         "fmt": ("recipe", "fmt"),
-        "lock": ("recipe", "lock"),
+        "lock": ("lock", "lock"),
         "ci": ("ci", "ci"),
         "lsp": ("lsp", "lsp"),
         "schema": ("recipe", "schema"),
@@ -48,9 +48,9 @@ SECTIONS = {  # of `codemix --help`: command -> the module of codemix.cli and th
     "Build data and look at it": {
         "build-data": ("data", "build_data"),
         "inspect": ("data", "inspect"),
-        "why": ("data", "why"),
-        "show": ("data", "show"),
-        "seen": ("data", "seen"),
+        "why": ("documents", "why"),
+        "show": ("documents", "show"),
+        "seen": ("documents", "seen"),
     },
     "Train": {
         "train": ("train", "train"),
@@ -63,14 +63,14 @@ SECTIONS = {  # of `codemix --help`: command -> the module of codemix.cli and th
         "compare": ("evaluation", "compare"),
     },
     "Work with other tools": {
-        "import": ("recipe", "import_"),
-        "export": ("recipe", "export"),
+        "import": ("interop", "import_"),
+        "export": ("interop", "export"),
         "export-data": ("export", "export_data"),
         "import-model": ("model", "import_model"),
         "export-model": ("model", "export_model"),
     },
     "Keep stores": {
-        "verify": ("data", "verify"),
+        "verify": ("verify", "verify"),
         "push": ("transfer", "push"),
         "pull": ("transfer", "pull"),
         "gc": ("transfer", "gc"),

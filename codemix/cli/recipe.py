@@ -1,6 +1,4 @@
-"""Commands that need no data and no accelerator: validate, fmt, plan, diff, lock, schema, components, init,
-import, export.
-"""
+"""Commands about what a recipe says and may say: init, validate, fmt, diff, schema, components."""
 
 from __future__ import annotations
 
@@ -9,37 +7,27 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codemix import environment
 from codemix.cli.context import (
     DATA_ROOT,
-    STORE,
-    AnyStoreOption,
-    ChipOption,
     DataRootOption,
-    EvalDataOption,
     JsonOption,
     MarkdownOption,
-    MfuOption,
-    RecipeArg,
     folder_or_address,
     plan_in,
     print_json,
     refusal,
-    show_warnings,
-    write_page,
 )
 from codemix.cli.over_buckets import over_buckets
 from codemix.errors import EXIT_PROBLEM, CodemixError, Problem
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Workspace
     from codemix.recipe.language.yaml_text import YamlFile
     from codemix.recipe.planning.plan import Plan
-    from codemix.tables import Table
 
 
 def validate(
@@ -93,11 +81,12 @@ def _validate_study(document: YamlFile) -> _Validated:
 def _validate_recipe(document: YamlFile) -> _Validated:
     from codemix.recipe.checks import validation
     from codemix.recipe.language import requirements
+    from codemix.recipe.language.quantities import show_count
 
     checked = validation.check_document(document)
     missing_here = requirements.warnings(checked.plan.recipe, document)
     tokens = sum(stage.tokens for stage in checked.plan.stages)
-    stages = _count(len(checked.plan.stages), "stage")
+    stages = show_count(len(checked.plan.stages), "stage")
     problems = [*checked.problems, *_model_problems(checked.plan, document), *missing_here]
     return _Validated(problems, f"{stages}, {tokens:,} tokens")
 
@@ -146,127 +135,6 @@ def fmt(
     return EXIT_PROBLEM if problems or (check and n_differing) else 0
 
 
-def _count(n: int, noun: str) -> str:
-    plural = "" if n == 1 else "s"
-    return f"{n} {noun}{plural}"
-
-
-@over_buckets("catalog", tells="cost")
-def plan(
-    recipe: RecipeArg,
-    store: AnyStoreOption = STORE,
-    data_root: DataRootOption = DATA_ROOT,
-    json: JsonOption = False,
-    markdown: MarkdownOption = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write the plan as a page: mixture, epochs, funnel, cost.")
-    ] = None,
-    svg: Annotated[
-        Path | None, typer.Option("--svg", help="Write the mixture over the run as a picture.")
-    ] = None,
-    chip: ChipOption = "v5e",
-    mfu: MfuOption = 0.4,
-    eval_data: EvalDataOption = None,
-) -> None:
-    """Say, in whole tokens, what a recipe will do."""
-    from codemix.api import preflight
-    from codemix.cli.context import load
-    from codemix.eval.options import EvalOptions
-    from codemix.recipe.language import recipe_file, yaml_text
-    from codemix.recipe.planning import plan_tables
-    from codemix.train.model import huggingface
-
-    document = yaml_text.load(recipe)
-    if recipe_file.is_study(document):
-        from codemix.cli.study import print_study_plan
-
-        if html or svg:
-            raise refusal(
-                "`--html` and `--svg` draw the plan of one recipe, and this is a study",
-                f"`codemix study expand {recipe}` writes its points as recipes",
-            )
-
-        return print_study_plan(document, json=json, markdown=markdown, chip=chip, mfu=mfu)
-    workspace = load(document, store, data_root)
-    planned = workspace.plan
-    _write_pictures(workspace, html, svg, chip, mfu)
-    missing = preflight.missing_here(workspace, EvalOptions(data=eval_data, data_root=data_root))
-    not_exportable = huggingface.problems(planned.recipe.model)
-    if json:
-        content = plan_tables.as_json(planned, _existing(workspace), chip, mfu)
-        content["missing"] = [problem.as_json() for problem in missing]
-        content["not_exportable"] = [problem.as_json() for problem in not_exportable]
-        return print_json(content)
-    tables = [*plan_tables.plan_tables(planned, chip, mfu), _store_table(workspace)]
-    if missing:
-        tables.append(_missing_table(missing))
-    show_warnings(workspace.checked)
-    for table in tables:
-        print(table.markdown()) if markdown else table.print()
-    for note in not_exportable:
-        print(f"note: {note.what}", file=sys.stderr)
-    return None
-
-
-def _write_pictures(workspace: Workspace, html: Path | None, svg: Path | None, chip: str, mfu: float) -> None:
-    """The plan as a page and as a picture, where they were asked for."""
-    if html is not None:
-        from codemix.eval.plan.page import page
-
-        content = page(workspace, _store_table(workspace), chip, mfu)
-        write_page(content, html)
-    if svg is not None:
-        from codemix.eval.pages import plots
-        from codemix.eval.plan import charts
-        from codemix.eval.plan.page import source_shades
-        from codemix.files import write_whole
-
-        picture = charts.mixture(workspace.plan, source_shades(workspace.plan))
-        write_whole(svg, plots.standalone(picture))
-        print(f"wrote {svg}", file=sys.stderr)
-
-
-def _existing(workspace: Workspace) -> dict[str, Any]:
-    """What the store holds of a plan, for programs."""
-    sources, stages = {}, {}
-    for name, state in workspace.found.items():
-        sources[name] = {"built": state.built, "fingerprint": state.fingerprint, "reason": state.reason}
-    for stage in workspace.plan.stages:
-        trained = workspace.is_trained(stage)
-        reason = workspace.why_untrained(stage)
-        renamed = workspace.renamed_since(stage)
-        stages[stage.name] = {"trained": trained, "reason": reason, "renamed": renamed}
-    return {"sources": sources, "stages": stages}
-
-
-def _store_table(workspace: Workspace) -> Table:
-    """What the store holds of a plan."""
-    from codemix.tables import Table
-
-    table = Table("In the store", ["what", "state", "why"])
-    for name, state in workspace.found.items():
-        what = "documents" if state.read_by else "data"
-        built = "built" if state.built else "to build"
-        table.rows.append([f"{what} {name}", built, state.reason])
-    for stage in workspace.plan.stages:
-        if workspace.is_trained(stage):
-            row = ["trained", workspace.renamed_since(stage) or stage.fingerprint[:12]]
-        else:
-            row = ["to train", workspace.why_untrained(stage)]
-        table.rows.append([f"stage {stage.name}", *row])
-    return table
-
-
-def _missing_table(missing: Sequence[Problem]) -> Table:
-    from codemix.tables import Table
-
-    table = Table("Missing on this machine", ["for", "what", "remedy"])
-    for problem in missing:
-        place = problem.where.path if problem.where else ""
-        table.rows.append([place, problem.what, problem.hints[0]])
-    return table
-
-
 @over_buckets("catalog")
 def diff(
     a: Annotated[str, typer.Argument(help="A recipe, or REVISION:PATH in git.", show_default=False)],
@@ -304,50 +172,6 @@ def diff(
     if markdown:
         return print(diff_tables.as_markdown(changes))
     return print(diff_tables.as_text(changes, terminal_width()))
-
-
-@over_buckets("catalog", whole_with="check")
-def lock(
-    recipes: Annotated[list[Path], typer.Argument(help="Recipes, YAML files.", show_default=False)],
-    store: AnyStoreOption = STORE,
-    data_root: DataRootOption = DATA_ROOT,
-    check: Annotated[
-        bool, typer.Option("--check", help="Compare the store with an existing lock instead of writing one.")
-    ] = False,
-) -> int:
-    """Pin inputs, token counts and versions as <recipe>.lock."""
-    lock_file = _check_lock if check else _write_lock
-    codes = [lock_file(recipe, store, data_root) for recipe in recipes]
-    return max(codes)
-
-
-def _write_lock(recipe: Path, store: Path, data_root: Path) -> int:
-    from codemix.cli.context import load
-    from codemix.recipe import lock as locks
-
-    workspace = load(recipe, store, data_root)
-    path = recipe.with_suffix(".lock")
-    current = locks.make(workspace.source.recipe, workspace.found)
-    workspace.manifests  # noqa: B018 - refuses an unbuilt source
-    locks.write(path, current)
-    print(path)
-    return 0
-
-
-def _check_lock(recipe: Path, store: Path, data_root: Path) -> int:
-    from codemix.cli.context import load
-    from codemix.data.review import lock_check
-    from codemix.recipe import lock as locks
-
-    workspace = load(recipe, store, data_root)
-    path = recipe.with_suffix(".lock")
-    current = locks.make(workspace.source.recipe, workspace.found)
-    differences = lock_check.verify(locks.read(path), current, workspace.store, data_root)
-    for problem in differences:
-        print(problem.render() + "\n", file=sys.stderr)
-    count = _count(len(differences), "difference")
-    print(f"{path}: {count if differences else 'the store agrees'}")
-    return EXIT_PROBLEM if differences else 0
 
 
 def schema() -> None:
@@ -419,45 +243,3 @@ def init(
         raise refusal(f"{path} exists already", "give another path; nothing was written", rule="exists")
     yaml_text.write(path, starting_recipe(recipe_name(path)))
     print(f"{path}: now `codemix validate {path}`, then `codemix run {path}`")
-
-
-def import_(
-    form: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False
-        ),
-    ],
-    path: Annotated[Path, typer.Argument(help="The other tool's file.", show_default=False)],
-) -> None:
-    """Turn another tool's mixture into a recipe.
-
-    What did not add up is said on standard error.
-    """
-    from codemix.recipe.interop.mixtures import import_mixture, recipe_text
-
-    imported = import_mixture(form, path)
-    for note in imported.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(recipe_text(imported), end="")
-
-
-def export(
-    form: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORMAT", help="megatron, nanotron, levanter or olmo-core.", show_default=False
-        ),
-    ],
-    recipe: RecipeArg,
-) -> None:
-    """Write a recipe's mixture in another tool's form."""
-    from codemix.recipe.checks import validation
-    from codemix.recipe.interop.mixtures import export_mixture
-    from codemix.recipe.language import recipe_file
-
-    checked = validation.check(recipe_file.read_recipe(recipe))
-    exported = export_mixture(form, checked.require())
-    for note in exported.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(exported.text, end="")

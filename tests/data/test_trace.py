@@ -13,7 +13,7 @@ from support.small_recipes import recipe, words, write_jsonl
 from support.stage_plans import make_manifest, share_stage
 
 from codemix import progress
-from codemix.cli.data import _licences
+from codemix.cli.documents import _licences
 from codemix.data.build.build import build
 from codemix.data.loader import fill_in_the_middle
 from codemix.data.loader.batches import batches

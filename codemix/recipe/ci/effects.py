@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from codemix.recipe.ci.markdown import code
 from codemix.recipe.diffs.diff import Diff
-from codemix.recipe.language.quantities import show_tokens
+from codemix.recipe.language.quantities import show_count, show_tokens
 from codemix.recipe.language.schema import Limit, Recipe
 from codemix.recipe.planning.plan import Plan, StagePlan, with_ancestors
 
@@ -182,8 +182,7 @@ def _stages(plan: Plan) -> dict[str, StagePlan]:
 def _amount(stages: Sequence[StagePlan]) -> str:
     n = len(stages)
     tokens = sum(stage.tokens for stage in stages)
-    plural = "" if n == 1 else "s"
-    return f"{n} stage{plural}, {show_tokens(tokens)} tokens"
+    return f"{show_count(n, 'stage')}, {show_tokens(tokens)} tokens"
 
 
 def _more_epochs(before: Plan, after: Plan) -> Iterator[Effect]:

@@ -185,6 +185,12 @@ def show_tokens(n: int) -> str:
     return str(n)
 
 
+def show_count(n: int, noun: str) -> str:
+    """A number of things: `1 stage`, `2 stages`."""
+    plural = "" if n == 1 else "s"
+    return f"{n} {noun}{plural}"
+
+
 def tokens_at_most(n: int) -> str:
     """Four digits of `n` that, read back, are not above it: for advice that must hold when it is followed."""
     return _four_digits(n, up=False)
