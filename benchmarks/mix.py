@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from codemix.eval.evidence.layouts import read_tables
-from codemix.eval.evidence.table import Table, table, varied
+from codemix.eval.evidence.table import Table
+from codemix.eval.evidence.tabulation import table, varied
 from codemix.eval.mix.intervals import proposal
 from codemix.eval.mix.proposal import Objective, Region, propose
 from codemix.eval.mix.surrogate import Laws, fit

@@ -139,8 +139,9 @@ def fit(
 
     The law is `c + exp(t.w)`, metric by metric; it is tested on runs that it was not fitted on.
     """
+    from codemix.eval.evidence.fitness import caveats
     from codemix.eval.evidence.rows import read_rows
-    from codemix.eval.evidence.table import caveats, table, varied
+    from codemix.eval.evidence.tabulation import table, varied
     from codemix.eval.mix.quality import k_fold, quality_table
 
     rows = read_rows(evidence)

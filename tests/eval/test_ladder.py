@@ -12,7 +12,9 @@ import pytest
 from codemix.cli.app import run
 from codemix.errors import CodemixError
 from codemix.eval.decide.curves import fit
-from codemix.eval.decide.ladder import LossLadder, gains, predict, report
+from codemix.eval.decide.gains import gains
+from codemix.eval.decide.ladder import predict, report
+from codemix.eval.decide.ladder_laws import LossLadder
 from codemix.eval.decide.ladder_runs import Size, Sizes, ladder_runs
 from codemix.eval.decide.scaling_laws import LossCurve, ScoreCurve, fit_loss, fit_score
 from codemix.eval.evidence.rows import Row, StageRead, write_rows

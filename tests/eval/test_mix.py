@@ -14,7 +14,8 @@ from support.mixture_laws import LAWS, METRICS, PRIOR, evidence_rows, mixtures
 
 from codemix.errors import CodemixError
 from codemix.eval.evidence.layouts import read_tables
-from codemix.eval.evidence.table import Table, table, varied
+from codemix.eval.evidence.table import Table
+from codemix.eval.evidence.tabulation import table, varied
 from codemix.eval.mix import intervals, quality
 from codemix.eval.mix.boosted_trees import boosted, tree_ranks
 from codemix.eval.mix.proposal import Bound, Objective, Region, propose

@@ -14,7 +14,7 @@ from codemix.cli.app import run
 from codemix.errors import CodemixError
 from codemix.eval.evidence.layouts import read_tables
 from codemix.eval.evidence.rows import read_rows, write_rows
-from codemix.eval.evidence.table import table, varied
+from codemix.eval.evidence.tabulation import table, varied
 from codemix.eval.mix.proposal import Objective, propose
 from codemix.eval.mix.region import region, rounded
 from codemix.eval.mix.search import search

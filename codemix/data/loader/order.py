@@ -31,8 +31,9 @@ from numpy import ndarray
 
 from codemix.data.loader.permutation import Permutations
 from codemix.errors import CodemixError
-from codemix.recipe.planning.plan import ORDER, StagePlan
+from codemix.recipe.planning.plan import StagePlan
 from codemix.recipe.planning.row_splits import leaves, row_of_ordinal, split_tree
+from codemix.recipe.planning.stage_identity import ORDER
 
 MAX_SEGMENT_ROWS = 3_000_000_000  # (rows * count + rows / 2) stays below 2^63
 MAX_EPOCHS = 2**31 - 1

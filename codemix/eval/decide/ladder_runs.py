@@ -12,7 +12,7 @@ from codemix.errors import CodemixError, Problem, did_you_mean
 from codemix.eval.decide.outcomes import Place, is_same, mixture, require_one_measurement
 from codemix.eval.evidence.rows import Row
 from codemix.eval.evidence.scored import ERROR, GOLD
-from codemix.eval.evidence.table import chosen_metrics, missing_metrics
+from codemix.eval.evidence.tabulation import chosen_metrics, missing_metrics
 from codemix.recipe.language.quantities import show_tokens
 
 FEWEST = 3  # different models, and different numbers of tokens: each law has two parameters of its own and one shared

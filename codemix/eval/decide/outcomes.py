@@ -17,7 +17,7 @@ import numpy as np
 
 from codemix.errors import CodemixError, Problem
 from codemix.eval.evidence.rows import Row, read_rows, row_text
-from codemix.eval.evidence.table import chosen_metrics, missing_metrics
+from codemix.eval.evidence.tabulation import chosen_metrics, missing_metrics
 from codemix.recipe.language.quantities import show_tokens
 
 SAME_SHARE = 0.01  # by which shares may differ between sizes, whose windows round them differently

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from codemix.eval.decide.decision import Carrying, Decision, SettingDecision
-from codemix.eval.decide.ladder import Gain, LadderReport, Prediction
+from codemix.eval.decide.gains import Gain
+from codemix.eval.decide.ladder import LadderReport, Prediction
 from codemix.eval.decide.separation import Separation
 from codemix.tables import Table
 

@@ -15,8 +15,10 @@ import numpy as np
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace, open_workspace
 from codemix.errors import CodemixError, Problem
+from codemix.eval.evidence.fitness import caveats
 from codemix.eval.evidence.rows import Row
-from codemix.eval.evidence.table import Domains, Table, caveats, table
+from codemix.eval.evidence.table import Table
+from codemix.eval.evidence.tabulation import Domains, table
 from codemix.eval.mix.intervals import RESAMPLES, Interval, Proposal, proposal
 from codemix.eval.mix.landscape import Landscape, effects, slices, trade_off
 from codemix.eval.mix.measures import Measure, domain_families, measures

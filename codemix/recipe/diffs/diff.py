@@ -11,18 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
-from codemix.recipe.diffs.identical_data import Prefix, fim_settings, identical_data
+from codemix.recipe.diffs.identical_data import Prefix, identical_data
 from codemix.recipe.diffs.settings import Setting, settings
-from codemix.recipe.language.component import identity
+from codemix.recipe.diffs.stage_parts import Names, Parts, differing_keys, stage_parts
 from codemix.recipe.language.fingerprint import fingerprint
 from codemix.recipe.language.source_graph import SourceGraph
 from codemix.recipe.planning.plan import Plan, StagePlan, StageSource, with_ancestors
 from codemix.recipe.planning.source_identity import identity_parts
-
-Names = Mapping[str, str]  # of renamed sources, what both sides call them here: `docs = old_docs`
-Parts = dict[str, Any]  # what decides a source or a stage, by the name that a reviewer reads
 
 
 @dataclass(frozen=True)
@@ -282,7 +278,7 @@ def _source_changes(mine: Mapping[str, Parts], theirs: Mapping[str, Parts]) -> I
         if exists != (True, True):
             yield SourceChange(name, (), exists)
             continue
-        parts = _differing_keys(mine[name], theirs[name])
+        parts = differing_keys(mine[name], theirs[name])
         if parts:
             yield SourceChange(name, parts, exists)
 
@@ -294,56 +290,5 @@ def _stage_changes(pair: _StagePair, mine: Names, theirs: Names) -> Iterator[Sta
         exists = (before is not None, after is not None)
         yield StageChange(pair.name, (), exists)
     elif before.fingerprint != after.fingerprint:
-        parts = _differing_keys(_stage_parts(before, mine), _stage_parts(after, theirs))
+        parts = differing_keys(stage_parts(before, mine), stage_parts(after, theirs))
         yield StageChange(pair.name, parts or ("inputs or versions",), (True, True))
-
-
-def _differing_keys(mine: Parts, theirs: Parts) -> tuple[str, ...]:
-    differing = []
-    for key in mine:
-        if mine[key] != theirs[key]:
-            differing.append(key)
-    return tuple(differing)
-
-
-def _stage_parts(stage: StagePlan, names: Names) -> Parts:
-    model = stage.model.model_copy(update={"preset": None})
-    training = stage.training.model_copy(update={"batch_size": 1, "seq_len": 8})  # they are in the budget
-    return {
-        "start": stage.start_identity or stage.init_seed,
-        "model": identity(model),
-        "training": identity(training),
-        "budget": (stage.steps, stage.batches, stage.seq_len),
-        "mixture": _mixture(stage, names),
-        "data": _order(stage, names),
-        "learning rate": _rate(stage),
-        "fill-in-the-middle": fim_settings(stage),
-        "seeds to average": stage.spec.average_seeds,
-    }
-
-
-def _mixture(stage: StagePlan, names: Names) -> Any:
-    """Counts by source: the same name, or the same data under another."""
-    counts = []
-    for index, source in enumerate(stage.sources):
-        name = source.source
-        called = names.get(name, name)
-        of_segments = [segment.counts[index] for segment in stage.segments]
-        counts.append((called, of_segments))
-    return sorted(counts)
-
-
-def _order(stage: StagePlan, names: Names) -> Any:
-    pools = []
-    for source in stage.sources:
-        name = source.source
-        called = names.get(name, name)
-        pool = (called, source.key, source.pool_windows, source.start)
-        pools.append(pool)
-    return stage.seed, sorted(pools)
-
-
-def _rate(stage: StagePlan) -> Any:
-    schedule = stage.spec.learning_rate
-    run_total = stage.run_total if schedule.needs_run_total else None
-    return identity(schedule), run_total

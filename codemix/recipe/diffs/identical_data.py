@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from codemix.recipe.planning.plan import Plan, StagePlan, arranged, lineage
+from codemix.recipe.planning.plan import Plan, StagePlan, lineage
+from codemix.recipe.planning.stage_identity import arranged
 
 
 @dataclass(frozen=True)

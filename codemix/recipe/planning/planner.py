@@ -13,14 +13,9 @@ from codemix.recipe.language.quantities import tokens_at_least
 from codemix.recipe.planning.budget import StageBudget, stage_budget
 from codemix.recipe.planning.cursors import Cursors
 from codemix.recipe.planning.fim_rates import fim_rates
-from codemix.recipe.planning.plan import (
-    Plan,
-    Pool,
-    StagePlan,
-    by_name,
-    stage_fingerprint,
-)
+from codemix.recipe.planning.plan import Plan, Pool, StagePlan
 from codemix.recipe.planning.source_identity import spec_fingerprints
+from codemix.recipe.planning.stage_identity import by_name, stage_fingerprint
 from codemix.recipe.planning.stage_reading import StageInputs, read_sources
 
 _OVERRIDES = ("seq_len", "batch_size", "doc_mask", "reset_positions")  # of `training:`, by a stage

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from codemix.data.store.stages import read_ledger
-from codemix.recipe.planning.plan import stage_fingerprint
+from codemix.recipe.planning.stage_identity import stage_fingerprint
 from codemix.train.run import lineage
 from codemix.train.run.checkpoint import Checkpoints, restore_final
 from codemix.train.run.context import RunContext

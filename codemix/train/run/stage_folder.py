@@ -14,7 +14,7 @@ from codemix.data.store.stages import finished_facts, names_in_folder
 from codemix.data.store.store import in_the_way, write_json, write_text
 from codemix.errors import CodemixError
 from codemix.recipe.language.yaml_text import dump
-from codemix.recipe.planning.plan import renamed
+from codemix.recipe.planning.stage_identity import renamed
 from codemix.train.run import hosts, lineage
 from codemix.train.run.context import RunContext
 
