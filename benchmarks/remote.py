@@ -7,7 +7,8 @@ The bucket is a small server in a process of its own that speaks as much S3 as i
 files, so the ratios say what codemix adds, not how fast an emulator is. Server and client share this machine's cores.
 Each is the best of several turns, in turns within one run.
 
-- `push_vs_cp`: `codemix push` to a folder (every file read, hashed, written) against `cp -r`.
+- `push_vs_cp`: `codemix push` to a folder (every file read, hashed, written) against `cp -r`. SHA-256 bounds it: on two
+  cores that hash 1.8 GB/s each and copy 3.9 GB/s inside the kernel, at 0.64.
 - `push_vs_put`, `pull_vs_get`: to and from the bucket, hashed and checked, against the library's own `put` and `get` of
   the same files, unchecked.
 - `fsspec_vs_obstore`: s3fs's `put` of the files against obstore's, where s3fs is installed.

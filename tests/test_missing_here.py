@@ -4,6 +4,7 @@ and only where it is needed.
 
 import json
 import shutil
+import socket
 import sys
 
 import pytest
@@ -100,6 +101,20 @@ def test_a_build_is_refused_before_it_reads(run, bare, command):
 def test_executors_too(run, bare, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "`--executor ray` needs the package `ray`" in run("build-data", "r.yaml", "--executor", "ray")[2]
+
+
+@pytest.mark.parametrize("words", [("build-data",), ("run",)])
+def test_no_slurm_and_no_ray_are_said_before_anything_is_read(run, bare, monkeypatch, words):
+    monkeypatch.setenv("PATH", str(bare))
+    code, _, err = run(words[0], "r.yaml", "--executor", "slurm")
+    assert code == 1 and "needs `sbatch`, which is not on this machine" in err and "login node" in err
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    code, _, err = run(words[0], "r.yaml", "--executor", "ray")
+    assert code == 1 and f"no Ray answers at {address}" in err and "Traceback" not in err
+    assert not (bare / "store").exists()
 
 
 def test_nothing_is_asked_for_that_is_there():

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from codemix.data.store.store import Store
-from codemix.errors import CodemixError, Problem
+from codemix.errors import Problem
 from codemix.recipe.language.finding import Finding, located
 from codemix.recipe.language.recipe_file import RecipeFile
-from codemix.recipe.language.requirements import lacking, package
+from codemix.recipe.language.requirements import lacking
 from codemix.recipe.language.source_graph import SourceGraph
-
-_EXECUTORS = {"ray": package("`--executor ray`", "ray", '"codemix[ray]"')}
 
 
 def build_lacks(
@@ -34,23 +32,17 @@ def build_lacks(
         wanted = SourceGraph(recipe).built_with(only or recipe.sources) - built
         absent = [finding for finding in absent if _is_needed(finding, wanted, built)]
     problems = located(absent, recipe_file.document)
-    if executor in _EXECUTORS and _EXECUTORS[executor].absent:
-        problems.append(_EXECUTORS[executor].problem())
-    problems += _faults_of_variables(executor)
-    return problems
+    return problems + _problems_of(executor)
 
 
-def _faults_of_variables(executor: str) -> list[Problem]:
-    """What is wrong with the environment variables that an executor goes by."""
-    from codemix.data.datatrove_adapter.slurm import SlurmOptions
-    from codemix.data.execution.on_ray import memory_per_task
+def _problems_of(executor: str) -> list[Problem]:
+    """What an executor lacks: its programs, packages and variables, and somebody who answers."""
+    from codemix.data.execution import on_ray, on_slurm
 
-    read: dict[str, Callable[[], object]] = {"slurm": SlurmOptions, "ray": memory_per_task}
-    try:
-        if executor in read:
-            read[executor]()
-    except CodemixError as error:
-        return list(error.problems)
+    if executor == "ray":
+        return on_ray.problems()
+    if executor == "slurm":
+        return on_slurm.problems()
     return []
 
 

@@ -7,13 +7,17 @@ killed.
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from typing import Any
 
 from codemix import environment
 from codemix.data.execution.cluster_job import ClusterJob, RunTask
 from codemix.errors import CodemixError, Problem
+from codemix.recipe.language.requirements import package
 
+REACH_S = 10.0  # for the host that `RAY_ADDRESS` names
+_PACKAGE = package("`--executor ray`", "ray", '"codemix[ray]"')
 TRIES = 3  # of a task whose process or node died
 
 
@@ -24,32 +28,58 @@ def run_on_ray(job: ClusterJob) -> None:
     job.watch(ranks.advance)
 
 
+def problems() -> list[Problem]:
+    """What can be known to be wrong before anything is handed to Ray."""
+    found: list[Problem] = []
+    if _PACKAGE.absent:
+        found.append(_PACKAGE.problem())
+    try:
+        memory_per_task()
+        _reach(os.environ.get("RAY_ADDRESS", ""))
+    except CodemixError as error:
+        found += error.problems
+    return found
+
+
+def _reach(address: str) -> None:
+    """Raises CodemixError where a host and port do not answer: Ray itself asks for half a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # none, or `auto`: one of this machine
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    except OSError as error:
+        raise _no_ray(address, error) from error
+
+
+def _no_ray(address: str, error: Exception) -> CodemixError:
+    return CodemixError(
+        f"no Ray answers at {address or 'this machine'}: {str(error).splitlines()[0]}",
+        hints=[
+            "`ray status` says whether it runs; `RAY_ADDRESS` names it",
+            "its nodes need the same versions of Python and Ray as this one",
+        ],
+        rule="executor-missing",
+    )
+
+
 def memory_per_task() -> int:
     """What a task reserves of its node's memory [bytes]. Raises CodemixError where the variable is no number."""
     return environment.whole_number(environment.RAY_MEM_GB, 1) * 2**30
 
 
 def _connect() -> None:
-    try:
-        import ray
-    except ImportError:
-        raise CodemixError(
-            "`--executor ray` needs the package `ray`", hints=["pip install ray"], rule="executor-missing"
-        ) from None
+    if found := problems():
+        raise CodemixError(*found)
+    import ray
+
     if ray.is_initialized():
         return
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "")
     try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        ray.init(address=address or None, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, RuntimeError) as error:
-        raise CodemixError(
-            f"no Ray answers at {address or 'this machine'}: {str(error).splitlines()[0]}",
-            hints=[
-                "`ray status` says whether it runs; `RAY_ADDRESS` names it",
-                "its nodes need the same versions of Python and Ray as this one",
-            ],
-            rule="executor-missing",
-        ) from error
+        raise _no_ray(address, error) from error
 
 
 class _Ranks:

@@ -8,20 +8,36 @@ import time
 from collections.abc import Sequence
 
 from codemix.data.execution.cluster_job import ClusterJob
-from codemix.errors import CodemixError
+from codemix.errors import CodemixError, Problem
 
 PATIENCE_S = 900.0  # with a controller that does not answer: it may be restarted meanwhile
 ASK_EVERY_S = 2.0
 
 
+def problems() -> list[Problem]:
+    """What can be known to be wrong before anything is submitted."""
+    from codemix.data.datatrove_adapter.slurm import SlurmOptions
+
+    found: list[Problem] = []
+    if not shutil.which("sbatch"):
+        found.append(
+            Problem(
+                "`--executor slurm` needs `sbatch`, which is not on this machine",
+                hints=("run it on a login node of the cluster, or leave `--executor` out",),
+                rule="executor-missing",
+            )
+        )
+    try:
+        SlurmOptions()
+    except CodemixError as error:
+        found += error.problems
+    return found
+
+
 def run_on_slurm(job: ClusterJob) -> None:
     """Submit every rank and wait until Slurm has none of them any more; Ctrl-C cancels them."""
-    if not shutil.which("sbatch"):
-        raise CodemixError(
-            "`--executor slurm` needs `sbatch` on this machine",
-            hints=["run it on a login node of the cluster"],
-            rule="executor-missing",
-        )
+    if found := problems():
+        raise CodemixError(*found)
     from codemix.data.datatrove_adapter.slurm import submit_to_slurm
 
     submitted: list[str] = []
