@@ -33,9 +33,9 @@ from codemix.data.export.litdata import LitData
 from codemix.data.export.megatron import Megatron
 from codemix.data.export.output_file import ExportFolder
 from codemix.data.export.token_sets import DocumentSet
-from codemix.data.loader.batches import StepSource
 from codemix.data.loader.shards import Shards
 from codemix.data.loader.stage_sequence import StageSteps
+from codemix.data.loader.step_source import StepSource
 from codemix.data.store.manifest import Manifest
 
 

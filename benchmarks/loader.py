@@ -35,9 +35,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from codemix.data.loader.batches import StepSource, batches
+from codemix.data.loader.batches import batches
 from codemix.data.loader.order import Order, rows
 from codemix.data.loader.shards import Shards
+from codemix.data.loader.step_source import StepSource
 from codemix.data.store.block_checksums import write_checks
 from codemix.data.store.manifest import Manifest, Shard, split_summary
 from codemix.recipe.planning.apportion import apportion

@@ -25,8 +25,8 @@ PathLike = str | Path
 if TYPE_CHECKING:
     from codemix.data.execution.runner import Executor
     from codemix.data.export.export import Export
-    from codemix.data.loader.batches import Batch, RowRanges
     from codemix.data.loader.stage_sequence import StageRows
+    from codemix.data.loader.step_source import Batch, RowRanges
     from codemix.data.store.manifest import Manifest
     from codemix.eval.options import EvalOptions
     from codemix.recipe.planning.plan import Plan
@@ -115,9 +115,9 @@ class Run:
         Its data must be built; nothing is trained, and JAX is not imported. Raises CodemixError
         (`unknown-stage`, `not-built`).
         """
-        from codemix.data.loader.batches import StepSource
         from codemix.data.loader.stage_data import stage_sentinels, training_shards
         from codemix.data.loader.stage_sequence import StageRows
+        from codemix.data.loader.step_source import StepSource
 
         workspace = self.workspace
         chosen = workspace.plan.stage(name)

@@ -138,7 +138,7 @@ def whole_run(workspace: Workspace, logs: Mapping[str, Path], options: EvalOptio
 
 def _all_scored(workspace: Workspace, stages: list[StagePlan], options: EvalOptions) -> bool:
     """Whether the results are there, which needs no sandbox; False also where a task's file is missing."""
-    from codemix.eval.measure.evaluate import results_path
+    from codemix.eval.measure.request import results_path
 
     try:
         return all(

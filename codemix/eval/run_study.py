@@ -13,7 +13,8 @@ from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace, open_workspace
 from codemix.errors import CodemixError
 from codemix.eval.measure import requirements
-from codemix.eval.measure.evaluate import EvalOptions, evaluate, results_path
+from codemix.eval.measure.evaluate import EvalOptions, evaluate
+from codemix.eval.measure.request import results_path
 from codemix.progress import progress
 from codemix.recipe.checks import validation
 from codemix.recipe.language.finding import placed_in

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.stage_plans import EOS, make_manifest, make_stage, share_stage
 
-from codemix.data.loader import batches as batches_module
-from codemix.data.loader import fill_in_the_middle
-from codemix.data.loader.batches import StepSource, batches
+from codemix.data.loader import fill_in_the_middle, step_source
+from codemix.data.loader.batches import batches
 from codemix.data.loader.fill_in_the_middle import sentinels_of
 from codemix.data.loader.order import rows
 from codemix.data.loader.shards import Shards
+from codemix.data.loader.step_source import StepSource
 from codemix.data.store import block_checksums
 from codemix.errors import CodemixError
 
@@ -169,7 +169,7 @@ def test_how_many_rows_are_located_at_once_changes_nothing(shards, rows_at_once,
     """In sequence, backwards, with repeats, and after a pickle."""
     stage = stage_of(shards, doc_mask="segment", batches=((0, 2), (10, 4)))
     one_by_one = [StepSource(stage, shards)[step] for step in range(stage.steps)]
-    monkeypatch.setattr(batches_module, "_BLOCK", rows_at_once)
+    monkeypatch.setattr(step_source, "_BLOCK", rows_at_once)
     source = StepSource(stage, shards)
     forwards = list(range(stage.steps))
     for step in [*forwards, *reversed(forwards), 3, 3, 4, 5, 20, 21, 22, 4]:
@@ -181,7 +181,7 @@ def test_how_many_rows_are_located_at_once_changes_nothing(shards, rows_at_once,
 def test_a_bad_block_is_met_by_the_batch_that_reads_it(tmp_path, monkeypatch):
     """Never by a batch before it, though the rows of later steps are located with it."""
     monkeypatch.setattr(block_checksums, "BLOCK", 16)
-    monkeypatch.setattr(batches_module, "_BLOCK", 2)
+    monkeypatch.setattr(step_source, "_BLOCK", 2)
     manifest = make_manifest(tmp_path / "a", "a", [[400]], checked=True)
     stage = make_stage([(24,)], [24], names=["a"], seq_len=T, batch_size=1)
     plain = StepSource(stage, {"a": Shards(manifest, "train", T)})

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.stage_plans import make_manifest, share_stage
 
 from codemix.data.loader import mapped_arrays as module
-from codemix.data.loader.batches import StepSource
 from codemix.data.loader.shards import Shards
+from codemix.data.loader.step_source import StepSource
 from codemix.data.store import block_checksums
 from codemix.data.store.manifest import Manifest
 from codemix.errors import CodemixError

@@ -4,7 +4,7 @@ import pytest
 from support.task_rows import ROWS, options
 
 from codemix.eval.engine.generate import Generation
-from codemix.eval.engine.score import Score
+from codemix.eval.engine.windows import Score
 from codemix.eval.task_shapes.example_files import json_lines
 from codemix.recipe.language.component import component_class, kinds
 

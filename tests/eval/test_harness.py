@@ -11,7 +11,8 @@ from support.plain_scores import plainly
 from support.task_rows import ROWS, options, task
 
 from codemix.errors import CodemixError
-from codemix.eval.engine.score import Engine, Score
+from codemix.eval.engine.score import Engine
+from codemix.eval.engine.windows import Score
 from codemix.eval.measure import lm_eval
 from codemix.eval.task_shapes.choice import Choice
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
 from codemix.eval.judge import judge as judging
+from codemix.eval.judge import replies
 from codemix.eval.judge.endpoint import MAX_BODY_BYTES, Key, post
 
 KEY = "sk-made-up/key+1"
@@ -82,14 +83,14 @@ def serve():
 
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
-    monkeypatch.setattr(judging.time, "sleep", lambda s: None)
+    monkeypatch.setattr(replies.time, "sleep", lambda s: None)
     monkeypatch.setenv("A_KEY", KEY)
 
     def ask(url, **more):
         judge = judging.Judge(
             **{"base_url": url, "model": "stub", "api_key_env": "A_KEY", "retries": 1, "timeout_s": 20} | more
         )
-        return judging.Replies(judge, judging.PROMPT, tmp_path / "replies.jsonl").get(
+        return replies.Replies(judge, judging.PROMPT, tmp_path / "replies.jsonl").get(
             [judging.Ask("q", "x", "y")]
         )
 
@@ -210,17 +211,17 @@ def test_a_key_that_comes_back_is_starred(serve, ask, reply, form):
 
 
 def test_a_key_in_a_reply_is_not_kept(serve, ask, tmp_path):
-    replies = ask(serve(plain(completion(f"Your key is {KEY}.\nPreferred: Answer (B)"))).url)
+    answers = ask(serve(plain(completion(f"Your key is {KEY}.\nPreferred: Answer (B)"))).url)
     assert (
-        KEY not in replies[0] + (tmp_path / "replies.jsonl").read_text()
-        and judging.verdict(replies[0]) == "B"
+        KEY not in answers[0] + (tmp_path / "replies.jsonl").read_text()
+        and judging.verdict(answers[0]) == "B"
     )
     assert Key("x").starred("x y") == "x y"  # a placeholder is no secret
 
 
 @pytest.mark.parametrize("key", ["a key\n", "k\xe9y", "k\ud800", "a\0b"])
 def test_a_key_that_no_header_can_hold_is_said_at_once(ask, monkeypatch, key):
-    monkeypatch.setattr(judging.os, "environ", {"A_KEY": key})
+    monkeypatch.setattr(replies.os, "environ", {"A_KEY": key})
     with pytest.raises(CodemixError, match="A_KEY holds a character") as caught:
         ask("http://127.0.0.1:1")
     assert caught.value.problems[0].rule == "judge-key"

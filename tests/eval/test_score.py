@@ -12,7 +12,8 @@ from support.plain_scores import greedily, plainly
 
 from codemix.errors import CodemixError
 from codemix.eval.engine import packing
-from codemix.eval.engine.score import Engine, windows
+from codemix.eval.engine.score import Engine
+from codemix.eval.engine.windows import windows
 
 SEQ_LEN = 64
 

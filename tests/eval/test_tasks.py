@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from support.task_rows import HUMANEVAL, MBPP, ROWS, options, task
 
 from codemix.errors import CodemixError
-from codemix.eval.engine.score import Score
+from codemix.eval.engine.windows import Score
 from codemix.eval.measure.paper_averages import SUITE, aggregates
 from codemix.eval.measure.suite import summarise
 from codemix.eval.task_shapes.choice import Choice

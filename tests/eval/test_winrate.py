@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from codemix.errors import CodemixError
 from codemix.eval.judge import judge as judging
+from codemix.eval.judge import replies
 from codemix.eval.judge.luck_and_length import bootstrap, length_controlled
 from codemix.eval.judge.pairs import JudgedPair, outcome
 from codemix.eval.judge.winrate import summarise, winrate
@@ -72,7 +73,7 @@ def stub():
 
 @pytest.fixture
 def files(tmp_path, stub, monkeypatch):
-    monkeypatch.setattr(judging.time, "sleep", lambda s: None)
+    monkeypatch.setattr(replies.time, "sleep", lambda s: None)
     (tmp_path / "judge.yaml").write_text(
         f"base_url: http://127.0.0.1:{stub.server_port}/v1\nmodel: stub-longer\nconcurrency: 3\n"
     )

@@ -19,7 +19,7 @@ from support.long_stages import make_stage
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
 from codemix.recipe.planning.plan import Plan
-from codemix.train.aot import compile
+from codemix.train.aot import compile, memory, slices
 from codemix.train.aot.collectives import collectives
 from codemix.train.aot.report import Lack, Memory, Result, Setup, knobs, render
 
@@ -114,7 +114,7 @@ def test_collectives_are_counted_with_their_loops():
     ],
 )
 def test_the_compilers_words_for_too_much(message, amounts):
-    found = compile.out_of_memory(message)
+    found = memory.out_of_memory(message)
     if amounts is None:
         assert found is None
         return
@@ -129,15 +129,15 @@ def plan_of(*stages, vocab_size=256_000):
 
 def test_mesh_is_the_trainers_default_and_must_divide():
     plan = plan_of(make_stage())
-    assert compile.mesh_shape(plan, None, 256, 256_000) == {"data": 16, "fsdp": 16, "model": 1}
-    assert compile.mesh_shape(plan, None, 4, 256_000) == {"data": 1, "fsdp": 4, "model": 1}
-    assert compile.mesh_shape(plan, {"fsdp": 256}, 256, 256_000, 2) == {"data": 1, "fsdp": 256, "model": 1}
+    assert slices.mesh_shape(plan, None, 256, 256_000) == {"data": 16, "fsdp": 16, "model": 1}
+    assert slices.mesh_shape(plan, None, 4, 256_000) == {"data": 1, "fsdp": 4, "model": 1}
+    assert slices.mesh_shape(plan, {"fsdp": 256}, 256, 256_000, 2) == {"data": 1, "fsdp": 256, "model": 1}
     with pytest.raises(CodemixError, match="does not have the 256 chips"):
-        compile.mesh_shape(plan, {"data": 16}, 256, 256_000)
+        slices.mesh_shape(plan, {"data": 16}, 256, 256_000)
     with pytest.raises(CodemixError, match="batch_size is 512, which does not divide"):
-        compile.mesh_shape(plan, None, 1024, 256_000)
+        slices.mesh_shape(plan, None, 1024, 256_000)
     with pytest.raises(CodemixError, match="leaves 2 rows per device, which 4 microbatches do not divide"):
-        compile.mesh_shape(plan, None, 256, 256_000, 4)
+        slices.mesh_shape(plan, None, 256, 256_000, 4)
 
 
 @pytest.mark.parametrize(("preset", "hours", "mfu"), [("470M", 4736, 0.215), ("2.8B", 13824, 0.412)])
@@ -283,6 +283,6 @@ def test_libtpu_compiles_the_step_and_says_when_it_does_not_fit():
     )
     (found,) = compile.aot(plan_of(huge, vocab_size=2048), "v5e:2x2")
     assert not found.fits and found.needed > found.available > 15 * 2**30
-    assert len(compile.slice_devices("v5e:1x1")) == 1 and len(compile.slice_devices("v5e:2x4")) == 8
+    assert len(slices.slice_devices("v5e:1x1")) == 1 and len(slices.slice_devices("v5e:2x4")) == 8
     with pytest.raises(CodemixError, match="no TPU slice `v9:2x2`"):
         compile.aot(plan_of(*stages), "v9:2x2")

@@ -17,10 +17,10 @@ from codemix.data.export.formats import Format, StageMixture
 from codemix.data.export.output_file import ExportFolder, WrittenFile
 from codemix.data.export.readme import readme
 from codemix.data.export.token_sets import DocumentSet, RowSet, TokenSet
-from codemix.data.loader.batches import StepSource
 from codemix.data.loader.shards import Shards
 from codemix.data.loader.stage_data import stage_sentinels, training_shards
 from codemix.data.loader.stage_sequence import StageRows
+from codemix.data.loader.step_source import StepSource
 from codemix.data.store.manifest import TOKEN_BYTES, Manifest
 from codemix.data.store.store import disk_problem
 from codemix.errors import CodemixError

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
-from codemix.data.loader.batches import Batch
 from codemix.data.loader.shards import Shards
 from codemix.data.loader.stage_sequence import StageRows
+from codemix.data.loader.step_source import Batch
 
 BLOCK_TOKENS = 1 << 22  # tokens that are in memory at once, or one sequence if that is longer
 

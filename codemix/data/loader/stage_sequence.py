@@ -18,8 +18,8 @@ from typing import TypedDict
 import numpy as np
 from numpy import ndarray
 
-from codemix.data.loader.batches import Batch, StepSource
 from codemix.data.loader.located_rows import LocatedRows
+from codemix.data.loader.step_source import Batch, StepSource
 from codemix.errors import CodemixError
 from codemix.recipe.planning.plan import StagePlan
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from codemix.data.loader.batches import StepSource
 from codemix.data.loader.order import Rows
 from codemix.data.loader.shards import Shards, Span
 from codemix.data.loader.stage_data import stage_sentinels, training_shards
+from codemix.data.loader.step_source import StepSource
 from codemix.data.review.run_stages import find_step
 from codemix.data.store.manifest import Manifest
 from codemix.progress import progress

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt
 
 from codemix.eval.engine.kv_cache import Cache, cached_hidden, empty_cache
-from codemix.eval.engine.score import Engine, scores_not_finite
+from codemix.eval.engine.score import Engine
+from codemix.eval.engine.windows import scores_not_finite
 from codemix.progress import progress
 from codemix.train.model.compute import Compute
 from codemix.train.model.decoder import Decoder, logits

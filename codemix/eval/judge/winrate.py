@@ -13,9 +13,10 @@ from typing import Any
 
 from codemix.data.store.store import write_json, write_text
 from codemix.errors import CodemixError
-from codemix.eval.judge.judge import Ask, Replies, Verdict, read_judge, verdict
+from codemix.eval.judge.judge import Ask, Verdict, read_judge, verdict
 from codemix.eval.judge.luck_and_length import bootstrap, length_controlled
 from codemix.eval.judge.pairs import Answers, JudgedPair, Pair, check_pairs, labels
+from codemix.eval.judge.replies import Replies
 from codemix.eval.task_shapes.example_files import check_regular, json_lines
 
 INVALID_LIMIT = 0.05  # above this share of unreadable verdicts there is no headline

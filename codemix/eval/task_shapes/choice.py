@@ -13,7 +13,8 @@ from codemix.eval.task_shapes.example_files import Row, digest, identities
 from codemix.eval.task_shapes.task import Task, TaskResult, mean
 
 if TYPE_CHECKING:
-    from codemix.eval.engine.score import Engine, Score
+    from codemix.eval.engine.score import Engine
+    from codemix.eval.engine.windows import Score
     from codemix.eval.options import EvalOptions
 
 

@@ -9,10 +9,7 @@ from a stated utilisation, never measurements.
 from __future__ import annotations
 
 import functools
-import os
-import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +17,9 @@ from codemix.errors import CodemixError
 from codemix.recipe.planning import cost_estimate
 from codemix.recipe.planning.chips import CHIPS
 from codemix.train.aot.collectives import Collective, collectives
+from codemix.train.aot.memory import memory_of, out_of_memory
 from codemix.train.aot.report import Lack, Memory, Result, Setup, knobs, render
-from codemix.train.run.memory import is_out_of_memory
+from codemix.train.aot.slices import mesh_shape, slice_devices
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -30,18 +28,11 @@ if TYPE_CHECKING:
     from codemix.train.step.step import Step
 
 __all__ = ["Result", "Setup", "aot", "lower_for", "render"]
-ENVIRONMENT = {  # compiling only: no TPU is looked for, and several compilations may run at once
-    "JAX_PLATFORMS": "cpu",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
 PAPER = (  # arXiv 2408.10914 section 2.3: chip-hours of TPU v5e for 200B tokens, by parameters
     (470e6, 4_736.0),
     (2.8e9, 13_824.0),
 )
 PAPER_TOKENS = 200 * 10**9
-SLICES = "for example v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5e:16x16, v6e:4x4, v5p:2x2x2"
 
 
 def aot(
@@ -82,61 +73,6 @@ def aot(
             compiled[same] = _compile(one, n_sources, devices, setup)
         results.append(_result(one, setup, mfu, compiled[same]))
     return results
-
-
-def slice_devices(topology: str) -> list:
-    """The chips of a described slice. Raises CodemixError (`no-libtpu`, `unknown-topology`)."""
-    if not re.fullmatch(r"\w+:\d+x\d+(x\d+)?", topology):
-        raise CodemixError(
-            f"`{topology}` is not the name of a TPU slice", hints=[SLICES], rule="unknown-topology"
-        )
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from jax.experimental import topologies
-
-    # A slice smaller than a host's 2 x 2 chips has to say so.
-    small = re.fullmatch(r"\w+:([12])x1", topology)
-    bounds = {"chips_per_host_bounds": (int(small[1]), 1, 1)} if small else {}
-    try:
-        described = topologies.get_topology_desc(platform="tpu", topology_name=topology, **bounds)
-    except RuntimeError as error:  # JaxRuntimeError is one
-        raise _no_slice(topology, str(error)) from None
-    return list(described.devices)
-
-
-def _no_slice(topology: str, message: str) -> CodemixError:
-    if "not installed" in message:
-        return CodemixError(
-            "compiling for a TPU needs libtpu, which is not installed",
-            hints=["`pip install 'codemix[tpu]'`; it needs no TPU"],
-            rule="no-libtpu",
-        )
-    reason = message.split(": ", 1)[-1].splitlines()[0]
-    return CodemixError(
-        f"there is no TPU slice `{topology}`: {reason}", hints=[SLICES], rule="unknown-topology"
-    )
-
-
-def mesh_shape(
-    plan: Plan, asked: Mapping[str, int] | None, chips: int, vocab_size: int, microbatches: int = 1
-) -> dict[str, int]:
-    """The mesh asked for, or the trainer's default on this number of chips. Raises CodemixError for what does
-    not divide.
-    """
-    from codemix.train.model.mesh import default_shape, refuse_undivided
-
-    shape = default_shape(chips, plan.recipe.model.d_model)
-    if asked is not None:
-        shape = {"data": 1, "fsdp": 1, "model": 1} | dict(asked)
-    if shape["data"] * shape["fsdp"] * shape["model"] != chips:
-        raise CodemixError(
-            f"a mesh of {shape['data']} x {shape['fsdp']} x {shape['model']} does not have "
-            f"the {chips} chips of the slice",
-            hints=[f"for example `--mesh data={chips // 16 or 1},fsdp={min(chips, 16)}`"],
-            rule="mesh-not-slice",
-        )
-    refuse_undivided(plan, vocab_size, shape, microbatches)
-    return shape
 
 
 def largest_batch(stage: StagePlan) -> int:
@@ -221,42 +157,6 @@ def _compile(stage: StagePlan, n_sources: int, devices: list, setup: Setup) -> C
         advance()
     sent = collectives(compiled.as_text())
     return Compiled(time.monotonic() - began, memory=memory_of(compiled), collectives=sent)
-
-
-def memory_of(compiled: Any) -> Memory:
-    """What a compiled program needs on each chip."""
-    analysis = compiled.memory_analysis()
-    outputs = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    live = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + outputs
-    return Memory(
-        arguments=analysis.argument_size_in_bytes,
-        temporaries=analysis.temp_size_in_bytes,
-        outputs=outputs,
-        program=analysis.generated_code_size_in_bytes,
-        peak=getattr(analysis, "peak_memory_in_bytes", 0) or live,
-    )
-
-
-_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
-_LACKS = (  # how compilers say it: (needed)(unit) ... (available)(unit)
-    re.compile(r"\(([\d.]+)([KMGT]?)i?B?\) exceeds available \w+ \(([\d.]+)([KMGT]?)"),
-    re.compile(r"[Uu]sed ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)"),
-)
-
-
-def out_of_memory(message: str) -> Lack | None:
-    """What a program needs and a chip has, by the compiler's message;
-    None if that is about something else.
-    """
-    if not is_out_of_memory(message):
-        return None
-    for pattern in _LACKS:
-        if match := pattern.search(message):
-            needed, needed_unit, available, available_unit = match.groups()
-            return Lack(
-                int(float(needed) * _UNITS[needed_unit]), int(float(available) * _UNITS[available_unit])
-            )
-    return Lack()
 
 
 def _result(stage: StagePlan, setup: Setup, mfu: float, compiled: Compiled) -> Result:
