@@ -31,6 +31,7 @@ def isolation(request, monkeypatch):
     [
         ("assert 1 + 1 == 2", "passed"),
         ("def f():\n    return 'é\U0001f600'\nassert len(f()) == 2", "passed"),
+        ("import sys; del sys.stdout, sys.stderr", "passed"),
         ("assert 1 + 1 == 3, 'no'", "AssertionError: no"),
         ("import sys; sys.exit(0)", "exited before the tests ended"),
         ("import os; os._exit(0)\nassert False", "exited with status 0 before the tests ended"),

@@ -118,6 +118,13 @@ def test_no_other_folder_can_be_written_to(folder):
 
 
 SHARED = "import ctypes\nc = ctypes.CDLL(None, use_errno=True)\nassert c.shmget(0, 2**20, 0o1600) >= 0"
+SEMAPHORES = "import ctypes\nc = ctypes.CDLL(None, use_errno=True)\nassert c.semget(0, 32000, 0o600) >= 0"
+TIMERS = """
+import ctypes
+c, made = ctypes.CDLL(None), ctypes.c_void_p()
+for i in range(2000):
+    assert c.timer_create(1, None, ctypes.byref(made)) == 0
+"""
 FORKS = """
 import os, time
 for i in range(8):
@@ -136,6 +143,8 @@ MANY_FILES = "import os\nfor i in range(10**6): os.mkdir(f'/dev/shm/{i}')"
         ("for i in range(20):\n    open(f'/dev/shm/{i}', 'wb').write(bytes(2**20))", "OSError: [Errno 28]"),
         ("import os\nos.memfd_create('x')", "OSError: [Errno 38]"),
         (SHARED, "AssertionError"),
+        (SEMAPHORES, "AssertionError"),
+        (TIMERS, "AssertionError"),
         (FORKS, "memory"),
         (MANY_FILES, "memory"),
         ("import os\nos.close(1); os.close(2)\n" + FORKS, "memory"),

@@ -21,8 +21,16 @@ ENOSYS = 38
 
 # System calls whose memory belongs to no process and no mount: nobody would count it. In the order of
 # `_KEEPS_MEMORY`.
-_KEEPS_MEMORY = ("memfd_create", "memfd_secret", "shmget", "msgget", "io_uring_setup")
-_NUMBERS = {"x86_64": (319, 447, 29, 68, 425), "aarch64": (279, 447, 194, 186, 425)}
+_KEEPS_MEMORY = (
+    "memfd_create",
+    "memfd_secret",
+    "shmget",
+    "semget",
+    "msgget",
+    "io_setup",
+    "io_uring_setup",
+)
+_NUMBERS = {"x86_64": (319, 447, 29, 64, 68, 206, 425), "aarch64": (279, 447, 194, 190, 186, 0, 425)}
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000  # the other numbering that x86_64 offers to 64-bit programs
 

@@ -150,6 +150,7 @@ def _run(program: str, isolation: str, folder: str | None, timeout_s: float, mem
             "RLIMIT_NOFILE": 64,
             "RLIMIT_NPROC": PROCESSES,
             "RLIMIT_CORE": 0,
+            "RLIMIT_SIGPENDING": 2**10,  # timers too: each takes a kilobyte of the kernel
         },
     }
     python = interpreter()
