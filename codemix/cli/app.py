@@ -239,11 +239,11 @@ def _refused_by_the_system(error: OSError) -> CodemixError:
 
 def _damage_behind() -> CodemixError | None:
     """The files of the store that were read and are damaged: what comes of those is not a bug."""
-    from codemix.data.store.digests import damaged_in_use
+    from codemix.data.store.digests import DIFFERS, damaged_in_use
 
     problems: list[Problem] = []
     for path in damaged_in_use():
-        what = f"{path} is damaged: its digest is not that of when it was finished"
+        what = f"{path} is damaged: {DIFFERS}"
         hints = (
             "delete its folder and run the same command again: `codemix verify` finds all that is damaged",
         )

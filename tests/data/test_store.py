@@ -10,8 +10,11 @@ import pytest
 from codemix.data.store import digests
 from codemix.data.store import store as store_module
 from codemix.data.store.jsonl_zst import read_lines
+from codemix.data.store.stages import is_done
 from codemix.data.store.store import Store, read_json, write_json, write_text
 from codemix.errors import CodemixError
+from codemix.eval.task_shapes.example_files import records
+from codemix.train.run.metrics import read_metrics
 
 
 def not_called(work):
@@ -236,3 +239,43 @@ def test_a_finished_folder_that_lost_a_file_is_told_before_work_starts(tmp_path,
     with pytest.raises(CodemixError, match=f"in the way: it is not whole, it has no {lost}") as error:
         store.make(final, not_called)
     assert f"delete {final}" in error.value.problems[0].hints[0]
+
+
+@pytest.mark.parametrize(
+    "name, read",
+    [
+        ("results.json", read_json),
+        ("documents.jsonl", records),
+        ("metrics.jsonl", read_metrics),
+        ("parts/deep/results.json", read_json),
+    ],
+)
+def test_what_changed_since_it_was_finished_is_not_read_however_readable(tmp_path, name, read):
+    folder = tmp_path / "evals" / "init-1"
+    file = folder / name
+    file.parent.mkdir(parents=True)
+    file.write_text('{"step": 3, "bits": 1.25}\n')
+    (folder / digests.NAME).write_text(digests.listing(folder, {}))
+    assert read(file)
+    file.write_text('{"step": 3, "bits": 1.35}\n')
+    with pytest.raises(CodemixError, match="is damaged: its digest is not that") as caught:
+        read(file)
+    assert caught.value.problems[0].rule == "store-damaged"
+    (folder / digests.NAME).write_text("")  # nobody wrote its digest down
+    assert read(file)
+
+
+@pytest.mark.parametrize("lost", ["done.json", "ledger.json", "metrics.jsonl", "checkpoints/1/model"])
+@pytest.mark.parametrize("instead", ["nothing", "a folder"])
+def test_a_stage_that_lost_a_file_is_neither_done_nor_still_to_train(tmp_path, lost, instead):
+    folder = tmp_path / "stages" / "init-1"
+    for name in ("done.json", "ledger.json", "metrics.jsonl", "checkpoints/1/model"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    (folder / digests.NAME).write_text(digests.listing(folder, {}))
+    assert is_done(folder)
+    (folder / lost).unlink()
+    if instead == "a folder":
+        (folder / lost).mkdir()
+    with pytest.raises(CodemixError, match=f"is in the way: it is not whole, it has no {lost}"):
+        is_done(folder)

@@ -41,7 +41,14 @@ def folder(made, tmp_path):
 def edit(folder, change):
     content = json.loads((folder / "manifest.json").read_text())
     change(content)
-    (folder / "manifest.json").write_text(json.dumps(content))
+    rewrite(folder / "manifest.json", json.dumps(content))
+
+
+def rewrite(path, text):
+    """Write a file of a finished folder as if that had been what was finished."""
+    path.write_text(text)
+    listing = path.with_name(digests.NAME)
+    listing.write_text(digests.listing(path.parent, {}))
 
 
 def rehash(folder):
@@ -115,7 +122,7 @@ BREAKS = {
     "half a manifest": (lambda f: (f / "manifest.json").write_text('{"format": 1,'), False, "is damaged"),
     "an unknown key": (lambda f: edit(f, lambda c: c.__setitem__("more", 1)), False, "is damaged"),
     "another funnel": (
-        lambda f: (f / "funnel.json").write_text("{}"),
+        lambda f: rewrite(f / "funnel.json", "{}"),
         False,
         "does not say what the manifest says",
     ),

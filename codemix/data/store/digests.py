@@ -7,6 +7,7 @@ unlisted.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from codemix.data.store.used_files import used_files
 from codemix.files import file_digest
 
 NAME = "SHA256SUMS"
+DIFFERS = "its digest is not that of when it was finished"
 _ABOVE = 3  # folders above a file in which its digest may be listed
 
 
@@ -71,20 +73,41 @@ def read(folder: Path) -> dict[str, str] | None:
     return listed
 
 
+def listed(path: Path) -> str | None:
+    """The digest of a file of a finished folder as it was finished; None where nobody wrote it down.
+
+    Looked up by name: the list of a large folder is not taken apart for each of its files.
+    """
+    for folder in path.parents[:_ABOVE]:
+        try:
+            lines = "\n" + (folder / NAME).read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        name = path.relative_to(folder).as_posix()
+        before, found, _ = lines.partition(f"  {name}\n")
+        if found:
+            return before.rpartition("\n")[2]
+    return None
+
+
+def check(path: Path, content: bytes) -> None:
+    """Raises ValueError where a file of a finished folder is not what it was when finished."""
+    digest = listed(path)
+    if digest is not None and digest != hashlib.sha256(content).hexdigest():
+        raise ValueError(DIFFERS)
+
+
 def damaged_in_use() -> list[Path]:
     """The files of finished folders that were read and are not what they were when finished."""
     return list(filter(_is_damaged, used_files()))
 
 
 def _is_damaged(path: Path) -> bool:
-    for folder in path.parents[:_ABOVE]:
-        try:
-            listed = (read(folder) or {}).get(path.relative_to(folder).as_posix())
-            if listed is not None:
-                return file_digest(path) != listed
-        except (OSError, ValueError):
-            return True
-    return False
+    try:
+        digest = listed(path)
+        return digest is not None and file_digest(path) != digest
+    except OSError:
+        return True
 
 
 def lacking(folder: Path) -> list[str]:

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.store.store import Store, read_json
+from codemix.data.store import digests
+from codemix.data.store.store import Store, in_the_way, read_json
 
 if TYPE_CHECKING:
     from codemix.recipe.planning.plan import StagePlan
@@ -22,7 +23,10 @@ def stage_dir(store: Store, stage: StagePlan) -> Path:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a stage's folder holds a finished stage."""
+    """Whether a stage's folder holds a finished stage. Raises CodemixError (`store-damaged`) where it has lost a
+    file since."""
+    if missing := digests.lacking(folder):
+        raise in_the_way(folder, missing)
     return (folder / "done.json").exists()
 
 

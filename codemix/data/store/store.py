@@ -55,12 +55,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise disk_problem(error, path) from error
 
 
-def read_json(path: Path) -> Any:
-    """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
+def read_bytes(path: Path) -> bytes:
+    """The content of a file in the store. Raises CodemixError where it is missing, or is not what it was when
+    its folder was finished."""
     note_use(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+        content = path.read_bytes()
+        digests.check(path, content)
+    except (ValueError, OSError) as error:
+        raise damaged(path, error) from error
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a file in the store. Raises CodemixError when the file is damaged or missing."""
+    content = read_bytes(path)
+    try:
+        return json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise damaged(path, error) from error
 
 
@@ -69,7 +81,9 @@ def damaged(path: Path, error: Exception) -> CodemixError:
     what = "missing" if isinstance(error, FileNotFoundError) else f"damaged: {error}"
     return CodemixError(
         f"{path} is {what}",
-        hints=["delete its folder and run the same command again"],
+        hints=[
+            "delete its folder and run the same command again: `codemix verify` finds all that is damaged"
+        ],
         rule="store-damaged",
     )
 

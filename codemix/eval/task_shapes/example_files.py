@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemix.data.store.used_files import note_use
+from codemix.data.store.store import read_bytes
 from codemix.errors import CodemixError
 from codemix.files import text_digest as digest
 
@@ -111,10 +111,10 @@ def json_lines(records: Iterable[Row]) -> str:
 
 def records(path: Path) -> list[Row]:
     """What `json_lines` wrote to a file of the store. Raises CodemixError (`store-damaged`)."""
-    note_use(path)
+    content = read_bytes(path)
     try:
         # not splitlines(): a text may hold U+0085 or U+2028, which end no line of JSON
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return [json.loads(line) for line in content.decode().split("\n") if line]
     except ValueError as error:
         hint = "delete its folder in the store's `evals`, and run `codemix eval` again"
         raise CodemixError(f"{path} is damaged: {error}", hints=[hint], rule="store-damaged") from None

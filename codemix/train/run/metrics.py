@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codemix.data.store.store import disk_problem
+from codemix.data.store.store import disk_problem, read_bytes
 from codemix.errors import CodemixError
 from codemix.files import write_whole
 from codemix.recipe.planning.chips import chip_of_device
@@ -74,7 +74,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     by_step: dict[int, dict[str, Any]] = {}
-    raw_lines = path.read_bytes().split(b"\n")
+    raw_lines = read_bytes(path).split(b"\n")
     for number, raw in enumerate(raw_lines, 1):
         if not raw.strip():
             continue
