@@ -1,4 +1,4 @@
-"""Choosing documents by a hash of their ids: the same ones in any order, on any machine."""
+"""Choosing documents by a hash of their ids or texts: the same ones in any order, on any machine."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def is_sampled(document_id: str, share: Fraction) -> bool:
     """Whether a document is in a sample of this share: what is in a smaller one is in every larger one."""
     threshold = share.numerator * 2**64
     return sample_rank(document_id) * share.denominator < threshold
+
+
+def held_out(text: bytes, share: Fraction) -> bool:
+    """Whether a document is held out: by the hash of its text, so that equal texts share their fate
+    everywhere."""
+    digest = hashlib.sha256(text).digest()
+    hashed = int.from_bytes(digest[:8])
+    threshold = share.numerator * 2**64
+    return hashed * share.denominator < threshold

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_recipes import words
 
-from codemix.data.build.documents import held_out
 from codemix.data.build.shards import BATCH_BYTES, BATCH_DOCUMENTS, ShardTokenizer, batches
 from codemix.data.encoding import encoders
 from codemix.data.encoding.encoded import Encoded
 from codemix.data.encoding.merges import bytes_to_unicode
 from codemix.data.encoding.tokenizer import TokenizerFile, describe
+from codemix.data.hash_rank import held_out
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.manifest import dtype_for
 from codemix.data.tokenizers.bpe import Bpe

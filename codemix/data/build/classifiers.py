@@ -17,10 +17,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from codemix.data.build.documents import Documents, held_out
+from codemix.data.build.documents import Documents
 from codemix.data.build.identity import Identity
 from codemix.data.document import Document
-from codemix.data.hash_rank import hash_rank
+from codemix.data.hash_rank import hash_rank, held_out
 from codemix.data.scoring import MILLION, LabelledText, Scorer, ScoringOp, Training
 from codemix.data.store.jsonl_zst import read_lines
 from codemix.data.store.store import write_json

@@ -15,7 +15,6 @@ a mark is never run again.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -225,15 +224,6 @@ def steps_of(source: schema.SourceSpec, states: list[Any]) -> list[Step]:
         step = Step(name, apply, shown)
         steps.append(step)
     return steps
-
-
-def held_out(text: bytes, share: Fraction) -> bool:
-    """Whether a document is held out: by the hash of its text, so that equal texts share their fate
-    everywhere."""
-    digest = hashlib.sha256(text).digest()
-    hashed = int.from_bytes(digest[:8])
-    threshold = share.numerator * 2**64
-    return hashed * share.denominator < threshold
 
 
 def remove_leftovers(folder: Path, known: Collection[str]) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from codemix.data.build.documents import held_out
 from codemix.data.encoding import encoders
 from codemix.data.encoding.encoded import Encoded
 from codemix.data.encoding.tokenizer import TokenizerFile
+from codemix.data.hash_rank import held_out
 from codemix.data.store import block_checksums
 from codemix.data.store.jsonl_zst import LineWriter
 from codemix.data.store.manifest import TOKEN_BYTES, Shard, dtype_for

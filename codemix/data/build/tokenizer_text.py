@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from codemix.data.build.documents import Documents, DocumentsFile, held_out
-from codemix.data.hash_rank import hash_rank
+from codemix.data.build.documents import Documents, DocumentsFile
+from codemix.data.hash_rank import hash_rank, held_out
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
 
 

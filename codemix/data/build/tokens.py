@@ -20,7 +20,6 @@ from codemix.data.build.documents import (
     Documents,
     DocumentsFile,
     by_size,
-    held_out,
     remove_leftovers,
 )
 from codemix.data.build.funnel import SUBSAMPLE_KEY, UNKNOWN, Funnel, after_dedup, total
@@ -30,7 +29,7 @@ from codemix.data.build.shards import Row, ShardTokenizer
 from codemix.data.document import utf8_bytes
 from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.execution.task import tick
-from codemix.data.hash_rank import sample_rank
+from codemix.data.hash_rank import held_out, sample_rank
 from codemix.data.store.jsonl_zst import read_lines, removed_rows
 from codemix.data.store.manifest import SPLITS, Manifest, Shard, dtype_for, ids_file, split_summary
 from codemix.data.store.store import Store, write_json
