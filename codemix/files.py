@@ -39,9 +39,21 @@ def temporary_path(path: Path) -> Path:
 def move_into_place(temporary: Path, path: Path) -> None:
     """Move a file that is written to the end to `path`, so that a reader sees all of it or nothing, also
     after a crash."""
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
+    _sync(temporary)
     os.replace(temporary, path)
+
+
+def move_folder_into_place(temporary: Path, path: Path) -> None:
+    """The same for a folder of files that are written to the end; nothing is at `path`."""
+    for file in temporary.iterdir():
+        _sync(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, path)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

@@ -242,7 +242,7 @@ def test_many_tasks_hold_the_documents_of_one(root, monkeypatch):
     one = build(two(), Store(root / "one"), data_root=root)
     monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 500)
     monkeypatch.setattr(documents_job, "MIN_FILE_BYTES", 300)
-    monkeypatch.setattr("codemix.data.build.tokens.MIN_TASK_BYTES", 900)
+    monkeypatch.setattr("codemix.data.build.tokens_job.MIN_TASK_BYTES", 900)
     many_store = Store(root / "many")
     many = build(two(), many_store, data_root=root)
     assert len(many["web"].shards("train")) > 3 and len(one["web"].shards("train")) == 1

@@ -20,13 +20,11 @@ from codemix.errors import CodemixError
 
 def run(read, steps=(), strict=False):
     funnel, dropped = Funnel(), Samples()
-    kept = list(
-        apply_ops(
-            read, [Step(name, one_by_one(apply)) for name, apply in steps], funnel, dropped, strict=strict
-        )
-    )
+    steps = [Step(name, one_by_one(apply)) for name, apply in steps]
+    kept = list(apply_ops(read, steps, funnel, dropped, strict=strict))
     funnel.check()
-    return kept, funnel, dropped
+    assert sum(size for _, size in kept) == funnel.kept_bytes
+    return [doc for doc, _ in kept], funnel, dropped
 
 
 STEPS = [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.git_repository import GitRepository
 from support.small_recipes import recipe, words, write_jsonl
 
-from codemix.data.build import documents_job, tokens
+from codemix.data.build import documents_job, tokens_job
 from codemix.data.build.build import build
 from codemix.data.build.inventory import take_inventory
 from codemix.data.build.sample_cut import cut_of
@@ -148,7 +148,7 @@ def test_a_large_source_is_sampled_at_reading(root, large):
 def test_a_sample_does_not_depend_on_workers_and_is_found_once_for_all_shares(root, monkeypatch):
     monkeypatch.setattr(documents_job, "MIN_TASK_BYTES", 4000)
     monkeypatch.setattr(documents_job, "MIN_FILE_BYTES", 3000)
-    monkeypatch.setattr(tokens, "MIN_TASK_BYTES", 4000)
+    monkeypatch.setattr(tokens_job, "MIN_TASK_BYTES", 4000)
     one, other = Store(root / "one"), Store(root / "other")
     sources = {"a": source(subsample="1/3", held_out="2%"), "other": source("other.jsonl")}
     made = recipe(sources, tokenizer=READY)

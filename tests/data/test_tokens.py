@@ -55,7 +55,7 @@ TEXTS = [words(i, 5 + 7 * i) for i in range(30)] + [
 def test_shards_are_those_of_stock_datatrove(tmp_path, tokenizer, fast):
     encoder = encoders.load_encoder(tokenizer.path) if fast else encoders.SlowEncoder(tokenizer.path)
     assert encoder.fast == fast
-    written = ShardTokenizer(tmp_path / "ours", tokenizer, Fraction(0), encoder).run(iter(rows(TEXTS)), 3)
+    written = ShardTokenizer(tokenizer, Fraction(0), encoder).run(iter(rows(TEXTS)), tmp_path / "ours")
     stock = DocumentTokenizer(
         str(tmp_path / "stock"),
         str(tokenizer.path),
@@ -66,11 +66,11 @@ def test_shards_are_those_of_stock_datatrove(tmp_path, tokenizer, fast):
     stock.tokenizer.encode_special_tokens = True
     stock.run((Document(text, str(i)) for i, text in enumerate(TEXTS)), 3)
     for suffix in ("", ".index"):
-        assert (tmp_path / "ours" / f"train-00003.ds{suffix}").read_bytes() == (
+        assert (tmp_path / "ours" / f"train.ds{suffix}").read_bytes() == (
             tmp_path / "stock" / f"00003_unshuffled.ds{suffix}"
         ).read_bytes()
     assert written["train"].documents == len(TEXTS)
-    sidecar = list(read_lines(tmp_path / "ours" / "train-00003.docs.jsonl.zst"))
+    sidecar = list(read_lines(tmp_path / "ours" / "train.docs.jsonl.zst"))
     assert sidecar[1] == {"id": "d1", "bytes": len(TEXTS[1].encode()), "language": "x"}
 
 
@@ -140,13 +140,13 @@ def test_the_narrowest_type_that_holds_the_last_id(tmp_path, vocab_size, dtype):
 
     meta = describe(Tokenizer.from_file(str(path)), path, None)
     assert meta["vocab_size"] == vocab_size and dtype_for(vocab_size) == dtype
-    step = ShardTokenizer(tmp_path / "out", TokenizerFile(tmp_path, meta), Fraction(0))
+    step = ShardTokenizer(TokenizerFile(tmp_path, meta), Fraction(0))
     assert step.fast and step.dtype == dtype  # datatrove comes to the same width
-    step.run(rows([bytes(range(256)).decode("latin-1"), "🦊"]))
-    tokens = np.fromfile(tmp_path / "out" / "train-00000.ds", {"uint16": "<u2", "uint32": "<u4"}[dtype])
+    step.run(rows([bytes(range(256)).decode("latin-1"), "🦊"]), tmp_path / "out")
+    tokens = np.fromfile(tmp_path / "out" / "train.ds", {"uint16": "<u2", "uint32": "<u4"}[dtype])
     text = bytes(range(256)).decode("latin-1").encode() + b"\0" + "🦊".encode()
     expected = [vocab_size - 256 + b for b in text]
-    ends = np.fromfile(tmp_path / "out" / "train-00000.ds.index", "<u8")
+    ends = np.fromfile(tmp_path / "out" / "train.ds.index", "<u8")
     expected[int(ends[0]) - 1] = 0
     assert tokens.tolist() == [*expected, 0] and len(ends) == 2
 
@@ -157,7 +157,7 @@ def test_an_id_outside_the_vocabulary_is_never_written(tmp_path, tokenizer):
             return Encoded.of(np.array([tokenizer.meta["vocab_size"]], np.uint32) for _ in texts)
 
     with pytest.raises(ValueError, match="d0: .*outside its vocabulary"):
-        ShardTokenizer(tmp_path, tokenizer, Fraction(0), Wrong(tokenizer.path)).run(rows(["x"]))
+        ShardTokenizer(tokenizer, Fraction(0), Wrong(tokenizer.path)).run(rows(["x"]), tmp_path)
 
 
 def test_a_fast_encoder_that_differs_is_found_out(tmp_path, tokenizer, capsys):
@@ -170,11 +170,11 @@ def test_a_fast_encoder_that_differs_is_found_out(tmp_path, tokenizer, capsys):
         def encode(self, texts):
             return Encoded.of(np.array([5], np.uint32) for _ in texts)
 
-    step = ShardTokenizer(tmp_path / "a", tokenizer, Fraction(0), Differs())
-    step.run(rows(TEXTS))
+    step = ShardTokenizer(tokenizer, Fraction(0), Differs())
+    step.run(rows(TEXTS), tmp_path / "a")
     assert "slower than `fastokens`: they differ on" in capsys.readouterr().err and not step.fast
-    ShardTokenizer(tmp_path / "b", tokenizer, Fraction(0), fast).run(rows(TEXTS))
-    assert (tmp_path / "a/train-00000.ds").read_bytes() == (tmp_path / "b/train-00000.ds").read_bytes()
+    ShardTokenizer(tokenizer, Fraction(0), fast).run(rows(TEXTS), tmp_path / "b")
+    assert (tmp_path / "a/train.ds").read_bytes() == (tmp_path / "b/train.ds").read_bytes()
 
 
 @settings(max_examples=30, deadline=None)
@@ -195,7 +195,7 @@ def test_held_out_is_a_share_by_hash_of_the_text():
 
 
 def test_nothing_written_for_nothing(tmp_path, tokenizer):
-    assert ShardTokenizer(tmp_path, tokenizer, Fraction(1)).run(iter(())) == {} and not list(
+    assert ShardTokenizer(tokenizer, Fraction(1)).run(iter(()), tmp_path) == {} and not list(
         tmp_path.glob("*.ds*")
     )
-    assert set(ShardTokenizer(tmp_path, tokenizer, Fraction(1)).run(iter(rows(["a"])))) == {"held_out"}
+    assert set(ShardTokenizer(tokenizer, Fraction(1)).run(iter(rows(["a"])), tmp_path)) == {"held_out"}

@@ -40,9 +40,9 @@ def small_tasks(set_):
     Constants of the layout: both builds need the same.
     """
     import codemix.data.build.documents_job
-    import codemix.data.build.tokens
+    import codemix.data.build.tokens_job
 
     set_(codemix.data.build.documents_job, "MIN_TASK_BYTES", 4000)
     set_(codemix.data.build.documents_job, "MIN_FILE_BYTES", 3000)
-    set_(codemix.data.build.tokens, "MIN_TASK_BYTES", 4000)
+    set_(codemix.data.build.tokens_job, "MIN_TASK_BYTES", 4000)
     set_(codemix.data.execution.runner, "IN_PROCESS_BYTES", 0)

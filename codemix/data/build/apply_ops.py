@@ -48,9 +48,9 @@ def apply_ops(
     dropped: Samples,
     *,
     strict: bool,
-) -> Iterator[Document]:
-    """The documents of `read` that the ops `steps` keep, in their order; every document is counted in `funnel`
-    exactly once."""
+) -> Iterator[Readable]:
+    """The documents of `read` that the ops `steps` keep, in their order, with what is left of their sizes; every
+    document is counted in `funnel` exactly once."""
     shown = _shown_by(steps)
     readable = _readable(read, funnel, dropped, strict=strict)
     for batch in in_batches(readable):
@@ -64,7 +64,7 @@ def apply_ops(
                 continue
             kept_size = size if doc is item else utf8_bytes(doc.text)
             funnel.add_kept(language, size, kept_size)
-            yield doc
+            yield Readable(doc, kept_size)
 
 
 def _readable(read: Iterable[Item], funnel: Funnel, dropped: Samples, *, strict: bool) -> Iterator[Readable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from codemix.progress import progress
 from codemix.recipe.language import schema
 
 if TYPE_CHECKING:
-    from codemix.data.build.tokens import TokensJob
+    from codemix.data.build.pieces import Encoding
+    from codemix.data.build.tokens_job import TokensJob
 
 # what shards keep of the tokenizer that made them
 TOKENIZER_FACTS = ("sha256", "vocab_size", "eos_id", "eos_token", "bos", "special", "probe")
@@ -74,7 +75,8 @@ class Builder:
         entries = self._dedup_entries(needed)
         for entry in entries:
             needed |= set(self.recipe.dedup[entry].sources)
-        self.build_documents([name for name in self.recipe.sources if name in needed])
+        encoded = filter(self._is_encoded_at_once, names)
+        self.build_documents([name for name in self.recipe.sources if name in needed], set(encoded))
         for entry in entries:
             self.build_dedup(entry)
         tokenizer = self.build_tokenizer()
@@ -95,9 +97,17 @@ class Builder:
                 entries.append(entry)
         return entries[::-1]
 
-    def build_documents(self, names: list[str]) -> None:
-        """The documents of these sources, and first of those that they need in turn, as far as the store
-        lacks them."""
+    def _is_encoded_at_once(self, name: str) -> bool:
+        """Whether tokens of a source are made while its documents are read: all that they rest on is there."""
+        if self.resources.executor != "local":  # a cluster's task fills one folder
+            return False
+        if entries_with(self.recipe, name) or name in self.ids.samples:
+            return False
+        return self.tokenizer_folder().exists()
+
+    def build_documents(self, names: list[str], encoded: Collection[str] = ()) -> None:
+        """The documents of these sources, and first of those that they need in turn, as far as the store lacks
+        them; with the tokens of `encoded`, in pieces."""
         waves: list[list[str]] = []
         wave = self.without_documents(names)
         while wave:
@@ -109,7 +119,7 @@ class Builder:
         learning = Learning(self.store, self.ids, self.resources, self.documents)
         for wave in reversed(waves):
             left = self.without_documents(wave)  # some are in an earlier wave as well
-            jobs = learning.ready([self._documents_job(name) for name in left])
+            jobs = learning.ready([self._documents_job(name, name in encoded) for name in left])
             complete(self.store, jobs, label="reading documents", resources=self.resources)
 
     def _origin(self, name: str) -> str | None:
@@ -123,7 +133,7 @@ class Builder:
                 missing.append(name)
         return missing
 
-    def _documents_job(self, name: str) -> DocumentsJob:
+    def _documents_job(self, name: str, is_encoded: bool) -> DocumentsJob:
         origin = self._origin(name)
         return DocumentsJob(
             name=name,
@@ -133,6 +143,17 @@ class Builder:
             store=self.store,
             read_share=self.ids.read_shares[name],
             origin=self.documents(origin) if origin is not None else None,
+            encoding=self._encoding(name) if is_encoded else None,
+            workers=self.resources.workers,
+        )
+
+    def _encoding(self, name: str) -> Encoding:
+        from codemix.data.build.pieces import Encoding
+
+        return Encoding(
+            tokenizer=self.tokenizer_folder(),
+            share=self.recipe.sources[name].held_out,
+            work=self.store.work(self.tokens_folder(name)),
         )
 
     def build_dedup(self, entry: int) -> None:
@@ -208,7 +229,8 @@ class Builder:
             )
 
     def _tokens_job(self, name: str, tokenizer: TokenizerFile) -> TokensJob:
-        from codemix.data.build.tokens import Removal, TokensJob
+        from codemix.data.build.tokens import Removal
+        from codemix.data.build.tokens_job import TokensJob
 
         documents = self.documents(name)
         source = self.recipe.sources[name]

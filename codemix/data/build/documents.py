@@ -15,20 +15,21 @@ a mark is never run again.
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from codemix.data.build.apply_ops import Step, apply_ops
+from codemix.data.build.apply_ops import Readable, Step, apply_ops
 from codemix.data.build.funnel import Funnel
 from codemix.data.build.marks import write_mark
 from codemix.data.build.read_ids import ReadIds
 from codemix.data.build.samples import Samples
-from codemix.data.document import Document, Item
+from codemix.data.document import Item
 from codemix.data.execution.task import tick
 from codemix.data.inputs.frozen_inputs import Input, Part
 from codemix.data.inputs.opener import Opener
@@ -40,6 +41,10 @@ from codemix.files import file_digest
 from codemix.recipe.language import schema
 from codemix.recipe.language.subsample import ALL
 
+if TYPE_CHECKING:
+    from codemix.data.build.pieces import Encoding
+
+SUFFIX = ".jsonl.zst"
 Sized = TypeVar("Sized")
 
 
@@ -55,6 +60,10 @@ class DocumentsFile:
     @property
     def name(self) -> str:
         return Path(self.path).name
+
+    @property
+    def stem(self) -> str:
+        return self.name.removesuffix(SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -96,41 +105,34 @@ class Documents:
         return parts
 
 
-class DocumentsWriter:
-    """Writes the kept documents of one task, in files of about `file_bytes` of text."""
+class FileWriter:
+    """Writes one file of documents, of about `limit` bytes of text."""
 
-    def __init__(self, folder: Path, task: int, file_bytes: int):
-        self._folder = folder
-        self._task = task
-        self._file_bytes = file_bytes
-        self._writer: LineWriter | None = None
-        self._before = 0  # bytes of text in the files that are closed
-        self.files: list[DocumentsFile] = []
+    def __init__(self, path: Path, limit: int):
+        self._lines = LineWriter(path)
+        self._limit = limit
+        self._bytes = 0  # of text
 
-    def write(self, doc: Document, kept_bytes: int) -> None:
-        """`kept_bytes` counts the text of all documents so far, this one included."""
-        if self._writer is None:
-            name = f"{self._task:05d}-{len(self.files):03d}.jsonl.zst"
-            self._writer = LineWriter(self._folder / "docs" / name)
-        try:
-            self._writer.write({"id": doc.id, "text": doc.text, "meta": doc.meta})
-        except (
-            TypeError
-        ) as error:  # metadata that JSON cannot hold: the component's bug, told with its document
-            raise TypeError(f"{doc.id}: {error}") from error
-        if kept_bytes - self._before >= self._file_bytes:
-            self.close(kept_bytes)
+    def writing(self, documents: Iterable[Readable]) -> Iterator[dict[str, Any]]:
+        """Write documents until the file is full. Each is given as a row when it is written, with the `bytes` of its
+        text."""
+        for doc, size in documents:
+            row = {"id": doc.id, "text": doc.text, "meta": doc.meta}
+            try:
+                self._lines.write(row)
+            except (
+                TypeError
+            ) as error:  # metadata that JSON cannot hold: the component's bug, told with its document
+                raise TypeError(f"{doc.id}: {error}") from error
+            self._bytes += size
+            yield {**row, "bytes": size}
+            if self._bytes >= self._limit:
+                return
 
-    def close(self, kept_bytes: int) -> None:
-        if self._writer is None:
-            return
-        self._writer.close()
-        path = self._writer.path
-        size = kept_bytes - self._before
-        file = DocumentsFile(f"docs/{path.name}", self._writer.rows, size, file_digest(path))
-        self.files.append(file)
-        self._before = kept_bytes
-        self._writer = None
+    def close(self) -> DocumentsFile:
+        self._lines.close()
+        path = self._lines.path
+        return DocumentsFile(f"docs/{path.name}", self._lines.rows, self._bytes, file_digest(path))
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class DocumentsTask:
     file_bytes: int  # of text in one file of documents, about
     read_share: Fraction = ALL
     learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
+    encoding: Encoding | None = None  # to make pieces of tokens with, too
 
     @property
     def name(self) -> str:
@@ -175,29 +178,50 @@ class DocumentsTask:
         return reader.sampled(part, self.opener, self.read_share)
 
     def run(self) -> None:
-        steps = self.steps()
-        strict = self.source.on_bad == "error"
         funnel = Funnel()
         dropped = Samples()
         kept = Samples()
         ids = ReadIds()
-        writer = DocumentsWriter(self.work, self.number, self.file_bytes)
-        for part in self.parts:
-            read = ids.noting(self.read(part))
-            for doc in apply_ops(read, steps, funnel, dropped, strict=strict):
-                writer.write(doc, funnel.kept_bytes)
-                kept.add("kept", doc)
-            tick(part.size)
-        writer.close(funnel.kept_bytes)
+        documents = self._kept(ids, funnel, dropped, kept)
+        files = self._write(documents)
         self.done.parent.mkdir(exist_ok=True)
         ids.write(self.done.with_suffix(".ids"))  # with the marks, until the job joins them
         mark = {
             "funnel": funnel.as_json(),
-            "files": [asdict(file) for file in writer.files],
+            "files": [asdict(file) for file in files],
             "dropped": dropped.as_json(),
             "kept": kept.as_json(),
         }
         write_mark(self.done, mark)
+
+    def _kept(self, ids: ReadIds, funnel: Funnel, dropped: Samples, kept: Samples) -> Iterator[Readable]:
+        """The documents that the ops keep of all parts; everything is counted."""
+        steps = self.steps()
+        strict = self.source.on_bad == "error"
+        for part in self.parts:
+            read = ids.noting(self.read(part))
+            for each in apply_ops(read, steps, funnel, dropped, strict=strict):
+                kept.add("kept", each.document)
+                yield each
+            tick(part.size)
+
+    def _write(self, documents: Iterator[Readable]) -> list[DocumentsFile]:
+        """Write files of documents, and of each its piece where tokens are made at once."""
+        pieces = self.encoding.piece_writer() if self.encoding is not None else None
+        files: list[DocumentsFile] = []
+        for first in documents:
+            stem = f"{self.number:05d}-{len(files):03d}"
+            writer = FileWriter(self.work / "docs" / f"{stem}{SUFFIX}", self.file_bytes)
+            rows = writer.writing(itertools.chain([first], documents))
+            if pieces is None:
+                for _ in rows:
+                    pass
+                files.append(writer.close())
+            else:
+                written = pieces.write(rows, stem, Funnel())
+                files.append(writer.close())
+                pieces.keep(written, files[-1])
+        return files
 
 
 def state_path(work: Path, op: int) -> Path:

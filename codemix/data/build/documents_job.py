@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codemix.data.build import read_ids
 from codemix.data.build.apply_ops import UNREADABLE
@@ -35,6 +35,9 @@ from codemix.recipe.language import schema
 from codemix.recipe.language.quantities import show_share
 from codemix.recipe.language.subsample import ALL
 
+if TYPE_CHECKING:
+    from codemix.data.build.pieces import Encoding
+
 MIN_TASK_BYTES = 2**22  # of input
 MAX_TASK_BYTES = 2**30
 TASKS = 256  # of one source, about, within these bounds
@@ -54,6 +57,8 @@ class DocumentsJob:
     origin: Documents | None = None  # what it reads instead of inputs
     learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
     about_learned: Mapping[str, Any] = field(default_factory=dict)  # for the manifest
+    encoding: Encoding | None = None  # to make pieces of tokens with, too
+    workers: int = 1  # among whom its tasks are divided
 
     @property
     def final(self) -> Path:
@@ -69,6 +74,8 @@ class DocumentsJob:
         file_bytes = max(limit, MIN_FILE_BYTES)
         groups = by_size(self._parts(opener, limit), limit, lambda part: part.size)
         _keep_marks_of(groups, work)
+        sizes = [sum(part.size for part in parts) for parts in groups]
+        encoding = self.encoding if self._are_balanced(sizes) else None
         return [
             DocumentsTask(
                 source_name=self.name,
@@ -80,9 +87,16 @@ class DocumentsJob:
                 file_bytes=file_bytes,
                 read_share=self.read_share,
                 learned=self.learned,
+                encoding=encoding,
             )
             for number, parts in enumerate(groups)
         ]
+
+    def _are_balanced(self, sizes: list[int]) -> bool:
+        """Whether no task is much more than the share of a worker, who would encode alone while others wait."""
+        share = sum(sizes) / self.workers
+        largest = max(sizes, default=0)
+        return largest <= 1.5 * share
 
     def _prepare_ops(self, work: Path) -> None:
         for number, op in enumerate(self.source.ops, 1):

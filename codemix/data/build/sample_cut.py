@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from codemix.data.build.identity import Identity
-from codemix.data.build.shards import Row, ShardTokenizer, batches
-from codemix.data.build.tokens import TokensJob, TokensTask
-from codemix.data.encoding.tokenizer import TokenizerFile
+from codemix.data.build.shards import Row, batches
+from codemix.data.build.tokens import TokensTask
+from codemix.data.build.tokens_job import TokensJob
 from codemix.data.hash_rank import sample_rank
 from codemix.data.store.store import write_json
 from codemix.files import replacing
@@ -53,7 +53,7 @@ class PlacesTask:
 
     def run(self) -> None:
         task = self.tokens
-        tokenizer = ShardTokenizer(task.work, TokenizerFile.load(task.tokenizer), task.share)
+        tokenizer = task.encoding.shard_tokenizer()
         ranks: list[int] = []
         tokens: list[int] = []
         for batch in batches(self._candidates()):
@@ -65,9 +65,10 @@ class PlacesTask:
             np.save(file, np.array([ranks, tokens], np.uint64))
 
     def _candidates(self) -> Iterator[Row]:
-        for row, removed_by in self.tokens.judged():
-            if not removed_by and not self.tokens.holds_out(row):
-                yield row
+        for file in self.tokens.files:
+            for row, removed_by in self.tokens.judged(file):
+                if not removed_by and not self.tokens.holds_out(row):
+                    yield row
 
 
 @dataclass(frozen=True)

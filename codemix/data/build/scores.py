@@ -56,7 +56,7 @@ class ScoresTask:
         keys: list[int] = []
         for part in task.parts:
             read = task.read(part)
-            for doc in apply_ops(read, steps, Funnel(), Samples(), strict=strict):
+            for doc, _ in apply_ops(read, steps, Funnel(), Samples(), strict=strict):
                 key = sort_key(score(doc), doc.id)
                 keys.append(key)
             tick(part.size)

@@ -1,10 +1,12 @@
-"""Writing the shards of one task: token ids with an EOS after each document, and a line about each
-document."""
+"""Writing and joining shards: token ids with an EOS after each document, and a line about each document."""
 
 from __future__ import annotations
 
 import array
 import itertools
+import math
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +22,8 @@ from codemix.data.encoding.tokenizer import TokenizerFile
 from codemix.data.hash_rank import held_out
 from codemix.data.store import block_checksums
 from codemix.data.store.jsonl_zst import LineWriter
-from codemix.data.store.manifest import TOKEN_BYTES, Shard, dtype_for
+from codemix.data.store.manifest import TOKEN_BYTES, dtype_for
 from codemix.data.store.token_file import TokenFile
-from codemix.files import file_digest
 
 BATCH_BYTES = 2**20  # of text: encoding objects of the slow path cost about 30 bytes per byte of text
 BATCH_DOCUMENTS = 256
@@ -50,21 +51,80 @@ def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-class ShardWriter:
-    """Writes the shard of one split: `<name>.ds`, `.ds.index` and `.docs.jsonl.zst`."""
+@dataclass(frozen=True)
+class ShardFiles:
+    """Where the files of a shard are."""
 
-    def __init__(self, folder: Path, name: str, dtype: str):
-        self.name = name
-        self._folder = folder
-        self._numpy_dtype = f"<u{TOKEN_BYTES[dtype]}"
-        self._tokens = TokenFile(self.path)
-        self._sidecar = LineWriter(folder / f"{name}.docs.jsonl.zst")
-        self._text_bytes = 0
-        self._ids = array.array("Q")  # a hash of each document's id
+    tokens: Path
 
     @property
-    def path(self) -> Path:
-        return self._folder / f"{self.name}.ds"
+    def index(self) -> Path:
+        return Path(f"{self.tokens}.index")
+
+    @property
+    def sidecar(self) -> Path:
+        return self.tokens.with_suffix(".docs.jsonl.zst")
+
+    @property
+    def checks(self) -> Path:
+        return Path(f"{self.tokens}{block_checksums.SUFFIX}")
+
+    @property
+    def ids(self) -> Path:
+        """The sorted hashes of the ids of its documents: uint64."""
+        return self.tokens.with_suffix(".ids")
+
+    def ends(self) -> np.ndarray:
+        """Where each document ends [tokens]: uint64 [documents]."""
+        return np.fromfile(self.index, "<u8")
+
+
+def join_shards(parts: Sequence[ShardFiles], joined: ShardFiles) -> None:
+    """Make one shard with the documents of several, in their order, of their files: these are used up."""
+    tokens = [part.tokens for part in parts]
+    sidecars = [part.sidecar for part in parts]
+    _join_ends(parts, joined)
+    _join_ids(parts, joined)
+    _join_files(tokens, joined.tokens)
+    _join_files(sidecars, joined.sidecar)
+
+
+def _join_ends(parts: Sequence[ShardFiles], joined: ShardFiles) -> None:
+    ends: list[np.ndarray] = []
+    tokens = np.uint64(0)
+    for part in parts:
+        ends.append(part.ends() + tokens)
+        tokens = ends[-1][-1]
+    np.concatenate(ends).tofile(joined.index)
+
+
+def _join_ids(parts: Sequence[ShardFiles], joined: ShardFiles) -> None:
+    ids: list[np.ndarray] = []
+    for part in parts:
+        ids.append(np.fromfile(part.ids, "<u8"))
+    together = np.concatenate(ids)
+    np.sort(together).tofile(joined.ids)
+
+
+def _join_files(paths: Sequence[Path], joined: Path) -> None:
+    first, *others = paths
+    os.replace(first, joined)
+    with joined.open("ab") as file:
+        for path in others:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, file, 2**20)
+
+
+class ShardWriter:
+    """Writes the shard of one split."""
+
+    def __init__(self, files: ShardFiles, dtype: str):
+        self.files = files
+        self._numpy_dtype = f"<u{TOKEN_BYTES[dtype]}"
+        self._tokens = TokenFile(files.tokens)
+        self._sidecar = LineWriter(files.sidecar)
+        self.text_bytes = 0
+        self._ids = array.array("Q")  # a hash of each document's id
 
     @property
     def documents(self) -> int:
@@ -76,38 +136,14 @@ class ShardWriter:
         self._tokens.write(numbers, tokens.ends)
         for row in rows:
             self._sidecar.write(_about(row))
-            self._text_bytes += row["bytes"]
+            self.text_bytes += row["bytes"]
             self._ids.append(block_checksums.id_check(row["id"]))
 
     def close(self) -> None:
         self._tokens.close()
         self._sidecar.close()
-
-    def files(self) -> list[Path]:
-        """The files of the closed shard, with the checksums of its blocks, which are written now."""
-        checks = block_checksums.write_checks(self.path)
-        index = Path(f"{self.path}.index")
-        return [self.path, index, self._sidecar.path, checks]
-
-    def write_ids(self, path: Path) -> None:
-        """The sorted hashes of the documents' ids."""
         hashes = np.array(self._ids, "<u8")
-        np.sort(hashes).tofile(path)
-
-    def as_shard(self, files: list[Path], folder: str) -> Shard:
-        """What the manifest says of it, once its files are in `folder` of the source's."""
-        tokens_sha256, index_sha256, docs_sha256, checks_sha256 = map(file_digest, files)
-        return Shard(
-            path=f"{folder}/{self.name}.ds",
-            tokens=self._tokens.tokens,
-            documents=self.documents,
-            bytes=self._text_bytes,
-            sha256=tokens_sha256,
-            index_sha256=index_sha256,
-            docs=f"{folder}/{self.name}.docs.jsonl.zst",
-            docs_sha256=docs_sha256,
-            checks_sha256=checks_sha256,
-        )
+        np.sort(hashes).tofile(self.files.ids)
 
 
 def _about(row: Row) -> Row:
@@ -115,17 +151,21 @@ def _about(row: Row) -> Row:
     line: Row = {"id": row["id"], "bytes": row["bytes"]}
     for key in SIDECAR:
         value = row["meta"].get(key)
-        if value is not None:
+        if value is not None and not _is_null_in_json(value):
             line[key] = value
     return line
 
 
+def _is_null_in_json(value: Any) -> bool:
+    """Infinity and NaN are; frozen documents are read again without them."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 @dataclass
 class ShardTokenizer:
-    """Tokenizes rows into at most one shard per split. Ids that cannot be right are refused before they are
-    written."""
+    """Tokenizes rows into at most one shard per split, again and again. Ids that cannot be right are refused before
+    they are written."""
 
-    folder: Path
     tokenizer: TokenizerFile
     held_out_share: Fraction
     encoder: encoders.Encoder | None = None
@@ -137,14 +177,15 @@ class ShardTokenizer:
         self.dtype = dtype_for(self._vocab_size)
         self._self_checked = 0
 
-    def run(self, rows: Iterable[Row], number: int = 0) -> dict[str, ShardWriter]:
-        """Write the shards of task `number`; returns those that hold documents, by split."""
+    def run(self, rows: Iterable[Row], folder: Path) -> dict[str, ShardWriter]:
+        """Write the shards `<split>.ds` to a folder; returns those that hold documents, by split."""
         shards: dict[str, ShardWriter] = {}
         for batch in batches(rows):
             tokens = self.encoded(batch)
             for split, chosen in self._splits(batch).items():
                 if split not in shards:
-                    shards[split] = ShardWriter(self.folder, f"{split}-{number:05d}", self.dtype)
+                    files = ShardFiles(folder / f"{split}.ds")
+                    shards[split] = ShardWriter(files, self.dtype)
                 rows_of_split = list(itertools.compress(batch, chosen))
                 shards[split].write(rows_of_split, tokens.of_texts(chosen))
         for shard in shards.values():
