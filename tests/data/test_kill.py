@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.many_tasks import made, small_tasks, write_inputs
+from support.many_tasks import made, small_tasks, with_ready_tokenizer, write_inputs
 from support.small_recipes import tree, words, write_jsonl, write_scored
 
 from codemix.data.build.build import build
@@ -23,17 +23,19 @@ import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 import codemix.data.build.documents_job, codemix.data.execution.runner
-from support.many_tasks import small_tasks, made
+from support import many_tasks
+from support.many_tasks import small_tasks
 small_tasks(setattr)  # in the workers too, which import this file
 if __name__ == "__main__":
     from codemix.data.build.build import build
     from codemix.data.store.store import Store
     print("started", flush=True)
-    build(made(), Store(sys.argv[2]), data_root=Path(sys.argv[3]), workers=int(sys.argv[4]))
+    recipe = getattr(many_tasks, sys.argv[5])()
+    build(recipe, Store(sys.argv[2]), data_root=Path(sys.argv[3]), workers=int(sys.argv[4]))
 """
 
 
-def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
+def killed_builds(root: Path, monkeypatch, kills: int, seed: int, recipe=made) -> None:
     monkeypatch.setenv(
         "PYTHONPATH",
         os.pathsep.join(
@@ -43,7 +45,7 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
     write_inputs(root)
     small_tasks(monkeypatch.setattr)
     began = time.monotonic()
-    build(made(), Store(root / "straight"), data_root=root)
+    build(recipe(), Store(root / "straight"), data_root=root)
     straight_s = time.monotonic() - began
     expected = tree(Store(root / "straight"))
     choose, killed = random.Random(seed), 0
@@ -61,6 +63,7 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
                 str(root / "killed"),
                 str(root),
                 str(workers),
+                recipe.__name__,
             ],
             stdout=subprocess.PIPE,
             stderr=errors.open("wb"),
@@ -77,7 +80,7 @@ def killed_builds(root: Path, monkeypatch, kills: int, seed: int) -> None:
             run.wait()
             killed += 1
     assert killed == kills
-    build(made(), Store(root / "killed"), data_root=root)
+    build(recipe(), Store(root / "killed"), data_root=root)
     for finished in [Store(root / "killed"), *map(Store, root.glob("done*"))]:
         found = tree(finished)
         assert (
@@ -117,6 +120,15 @@ def test_a_kill_after_the_manifest_leaves_no_parts(tmp_path, monkeypatch, kind):
 
 def test_a_few_kills(tmp_path, monkeypatch):
     killed_builds(tmp_path, monkeypatch, 3, seed=1)
+
+
+def test_a_few_kills_while_documents_become_tokens(tmp_path, monkeypatch):
+    killed_builds(tmp_path, monkeypatch, 3, seed=3, recipe=with_ready_tokenizer)
+
+
+@pytest.mark.optional("two minutes")
+def test_thirty_kills_while_documents_become_tokens(tmp_path, monkeypatch):
+    killed_builds(tmp_path, monkeypatch, 30, seed=4, recipe=with_ready_tokenizer)
 
 
 @pytest.mark.optional("two minutes")

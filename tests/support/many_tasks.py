@@ -1,10 +1,18 @@
 """A recipe whose build is many small tasks, so that a kill has many places to fall."""
 
+from codemix.data.tokenizers.bpe import Bpe
 from support.small_recipes import SCORED, Recipe, recipe_content, words, write_jsonl, write_scored
 
 
 def made():
     return Recipe.model_validate(made_content())
+
+
+def with_ready_tokenizer():
+    """Without `dedup:` too, so that all is tokenized while documents are read."""
+    content = made_content()
+    del content["dedup"]
+    return Recipe.model_validate(content | {"tokenizer": {"kind": "tokenizer_json", "path": "ready.json"}})
 
 
 def made_content():
@@ -33,6 +41,8 @@ def write_inputs(root):
         [words(100 * (i % 3) + i, 25 + i) for i in range(60)] + [words(9000 + i, 90) for i in range(60)],
     )
     write_scored(root)
+    ready = Bpe(vocab_size=400).make((), lambda: iter([words(1, 2000)]))
+    ready.save(str(root / "ready.json"))
 
 
 def small_tasks(set_):
