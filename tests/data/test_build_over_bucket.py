@@ -173,5 +173,6 @@ def test_a_few_kills(place):
 
 @pytest.mark.optional("some minutes")
 @pytest.mark.timeout(1800)
-def test_thirty_kills(place):
-    kills(place, 30, seed=2)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_thirty_kills(place, seed):
+    kills(place, 30, seed)

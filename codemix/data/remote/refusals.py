@@ -12,8 +12,20 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _NO_BUCKET = re.compile(r"NoSuchBucket|specified bucket does not exist")
 _REDIRECT = "redirect without LOCATION"
 _OF_THE_MACHINE = re.compile(r"169\.254\.169\.254|metadata\.google|metadata/")  # asked for credentials last
-_HINTS = {  # by status, of what is no credential's fault
-    "301": "the bucket is in another region: set AWS_REGION to it",
+_REGION = "the bucket is in another region: set AWS_REGION to it"
+_EXPIRED = "these credentials have expired: get new ones, and run the same command again"
+_INVALID = "the service does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_HINTS_OF_CODES = {  # what S3 calls it, more exactly than the status
+    "AuthorizationHeaderMalformed": _REGION,
+    "ExpiredToken": _EXPIRED,
+    "InvalidAccessKeyId": _INVALID,
+    "InvalidToken": _EXPIRED,
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it, and run the same command again",
+    "SignatureDoesNotMatch": _INVALID,
+    "TokenRefreshRequired": _EXPIRED,
+}
+_HINTS = {  # by status
+    "301": _REGION,
     "400": "the bucket may be in another region: set AWS_REGION to it",
     "401": "these credentials are not valid, or have expired",
     "403": "these credentials may not do that there; writing needs s3:PutObject or storage.objects.create",
@@ -27,6 +39,7 @@ _CREDENTIALS = {
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth application-default login`, or run on a "
     "machine with a service account",
 }
+_RESUMES = "finished work is kept, and the same command resumes from there"
 
 
 def is_missing(error: Exception) -> bool:
@@ -76,8 +89,9 @@ def refusal(verb: str, place: str, error: Exception) -> CodemixError:
             f"cannot {verb} {place}: {_first_sentence(text)}", hints=[hint], rule="bucket-unreachable"
         )
     code = _CODE.search(text)
-    why = f"{status[1]} {code[1] if code else status[2].strip()}".strip()
-    hint = _HINTS.get(status[1], "finished work is kept, and the same command resumes from there")
+    said = code[1] if code else status[2].strip()
+    why = f"{status[1]} {said}".strip()
+    hint = _HINTS_OF_CODES.get(said) or _HINTS.get(status[1], _RESUMES)
     return CodemixError(f"cannot {verb} {place}: {why}", hints=[hint], rule="bucket-refused")
 
 

@@ -94,8 +94,8 @@ def disk_problem(error: OSError, path: Path) -> CodemixError:
         return CodemixError(
             f"the disk is full while writing {path}",
             hints=[
-                "free some space, or use another folder with `--store`; finished work is kept, "
-                "and the same command resumes from there"
+                "free some space, or choose another folder: `--store`, or CODEMIX_CACHE for copies of buckets; "
+                "finished work is kept, and the same command resumes from there"
             ],
             rule="disk-full",
         )
