@@ -13,6 +13,8 @@ from codemix.data.encoding import encoders
 from codemix.data.encoding.merges import bytes_to_unicode, last_merge
 from codemix.data.encoding.tokenizer import TokenizerFile, content_hash, describe
 from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
+from codemix.data.store import digests
+from codemix.data.store.store import write_json
 from codemix.data.tokenizers import bpe
 from codemix.data.tokenizers.bpe import PATTERN, Bpe
 from codemix.data.tokenizers.tiktoken import PATTERNS, Tiktoken
@@ -95,6 +97,25 @@ def test_a_stored_tokenizer_that_was_changed_is_refused(trained, tmp_path):
     text = (tmp_path / "tokenizer.json").read_text()
     (tmp_path / "tokenizer.json").write_text(text.replace('"<|fim_prefix|>"', '"<|FIM_prefix|>"'))
     with pytest.raises(CodemixError, match="content hash differs"):
+        TokenizerFile.load(tmp_path)
+
+
+def test_the_content_of_a_finished_tokenizer_is_looked_at_only_where_its_file_differs(
+    tmp_path, trained, monkeypatch
+):
+    path = tmp_path / "tokenizer.json"
+    trained.save(str(path))
+    write_json(tmp_path / "meta.json", describe(trained, path, None))
+    (tmp_path / digests.NAME).write_text(digests.listing(tmp_path, {}))
+    with monkeypatch.context() as patch:
+        patch.setattr("codemix.data.encoding.tokenizer.content_hash", lambda _: pytest.fail("looked at"))
+        TokenizerFile.load(tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content, indent=3))
+    TokenizerFile.load(tmp_path)
+    content["added_tokens"][0]["special"] = False
+    path.write_text(json.dumps(content))
+    with pytest.raises(CodemixError, match="not the file that was stored"):
         TokenizerFile.load(tmp_path)
 
 

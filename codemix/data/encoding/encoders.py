@@ -11,7 +11,6 @@ make, and the first documents, and must agree.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -124,8 +123,10 @@ Encoder = SlowEncoder | FastEncoder
 def load_encoder(path: Path) -> Encoder:
     """The fastest encoder that gives exactly what tokenizer.json at `path` gives; its `notice` says why when
     it is the slow one."""
+    import orjson
+
     slow = SlowEncoder(path)
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = orjson.loads(path.read_bytes())
     try:
         cuts = cutting_patterns(content)
         unsafe = unsafe_code_points(tuple(cuts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -36,10 +35,11 @@ class FastTokenizer:
         # 140 MB, not 300.
         os.environ.setdefault("FASTOKENS_BPE_THREADS", "1")
         import fastokens
+        import orjson
 
-        given = json.dumps(content | {"post_processor": None})
+        given = orjson.dumps(content | {"post_processor": None})
         try:
-            self._tokenizer = fastokens.Tokenizer.from_json_str(given)
+            self._tokenizer = fastokens.Tokenizer.from_json_str(given.decode())
         except ValueError as error:
             raise NotTheSame(f"fastokens does not take it ({error})") from None
 

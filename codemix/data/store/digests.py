@@ -97,6 +97,12 @@ def check(path: Path, content: bytes) -> None:
         raise ValueError(DIFFERS)
 
 
+def is_as_finished(path: Path) -> bool:
+    """Whether a file is listed, and is what it was when its folder was finished."""
+    digest = listed(path)
+    return digest is not None and digest == file_digest(path)
+
+
 def damaged_in_use() -> list[Path]:
     """The files of finished folders that were read and are not what they were when finished."""
     return list(filter(_is_damaged, used_files()))
