@@ -42,7 +42,7 @@ def main() -> None:
         target = epochs_of(asked.recipe, *places)
         for divisor in asked.divisors:
             proxy = Path(folder) / f"proxy-{divisor}.yaml"
-            codemix("scale-down", asked.recipe, "--tokens", f"1/{divisor}", "--write", proxy, *places)
+            codemix("scale-down", asked.recipe, "--tokens", f"1/{divisor}", "--output", proxy, *places)
             epochs[f"1/{divisor}"] = epochs_of(proxy, *places)
     for name, wanted in target.items():
         cells = [f"{of[name]:.3f} ({of[name] / wanted - 1:+.1%})" for of in epochs.values()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from codemix.api.comparison import compare
     from codemix.api.run import Finished, Run
     from codemix.api.run import open_run as open
     from codemix.errors import CodemixError, Problem
@@ -16,15 +17,26 @@ if TYPE_CHECKING:
 
 _PLACES = {  # name -> where it is; imported when it is first asked for, so that `codemix validate` stays fast
     "open": "codemix.api.run:open_run",
+    "compare": "codemix.api.comparison:compare",
     "Run": "codemix.api.run:Run",
     "Finished": "codemix.api.run:Finished",
     "TrainOptions": "codemix.train.run.options:TrainOptions",
     "StepMetrics": "codemix.train.run.options:StepMetrics",
-    "EvalOptions": "codemix.eval.measure.evaluate:EvalOptions",
+    "EvalOptions": "codemix.eval.options:EvalOptions",
     "CodemixError": "codemix.errors:CodemixError",
     "Problem": "codemix.errors:Problem",
 }
-__all__ = ["CodemixError", "EvalOptions", "Finished", "Problem", "Run", "StepMetrics", "TrainOptions", "open"]
+__all__ = [
+    "CodemixError",
+    "EvalOptions",
+    "Finished",
+    "Problem",
+    "Run",
+    "StepMetrics",
+    "TrainOptions",
+    "compare",
+    "open",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,10 +20,11 @@ API = {  # heading -> what the page shows below it
         "codemix.data.loader.stage_sequence.StageSteps",
         "codemix.data.loader.stage_sequence.LabelledRows",
     ),
+    "Recipes, compared": ("codemix.api.comparison.compare",),
     "Options": (
         "codemix.train.run.options.TrainOptions",
         "codemix.train.run.options.StepMetrics",
-        "codemix.eval.measure.evaluate.EvalOptions",
+        "codemix.eval.options.EvalOptions",
     ),
     "Errors": ("codemix.errors.CodemixError", "codemix.errors.Problem", "codemix.errors.Where"),
     "Documents": (

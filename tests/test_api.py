@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import codemix
+from codemix.cli.app import run as command
 
 RECIPE = """\
 codemix: 1
@@ -222,6 +223,42 @@ def test_training_calls_back_after_each_step_and_the_rest_follows(run):
     finished = run.finish()
     assert finished.stages == folders and finished.report == page
     assert list(finished.scores.paths) == ["init", "cooldown"]
+
+
+def test_two_trained_recipes_are_compared_and_one_that_is_not_trained_is_left_out(folder, run, capsys):
+    places = {"store": folder / "store", "data_root": folder}
+    for name, rate in (("faster", "2e-3"), ("untrained", "3e-3")):
+        text = RECIPE.replace("name: small", f"name: {name}").replace("value: 1e-3", f"value: {rate}")
+        (folder / f"{name}.yaml").write_text(text)
+    small, faster, untrained = (folder / f"{name}.yaml" for name in ("small", "faster", "untrained"))
+    run.train(codemix.TrainOptions(live=False))
+    with pytest.raises(codemix.CodemixError, match="a comparison needs two trained runs"):
+        codemix.compare(small, **places)
+    codemix.open(faster, **places).train(codemix.TrainOptions(live=False))
+    page = codemix.compare([small, faster, untrained], baseline="faster", question="Which rate?", **places)
+    assert page.suffix == ".html" and "Which rate?" in page.with_suffix(".md").read_text()
+    assert "left out, because not every stage is trained: untrained" in capsys.readouterr().err
+
+
+def test_commands_that_print_facts_print_json_of_them_too(folder, run, capsys):
+    def json_of(*words, code=0):
+        places = ("--store", folder / "store", "--data-root", folder)
+        given = words if words[0] == "fmt" else (*words, *places)
+        assert command([*map(str, given), "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    recipe = folder / "small.yaml"
+    folders = run.train(codemix.TrainOptions(live=False))
+    assert json_of("train", recipe) == {stage: str(path) for stage, path in folders.items()}
+    lock = recipe.with_suffix(".lock")
+    assert json_of("lock", recipe) == {"locks": [str(lock)]}
+    assert json_of("lock", "--check", recipe) == {"locks": {str(lock): []}}
+    lock.write_text(lock.read_text().replace(run.workspace.found["code"].fingerprint, "0" * 64))
+    [difference, *_] = json_of("lock", "--check", recipe, code=1)["locks"][str(lock)]
+    assert difference["rule"].startswith("lock-")
+    (folder / "loose.codemix.yaml").write_text("a:   1\n")
+    checked = json_of("fmt", "--check", folder / "loose.codemix.yaml", code=1)
+    assert checked == {"differing": [str(folder / "loose.codemix.yaml")], "problems": []}
 
 
 def test_a_run_finishes_what_it_has_built_when_inputs_change_meanwhile(tmp_path):

@@ -38,7 +38,7 @@ MaxUsdOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", help="Folder for comment.md, summary.md, review.json and review.sarif."),
+    typer.Option("--output", "-o", help="Folder for comment.md, summary.md, review.json and review.sarif."),
 ]
 CommentOption = Annotated[
     bool, typer.Option("--comment", help="Write, or update, the comment on GitHub's pull request.")

@@ -81,6 +81,9 @@ MicrobatchesOption = Annotated[
     int, typer.Option("--microbatches", min=1, help="Split each step's rows to save memory.")
 ]
 RematOption = Annotated[str, typer.Option("--remat", help="Recompute activations: none, dots or full.")]
+WriteOption = Annotated[
+    Path | None, typer.Option("--write", hidden=True, help="The former name of --output.")
+]
 HarnessOption = Annotated[
     str | None,
     typer.Option("--harness", help="lm-eval: score tasks through that package instead of our engine."),
@@ -100,23 +103,6 @@ def load(recipe: Path | yaml_text.YamlFile, store: Path | Store, data_root: Path
         Store.of(store),
         data_root,
     )
-
-
-def contexts(paths: list[Path], store: Path | Store, data_root: Path) -> tuple[str, list[Workspace]]:
-    """The question (of a study, if one is given) and a context for each run that the paths name."""
-    from codemix.eval.run_study import contexts as study_contexts
-    from codemix.recipe.language import recipe_file, yaml_text
-    from codemix.recipe.studies.study import load_study
-
-    question, out = "", []
-    for path in paths:
-        document = yaml_text.load(path)
-        if recipe_file.is_study(document):
-            question = question or load_study(path).spec.question
-            out += study_contexts(path, store, data_root)
-        else:
-            out.append(load(document, store, data_root))
-    return question, out
 
 
 def plan_in(store: Path, side: str, data_root: Path) -> Plan:

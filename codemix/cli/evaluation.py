@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,12 +22,11 @@ from codemix.cli.context import (
     load,
     mesh_of,
     print_json,
-    refusal,
 )
 from codemix.cli.over_buckets import over_buckets
 
 if TYPE_CHECKING:
-    from codemix.data.workspace import Workspace
+    pass
 
 LogsOption = Annotated[
     list[Path] | None,
@@ -102,7 +99,7 @@ def generate(
     prompts: Annotated[
         Path, typer.Option("--prompts", help="JSONL of {id, instruction}.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("--output", help="JSONL to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSONL to write.", show_default=False)],
     stage: Annotated[str | None, typer.Option("--stage", help="Default the last.")] = None,
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
@@ -144,7 +141,8 @@ def winrate(
         Path, typer.Option("--judge", help="YAML: base_url, model, api_key_env, ...", show_default=False)
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder for verdicts and raw replies; also the cache.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for verdicts and raw replies; also the cache."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -213,62 +211,19 @@ def compare(
     Scores with intervals, ledgers and what differs in the recipes. Prints its path; its Markdown and JSON twins
     lie beside it.
     """
-    from codemix.api.scoring import whole_run
-    from codemix.cli.context import contexts
-    from codemix.eval.compare.page import compare as write
+    from codemix.api.comparison import compare as write
     from codemix.eval.options import EvalOptions
-    from codemix.train.run.stage_log import logs_by_stage
 
     options = EvalOptions(data=eval_data, unsafe_exec=unsafe_exec, harness=harness)
-    logged = logs_by_stage(logs or [])
-    asked, loaded = contexts(runs, store, data_root)
-    _refuse_stray_logs(logged, loaded)
-    inputs, missing = [], []
-    for context in loaded:
-        name = context.source.recipe.name
-        its_logs = {
-            s.fingerprint: logged[s.fingerprint] for s in context.plan.stages if s.fingerprint in logged
-        }
-        here = whole_run(context, {}, options)
-        if here is not None:
-            inputs.append(here)
-        elif not its_logs:
-            missing.append(name)
-        if its_logs:
-            elsewhere = whole_run(context, its_logs, options)
-            if elsewhere is None:
-                missing.append(f"{name} (another trainer)")
-            else:
-                inputs.append(elsewhere)
-    if missing:
-        print(
-            f"warning: left out, because not every stage is trained: {', '.join(missing)}\n", file=sys.stderr
-        )
-    if len(inputs) < 2:
-        raise refusal(
-            "a comparison needs two trained runs",
-            "`codemix train` each recipe, or `codemix study run` the study",
-            rule="not-trained",
-        )
     page = write(
-        inputs,
-        store=loaded[0].store,
-        question=question or asked,
+        runs,
+        store,
+        data_root,
         baseline=baseline,
-        overlay_paper=overlay_paper,
+        question=question,
         winrates=winrates or (),
-        missing=missing,
+        overlay_paper=overlay_paper,
+        options=options,
+        logs=logs or (),
     )
     print(page.with_suffix(".json").read_text() if json else page)
-
-
-def _refuse_stray_logs(logs: Mapping[str, Path], workspaces: Sequence[Workspace]) -> None:
-    """Raises CodemixError for a log of a stage that none of the recipes has."""
-    known = {stage.fingerprint for workspace in workspaces for stage in workspace.plan.stages}
-    for fingerprint, folder in logs.items():
-        if fingerprint not in known:
-            raise refusal(
-                f"{folder} is the log of a stage that none of these recipes has",
-                "name its recipe too; a recipe or data that changed since make another stage",
-                rule="foreign-log",
-            )

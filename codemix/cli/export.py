@@ -27,7 +27,9 @@ def export_data(
     recipe: RecipeArg,
     output: Annotated[
         Path,
-        typer.Option("--output", help="A new folder, or one that this export began.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="A new folder, or one that this export began.", show_default=False
+        ),
     ],
     format: Annotated[
         str,

@@ -17,6 +17,7 @@ from codemix.cli.context import (
     JsonOption,
     MarkdownOption,
     MfuOption,
+    WriteOption,
     count_of,
     print_json,
     write_page,
@@ -182,9 +183,10 @@ def _write_page(page: Page, html: Path | None, markdown: bool) -> None:
 def propose(
     space: SpaceArg,
     evidence: OwnEvidenceArg = None,
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Write the proposed recipe, for `diff` and `run`.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the proposed recipe, for `diff` and `run`.")
     ] = None,
+    write: WriteOption = None,
     proxies: Annotated[
         Path | None,
         typer.Option(
@@ -207,14 +209,15 @@ def propose(
     from codemix.recipe.studies.study import load_study, write_recipe
 
     study = load_study(space)
-    name = write.stem if write else f"{study.name}-proposed"
+    output = output or write
+    name = output.stem if output else f"{study.name}-proposed"
     collected = collect(evidence or [], space, store, data_root)
     for note in collected.notes:
         print(f"note: {note}", file=sys.stderr)
     answer = search(mix_space(study), collected.rows, store, data_root, name, proxies=proxies)
-    if write:
+    if output:
         header = f"# The mixture that `codemix mix propose` found best for `{study.name}`.\n"
-        write_recipe(study, answer.recipe, write, header)
+        write_recipe(study, answer.recipe, output, header)
     if html or markdown:
         from codemix.eval.mix.page import proposal_page
 
@@ -225,8 +228,8 @@ def propose(
         return None
     for shown in answer.tables():
         shown.print()
-    if write:
-        print(f"written to {write}; see `codemix diff {study.folder / study.spec.base} {write}`")
+    if output:
+        print(f"written to {output}; see `codemix diff {study.folder / study.spec.base} {output}`")
     return None
 
 

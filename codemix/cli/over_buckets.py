@@ -105,7 +105,7 @@ def _staged(address: str, given: dict[str, Any]) -> StagedStore:
     from codemix.data.remote.staging import StagedStore
 
     def workspaces(store: Store) -> list[Workspace]:
-        from codemix.cli.context import contexts
+        from codemix.api.workspaces import workspaces
 
         named = [given[argument] for argument in _NAMED_BY if given.get(argument)]
         if not named:
@@ -114,7 +114,7 @@ def _staged(address: str, given: dict[str, Any]) -> StagedStore:
             )
         [recipes] = named
         paths = [recipes] if isinstance(recipes, Path) else recipes
-        _, opened = contexts(paths, store, given["data_root"])
+        _, opened = workspaces(paths, store, given["data_root"])
         return opened
 
     return StagedStore(BucketPlace(Bucket(address)), workspaces)

@@ -110,6 +110,7 @@ def fmt(
     check: Annotated[
         bool, typer.Option("--check", help="Say which are not in the form; write none.")
     ] = False,
+    json: JsonOption = False,
 ) -> int:
     """Write recipes in the one form: spaces, indentation, quotes. What they say stays as it is."""
     from codemix.recipe.language import yaml_format, yaml_text
@@ -120,19 +121,21 @@ def fmt(
         print(yaml_format.formatted(document), end="")
         return 0
     problems: list[Problem] = []
-    n_differing = 0
+    differing: list[Path] = []
     for path in recipe_paths(paths):
         try:
-            differs = yaml_format.format_file(path, write=not check)
+            if yaml_format.format_file(path, write=not check):
+                differing.append(path)
         except CodemixError as error:
             problems += error.problems
-            continue
-        if differs:
-            n_differing += 1
-            print(f"{path}: {'not in the form' if check else 'written anew'}")
+    if json:
+        print_json({"differing": differing, "problems": [problem.as_json() for problem in problems]})
+        return EXIT_PROBLEM if problems or (check and differing) else 0
+    for path in differing:
+        print(f"{path}: {'not in the form' if check else 'written anew'}")
     for problem in problems:
         print(problem.render() + "\n", file=sys.stderr)
-    return EXIT_PROBLEM if problems or (check and n_differing) else 0
+    return EXIT_PROBLEM if problems or (check and differing) else 0
 
 
 @over_buckets("catalog")

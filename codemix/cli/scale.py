@@ -15,6 +15,7 @@ from codemix.cli.context import (
     JsonOption,
     MarkdownOption,
     RecipeArg,
+    WriteOption,
     load,
     print_json,
     refusal,
@@ -37,9 +38,10 @@ def scale_down(
             "--learning-rate", min=1e-12, help="The highest rate; the others keep their ratio to it."
         ),
     ] = None,
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Write the proxy, for `diff` and `run`.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the proxy, for `diff` and `run`.")
     ] = None,
+    write: WriteOption = None,
     store: AnyStoreOption = STORE,
     data_root: DataRootOption = DATA_ROOT,
     json: JsonOption = False,
@@ -54,24 +56,25 @@ def scale_down(
     from codemix.recipe.scaling import scale_down as scaling
     from codemix.recipe.scaling.proxy_values import Wanted
 
+    output = output or write
     ratio = scaling.read_ratio(tokens)
     if model is not None and model not in PRESETS:
         known = f"there are {', '.join(PRESETS)}"
         raise refusal(f"there is no model `{model}`", *did_you_mean(model, PRESETS), known)
-    if write is not None and write.exists():
-        raise refusal(f"{write} exists already", "give another path; nothing was written", rule="exists")
+    if output is not None and output.exists():
+        raise refusal(f"{output} exists already", "give another path; nothing was written", rule="exists")
     document = yaml_text.load(recipe)
     if recipe_file.is_study(document):
         raise refusal("a study has no size of its own", "scale its base recipe down", rule="scale-down")
     workspace = load(document, store, data_root)
-    name = f"{workspace.plan.recipe.name}-proxy" if write is None else recipe_name(write)
+    name = f"{workspace.plan.recipe.name}-proxy" if output is None else recipe_name(output)
     wanted = Wanted(ratio, name, model, learning_rate)
     proxy = scaling.scale_down(workspace.source, workspace.plan, workspace.pools, wanted)
-    if write is not None:
-        yaml_text.write(write, yaml_text.moved(proxy.text, recipe.parent, write.parent))
+    if output is not None:
+        yaml_text.write(output, yaml_text.moved(proxy.text, recipe.parent, output.parent))
     if json:
         return print_json(ledger_tables.as_json(proxy))
     for table in ledger_tables.ledger_tables(proxy):
         print(table.markdown()) if markdown else table.print()
-    if write is not None:
-        print(f"written to {write}; see `codemix diff {recipe} {write}`")
+    if output is not None:
+        print(f"written to {output}; see `codemix diff {recipe} {output}`")

@@ -67,7 +67,7 @@ def plan(
 @group.command("expand")
 def expand(
     study: StudyArg,
-    output: Annotated[Path, typer.Option("--output", help="Folder to write the recipes to.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the recipes to.")] = Path(
         "expanded"
     ),
 ) -> None:
@@ -89,6 +89,7 @@ def run(
     eval_data: EvalDataOption = None,
     unsafe_exec: UnsafeExecOption = None,
     harness: HarnessOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Build, train and score every point.
 
@@ -98,11 +99,8 @@ def run(
     from codemix.eval.run_study import run_study
 
     options = EvalOptions(data=eval_data, data_root=data_root, unsafe_exec=unsafe_exec, harness=harness)
-    print(
-        run_study(study, store, data_root, workers=workers, executor=executor, options=options).text(
-            lambda stage: "trained"
-        )
-    )
+    stages = run_study(study, store, data_root, workers=workers, executor=executor, options=options)
+    print_json(stages.as_json()) if json else print(stages.text(lambda stage: "trained"))
 
 
 @group.command("status")

@@ -96,6 +96,7 @@ def train(
     on_spike: Annotated[
         Literal["stop", "warn"], typer.Option("--on-spike", help="What a sudden rise of the loss does.")
     ] = "stop",
+    json: JsonOption = False,
 ) -> None:
     """Train every stage that the store lacks.
 
@@ -123,8 +124,12 @@ def train(
         remat=remat,
         hosts=Hosts(coordinator, hosts, host).given,
     )
-    for folder in job.train(options).values():
+    folders = job.train(options)
+    if json:
+        return print_json({stage: folder for stage, folder in folders.items() if folder is not None})
+    for folder in folders.values():
         print(folder)
+    return None
 
 
 def _warn_of_scoring(context: Workspace) -> None:

@@ -128,10 +128,10 @@ def gc(
 
 
 def _workspaces(recipes: list[Path], store: Store, data_root: Path) -> list[Workspace]:
-    from codemix.cli.context import contexts
+    from codemix.api.workspaces import workspaces
 
-    _, workspaces = contexts(recipes, store, data_root)
-    return workspaces
+    _, found = workspaces(recipes, store, data_root)
+    return found
 
 
 def _names(recipes: list[Path]) -> str:

@@ -308,7 +308,7 @@ def test_propose_writes_a_recipe_that_diff_and_validate_read(make, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert run(["mix", "fit", "e.jsonl"]) == 0
     assert "bits_per_byte/web" in capsys.readouterr().out
-    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--write", "out/mine.yaml"]) == 0
+    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--output", "out/mine.yaml"]) == 0
     assert "cannot tell" not in capsys.readouterr().out
     mine = read_recipe(tmp_path / "out/mine.yaml")
     assert mine.recipe.name == "mine" and not validation.check(mine).errors
@@ -351,7 +351,7 @@ def test_a_base_whose_aliases_cannot_say_it_is_written_anew(make, tmp_path, monk
     )
     write_rows(tmp_path / "e.jsonl", evidence_rows())
     monkeypatch.chdir(tmp_path)
-    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--write", "mine.yaml"]) == 0
+    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--output", "mine.yaml"]) == 0
     mine = read_recipe(tmp_path / "mine.yaml").recipe.stages
     base = space.base.recipe.stages
     assert mine[0].mixture != base[0].mixture and mine[1] == base[1]
@@ -363,7 +363,7 @@ def test_what_is_written_keeps_no_silence_that_it_does_not_need(make, tmp_path, 
     make(study=study)
     write_rows(tmp_path / "e.jsonl", evidence_rows())
     monkeypatch.chdir(tmp_path)
-    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--write", "mine.yaml"]) == 0
+    assert run(["mix", "propose", "study.yaml", "e.jsonl", "--output", "mine.yaml"]) == 0
     assert not validation.check(read_recipe(tmp_path / "mine.yaml")).errors
 
 
@@ -393,7 +393,7 @@ def test_where_there_is_no_room_nothing_is_written(make, tmp_path, monkeypatch, 
     make(SPLIT | changes)
     write_rows(tmp_path / "e.jsonl", evidence_rows())
     monkeypatch.chdir(tmp_path)
-    command = ["mix", "propose", "study.yaml", "e.jsonl", "--write", "mine.yaml", "--html", "p.html"]
+    command = ["mix", "propose", "study.yaml", "e.jsonl", "--output", "mine.yaml", "--html", "p.html"]
     assert run(command) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "p.html").exists()

@@ -83,7 +83,7 @@ def test_the_study_itself_is_the_evidence_of_a_proposal(swarm, monkeypatch, caps
     monkeypatch.setenv("CODEMIX_STORE", "store")
     assert run(["mix", "rows", "study.yaml", "-o", "rows.jsonl"]) == 0
     assert len(read_rows([swarm / "rows.jsonl"])) == 5
-    assert run(["mix", "propose", "study.yaml", "--write", "mine.yaml", "--json"]) == 0
+    assert run(["mix", "propose", "study.yaml", "--output", "mine.yaml", "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out[out.index("{") :])["runs"] == 5
     assert run(["plan", "mine.yaml"]) == 0

@@ -266,12 +266,12 @@ def test_the_command_shows_both_ledgers(tmp_path, width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     (tmp_path / "t.yaml").write_text(TEXT)
     words = ["scale-down", str(tmp_path / "t.yaml"), "--tokens", "1/16", "--store", str(tmp_path / "store")]
-    shown = CliRunner().invoke(new_app(), [*words, "--write", str(tmp_path / "mine.yaml")])
+    shown = CliRunner().invoke(new_app(), [*words, "--output", str(tmp_path / "mine.yaml")])
     assert shown.exit_code == 0, shown.output
     tables = shown.output.split("written to")[0]
     assert max(map(len, tables.splitlines())) <= width
     assert "0.9734" in tables and "name: mine" in (tmp_path / "mine.yaml").read_text()
-    again = CliRunner().invoke(new_app(), [*words, "--write", str(tmp_path / "mine.yaml")])
+    again = CliRunner().invoke(new_app(), [*words, "--output", str(tmp_path / "mine.yaml")])
     assert "exists already" in str(again.exception)
 
 
@@ -294,7 +294,7 @@ def test_the_first_line_names_the_same_schema_from_the_new_folder(tmp_path, give
         str(target),
         "--tokens",
         "1/16",
-        "--write",
+        "--output",
         str(proxy),
         "--store",
         str(tmp_path / "s"),
