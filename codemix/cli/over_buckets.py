@@ -49,6 +49,7 @@ def over_buckets(
             if not isinstance(address, str):
                 _refuse_streaming(given)
                 return command(**given)
+            _refuse_unwritable(given.get("checkpoints"))
             with _met(given), contextlib.closing(_staged(address, given)) as staged:
                 return over_bucket(staged, given)
 
@@ -75,6 +76,14 @@ def over_buckets(
         return run
 
     return decorate
+
+
+def _refuse_unwritable(checkpoints: str | None) -> None:
+    """Raises CodemixError, before anything is copied, where checkpoints could not be written."""
+    from codemix.data.remote.bucket import Bucket
+
+    if checkpoints is not None:
+        Bucket(checkpoints).put(".writable", b"")
 
 
 @contextlib.contextmanager

@@ -209,11 +209,20 @@ def test_another_number_of_hosts_goes_on(built, straight, place, tmp_path):
             assert abs(ours[name] - array).max() < 1e-5, name  # sums in another order
 
 
-def test_what_several_hosts_lack_is_said_before_they_meet(built, place, capsys):
+def test_what_several_hosts_lack_is_said_before_they_meet(built, place, capsys, tmp_path, monkeypatch):
     address, _ = place
+    monkeypatch.setenv("CODEMIX_CACHE", str(tmp_path / "cache"))
     words = ["train", RECIPE, "--store", address, "--data-root", "nothing", "--hosts", "2"]
-    assert command(words) == 1
-    assert "`--checkpoints`" in capsys.readouterr().err
+    for checkpoints, said in {
+        None: "add `--checkpoints`",
+        "s3://no-such-bucket/x": "there is no bucket `no-such-bucket`",
+        "folder": "`folder` is a folder",
+        "s3:/x": "is not an address of a bucket",
+    }.items():
+        more = ["--checkpoints", checkpoints] if checkpoints else []
+        assert command([*words, *more]) == 1
+        assert said in capsys.readouterr().err
+    assert not list((tmp_path / "cache").rglob("*"))
 
 
 def test_hosts_with_other_recipes_are_told(built, place, tmp_path):
