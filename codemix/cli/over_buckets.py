@@ -23,9 +23,6 @@ Command = Callable[..., Any]
 Needs = Literal["catalog", "training", "everything"]
 Tells = Literal["nothing", "cost", "leases"]
 _NAMED_BY = ("recipe", "recipes", "runs", "study", "space")  # arguments that say which outputs are meant
-_SHARED = {  # options of work on several machines, and their values that are fine
-    "executor": ("local",),
-}
 
 
 def over_buckets(
@@ -62,7 +59,6 @@ def over_buckets(
                 if tells == "leases":
                     _say_who_works(staged)
                 return result
-            _refuse_other_machines(given)
             with _copied(staged, reads, given) as copy:
                 given["store"] = copy if copy.reader else copy.root
                 if not writes:
@@ -127,16 +123,6 @@ def _staged(address: str, given: dict[str, Any]) -> StagedStore:
         return opened
 
     return StagedStore(BucketPlace(Bucket(address)), workspaces)
-
-
-def _refuse_other_machines(given: dict[str, Any]) -> None:
-    for option, fine in _SHARED.items():
-        if option in given and given[option] not in fine:
-            raise refusal(
-                f"`--{option} {given[option]}` works on other machines too, and {given['store']} is copied to this one",
-                "give `--store` a folder that all of them share, `codemix pull` what is there, `push` afterwards",
-                rule="store-not-local",
-            )
 
 
 def _refuse_streaming(given: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codemix.data.build.build import build
 from codemix.data.build.packages import build_lacks
+from codemix.data.execution.nodes import SharedFolder
 from codemix.data.execution.runner import Executor, Resources, run_tasks
 from codemix.data.store.store import Store
 from codemix.data.workspace import Workspace, open_workspace
@@ -66,6 +67,9 @@ class StageTask:
     done: Path  # its scores
     options: EvalOptions
 
+    def reads(self) -> list[Path]:
+        return [self.store]
+
     def run(self) -> None:
         for workspace in contexts(self.study, self.store, self.data_root):
             if workspace.source.recipe.name == self.recipe:
@@ -98,6 +102,12 @@ def run_study(
     of one depth run beside each other. Raises CodemixError naming the stages that failed, after the others of
     their depth.
     """
+    if executor != "local" and Store(store).is_shared:
+        raise CodemixError(
+            f"the stages of a study train where its store is a folder, and `--executor {executor}` has none in common",
+            hints=["leave `--executor` out, or give `--store` a folder that all nodes share"],
+            rule="store-not-local",
+        )
     options = options or EvalOptions(data_root=data_root)
     _require(path, store, data_root, options)
     points = build_study(path, store, data_root, workers=workers, executor=executor)
@@ -117,7 +127,7 @@ def run_study(
                 tasks,
                 label=f"training, depth {depth}",
                 resources=Resources(workers, executor),
-                work=Store(store).root / ".building" / "study",
+                nodes=SharedFolder(Store(store).root / ".building" / "study"),
             )
     return stages
 

@@ -19,6 +19,7 @@ from support.slurm import slurm
 from codemix.data.build.packages import build_lacks
 from codemix.data.datatrove_adapter.slurm import SlurmOptions
 from codemix.data.execution import cluster_job, on_slurm, runner, workers
+from codemix.data.execution.nodes import SharedFolder
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
 from codemix.data.store.store import Store
@@ -197,7 +198,12 @@ def test_an_executor_that_is_not_installed(tmp_path, executor, module, which):
     if (module and importlib.util.find_spec(module)) or (which and shutil.which(which)):
         pytest.skip(f"{executor} is installed here")
     with pytest.raises(CodemixError, match=f"`--executor {executor}` needs"):
-        run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
+        run_tasks(
+            [Job(tmp_path, 1)],
+            label="x",
+            resources=Resources(1, executor),
+            nodes=SharedFolder(tmp_path / "work"),
+        )
 
 
 @pytest.mark.parametrize("executor", ["slurm", "ray"])
@@ -221,10 +227,12 @@ def failures_over(executor, tmp_path, monkeypatch):
     )  # for the workers, which import this file
     jobs = [Job(tmp_path, 0), Job(tmp_path, 1, "fails"), Job(tmp_path, 2), Job(tmp_path, 3)]
     with pytest.raises(CodemixError) as error:
-        run_tasks(jobs, label="x", resources=Resources(2, executor), work=tmp_path / "work")
+        run_tasks(jobs, label="x", resources=Resources(2, executor), nodes=SharedFolder(tmp_path / "work"))
     assert [p.what for p in error.value.problems] == ["job 1: the input is rotten"]
     assert [job.done.exists() for job in jobs] == [True, False, True, True]
-    run_tasks([Job(tmp_path, 1)], label="x", resources=Resources(1, executor), work=tmp_path / "work")
+    run_tasks(
+        [Job(tmp_path, 1)], label="x", resources=Resources(1, executor), nodes=SharedFolder(tmp_path / "work")
+    )
     assert (tmp_path / "1.done").exists()
     whole_build_over(executor, tmp_path / "whole", monkeypatch)
 
@@ -264,7 +272,7 @@ def killed_over(executor, folder):
     """A task that is killed is named; the others are done, and nothing waits for it."""
     jobs = [Job(folder, 0), Job(folder, 1, "dies"), Job(folder, 2)]
     with pytest.raises(CodemixError) as error:
-        run_tasks(jobs, label="x", resources=Resources(2, executor), work=folder / "work")
+        run_tasks(jobs, label="x", resources=Resources(2, executor), nodes=SharedFolder(folder / "work"))
     [problem] = error.value.problems
     assert problem.what.startswith("job 1: did not finish") and "run the same command" in problem.hints[-1]
     assert [job.done.exists() for job in jobs] == [True, False, True]
@@ -297,7 +305,12 @@ def test_a_ray_that_does_not_answer(tmp_path, monkeypatch, on_ray):
     monkeypatch.setattr(ray, "init", refuses)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with pytest.raises(CodemixError, match="no Ray answers at 10.0.0.1:6379: Could not connect"):
-        run_tasks([Job(tmp_path, 0)], label="x", resources=Resources(2, "ray"), work=tmp_path / "work")
+        run_tasks(
+            [Job(tmp_path, 0)],
+            label="x",
+            resources=Resources(2, "ray"),
+            nodes=SharedFolder(tmp_path / "work"),
+        )
 
 
 @pytest.mark.optional("needs Slurm (Debian: slurm-wlm); half a minute")
@@ -311,7 +324,12 @@ def test_slurm_on_one_machine(tmp_path, monkeypatch):
         assert left.stdout == ""  # no job that waits for one that failed
         monkeypatch.setenv("CODEMIX_SLURM_PARTITION", "nosuch")
         with pytest.raises(CodemixError, match="Slurm refused the job") as error:
-            run_tasks([Job(tmp_path, 9)], label="x", resources=Resources(1, "slurm"), work=tmp_path / "work")
+            run_tasks(
+                [Job(tmp_path, 9)],
+                label="x",
+                resources=Resources(1, "slurm"),
+                nodes=SharedFolder(tmp_path / "work"),
+            )
         assert "CODEMIX_SLURM_PARTITION" in str(error.value)
 
 

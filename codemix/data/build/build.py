@@ -12,6 +12,7 @@ from codemix.data.build.identity import identify
 from codemix.data.build.preflight import first_rows
 from codemix.data.execution.runner import Executor, Resources
 from codemix.data.execution.workers import warm_workers
+from codemix.data.inputs.locations import INTERPRETER, REMOTE, scheme_of
 from codemix.data.store.manifest import Manifest
 from codemix.data.store.store import Store
 from codemix.errors import CodemixError, Problem, did_you_mean
@@ -20,6 +21,7 @@ from codemix.recipe.language.finding import Faults, Finding, faults_of
 
 # what the tasks of a build need; a worker imports it while we still look at the inputs and the tokenizer
 MODULES_OF_WORKERS = ("codemix.data.build.documents_job", "codemix.data.build.tokens")
+ON_EVERY_NODE = (*REMOTE, *INTERPRETER, "generated")  # schemes of inputs
 
 
 def build(
@@ -88,10 +90,33 @@ def _refuse(builder: Builder, tokenized: list[str], to_read: set[str]) -> None:
     for name in tokenized:
         error = builder.ids.tokens[name].problem
         findings += faults_of(("sources", name), error).findings if error is not None else ()
+    findings += _inputs_out_of_reach(builder, to_read)
     findings += _faults_of_ops(builder, to_read)
     findings += _problems_of_first_rows(builder, to_read)
     if findings:
         raise Faults(dict.fromkeys(findings))
+
+
+def _inputs_out_of_reach(builder: Builder, names: set[str]) -> Iterator[Finding]:
+    """Local files that would have to be read where there are none: by nodes that share nothing but a bucket."""
+    executor = builder.resources.executor
+    if executor == "local" or not builder.store.is_shared:
+        return
+    for name in builder.without_documents(sorted(names)):
+        if builder.recipe.sources[name].read.origin is not None:
+            continue
+        paths = [given.path for given in builder.ids.documents[name].inputs]
+        local = [path for path in paths if scheme_of(path) not in ON_EVERY_NODE]
+        if not local:
+            continue
+        shown = ", ".join(local[:3])
+        more = f" and {len(local) - 3:,} more" if len(local) > 3 else ""
+        what = f"the workers of `--executor {executor}` cannot read files of this machine: {shown}{more}"
+        hints = (
+            "put them into a bucket, and name them by address: `paths: s3://BUCKET/...`",
+            "or build without `--executor`, or with a `--store` and a `--data-root` that all nodes share",
+        )
+        yield Finding(("sources", name, "read"), Problem(what, hints=hints, rule="input-not-shared"))
 
 
 def _faults_of_ops(builder: Builder, names: set[str]) -> Iterator[Finding]:

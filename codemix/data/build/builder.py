@@ -17,6 +17,7 @@ from codemix.data.build.learning import Learning
 from codemix.data.encoding.tokenizer import Tokenizer, TokenizerFile, describe
 from codemix.data.encoding.tokenizer_faults import refuse_unfaithful
 from codemix.data.execution.jobs import complete
+from codemix.data.execution.nodes import nodes_of
 from codemix.data.execution.runner import Resources
 from codemix.data.inputs.locations import locate
 from codemix.data.store.store import Store, read_json, write_json
@@ -173,7 +174,7 @@ class Builder:
             before=[self.dedup_folder(each) for each in earlier],
             identity=self.ids.dedup[entry],
             resources=self.resources,
-            jobs=self.store.jobs,
+            nodes=nodes_of(self.store),
             work=work,
         )
 

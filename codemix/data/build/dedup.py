@@ -27,6 +27,7 @@ from codemix.data.build.identity import Identity
 from codemix.data.build.marks import write_mark
 from codemix.data.build.removal_lists import Rank, write_removal_lists
 from codemix.data.build.signatures import KEYS, MAX_RANKS, ComparedFile, SignatureTask
+from codemix.data.execution.nodes import Nodes
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import tick
 from codemix.data.store.store import write_json
@@ -87,6 +88,11 @@ class MatchTask:
         name = f"matched-{bucket_name(self.bucket)}.json"
         return self.work / ".parts" / name
 
+    def reads(self) -> list[Path]:
+        from codemix.data.dedup.signature_writer import bucket_name
+
+        return [self.work / KEYS / bucket_name(self.bucket)]
+
     def run(self) -> None:
         from codemix.data.dedup.key_files import write_matches
         from codemix.data.dedup.signature_writer import bucket_name
@@ -103,19 +109,19 @@ def deduplicate(
     before: list[Path],
     identity: Identity,
     resources: Resources,
-    jobs: Path,
+    nodes: Nodes,
     work: Path,
 ) -> None:
     """Write into `work` the lists of what `entry` removes, after the entries whose folders are `before`.
-    `jobs`: the folder of the tasks' jobs."""
+    `nodes`: those of a cluster."""
     files = files_in_order(documents, before)
     ranks = ranks_of(files)
     (work / ".parts").mkdir(exist_ok=True)
     signatures = [SignatureTask(entry, number, rank, work) for number, rank in enumerate(ranks)]
-    run_tasks(signatures, label="dedup signatures", resources=resources, work=jobs)
+    run_tasks(signatures, label="dedup signatures", resources=resources, nodes=nodes)
     size = RECORD_BYTES * sum(file.documents for file in files)
     matches = [MatchTask(bucket, work, size) for bucket in _buckets(entry)]
-    run_tasks(matches, label="dedup matches", resources=resources, work=jobs)
+    run_tasks(matches, label="dedup matches", resources=resources, nodes=nodes)
     removed = _removed(entry, work)
     counts = write_removal_lists(removed, ranks, work)
     nothing = {"documents": 0, "bytes": 0}

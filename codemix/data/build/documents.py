@@ -146,6 +146,7 @@ class DocumentsTask:
     opener: Opener
     work: Path
     file_bytes: int  # of text in one file of documents, about
+    division: str  # digest of what all tasks of the source read
     read_share: Fraction = ALL
     learned: Mapping[int, Learned] = field(default_factory=dict)  # by the number of the op, from 1
     encoding: Encoding | None = None  # to make pieces of tokens with, too
@@ -160,7 +161,15 @@ class DocumentsTask:
 
     @property
     def done(self) -> Path:
-        return self.work / ".parts" / f"{self.number:05d}.json"
+        return self.work / ".parts" / f"{self.number:05d}-{self.division[:8]}.json"
+
+    def reads(self) -> list[Path]:
+        states = [state_path(self.work, number) for number, _ in enumerate(self.source.ops, 1)]
+        models = [learned.model for learned in self.learned.values()]
+        if self.source.read.origin is None:
+            return [*states, *models]
+        documents = [self.opener.root / part.input.path for part in self.parts]
+        return [*states, *models, *documents]
 
     def steps(self) -> list[Step]:
         """The ops, ready in this worker."""

@@ -28,7 +28,7 @@ from codemix.data.build.samples import Samples, sample_path, write_samples
 from codemix.data.inputs.frozen_inputs import Part, changed, freeze
 from codemix.data.inputs.opener import Opener
 from codemix.data.scoring import Learned
-from codemix.data.store.store import Store, write_json, write_text
+from codemix.data.store.store import Store, write_json
 from codemix.errors import CodemixError, Problem
 from codemix.files import digest, replacing
 from codemix.recipe.language import schema
@@ -73,7 +73,8 @@ class DocumentsJob:
         opener = Opener(self.origin.folder if self.origin else self.root)
         file_bytes = max(limit, MIN_FILE_BYTES)
         groups = by_size(self._parts(opener, limit), limit, lambda part: part.size)
-        _keep_marks_of(groups, work)
+        division = _division(groups)
+        _keep_marks_of(division, work)
         sizes = [sum(part.size for part in parts) for parts in groups]
         encoding = self.encoding if self._are_balanced(sizes) else None
         return [
@@ -85,6 +86,7 @@ class DocumentsJob:
                 opener=opener,
                 work=work,
                 file_bytes=file_bytes,
+                division=division,
                 read_share=self.read_share,
                 learned=self.learned,
                 encoding=encoding,
@@ -130,7 +132,7 @@ class DocumentsJob:
             dropped.merge(mark["dropped"])
             kept.merge(mark["kept"])
         self._check_unreadable(funnel, dropped)
-        self._check_inputs(work)
+        self._check_inputs()
         files = [file for mark in marks for file in mark["files"]]
         digests = {file["path"]: file["sha256"] for file in files}
         remove_leftovers(work / "docs", digests)
@@ -157,7 +159,7 @@ class DocumentsJob:
             **learned,
         }
 
-    def _check_inputs(self, work: Path) -> None:
+    def _check_inputs(self) -> None:
         """An input that changed after it was frozen, and kept its size, must not pass for what it was."""
         if self.origin is not None:
             return
@@ -166,7 +168,7 @@ class DocumentsJob:
         pairs = zip(frozen, again, strict=True)
         problems = [changed(before.path) for before, now in pairs if before != now]
         if problems:
-            shutil.rmtree(work)
+            self.store.discard(self.final)
             raise CodemixError(*problems[:20])
 
     def _check_unreadable(self, funnel: Funnel, samples: Samples) -> None:
@@ -188,18 +190,20 @@ class DocumentsJob:
         raise CodemixError(problem)
 
 
-def _keep_marks_of(groups: Sequence[Sequence[Part]], work: Path) -> None:
-    """Remove the marks of tasks with other parts. What an interrupted build divided may be divided otherwise now:
-    how much a compressed file holds is estimated, by libraries that change."""
+def _division(groups: Sequence[Sequence[Part]]) -> str:
+    """The digest of what each task reads. What an interrupted build divided may be divided otherwise now: how much a
+    compressed file holds is estimated, by libraries that change."""
     limits: list[list[Any]] = []
     for number, group in enumerate(groups):
         for part in group:
             name = part.input.path
             limits.append([number, name, part.start, part.stop])
-    divided = digest(limits)
+    return digest(limits)
+
+
+def _keep_marks_of(division: str, work: Path) -> None:
+    """Remove the marks of tasks with other parts."""
     marks = work / ".parts"
-    path = marks / "division"
-    before = path.read_text() if path.exists() else ""
-    if divided != before:
-        shutil.rmtree(marks, ignore_errors=True)
-        write_text(path, divided)
+    for path in marks.glob("*"):
+        if division[:8] not in path.name:
+            path.unlink()

@@ -51,6 +51,9 @@ class PlacesTask:
         places = self.tokens.work / _PLACES
         return places / f"{self.tokens.number:05d}.npy"
 
+    def reads(self) -> list[Path]:
+        return self.tokens.reads()
+
     def run(self) -> None:
         task = self.tokens
         tokenizer = task.encoding.shard_tokenizer()

@@ -44,6 +44,9 @@ class ScoresTask:
     def done(self) -> Path:
         return self.documents.done.with_suffix(".npy")
 
+    def reads(self) -> list[Path]:
+        return self.documents.reads()
+
     def run(self) -> None:
         import numpy as np
 

@@ -64,6 +64,11 @@ class SignatureTask:
     def done(self) -> Path:
         return self.work / ".parts" / f"signed-{self.rank:05d}.json"
 
+    def reads(self) -> list[Path]:
+        documents = [file.path for file in self.files]
+        lists = [path for file in self.files for path in file.removed]
+        return [*documents, *lists]
+
     def run(self) -> None:
         from codemix.data.dedup.signature_writer import SignatureWriter
 

@@ -75,6 +75,11 @@ class TokensTask:
     def done(self) -> Path:
         return self.work / ".parts" / f"{self.number:05d}.json"
 
+    def reads(self) -> list[Path]:
+        documents = [self.documents / file.path for file in self.files]
+        lists = [entry.folder / file.name for entry in self.removed for file in self.files]
+        return [self.encoding.tokenizer, *documents, *lists]
+
     def run(self) -> None:
         self._make_missing_pieces()
         pieces = [self.encoding.piece(file) for file in self.files]

@@ -12,6 +12,7 @@ from typing import Any
 from codemix import environment
 from codemix.data.datatrove_adapter.logs import silence
 
+NODE_LOG = "/tmp/codemix-%A_%a.out"  # on a node that shares no folder with us; Slurm fills in job and rank
 Step = Callable[[Any, int, int], None]
 
 
@@ -32,17 +33,28 @@ class SlurmOptions:
     )
 
 
-def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path, submitted: list[str]) -> None:
+def submit_to_slurm(
+    step: Step, ranks: int, workers: int, folder: Path, submitted: list[str], command: str = ""
+) -> None:
     """Submit job arrays of all ranks; each job's id is added to `submitted` at once. The logs are
     `slurm_logs/*_<rank>.out` in `folder`.
 
-    Raises subprocess.CalledProcessError when `sbatch` refuses one; it says why on stderr.
+    `command`: where nodes do not see `folder`, what runs a rank, with its number behind it; given a log behind that,
+    it puts this where it is found. Raises subprocess.CalledProcessError when `sbatch` refuses one; it says why on stderr.
     """
     from datatrove.executor.slurm import SlurmPipelineExecutor
 
     class Executor(SlurmPipelineExecutor):
         def launch_merge_stats(self) -> None:
             """Not at all: it would wait for ever in the queue behind a task that failed."""
+
+        def get_launch_file_contents(self, sbatch_args: dict[str, Any], run_script: str) -> str:
+            """The script of a task."""
+            if command:
+                ranked = f"{command} $((SLURM_ARRAY_TASK_ID + {self.max_array_size} * RUN_OFFSET))"
+                log = NODE_LOG.replace("%A", "$SLURM_ARRAY_JOB_ID").replace("%a", "$SLURM_ARRAY_TASK_ID")
+                run_script = f"srun -l -n 1 {ranked} || {{ {ranked} {log}; exit 1; }}"
+            return super().get_launch_file_contents(sbatch_args, run_script)
 
     def note(answer: str) -> str:
         job_id = answer.split()[-1]
@@ -51,6 +63,7 @@ def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path, submitte
 
     silence()
     options = SlurmOptions()
+    of_nodes = {"output": NODE_LOG, "error": NODE_LOG, "chdir": "/tmp"}
     executor = Executor(
         pipeline=[step],
         tasks=ranks,
@@ -64,6 +77,7 @@ def submit_to_slurm(step: Step, ranks: int, workers: int, folder: Path, submitte
         logging_dir=str(folder / "slurm"),
         slurm_logs_folder=str(folder / "slurm_logs"),
         requeue=False,
+        sbatch_args=of_nodes if command else {},
         job_id_retriever=note,
     )
     executor.run()

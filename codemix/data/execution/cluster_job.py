@@ -1,4 +1,4 @@
-"""A job of many tasks on a cluster, whose nodes share nothing with this machine but the store's file system.
+"""A job of many tasks on a cluster, whose nodes share nothing with this machine but the job's files.
 
 No cluster hands back what a task raised: each rank leaves its result beside its mark, and the marks are looked at
 afterwards.
@@ -9,31 +9,32 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from codemix.data.execution.nodes import JobFiles, Nodes
 from codemix.data.execution.task import WorkResult, WorkUnit, attempt
 from codemix.errors import Problem
 from codemix.progress import progress
+
+SENDING = 32  # tasks at a time
+LOGS = "slurm_logs"  # in the job's files, each named after its job and rank
 
 
 @dataclass(frozen=True)
 class RunTask:
     """What a cluster runs: rank r runs task r and leaves what went wrong beside its mark."""
 
-    folder: Path
-
-    def task_file(self, rank: int) -> Path:
-        return self.folder / f"{rank:05d}.task"
-
-    def result_file(self, rank: int) -> Path:
-        return self.folder / f"{rank:05d}.result"
+    files: JobFiles
 
     def __call__(self, _data: Any, rank: int, _ranks: int) -> None:
         """Called as a step of a datatrove pipeline is."""
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        task = pickle.loads(self.task_file(rank).read_bytes())
+        content = self.files.read(task_file(rank))
+        task = pickle.loads(content)
         result = attempt(task)
         if result is not None:
             self.leave(rank, result)
@@ -41,8 +42,15 @@ class RunTask:
     def leave(self, rank: int, result: WorkResult) -> None:
         """What went wrong, for whoever waits."""
         content = pickle.dumps(result)
-        path = self.result_file(rank)
-        path.write_bytes(content)
+        self.files.write(result_file(rank), content)
+
+
+def task_file(rank: int) -> str:
+    return f"{rank:05d}.task"
+
+
+def result_file(rank: int) -> str:
+    return f"{rank:05d}.result"
 
 
 @dataclass(frozen=True)
@@ -52,21 +60,37 @@ class ClusterJob:
     tasks: Sequence[WorkUnit]
     workers: int
     label: str
-    folder: Path
+    folder: Path  # of this machine, for an executor's own files
+    files: JobFiles
+    nodes: Nodes
 
     @property
     def step(self) -> RunTask:
-        return RunTask(self.folder)
+        return RunTask(self.files)
+
+    def send(self) -> None:
+        """Put the tasks where the nodes find them."""
+        named = [(task_file(rank), content) for rank, content in enumerate(self.nodes.sent(self.tasks))]
+        with ThreadPoolExecutor(SENDING) as pool:
+            for _ in pool.map(lambda task: self.files.write(*task), named):
+                pass
 
     def watch(self, running: Callable[[], bool]) -> None:
-        """Show progress, by the tasks' own marks, while the job runs. `running` is asked when it has answered,
-        and takes its time."""
+        """Show progress, by the tasks' own marks, and have here what is made, while the job runs. `running` is asked
+        when it has answered, and takes its time."""
         shown = 0
-        with progress(self.label, sum(task.size for task in self.tasks), "bytes") as advance:
+        size = sum(task.size for task in self.tasks)
+        with progress(self.label, size, "bytes") as advance, ThreadPoolExecutor(1) as pool:
+            collecting = pool.submit(self.nodes.collect, self.tasks)
             while running():
                 finished = self._finished_bytes()
                 advance(finished - shown)
                 shown = finished
+                if collecting.done():
+                    collecting.result()
+                    collecting = pool.submit(self.nodes.collect, self.tasks)
+            collecting.result()
+            self.nodes.collect(self.tasks)  # what was made since that began
             advance(self._finished_bytes() - shown)
 
     def _finished_bytes(self) -> int:
@@ -82,30 +106,24 @@ class ClusterJob:
 
     def results(self) -> list[WorkResult]:
         """What went wrong, by the files that the tasks left."""
+        left = self.files.names()
         results: list[WorkResult] = []
         for rank, task in enumerate(self.tasks):
-            result = self._result(rank, task)
-            if result is not None:
-                results.append(result)
+            if result_file(rank) in left:
+                content = self.files.read(result_file(rank))
+                results.append(pickle.loads(content))
+            elif not task.done.exists():
+                logs = [name for name in left if fnmatch(name, f"{LOGS}/*_{rank}.out")]
+                results.append(WorkResult(task.name, problems=(self._unfinished(logs),)))
         return results
 
-    def _result(self, rank: int, task: WorkUnit) -> WorkResult | None:
-        path = self.step.result_file(rank)
-        if path.exists():
-            return pickle.loads(path.read_bytes())
-        if task.done.exists():
-            return None
-        return WorkResult(task.name, problems=(_unfinished(self.folder, rank),))
-
-
-def _unfinished(folder: Path, rank: int) -> Problem:
-    """A task that left neither its output nor a result: killed, or never started."""
-    hints = ["run the same command again: only what is missing is redone"]
-    logs = folder.glob(f"slurm_logs/*_{rank}.out")
-    for log in sorted(logs):
-        text = log.read_text(errors="replace")
-        hints.insert(0, f"its log {log} says: {reason(text)}")
-    return Problem("did not finish", hints=tuple(hints), rule="task-failed")
+    def _unfinished(self, logs: Sequence[str]) -> Problem:
+        """A task that left neither its output nor a result: killed, or never started."""
+        hints = ["run the same command again: only what is missing is redone"]
+        for log in logs:
+            text = self.files.read(log).decode(errors="replace")
+            hints.insert(0, f"its log {self.files}/{log} says: {reason(text)}")
+        return Problem("did not finish", hints=tuple(hints), rule="task-failed")
 
 
 def reason(log: str) -> str:

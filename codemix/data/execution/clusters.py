@@ -1,28 +1,31 @@
-"""Tasks on Ray and on Slurm. The store must be on a file system that every node sees."""
+"""Tasks on Ray and on Slurm."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from codemix.data.execution.cluster_job import ClusterJob
+from codemix.data.execution.nodes import Nodes
 from codemix.data.execution.task import WorkResult, WorkUnit
 from codemix.data.store.store import write_text
 
 
 def run_on_cluster(
-    tasks: Sequence[WorkUnit], workers: int, executor: str, label: str, work: Path
+    tasks: Sequence[WorkUnit], workers: int, executor: str, label: str, nodes: Nodes
 ) -> list[WorkResult]:
-    """Run tasks on `ray` or `slurm`. `work`: a folder for the job's own files."""
-    job = ClusterJob(tasks, workers, label, work / f"{executor}-{os.getpid()}-{time.time_ns()}")
+    """Run tasks on `ray` or `slurm`, those that an interrupted build has not left there as done."""
+    nodes.collect(tasks)
+    left = [task for task in tasks if not task.done.exists()]
+    if not left:
+        return []
+    name = f"{executor}-{os.getpid()}-{time.time_ns()}"
+    job = ClusterJob(left, workers, label, nodes.folder / name, nodes.files(name), nodes)
     job.folder.mkdir(parents=True)
-    for rank, task in enumerate(tasks):
-        job.step.task_file(rank).write_bytes(pickle.dumps(task))
-    write_text(job.folder / "tasks.txt", "\n".join(task.name for task in tasks))
+    job.send()
+    write_text(job.folder / "tasks.txt", "\n".join(task.name for task in left))
     if executor == "ray":
         from codemix.data.execution.on_ray import run_on_ray
 
@@ -33,5 +36,6 @@ def run_on_cluster(
         run_on_slurm(job)
     results = job.results()
     if not results:
+        job.files.delete()
         shutil.rmtree(job.folder, ignore_errors=True)
     return results

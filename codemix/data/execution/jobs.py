@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from codemix.data.execution.nodes import nodes_of
 from codemix.data.execution.runner import Resources, run_tasks
 from codemix.data.execution.task import WorkUnit
 from codemix.data.store.store import Store, disk_problem
@@ -66,7 +67,7 @@ def _complete(store: Store, jobs: Sequence[Job], *, label: str, resources: Resou
         held = [each for job in lacking if (each := _hold(store, job, locks)) is not None]
         tasks = [task for each in held for task in each.tasks]
         try:
-            run_tasks(tasks, label=label, resources=resources, work=store.jobs)
+            run_tasks(tasks, label=label, resources=resources, nodes=nodes_of(store))
         finally:
             problems = [problem for each in held for problem in _publish(store, each)]
             if problems:

@@ -117,7 +117,8 @@ class _Ranks:
         if self._tries[rank] < TRIES:
             self._waiting.append(rank)
             return
-        what = f"did not finish in {TRIES} tries: {str(error).splitlines()[0]}"
+        cause = getattr(error, "cause", None) or error  # what the task raised, if that is what happened
+        what = f"did not finish in {TRIES} tries: {str(cause).splitlines()[0]}"
         hints = (
             f"often a node ran out of memory: `export {environment.RAY_MEM_GB}=4` runs fewer tasks on each",
             "run the same command again: only what is missing is redone",

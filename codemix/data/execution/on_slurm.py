@@ -42,7 +42,8 @@ def run_on_slurm(job: ClusterJob) -> None:
 
     submitted: list[str] = []
     try:
-        submit_to_slurm(job.step, len(job.tasks), job.workers, job.folder, submitted)
+        command = job.files.node_command
+        submit_to_slurm(job.step, len(job.tasks), job.workers, job.folder, submitted, command)
         job.watch(Queue(submitted).advance)
     except subprocess.CalledProcessError as error:
         _cancel(submitted)

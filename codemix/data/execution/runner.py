@@ -6,10 +6,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from codemix.data.execution.clusters import run_on_cluster
+from codemix.data.execution.nodes import Nodes
 from codemix.data.execution.task import WorkResult, WorkUnit, attempt, report_to
 from codemix.data.execution.workers import run_in_workers
 from codemix.errors import CodemixError, Problem
@@ -45,9 +45,9 @@ def run_tasks(
     *,
     label: str,
     resources: Resources = Resources(),
-    work: Path | None = None,
+    nodes: Nodes | None = None,
 ) -> None:
-    """Run every task that is not done. `work` is a folder for an executor's own files (Ray and Slurm).
+    """Run every task that is not done. `nodes`: those of Ray and Slurm.
 
     Raises CodemixError naming every task that failed or was killed, after all the others have finished;
     rerunning does only those. A bug in a task is raised as RuntimeError with its traceback.
@@ -59,8 +59,8 @@ def run_tasks(
     if resources.executor == "local":
         results = _run_here(unfinished, resources.workers, label)
     else:
-        assert work is not None, "Ray and Slurm need a folder that every node sees"
-        results = run_on_cluster(unfinished, resources.workers, resources.executor, label, work)
+        assert nodes is not None, "Ray and Slurm need to know how tasks reach their nodes"
+        results = run_on_cluster(unfinished, resources.workers, resources.executor, label, nodes)
     _raise_failures(unfinished, results)
 
 

@@ -26,6 +26,10 @@ class WorkUnit(Protocol):
     @property
     def done(self) -> Path: ...  # exists when the task's output is whole
 
+    def reads(
+        self,
+    ) -> list[Path]: ...  # the files and folders that it opens besides raw inputs; some may be absent
+
     def run(self) -> None: ...
 
 

@@ -4,8 +4,10 @@ everywhere."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -20,7 +22,7 @@ from codemix.data.inputs.decompression import (
 )
 from codemix.data.inputs.frozen_inputs import Input, Part, changed, freeze_remote
 from codemix.data.inputs.line_streams import LineStream, keep, line_stream
-from codemix.data.inputs.locations import REMOTE, locate, redacted, remote_filesystem, scheme_of
+from codemix.data.inputs.locations import INTERPRETER, REMOTE, locate, redacted, remote_filesystem, scheme_of
 from codemix.errors import CodemixError
 
 MAX_LINE_BYTES = 1 << 28  # one document of a quarter gigabyte is a mistake
@@ -67,6 +69,8 @@ class Opener:
                 hints=["let the program that writes it finish, then run the same command again"],
                 rule="input-changed",
             )
+        if scheme_of(given.path) in INTERPRETER:
+            _refuse_other_python(file, given)
         return file
 
     def _open_remote(self, given: Input) -> BinaryIO:
@@ -184,6 +188,15 @@ class Opener:
         size = given.bytes // _STREAM_PARTS
         pairs = zip(starts, stops, strict=True)
         return [Part(given, start, stop, bytes=size) for start, stop in pairs]
+
+
+def _refuse_other_python(file: BinaryIO, given: Input) -> None:
+    """Each machine has a Python of its own, and there are several of one version."""
+    if hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest() != given.sha256:
+        hint = "install the same Python, from the same place, on each node"
+        what = f"{given.path} of the Python of {socket.gethostname()} is not that of the machine that started the build"
+        raise CodemixError(what, hints=[hint], rule="input-changed")
+    file.seek(0)
 
 
 def _until(stream: LineStream, stop: int | None) -> Iterator[bytes]:

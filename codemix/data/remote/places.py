@@ -23,7 +23,7 @@ from codemix.data.store import digests
 from codemix.data.store.addresses import is_address
 from codemix.data.store.copying import copy, finished_digests
 from codemix.data.store.finished import KINDS, finished
-from codemix.data.store.store import Store, disk_problem, write_text
+from codemix.data.store.store import BUILDING, Store, disk_problem, write_text
 from codemix.errors import CodemixError
 from codemix.files import one_at_a_time, text_digest
 
@@ -225,12 +225,18 @@ class BucketPlace:
 
     def remove(self, output: str) -> None:
         """Delete an output. Until it is gone, it is whole or not there."""
-        self._bucket.delete([f"{output}/{pieces.DONE}"])  # first: what has none is not there
-        keys = [entry.key for entry in self._bucket.entries(output)]
-        keys.append(output)  # a lease is an object itself
+        self.clear(output)
+        self._bucket.delete([output])  # a lease is an object itself
+
+    def clear(self, folder: str) -> None:
+        """Delete all below a folder. Until it is gone, each folder in it is whole or not there."""
+        keys = [entry.key for entry in self._bucket.entries(folder)]
+        done = [key for key in keys if key.endswith(f"/{pieces.DONE}")]
+        others = [key for key in keys if key not in done]
         with ThreadPoolExecutor(CONCURRENT) as pool:
-            for _ in pool.map(self._bucket.delete, [[key] for key in keys]):
-                pass
+            for turn in (done, others):  # what has no done.json is not there
+                for _ in pool.map(self._bucket.delete, [[key] for key in turn]):
+                    pass
 
     def unfinished(self) -> list[str]:
         """What interrupted uploads and work left, and nobody works on any more."""
@@ -244,7 +250,15 @@ class BucketPlace:
             if output not in catalog.unreadable and not (catalog.root / output).exists():
                 newest = max(entry.modified for entry in self._bucket.entries(output))
                 names += [output] if newest < before else []
-        return names
+        return names + self._left_by_nodes(before)
+
+    def _left_by_nodes(self, before: datetime) -> list[str]:
+        """Folders of the work on an output, or of a job, to which nothing was added since."""
+        newest: dict[str, datetime] = {}
+        for entry in self._bucket.entries(BUILDING):
+            folder = "/".join(entry.key.split("/")[:3])
+            newest[folder] = max(entry.modified, newest.get(folder, entry.modified))
+        return [folder for folder, modified in newest.items() if modified < before]
 
 
 Place = FolderPlace | BucketPlace

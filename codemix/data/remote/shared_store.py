@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemix.data.remote import leases
+from codemix.data.remote.bucket_nodes import BucketNodes
 from codemix.data.remote.cache import Cache
 from codemix.data.remote.places import BucketPlace
 from codemix.data.remote.transfer import plan_push
 from codemix.data.store import sharing
-from codemix.data.store.store import Store
+from codemix.data.store.store import BUILDING, Store
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,12 @@ class SharedStore:
         for name in lacking:
             self.place.give(self.local, name, lambda n_bytes: None)
             self.given.append(name)
+        self.discard(output)
+
+    def discard(self, output: str) -> None:
+        """Delete what nodes have made for an output."""
+        self.place.clear(f"{BUILDING}/{output}")
+
+    def nodes(self) -> BucketNodes:
+        """The nodes of a cluster that builds in the bucket."""
+        return BucketNodes(self.place, self.local)

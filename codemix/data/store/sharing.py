@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Sharing(Protocol):
@@ -24,6 +24,14 @@ class Sharing(Protocol):
 
     def give(self, output: str) -> None:
         """Put a finished output where the others find it."""
+        ...
+
+    def discard(self, output: str) -> None:
+        """Delete what other machines have made for an output whose work is given up."""
+        ...
+
+    def nodes(self) -> Any:
+        """What sends tasks to machines that share nothing else with this one: execution.nodes.Nodes."""
         ...
 
 

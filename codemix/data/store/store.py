@@ -34,6 +34,8 @@ from codemix.data.store.used_files import note_use
 from codemix.errors import CodemixError
 from codemix.files import replacing
 
+BUILDING = ".building"  # a store's folder of unfinished work
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
@@ -165,7 +167,7 @@ class Store:
     def work(self, final: Path) -> Path:
         """The work-in-progress folder that becomes `final`."""
         inside = final.relative_to(self.root)
-        return self.root / ".building" / inside
+        return self.root / BUILDING / inside
 
     def is_finished(self, final: Path) -> bool:
         """Whether an output is here. Raises CodemixError (`store-damaged`) where it is not whole."""
@@ -200,7 +202,7 @@ class Store:
     @property
     def jobs(self) -> Path:
         """The folder in which clusters find the tasks of work in progress."""
-        return self.root / ".building" / "jobs"
+        return self.root / BUILDING / "jobs"
 
     @contextlib.contextmanager
     def begin(self, final: Path) -> Iterator[Path | None]:
@@ -274,6 +276,14 @@ class Store:
             if missing := [name for name in digests.files(work) if not (final / name).exists()]:
                 raise in_the_way(final, missing) from None
             shutil.rmtree(work)  # another process finished it before we had the lock: the same, by its name
+
+    def discard(self, final: Path) -> None:
+        """Delete unfinished work, and what other machines have made for it."""
+        shutil.rmtree(self.work(final))
+        behind = place_behind(self.root)
+        if behind is not None:
+            output = final.relative_to(self.root)
+            behind.discard(output.as_posix())
 
     @contextlib.contextmanager
     def lock(self, work: Path) -> Iterator[None]:
