@@ -11,13 +11,14 @@ import os
 import pickle
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemix.data.execution.task import WorkUnit
 from codemix.data.remote import pieces
+from codemix.data.remote.bucket import Entry
 from codemix.data.remote.job_files import BucketFiles
 from codemix.data.remote.places import BucketPlace
 from codemix.data.remote.sent_task import Given, SentTask, packed
@@ -29,6 +30,14 @@ from codemix.files import digest, file_digest, move_into_place
 
 COLLECTING = 8  # parts at a time
 OF_A_PART = ("bucket-damaged", "bucket-lost")  # what can be wrong with one
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a task has made, in the bucket."""
+
+    name: str
+    there: Mapping[str, Entry]  # its objects
 
 
 @dataclass(frozen=True)
@@ -58,35 +67,38 @@ class BucketNodes:
             for _ in pool.map(self._bring_or_delete, self._whole(parts)):
                 pass
 
-    def _whole(self, parts: set[str]) -> Iterator[str]:
-        """Those that are in the bucket."""
-        for folder in sorted(set(map(os.path.dirname, parts))):
+    def _whole(self, names: set[str]) -> Iterator[Part]:
+        """Those of the parts of these names that are in the bucket."""
+        for folder in sorted(set(map(os.path.dirname, names))):
+            found: dict[str, dict[str, Entry]] = {}
             for entry in self.place.bucket.entries(folder):
                 part, _, name = entry.key.rpartition("/")
-                if name == pieces.DONE and part in parts:
-                    yield part
+                found.setdefault(part, {})[name] = entry
+            for part, there in found.items():
+                if part in names and pieces.DONE in there:
+                    yield Part(part, there)
 
-    def _bring_or_delete(self, part: str) -> None:
+    def _bring_or_delete(self, part: Part) -> None:
         try:
             self._bring(part)
         except CodemixError as error:
             [problem] = error.problems
             if problem.rule not in OF_A_PART:
                 raise
-            print(f"{self.place}: {part} is made again: {problem.what}", file=sys.stderr)
-            self.place.clear(part)
+            print(f"{self.place}: {part.name} is made again: {problem.what}", file=sys.stderr)
+            self.place.clear(part.name)
 
-    def _bring(self, part: str) -> None:
-        contents = pieces.read_contents(self.place.bucket, part)
+    def _bring(self, part: Part) -> None:
+        contents = pieces.read_contents(self.place.bucket, part.name)
         if contents is None:
             return
-        _, kind, output, *_ = part.split("/")
-        name = os.path.basename(part)
-        aside = self.store.root / BUILDING / kind / output / ".coming" / name
+        pieces.refuse_lost(self.place.bucket, part.name, contents, part.there)
+        _, kind, output, *_, mark = part.name.split("/")
+        aside = self.store.root / BUILDING / kind / output / ".coming" / mark
         try:
-            pieces.download(self.place.bucket, part, contents, aside)
+            pieces.download(self.place.bucket, part.name, contents, aside)
             paths = [file.path for file in contents.files]
-            for path in sorted(paths, key=lambda path: path == part):  # the mark last
+            for path in sorted(paths, key=lambda path: path == part.name):  # the mark last
                 target = self.store.root / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 move_into_place(aside / path, target)
