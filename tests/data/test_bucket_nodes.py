@@ -218,13 +218,19 @@ class Task:
         self.done.write_text(f"{self.file.name}: {self.file.read_text()}")
 
 
+def write_output(store, text):
+    def fill(work):
+        (work / "a.txt").write_text(text)
+        (work / "b.txt").write_text("b" * 300_000)
+
+    store.make(store.root / "documents/x-1", fill)
+
+
 @pytest.fixture
 def bare(place):
     """A store of one finished output, and the place behind it."""
     store = Store(Path("store").absolute())
-    with store.building(store.root / "documents/x-1") as work:
-        (work / "a.txt").write_text("a")
-        (work / "b.txt").write_text("b" * 300_000)
+    write_output(store, "a")
     return BucketPlace(Bucket(place[0])), store
 
 
@@ -253,8 +259,7 @@ def test_a_copy_that_differs_from_the_bucket_is_refused(bare):
     task = Task(store.root / "documents/x-1/a.txt", store.root / ".building/data/x-1/.parts/0.json")
     BucketNodes(at, store).sent([task])
     shutil.rmtree(store.root / "documents")
-    with store.building(store.root / "documents/x-1") as work:
-        (work / "a.txt").write_text("another")
+    write_output(store, "another")
     with pytest.raises(CodemixError, match="has another documents/x-1 than the copy in"):
         BucketNodes(at, store).sent([task])
 

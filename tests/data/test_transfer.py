@@ -236,11 +236,6 @@ def test_built_over_a_bucket(trained, bucket_place, tmp_path, capsys):
     }
 
 
-def test_work_on_other_machines_is_refused(trained, bucket_place, tmp_path, capsys):
-    push(capsys, trained, bucket_place)
-    assert at(trained, bucket_place, tmp_path, "build-data", "--executor", "slurm") == 1
-
-
 @pytest.mark.parametrize("words", [["push", "r.yaml", "--to", "x"], ["pull", "r.yaml", "--from", "x"]])
 @pytest.mark.parametrize("address", ["s3://bucket/x", "gs://bucket/x", "s3:/bucket/x"])
 def test_elsewhere_an_address_is_not_taken_for_a_folder(
