@@ -161,15 +161,20 @@ class DocumentsTask:
 
     @property
     def done(self) -> Path:
-        return self.work / ".parts" / f"{self.number:05d}-{self.division[:8]}.json"
+        division = self.division[:8]
+        name = f"{self.number:05d}-{division}.json"
+        return self.work / ".parts" / name
 
     def reads(self) -> list[Path]:
-        states = [state_path(self.work, number) for number, _ in enumerate(self.source.ops, 1)]
-        models = [learned.model for learned in self.learned.values()]
-        if self.source.read.origin is None:
-            return [*states, *models]
-        documents = [self.opener.root / part.input.path for part in self.parts]
-        return [*states, *models, *documents]
+        read: list[Path] = []
+        for number, _ in enumerate(self.source.ops, 1):
+            read.append(state_path(self.work, number))
+        for learned in self.learned.values():
+            read.append(learned.model)
+        if self.source.read.origin is not None:
+            for part in self.parts:
+                read.append(self.opener.root / part.input.path)
+        return read
 
     def steps(self) -> list[Step]:
         """The ops, ready in this worker."""

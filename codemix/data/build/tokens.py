@@ -76,9 +76,12 @@ class TokensTask:
         return self.work / ".parts" / f"{self.number:05d}.json"
 
     def reads(self) -> list[Path]:
-        documents = [self.documents / file.path for file in self.files]
-        lists = [entry.folder / file.name for entry in self.removed for file in self.files]
-        return [self.encoding.tokenizer, *documents, *lists]
+        read = [self.encoding.tokenizer]
+        for file in self.files:
+            read.append(self.documents / file.path)
+            for entry in self.removed:
+                read.append(entry.folder / file.name)
+        return read
 
     def run(self) -> None:
         self._make_missing_pieces()

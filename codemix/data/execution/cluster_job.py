@@ -70,9 +70,10 @@ class ClusterJob:
 
     def send(self) -> None:
         """Put the tasks where the nodes find them."""
-        named = [(task_file(rank), content) for rank, content in enumerate(self.nodes.sent(self.tasks))]
+        sent = self.nodes.sent(self.tasks)
+        names = [task_file(rank) for rank, _ in enumerate(sent)]
         with ThreadPoolExecutor(SENDING) as pool:
-            for _ in pool.map(lambda task: self.files.write(*task), named):
+            for _ in pool.map(self.files.write, names, sent):
                 pass
 
     def watch(self, running: Callable[[], bool]) -> None:

@@ -66,8 +66,11 @@ class FolderFiles:
         return (self.folder / name).read_bytes()
 
     def names(self) -> list[str]:
-        files = (path for path in self.folder.rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.folder).as_posix() for path in files)
+        names = []
+        for path in self.folder.rglob("*"):
+            inside = path.relative_to(self.folder)
+            names.append(inside.as_posix())
+        return names
 
     def delete(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -83,7 +86,8 @@ class SharedFolder:
         return FolderFiles(self.folder / job)
 
     def sent(self, tasks: Sequence[WorkUnit]) -> list[bytes]:
-        return [pickle.dumps(task) for task in tasks]
+        sent = map(pickle.dumps, tasks)
+        return list(sent)
 
     def collect(self, tasks: Sequence[WorkUnit]) -> None:
         """They are here."""

@@ -56,27 +56,34 @@ class BucketNodes:
 
     def sent(self, tasks: Sequence[WorkUnit]) -> list[bytes]:
         sender = Sender(self.place, self.store)
-        return [pickle.dumps(sender.sent(task)) for task in tasks]
+        sent = map(sender.sent, tasks)
+        return [pickle.dumps(task) for task in sent]
 
     def collect(self, tasks: Sequence[WorkUnit]) -> None:
         """Have here what is made of these tasks, each one's mark last. A part that is damaged is deleted, and told: it
         is made again."""
-        missing = [task.done for task in tasks if not task.done.exists()]
-        parts = {path.relative_to(self.store.root).as_posix() for path in missing}
+        names: set[str] = set()
+        for task in tasks:
+            if not task.done.exists():
+                mark = task.done.relative_to(self.store.root)
+                names.add(mark.as_posix())
         with ThreadPoolExecutor(COLLECTING) as pool:
-            for _ in pool.map(self._bring_or_delete, self._whole(parts)):
+            for _ in pool.map(self._bring_or_delete, self._whole(names)):
                 pass
 
     def _whole(self, names: set[str]) -> Iterator[Part]:
         """Those of the parts of these names that are in the bucket."""
-        for folder in sorted(set(map(os.path.dirname, names))):
-            found: dict[str, dict[str, Entry]] = {}
+        folders = {os.path.dirname(name) for name in names}
+        found: dict[str, dict[str, Entry]] = {}
+        for folder in sorted(folders):
             for entry in self.place.bucket.entries(folder):
                 part, _, name = entry.key.rpartition("/")
-                found.setdefault(part, {})[name] = entry
-            for part, there in found.items():
-                if part in names and pieces.DONE in there:
-                    yield Part(part, there)
+                objects = found.setdefault(part, {})
+                objects[name] = entry
+        for part, there in found.items():
+            is_whole = pieces.DONE in there
+            if is_whole and part in names:
+                yield Part(part, there)
 
     def _bring_or_delete(self, part: Part) -> None:
         try:
@@ -120,60 +127,64 @@ class Sender:
     _measured: dict[Path, str] = field(default_factory=dict)
 
     def sent(self, task: WorkUnit) -> SentTask:
-        part = self._inside(task.done)
-        assert part is not None, "a task's mark is in its store"
-        _, kind, output, *_ = part.split("/")
-        read = list(_files(task.reads()))
-        within = [file for file in read if file.is_relative_to(self.store.root)]
-        unfinished = [file for file in within if file.is_relative_to(self.store.root / BUILDING)]
-        finished = [file for file in within if file not in unfinished]
-        given = list(self._finished(finished))
-        if unfinished:
-            given.append(self._upload(f"{kind}/{output}", self.store.root, unfinished, ""))
-        moved: dict[Path, str] = {}  # files from elsewhere
-        for file in read:
-            if file not in within:
-                place = f".elsewhere/{len(moved)}"
-                moved[file] = f"{place}/{file.name}"
-                given.append(self._upload(f"{kind}/{output}", file.parent, [file], place))
-        content = packed(task, lambda path: moved.get(path) or self._inside(path))
-        return SentTask(task.name, task.done, str(self.place), part, tuple(given), content)
-
-    def _inside(self, path: Path) -> str | None:
-        if not path.is_relative_to(self.store.root):
-            return None
-        return path.relative_to(self.store.root).as_posix()
+        mark = task.done.relative_to(self.store.root)
+        uploads = "/".join([*mark.parts[:3], "given"])
+        read = _Read.of(task, self.store)
+        given = list(self._finished(read.finished))
+        if read.unfinished:
+            of_the_work = self._upload(uploads, self.store.root, read.unfinished, "")
+            given.append(of_the_work)
+        for file, moved in read.moved.items():
+            place = os.path.dirname(moved)
+            from_elsewhere = self._upload(uploads, file.parent, [file], place)
+            given.append(from_elsewhere)
+        return SentTask(
+            name=task.name,
+            done=task.done,
+            address=str(self.place),
+            part=mark.as_posix(),
+            given=tuple(given),
+            content=packed(task, read.inside),
+        )
 
     def _finished(self, files: Iterable[Path]) -> Iterator[Given]:
         """What is read of finished outputs, in the place that each has in the bucket."""
         by_output: dict[str, list[str]] = {}
         for file in files:
-            kind, output, *rest = file.relative_to(self.store.root).parts
-            by_output.setdefault(f"{kind}/{output}", []).append("/".join(rest))
+            kind, output, *inside = file.relative_to(self.store.root).parts
+            name = f"{kind}/{output}"
+            paths = by_output.setdefault(name, [])
+            paths.append("/".join(inside))
         for name, paths in by_output.items():
             if name not in self._there:
                 self._there[name] = self._ensured(name)
             known = self._there[name]
-            yield Given(name, name, {path: known[path] for path in paths})
+            wanted = {path: known[path] for path in paths}
+            yield Given(name, name, wanted)
 
     def _ensured(self, output: str) -> dict[str, str]:
         """The digests of a finished output, which is in the bucket too. Raises CodemixError where that has another."""
-        ours = finished_digests(self.store.root / output)
+        copy = self.store.root / output
+        ours = finished_digests(copy)
         theirs = self.place.digests(output)
         if theirs is None:
             self.place.give(self.store, output, lambda n_bytes: None)
         elif theirs != ours:
             what = f"{self.place} has another {output} than the copy in {self.store.root}"
-            hint = f"delete {self.store.root / output} and run the same command again: it copies what the bucket has"
+            hint = f"delete {copy} and run the same command again: it copies what the bucket has"
             raise CodemixError(what, hints=[hint], rule="bucket-conflict")
         return ours
 
-    def _upload(self, output: str, root: Path, files: Iterable[Path], place: str) -> Given:
+    def _upload(self, uploads: str, root: Path, files: Iterable[Path], place: str) -> Given:
         """Put files below `root` where nodes find them, once for all tasks that read the same."""
-        measured = {file.relative_to(root).as_posix(): self._digest(file) for file in files}
-        folder = f"{BUILDING}/{output}/given/{digest(measured)[:16]}"
-        if folder not in self._given and pieces.read_contents(self.place.bucket, folder) is None:
-            pieces.upload(self.place.bucket, folder, root, measured)
+        measured: dict[str, str] = {}
+        for file in files:
+            name = file.relative_to(root)
+            measured[name.as_posix()] = self._digest(file)
+        folder = f"{uploads}/{digest(measured)[:16]}"
+        bucket = self.place.bucket
+        if folder not in self._given and pieces.read_contents(bucket, folder) is None:
+            pieces.upload(bucket, folder, root, measured)
         self._given.add(folder)
         return Given(folder, place, measured)
 
@@ -181,6 +192,38 @@ class Sender:
         if file not in self._measured:
             self._measured[file] = file_digest(file)
         return self._measured[file]
+
+
+@dataclass
+class _Read:
+    """The files that a task reads."""
+
+    root: Path  # of the store
+    finished: list[Path] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)  # of the work
+    moved: dict[Path, str] = field(
+        default_factory=dict
+    )  # from elsewhere, and their paths in the store of a node
+
+    @classmethod
+    def of(cls, task: WorkUnit, store: Store) -> _Read:
+        read = cls(store.root)
+        for file in _files(task.reads()):
+            if not file.is_relative_to(store.root):
+                read.moved[file] = f".elsewhere/{len(read.moved)}/{file.name}"
+            elif file.is_relative_to(store.root / BUILDING):
+                read.unfinished.append(file)
+            else:
+                read.finished.append(file)
+        return read
+
+    def inside(self, path: Path) -> str | None:
+        """Where a path is in the store of a node; None for one that nobody opens there."""
+        if path in self.moved:
+            return self.moved[path]
+        if path.is_relative_to(self.root):
+            return path.relative_to(self.root).as_posix()
+        return None
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

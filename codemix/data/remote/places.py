@@ -254,11 +254,15 @@ class BucketPlace:
 
     def _left_by_nodes(self, before: datetime) -> list[str]:
         """Folders of the work on an output, or of a job, to which nothing was added since."""
-        newest: dict[str, datetime] = {}
+        folders: set[str] = set()
+        living: set[str] = set()
         for entry in self._bucket.entries(BUILDING):
-            folder = "/".join(entry.key.split("/")[:3])
-            newest[folder] = max(entry.modified, newest.get(folder, entry.modified))
-        return [folder for folder, modified in newest.items() if modified < before]
+            names = entry.key.split("/")
+            folder = "/".join(names[:3])
+            folders.add(folder)
+            if entry.modified >= before:
+                living.add(folder)
+        return sorted(folders - living)
 
 
 Place = FolderPlace | BucketPlace

@@ -70,7 +70,8 @@ class SentTask:
             raise CodemixError(what, hints=[hint], rule="disk-full") from error
 
     def _is_made(self, bucket: Bucket) -> bool:
-        return bucket.get(f"{self.part}/{pieces.DONE}") is not None
+        done = f"{self.part}/{pieces.DONE}"
+        return bucket.get(done) is not None
 
     def _run(self, bucket: Bucket, root: Path) -> None:
         for given in self.given:
@@ -98,7 +99,8 @@ def packed(task: WorkUnit, inside: Inside) -> bytes:
 
 def unpacked(content: bytes, root: Path) -> Any:
     """The task, its store at `root`."""
-    return _Unpacker(io.BytesIO(content), root).load()
+    buffer = io.BytesIO(content)
+    return _Unpacker(buffer, root).load()
 
 
 class _Packer(pickle.Pickler):
@@ -107,7 +109,9 @@ class _Packer(pickle.Pickler):
         self._inside = inside
 
     def persistent_id(self, value: Any) -> str | None:
-        return self._inside(value) if isinstance(value, Path) else None
+        if not isinstance(value, Path):
+            return None
+        return self._inside(value)
 
 
 class _Unpacker(pickle.Unpickler):
