@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.buckets import bucket_server
 from support.slurm import slurm
 
 ROOT = Path(__file__).parents[2]
@@ -100,9 +101,11 @@ def test_every_command_runs(document, tmp_path, shared_store):
 
 
 @pytest.mark.optional("needs Slurm (Debian: slurm-wlm) and the package ray; two minutes")
-def test_every_command_for_clusters_runs(tmp_path, shared_store):
+def test_every_command_for_clusters_runs(tmp_path, shared_store, monkeypatch):
     pytest.importorskip("ray")
-    with slurm(tmp_path / "slurm"):
+    with slurm(tmp_path / "slurm"), bucket_server("s3") as (address, _):
+        monkeypatch.setenv("BUCKET", address)
+        monkeypatch.setenv("CODEMIX_CACHE", str(tmp_path / "cache"))
         run_commands(CLUSTERS, tmp_path, shared_store)
 
 
