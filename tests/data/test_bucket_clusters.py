@@ -33,11 +33,11 @@ PROGRAM = """
 import sys
 sys.path[:0] = [sys.argv[1], str(__import__("pathlib").Path(sys.argv[1]).parent)]
 from support.many_tasks import small_tasks
-import codemix.data.build.documents_job, codemix.data.build.tokens, codemix.data.execution.runner
+import codemix.data.build.documents_job, codemix.data.build.tokens_job, codemix.data.execution.runner
 from codemix.data.remote import leases
 small_tasks(setattr)
 codemix.data.build.documents_job.MIN_TASK_BYTES = 15_000
-codemix.data.build.tokens.MIN_TASK_BYTES = 12_000
+codemix.data.build.tokens_job.MIN_TASK_BYTES = 12_000
 leases.LEASE_S, leases.RENEW_S, leases.ASK_S = 3.0, 0.3, 0.1
 if __name__ == "__main__":
     from codemix.cli.app import run

@@ -17,7 +17,7 @@ from support.small_recipes import tree
 from codemix import environment
 from codemix.cli.app import run as command
 from codemix.data.build import build as building
-from codemix.data.build import documents_job, tokens
+from codemix.data.build import documents_job, tokens_job
 from codemix.data.execution import cluster_job, on_slurm
 from codemix.data.remote import bucket as requests
 from codemix.data.remote import pieces, places, sent_task
@@ -38,7 +38,7 @@ def several_tasks(set_):
     """Of each source; each costs some thirty requests."""
     small_tasks(set_)
     set_(documents_job, "MIN_TASK_BYTES", 15_000)
-    set_(tokens, "MIN_TASK_BYTES", 12_000)
+    set_(tokens_job, "MIN_TASK_BYTES", 12_000)
 
 
 def content():
