@@ -1,9 +1,13 @@
 """What serves an exported model gives our scores: (optional) llama.cpp and vLLM."""
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import jax
@@ -126,3 +130,50 @@ def test_vllm_gives_our_logits_and_tokens(exported, tokenizer, monkeypatch):
         got = [read[token].logprob for token, read in zip(ids[1:], answer.prompt_logprobs[1:], strict=True)]
         np.testing.assert_allclose(got, log_p[np.arange(len(ids) - 1), ids[1:]], atol=1e-4, rtol=1e-4)
         assert list(answer.outputs[0].token_ids) == greedy(model, ids, 8)
+
+
+@pytest.fixture
+def vllm_server(exported, monkeypatch):
+    """The address of a server of the exported model, on this machine only; started as docs/export.md says."""
+    pytest.importorskip("vllm")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    folder, _ = exported
+    (words,) = re.findall(r"^python (-m vllm.*)$", PAGE.read_text(), re.M)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, *words.split(), "--port", port, "--enforce-eager", "--max-num-seqs", "4"]
+    with subprocess.Popen(command, cwd=folder.parent) as server:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(f"{address}/health", server)
+            yield address
+        finally:
+            server.terminate()
+
+
+def wait_for(url, server, seconds=600):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5)
+            return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"the server did not start within {seconds} s")
+
+
+@pytest.mark.optional("vllm, or vllm-cpu: minutes to start")
+def test_the_server_of_vllm_gives_our_tokens(exported, tokenizer, vllm_server):
+    _, model = exported
+    for text in TEXTS:
+        asked = {"model": "exported", "prompt": text, "max_tokens": 8, "temperature": 0}
+        asked |= {"ignore_eos": True, "return_token_ids": True}
+        body = json.dumps(asked).encode()
+        request = urllib.request.Request(
+            f"{vllm_server}/v1/completions", body, {"Content-Type": "application/json"}
+        )
+        (choice,) = json.load(urllib.request.urlopen(request, timeout=300))["choices"]
+        ids = ids_of(tokenizer, text)
+        assert choice["prompt_token_ids"] == ids
+        assert choice["token_ids"] == greedy(model, ids, 8)
