@@ -54,6 +54,7 @@ def model_lines(name: str, data_root: Path) -> ModelLines:
     ]
     if padding:
         notes.append(f"the last {theirs.rows - facts['vocab_size']:,} rows of its embedding are padding")
+    notes.append("to score it as it came too, put a stage of one step at a rate of 1e-30 before this one")
     stage = {"name": "continued", "init_from": start}
     return ModelLines({"tokenizer": tokenizer, "model": model, "stages": [stage]}, tuple(notes))
 

@@ -170,3 +170,5 @@ def test_a_field_that_was_added_later_changes_no_identity_until_it_is_used():
     plain = schema.Model(d_model=16, n_layers=1, n_heads=1, d_ff=16)
     assert "block" not in identity(plain)
     assert identity(plain.model_copy(update={"block": "sequential"}))["block"] == "sequential"
+    assert "qk_norm" not in identity(plain)
+    assert identity(plain.model_copy(update={"qk_norm": True}))["qk_norm"] is True

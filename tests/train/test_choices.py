@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from codemix.errors import CodemixError
 from codemix.recipe.language import schema
 from codemix.train.model.compute import Compute
-from codemix.train.model.decoder import init_decoder
+from codemix.train.model.decoder import hidden, init_decoder
 from codemix.train.run.checkpoint import Checkpoints, load_model
 from codemix.train.step import optimizer
 from codemix.train.step.loss import next_token_loss
@@ -29,7 +29,9 @@ CHOICES = {
     "no positions": {"positions": "none", "d_head": 5},  # pairs turn no more, so a head may be odd
     "sequential": {"block": "sequential"},
     "llama": {"block": "sequential", "norm": "rms", "tied_embeddings": False},
-    "all": {"tied_embeddings": False, "norm": "rms", "positions": "none"},
+    "all": {"tied_embeddings": False, "norm": "rms", "positions": "none", "qk_norm": True},
+    "qk norm": {"qk_norm": True},
+    "olmo": {"block": "sequential", "norm": "rms", "qk_norm": True, "rope_theta": 50.0},
 }
 each_choice = pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
 
@@ -66,7 +68,11 @@ def plain_loss(spec, model, rows):
     for layer in range(spec.n_layers):
         w = jax.tree.map(operator.itemgetter(layer), model.blocks)
         h = norm(x, w.norm)
-        q, k = turn(jnp.einsum("btd,dkgh->btkgh", h, w.query)), turn(jnp.einsum("btd,dkh->btkh", h, w.key))
+        q, k = jnp.einsum("btd,dkgh->btkgh", h, w.query), jnp.einsum("btd,dkh->btkh", h, w.key)
+        if spec.qk_norm:
+            q = norm(q.reshape(B, T, -1), w.query_norm.reshape(-1)).reshape(q.shape)
+            k = norm(k.reshape(B, T, -1), w.key_norm.reshape(-1)).reshape(k.shape)
+        q, k = turn(q), turn(k)
         scores = jnp.einsum("btkgh,bskh->bkgts", q, k) / spec.head_size**0.5
         seen = jax.nn.softmax(jnp.where(np.tri(T, dtype=bool), scores, -jnp.inf), -1)
         attended = jnp.einsum("bkgts,bsd,dkh,khgz->btz", seen, h, w.value, w.out.swapaxes(1, 2))
@@ -129,6 +135,7 @@ def test_trains_and_comes_back_from_its_checkpoint(choice, tmp_path):
             "norm": st.sampled_from(["layer", "rms"]),
             "positions": st.sampled_from(["rope", "none"]),
             "block": st.sampled_from(["parallel", "sequential"]),
+            "qk_norm": st.booleans(),
         }
     ),
     shape=st.fixed_dictionaries(
@@ -184,3 +191,15 @@ def test_without_positions_the_order_of_what_came_before_is_not_seen():
 def test_an_odd_head_is_refused_where_pairs_turn():
     with pytest.raises(ValidationError, match="d_head 5 is odd; RoPE turns pairs"):
         schema.Model(**SHAPE, d_head=5)
+
+
+@pytest.mark.parametrize("choice", ["rms", "olmo", "qk norm"])
+def test_few_tokens_are_read_as_many(choice):
+    """Where a batch has fewer tokens than d_model, activations are put in halves, not weights."""
+    spec = schema.Model(**SHAPE | CHOICES[choice], init_std=0.3)
+    model = jax.jit(lambda: init_decoder(spec, VOCAB, jax.random.key(2)))()
+    model = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), model)
+    ids = batch()["inputs"]
+    many = hidden(model, ids)
+    few = hidden(model, ids[:1, :5])
+    np.testing.assert_allclose(few, many[:1, :5], atol=1e-5)

@@ -189,6 +189,8 @@ def test_what_forbids_an_export_is_told_at_once():
         ({}, "llama", ["block", "norm", "logit_scale"]),
         (LLAMA, "cohere", ["block", "norm"]),
         ({"block": "sequential"}, "llama", ["norm", "logit_scale"]),
+        (LLAMA | {"qk_norm": True}, "llama", ["qk_norm"]),
+        ({"qk_norm": True}, "cohere", ["qk_norm"]),
     ],
 )
 def test_an_architecture_names_every_choice_that_it_lacks(choice, architecture, fields):

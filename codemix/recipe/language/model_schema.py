@@ -22,7 +22,7 @@ class Model(Spec):
     """A decoder with parallel attention and MLP, SwiGLU, no biases (by default as Hugging Face's
     `CohereForCausalLM`). The paper states the block, not the shape; shapes are ours."""
 
-    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"block"})
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"block", "qk_norm"})
 
     preset: Literal["470M", "2.8B", "120M", "60M"] | None = Field(
         None, description="a named shape (ours); other fields override it"
@@ -49,6 +49,11 @@ class Model(Spec):
         "layer",
         description="layer: LayerNorm without bias; rms: RMSNorm, which subtracts no mean; "
         "the paper does not say, layer is ours",
+    )
+    qk_norm: bool = Field(
+        False,
+        description="true: queries and keys are normed over all heads before they turn, with gains of their own, as "
+        "OLMo 2 and 3 state; false: they are not (ours, as the paper does not say)",
     )
     norm_eps: float = Field(1e-5, gt=0)
     logit_scale: float = Field(
@@ -120,6 +125,8 @@ class Model(Spec):
         mlp = 3 * self.d_model * self.d_ff
         n_norms = 2 if self.block == "sequential" else 1
         norms = n_norms * self.d_model
+        if self.qk_norm:
+            norms += query_width + key_width
         return attention + mlp + norms
 
     def parameters(self, vocab_size: int) -> int:

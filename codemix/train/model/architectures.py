@@ -116,7 +116,7 @@ class Architecture:
 COHERE = Architecture(
     name="cohere",
     model_class="CohereForCausalLM",
-    needs={"block": "parallel", "norm": "layer", "positions": "rope"},
+    needs={"block": "parallel", "norm": "layer", "qk_norm": False, "positions": "rope"},
     norms={"norm": "input_layernorm"},
     pairs="neighbours",
     eps="layer_norm_eps",
@@ -126,7 +126,7 @@ COHERE = Architecture(
 LLAMA = Architecture(
     name="llama",
     model_class="LlamaForCausalLM",
-    needs={"block": "sequential", "norm": "rms", "positions": "rope", "logit_scale": 1.0},
+    needs={"block": "sequential", "norm": "rms", "qk_norm": False, "positions": "rope", "logit_scale": 1.0},
     norms={"norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"},
     pairs="halves",
     eps="rms_norm_eps",

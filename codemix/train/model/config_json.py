@@ -28,6 +28,7 @@ _FORBIDDEN = {  # their key -> why a model that has it cannot be ours
 _COMPARED = (  # what a recipe's model must have in common with it: (attribute, field of `model:`)
     ("block", "block"),
     ("norm", "norm"),
+    ("qk_norm", "qk_norm"),
     ("positions", "positions"),
     ("d_model", "d_model"),
     ("n_layers", "n_layers"),

@@ -23,6 +23,7 @@ from codemix.train.model.shapes import Ids, Index, Positions, RowKeys, Segments,
 
 PLAIN = Compute()
 Vectors = Float[Array, "*B D"]
+AnyShape = Float[Array, "..."]
 Scores = Float[Array, "*B V"]
 
 
@@ -38,6 +39,8 @@ class Blocks(eqx.Module):
     up: Float[Array, "L D F"]
     down: Float[Array, "L F D"]
     mlp_norm: Float[Array, "L D"] | None = None  # None: the MLP reads what attention reads
+    query_norm: Float[Array, "L K G H"] | None = None  # None: queries and keys are not normed
+    key_norm: Float[Array, "L K H"] | None = None
 
 
 class Decoder(eqx.Module):
@@ -65,6 +68,7 @@ Attend = Callable[[Array, Array, Array], tuple[Array, Kept]]
 Layer = tuple[Blocks, RowKeys | None]
 # (addend, its number in the layer) -> the addend after dropout
 Drop = Callable[[Array, int], Array]
+Norm = Callable[[Array, Array], Array]  # (x, gain) -> x normed over the dimensions of its gain
 
 
 def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Decoder:
@@ -91,6 +95,12 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
         rows = spec.vocab(vocab_size)
         return normal(spec.init_std, rows, D)
 
+    gains = {}
+    if spec.block == "sequential":
+        gains["mlp_norm"] = jnp.ones((L, D), jnp.float32)
+    if spec.qk_norm:
+        gains["query_norm"] = jnp.ones((L, K, G, H), jnp.float32)
+        gains["key_norm"] = jnp.ones((L, K, H), jnp.float32)
     heads = K * G * H
     blocks = Blocks(
         norm=jnp.ones((L, D), jnp.float32),
@@ -101,7 +111,7 @@ def init_decoder(spec: schema.Model, vocab_size: int, key: PRNGKeyArray) -> Deco
         gate=matrix((D, F), D, F),
         up=matrix((D, F), D, F),
         down=matrix((F, D), F, D),
-        mlp_norm=jnp.ones((L, D), jnp.float32) if spec.block == "sequential" else None,
+        **gains,
     )
     embedding = table()
     unembedding = None if spec.tied_embeddings else table()
@@ -131,31 +141,44 @@ def decoder(
     )
 
 
-def normed(x: Vectors, gain: Float[Array, " D"], kind: str, eps: float) -> Vectors:
-    """x, of mean square 1 over D, times `gain`; kind `layer`, not `rms`, makes its mean 0 first.
-    In float32.
+def normed(x: AnyShape, gain: AnyShape, kind: str, eps: float) -> AnyShape:
+    """x, of mean square 1 over the dimensions of `gain`, its last, times `gain`; kind `layer`, not `rms`, makes
+    its mean 0 first. In float32.
     """
+    over = tuple(range(-gain.ndim, 0))
     centred = x.astype(jnp.float32)
     if kind == "layer":
-        mean = centred.mean(-1, keepdims=True)
+        mean = centred.mean(over, keepdims=True)
         centred = centred - mean
     squares = jnp.square(centred)
-    variance = squares.mean(-1, keepdims=True)
+    variance = squares.mean(over, keepdims=True)
     unit = centred * jax.lax.rsqrt(variance + eps)
     scaled = unit * gain.astype(jnp.float32)
     return scaled.astype(x.dtype)
 
 
-def _turned(pattern: str, h: States, weights: Array, angles: Angles | None) -> Heads:
-    """Queries or keys, turned by their angles if there are any. What is smaller is put in halves: weights in
-    training and for prompts, activations where one token is written."""
+def _heads(pattern: str, h: States, weights: Array, gain: Array | None, norm: Norm) -> Heads:
+    heads = project(pattern, h, weights)
+    if gain is None:
+        return heads
+    return norm(heads, gain)
+
+
+def _turned(
+    pattern: str, h: States, weights: Array, gain: Array | None, angles: Angles | None, norm: Norm
+) -> Heads:
+    """Queries or keys, normed where they have a gain, turned by their angles if there are any. What is smaller is
+    put in halves: weights in training and for prompts, activations where one token is written. The mean of a norm
+    over all heads does not see their order.
+    """
     if angles is None:
-        return project(pattern, h, weights)
+        return _heads(pattern, h, weights, gain, norm)
     B, T, D = h.shape
     if B * T < D:
-        heads = project(pattern, h, weights)
+        heads = _heads(pattern, h, weights, gain, norm)
         return rotate(halves(heads), angles)
-    heads = project(pattern, h, halves(weights))
+    gain = None if gain is None else halves(gain)
+    heads = _heads(pattern, h, halves(weights), gain, norm)
     return rotate(heads, angles)
 
 
@@ -173,16 +196,20 @@ def block(
     y = x + attention(norm(x)).
     """
     # The parts of the norm cost less to compute again than to keep.
-    norm = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))
-    h = norm(x, layer.norm, model.norm_kind, model.norm_eps)
-    queries = _turned("btd,dkgh->btkgh", h, layer.query, angles)
-    keys = _turned("btd,dkh->btkh", h, layer.key, angles)
+    checkpointed = jax.checkpoint(normed, prevent_cse=False, static_argnums=(2, 3))
+
+    def norm(x: Array, gain: Array) -> Array:
+        return checkpointed(x, gain, model.norm_kind, model.norm_eps)
+
+    h = norm(x, layer.norm)
+    queries = _turned("btd,dkgh->btkgh", h, layer.query, layer.query_norm, angles, norm)
+    keys = _turned("btd,dkh->btkh", h, layer.key, layer.key_norm, angles, norm)
     values = project("btd,dkh->btkh", h, layer.value)
     attended, kept = attend(queries, keys, values)
     attention = project("btkgh,kghd->btd", attended, layer.out)
     x = x + drop(attention, 0)
     if layer.mlp_norm is not None:
-        h = norm(x, layer.mlp_norm, model.norm_kind, model.norm_eps)
+        h = norm(x, layer.mlp_norm)
     gate = project("btd,df->btf", h, layer.gate)
     up = project("btd,df->btf", h, layer.up)
     mlp = project("btf,fd->btd", swiglu(gate, up), layer.down)

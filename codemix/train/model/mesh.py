@@ -29,6 +29,8 @@ SPECS = {  # by the last name of the path; the layer axis is never cut
     "unembedding": TABLE,
     "norm": P(),
     "mlp_norm": P(),
+    "query_norm": P(),
+    "key_norm": P(),
     "query": P(None, "fsdp", "model"),
     "key": P(None, "fsdp", "model"),
     "value": P(None, "fsdp", "model"),

@@ -24,7 +24,7 @@ def decayed(model: Decoder, embeddings: bool) -> PyTree[bool]:
     """True for each array that weight decay acts on: matrices, never norms.
     By name: a stacked norm is 2-D too.
     """
-    never = {"norm", "mlp_norm"}
+    never = {"norm", "mlp_norm", "query_norm", "key_norm"}
     if not embeddings:
         never |= {"embedding", "unembedding"}
 
