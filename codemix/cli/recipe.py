@@ -132,7 +132,7 @@ def fmt(
         print_json({"differing": differing, "problems": [problem.as_json() for problem in problems]})
         return EXIT_PROBLEM if problems or (check and differing) else 0
     for path in differing:
-        print(f"{path}: {'not in the form' if check else 'written anew'}")
+        print(f"{path}: {'not in the form' if check else 'rewritten'}")
     for problem in problems:
         print(problem.render() + "\n", file=sys.stderr)
     return EXIT_PROBLEM if problems or (check and differing) else 0

@@ -174,7 +174,7 @@ def test_check_writes_nothing_and_fmt_does(run, tmp_path):
     (tmp_path / "link.yaml").symlink_to(poor)
     assert run("r", "--check") == (1, "r/poor.yaml: not in the form\n", "")
     assert poor.read_text() == POOR
-    assert run("link.yaml") == (0, "link.yaml: written anew\n", "")
+    assert run("link.yaml") == (0, "link.yaml: rewritten\n", "")
     assert poor.read_text() == GOOD and poor.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "link.yaml").is_symlink()
     assert run("r", "--check") == (0, "", "")
@@ -195,7 +195,7 @@ def test_a_file_with_problems_is_left_as_it_is(run, tmp_path, content, says):
     path.write_text(content)
     (tmp_path / "b.codemix.yaml").write_text(POOR)
     code, out, err = run(".")
-    assert code == 1 and says in err and out == "b.codemix.yaml: written anew\n"
+    assert code == 1 and says in err and out == "b.codemix.yaml: rewritten\n"
     assert path.read_text() == content
 
 
