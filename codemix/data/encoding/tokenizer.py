@@ -83,7 +83,10 @@ class TokenizerFile:
     def load(cls, folder: Path) -> TokenizerFile:
         """Raises CodemixError (`tokenizer-changed`) when the file is not the one that was stored."""
         self = cls(folder, read_json(folder / "meta.json"))
-        if not is_as_finished(self.path) and content_hash(self.path) != self.meta["sha256"]:
+        state = _state(self.path)
+        if state not in _content_hashes and is_as_finished(self.path):
+            _content_hashes[state] = self.meta["sha256"]
+        if content_hash(self.path) != self.meta["sha256"]:
             raise CodemixError(
                 f"{self.path} is not the file that was stored: its content hash differs",
                 hints=["delete its folder and build the data again"],
@@ -114,19 +117,20 @@ _content_hashes: dict[tuple[int, ...], str] = {}
 
 def content_hash(path: Path) -> str:
     """SHA-256 of the canonical JSON of a tokenizer.json: layout of the file does not matter, content does."""
-    stat = path.stat()
-    state = (
-        stat.st_dev,
-        stat.st_ino,
-        stat.st_size,
-        stat.st_mtime_ns,
-    )  # also after it was moved into the store
+    state = _state(path)
     if state not in _content_hashes:
         content = json.loads(path.read_text(encoding="utf-8"))
         content.pop("truncation", None)
         content.pop("padding", None)
         _content_hashes[state] = digest(content)
     return _content_hashes[state]
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Of a file; the same after it was moved into the store."""
+    stat = path.stat()
+    inode = (stat.st_dev, stat.st_ino)
+    return (*inode, stat.st_size, stat.st_mtime_ns)
 
 
 _CUT_INSIDE = re.compile(r"[A-Za-z0-9][!-&(-/:-@\[-`{-~]")
