@@ -21,8 +21,8 @@ ORDERS = {
     "olmo-core": "codemix.data.export.olmo_core_order:OlmoCoreOrder",
 }
 UNKNOWN_ORDERS = {
-    "nanotron": "`export-data` writes no folder for it, and its reader is in no release and changes: it shuffled "
-    "samples once, and reads files from front to back now",
+    "nanotron": "`export-data` writes no folder for it, and its reader, which is in no release, has changed: it "
+    "shuffled samples once, and now reads files from front to back",
     "litdata": "LitData's order depends on the numbers of hosts and workers",
     "mds": "MosaicML Streaming's order depends on the numbers of hosts and workers",
     "arrayrecord": "the order is whatever the reader's own program shuffles",
