@@ -388,3 +388,29 @@ def test_no_command_takes_an_address_for_a_path(words, address, tmp_path, monkey
     as_written = address.replace(":/b", "://b")  # a path has lost a slash
     assert f"`{as_written}`, an address, and a path on this machine is wanted" in said
     assert not list(tmp_path.iterdir())
+
+
+def of_a_process(*words, **options):
+    command = [sys.executable, "-m", "codemix", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_lacks_characters_is_no_bug(encoding):
+    ended = of_a_process("plan", "recipes/quickstart.yaml", env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert ended.returncode == 0, ended.stderr
+    assert ("─" in ended.stdout.decode(encoding)) == (encoding == "utf-8")
+
+
+def test_a_name_that_is_no_text_is_printed_as_it_is():
+    ended = of_a_process("validate", b"n\xff.yaml", env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    assert ended.returncode == 1 and b"cannot read n" in ended.stderr
+
+
+@pytest.mark.parametrize("words", ["components", "plan recipes/quickstart.yaml --json", "--help"])
+def test_a_reader_that_has_enough_is_no_failure(words):
+    command = [sys.executable, "-m", "codemix", *words.split()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"")

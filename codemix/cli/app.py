@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import sys
@@ -195,10 +197,20 @@ def new_app() -> typer.Typer:
 
 def run(words: list[str]) -> int:
     """Run one command; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        _print_whatever_it_can(stream)
     code = _exit_code(words)
     if code == EXIT_INTERRUPTED:  # also without an exception: typer turns KeyboardInterrupt into this status
         print("interrupted; finished work is kept, and the same command resumes from there", file=sys.stderr)
     return code
+
+
+def _print_whatever_it_can(stream: Any) -> None:
+    """A character that the terminal's encoding lacks is no bug: a `?` stands for it. Names of files that are not
+    UTF-8 are printed as they are."""
+    if isinstance(stream, io.TextIOWrapper):
+        is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+        stream.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
 
 
 def _exit_code(words: list[str]) -> int:
@@ -211,8 +223,11 @@ def _exit_code(words: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `codemix plan ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _nobody_reads()
+    except SystemExit as stop:  # what click makes of it
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
     except typer.Exit as stop:
         return stop.exit_code
     except OSError as error:  # the file system's answer where nobody had better words for it
@@ -226,6 +241,12 @@ def _exit_code(words: list[str]) -> int:
             return EXIT_PROBLEM
         return _bug(error)
     return status if isinstance(status, int) else 0
+
+
+def _nobody_reads() -> int:
+    """The exit code where the reader of the output has left, as `head` does when it has its lines."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is flushed at the end
+    return 0
 
 
 def _refused_by_the_system(error: OSError) -> CodemixError:

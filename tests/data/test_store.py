@@ -279,3 +279,13 @@ def test_a_stage_that_lost_a_file_is_neither_done_nor_still_to_train(tmp_path, l
         (folder / lost).mkdir()
     with pytest.raises(CodemixError, match=f"is in the way: it is not whole, it has no {lost}"):
         is_done(folder)
+
+
+@pytest.mark.parametrize("root, current", [("store\udcff", "."), ("store", "here\udcff")])
+def test_a_store_whose_path_is_no_text_is_refused_before_any_work(tmp_path, monkeypatch, root, current):
+    (tmp_path / current).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / current)
+    with pytest.raises(CodemixError, match=r"not UTF-8: .*\\udcff") as caught:
+        Store(root)
+    assert caught.value.problems[0].rule == "store-path"
+    Store(tmp_path / "süß \n")

@@ -131,6 +131,18 @@ def _lock_file(work: Path) -> Path:
     return work.with_name(f"{work.name}.lock")
 
 
+def _require_text(root: Path) -> None:
+    """The libraries that write checkpoints and tokenizers take paths as UTF-8, and find that out at the end."""
+    try:
+        str(root.absolute()).encode()
+    except UnicodeEncodeError:
+        raise CodemixError(
+            f"the path of the store is not UTF-8: {str(root.absolute())!r}",
+            hints=["name another folder with `--store`, or rename this one"],
+            rule="store-path",
+        ) from None
+
+
 class Store:
     """A folder of finished, fingerprinted outputs. Two processes may share it; neither builds what the other
     is building."""
@@ -149,6 +161,7 @@ class Store:
                 ],
                 rule="store-not-local",
             )
+        _require_text(self.root)
 
     @staticmethod
     def of(place: str | Path | Store) -> Store:
