@@ -19,6 +19,7 @@ time for two workers. What a missing package or option leaves out is null, and s
 - `tokenize_vs_datatrove`: source files to shards, against datatrove's JsonlReader and DocumentTokenizer
 - `reader_vs_bound`: the jsonl source against a loop of zstandard and orjson
 - `bpe_train_vs_tokenizers`: training a tokenizer on the corpus, against `tokenizers` on the same texts
+- `bpe_memory_vs_tokenizers`: the memory that this adds at its peak, `tokenizers`' over ours
 - `prose_vs_datatrove`: Gopher's two filters and FineWeb's over prose, against datatrove's on the same words
 - `minhash_vs_datatrove`: near-duplicates of prose, from texts to clusters, against datatrove's stages (no spaCy)
 - `two_workers_vs_one`: a whole build of `--workers-mb` with a ready tokenizer, starting the workers included;
@@ -294,8 +295,8 @@ def tiktoken_encoder(tokenizer: Path) -> Callable[[list[str]], int]:
     return lambda batch: sum(len(encoding.encode_to_numpy(text, disallowed_special=())) for text in batch)
 
 
-def bpe_training(vocab_size: int) -> float:
-    """Training by `tokenizers` alone over what our kind of tokenizer costs."""
+def train_once(vocab_size: int, who: str) -> dict[str, float]:
+    """Training over the corpus, by `tokenizers` alone or by our kind; meant for a process of its own."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
     from codemix.data.tokenizers.bpe import PATTERN, Bpe
@@ -310,7 +311,17 @@ def bpe_training(vocab_size: int) -> float:
         trainer = trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False, min_frequency=2)
         tokenizer.train_from_iterator(texts, trainer)
 
-    return cpu(stock) / cpu(lambda: Bpe(vocab_size=vocab_size).make((), lambda: iter(texts)))
+    def ours() -> None:
+        Bpe(vocab_size=vocab_size).make((), lambda: iter(texts))
+
+    before = peak_mb()
+    cost = cpu(ours if who == "codemix" else stock)
+    return {"cpu_s": cost, "mb": peak_mb() - before}
+
+
+def peak_mb() -> float:
+    """Of this process so far [MB]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def datatrove_cost(folder: Path, path: Path, tokenizer: Path) -> float:
@@ -392,7 +403,9 @@ def measure(args: argparse.Namespace) -> Ratios:
         out["prose_vs_datatrove"] = prose(prose_texts(texts))
         out["minhash_vs_datatrove"] = minhash(prose_texts(texts), Path(folder) / "minhash")
         del texts
-        out["bpe_train_vs_tokenizers"] = bpe_training(args.vocab_size)
+        trained = {name: child("--train", args.vocab_size, name) for name in ("tokenizers", "codemix")}
+        for key, what in (("cpu_s", "bpe_train_vs_tokenizers"), ("mb", "bpe_memory_vs_tokenizers")):
+            out[what] = trained["tokenizers"][key] / trained["codemix"][key]
         out |= by_processes(folder, tokenizer, args)
     return out
 
@@ -499,12 +512,15 @@ def main() -> None:
     parser.add_argument("--build", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--rebuild", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--encode", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--train", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     progress.QUIET = True
     if given := args.build:
         return run_child(Path(given[0]), Path(given[1]), int(given[2]))
     if given := args.rebuild:
         return run_again(Path(given[0]), Path(given[1]))
+    if given := args.train:
+        return print(json.dumps(train_once(int(given[0]), given[1])))
     if given := args.encode:
         return print(json.dumps(encode_once(Path(given[0]), given[1])))
     result = measure(args)

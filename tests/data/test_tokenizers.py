@@ -9,7 +9,7 @@ import pytest
 import tiktoken
 from support.small_recipes import words
 
-from codemix.data.encoding import encoders
+from codemix.data.encoding import encoders, word_counts
 from codemix.data.encoding import tokenizer as tokenizer_module
 from codemix.data.encoding.merges import bytes_to_unicode, last_merge
 from codemix.data.encoding.tokenizer import TokenizerFile, content_hash, describe
@@ -76,7 +76,7 @@ def test_training_cuts_only_long_pieces_and_encoding_cuts_none(trained, monkeypa
     )  # of CPU; uncut, one piece of 50,000 letters alone took five times as long as all this
     assert bpe.PATTERN in json.loads(made.to_str())["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
     assert made.decode(made.encode(dna).ids) == dna
-    monkeypatch.setattr(bpe, "SHORT_PATTERN", bpe.PATTERN)
+    monkeypatch.setattr(word_counts, "SHORT_PATTERN", bpe.PATTERN)
     assert trained.to_str() == Bpe(vocab_size=600).make((), lambda: iter(TEXTS)).to_str()
 
 

@@ -88,9 +88,9 @@ def members_in_tokenizers(pattern: str) -> ndarray:
     several = Regex(f"(?:{pattern})+")
     split = pre_tokenizers.Split(several, behavior="removed", invert=True)
     matched: list[str] = []
-    for text in _every_code_point():
+    for text in every_code_point():
         matched.extend(piece for piece, _ in split.pre_tokenize_str(text))
-    return _marked("".join(matched))
+    return marked("".join(matched))
 
 
 @lru_cache(16)
@@ -104,21 +104,26 @@ def members_in_fastokens(pattern: str) -> ndarray:
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", **matches}, as_bytes]},
         "model": {"type": "BPE", "vocab": vocab, "merges": []},
     }
-    texts = _every_code_point()
+    texts = every_code_point()
     encoded = FastTokenizer(content).encode(texts)
     matched = encoded.ids.astype(np.uint8).tobytes()
-    return _marked(matched.decode())
+    return marked(matched.decode())
 
 
-def _every_code_point() -> list[str]:
+def every_code_point() -> list[str]:
     """In texts that are short, as engines want them: one is slow on the whole, the other refuses it."""
     text = "".join(map(chr, _CODE_POINTS))
     starts = range(0, len(text), 4096)
     return [text[start : start + 4096] for start in starts]
 
 
-def _marked(text: str) -> ndarray:
+def marked(text: str) -> ndarray:
     """True for each code point of a text: bool [0x110000]."""
-    marked = np.zeros(_ALL_CODE_POINTS, bool)
-    marked[np.frombuffer(text.encode("utf-32-le"), "<u4")] = True
-    return marked
+    found = np.zeros(_ALL_CODE_POINTS, bool)
+    found[code_points(text)] = True
+    return found
+
+
+def code_points(text: str) -> ndarray:
+    """uint32 [characters]."""
+    return np.frombuffer(text.encode("utf-32-le"), "<u4")

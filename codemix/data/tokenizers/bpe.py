@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from codemix.data.encoding import fim_tokens, patterns
+from codemix.data.encoding.merges import bytes_to_unicode
 from codemix.data.encoding.tokenizer import Texts, Tokenizer, TokenizerFiles, check_special_names
 from codemix.recipe.language.component import Spec
 from codemix.recipe.language.quantities import Bytes, Share
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     import tokenizers
 
 PATTERN = patterns.QWEN2
-# Training costs the square of the longest piece, since one merge after the other goes through it.
-SHORT_PATTERN = PATTERN.replace("+", "{1,256}").replace("*", "{0,256}")
 FIM_TOKENS = (fim_tokens.PREFIX, fim_tokens.MIDDLE, fim_tokens.SUFFIX)  # in the order of their ids
 
 
@@ -99,25 +98,27 @@ class Bpe(Tokenizer):
         return "<|endoftext|>"
 
     def make(self, files: TokenizerFiles, texts: Texts) -> tokenizers.Tokenizer:
-        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-        tokenizer = Tokenizer(models.BPE())
+        from codemix.data.encoding.merge_training import learn_merges
+        from codemix.data.encoding.word_counts import count_words
+
+        spelling = bytes_to_unicode()
+        alphabet = sorted(spelling, key=spelling.__getitem__)
+        special = [self.end_token(), *self.special]
+        words = count_words(texts())
+        learned = learn_merges(words, alphabet, self.vocab_size - len(special), min_count=2)
+
+        def spelled(token: bytes) -> str:
+            return "".join(map(spelling.__getitem__, token))
+
+        entries = [*special, *map(spelled, learned.tokens)]
+        vocab = {entry: number for number, entry in enumerate(entries)}
+        merges = [(spelled(left), spelled(right)) for left, right in learned.pairs]
+        tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+        cut = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
         as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-
-        def cut_by(pattern: str) -> pre_tokenizers.PreTokenizer:
-            return pre_tokenizers.Sequence(
-                [pre_tokenizers.Split(Regex(pattern), behavior="isolated"), as_bytes]
-            )
-
-        tokenizer.pre_tokenizer = cut_by(SHORT_PATTERN)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, as_bytes])
         tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=self.vocab_size,
-            special_tokens=[self.end_token(), *self.special],
-            show_progress=False,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            min_frequency=2,
-        )
-        tokenizer.train_from_iterator(texts(), trainer)
-        tokenizer.pre_tokenizer = cut_by(PATTERN)
+        tokenizer.add_special_tokens(special)
         return tokenizer
