@@ -297,8 +297,10 @@ def tiktoken_encoder(tokenizer: Path) -> Callable[[list[str]], int]:
 
 def train_once(vocab_size: int, who: str) -> dict[str, float]:
     """Training over the corpus, by `tokenizers` alone or by our kind; meant for a process of its own."""
+    import regex  # noqa: F401  (what is imported is not counted)
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
+    from codemix.data.encoding import merge_training, word_counts  # noqa: F401
     from codemix.data.tokenizers.bpe import PATTERN, Bpe
 
     texts = corpus_texts()

@@ -70,7 +70,7 @@ class _Queue:
     """
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[int, array] = defaultdict(lambda: array("q"))
+        self._waiting: defaultdict[int, array] = defaultdict(lambda: array("I"))
         self._counts: list[int] = []  # a heap of all counts, negative
         self._now = -1  # the count whose pairs are in a heap
         self._next: list[tuple[int, Places]] = []
@@ -84,14 +84,14 @@ class _Queue:
             return
         if count not in self._waiting:
             heappush(self._counts, -count)
-        self._waiting[count].extend((pair, len(places), *places))
+        self._waiting[count].extend((*_tokens(pair), len(places), *places))
 
     def pop(self) -> tuple[int, int, Places]:
         """The count, the pair and the places that are next."""
         count = -self._counts[0]
         if count != self._now:
             for pair, places in self._next:  # a higher count came up
-                self._waiting[self._now].extend((pair, len(places), *places))
+                self._waiting[self._now].extend((*_tokens(pair), len(places), *places))
             self._next = list(_entries(self._waiting.pop(count)))
             heapify(self._next)
             self._now = count
@@ -103,12 +103,13 @@ class _Queue:
 
 
 def _entries(flat: array) -> Iterator[tuple[int, Places]]:
+    """Pairs and places, from two tokens, the number of places and the places, one after the other."""
     at = 0
     while at < len(flat):
-        pair, n_places = flat[at : at + 2]
-        begin = at + 2
+        left, right, n_places = flat[at : at + 3]
+        begin = at + 3
         at = begin + n_places
-        yield pair, flat[begin:at].tolist()
+        yield _pair(left, right), flat[begin:at].tolist()
 
 
 class _Words:

@@ -1,6 +1,6 @@
 """How often each word occurs in texts, where a word is a piece that the pattern of Qwen2 cuts out of them.
 
-`tokenizers` says what the words are; the package `regex` cuts them in a third of the time and an eighth of the
+`tokenizers` says what the words are; the package `regex` cuts them in a third of the time and a fraction of the
 memory. The two differ where their versions of Unicode do, and perhaps on the long s: texts with such a code
 point are left to `tokenizers`.
 """
