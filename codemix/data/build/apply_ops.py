@@ -16,7 +16,7 @@ UNREADABLE = (
     "unreadable"  # the step of samples of unreadable documents: the place for an id, the cause for a text
 )
 EMPTY = "empty"
-_BATCH = 2**17  # bytes of documents that the ops see together
+_BATCH = 2**18  # bytes of documents that the ops see together
 _LEAST = 100  # that a document counts for, besides its text
 
 
