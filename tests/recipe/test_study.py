@@ -1,6 +1,7 @@
 """Studies: overrides, expansion, sweeps, the tree of shared stages, problems at their places."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,8 @@ from codemix.recipe.planning import plan_tables
 from codemix.recipe.studies import study
 from codemix.recipe.studies.study_spec import Sweep
 from codemix.recipe.studies.sweep import NewShare, apply_share
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 BASE = """\
 codemix: 1
@@ -442,3 +445,16 @@ def test_any_study_gives_plans_or_located_problems(tmp_path_factory, change, wit
     except CodemixError as error:
         problems = error.problems
     assert all(p.where is not None and p.what for p in problems)
+
+
+@pytest.mark.parametrize("name", ["studies/additive", "studies/ladder", "paper/study-scale"])
+def test_expanded_recipes_keep_comments_and_train_the_same_stages(name, tmp_path):
+    of_study = study.load_study(RECIPES / f"{name}.yaml")
+    base = (of_study.folder / of_study.spec.base).read_text()
+    comments = [line.strip() for line in base.splitlines() if line.strip().startswith("# ")][2:]
+    plans = study.check(of_study).require()
+    for path in study.write_recipes(of_study, tmp_path / "deep" / "er"):
+        written = validation.check(recipe_file.read_recipe(path)).require()
+        planned = plans[written.recipe.name]
+        assert [s.fingerprint for s in written.stages] == [s.fingerprint for s in planned.stages]
+        assert all(comment in path.read_text() for comment in comments)

@@ -163,14 +163,12 @@ def check(study: Study) -> CheckedStudy:
 
 
 def write_recipes(study: Study, folder: Path) -> list[Path]:
-    """Write every point as a recipe of its own; the files. `init_from` paths stay as seen from the study."""
+    """Write every point as a recipe of its own; the files."""
     written = []
     header = f"# A point of the study `{study.name}`, complete; made by `codemix study expand`.\n"
     for name, recipe_file in recipes(study).items():
         path = folder / f"{name}.yaml"
-        value = _without_unused_silences(study, recipe_file, path.name)
-        kept = {key: inside for key, inside in value.items() if inside != {}}
-        yaml_text.write(path, header + yaml_text.dump(kept))
+        write_recipe(study, recipe_file, path, header)
         written.append(path)
     return written
 
