@@ -161,6 +161,7 @@ def kills(place, n, seed):
                 done += 1
                 continue
             took = time.monotonic() - began
+        assert done == n, f"{words[0]} was killed {done} times"
         code, said = finished(words, "machine-0")
         assert code == 0, said
     assert pulled(place, "all") == straight()
