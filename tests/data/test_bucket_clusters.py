@@ -127,5 +127,6 @@ def test_kills_of_tasks_and_of_the_machine_that_waits(place, tmp_path, executor)
             if process.returncode == 0:
                 break
     assert process.returncode == 0, said
+    print(f"{turn} kills of the machine that waits, {killed} of tasks, {sum(faults.done.values())} faults")
     assert killed > 2
     assert bytes_are_those_of_a_local_build(address)
