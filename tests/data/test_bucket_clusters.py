@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def place(tmp_path, monkeypatch):
         for path in tmp_path.glob("*.jsonl"):
             Bucket(address).put(f"raw/{path.name}", path.read_bytes())
             path.unlink()
-        content = made_content()
+        content = deepcopy(made_content())
         for source in content["sources"].values():
             source["read"]["paths"] = f"{address}/raw/{source['read']['paths']}"
         content["sources"]["web"]["subsample"] = "60%"

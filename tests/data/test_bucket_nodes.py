@@ -4,6 +4,7 @@ when nodes or the machine are killed in the middle, or the bucket fails now and 
 import json
 import pickle
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -43,7 +44,7 @@ def several_tasks(set_):
 
 def content():
     """Every phase of a build: a source of a source, a trained classifier and its exact cut, dedup, a sample."""
-    content = made_content()
+    content = deepcopy(made_content())
     content["sources"]["web"]["subsample"] = "60%"
     content["sources"]["long"] = {
         "read": {"kind": "source", "name": "code"},
