@@ -122,6 +122,7 @@ def gc(
     needed = set(outputs_of(workspaces, catalog))
     unneeded = _unneeded(catalog, place, needed)
     if delete:
+        place.refuse_in_use()
         for output in unneeded:
             place.remove(output)
     _show_removal(unneeded, len(needed), place, deleted=delete, json=json)

@@ -19,6 +19,7 @@ from codemix.cli.app import run as command
 from codemix.data.remote import bucket as requests
 from codemix.data.remote import pieces, places
 from codemix.data.store import copying
+from codemix.data.store.store import Store
 
 NUMBERS = itertools.count()
 
@@ -163,6 +164,28 @@ def test_gc_removes_what_no_recipe_needs(trained, place, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     _, pulled = pull(capsys, trained, place, tmp_path / "store")
     assert {name.split("/")[0] for name in pulled["outputs"]} == {"documents", "tokenizers", "data"}
+
+
+def test_gc_keeps_what_unfinished_data_rest_on(trained, place, tmp_path, capsys):
+    _, pushed = push(capsys, trained, place)
+    for output in pushed["outputs"]:
+        if output.startswith("data/"):
+            places.place_named(place).remove(output)
+    gc = ["gc", recipe_of(trained), "--store", place, "--data-root", trained.data_root]
+    unneeded = ask(capsys, *gc)[1]["unneeded"]
+    assert {output.split("/")[0] for output in unneeded} == {
+        "stages"
+    }  # those of data whose size nobody knows now
+
+
+def test_gc_deletes_nothing_while_a_build_works(trained, tmp_path, capsys):
+    store = Store(tmp_path / "store")
+    shutil.copytree(trained.store.root, store.root)
+    gc = ["gc", recipe_of(trained), "--store", store.root, "--data-root", trained.data_root, "--delete"]
+    with store.begin(store.path("data", "other", "0" * 64)):
+        code, said = ask(capsys, *gc)
+        assert code == 1 and "is building other-000000000000" in said["problems"][0]["what"]
+    assert ask(capsys, *gc)[0] == 0
 
 
 def test_gc_does_not_guess(trained, place, tmp_path, capsys):

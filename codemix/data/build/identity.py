@@ -83,6 +83,18 @@ class Identities:
     samples: dict[str, SampleIdentity]  # of sources whose frozen documents are trained on in part
     tokens: dict[str, Identity]
 
+    def made_from(self, name: str) -> frozenset[str]:
+        """The fingerprints of a source's documents, and of what its tokens are made from."""
+        before = [self.documents[name], self.tokenizer]
+        if name in self.models:
+            before += self.models[name].values()
+        if name in self.samples:
+            before.append(self.samples[name].places)
+        for entry in entries_with(self.graph.recipe, name):
+            before.append(self.dedup[entry])
+        known = {identity.fingerprint for identity in before if identity.fingerprint is not None}
+        return frozenset(known)
+
     def input_bytes(self, name: str) -> int:
         """The size of what a source reads, compressed as it is [bytes]."""
         return input_bytes(self.documents[name].inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class SourceState:
 
     `fingerprint` is None when its inputs cannot be read, `manifest` when it is not built. A source that only
     other sources read has documents and no tokens: `read_by` names those, and there is no manifest.
+    `made_from`: the fingerprints of what comes before, built or not.
     """
 
     fingerprint: str | None
@@ -33,6 +34,7 @@ class SourceState:
     reason: str = ""
     read_by: tuple[str, ...] = ()
     documents: Documents | None = None
+    made_from: frozenset[str] = frozenset()
 
     @property
     def built(self) -> bool:
@@ -67,10 +69,10 @@ def take_inventory(recipe: schema.Recipe, store: Store, data_root: Path) -> dict
     unknown = _Unknown(recipe, ids)
     states: dict[str, SourceState] = {}
     for name in recipe.sources:
-        if name in ids.tokens:
-            states[name] = _state_of_tokens(recipe, store, ids, name, unknown)
-        else:
-            states[name] = _state_of_documents(recipe, store, ids, name, unknown)
+        state_of = _state_of_tokens if name in ids.tokens else _state_of_documents
+        state = state_of(recipe, store, ids, name, unknown)
+        made_from = ids.made_from(name)
+        states[name] = replace(state, made_from=made_from)
     return states
 
 

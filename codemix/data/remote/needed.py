@@ -60,9 +60,12 @@ def _refuse(store: Store, is_needed: Callable[[str], bool]) -> None:
 
 
 def fingerprints_of(workspace: Workspace) -> set[str]:
-    """Of a recipe's data, as found and as locked, and of its stages."""
+    """Of a recipe's data, as found and as locked, of what it is made from while it is not built, and of its stages."""
     fingerprints = {stage.fingerprint for stage in _all_stages(workspace)}
-    fingerprints |= {state.fingerprint for state in workspace.found.values() if state.fingerprint}
+    for state in workspace.found.values():
+        fingerprints |= state.made_from
+        if state.fingerprint:
+            fingerprints.add(state.fingerprint)
     lock = Path(workspace.source.document.file).with_suffix(".lock")
     if lock.exists():
         fingerprints |= locks.fingerprints(locks.read(lock))

@@ -76,6 +76,10 @@ class FolderPlace:
         """Nothing: what is unfinished has no place among what is finished."""
         return []
 
+    def refuse_in_use(self) -> None:
+        """Raises CodemixError while a process makes something here: it may rest on what nobody else needs."""
+        self._store.refuse_in_use()
+
     def remove(self, output: str) -> None:
         """Delete an output. Until it is gone, it is whole."""
         final = self._store.root / output
@@ -222,6 +226,9 @@ class BucketPlace:
             except OSError as error:
                 raise disk_problem(error, self.cache) from error
             yield
+
+    def refuse_in_use(self) -> None:
+        """Nothing: who works over a bucket works in copies."""
 
     def remove(self, output: str) -> None:
         """Delete an output. Until it is gone, it is whole or not there."""

@@ -298,6 +298,13 @@ class Store:
             output = final.relative_to(self.root)
             behind.discard(output.as_posix())
 
+    def refuse_in_use(self) -> None:
+        """Raises CodemixError (`store-busy`) while a living process makes something here."""
+        for path in sorted((self.root / BUILDING).glob("*/*.lock")):
+            work = path.with_name(path.name.removesuffix(".lock"))
+            with self.lock(work):
+                pass
+
     @contextlib.contextmanager
     def lock(self, work: Path) -> Iterator[None]:
         """Hold the lock of a piece of work; the kernel drops it when the process dies, however it dies."""
