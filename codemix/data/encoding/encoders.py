@@ -11,7 +11,6 @@ make, and the first documents, and must agree.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +26,7 @@ from codemix.data.encoding.cutting import (
     in_known_spelling,
 )
 from codemix.data.encoding.encoded import Encoded
-from codemix.data.encoding.fastokens_adapter import FastTokenizer, unsafe_code_points
+from codemix.data.encoding.fastokens_adapter import FastTokenizer, code_points, unsafe_code_points
 from codemix.data.encoding.tokenizer_faults import PATHOLOGICAL, Panicked, panics
 from codemix.errors import CodemixError
 
@@ -79,12 +78,13 @@ class SlowEncoder:
 
 
 class FastEncoder:
-    """The package `fastokens`, from the same tokenizer.json; `unsafe` finds what the slow one must encode."""
+    """The package `fastokens`, from the same tokenizer.json; texts with an `unsafe` code point are encoded by
+    the slow one."""
 
     fast = True
     notice = ""
 
-    def __init__(self, slow: SlowEncoder, content: dict[str, Any], unsafe: re.Pattern[str] | None = None):
+    def __init__(self, slow: SlowEncoder, content: dict[str, Any], unsafe: ndarray | None = None):
         self.slow = slow
         self._tokenizer = FastTokenizer(content)
         self._unsafe = unsafe
@@ -112,8 +112,8 @@ class FastEncoder:
     def _is_unsafe(self, text: str) -> bool:
         if self._unsafe is None or text.isascii():
             return False
-        found = self._unsafe.search(text)
-        return found is not None
+        found = self._unsafe[code_points(text)]
+        return bool(found.any())
 
 
 Encoder = SlowEncoder | FastEncoder

@@ -55,9 +55,9 @@ class FastTokenizer:
 
 
 @lru_cache(16)
-def unsafe_code_points(cuts: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Finds the code points that the two may cut differently by some regular expressions; None where there
-    are none."""
+def unsafe_code_points(cuts: tuple[str, ...]) -> ndarray | None:
+    """The code points that the two may cut differently by some regular expressions: bool [0x110000]; None where
+    there are none."""
     unsafe = np.zeros(_ALL_CODE_POINTS, bool)
     if any("(?i" in cut for cut in cuts):  # `'s` has the long s in it, which the scanners do not know
         unsafe[ord(LONG_S)] = True
@@ -65,11 +65,7 @@ def unsafe_code_points(cuts: tuple[str, ...]) -> re.Pattern[str] | None:
         for character_class in _classes(cuts):
             theirs = members_in_tokenizers(character_class)
             unsafe |= theirs != members_in_fastokens(character_class)
-    if not unsafe.any():
-        return None
-    found = map(chr, np.flatnonzero(unsafe))
-    characters = re.escape("".join(found))
-    return re.compile(f"[{characters}]")
+    return unsafe if unsafe.any() else None
 
 
 def _classes(cuts: tuple[str, ...]) -> list[str]:
@@ -126,4 +122,4 @@ def marked(text: str) -> ndarray:
 
 def code_points(text: str) -> ndarray:
     """uint32 [characters]."""
-    return np.frombuffer(text.encode("utf-32-le"), "<u4")
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
