@@ -25,9 +25,9 @@ MANY = 300
 def at_most(more):
     """Inside, this process may open that many files more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = os.dup(0)
-    os.close(spare)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + more, hard))
+    with contextlib.ExitStack() as opened:  # between those that are open there may be gaps
+        free = [opened.enter_context(open(os.devnull)).fileno() for _ in range(more)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
     try:
         yield
     finally:

@@ -232,20 +232,21 @@ def test_what_was_finished_without_digests_is_named(whole):
 
 def test_with_a_lock_and_without_inputs_it_is_said_what_was_checked_and_what_was_absent(tmp_path, capsys):
     from codemix.cli import data as commands
-    from codemix.cli import recipe as recipes
+    from codemix.cli import lock as locks
+    from codemix.cli import verify as checks
 
     write_jsonl(tmp_path / "web.jsonl", [words(i, 20 + i) for i in range(30)])
     path, store = tmp_path / "made.yaml", tmp_path / "store"
     path.write_text(dump(recipe({"web": "web.jsonl"}).model_dump(mode="json", by_alias=True)))
     commands.build_data(path, store, tmp_path)
-    recipes.lock([path], store, tmp_path)
+    locks.lock([path], store, tmp_path)
     (tmp_path / "web.jsonl").unlink()
     capsys.readouterr()
-    assert commands.verify(path, store, tmp_path) == 0
+    assert checks.verify(path, store, tmp_path) == 0
     said = capsys.readouterr()
     assert "3 outputs checked (documents 1, tokenizers 1, data 1), 0 problems" in said.out
     assert "note: `web` was looked up by what the store says of its inputs: they are not here" in said.err
     (shard,) = store.glob("documents/*/docs/*")
     shard.write_bytes(b"x")
-    assert commands.verify(path, store, tmp_path) == 1 and str(shard) in capsys.readouterr().err
-    assert commands.verify(None, store, tmp_path) == 1 and str(shard) in capsys.readouterr().err
+    assert checks.verify(path, store, tmp_path) == 1 and str(shard) in capsys.readouterr().err
+    assert checks.verify(None, store, tmp_path) == 1 and str(shard) in capsys.readouterr().err

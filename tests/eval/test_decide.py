@@ -248,7 +248,7 @@ def test_the_size_of_an_imported_table_is_given_beside_it(tmp_path, capsys):
     assert "cannot read `--parameters many`" in capsys.readouterr().err
 
 
-MIXTURES = Path(os.environ.get("CODEMIX_MIXTURES", "/nonexistent"))
+MIXTURES = Path(os.environ.get("CODEMIX_MIXTURES") or "absent")
 
 
 @pytest.mark.skipif(not MIXTURES.is_dir(), reason="CODEMIX_MIXTURES names no folder of published tables")

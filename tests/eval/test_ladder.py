@@ -235,7 +235,7 @@ def test_the_command_fits_its_terminal(tmp_path, capsys, monkeypatch, width):
 # ------------------------------------------------------------------------------------------- published tables
 
 
-MIXTURES = Path(os.environ.get("CODEMIX_MIXTURES", "/nonexistent"))
+MIXTURES = Path(os.environ.get("CODEMIX_MIXTURES") or "absent")
 AUTHORS = Size(6_887_575_552, 3_945_065_873_408)  # the model that they predict
 TASKS = {
     "hellaswag": "hellaswag_val_5shot",

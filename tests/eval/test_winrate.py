@@ -27,7 +27,7 @@ BEHAVIOURS = {
     "always-A": lambda a, b, n: "Both fine.\nPreferred: Answer (A)",
     "longer": lambda a, b, n: f"Compared.\nPreferred: Answer ({'A' if len(a) > len(b) else 'B'})",
     "garbage": lambda a, b, n: (
-        "I cannot tell." if n % 3 == 0 else f"Preferred: Answer ({'A' if len(a) > len(b) else 'B'})"
+        "I cannot tell." if len(a) > 9 else f"Preferred: Answer ({'A' if len(a) > len(b) else 'B'})"
     ),
 }
 
