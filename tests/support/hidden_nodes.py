@@ -4,8 +4,10 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,16 @@ def _slurm(nodes, root):
         yield
 
 
+def _wait_for(port, seconds=60):
+    """Until something answers there."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"nothing answers at port {port}")
+
+
 @contextlib.contextmanager
 def _ray(nodes, root):
     pytest.importorskip("ray")
@@ -76,6 +88,7 @@ def _ray(nodes, root):
         patch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
         head = subprocess.Popen(command, stdout=log, stderr=log)
         try:
+            _wait_for(port)
             yield
         finally:
             head.terminate()
