@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,9 @@ def push(
 
     here = Store(store)
     place = place_named(to)
-    outputs = outputs_of(_workspaces(recipes, here, data_root), here)
+    workspaces = _workspaces(recipes, here, data_root)
+    _tell_unknown(workspaces)
+    outputs = outputs_of(workspaces, here)
     if not outputs:
         raise refusal(
             f"nothing of {_names(recipes)} is finished in {store}",
@@ -84,6 +87,7 @@ def pull(
     place = place_named(from_)
     catalog = place.catalog()
     workspaces = _workspaces(recipes, catalog, data_root)
+    _tell_unknown(workspaces)
     if stage is None:
         outputs = outputs_of(workspaces, catalog)
     else:
@@ -143,16 +147,27 @@ def _refuse_unknown(workspaces: list[Workspace]) -> None:
     """Raises CodemixError where nobody knows what a recipe needs: it would look as if it needed nothing."""
     from codemix.errors import CodemixError, Problem
 
-    problems = []
-    for workspace in workspaces:
-        for name, state in workspace.found.items():
-            if state.fingerprint is None:
-                file = workspace.source.document.file
-                what = f"cannot tell what {file} needs of `{name}`: {state.reason}"
-                hints = ("bring its inputs back, choose `--data-root`, or leave the recipe out",)
-                problems.append(Problem(what, hints=hints, rule="gc-unknown"))
+    hints = ("bring its inputs back, choose `--data-root`, or leave the recipe out",)
+    problems = [Problem(what, hints=hints, rule="gc-unknown") for what in _unknown(workspaces)]
     if problems:
         raise CodemixError(*problems)
+
+
+def _tell_unknown(workspaces: list[Workspace]) -> None:
+    """What nobody knows to belong to a recipe is not copied."""
+    for what in _unknown(workspaces):
+        print(f"note: {what}", file=sys.stderr)
+
+
+def _unknown(workspaces: list[Workspace]) -> list[str]:
+    """Of which sources nobody knows what recipes need."""
+    unknown = []
+    for workspace in workspaces:
+        file = workspace.source.document.file
+        for name, state in workspace.found.items():
+            if state.fingerprint is None:
+                unknown.append(f"cannot tell what {file} needs of `{name}`: {state.reason}")
+    return unknown
 
 
 def _unneeded(catalog: Store, place: Place, needed: set[str]) -> dict[str, int]:

@@ -50,7 +50,8 @@ if __name__ == "__main__":
 def place(tmp_path, monkeypatch):
     """An empty place in a bucket that has the inputs; the faults on the way to it. The working folder is that of the
     machine that waits."""
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # of the servers of other tests
     machine = tmp_path / "machine"
     machine.mkdir()
     monkeypatch.chdir(machine)

@@ -195,6 +195,8 @@ def test_gc_does_not_guess(trained, place, tmp_path, capsys):
     other.write_text(text.replace("paths: docs.jsonl", "paths: gone.jsonl"))
     code, said = ask(capsys, "gc", other, "--store", place, "--data-root", tmp_path, "--delete")
     assert code == 1 and "cannot tell what" in said["problems"][0]["what"]
+    assert command(["pull", str(other), "--from", place, "--store", str(tmp_path / "s")]) == 0
+    assert f"note: cannot tell what {other} needs of `docs`: " in capsys.readouterr().err
 
 
 def test_an_almost_address_is_no_folder(trained, tmp_path, capsys, monkeypatch):
