@@ -35,6 +35,7 @@ import argparse
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -322,8 +323,10 @@ def train_once(vocab_size: int, who: str) -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """Of this process so far [MB]."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Of this program so far [MB]; `ru_maxrss` would also count the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    return int(peak) / 1024
 
 
 def datatrove_cost(folder: Path, path: Path, tokenizer: Path) -> float:
