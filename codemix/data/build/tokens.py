@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from codemix.data.build.documents import (
-    DocumentsFile,
-)
+from codemix.data.build.documents import DocumentsFile
 from codemix.data.build.funnel import SUBSAMPLE_KEY, UNKNOWN, Funnel, total
 from codemix.data.build.marks import write_mark
 from codemix.data.build.pieces import Encoding, Piece, join_pieces

@@ -26,8 +26,9 @@ from codemix.data.encoding.cutting import (
     in_known_spelling,
 )
 from codemix.data.encoding.encoded import Encoded
-from codemix.data.encoding.fastokens_adapter import FastTokenizer, code_points, unsafe_code_points
+from codemix.data.encoding.fastokens_adapter import FastTokenizer, unsafe_code_points
 from codemix.data.encoding.tokenizer_faults import PATHOLOGICAL, Panicked, panics
+from codemix.data.text.word_runs import code_points
 from codemix.errors import CodemixError
 
 

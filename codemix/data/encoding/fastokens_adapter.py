@@ -15,6 +15,7 @@ from codemix.data.encoding import patterns
 from codemix.data.encoding.cutting import NotTheSame
 from codemix.data.encoding.encoded import Encoded
 from codemix.data.encoding.merges import bytes_to_unicode
+from codemix.data.text.word_runs import code_points
 
 _CLASSES = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwW]")
 _ALL_CODE_POINTS = 0x110000
@@ -118,8 +119,3 @@ def marked(text: str) -> ndarray:
     found = np.zeros(_ALL_CODE_POINTS, bool)
     found[code_points(text)] = True
     return found
-
-
-def code_points(text: str) -> ndarray:
-    """uint32 [characters]."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -155,27 +155,26 @@ class _Words:
         made: defaultdict[int, list[int]] = defaultdict(list)
         for neighbour, where in before.items():
             token = ord(neighbour)
-            count = self._occurrences(where)
-            self._take(_pair(token, left), count)
             together = _pair(token, new)
-            self._pair_counts[together] += count
+            self._exchange(_pair(token, left), together, where)
             made[together] += where
         for neighbour, where in after.items():
             token = ord(neighbour)
-            count = self._occurrences(where)
-            self._take(_pair(right, token), count)
             together = _pair(new, token)
-            self._pair_counts[together] += count
+            self._exchange(_pair(right, token), together, where)
             made[together] += where
         for together, where in made.items():
             count = self._pair_counts.get(together, 0)
             if count > 0:
                 self._queue.push(count, together, where)
 
-    def _take(self, pair: int, count: int) -> None:
+    def _exchange(self, pair: int, together: int, places: Places) -> None:
+        """Count another pair in these places."""
+        count = self._occurrences(places)
         self._pair_counts[pair] -= count
         if not self._pair_counts[pair]:  # a third of all pairs
             del self._pair_counts[pair]
+        self._pair_counts[together] += count
 
     def _occurrences(self, places: Places) -> int:
         return sum(map(self._counts.__getitem__, places))

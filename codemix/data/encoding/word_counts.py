@@ -16,11 +16,11 @@ from numpy import ndarray
 from codemix.data.encoding import patterns
 from codemix.data.encoding.fastokens_adapter import (
     LONG_S,
-    code_points,
     every_code_point,
     marked,
     members_in_tokenizers,
 )
+from codemix.data.text.word_runs import code_points
 
 # Runs are cut every 256 characters: to learn merges takes the square of the longest word.
 SHORT_PATTERN = patterns.QWEN2.replace("+", "{1,256}").replace("*", "{0,256}")

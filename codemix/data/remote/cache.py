@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -25,6 +25,7 @@ from codemix.data.remote.places import folder_size
 from codemix.data.store.finished import finished
 from codemix.data.store.store import disk_problem
 from codemix.errors import CodemixError
+from codemix.files import one_at_a_time
 from codemix.recipe.planning.cost_estimate import show_bytes
 
 
@@ -106,12 +107,8 @@ class Cache:
     def _in_use(self) -> Path:
         return self.root / "in-use"
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        self._in_use.mkdir(parents=True, exist_ok=True)
-        with open(self._in_use / ".lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _changing(self) -> AbstractContextManager[None]:
+        return one_at_a_time(self._in_use / ".lock")
 
     def _my_file(self) -> TextIO:
         if self._mine is None:

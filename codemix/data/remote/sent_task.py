@@ -30,6 +30,7 @@ from codemix.data.remote.bucket import Bucket
 from codemix.data.remote.parts import FilesInPieces
 from codemix.data.store import digests
 from codemix.errors import CodemixError
+from codemix.files import one_at_a_time
 
 READING = 8  # files at a time
 
@@ -169,9 +170,7 @@ def _other(bucket: Bucket, place: str) -> CodemixError:
 def scratch() -> Iterator[Path]:
     """An empty folder for one task. Those of tasks that were killed on this machine are removed."""
     above = environment.cache() / "tasks"
-    above.mkdir(parents=True, exist_ok=True)
-    with open(above / ".lock", "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with one_at_a_time(above / ".lock"):
         for left in above.glob("*/"):
             if _is_free(left / "lock"):
                 shutil.rmtree(left, ignore_errors=True)
